@@ -1,0 +1,36 @@
+// Package control is what is said over the daemon's control socket: one JSON
+// request a connection, one JSON answer. The daemon serves it; `mailstead-imapd
+// ctl`, the reconciler and `mailstead status` ask. It imports nothing of the
+// project.
+package control
+
+// Request is one question to the daemon.
+type Request struct {
+	Verb string `json:"verb"` // "status" or "reload"
+}
+
+// Status is what the daemon serves at this moment, not what is on disk.
+type Status struct {
+	Version    string     `json:"version"`
+	PID        int        `json:"pid"`
+	Generation string     `json:"generation"` // of the configuration in force
+	Listeners  []Listener `json:"listeners"`
+	Bundles    []Bundle   `json:"bundles"`
+	Sessions   int        `json:"sessions"`        // authenticated connections
+	Error      string     `json:"error,omitempty"` // why the request failed; the rest is still true
+}
+
+// Listener is one address being served.
+type Listener struct {
+	Name    string `json:"name"`
+	Address string `json:"address"` // host:port as bound
+	TLS     string `json:"tls"`
+}
+
+// Bundle is a certificate being served.
+type Bundle struct {
+	Name        string   `json:"name"`
+	Names       []string `json:"names"`
+	Fingerprint string   `json:"fingerprint"` // SHA-256 of the leaf's DER, lower-case hex
+	NotAfter    string   `json:"not_after"`   // RFC 3339
+}

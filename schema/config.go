@@ -1,0 +1,147 @@
+package schema
+
+import "fmt"
+
+// Pos is where a value stands in the description: a file as the operator
+// named it, a line and a column, both counted from 1. The zero Pos means that
+// the value is a default of the schema.
+type Pos struct {
+	File string
+	Line int
+	Col  int
+}
+
+// String gives file:line:col, or "default" for the zero Pos.
+func (p Pos) String() string {
+	if p.File == "" {
+		return "default"
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
+}
+
+// Secret is a string that no output shows: it formats as "(secret)".
+type Secret string
+
+// String hides the secret from fmt, logs and diagnostics.
+func (Secret) String() string { return "(secret)" }
+
+// GoString hides the secret from %#v.
+func (Secret) GoString() string { return "(secret)" }
+
+// Config is a checked description with every default filled in.
+type Config struct {
+	Hosts []*Host // sorted by name
+}
+
+// Host is one mail host.
+type Host struct {
+	Name      string // its fully qualified domain name
+	Origin    Pos
+	Listeners []Listener // sorted by name
+	TLS       TLS
+	Users     []User   // sorted by name
+	Folders   []Folder // for every user that has no policy of their own; sorted by name
+	Namespace string   // personal namespace prefix: "" or "INBOX."
+	Mail      Mail
+	Paths     Paths
+}
+
+// TLSMode says how TLS starts on a listener.
+type TLSMode string
+
+// The ways in which TLS starts.
+const (
+	STARTTLS TLSMode = "starttls" // RFC 9051 §6.2.1; no login before it
+	Implicit TLSMode = "implicit" // RFC 8314 §3
+	Plain    TLSMode = "none"     // loopback addresses only
+)
+
+// Listener is one TCP address that the daemon serves.
+type Listener struct {
+	Name    string
+	Origin  Pos
+	Address string // an IP address; "" is every address, IPv6 and IPv4
+	Port    int    // 1 to 65535
+	TLS     TLSMode
+}
+
+// TLS is the policy of the host and its certificates.
+type TLS struct {
+	Policy       string        // "modern" or "intermediate" (Mozilla's names)
+	Certificates []Certificate // sorted by name; the first is served where no SNI name matches, unless Default names another
+	Default      string        // Certificate.Name for clients that send no SNI name or an unknown one
+}
+
+// Certificate is one certificate chain with its key. Exactly one of Certbot,
+// Files and SelfSigned is not nil.
+type Certificate struct {
+	Name       string // also the name of its bundle
+	Origin     Pos
+	Names      []string // the DNS names for which it is served, by SNI
+	Certbot    *Certbot
+	Files      *CertificateFiles
+	SelfSigned *SelfSigned
+	Stitched   string // path of a Courier-style PEM file (key, then chain) to be kept as well; "" for none
+}
+
+// Certbot names a certbot lineage.
+type Certbot struct {
+	Lineage string // the name of the lineage, as in /etc/letsencrypt/live/NAME
+}
+
+// CertificateFiles names PEM files that someone else keeps.
+type CertificateFiles struct {
+	Certificate string // path: leaf first, then its chain
+	Key         string // path
+}
+
+// SelfSigned asks for a certificate that Mailstead makes and renews itself.
+type SelfSigned struct {
+	Days int // how long it is valid
+}
+
+// User is a person or a program that logs in. Exactly one of System and
+// Virtual is not nil.
+type User struct {
+	Name    string
+	Origin  Pos
+	System  *SystemUser
+	Virtual *VirtualUser
+	Maildir string // absolute, or for a system user relative to the home directory
+	Folders []Folder
+}
+
+// SystemUser is an account of the host that logs in through PAM. What is
+// zero here comes from the host's passwd.
+type SystemUser struct {
+	Home string
+	UID  int
+}
+
+// VirtualUser has no account on the host: the mail belongs to Mail.User.
+type VirtualUser struct {
+	PasswordHash Secret // argon2id, bcrypt, SHA-512-crypt or yescrypt, in crypt(5) form
+}
+
+// Folder is a mailbox that is made for a user.
+type Folder struct {
+	Name       string // UTF-8, levels parted by "."; without the namespace prefix
+	Origin     Pos
+	Use        string // special use: "", all, archive, drafts, flagged, junk, sent, trash (RFC 6154)
+	Subscribed bool
+}
+
+// Mail says who owns the mail of virtual users.
+type Mail struct {
+	User string // system account; made if it is missing
+	Root string // directory of their Maildirs: Root/NAME/Maildir
+}
+
+// Paths are the places that Mailstead uses on a host.
+type Paths struct {
+	State       string // inventory, bundles, the daemon's configuration
+	Run         string // control socket
+	Letsencrypt string // certbot's configuration directory
+	Units       string // systemd unit files
+	Bin         string // directory of mailstead, mailstead-imapd and mailstead-pam
+}
