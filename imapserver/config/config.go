@@ -1,6 +1,10 @@
-// Package config is the daemon's own configuration: two files that render
-// writes and mailstead-imapd reads. config.json says what to serve, users.ndjson
-// (one JSON object a line) who may log in. It imports nothing of the project.
+// Package config owns the daemon's own configuration, which is two files.
+// config.json says what to serve, users.ndjson (one JSON object a line) who may
+// log in. The render package fills the types in and encodes them, the daemon
+// parses them; both sides run the same checks, so that a file that was edited
+// or torn is refused as a whole, and the configuration in force stays.
+//
+// It does no I/O of its own, imports nothing of the project and links no CUE.
 package config
 
 // FormatVersion is the version of both files that this package reads and writes.
@@ -9,7 +13,7 @@ const FormatVersion = 1
 // Config is config.json.
 type Config struct {
 	Version    int        `json:"version"`
-	Generation string     `json:"generation"` // digest of everything that the daemon reads; reported by its status
+	Generation string     `json:"generation"` // Generation of everything that the daemon reads; reported by its status
 	Hostname   string     `json:"hostname"`
 	Control    string     `json:"control"` // path of the control socket
 	Users      string     `json:"users"`   // path of users.ndjson
@@ -38,23 +42,36 @@ type Identity struct {
 
 // Listener is one address to serve.
 type Listener struct {
-	Name    string `json:"name"` // also the name of its descriptor under socket activation
-	Address string `json:"address,omitempty"`
-	Port    int    `json:"port"`
-	TLS     string `json:"tls"` // "starttls", "implicit" or "none"
+	Name    string `json:"name"`              // also the name of its descriptor under socket activation
+	Address string `json:"address,omitempty"` // an IP address; "" is every address, IPv6 and IPv4
+	Port    int    `json:"port"`              // 0 takes a free one, which status reports
+	TLS     string `json:"tls"`               // STARTTLS, Implicit or Plain
 }
+
+// The values of Listener.TLS.
+const (
+	STARTTLS = "starttls" // RFC 9051 §6.2.1; no login before it
+	Implicit = "implicit" // RFC 8314 §3
+	Plain    = "none"     // loopback addresses only
+)
 
 // TLS is the certificates by SNI name.
 type TLS struct {
-	Policy  string   `json:"policy"`            // "modern" or "intermediate"
+	Policy  string   `json:"policy"`            // Modern or Intermediate
 	Bundles []Bundle `json:"bundles,omitempty"` // the first is the default
 }
+
+// The values of TLS.Policy, in Mozilla's words.
+const (
+	Modern       = "modern"
+	Intermediate = "intermediate"
+)
 
 // Bundle is a certificate chain and its key in one PEM file, key first.
 type Bundle struct {
 	Name  string   `json:"name"`
 	File  string   `json:"file"`
-	Names []string `json:"names"` // SNI names; a leading "*." matches one label
+	Names []string `json:"names"` // SNI names in lower case; a leading "*." matches one label
 }
 
 // PAM says how to reach PAM.

@@ -1,0 +1,211 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// The bounds of single values.
+const (
+	maxPath     = 4096 // PATH_MAX
+	maxSocket   = 107  // sun_path less its NUL
+	maxUserName = 255
+	maxHash     = 1024
+	maxID       = 1<<32 - 2 // the last one means "no id" to the kernel
+)
+
+var (
+	plainName   = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
+	bundleName  = regexp.MustCompile(`^[A-Za-z0-9_*]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_-])?$`)
+	domainLabel = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
+	generation  = regexp.MustCompile(`^[0-9a-z-]{1,64}$`)
+	cryptHash   = regexp.MustCompile(`^\$[0-9A-Za-z./$=,+_-]+$`)
+)
+
+// faults collects everything that is wrong with a value.
+type faults []error
+
+func (f *faults) add(format string, args ...any) {
+	*f = append(*f, fmt.Errorf(format, args...))
+}
+
+// at adds err, if there is one, under the name of what it is about.
+func (f *faults) at(where string, err error) {
+	if err != nil {
+		*f = append(*f, fmt.Errorf("%s: %w", where, err))
+	}
+}
+
+// Check finds everything in a configuration that the daemon could not serve
+// safely, all at once: one line for each fault.
+func (c *Config) Check() error {
+	var f faults
+	if c.Version != FormatVersion {
+		f.add("%w", versionError(c.Version))
+	}
+	if !generation.MatchString(c.Generation) {
+		f.add("generation: %q is not a digest", c.Generation)
+	}
+	f.at("hostname", checkDomain(c.Hostname))
+	f.at("control", checkPath(c.Control))
+	if len(c.Control) > maxSocket {
+		f.add("control: %d bytes: the path of a socket has at most %d", len(c.Control), maxSocket)
+	}
+	f.at("users", checkPath(c.Users))
+	f.at("service", checkIdentity(c.Service.UID, c.Service.GID))
+	c.checkListeners(&f)
+	c.checkTLS(&f)
+	if c.Namespace != "" && c.Namespace != "INBOX." {
+		f.add("namespace: %q: either empty or %q", c.Namespace, "INBOX.")
+	}
+	if c.PAM != nil {
+		if !plainName.MatchString(c.PAM.Service) {
+			f.add("pam.service: %q is not the name of a PAM service", c.PAM.Service)
+		}
+		f.at("pam.helper", checkPath(c.PAM.Helper))
+	}
+	if c.Workers != WorkerPerUID && c.Workers != WorkerInline {
+		f.add("workers: %q: either %q or %q", c.Workers, WorkerPerUID, WorkerInline)
+	}
+	return errors.Join(f...)
+}
+
+func (c *Config) checkListeners(f *faults) {
+	for i, l := range c.Listeners {
+		where := fmt.Sprintf("listeners[%d] (%s)", i, l.Name)
+		f.at(where, checkListener(l, len(c.TLS.Bundles) > 0))
+		for _, other := range c.Listeners[:i] {
+			if other.Name == l.Name {
+				f.add("%s: the name is given twice", where)
+			}
+			if l.Port != 0 && other.Port == l.Port && overlap(other.Address, l.Address) {
+				f.add("%s: port %d is taken by %s", where, l.Port, other.Name)
+			}
+		}
+	}
+}
+
+func checkListener(l Listener, certificates bool) error {
+	var f faults
+	if !plainName.MatchString(l.Name) {
+		f.add("name: %q: lower-case letters, digits, - and _, at most 32, a letter first", l.Name)
+	}
+	loopback := false
+	if l.Address != "" {
+		a, err := netip.ParseAddr(l.Address)
+		if err != nil || a.Zone() != "" {
+			f.add("address: %q is not an IP address", l.Address)
+		}
+		loopback = a.IsLoopback()
+	}
+	if l.Port < 0 || l.Port > 65535 {
+		f.add("port: %d is not between 1 and 65535", l.Port)
+	}
+	switch l.TLS {
+	case STARTTLS, Implicit:
+		if !certificates {
+			f.add("tls: %s without any certificate bundle", l.TLS)
+		}
+	case Plain:
+		if !loopback {
+			f.add("tls: none is for loopback addresses only")
+		}
+	default:
+		f.add("tls: %q: one of %q, %q and %q", l.TLS, STARTTLS, Implicit, Plain)
+	}
+	return errors.Join(f...)
+}
+
+// overlap says whether two addresses cannot both be bound to one port.
+func overlap(a, b string) bool {
+	pa, errA := netip.ParseAddr(a)
+	pb, errB := netip.ParseAddr(b)
+	if errA != nil || errB != nil {
+		return a == "" || b == ""
+	}
+	pa, pb = pa.Unmap(), pb.Unmap()
+	return pa == pb || (pa.Is4() == pb.Is4() && (pa.IsUnspecified() || pb.IsUnspecified()))
+}
+
+func (c *Config) checkTLS(f *faults) {
+	if c.TLS.Policy != Modern && c.TLS.Policy != Intermediate {
+		f.add("tls.policy: %q: either %q or %q", c.TLS.Policy, Modern, Intermediate)
+	}
+	bundles := map[string]bool{}
+	served := map[string]string{}
+	for i, b := range c.TLS.Bundles {
+		where := fmt.Sprintf("tls.bundles[%d] (%s)", i, b.Name)
+		if !bundleName.MatchString(b.Name) {
+			f.add("%s: name: %q is not the name of a bundle", where, b.Name)
+		}
+		if bundles[b.Name] {
+			f.add("%s: the name is given twice", where)
+		}
+		bundles[b.Name] = true
+		f.at(where+": file", checkPath(b.File))
+		if len(b.Names) == 0 {
+			f.add("%s: names: not one, so it could never be served", where)
+		}
+		for _, name := range b.Names {
+			f.at(where+": names", checkDomain(strings.TrimPrefix(name, "*.")))
+			if other, taken := served[name]; taken {
+				f.add("%s: names: %s is served by %s", where, name, other)
+			}
+			served[name] = b.Name
+		}
+	}
+}
+
+func checkIdentity(uid, gid int) error {
+	if uid < 0 || uid > maxID {
+		return fmt.Errorf("uid %d is no uid", uid)
+	}
+	if gid < 0 || gid > maxID {
+		return fmt.Errorf("gid %d is no gid", gid)
+	}
+	return nil
+}
+
+// checkPath wants an absolute path in its shortest form that is not the root.
+func checkPath(p string) error {
+	switch {
+	case p == "":
+		return errors.New("missing")
+	case len(p) > maxPath:
+		return fmt.Errorf("%d bytes, more than %d", len(p), maxPath)
+	case !path.IsAbs(p) || path.Clean(p) != p || p == "/":
+		return fmt.Errorf("%q is not an absolute path in its shortest form", p)
+	}
+	return checkText(p)
+}
+
+// checkText refuses what JSON or a log could not give back as it is.
+func checkText(s string) error {
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("%q is not UTF-8", s)
+	}
+	for _, r := range s {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 {
+			return fmt.Errorf("%q holds a control character", s)
+		}
+	}
+	return nil
+}
+
+// checkDomain wants a domain name in lower case, such as mail.example.org.
+func checkDomain(name string) error {
+	if len(name) > 253 {
+		return fmt.Errorf("%d bytes, more than 253", len(name))
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if !domainLabel.MatchString(label) {
+			return fmt.Errorf("%q is not a domain name in lower case", name)
+		}
+	}
+	return nil
+}
