@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// console is where a command reads and writes: results go to out; questions,
+// progress and everything else that a script must not parse go to err.
+type console struct {
+	in       io.Reader
+	out, err io.Writer
+	colour   bool // out is a terminal that may be coloured
+	ask      bool // in and err are terminals: a question can be answered
+	progress bool // err is a terminal: a line may be rewritten
+}
+
+func newConsole(cmd *cobra.Command) *console {
+	c := &console{in: cmd.InOrStdin(), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
+	c.progress = isTerminal(c.err)
+	c.ask = isTerminal(c.in) && c.progress
+	// https://no-color.org: set and not empty, whatever the value.
+	c.colour = isTerminal(c.out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return c
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// paint is how a terminal shows what kind of line this is (ECMA-48 SGR).
+type paint string
+
+const (
+	green  paint = "32"
+	yellow paint = "33"
+	red    paint = "31"
+	cyan   paint = "36"
+	faint  paint = "2"
+	bold   paint = "1"
+)
+
+// paint gives text in a colour where colour is allowed.
+func (c *console) paint(p paint, text string) string {
+	if !c.colour || p == "" {
+		return text
+	}
+	return "\x1b[" + string(p) + "m" + text + "\x1b[0m"
+}
+
+// confirm asks a question to which only "yes" is consent.
+func (c *console) confirm(question string) (bool, error) {
+	fmt.Fprintf(c.err, "%s Only \"yes\" is taken as consent: ", question)
+	line, err := bufio.NewReader(io.LimitReader(c.in, 1024)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return false, fmt.Errorf("read answer: %w", err)
+	}
+	return strings.TrimSpace(line) == "yes", nil
+}
+
+// visible makes a string that came from elsewhere safe for a terminal and for
+// a line of output: control characters are shown, not sent.
+func visible(s string) string {
+	if !strings.ContainsFunc(s, unprintable) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unprintable(r) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// unprintable is true of control characters and of those that reorder text.
+func unprintable(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
+}

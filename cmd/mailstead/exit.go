@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// The exit codes. They never overlap, whatever the command.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitPending = 2
+	exitInvalid = 3
+	exitStale   = 4
+	exitLocked  = 5
+	exitPartial = 6
+)
+
+// exitMeanings is what the help says of each exit code.
+var exitMeanings = map[int]string{
+	exitDone:    "done, or nothing to do",
+	exitFailed:  "failed; nothing is known to be half done",
+	exitPending: "changes are pending (only with --detailed-exitcode)",
+	exitInvalid: "the description is invalid",
+	exitStale:   "the host is not what the plan was made for",
+	exitLocked:  "another mailstead is at work on this host",
+	exitPartial: "applied in part: something failed or has to be done first",
+}
+
+// exitStatus is the section that ends the help of every command.
+func exitStatus(codes ...int) string {
+	var b strings.Builder
+	b.WriteString("\n\nEXIT STATUS\n")
+	for _, code := range codes {
+		fmt.Fprintf(&b, "  %d  %s\n", code, exitMeanings[code])
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// exitError is an error with its exit code. A nil err ends the program
+// without a word: everything has been said.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// hintError is an error with a line that says what to do about it.
+type hintError struct {
+	err  error
+	hint string
+}
+
+func (e *hintError) Error() string { return e.err.Error() }
+
+func (e *hintError) Unwrap() error { return e.err }
+
+// hint adds what to do about err; report shows it on a line of its own.
+func hint(err error, format string, args ...any) error {
+	return &hintError{err: err, hint: fmt.Sprintf(format, args...)}
+}
+
+// report writes an error the way all of them are written, and gives its exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	code := exitFailed
+	var exit *exitError
+	if errors.As(err, &exit) {
+		code = exit.code
+		if exit.err == nil {
+			return code
+		}
+	}
+	message := err.Error()
+	if errors.Is(err, context.Canceled) {
+		message = "interrupted"
+	}
+	fmt.Fprintf(w, "mailstead: error: %s\n", message)
+	for _, h := range hints(err) {
+		fmt.Fprintf(w, "hint: %s\n", h)
+	}
+	return code
+}
+
+// hints gives the hints along the chain of an error, the outermost first.
+func hints(err error) []string {
+	var all []string
+	for err != nil {
+		var h *hintError
+		if !errors.As(err, &h) {
+			break
+		}
+		all = append(all, h.hint)
+		err = h.err
+	}
+	return all
+}

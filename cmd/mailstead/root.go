@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// commands are the constructors of every command, in the order of the help.
+var commands = []func() *cobra.Command{
+	newVersionCommand,
+	newHashPasswordCommand,
+	newCompletionCommand,
+}
+
+const rootLong = `Mailstead turns one description of a mail host into a host that serves mail:
+it compares the description with what is there, says every change before it is
+made, makes it, and afterwards finds nothing left to change.
+
+Start with "mailstead init", then "mailstead plan" and "mailstead apply"; or try
+it without root in a directory of its own: "mailstead up examples/quickstart".`
+
+// run is the whole program: it returns the exit code. The first interrupt ends
+// what is being done in good order, the second one at once.
+func run(args []string, in io.Reader, out, err io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(err)
+	return report(err, root.ExecuteContext(ctx))
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:               "mailstead",
+		Short:             "plan, apply and watch over IMAP mail hosts",
+		Long:              rootLong + exitStatus(exitDone, exitFailed),
+		Args:              cobra.NoArgs,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(usageError)
+	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
+	for _, construct := range commands {
+		cmd := construct()
+		check := cmd.Args
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError(cmd, err)
+			}
+			return nil
+		}
+		root.AddCommand(cmd)
+	}
+	return root
+}
+
+// usageError adds the way to the help to a mistake in the command line.
+func usageError(cmd *cobra.Command, err error) error {
+	return hint(err, "see %q", cmd.CommandPath()+" --help")
+}
