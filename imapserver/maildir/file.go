@@ -1,0 +1,127 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// The modes of what we make. Mail is its owner's alone.
+const (
+	DirMode  fs.FileMode = 0o700
+	FileMode fs.FileMode = 0o600
+)
+
+// FolderMark is the empty file that makes a directory a folder of the Maildir
+// above it, for whoever counts quota.
+const FolderMark = "maildirfolder"
+
+// subdirs are the three directories of every mailbox, in the order in which
+// they are made: a Maildir with a cur can be delivered into.
+var subdirs = []string{"tmp", "new", "cur"}
+
+// WriteFile replaces dir/name by a file with that mode and content. Readers see
+// the old file or the new one; once it returns, the new one survives a power
+// cut. The mode is exact, whatever the umask, from the file's first moment on.
+func WriteFile(dir, name string, mode fs.FileMode, data []byte) error {
+	return writeFile(&Ops{}, dir, name, mode, data)
+}
+
+func writeFile(ops *Ops, dir, name string, mode fs.FileMode, data []byte) error {
+	f, tmp, err := createTemp(ops, dir, name, mode)
+	if err != nil {
+		return err
+	}
+	err = ops.write(f, data)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = ops.SyncFile(f)
+	}
+	if cerr := f.Close(); err == nil && cerr != nil {
+		err = cerr
+	}
+	if err == nil {
+		err = ops.renamePath(tmp, filepath.Join(dir, name))
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
+	}
+	return ops.SyncDir(dir)
+}
+
+// createTemp opens a new file beside dir/name, whose name does not start with
+// a dot: Courier would list it as a mailbox.
+func createTemp(ops *Ops, dir, name string, mode fs.FileMode) (f *os.File, path string, err error) {
+	for n := 0; ; n++ {
+		path = filepath.Join(dir, fmt.Sprintf("%s.%d.%d.tmp", name, os.Getpid(), n))
+		f, err = ops.createPath(path, mode)
+		if !errors.Is(err, fs.ErrExist) || n == 1000 {
+			return f, path, err
+		}
+		// Left by a process with our id that is no more, or being written by
+		// another goroutine; a leftover is found again only by counting past it.
+	}
+}
+
+// MakeTree makes what is missing of a mailbox directory: itself, tmp, new and
+// cur, and in a folder (any mailbox but INBOX) the file maildirfolder. What
+// exists it leaves as it is. Parents of dir must exist.
+func MakeTree(dir string, folder bool) error {
+	return makeTree(&Ops{}, dir, folder)
+}
+
+func makeTree(ops *Ops, dir string, folder bool) error {
+	made, err := ops.mkdir(dir)
+	if err != nil {
+		return err
+	}
+	for _, sub := range subdirs {
+		if _, err := ops.mkdir(filepath.Join(dir, sub)); err != nil {
+			return err
+		}
+	}
+	if folder {
+		f, err := ops.createPath(filepath.Join(dir, FolderMark), FileMode)
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if err := ops.SyncDir(dir); err != nil {
+		return err
+	}
+	if made {
+		return ops.SyncDir(filepath.Dir(dir))
+	}
+	return nil
+}
+
+// mkdir makes a directory of mode DirMode whatever the umask, and tells
+// whether it did. One that exists is left alone; anything else of that name is
+// an error.
+func (o *Ops) mkdir(path string) (made bool, err error) {
+	if err := o.trace(Op{Call: "mkdir", Path: path}); err != nil {
+		return false, &fs.PathError{Op: "mkdir", Path: path, Err: err}
+	}
+	err = unix.Mkdir(path, uint32(DirMode))
+	switch {
+	case err == nil:
+		return true, os.Chmod(path, DirMode)
+	case err == unix.EEXIST:
+		st, err := os.Lstat(path)
+		if err == nil && !st.IsDir() {
+			err = &fs.PathError{Op: "mkdir", Path: path, Err: unix.ENOTDIR}
+		}
+		return false, err
+	}
+	return false, &fs.PathError{Op: "mkdir", Path: path, Err: err}
+}

@@ -1,0 +1,78 @@
+package maildir
+
+import (
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Op is one call that changes files or makes changes durable.
+type Op struct {
+	Call string // create, write, sync, syncdir, mkdir, rename, link, unlink, utimes, rmdir
+	Path string
+	To   string // new path of rename and link
+}
+
+// Ops makes the calls that change files. Every change to a Maildir goes through
+// one, so that a test can see the calls in their order, stop before any of
+// them, and make any of them fail. The zero value is ready for use.
+type Ops struct {
+	// Trace, if not nil, is told of each call before it is made. Where it
+	// returns an error, the call fails with that and is not made. It may be
+	// called by several goroutines at once.
+	Trace func(Op) error
+}
+
+func (o *Ops) trace(op Op) error {
+	if o.Trace == nil {
+		return nil
+	}
+	return o.Trace(op)
+}
+
+// SyncFile makes the content of f durable.
+func (o *Ops) SyncFile(f *os.File) error {
+	if err := o.trace(Op{Call: "sync", Path: f.Name()}); err != nil {
+		return &fs.PathError{Op: "sync", Path: f.Name(), Err: err}
+	}
+	return f.Sync()
+}
+
+// SyncDir makes the entries of a directory durable.
+func (o *Ops) SyncDir(path string) error {
+	if err := o.trace(Op{Call: "syncdir", Path: path}); err != nil {
+		return &fs.PathError{Op: "sync", Path: path, Err: err}
+	}
+	d, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func (o *Ops) write(f *os.File, data []byte) error {
+	if err := o.trace(Op{Call: "write", Path: f.Name()}); err != nil {
+		return &fs.PathError{Op: "write", Path: f.Name(), Err: err}
+	}
+	_, err := f.Write(data)
+	return err
+}
+
+func (o *Ops) createPath(path string, mode fs.FileMode) (*os.File, error) {
+	if err := o.trace(Op{Call: "create", Path: path}); err != nil {
+		return nil, &fs.PathError{Op: "create", Path: path, Err: err}
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, mode)
+}
+
+func (o *Ops) renamePath(from, to string) error {
+	if err := o.trace(Op{Call: "rename", Path: from, To: to}); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return os.Rename(from, to)
+}

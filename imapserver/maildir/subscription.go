@@ -1,0 +1,119 @@
+package maildir
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// SubscriptionsFile is Courier's list of subscribed names, in the top Maildir.
+const SubscriptionsFile = "courierimapsubscribed"
+
+// inboxPrefix is what Courier puts before every name but INBOX.
+const inboxPrefix = Inbox + "."
+
+// Subscriptions is what a subscriptions file says, in its order. Lines that
+// name no mailbox of the account (`#shared.bob.Team`) are kept as they are.
+type Subscriptions struct {
+	lines []subscription
+}
+
+// subscription is one line; name is empty where only the line is known.
+type subscription struct {
+	name, line string
+}
+
+// ParseSubscriptions reads a courierimapsubscribed file. Its lines are full
+// names behind "INBOX." in the encoding of the tree.
+func ParseSubscriptions(data []byte, enc Encoding) Subscriptions {
+	var s Subscriptions
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" {
+			continue
+		}
+		name := subscribedName(line, enc)
+		if name == "" {
+			s.lines = append(s.lines, subscription{line: line})
+		} else if !s.Has(name) {
+			s.lines = append(s.lines, subscription{name: name, line: line})
+		}
+	}
+	return s
+}
+
+func subscribedName(line string, enc Encoding) string {
+	if strings.EqualFold(line, Inbox) {
+		return Inbox
+	}
+	if len(line) <= len(inboxPrefix) || !strings.EqualFold(line[:len(inboxPrefix)], inboxPrefix) {
+		return ""
+	}
+	name, err := DecodeName("."+line[len(inboxPrefix):], enc)
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// EncodeSubscriptions is the inverse of ParseSubscriptions.
+func EncodeSubscriptions(s Subscriptions, enc Encoding) ([]byte, error) {
+	var b bytes.Buffer
+	for _, l := range s.lines {
+		switch l.name {
+		case "":
+			b.WriteString(l.line)
+		case Inbox:
+			b.WriteString(Inbox)
+		default:
+			dir, err := EncodeName(l.name, enc)
+			if err != nil {
+				return nil, fmt.Errorf("encode subscriptions: %w", err)
+			}
+			b.WriteString(Inbox)
+			b.WriteString(dir)
+		}
+		b.WriteByte('\n')
+	}
+	return b.Bytes(), nil
+}
+
+// Names are the subscribed mailboxes of the account, INBOX as "INBOX".
+func (s Subscriptions) Names() []string {
+	var names []string
+	for _, l := range s.lines {
+		if l.name != "" {
+			names = append(names, l.name)
+		}
+	}
+	return names
+}
+
+// Has tells whether the name is subscribed.
+func (s Subscriptions) Has(name string) bool {
+	return s.index(name) >= 0
+}
+
+// Set adds the name at the end, or removes it, and tells whether that changed
+// anything. The name must be one that EncodeName takes, INBOX in capitals.
+func (s *Subscriptions) Set(name string, on bool) bool {
+	i := s.index(name)
+	switch {
+	case on == (i >= 0):
+		return false
+	case on:
+		s.lines = append(s.lines, subscription{name: name})
+	default:
+		s.lines = append(s.lines[:i:i], s.lines[i+1:]...)
+	}
+	return true
+}
+
+func (s Subscriptions) index(name string) int {
+	for i, l := range s.lines {
+		if l.name == name {
+			return i
+		}
+	}
+	return -1
+}
