@@ -1,0 +1,73 @@
+package wire
+
+import (
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// Phase is a set of moments in the life of a connection at which capabilities
+// differ.
+type Phase uint8
+
+// The phases.
+const (
+	PhaseNoTLS Phase = 1 << iota // in the clear, where login is refused
+	PhaseClear                   // in the clear, where login is allowed (loopback)
+	PhaseTLS                     // under TLS, before login
+	PhaseAuth                    // after login
+
+	phaseLogin = PhaseClear | PhaseTLS
+	phasePre   = PhaseNoTLS | phaseLogin
+	phaseAny   = phasePre | PhaseAuth
+)
+
+// CapabilityRow is a capability and when it is advertised.
+type CapabilityRow struct {
+	Name imap.Cap
+	RFC  int
+	When Phase
+}
+
+// Capabilities is every capability of the server, in the order advertised.
+var Capabilities = []CapabilityRow{
+	{imap.CapIMAP4rev1, 3501, phaseAny},
+	{imap.CapLiteralMinus, 7888, phasePre},
+	{imap.CapLiteralPlus, 7888, PhaseAuth},
+	{imap.CapSASLIR, 4959, phasePre},
+	{imap.CapID, 2971, phaseAny},
+	{imap.CapEnable, 5161, phaseAny},
+	{imap.CapIdle, 2177, phaseAny},
+	{imap.CapStartTLS, 3501, PhaseNoTLS | PhaseClear},
+	{imap.CapLoginDisabled, 3501, PhaseNoTLS},
+	{imap.AuthCap("PLAIN"), 4616, phaseLogin},
+	{imap.AuthCap("LOGIN"), 3501, phaseLogin},
+	{imap.CapNamespace, 2342, PhaseAuth},
+	{imap.CapChildren, 3348, PhaseAuth},
+	{imap.CapUnselect, 3691, PhaseAuth},
+	{imap.CapUIDPlus, 4315, PhaseAuth},
+	{imap.CapMove, 6851, PhaseAuth},
+	{imap.CapSpecialUse, 6154, PhaseAuth},
+	{imap.CapListExtended, 5258, PhaseAuth},
+	{imap.CapListStatus, 5819, PhaseAuth},
+	{imap.CapStatusSize, 8438, PhaseAuth},
+	{imap.CapESearch, 4731, PhaseAuth},
+	{imap.CapUTF8Accept, 6855, PhaseAuth},
+}
+
+// AppendCapabilities adds the capabilities of a phase, parted by spaces, but
+// for those in without.
+func AppendCapabilities(dst []byte, phase Phase, without ...imap.Cap) []byte {
+	first := true
+	for _, row := range Capabilities {
+		if row.When&phase == 0 || slices.Contains(without, row.Name) {
+			continue
+		}
+		if !first {
+			dst = append(dst, ' ')
+		}
+		first = false
+		dst = append(dst, row.Name...)
+	}
+	return dst
+}

@@ -1,0 +1,144 @@
+package wire
+
+import (
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// Command is one of the command types of this file: Noop, *Login, *Fetch ...
+type Command any
+
+// The commands. Mailbox names are UTF-8, as the client wrote them but for the
+// encoding: prefix and INBOX are the session's business.
+type (
+	// Capability is CAPABILITY.
+	Capability struct{}
+	// Noop is NOOP.
+	Noop struct{}
+	// Logout is LOGOUT.
+	Logout struct{}
+	// StartTLS is STARTTLS. What the Reader has buffered by then must be
+	// dropped together with the Reader.
+	StartTLS struct{}
+	// Check is CHECK.
+	Check struct{}
+	// Close is CLOSE.
+	Close struct{}
+	// Unselect is UNSELECT.
+	Unselect struct{}
+	// Idle is IDLE; Reader.ReadDone reads its end.
+	Idle struct{}
+	// Namespace is NAMESPACE.
+	Namespace struct{}
+
+	// ID is ID (RFC 2971); no Params for NIL.
+	ID struct{ Params []IDParam }
+	// IDParam is a field of ID; the value of NIL is "".
+	IDParam struct{ Key, Value string }
+
+	// Authenticate is AUTHENTICATE. Initial is the decoded initial response
+	// (RFC 4959), nil where there is none; Reader.ReadSASL reads the others.
+	Authenticate struct {
+		Mechanism string // in capitals
+		Initial   []byte
+	}
+	// Login is LOGIN.
+	Login struct{ User, Password string }
+
+	// Enable is ENABLE (RFC 5161); names in capitals, unknown ones included.
+	Enable struct{ Caps []imap.Cap }
+
+	// Select is SELECT and EXAMINE.
+	Select struct {
+		Mailbox  string
+		ReadOnly bool
+	}
+	// Create is CREATE.
+	Create struct{ Mailbox string }
+	// Delete is DELETE.
+	Delete struct{ Mailbox string }
+	// Rename is RENAME.
+	Rename struct{ From, To string }
+	// Subscribe is SUBSCRIBE and UNSUBSCRIBE.
+	Subscribe struct {
+		Mailbox string
+		On      bool
+	}
+
+	// List is LIST (RFC 9051 §6.3.9) and LSUB.
+	List struct {
+		LSub      bool
+		Reference string
+		Patterns  []string
+		Extended  bool // selection options, several patterns or return options were given
+
+		SelectSubscribed bool
+		SelectRemote     bool
+		SelectRecursive  bool
+		SelectSpecialUse bool
+
+		ReturnSubscribed bool
+		ReturnChildren   bool
+		ReturnSpecialUse bool
+		ReturnStatus     []StatusItem // nil: not asked for
+	}
+
+	// Status is STATUS.
+	Status struct {
+		Mailbox string
+		Items   []StatusItem
+	}
+
+	// Append is APPEND. Message has not been read yet: the command is at its
+	// end only after Message.Close.
+	Append struct {
+		Mailbox string
+		Flags   []imap.Flag
+		Date    time.Time // zero: not given
+		Message *Literal
+	}
+
+	// Expunge is EXPUNGE, and UID EXPUNGE where UIDs is not nil.
+	Expunge struct{ UIDs imap.UIDSet }
+
+	// Search is SEARCH and UID SEARCH. The Key's strings are UTF-8.
+	Search struct {
+		UID    bool
+		Return *SearchReturn // nil: an answer as of RFC 3501
+		Key    SearchKey
+	}
+	// SearchReturn is the result options of SEARCH (RFC 4731 §3.1).
+	SearchReturn struct{ Min, Max, All, Count bool }
+
+	// Fetch is FETCH and UID FETCH: the type of Set tells which.
+	Fetch struct {
+		Set   imap.NumSet // imap.SeqSet or imap.UIDSet
+		Items []FetchItem // macros are resolved; UID FETCH adds no UID by itself
+	}
+
+	// Store is STORE and UID STORE.
+	Store struct {
+		Set    imap.NumSet
+		Op     StoreOp
+		Silent bool
+		Flags  []imap.Flag
+	}
+
+	// Copy is COPY, UID COPY, MOVE and UID MOVE.
+	Copy struct {
+		Set     imap.NumSet
+		Mailbox string
+		Move    bool
+	}
+)
+
+// StoreOp is how STORE combines flags.
+type StoreOp int
+
+// The ways of STORE.
+const (
+	StoreSet StoreOp = iota
+	StoreAdd
+	StoreRemove
+)
