@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -44,11 +45,14 @@ func newRoot() *cobra.Command {
 		Use:               "mailstead",
 		Short:             "plan, apply and watch over IMAP mail hosts",
 		Long:              rootLong + exitStatus(exitDone, exitFailed),
-		Args:              cobra.NoArgs,
+		Args:              knownCommand,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		DisableFlagsInUseLine:      true,
+		SuggestionsMinimumDistance: 2,
 	}
 	root.SetFlagErrorFunc(usageError)
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
@@ -69,4 +73,16 @@ func newRoot() *cobra.Command {
 // usageError adds the way to the help to a mistake in the command line.
 func usageError(cmd *cobra.Command, err error) error {
 	return hint(err, "see %q", cmd.CommandPath()+" --help")
+}
+
+// knownCommand is reached with arguments only when no command has that name.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("no such command: %q", args[0])
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return hint(err, "did you mean %q?", "mailstead "+near[0])
+	}
+	return hint(err, "see %q", "mailstead --help")
 }
