@@ -34,9 +34,14 @@ func (f *faults) add(format string, args ...any) {
 	*f = append(*f, fmt.Errorf(format, args...))
 }
 
-// at adds err, if there is one, under the name of what it is about.
+// at adds err, if there is one, under the name of what it is about; each of
+// the errors that were joined into one keeps a line of its own.
 func (f *faults) at(where string, err error) {
-	if err != nil {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, each := range joined.Unwrap() {
+			f.at(where, each)
+		}
+	} else if err != nil {
 		*f = append(*f, fmt.Errorf("%s: %w", where, err))
 	}
 }
@@ -44,10 +49,10 @@ func (f *faults) at(where string, err error) {
 // Check finds everything in a configuration that the daemon could not serve
 // safely, all at once: one line for each fault.
 func (c *Config) Check() error {
-	var f faults
 	if c.Version != FormatVersion {
-		f.add("%w", versionError(c.Version))
+		return versionError(c.Version)
 	}
+	var f faults
 	if !generation.MatchString(c.Generation) {
 		f.add("generation: %q is not a digest", c.Generation)
 	}

@@ -21,11 +21,8 @@ func Parse(data []byte) (*Config, error) {
 	if len(data) > MaxConfigSize {
 		return nil, fmt.Errorf("parse configuration: %d bytes, more than %d", len(data), MaxConfigSize)
 	}
-	var head struct {
-		Version int `json:"version"`
-	}
-	if err := json.Unmarshal(data, &head); err == nil && head.Version != FormatVersion {
-		return nil, versionError(head.Version)
+	if err := checkVersion(data); err != nil {
+		return nil, fmt.Errorf("parse configuration: %w", err)
 	}
 	c := &Config{}
 	if err := decodeStrict(data, c); err != nil {
@@ -86,8 +83,24 @@ func versionError(v int) error {
 	return fmt.Errorf("version %d of the file: this program reads version %d (run mailstead apply with the mailstead of the same release)", v, FormatVersion)
 }
 
+// checkVersion refuses a file of another version for that, before the fields
+// that it has besides are found to be unknown.
+func checkVersion(data []byte) error {
+	var head struct {
+		Version *int `json:"version"`
+	}
+	if err := json.Unmarshal(data, &head); err == nil && head.Version != nil && *head.Version != FormatVersion {
+		return versionError(*head.Version)
+	}
+	return nil
+}
+
 // decodeStrict decodes exactly one JSON value into v.
 func decodeStrict(data []byte, v any) error {
+	var whole json.RawMessage
+	if err := json.Unmarshal(data, &whole); err != nil {
+		return describeJSON(data, err)
+	}
 	if err := checkDuplicates(data); err != nil {
 		return err
 	}
@@ -96,13 +109,10 @@ func decodeStrict(data []byte, v any) error {
 	if err := d.Decode(v); err != nil {
 		return describeJSON(data, err)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: something follows the end", position(data, d.InputOffset()))
-	}
 	return nil
 }
 
-// checkDuplicates refuses an object that names a field twice: encoding/json
+// checkDuplicates refuses in valid JSON an object that names a field twice: encoding/json
 // would take the last one, whatever a reader of the file saw first. Names are
 // compared without regard to case, as encoding/json matches them to fields.
 func checkDuplicates(data []byte) error {
@@ -117,7 +127,7 @@ func checkDuplicates(data []byte) error {
 	for {
 		at := d.InputOffset()
 		t, err := d.Token()
-		if errors.Is(err, io.EOF) && len(open) == 0 {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -127,7 +137,7 @@ func checkDuplicates(data []byte) error {
 		if name, ok := t.(string); ok && top >= 0 && open[top].key {
 			folded := strings.ToLower(name)
 			if open[top].seen[folded] {
-				return fmt.Errorf("%s: field %q is given twice", position(data, at), name)
+				return fmt.Errorf("%s: field %q is given twice", position(data, nextToken(data, at)), name)
 			}
 			open[top].seen[folded] = true
 			open[top].key = false
@@ -154,18 +164,24 @@ func describeJSON(data []byte, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return fmt.Errorf("%s: the file ends too early", position(data, int64(len(data))))
 	case errors.As(err, &syntax):
-		return fmt.Errorf("%s: %s", position(data, syntax.Offset), syntax)
+		return fmt.Errorf("%s: %s", position(data, syntax.Offset-1), syntax)
 	case errors.As(err, &kind):
-		return fmt.Errorf("%s: %s: %s where %s is expected", position(data, kind.Offset), kind.Field, kind.Value, kind.Type)
+		return fmt.Errorf("%s: %s where %s is expected", strings.TrimSuffix(position(data, kind.Offset-1)+": "+kind.Field, ": "), kind.Value, kind.Type)
 	default:
 		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 	}
 }
 
-// position gives line:col of a byte offset, both counted from 1.
+// nextToken gives the offset of the token that follows an offset.
+func nextToken(data []byte, offset int64) int64 {
+	for offset < int64(len(data)) && strings.IndexByte(" \t\r\n,", data[offset]) >= 0 {
+		offset++
+	}
+	return offset
+}
+
+// position gives line:col of the byte at an offset, both counted from 1.
 func position(data []byte, offset int64) string {
 	before := data[:min(max(offset, 0), int64(len(data)))]
 	line := bytes.Count(before, []byte("\n")) + 1

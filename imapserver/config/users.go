@@ -92,6 +92,9 @@ func readUsersHead(lines *bufio.Scanner) (usersHead, error) {
 		}
 		return head, errors.New("the file is empty")
 	}
+	if err := checkVersion(lines.Bytes()); err != nil {
+		return head, err
+	}
 	if err := decodeLine(lines.Bytes(), &head); err != nil {
 		return head, err
 	}
