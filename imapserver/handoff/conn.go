@@ -1,0 +1,277 @@
+package handoff
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Version is the version of the messages. Roles of different versions do not
+// talk: a process that outlives an upgrade of its supervisor is refused.
+const Version = 1
+
+// The bounds of a message.
+const (
+	MaxPacket  = 16 << 10  // octets of JSON
+	MaxFiles   = 64        // descriptors, the payload's not counted
+	MaxPayload = 256 << 20 // octets of the payload: some hundred thousand users
+
+	sendTimeout = 10 * time.Second // a peer that does not read for so long is not coming back
+)
+
+// ErrVersion says that the peer speaks another Version.
+var ErrVersion = errors.New("the peer is of another version")
+
+// Conn is one end of a channel. Send may be called from many goroutines, and
+// Receive from one other at the same time.
+type Conn struct {
+	c  *net.UnixConn
+	mu sync.Mutex // held while a packet is sent
+}
+
+// packet is the JSON of a message.
+type packet struct {
+	Version int             `json:"v"`
+	Kind    string          `json:"kind"`
+	Body    json.RawMessage `json:"body"`
+	Payload bool            `json:"payload,omitempty"` // the last descriptor is the payload
+}
+
+// Pair makes a channel: our end, and the descriptor of the other for a child.
+func Pair() (*Conn, *os.File, error) {
+	ours, theirs, err := socketpair(unix.SOCK_SEQPACKET)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := NewConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return c, theirs, nil
+}
+
+// StreamPair makes a pair of connected stream sockets: a connection without
+// TLS, or the pipe to a helper.
+func StreamPair() (ours, theirs *os.File, err error) {
+	return socketpair(unix.SOCK_STREAM)
+}
+
+func socketpair(typ int) (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, typ|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make socket pair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "handoff"), os.NewFile(uintptr(fds[1]), "handoff"), nil
+}
+
+// NewConn makes a Conn of an inherited descriptor, which it closes.
+func NewConn(f *os.File) (*Conn, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("open channel: %w", err)
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok || u.LocalAddr().Network() != "unixpacket" {
+		c.Close()
+		return nil, errors.New("open channel: the descriptor is no packet socket")
+	}
+	return &Conn{c: u}, nil
+}
+
+// Close ends the channel; a Receive that waits returns.
+func (c *Conn) Close() error { return c.c.Close() }
+
+// Send sends a message. Its descriptors stay open and the caller's.
+func (c *Conn) Send(m Message) error {
+	name, err := kindOf(m)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("send %s: %w", name, err)
+	}
+	p := packet{Version: Version, Kind: name, Body: body}
+	files := m.files()
+	if len(files) > MaxFiles {
+		return fmt.Errorf("send %s: %d descriptors, more than %d", name, len(files), MaxFiles)
+	}
+	if data := m.payload(); data != nil {
+		memory, err := seal(*data)
+		if err != nil {
+			return fmt.Errorf("send %s: %w", name, err)
+		}
+		defer memory.Close()
+		p.Payload = true
+		files = append(files[:len(files):len(files)], memory)
+	}
+	if err := c.write(p, files); err != nil {
+		return fmt.Errorf("send %s: %w", name, err)
+	}
+	return nil
+}
+
+func (c *Conn) write(p packet, files []*os.File) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	if len(data) > MaxPacket {
+		return fmt.Errorf("%d octets, more than %d", len(data), MaxPacket)
+	}
+	fds := make([]int, len(files))
+	for i, f := range files {
+		if fds[i], err = fd(f); err != nil {
+			return err
+		}
+	}
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.c.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		return err
+	}
+	_, _, err = c.c.WriteMsgUnix(data, oob, nil)
+	runtime.KeepAlive(files)
+	return err
+}
+
+// fd gives the number of f's descriptor without making it blocking, which
+// File.Fd would.
+func fd(f *os.File) (int, error) {
+	if f == nil {
+		return -1, os.ErrInvalid
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	n := -1
+	if err := raw.Control(func(fd uintptr) { n = int(fd) }); err != nil {
+		return -1, err
+	}
+	return n, nil
+}
+
+// Receive waits for the next message. io.EOF says that the peer has closed its
+// end, most often because it is no more. After any error the channel is of no
+// use and the caller closes it. The descriptors are the caller's.
+func (c *Conn) Receive() (Message, error) {
+	data, files, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	m, err := decode(data, files)
+	if err != nil {
+		for _, f := range files {
+			f.Close()
+		}
+		return nil, fmt.Errorf("receive: %w", err)
+	}
+	return m, nil
+}
+
+func (c *Conn) read() ([]byte, []*os.File, error) {
+	buf := make([]byte, MaxPacket+1)
+	oob := make([]byte, unix.CmsgSpace((MaxFiles+1)*4))
+	n, oobn, flags, _, err := c.c.ReadMsgUnix(buf, oob)
+	files, ferr := takeFiles(oob[:oobn])
+	switch {
+	case err == nil && n == 0, errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
+		err = io.EOF
+	case err != nil:
+		err = fmt.Errorf("receive: %w", err)
+	case ferr != nil:
+		err = fmt.Errorf("receive: %w", ferr)
+	case n > MaxPacket || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+		err = fmt.Errorf("receive: more than %d octets or %d descriptors", MaxPacket, MaxFiles+1)
+	default:
+		return buf[:n], files, nil
+	}
+	for _, f := range files {
+		f.Close()
+	}
+	return nil, nil, err
+}
+
+// takeFiles makes files of what has been received beside a packet; Go has set
+// close-on-exec on them.
+func takeFiles(oob []byte) ([]*os.File, error) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	for i := range messages {
+		fds, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			continue // of another kind: nothing that has to be closed
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "handoff"))
+		}
+	}
+	return files, nil
+}
+
+func decode(data []byte, files []*os.File) (Message, error) {
+	var p packet
+	if err := strict(data, &p); err != nil {
+		return nil, err
+	}
+	if p.Version != Version {
+		return nil, fmt.Errorf("%w: %d, not %d", ErrVersion, p.Version, Version)
+	}
+	m := newMessage(p.Kind)
+	if m == nil {
+		return nil, fmt.Errorf("message of unknown kind %q", p.Kind)
+	}
+	if err := strict(p.Body, m); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Kind, err)
+	}
+	slot := m.payload()
+	if p.Payload != (slot != nil) || p.Payload && len(files) == 0 {
+		return nil, fmt.Errorf("%s: with or without a payload against its kind", p.Kind)
+	}
+	var memory *os.File
+	if p.Payload {
+		memory, files = files[len(files)-1], files[:len(files)-1]
+	}
+	if err := m.setFiles(files); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Kind, err)
+	}
+	if memory != nil {
+		var err error
+		if *slot, err = unseal(memory); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Kind, err)
+		}
+		memory.Close()
+	}
+	return m, nil
+}
+
+func strict(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more than one JSON value")
+	}
+	return nil
+}

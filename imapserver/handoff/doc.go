@@ -1,0 +1,19 @@
+// Package handoff is the few messages that the daemon's roles say to each
+// other (front, which is login and auth; the supervisor, which spawns; the
+// workers), and the channel that carries them and descriptors between
+// processes. Where two roles share a process, they hand each other the same
+// messages by an ordinary call: see Opener and Authenticator.
+//
+//	front      --Open-->      supervisor --Session--> worker
+//	           <--Opened--               <--Idle--
+//	           <--Settings--             --Stop-->
+//	           --Ready-->
+//	           <--Query--  --State-->
+//	           --NeedHelper--> <--Helper--  --EndHelper-->
+//
+// A message is one packet: JSON that names its version and kind, of at most
+// MaxPacket octets, with at most MaxFiles descriptors; what may be larger
+// travels as a sealed memory file. Both ends are the same build of the same
+// program; the checks are there because a role may have been taken over by a
+// client. The package imports nothing of the project.
+package handoff

@@ -1,0 +1,181 @@
+package handoff
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"reflect"
+)
+
+// Message is a pointer to one of the types of this file.
+type Message interface {
+	// files gives the message's descriptors in order.
+	files() []*os.File
+	// setFiles takes descriptors that were received.
+	setFiles(fs []*os.File) error
+	// payload is the part that may be large, or nil.
+	payload() *[]byte
+}
+
+// kind is a row of the table of messages.
+type kind struct {
+	name string
+	make func() Message
+}
+
+// kinds is every message that travels between processes.
+var kinds = []kind{
+	{"settings", func() Message { return &Settings{} }},
+	{"ready", func() Message { return &Ready{} }},
+	{"open", func() Message { return &Open{} }},
+	{"opened", func() Message { return &Opened{} }},
+	{"session", func() Message { return &Session{} }},
+	{"idle", func() Message { return &Idle{} }},
+	{"stop", func() Message { return &Stop{} }},
+	{"query", func() Message { return &Query{} }},
+	{"state", func() Message { return &State{} }},
+	{"need-helper", func() Message { return &NeedHelper{} }},
+	{"helper", func() Message { return &Helper{} }},
+	{"end-helper", func() Message { return &EndHelper{} }},
+}
+
+func newMessage(name string) Message {
+	for _, k := range kinds {
+		if k.name == name {
+			return k.make()
+		}
+	}
+	return nil
+}
+
+func kindOf(m Message) (string, error) {
+	for _, k := range kinds {
+		if reflect.TypeOf(k.make()) == reflect.TypeOf(m) {
+			return k.name, nil
+		}
+	}
+	return "", fmt.Errorf("send %T: not in the table of messages", m)
+}
+
+// Settings gives the front everything that it may not read itself. It answers
+// with Ready once all of it is in force, or nothing of it.
+type Settings struct {
+	Serial    uint64     `json:"serial"`
+	Listeners []string   `json:"listeners,omitempty"` // the name of each of Sockets
+	Sockets   []*os.File `json:"-"`                   // listening sockets; only in the first Settings
+	Data      []byte     `json:"-"`                   // JSON of the root package's settings: configuration, users, bundles
+}
+
+// Ready is the front's answer to Settings.
+type Ready struct {
+	noFiles
+	Serial uint64 `json:"serial"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Open asks for a session of a user who has logged in. Stream is the worker's
+// end of the connection without TLS; the worker answers the login, whose tag
+// is Tag, on it.
+type Open struct {
+	ID     string     `json:"id"` // of the connection, as the log has it
+	User   string     `json:"user"`
+	Tag    string     `json:"tag"`
+	Remote netip.Addr `json:"remote"`
+	TLS    bool       `json:"tls"`
+	Stream *os.File   `json:"-"`
+}
+
+// Opened is the answer to Open: a worker has the stream, or nobody has.
+type Opened struct {
+	noFiles
+	ID    string `json:"id"`
+	Error string `json:"error,omitempty"`
+}
+
+// Session is what a worker is told of a session: what the front has asked for
+// and what the supervisor's own table says of that user.
+type Session struct {
+	Open
+	Maildir   string `json:"maildir"`
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// Idle says that a worker has had no session for a while, and how many it has
+// been sent. If that is all, it is told to stop; a Session on its way to it
+// makes the numbers differ.
+type Idle struct {
+	noFiles
+	Sessions uint64 `json:"sessions"`
+}
+
+// Stop asks a front or a worker to end its sessions with BYE and to exit.
+type Stop struct{ noFiles }
+
+// Query asks the front how it does. SelfTest has it go through its own accept
+// path, greeting and parser first.
+type Query struct {
+	noFiles
+	Serial   uint64 `json:"serial"`
+	SelfTest bool   `json:"selftest,omitempty"`
+}
+
+// State answers Query.
+type State struct {
+	Serial   uint64 `json:"serial"`
+	Error    string `json:"error,omitempty"` // of the self-test
+	Sessions int    `json:"sessions"`
+	Data     []byte `json:"-"` // JSON: the bundles as served, as control has them
+}
+
+// NeedHelper asks for a new mailstead-pam.
+type NeedHelper struct {
+	noFiles
+	Serial uint64 `json:"serial"`
+}
+
+// Helper answers NeedHelper.
+type Helper struct {
+	Serial uint64   `json:"serial"`
+	Error  string   `json:"error,omitempty"`
+	ID     int      `json:"id"`
+	Pipe   *os.File `json:"-"` // a stream socket to its stdin and stdout; nil after an Error
+}
+
+// EndHelper has a helper killed. Those that exit by themselves are reaped
+// without it.
+type EndHelper struct {
+	noFiles
+	ID int `json:"id"`
+}
+
+// Credentials is what a client has presented.
+type Credentials struct {
+	ID        string // of the connection, as the log has it
+	User      string
+	Password  string
+	Mechanism string // "PLAIN" or "LOGIN" by AUTHENTICATE, "" by LOGIN
+	Remote    netip.Addr
+	TLS       bool
+}
+
+// Verdict is what auth says to Credentials. Code and Text are for the client
+// and tell nothing of whether the user exists, unless the password was right.
+type Verdict struct {
+	User string // whose mail it is; "" for a refusal
+	Code string // of a refusal, as RFC 5530 has it
+	Text string
+}
+
+// Authenticator is auth as login sees it. Authenticate takes its time over a
+// refusal; it is called from many goroutines.
+type Authenticator interface {
+	Authenticate(ctx context.Context, c *Credentials) Verdict
+}
+
+// Opener is the way to a worker as login sees it: over a Conn to the
+// supervisor, or straight to the worker in the same process. On return, o.Stream
+// is the Opener's, also after an error. It is called from many goroutines.
+type Opener interface {
+	Open(ctx context.Context, o *Open) error
+}
