@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -100,8 +100,7 @@ func readPassword(in io.Reader, prompts io.Writer) (string, error) {
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return askPassword(int(f.Fd()), prompts)
 	}
-	r := bufio.NewReader(io.LimitReader(in, maxPassword+2))
-	text, err := io.ReadAll(r)
+	text, err := io.ReadAll(io.LimitReader(in, maxPassword+3))
 	if err != nil {
 		return "", fmt.Errorf("read password: %w", err)
 	}
@@ -112,13 +111,15 @@ func readPassword(in io.Reader, prompts io.Writer) (string, error) {
 	return string(text), nil
 }
 
-// askPassword reads the password twice without echo. An interrupt gives the
-// terminal its echo back before the program ends.
+// askPassword reads the password twice. The echo is off before the first
+// prompt appears, so that nothing typed early is shown, and an interrupt gives
+// it back before the program ends.
 func askPassword(fd int, prompts io.Writer) (string, error) {
-	state, err := term.GetState(fd)
+	restore, err := silence(fd)
 	if err != nil {
 		return "", fmt.Errorf("read password: %w", err)
 	}
+	defer restore()
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, unix.SIGTERM)
 	defer signal.Stop(interrupted)
@@ -127,9 +128,9 @@ func askPassword(fd int, prompts io.Writer) (string, error) {
 	go func() {
 		select {
 		case <-interrupted:
-			term.Restore(fd, state)
+			restore()
 			fmt.Fprintln(prompts)
-			os.Exit(report(prompts, errors.New("interrupted")))
+			os.Exit(report(prompts, context.Canceled))
 		case <-done:
 		}
 	}()
@@ -146,6 +147,20 @@ func askPassword(fd int, prompts io.Writer) (string, error) {
 		return "", errors.New("the two passwords differ")
 	}
 	return string(answers[0]), nil
+}
+
+// silence turns the echo of a terminal off and gives what turns it on again.
+func silence(fd int) (restore func(), err error) {
+	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	quiet := *before
+	quiet.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
+		return nil, err
+	}
+	return func() { unix.IoctlSetTermios(fd, unix.TCSETS, before) }, nil
 }
 
 // checkPassword refuses what no client can send or what only looks like a

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/go-crypt/crypt"
+	"github.com/go-crypt/x/yescrypt"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes this test binary the programs that the scripts run.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"mailstead": main,
+	})
+}
+
+// TestScript runs the stories of testdata/script: what an operator types, what
+// the program answers, and with which exit code it ends.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       os.Getenv("MAILSTEAD_UPDATE") == "1",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":    exits,
+			"terminal": terminal,
+			"verifies": verifies,
+		},
+	})
+}
+
+// exits runs a program and compares its exit code: exits CODE PROGRAM ARGS...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("run %s: %v", args[1], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%v ended with %d, want %d", args[1:], got, want)
+	}
+}
+
+// verifies checks a password against the hash in a file: [!] verifies FILE PASSWORD.
+func verifies(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] verifies FILE PASSWORD")
+	}
+	hash := strings.TrimSuffix(ts.ReadFile(args[0]), "\n")
+	ok, err := verify(hash, args[1])
+	ts.Check(err)
+	if ok == neg {
+		ts.Fatalf("%q verifies against %s: %v", args[1], hash, ok)
+	}
+}
+
+// verify checks a password with go-crypt, as the daemon does.
+func verify(hash, password string) (bool, error) {
+	if strings.HasPrefix(hash, "$y$") {
+		again, err := yescrypt.Hash([]byte(password), []byte(hash))
+		return string(again) == hash, err
+	}
+	decoder, err := crypt.NewDefaultDecoder()
+	if err != nil {
+		return false, err
+	}
+	digest, err := decoder.Decode(hash)
+	if err != nil {
+		return false, err
+	}
+	return digest.MatchAdvanced(password)
+}
