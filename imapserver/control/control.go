@@ -1,12 +1,18 @@
 // Package control is what is said over the daemon's control socket: one JSON
-// request a connection, one JSON answer. The daemon serves it; `mailstead-imapd
-// ctl`, the reconciler and `mailstead status` ask. It imports nothing of the
-// project.
+// request a connection, one JSON answer. The daemon serves it (Serve);
+// `mailstead-imapd ctl`, the reconciler and `mailstead status` ask (Ask). It
+// imports nothing of the project.
 package control
+
+// The verbs of a Request.
+const (
+	VerbStatus = "status" // answered at once
+	VerbReload = "reload" // answered once the new configuration is in force, or has been refused
+)
 
 // Request is one question to the daemon.
 type Request struct {
-	Verb string `json:"verb"` // "status" or "reload"
+	Verb string `json:"verb"` // VerbStatus or VerbReload
 }
 
 // Status is what the daemon serves at this moment, not what is on disk.

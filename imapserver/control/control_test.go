@@ -1,0 +1,125 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// serve runs answer behind a socket and gives its path.
+func serve(t *testing.T, answer func(context.Context, Request) Status) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "run", "control")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- Serve(ctx, l, answer) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(path); err == nil {
+			t.Error("the socket is still there")
+		}
+	})
+	return path
+}
+
+func TestAsk(t *testing.T) {
+	want := Status{Version: "v", PID: 7, Generation: "g", Sessions: 3, Error: "refused",
+		Listeners: []Listener{{"imap", "127.0.0.1:143", "starttls"}},
+		Bundles:   []Bundle{{"a", []string{"a.example"}, "00", "2030-01-01T00:00:00Z"}}}
+	var asked Request
+	path := serve(t, func(_ context.Context, r Request) Status { asked = r; return want })
+	got, err := Ask(t.Context(), path, Request{Verb: VerbReload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if asked.Verb != VerbReload {
+		t.Errorf("asked %q", asked.Verb)
+	}
+	st, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", st.Mode())
+	}
+}
+
+func TestAskNobody(t *testing.T) {
+	dir := t.TempDir()
+	stale := filepath.Join(dir, "stale")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	for _, path := range []string{stale, filepath.Join(dir, "none")} {
+		if _, err := Ask(t.Context(), path, Request{Verb: VerbStatus}); !errors.Is(err, ErrNotRunning) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	// A socket that was left behind does not keep a new daemon from starting.
+	again, err := Listen(stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}
+
+func TestListenRefuses(t *testing.T) {
+	path := serve(t, func(context.Context, Request) Status { return Status{} })
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another daemon") {
+		t.Errorf("second daemon: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(file); err == nil {
+		t.Error("a file was replaced by the socket")
+	}
+}
+
+func TestServeIgnoresNonsense(t *testing.T) {
+	path := serve(t, func(context.Context, Request) Status { return Status{PID: 1} })
+	for _, nonsense := range []string{"GET / HTTP/1.1\r\n\r\n", "{", strings.Repeat("[", 5000)} {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write([]byte(nonsense))
+		c.(*net.UnixConn).CloseWrite()
+		if n, _ := c.Read(make([]byte, 1)); n != 0 {
+			t.Errorf("%.10q was answered", nonsense)
+		}
+		c.Close()
+	}
+	if _, err := Ask(t.Context(), path, Request{Verb: VerbStatus}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAskGivesUp(t *testing.T) {
+	path := serve(t, func(ctx context.Context, _ Request) Status { <-ctx.Done(); return Status{} })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Ask(ctx, path, Request{Verb: VerbStatus}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}

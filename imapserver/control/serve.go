@@ -1,0 +1,103 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// The bounds of the server's side.
+const (
+	maxRequest     = 4096
+	requestTimeout = 5 * time.Second // to send the request, and to take the answer
+	maxAsking      = 16              // connections at once
+)
+
+// Listen makes the control socket, for its owner alone. A socket that a dead
+// daemon has left there is replaced; one that is served is an error.
+func Listen(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make control socket: %w", err)
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("make control socket %s: another daemon serves it", path)
+	}
+	if st, err := os.Lstat(path); err == nil && st.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("make control socket %s: there is something that is no socket", path)
+	} else if err == nil {
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("make control socket: %w", err)
+		}
+	}
+	// Bound under another name, it has its mode before anyone can find it.
+	staging := filepath.Join(filepath.Dir(path), ".~") // no longer than path, which may be as long as a socket's path can be
+	if err := os.Remove(staging); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("make control socket: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: staging, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("make control socket: %w", err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(staging, 0o600), os.Rename(staging, path)); err != nil {
+		l.Close()
+		os.Remove(staging)
+		return nil, fmt.Errorf("make control socket: %w", err)
+	}
+	return &socket{l, path}, nil
+}
+
+// socket removes its path when it is closed.
+type socket struct {
+	net.Listener
+	path string
+}
+
+func (s *socket) Close() error {
+	os.Remove(s.path)
+	return s.Listener.Close()
+}
+
+// Serve answers requests until ctx ends or l fails. answer is called from many
+// goroutines; its context ends with ctx.
+func Serve(ctx context.Context, l net.Listener, answer func(context.Context, Request) Status) error {
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	free := make(chan struct{}, maxAsking)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for {
+		c, err := l.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("serve control socket: %w", err)
+		}
+		free <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-free }()
+			defer c.Close()
+			serveConn(ctx, c, answer)
+		})
+	}
+}
+
+func serveConn(ctx context.Context, c net.Conn, answer func(context.Context, Request) Status) {
+	c.SetDeadline(time.Now().Add(requestTimeout))
+	var r Request
+	if err := json.NewDecoder(io.LimitReader(c, maxRequest)).Decode(&r); err != nil {
+		return // nobody there who would understand an answer
+	}
+	s := answer(ctx, r)
+	c.SetDeadline(time.Now().Add(requestTimeout))
+	json.NewEncoder(c).Encode(s) // the asker may be gone; the reload has happened all the same
+}
