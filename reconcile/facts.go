@@ -21,13 +21,23 @@ type Account struct {
 	Home     string
 }
 
-// Certificate is what the source of a certificate (certbot's lineage, files,
-// or the bundle that was made before) holds now.
+// Certificate is what the source of a certificate holds now: certbot's lineage,
+// files, or, for a self-signed one, the bundle that was made before.
+//
+// Of a self-signed certificate that has to be made or renewed first, the
+// Fingerprint is "" with Missing, Fault and Unreadable empty too.
 type Certificate struct {
-	Missing     string // why there is none yet, with what makes it; "" where there is one
-	Fault       string // why what is there cannot be used; "" if it can
-	Fingerprint string // SHA-256 of the leaf's DER, lower-case hex
+	Missing     string // why there is none yet; "" where there is one
+	Command     string // what the operator runs to get what is missing; "" where no command is known
+	Fault       string // why what is there cannot be used (every fault, joined by "; "); "" if it can
+	Unreadable  string // why the program may not look; "" if it may
+	Fingerprint string // SHA-256 of the leaf's DER, lower-case hex; "" unless the source can be used
+	Chain       string // SHA-256 of the whole chain's DER, lower-case hex
 	Names       []string
 	NotBefore   time.Time
 	NotAfter    time.Time
+	// Installed is the fingerprint of the bundle that the daemon reads now, ""
+	// if there is none that can be used. Where the source cannot be used, this
+	// is what goes on being served.
+	Installed string
 }

@@ -1,44 +1,4 @@
-// Package reconcile compares what a description asks for with what is there,
-// says the difference as a Plan, and applies it change by change.
 package reconcile
-
-// Ref names a resource: its kind and its name, such as "file//etc/pam.d/x".
-type Ref struct {
-	Kind string `json:"kind"`
-	Name string `json:"name"`
-}
-
-// String gives kind/name.
-func (r Ref) String() string { return r.Kind + "/" + r.Name }
-
-// Impact is what a change means to the people connected.
-type Impact string
-
-// The impact words, from the lightest to the gravest.
-const (
-	Live    Impact = "live"    // takes effect at once, nobody notices
-	Reload  Impact = "reload"  // the daemon reloads, no connection is lost
-	Rebind  Impact = "rebind"  // a listener moves: its connections end
-	Restart Impact = "restart" // every connection ends
-	Data    Impact = "data"    // mail is concerned
-)
-
-// Attr is one attribute of a resource. Secret values are never shown and stand
-// in a plan only as a keyed digest.
-type Attr struct {
-	Name   string `json:"name"`
-	Value  string `json:"value"`
-	Secret bool   `json:"secret,omitempty"`
-	Impact Impact `json:"impact,omitempty"`
-}
-
-// Resource is one thing on a host, wanted or found: a plain value that can be
-// compared, printed and sent. The attribute "content" is a file's text.
-type Resource struct {
-	Ref    Ref    `json:"ref"`
-	Origin string `json:"origin,omitempty"` // file:line:col of what asked for it; "default"
-	Attrs  []Attr `json:"attrs"`            // in the order in which the kind shows them
-}
 
 // Op is what a change does.
 type Op string
@@ -55,9 +15,44 @@ const (
 type Change struct {
 	Ref    Ref       `json:"ref"`
 	Op     Op        `json:"op"`
-	Have   *Resource `json:"have,omitempty"`
-	Want   *Resource `json:"want,omitempty"`
+	Have   *Resource `json:"have,omitempty"` // nil: it does not exist
+	Want   *Resource `json:"want,omitempty"` // nil: it goes
+	Was    *Resource `json:"-"`              // what the inventory says was applied last, contents as digests; nil: nothing
 	Origin string    `json:"origin"`
 	Reason string    `json:"reason"`
 	Impact Impact    `json:"impact"`
+}
+
+// Plan is every change that makes a host what its description asks for, in the
+// order in which Apply makes them.
+type Plan struct {
+	Host       string         `json:"host"`
+	Changes    []Change       `json:"changes"`
+	Unchanged  map[string]int `json:"unchanged"`            // by kind
+	Blocked    []Waiting      `json:"blocked,omitempty"`    // cannot be applied yet
+	Unreadable []Unread       `json:"unreadable,omitempty"` // could not be compared
+	Notes      []string       `json:"notes,omitempty"`      // sentences for the reader: what is kept, what is remembered
+	Record     []Ref          `json:"record,omitempty"`     // in place, but the inventory does not say so yet
+	Forget     []Ref          `json:"forget,omitempty"`     // leave the inventory and stay on the host
+}
+
+// Waiting is a resource that waits for something outside the plan.
+type Waiting struct {
+	Ref     Ref    `json:"ref"`
+	Origin  string `json:"origin"`
+	Reason  string `json:"reason"`
+	Command string `json:"command,omitempty"` // what the operator runs to end the wait
+}
+
+// Unread is a resource whose state could not be read.
+type Unread struct {
+	Ref    Ref    `json:"ref"`
+	Origin string `json:"origin"`
+	Reason string `json:"reason"`
+}
+
+// Empty tells that Apply would have nothing to do, not even to the inventory.
+// What waits and what could not be read is not counted.
+func (p *Plan) Empty() bool {
+	return len(p.Changes) == 0 && len(p.Record) == 0 && len(p.Forget) == 0
 }
