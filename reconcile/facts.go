@@ -11,6 +11,7 @@ type Facts struct {
 	Root         bool                   // the program may change everything on the host
 	UID, GID     int                    // of the program
 	Accounts     map[string]Account     // system accounts that the description names, by name; absent: no such account
+	FreeIDs      []int                  // below 1000 and neither a uid nor a gid of anyone, from the highest: for accounts to be made
 	Certificates map[string]Certificate // by the name in the description
 	PAMHelper    bool                   // mailstead-pam stands beside the other programs
 }

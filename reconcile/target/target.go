@@ -21,5 +21,16 @@ type Request struct {
 
 // Gather looks at the host. It writes nothing and works without root.
 func Gather(ctx context.Context, req Request) (reconcile.Facts, error) {
-	return reconcile.Facts{Root: os.Geteuid() == 0, UID: os.Geteuid(), GID: os.Getegid()}, ctx.Err()
+	passwd, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return reconcile.Facts{}, err
+	}
+	group, err := os.ReadFile("/etc/group")
+	if err != nil {
+		return reconcile.Facts{}, err
+	}
+	return reconcile.Facts{
+		Root: os.Geteuid() == 0, UID: os.Geteuid(), GID: os.Getegid(),
+		FreeIDs: freeIDs(string(passwd), string(group), len(req.Accounts)),
+	}, ctx.Err()
 }
