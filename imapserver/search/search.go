@@ -3,6 +3,10 @@
 // without reading a message first, its text last. It is pure: package session
 // compiles a program once and asks it about each message in turn. It reads
 // messages by package message and must not import store or session.
+//
+// Strings are compared much as i;unicode-casemap compares them (RFC 5051): case
+// and compatibility forms do not count, composed and decomposed letters are
+// one, and a letter without an accent is found under one.
 package search
 
 import (
@@ -11,6 +15,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"mailstead/imapserver/message"
 	"mailstead/imapserver/wire"
 )
 
@@ -40,11 +45,107 @@ type Last struct {
 }
 
 // Program is a compiled search. One goroutine at a time may use it.
-type Program struct{}
+type Program struct {
+	root    node
+	headers headerKeys
+	texts   textKeys
+}
 
 // Compile makes a program of a parsed key. The key is not kept.
-func Compile(key wire.SearchKey, last Last) *Program { panic("todo") }
+func Compile(key wire.SearchKey, last Last) *Program {
+	p := new(Program)
+	c := compiler{p: p, last: last}
+	p.root = c.node(key)
+	return p
+}
 
 // Match says whether the message meets the program. Errors come from src and
 // from ctx alone.
-func (p *Program) Match(ctx context.Context, m *Message, src Source) (bool, error) { panic("todo") }
+func (p *Program) Match(ctx context.Context, m *Message, src Source) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	t := target{ctx: ctx, p: p, m: m, src: src}
+	return p.root.match(&t)
+}
+
+// target is one message while it is matched, with what has been read of it.
+type target struct {
+	ctx context.Context
+	p   *Program
+	m   *Message
+	src Source
+
+	size    int64
+	sized   bool
+	parsed  *message.Message
+	headed  bool // p.headers holds the findings of this message
+	scanned bool // p.texts does
+	sent    day
+	dated   bool
+}
+
+func (t *target) readSize() (int64, error) {
+	if !t.sized {
+		size, err := t.src.Size(t.ctx)
+		if err != nil {
+			return 0, err
+		}
+		t.size, t.sized = size, true
+	}
+	return t.size, nil
+}
+
+func (t *target) read() (*message.Message, error) {
+	if t.parsed == nil {
+		raw, err := t.src.Raw(t.ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.parsed = message.Parse(raw)
+	}
+	return t.parsed, nil
+}
+
+// sentDay is the day of the Date field, the zero day where there is none.
+func (t *target) sentDay() (day, error) {
+	if !t.dated {
+		m, err := t.read()
+		if err != nil {
+			return day{}, err
+		}
+		if date, ok := m.Date(); ok {
+			t.sent = dayOf(date)
+		}
+		t.dated = true
+	}
+	return t.sent, nil
+}
+
+// header says whether header key n is met.
+func (t *target) header(n int) (bool, error) {
+	if !t.headed {
+		m, err := t.read()
+		if err != nil {
+			return false, err
+		}
+		t.p.headers.scan(m)
+		t.headed = true
+	}
+	return t.p.headers.keys[n].found, nil
+}
+
+// text says whether text key n is met.
+func (t *target) text(n int) (bool, error) {
+	if !t.scanned {
+		m, err := t.read()
+		if err != nil {
+			return false, err
+		}
+		if err := t.p.texts.scan(t.ctx, m); err != nil {
+			return false, err
+		}
+		t.scanned = true
+	}
+	return t.p.texts.keys[n].found, nil
+}

@@ -1,0 +1,217 @@
+package message
+
+import "mailstead/imapserver/wire"
+
+// addressList writes the addresses of a field as ENVELOPE has them (RFC 9051
+// §7.5.2): name, source route (NIL: it is dropped), mailbox, host. It reads
+// what RFC 5322 §3.4 and §4.4 allow, makes the best of the rest, never fails,
+// and reads every octet once.
+type addressList struct {
+	lexer
+	dst   []byte
+	left  *int // addresses that may still be written
+	group bool // between the two marks of a group
+
+	address
+}
+
+// address is what has been read of one address.
+type address struct {
+	phrase []byte // its words with single spaces
+	local  []byte // the last words, as far as only dots part them
+	host   []byte
+	begun  bool
+	at     bool // host is known, if only to be empty
+	angled bool // it stood in angle brackets: phrase is its name
+	dotted bool // the last token was a dot
+}
+
+const addressSpecials = `()<>[]:;@\,."` // RFC 5322 §3.2.3
+
+// appendAddresses adds the addresses of a field to dst.
+func appendAddresses(dst, value []byte, left *int) []byte {
+	a := addressList{lexer: lexer{b: value}, dst: dst, left: left}
+	for space := a.skip(); !a.end(); space = a.skip() {
+		a.step(space)
+	}
+	a.finish()
+	a.endGroup()
+	return a.dst
+}
+
+// step reads one token, or all that stands in angle brackets.
+func (a *addressList) step(space bool) {
+	switch a.next() {
+	case ',':
+		a.i++
+		a.finish()
+	case ';':
+		a.i++
+		a.finish()
+		a.endGroup()
+	case ':':
+		a.i++
+		a.startGroup()
+	case '<':
+		a.i++
+		a.angle()
+	case '@':
+		a.i++
+		a.begun, a.at = true, true
+		a.host = a.domain(a.host[:0])
+	default:
+		a.word(space)
+	}
+}
+
+// word adds an atom, a quoted string or a dot to the address. A special that
+// has no place here is passed over.
+func (a *addressList) word(space bool) {
+	from := len(a.phrase)
+	if space && from > 0 {
+		a.phrase = append(a.phrase, ' ')
+		from++
+	}
+	dot := a.take('.')
+	switch {
+	case dot:
+		a.phrase = append(a.phrase, '.')
+	case a.next() == '"':
+		a.phrase = a.quoted(a.phrase)
+	default:
+		w := a.until(addressSpecials)
+		if len(w) == 0 {
+			a.i++
+		}
+		a.phrase = append(a.phrase, w...)
+	}
+	if space && !dot && !a.dotted {
+		a.local = a.local[:0]
+	}
+	a.local = append(a.local, a.phrase[from:]...)
+	a.begun, a.dotted = true, dot
+}
+
+// angle reads "<" [route] local "@" domain ">" from behind the "<". Without its
+// ">", it ends at the next comma.
+func (a *addressList) angle() {
+	a.begun, a.angled, a.at = true, true, true
+	a.local, a.host = a.local[:0], a.host[:0]
+	a.skip()
+	if a.next() == '@' {
+		a.route()
+	}
+	for a.skip(); !a.end(); a.skip() {
+		switch a.next() {
+		case '>':
+			a.i++
+			return
+		case ',':
+			return
+		case '@':
+			a.i++
+			a.host = a.domain(a.host[:0])
+		case '"':
+			a.local = a.quoted(a.local)
+		default:
+			start := a.i
+			if len(a.until(addressSpecials)) == 0 {
+				a.i++
+			}
+			a.local = append(a.local, a.b[start:a.i]...)
+		}
+	}
+}
+
+// route moves past "@host,@host:" (RFC 5322 §4.4).
+func (a *addressList) route() {
+	for !a.end() && a.next() != '>' {
+		a.i++
+		if a.b[a.i-1] == ':' {
+			return
+		}
+	}
+}
+
+// domain reads a domain or a domain literal, with the white space and comments
+// around it.
+func (a *addressList) domain(dst []byte) []byte {
+	for {
+		a.skip()
+		if a.next() == '[' {
+			return a.literal(dst)
+		}
+		dst = append(dst, a.until(addressSpecials)...)
+		a.skip()
+		if !a.take('.') {
+			return dst
+		}
+		dst = append(dst, '.')
+	}
+}
+
+func (a *addressList) literal(dst []byte) []byte {
+	for !a.end() {
+		c := a.next()
+		a.i++
+		if c != '\r' && c != '\n' {
+			dst = append(dst, c)
+		}
+		if c == ']' {
+			break
+		}
+	}
+	return dst
+}
+
+// finish writes the present address, if there is one.
+func (a *addressList) finish() {
+	if a.begun && *a.left > 0 {
+		*a.left--
+		name, mailbox := a.comment, a.local
+		if a.angled && len(a.phrase) > 0 {
+			name = a.phrase
+		}
+		if !a.at {
+			mailbox = a.phrase
+		}
+		a.dst = append(a.dst, '(')
+		if len(name) == 0 {
+			a.dst = append(a.dst, "NIL"...)
+		} else {
+			a.dst = wire.AppendString(a.dst, string(name))
+		}
+		a.dst = append(a.dst, " NIL "...)
+		a.dst = wire.AppendString(a.dst, string(mailbox))
+		a.dst = append(a.dst, ' ')
+		a.dst = wire.AppendString(a.dst, string(a.host))
+		a.dst = append(a.dst, ')')
+	}
+	a.reset()
+}
+
+// reset makes ready for the next address, in the same buffers.
+func (a *addressList) reset() {
+	a.address = address{phrase: a.phrase[:0], local: a.local[:0], host: a.host[:0]}
+	a.comment = nil
+}
+
+// startGroup writes the mark at the start of a group, whose name has been read
+// as a phrase. Groups do not nest.
+func (a *addressList) startGroup() {
+	if !a.group && *a.left > 0 {
+		*a.left--
+		a.group = true
+		a.dst = append(a.dst, "(NIL NIL "...)
+		a.dst = wire.AppendString(a.dst, string(a.phrase))
+		a.dst = append(a.dst, " NIL)"...)
+	}
+	a.reset()
+}
+
+func (a *addressList) endGroup() {
+	if a.group {
+		a.group = false
+		a.dst = append(a.dst, "(NIL NIL NIL NIL)"...)
+	}
+}

@@ -1,0 +1,94 @@
+package message
+
+import (
+	"net/mail"
+	"strings"
+	"time"
+)
+
+// Date is the time that the Date field gives, in the field's own zone. ok is
+// false where there is no field or it names no day. Where only the day can be
+// read, the time is midnight UTC.
+func (m *Message) Date() (t time.Time, ok bool) {
+	value, ok := firstField(m.fields(m.root), "Date")
+	if !ok || len(value) > maxDate {
+		return time.Time{}, false
+	}
+	s := string(unfold(value))
+	if t, err := mail.ParseDate(s); err == nil {
+		return t, true
+	}
+	return parseDay(s)
+}
+
+var months = []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
+
+// parseDay finds the day in a date that RFC 5322 does not allow: "2 Jan 2006"
+// with anything around it, or "Jan 2 15:04:05 2006" as asctime has it.
+func parseDay(s string) (time.Time, bool) {
+	words := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '-' })
+	for i, w := range words {
+		month := monthOf(w)
+		if month == 0 {
+			continue
+		}
+		if i > 0 && i+1 < len(words) {
+			if t, ok := makeDay(words[i-1], month, words[i+1]); ok {
+				return t, true
+			}
+		}
+		for j := i + 2; j < len(words); j++ {
+			if len(words[j]) != 4 {
+				continue
+			}
+			if t, ok := makeDay(words[i+1], month, words[j]); ok {
+				return t, true
+			}
+		}
+	}
+	return time.Time{}, false
+}
+
+func monthOf(word string) time.Month {
+	if len(word) >= 3 {
+		for i, name := range months {
+			if strings.EqualFold(word[:3], name) {
+				return time.Month(i + 1)
+			}
+		}
+	}
+	return 0
+}
+
+// makeDay puts a day together. Years of two and three digits are those of
+// RFC 5322 §4.3.
+func makeDay(day string, month time.Month, year string) (time.Time, bool) {
+	d, ok := smallNumber(day)
+	if !ok || d < 1 || d > 31 {
+		return time.Time{}, false
+	}
+	y, ok := smallNumber(year)
+	switch {
+	case !ok || len(year) < 2:
+		return time.Time{}, false
+	case len(year) == 2 && y < 50:
+		y += 2000
+	case len(year) <= 3:
+		y += 1900
+	}
+	t := time.Date(y, month, d, 0, 0, 0, 0, time.UTC)
+	return t, t.Day() == d
+}
+
+func smallNumber(s string) (n int, ok bool) {
+	if s == "" || len(s) > 4 {
+		return 0, false
+	}
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, true
+}
