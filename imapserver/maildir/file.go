@@ -28,40 +28,41 @@ var subdirs = []string{"tmp", "new", "cur"}
 // the old file or the new one; once it returns, the new one survives a power
 // cut. The mode is exact, whatever the umask, from the file's first moment on.
 func WriteFile(dir, name string, mode fs.FileMode, data []byte) error {
-	return writeFile(&Ops{}, dir, name, mode, data)
+	return new(Ops).WriteFile(dir, name, mode, data)
 }
 
-func writeFile(ops *Ops, dir, name string, mode fs.FileMode, data []byte) error {
-	f, tmp, err := createTemp(ops, dir, name, mode)
+// WriteFile is the function of that name.
+func (o *Ops) WriteFile(dir, name string, mode fs.FileMode, data []byte) error {
+	f, tmp, err := o.createTemp(dir, name, mode)
 	if err != nil {
 		return err
 	}
-	err = ops.write(f, data)
+	err = o.write(f, data)
 	if err == nil {
 		err = f.Chmod(mode)
 	}
 	if err == nil {
-		err = ops.SyncFile(f)
+		err = o.SyncFile(f)
 	}
 	if cerr := f.Close(); err == nil && cerr != nil {
 		err = cerr
 	}
 	if err == nil {
-		err = ops.renamePath(tmp, filepath.Join(dir, name))
+		err = o.renamePath(tmp, filepath.Join(dir, name))
 	}
 	if err != nil {
 		os.Remove(tmp)
 		return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
 	}
-	return ops.SyncDir(dir)
+	return o.SyncDir(dir)
 }
 
 // createTemp opens a new file beside dir/name, whose name does not start with
 // a dot: Courier would list it as a mailbox.
-func createTemp(ops *Ops, dir, name string, mode fs.FileMode) (f *os.File, path string, err error) {
+func (o *Ops) createTemp(dir, name string, mode fs.FileMode) (f *os.File, path string, err error) {
 	for n := 0; ; n++ {
 		path = filepath.Join(dir, fmt.Sprintf("%s.%d.%d.tmp", name, os.Getpid(), n))
-		f, err = ops.createPath(path, mode)
+		f, err = o.createPath(path, mode)
 		if !errors.Is(err, fs.ErrExist) || n == 1000 {
 			return f, path, err
 		}
@@ -74,21 +75,22 @@ func createTemp(ops *Ops, dir, name string, mode fs.FileMode) (f *os.File, path 
 // cur, and in a folder (any mailbox but INBOX) the file maildirfolder. What
 // exists it leaves as it is. Parents of dir must exist.
 func MakeTree(dir string, folder bool) error {
-	return makeTree(&Ops{}, dir, folder)
+	return new(Ops).MakeTree(dir, folder)
 }
 
-func makeTree(ops *Ops, dir string, folder bool) error {
-	made, err := ops.mkdir(dir)
+// MakeTree is the function of that name.
+func (o *Ops) MakeTree(dir string, folder bool) error {
+	made, err := o.mkdir(dir)
 	if err != nil {
 		return err
 	}
 	for _, sub := range subdirs {
-		if _, err := ops.mkdir(filepath.Join(dir, sub)); err != nil {
+		if _, err := o.mkdir(filepath.Join(dir, sub)); err != nil {
 			return err
 		}
 	}
 	if folder {
-		f, err := ops.createPath(filepath.Join(dir, FolderMark), FileMode)
+		f, err := o.createPath(filepath.Join(dir, FolderMark), FileMode)
 		if err == nil {
 			err = f.Close()
 		}
@@ -96,11 +98,11 @@ func makeTree(ops *Ops, dir string, folder bool) error {
 			return err
 		}
 	}
-	if err := ops.SyncDir(dir); err != nil {
+	if err := o.SyncDir(dir); err != nil {
 		return err
 	}
 	if made {
-		return ops.SyncDir(filepath.Dir(dir))
+		return o.SyncDir(filepath.Dir(dir))
 	}
 	return nil
 }

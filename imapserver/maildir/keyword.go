@@ -1,0 +1,151 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+)
+
+// Courier keeps keywords in a directory beside cur: the file :list for all
+// messages, and a file per message that has changed since :list was written.
+const (
+	KeywordsDir  = "courierimapkeywords"
+	keywordsList = ":list"
+)
+
+// maxSidecar bounds what is read of a file beside the messages. A :list of a
+// million messages has about 80 MB.
+const maxSidecar = 256 << 20
+
+// ParseKeywords reads a :list: names, an empty line, then lines
+// "<base name>:<index> <index>...". Indexes out of range are left out.
+func ParseKeywords(data []byte) map[string][]string {
+	lists := make(map[string][]string)
+	var names []string
+	inNames := true
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimRight(line, "\r\n")
+		switch {
+		case inNames && line == "":
+			inNames = false
+		case inNames:
+			names = append(names, line)
+		default:
+			base, indexes, ok := strings.Cut(line, ":")
+			if !ok {
+				continue
+			}
+			var list []string
+			for s := range strings.FieldsSeq(indexes) {
+				if i, err := strconv.Atoi(s); err == nil && i >= 0 && i < len(names) {
+					list = append(list, names[i])
+				}
+			}
+			lists[base] = list
+		}
+	}
+	return lists
+}
+
+// ReadKeywords reads the keywords that Courier has for the messages of a
+// folder, by base name: a file of the message's own name counts most, then the
+// one of the highest number, then :list. Where there are none, the map is
+// empty.
+func (f *Folder) ReadKeywords() (map[string][]string, error) {
+	// A file that goes away meanwhile has been folded into another one.
+	for try := 0; ; try++ {
+		lists, err := f.readKeywords()
+		if !errors.Is(err, fs.ErrNotExist) || try == 20 {
+			return lists, err
+		}
+	}
+}
+
+func (f *Folder) readKeywords() (map[string][]string, error) {
+	d, err := openDirAt(f.root, KeywordsDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s/%s: %w", f.path, KeywordsDir, err)
+	}
+	defer closeFD(d)
+	l, err := readDir(d, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read %s/%s: %w", f.path, KeywordsDir, err)
+	}
+	defer l.Release()
+	lists := make(map[string][]string)
+	newest := make(map[string]keywordsFile)
+	for i := range l.Len() {
+		name := string(l.Name(i))
+		if name == keywordsList {
+			data, err := readFileAt(d, name)
+			if err != nil {
+				return nil, fmt.Errorf("read %s/%s/%s: %w", f.path, KeywordsDir, name, err)
+			}
+			lists = ParseKeywords(data)
+			continue
+		}
+		if base, rank, ok := parseKeywordsFile(name); ok && rank > newest[base].rank {
+			newest[base] = keywordsFile{name, rank}
+		}
+	}
+	for base, kf := range newest {
+		data, err := readFileAt(d, kf.name)
+		if errors.Is(err, ErrIrregular) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s/%s/%s: %w", f.path, KeywordsDir, kf.name, err)
+		}
+		lists[base] = strings.Fields(string(data))
+	}
+	return lists, nil
+}
+
+// keywordsFile is a file for one message; of several, the highest rank counts.
+type keywordsFile struct {
+	name string
+	rank uint64
+}
+
+// parseKeywordsFile reads the names `<base>` and `.<N>.<base>`.
+func parseKeywordsFile(name string) (base string, rank uint64, ok bool) {
+	rest, dotted := strings.CutPrefix(name, ".")
+	if !dotted {
+		return name, 1<<64 - 1, true
+	}
+	number, base, found := strings.Cut(rest, ".")
+	n, err := strconv.ParseUint(number, 10, 63)
+	if !found || err != nil || base == "" {
+		return "", 0, false // .tmp. and the like
+	}
+	return base, n + 1, true
+}
+
+// ReadSidecar reads a file beside cur. An error wraps fs.ErrNotExist where there
+// is none, and ErrIrregular where it is no regular file.
+func (f *Folder) ReadSidecar(name string) ([]byte, error) {
+	data, err := readFileAt(f.root, name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s/%s: %w", f.path, name, err)
+	}
+	return data, nil
+}
+
+func readFileAt(dirfd int, name string) ([]byte, error) {
+	file, err := openRegularAt(dirfd, name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxSidecar+1))
+	if err == nil && len(data) > maxSidecar {
+		err = fmt.Errorf("longer than %d bytes", maxSidecar)
+	}
+	return data, err
+}
