@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/rogpeppe/go-internal/diff"
+
+	"mailstead/reconcile"
+)
+
+// symbols are what stands before a change, and in which colour.
+var symbols = map[reconcile.Op]struct {
+	sign  string
+	paint paint
+}{
+	reconcile.Create: {"+", green},
+	reconcile.Update: {"~", yellow},
+	reconcile.Delete: {"-", red},
+	reconcile.Action: {"!", cyan},
+}
+
+// impactPaints makes the impacts that people notice stand out.
+var impactPaints = map[reconcile.Impact]paint{
+	reconcile.Rebind:  yellow,
+	reconcile.Restart: red,
+	reconcile.Data:    red,
+}
+
+// contentAttr is the attribute that holds a file's text.
+const contentAttr = "content"
+
+// maskedSecret is what is shown in the place of a secret.
+const maskedSecret = "(secret)"
+
+// maxColumn bounds a column; what is longer pushes its own line only.
+const maxColumn = 56
+
+// writeChanges writes one aligned line for each change and, if verbose, its
+// attributes below it.
+func writeChanges(c *console, w io.Writer, changes []reconcile.Change, verbose bool) {
+	var widths [3]int
+	rows := make([][3]string, len(changes))
+	for i, change := range changes {
+		rows[i] = [3]string{visible(change.Ref.String()), visible(change.Origin), visible(change.Reason)}
+		for col, text := range rows[i] {
+			widths[col] = max(widths[col], min(utf8.RuneCountInString(text), maxColumn))
+		}
+	}
+	for i, change := range changes {
+		symbol := symbols[change.Op]
+		fmt.Fprintf(w, "  %s %-*s  %s  %-*s  %s\n", c.paint(symbol.paint, symbol.sign), widths[0], rows[i][0],
+			c.paint(faint, fmt.Sprintf("%-*s", widths[1], rows[i][1])), widths[2], rows[i][2],
+			c.paint(impactPaints[change.Impact], string(change.Impact)))
+		if verbose {
+			writeAttrs(c, w, change)
+		}
+	}
+}
+
+// writeAttrs writes what differs between what is there and what is wanted.
+func writeAttrs(c *console, w io.Writer, change reconcile.Change) {
+	have, want := attrs(change.Have), attrs(change.Want)
+	for _, name := range attrNames(change) {
+		old, isOld := have[name]
+		new, isNew := want[name]
+		switch {
+		case change.Op == reconcile.Update && old.Value == new.Value && isOld == isNew:
+			// What stays as it is would hide what does not.
+		case name == contentAttr && !old.Secret && !new.Secret:
+			writeDiff(c, w, change, old.Value, new.Value)
+		case isOld && isNew && old.Value == new.Value:
+			fmt.Fprintf(w, "      %s: %s\n", name, shown(new))
+		case isOld && isNew && (old.Secret || new.Secret):
+			fmt.Fprintf(w, "      %s: %s, another one than now\n", name, maskedSecret)
+		case isOld && isNew:
+			fmt.Fprintf(w, "      %s: %s -> %s\n", name, shown(old), shown(new))
+		case isNew:
+			fmt.Fprintf(w, "      %s: %s\n", name, shown(new))
+		case isOld:
+			fmt.Fprintf(w, "      %s: was %s\n", name, shown(old))
+		}
+	}
+}
+
+// writeDiff writes a file's change as a unified diff.
+func writeDiff(c *console, w io.Writer, change reconcile.Change, old, new string) {
+	from, to := change.Ref.Name, change.Ref.Name
+	if change.Have == nil {
+		from = "/dev/null"
+	}
+	if change.Want == nil {
+		to = "/dev/null"
+	}
+	text := diff.Diff(from, []byte(old), to, []byte(new))
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "diff ") {
+			continue
+		}
+		fmt.Fprintf(w, "      %s\n", c.paint(diffPaint(line), visible(line)))
+	}
+}
+
+func diffPaint(line string) paint {
+	switch {
+	case strings.HasPrefix(line, "@@"):
+		return cyan
+	case strings.HasPrefix(line, "+"):
+		return green
+	case strings.HasPrefix(line, "-"):
+		return red
+	}
+	return ""
+}
+
+// shown is the value of an attribute on one line, without secrets.
+func shown(a reconcile.Attr) string {
+	switch {
+	case a.Secret:
+		return maskedSecret
+	case a.Value == "":
+		return "(none)"
+	case strings.Contains(a.Value, "\n"):
+		return fmt.Sprintf("(%d bytes)", len(a.Value))
+	}
+	return visible(a.Value)
+}
+
+func attrs(r *reconcile.Resource) map[string]reconcile.Attr {
+	if r == nil {
+		return nil
+	}
+	byName := make(map[string]reconcile.Attr, len(r.Attrs))
+	for _, a := range r.Attrs {
+		byName[a.Name] = a
+	}
+	return byName
+}
+
+// attrNames are the attributes of both sides in the order of the kind.
+func attrNames(change reconcile.Change) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, r := range []*reconcile.Resource{change.Want, change.Have} {
+		if r == nil {
+			continue
+		}
+		for _, a := range r.Attrs {
+			if !seen[a.Name] {
+				seen[a.Name] = true
+				names = append(names, a.Name)
+			}
+		}
+	}
+	return names
+}

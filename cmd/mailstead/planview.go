@@ -1,0 +1,170 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"mailstead/reconcile"
+)
+
+// planFormat is the version of what "plan -o json" prints. A field may be added
+// to it without a new version; none is removed or changes its meaning.
+const planFormat = 1
+
+// ops and impacts are the orders in which a summary counts.
+var (
+	ops = []struct {
+		op   reconcile.Op
+		said string
+	}{
+		{reconcile.Create, "to create"},
+		{reconcile.Update, "to change"},
+		{reconcile.Delete, "to remove"},
+		{reconcile.Action, "to bring into force"},
+	}
+	impacts = []reconcile.Impact{reconcile.Live, reconcile.Reload, reconcile.Rebind, reconcile.Restart, reconcile.Data}
+)
+
+// summary counts what a plan holds.
+type summary struct {
+	Changes    map[reconcile.Op]int     `json:"changes"`
+	Impacts    map[reconcile.Impact]int `json:"impacts"`
+	Waiting    int                      `json:"waiting"`
+	Unreadable int                      `json:"unreadable"`
+	Unchanged  int                      `json:"unchanged"`
+}
+
+func summarize(p *reconcile.Plan) summary {
+	s := summary{
+		Changes:    make(map[reconcile.Op]int),
+		Impacts:    make(map[reconcile.Impact]int),
+		Waiting:    len(p.Blocked),
+		Unreadable: len(p.Unreadable),
+	}
+	for _, c := range p.Changes {
+		s.Changes[c.Op]++
+		s.Impacts[c.Impact]++
+	}
+	for _, n := range p.Unchanged {
+		s.Unchanged += n
+	}
+	return s
+}
+
+// writePlan writes a plan for people.
+func writePlan(c *console, w io.Writer, p *reconcile.Plan, verbose bool) {
+	fmt.Fprintln(w, c.paint(bold, visible(p.Host)))
+	writeChanges(c, w, p.Changes, verbose)
+	writeUnchanged(c, w, p.Unchanged)
+	if len(p.Blocked) > 0 {
+		fmt.Fprintln(w, "\nWaiting for something that only you can do:")
+		for _, b := range p.Blocked {
+			fmt.Fprintf(w, "  %s %s  %s  %s\n", c.paint(yellow, "?"), visible(b.Ref.String()),
+				c.paint(faint, visible(b.Origin)), visible(b.Reason))
+			if b.Command != "" {
+				fmt.Fprintf(w, "      %s\n", c.paint(bold, visible(b.Command)))
+			}
+		}
+	}
+	if len(p.Unreadable) > 0 {
+		fmt.Fprintln(w, "\nNot compared, because it could not be read:")
+		for _, u := range p.Unreadable {
+			fmt.Fprintf(w, "  %s  %s  %s\n", visible(u.Ref.String()), c.paint(faint, visible(u.Origin)), visible(u.Reason))
+		}
+	}
+	if len(p.Notes) > 0 {
+		fmt.Fprintln(w)
+		for _, note := range p.Notes {
+			fmt.Fprintf(w, "Note: %s\n", visible(note))
+		}
+	}
+	fmt.Fprintf(w, "\n%s\n", c.paint(bold, sumLine(p)))
+}
+
+func writeUnchanged(c *console, w io.Writer, unchanged map[string]int) {
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(unchanged)) {
+		if n := unchanged[kind]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, kind))
+		}
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(w, "  %s\n", c.paint(faint, "= unchanged: "+strings.Join(parts, ", ")))
+	}
+}
+
+// sumLine is the last line of a plan.
+func sumLine(p *reconcile.Plan) string {
+	s := summarize(p)
+	var b strings.Builder
+	switch {
+	case len(p.Changes) > 0:
+		parts := make([]string, len(ops))
+		for i, o := range ops {
+			parts[i] = fmt.Sprintf("%d %s", s.Changes[o.op], o.said)
+		}
+		fmt.Fprintf(&b, "Plan: %s; %d unchanged.", strings.Join(parts, ", "), s.Unchanged)
+	case !p.Empty():
+		fmt.Fprintf(&b, "Plan: only what is remembered changes; %d unchanged.", s.Unchanged)
+	default:
+		fmt.Fprintf(&b, "No changes; %d unchanged.", s.Unchanged)
+	}
+	if s.Waiting > 0 {
+		fmt.Fprintf(&b, " Waiting: %d.", s.Waiting)
+	}
+	if s.Unreadable > 0 {
+		fmt.Fprintf(&b, " Not read: %d.", s.Unreadable)
+	}
+	var felt []string
+	for _, impact := range impacts {
+		if n := s.Impacts[impact]; n > 0 {
+			felt = append(felt, fmt.Sprintf("%d %s", n, impact))
+		}
+	}
+	if len(felt) > 0 {
+		fmt.Fprintf(&b, " Impact: %s.", strings.Join(felt, ", "))
+	}
+	return b.String()
+}
+
+// writePlanJSON writes a plan for programs, without its secrets.
+func writePlanJSON(w io.Writer, p *reconcile.Plan) error {
+	masked := *p
+	masked.Changes = make([]reconcile.Change, len(p.Changes))
+	for i, c := range p.Changes {
+		c.Have, c.Want = mask(c.Have), mask(c.Want)
+		masked.Changes[i] = c
+	}
+	return writeJSON(w, struct {
+		Format int `json:"format"`
+		*reconcile.Plan
+		Summary summary `json:"summary"`
+	}{planFormat, &masked, summarize(p)})
+}
+
+// mask gives a copy of a resource in which no secret is left.
+func mask(r *reconcile.Resource) *reconcile.Resource {
+	if r == nil {
+		return nil
+	}
+	masked := *r
+	masked.Attrs = slices.Clone(r.Attrs)
+	for i := range masked.Attrs {
+		if masked.Attrs[i].Secret {
+			masked.Attrs[i].Value = maskedSecret
+		}
+	}
+	return &masked
+}
+
+// writeJSON writes one value as indented JSON.
+func writeJSON(w io.Writer, value any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(value)
+}
