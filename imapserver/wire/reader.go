@@ -2,7 +2,13 @@ package wire
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
 	"io"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
 )
 
 // Reader reads the commands of one client. It sends the continuation requests
@@ -10,13 +16,38 @@ import (
 // connection, so a pipeline of commands is answered in one write. One goroutine
 // owns it.
 type Reader struct {
-	br     *bufio.Reader
-	w      *Writer
-	limits *Limits
+	br      *bufio.Reader
+	src     *flushFirst
+	w       *Writer
+	limits  *Limits
+	utf8    bool
+	pending *Literal // of the last command, if it was not closed
 }
 
+// flushFirst sends what the server has to say before it waits for the client.
+type flushFirst struct {
+	src  io.Reader
+	w    *Writer
+	hold bool // another goroutine has the Writer
+}
+
+func (f *flushFirst) Read(p []byte) (int, error) {
+	if !f.hold {
+		if err := f.w.Flush(); err != nil {
+			return 0, err
+		}
+	}
+	return f.src.Read(p)
+}
+
+// readAhead is the size of the input buffer: what an idle connection costs.
+const readAhead = 4096
+
 // NewReader makes a Reader of src. limits is PreAuth or PostAuth, or a copy.
-func NewReader(src io.Reader, w *Writer, limits *Limits) *Reader { panic("todo") }
+func NewReader(src io.Reader, w *Writer, limits *Limits) *Reader {
+	f := &flushFirst{src: src, w: w}
+	return &Reader{br: bufio.NewReaderSize(f, readAhead), src: f, w: w, limits: limits}
+}
 
 // Request is a command as it was read.
 type Request struct {
@@ -25,45 +56,129 @@ type Request struct {
 	Command Command
 }
 
+// ByeError ends a connection.
+type ByeError struct{ Text string }
+
+func (e *ByeError) Error() string { return e.Text }
+
 // ReadCommand reads the next command. The errors:
 //
 //   - *imap.Error: the command is refused; send it with Request.Tag, which is
 //     set if it could be read. The connection is in step and goes on.
 //   - *ByeError: the client and the server cannot come back in step. Send BYE
 //     with its text and close.
-//   - others are the connection's.
-func (r *Reader) ReadCommand(state State) (Request, error) { panic("todo") }
+//   - others are the connection's; io.EOF between two commands.
+func (r *Reader) ReadCommand(state State) (Request, error) {
+	if l := r.pending; l != nil {
+		if err := l.Close(); err != nil && !refusal(err) {
+			return Request{}, err
+		}
+	}
+	d := &decoder{r: r}
+	if _, ok := d.peek(); !ok && errors.Is(d.err, io.ErrUnexpectedEOF) {
+		return Request{}, io.EOF
+	}
+	var req Request
+	req.Tag = d.expectTag()
+	d.expectSP()
+	if req.Row = d.expectCommand(state); req.Row != nil {
+		req.Command = req.Row.parse(d)
+	}
+	if r.pending == nil {
+		d.expectCRLF()
+	}
+	if d.err != nil {
+		r.pending = nil
+		return req, d.recover()
+	}
+	return req, nil
+}
+
+// refusal tells an answer to the client from the end of the connection.
+func refusal(err error) bool {
+	_, ok := err.(*imap.Error)
+	return ok
+}
 
 // ReadSASL reads one response of a SASL exchange, after Writer.Continue, and
 // decodes its base64. The errors are those of ReadCommand; a cancelled
 // exchange ("*") is an *imap.Error (BAD), as is bad base64.
-func (r *Reader) ReadSASL() ([]byte, error) { panic("todo") }
+func (r *Reader) ReadSASL() ([]byte, error) {
+	line, err := r.readLine(r.limits.SASL)
+	if err != nil {
+		return nil, err
+	}
+	if string(line) == "*" {
+		return nil, bad("authentication cancelled")
+	}
+	return decodeSASL(string(line))
+}
 
-// ReadDone reads the DONE that ends IDLE.
-func (r *Reader) ReadDone() error { panic("todo") }
+func decodeSASL(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") { // the decoder would skip them
+		return nil, bad("base64 expected")
+	}
+	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	if err != nil {
+		return nil, bad("base64 expected")
+	}
+	return b, nil
+}
+
+// ReadDone reads the DONE that ends IDLE. It alone does not flush the Writer,
+// so that another goroutine may use that while ReadDone waits.
+func (r *Reader) ReadDone() error {
+	r.src.hold = true
+	defer func() { r.src.hold = false }()
+	line, err := r.readLine(r.limits.Line)
+	if err != nil {
+		return err
+	}
+	if !strings.EqualFold(string(line), "DONE") {
+		return bad("DONE expected")
+	}
+	return nil
+}
+
+// readLine reads a line of at most limit octets, and gives it without its end.
+func (r *Reader) readLine(limit int64) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.br.ReadSlice('\n')
+		if int64(len(line)+len(part)) > limit {
+			return nil, &ByeError{"line too long"}
+		}
+		line = append(line, part...)
+		if err == nil {
+			break
+		}
+		if err != bufio.ErrBufferFull {
+			return nil, midCommand(err)
+		}
+	}
+	line = bytes.TrimSuffix(line, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r")), nil
+}
+
+// midCommand tells a client that left at a proper moment from one that did not.
+func midCommand(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
 
 // SetUTF8 turns UTF8=ACCEPT on (RFC 6855): mailbox names are UTF-8 from now on.
-func (r *Reader) SetUTF8() { panic("todo") }
+func (r *Reader) SetUTF8() { r.utf8 = true }
 
 // Buffered gives what has been read of the connection and not been used: what
 // STARTTLS drops and what a login hands over to the session.
-func (r *Reader) Buffered() []byte { panic("todo") }
+func (r *Reader) Buffered() []byte {
+	b, _ := r.br.Peek(r.br.Buffered())
+	return bytes.Clone(b)
+}
 
-// ByeError ends a connection.
-type ByeError struct{ Text string }
-
-func (e *ByeError) Error() string { return e.Text }
-
-// Literal is the message of APPEND. The first Read asks a synchronising client
-// to go on.
-type Literal struct{ r *Reader }
-
-// Size is its size in octets as announced.
-func (l *Literal) Size() int64 { panic("todo") }
-
-// Read reads the message.
-func (l *Literal) Read(p []byte) (int, error) { panic("todo") }
-
-// Close reads the end of the command. Of a message that has not been read, it
-// drops what the client will send of it. The errors are those of ReadCommand.
-func (l *Literal) Close() error { panic("todo") }
+// bad makes the answer to bad syntax.
+func bad(text string) *imap.Error {
+	return &imap.Error{Type: imap.StatusResponseTypeBad, Text: text}
+}

@@ -1,5 +1,7 @@
 package wire
 
+import "slices"
+
 // StatusItem is one thing that STATUS asks for.
 type StatusItem string
 
@@ -13,3 +15,45 @@ const (
 	StatusDeleted     StatusItem = "DELETED"
 	StatusSize        StatusItem = "SIZE"
 )
+
+// StatusRow is a word that STATUS knows.
+type StatusRow struct {
+	Item StatusItem
+	RFC  int
+}
+
+// StatusItems is every word that STATUS knows.
+var StatusItems = []StatusRow{
+	{StatusMessages, 3501},
+	{StatusRecent, 3501},
+	{StatusUIDNext, 3501},
+	{StatusUIDValidity, 3501},
+	{StatusUnseen, 3501},
+	{StatusDeleted, 8438},
+	{StatusSize, 8438},
+}
+
+// parseStatus reads STATUS (RFC 9051 §6.3.11).
+func parseStatus(d *decoder) Command {
+	c := &Status{Mailbox: d.spMailbox()}
+	d.expectSP()
+	c.Items = d.expectStatusItems()
+	return c
+}
+
+// expectStatusItems reads a list of items, each given once.
+func (d *decoder) expectStatusItems() []StatusItem {
+	items := []StatusItem{}
+	d.list(func() {
+		item := StatusItem(d.expectWord("item"))
+		if !slices.ContainsFunc(StatusItems, func(r StatusRow) bool { return r.Item == item }) {
+			d.fail("unknown item")
+		} else if !slices.Contains(items, item) {
+			items = append(items, item)
+		}
+	})
+	if len(items) == 0 {
+		d.fail("item expected")
+	}
+	return items
+}

@@ -15,13 +15,14 @@ const (
 	anyState = NotAuthenticated | loggedIn
 )
 
-// CommandFlag says how a command gets along with untagged responses.
+// CommandFlag says how a command gets along with untagged updates.
 type CommandFlag uint8
 
 // The flags.
 const (
-	// UsesSeq: the command speaks of messages by sequence number, so no EXPUNGE
-	// may be sent before its tagged response (RFC 9051 §7.5.1).
+	// UsesSeq: the command or its answer speaks of messages by sequence
+	// number, so no EXPUNGE is sent before its tagged response
+	// (RFC 9051 §7.5.1).
 	UsesSeq CommandFlag = 1 << iota
 	// Scans: before the tagged response the mailbox is compared with the disk.
 	Scans
@@ -40,4 +41,58 @@ type CommandRow struct {
 }
 
 // Commands is every command of the server.
-var Commands = []CommandRow{}
+var Commands = []CommandRow{
+	{"CAPABILITY", 3501, "", anyState, 0, plain(Capability{})},
+	{"NOOP", 3501, "", anyState, Scans, plain(Noop{})},
+	{"LOGOUT", 3501, "", anyState, NoPoll, plain(Logout{})},
+	{"ID", 2971, imap.CapID, anyState, 0, parseID},
+
+	{"STARTTLS", 3501, imap.CapStartTLS, NotAuthenticated, NoPoll, plain(StartTLS{})},
+	{"AUTHENTICATE", 3501, "", NotAuthenticated, NoPoll, parseAuthenticate},
+	{"LOGIN", 3501, "", NotAuthenticated, NoPoll, parseLogin},
+
+	{"ENABLE", 5161, imap.CapEnable, loggedIn, 0, parseEnable},
+	{"SELECT", 3501, "", loggedIn, NoPoll, parseSelect},
+	{"EXAMINE", 3501, "", loggedIn, NoPoll, parseExamine},
+	{"CREATE", 3501, "", loggedIn, 0, parseCreate},
+	{"DELETE", 3501, "", loggedIn, 0, parseDelete},
+	{"RENAME", 3501, "", loggedIn, 0, parseRename},
+	{"SUBSCRIBE", 3501, "", loggedIn, 0, parseSubscribe},
+	{"UNSUBSCRIBE", 3501, "", loggedIn, 0, parseUnsubscribe},
+	{"LIST", 3501, "", loggedIn, 0, parseList},
+	{"LSUB", 3501, "", loggedIn, 0, parseLSub},
+	{"NAMESPACE", 2342, imap.CapNamespace, loggedIn, 0, plain(Namespace{})},
+	{"STATUS", 3501, "", loggedIn, 0, parseStatus},
+	{"APPEND", 3501, "", loggedIn, Scans, parseAppend},
+	{"IDLE", 2177, imap.CapIdle, loggedIn, 0, plain(Idle{})},
+
+	{"CHECK", 3501, "", Selected, Scans, plain(Check{})},
+	{"CLOSE", 3501, "", Selected, NoPoll, plain(Close{})},
+	{"UNSELECT", 3691, imap.CapUnselect, Selected, NoPoll, plain(Unselect{})},
+	{"EXPUNGE", 3501, "", Selected, 0, parseExpunge},
+	{"UID EXPUNGE", 4315, imap.CapUIDPlus, Selected, 0, parseUIDExpunge},
+	{"SEARCH", 3501, "", Selected, UsesSeq, parseSearch},
+	{"UID SEARCH", 3501, "", Selected, 0, parseUIDSearch},
+	{"FETCH", 3501, "", Selected, UsesSeq, parseFetch},
+	{"UID FETCH", 3501, "", Selected, 0, parseUIDFetch},
+	{"STORE", 3501, "", Selected, UsesSeq, parseStore},
+	{"UID STORE", 3501, "", Selected, 0, parseUIDStore},
+	{"COPY", 3501, "", Selected, UsesSeq, parseCopy},
+	{"UID COPY", 3501, "", Selected, 0, parseUIDCopy},
+	{"MOVE", 6851, imap.CapMove, Selected, 0, parseMove},
+	{"UID MOVE", 6851, imap.CapMove, Selected, 0, parseUIDMove},
+}
+
+// plain parses a command without arguments.
+func plain(c Command) func(*decoder) Command {
+	return func(*decoder) Command { return c }
+}
+
+func findCommand(name string) *CommandRow {
+	for i := range Commands {
+		if Commands[i].Name == name {
+			return &Commands[i]
+		}
+	}
+	return nil
+}

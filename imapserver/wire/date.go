@@ -1,0 +1,43 @@
+package wire
+
+import "time"
+
+// The layouts of dates (RFC 9051 §9): date-text and date-time.
+const (
+	dateLayout     = "2-Jan-2006"
+	dateTimeLayout = "_2-Jan-2006 15:04:05 -0700"
+)
+
+// expectDate reads the date of a search key: midnight UTC of the day.
+func (d *decoder) expectDate() time.Time {
+	s, quoted := d.takeQuoted()
+	if !quoted {
+		s = d.expectAtom("date")
+	}
+	t, err := time.Parse(dateLayout, s)
+	if err != nil {
+		d.fail("date expected, such as 1-Feb-2026")
+	}
+	return t
+}
+
+// takeDateTime takes the date of APPEND if one comes next.
+func (d *decoder) takeDateTime() (t time.Time, ok bool) {
+	s, ok := d.takeQuoted()
+	if !ok {
+		return t, false
+	}
+	t, err := time.Parse(dateTimeLayout, s)
+	if err != nil || len(s) != len(dateTimeLayout) {
+		d.fail(`date expected, such as " 1-Feb-2026 15:04:05 +0100"`)
+		return time.Time{}, false
+	}
+	return t, true
+}
+
+// AppendDateTime adds t as date-time (RFC 9051 §9), quoted.
+func AppendDateTime(dst []byte, t time.Time) []byte {
+	dst = append(dst, '"')
+	dst = t.AppendFormat(dst, dateTimeLayout)
+	return append(dst, '"')
+}

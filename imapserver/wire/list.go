@@ -1,0 +1,94 @@
+package wire
+
+// maxPatterns bounds the patterns of one LIST.
+const maxPatterns = 64
+
+// ListOption is an option of LIST (RFC 5258 §3).
+type ListOption struct {
+	Name  string
+	RFC   int
+	parse func(d *decoder, c *List)
+}
+
+// ListSelections is every selection option of LIST.
+var ListSelections = []ListOption{
+	{"SUBSCRIBED", 5258, func(_ *decoder, c *List) { c.SelectSubscribed = true }},
+	{"REMOTE", 5258, func(_ *decoder, c *List) { c.SelectRemote = true }},
+	{"RECURSIVEMATCH", 5258, func(_ *decoder, c *List) { c.SelectRecursive = true }},
+	{"SPECIAL-USE", 6154, func(_ *decoder, c *List) { c.SelectSpecialUse = true }},
+}
+
+// ListReturns is every return option of LIST.
+var ListReturns = []ListOption{
+	{"SUBSCRIBED", 5258, func(_ *decoder, c *List) { c.ReturnSubscribed = true }},
+	{"CHILDREN", 5258, func(_ *decoder, c *List) { c.ReturnChildren = true }},
+	{"SPECIAL-USE", 6154, func(_ *decoder, c *List) { c.ReturnSpecialUse = true }},
+	{"STATUS", 5819, func(d *decoder, c *List) {
+		d.expectSP()
+		c.ReturnStatus = d.expectStatusItems()
+	}},
+}
+
+// parseList reads LIST (RFC 9051 §6.3.9).
+func parseList(d *decoder) Command {
+	c := &List{}
+	d.expectSP()
+	if next, _ := d.peek(); next == '(' {
+		c.Extended = true
+		d.listOptions(c, ListSelections)
+		d.expectSP()
+	}
+	c.Reference = d.expectMailbox()
+	d.expectSP()
+	d.listPatterns(c)
+	if d.take(' ') {
+		if d.expectWord("RETURN") != "RETURN" {
+			d.fail("RETURN expected")
+		}
+		d.expectSP()
+		c.Extended = true
+		d.listOptions(c, ListReturns)
+	}
+	if c.SelectRecursive && !c.SelectSubscribed {
+		d.fail("RECURSIVEMATCH needs SUBSCRIBED")
+	}
+	return c
+}
+
+func (d *decoder) listPatterns(c *List) {
+	if next, _ := d.peek(); next != '(' {
+		c.Patterns = []string{d.expectPattern()}
+		return
+	}
+	c.Extended = true
+	d.list(func() {
+		c.Patterns = append(c.Patterns, d.expectPattern())
+		if len(c.Patterns) > maxPatterns {
+			d.fail("too many patterns")
+		}
+	})
+	if len(c.Patterns) == 0 {
+		d.fail("mailbox name expected")
+	}
+}
+
+func (d *decoder) listOptions(c *List, rows []ListOption) {
+	d.list(func() {
+		name := d.expectWord("option")
+		for _, row := range rows {
+			if row.Name == name {
+				row.parse(d, c)
+				return
+			}
+		}
+		d.fail("unknown option")
+	})
+}
+
+// parseLSub reads LSUB (RFC 3501 §6.3.9).
+func parseLSub(d *decoder) Command {
+	c := &List{LSub: true, Reference: d.spMailbox()}
+	d.expectSP()
+	c.Patterns = []string{d.expectPattern()}
+	return c
+}

@@ -1,0 +1,58 @@
+package wire
+
+import (
+	"unicode/utf8"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// expectMailbox reads a mailbox name.
+func (d *decoder) expectMailbox() string {
+	return d.mailboxName(d.expectAString("mailbox name"))
+}
+
+// expectPattern reads a mailbox name with wildcards.
+func (d *decoder) expectPattern() string {
+	if s, ok := d.takeString(); ok {
+		return d.mailboxName(s)
+	}
+	s := d.run(listChar)
+	if s == "" {
+		d.fail("mailbox name expected")
+	}
+	return d.mailboxName(s)
+}
+
+// mailboxName decodes a name. A name in the wrong encoding is no mistake of
+// syntax: the answer is NO.
+func (d *decoder) mailboxName(s string) string {
+	if d.r.utf8 {
+		if !utf8.ValidString(s) {
+			d.refuse(imap.StatusResponseTypeNo, imap.ResponseCodeCannot, "mailbox name is not valid UTF-8")
+		}
+		return s
+	}
+	name, ok := DecodeUTF7(s)
+	if !ok {
+		d.refuse(imap.StatusResponseTypeNo, imap.ResponseCodeCannot, "mailbox name is not valid modified UTF-7")
+	}
+	return name
+}
+
+func (d *decoder) spMailbox() string {
+	d.expectSP()
+	return d.expectMailbox()
+}
+
+func parseSelect(d *decoder) Command  { return &Select{Mailbox: d.spMailbox()} }
+func parseExamine(d *decoder) Command { return &Select{Mailbox: d.spMailbox(), ReadOnly: true} }
+func parseCreate(d *decoder) Command  { return &Create{Mailbox: d.spMailbox()} }
+func parseDelete(d *decoder) Command  { return &Delete{Mailbox: d.spMailbox()} }
+
+func parseRename(d *decoder) Command {
+	from := d.spMailbox()
+	return &Rename{From: from, To: d.spMailbox()}
+}
+
+func parseSubscribe(d *decoder) Command   { return &Subscribe{Mailbox: d.spMailbox(), On: true} }
+func parseUnsubscribe(d *decoder) Command { return &Subscribe{Mailbox: d.spMailbox()} }

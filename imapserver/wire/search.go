@@ -1,0 +1,243 @@
+package wire
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// SearchRow is a word that SEARCH knows.
+type SearchRow struct {
+	Name  string
+	RFC   int
+	parse func(d *decoder) SearchKey // reads the arguments
+	// keys is for the words that combine keys: how many follow. It has parse's
+	// place because the parser of keys reads this table.
+	keys int
+}
+
+// SearchKeys is every search key.
+var SearchKeys = []SearchRow{
+	{Name: "ALL", RFC: 3501, parse: always(SearchKey{Op: SearchAll})},
+	{Name: "ANSWERED", RFC: 3501, parse: always(flagKey(imap.FlagAnswered))},
+	{Name: "BCC", RFC: 3501, parse: headerKey("Bcc")},
+	{Name: "BEFORE", RFC: 3501, parse: dateKey(SearchBefore)},
+	{Name: "BODY", RFC: 3501, parse: textKey(SearchBody)},
+	{Name: "CC", RFC: 3501, parse: headerKey("Cc")},
+	{Name: "DELETED", RFC: 3501, parse: always(flagKey(imap.FlagDeleted))},
+	{Name: "DRAFT", RFC: 3501, parse: always(flagKey(imap.FlagDraft))},
+	{Name: "FLAGGED", RFC: 3501, parse: always(flagKey(imap.FlagFlagged))},
+	{Name: "FROM", RFC: 3501, parse: headerKey("From")},
+	{Name: "HEADER", RFC: 3501, parse: parseHeaderKey},
+	{Name: "KEYWORD", RFC: 3501, parse: parseKeyword},
+	{Name: "LARGER", RFC: 3501, parse: sizeKey(SearchLarger)},
+	{Name: "NEW", RFC: 3501, parse: always(andKey(SearchKey{Op: SearchRecent}, notKey(flagKey(imap.FlagSeen))))},
+	{Name: "NOT", RFC: 3501, keys: 1},
+	{Name: "OLD", RFC: 3501, parse: always(notKey(SearchKey{Op: SearchRecent}))},
+	{Name: "ON", RFC: 3501, parse: dateKey(SearchOn)},
+	{Name: "OR", RFC: 3501, keys: 2},
+	{Name: "RECENT", RFC: 3501, parse: always(SearchKey{Op: SearchRecent})},
+	{Name: "SEEN", RFC: 3501, parse: always(flagKey(imap.FlagSeen))},
+	{Name: "SENTBEFORE", RFC: 3501, parse: dateKey(SearchSentBefore)},
+	{Name: "SENTON", RFC: 3501, parse: dateKey(SearchSentOn)},
+	{Name: "SENTSINCE", RFC: 3501, parse: dateKey(SearchSentSince)},
+	{Name: "SINCE", RFC: 3501, parse: dateKey(SearchSince)},
+	{Name: "SMALLER", RFC: 3501, parse: sizeKey(SearchSmaller)},
+	{Name: "SUBJECT", RFC: 3501, parse: headerKey("Subject")},
+	{Name: "TEXT", RFC: 3501, parse: textKey(SearchText)},
+	{Name: "TO", RFC: 3501, parse: headerKey("To")},
+	{Name: "UID", RFC: 3501, parse: parseUIDKey},
+	{Name: "UNANSWERED", RFC: 3501, parse: always(notKey(flagKey(imap.FlagAnswered)))},
+	{Name: "UNDELETED", RFC: 3501, parse: always(notKey(flagKey(imap.FlagDeleted)))},
+	{Name: "UNDRAFT", RFC: 3501, parse: always(notKey(flagKey(imap.FlagDraft)))},
+	{Name: "UNFLAGGED", RFC: 3501, parse: always(notKey(flagKey(imap.FlagFlagged)))},
+	{Name: "UNKEYWORD", RFC: 3501, parse: func(d *decoder) SearchKey { return notKey(parseKeyword(d)) }},
+	{Name: "UNSEEN", RFC: 3501, parse: always(notKey(flagKey(imap.FlagSeen)))},
+}
+
+func flagKey(f imap.Flag) SearchKey      { return SearchKey{Op: SearchFlag, Flag: f} }
+func notKey(k SearchKey) SearchKey       { return SearchKey{Op: SearchNot, Keys: []SearchKey{k}} }
+func andKey(keys ...SearchKey) SearchKey { return SearchKey{Op: SearchAnd, Keys: keys} }
+func always(k SearchKey) func(*decoder) SearchKey {
+	return func(*decoder) SearchKey { return k }
+}
+
+func headerKey(name string) func(*decoder) SearchKey {
+	return func(d *decoder) SearchKey {
+		return SearchKey{Op: SearchHeader, Header: name, Text: d.spSearchText()}
+	}
+}
+
+func textKey(op SearchOp) func(*decoder) SearchKey {
+	return func(d *decoder) SearchKey { return SearchKey{Op: op, Text: d.spSearchText()} }
+}
+
+func dateKey(op SearchOp) func(*decoder) SearchKey {
+	return func(d *decoder) SearchKey {
+		d.expectSP()
+		return SearchKey{Op: op, Date: d.expectDate()}
+	}
+}
+
+func sizeKey(op SearchOp) func(*decoder) SearchKey {
+	return func(d *decoder) SearchKey {
+		d.expectSP()
+		return SearchKey{Op: op, Size: d.expectNumber63()}
+	}
+}
+
+func parseHeaderKey(d *decoder) SearchKey {
+	d.expectSP()
+	name := d.expectAString("field name")
+	if !isFieldName(name) {
+		d.fail("bad field name")
+	}
+	return SearchKey{Op: SearchHeader, Header: name, Text: d.spSearchText()}
+}
+
+func parseKeyword(d *decoder) SearchKey {
+	d.expectSP()
+	return flagKey(imap.Flag(d.expectAtom("keyword")))
+}
+
+func parseUIDKey(d *decoder) SearchKey {
+	d.expectSP()
+	return SearchKey{Op: SearchUID, UIDSet: d.expectUIDSet()}
+}
+
+// spSearchText reads a string to search for. Without CHARSET too it may be
+// UTF-8: RFC 9051 §6.4.4 has made that the default.
+func (d *decoder) spSearchText() string {
+	d.expectSP()
+	s := d.expectAString("string")
+	if !utf8.ValidString(s) {
+		d.badCharset()
+	}
+	return s
+}
+
+func (d *decoder) badCharset() {
+	d.refuse(imap.StatusResponseTypeNo, imap.ResponseCodeBadCharset+" (US-ASCII UTF-8)", "only US-ASCII and UTF-8 can be searched for")
+}
+
+func parseSearch(d *decoder) Command    { return d.search(false) }
+func parseUIDSearch(d *decoder) Command { return d.search(true) }
+
+// search reads SEARCH (RFC 9051 §6.4.4): result options and a character set
+// may come before the keys.
+func (d *decoder) search(uid bool) Command {
+	c := &Search{UID: uid}
+	d.expectSP()
+	word := d.searchWord()
+	if word == "RETURN" {
+		d.expectSP()
+		c.Return = d.searchReturn()
+		d.expectSP()
+		word = d.searchWord()
+	}
+	if word == "CHARSET" {
+		d.expectSP()
+		d.charset()
+		d.expectSP()
+		word = d.searchWord()
+	}
+	keys := []SearchKey{d.searchKey(word)}
+	for d.take(' ') {
+		keys = append(keys, d.searchKey(d.searchWord()))
+	}
+	c.Key = joinKeys(keys)
+	return c
+}
+
+func joinKeys(keys []SearchKey) SearchKey {
+	if len(keys) == 1 {
+		return keys[0]
+	}
+	return andKey(keys...)
+}
+
+func (d *decoder) searchReturn() *SearchReturn {
+	r := &SearchReturn{}
+	d.list(func() {
+		switch d.expectWord("option") {
+		case "MIN":
+			r.Min = true
+		case "MAX":
+			r.Max = true
+		case "ALL":
+			r.All = true
+		case "COUNT":
+			r.Count = true
+		default:
+			d.fail("unknown option")
+		}
+	})
+	if *r == (SearchReturn{}) { // RFC 4731 §3.1
+		r.All = true
+	}
+	return r
+}
+
+func (d *decoder) charset() {
+	name := d.expectAString("character set")
+	switch {
+	case d.r.utf8: // RFC 6855 §3
+		d.fail("CHARSET is not possible with UTF8=ACCEPT")
+	case !strings.EqualFold(name, "UTF-8") && !strings.EqualFold(name, "US-ASCII"):
+		d.badCharset()
+	}
+}
+
+// searchWord takes the word that a key begins with; a sequence set or a
+// parenthesis is none.
+func (d *decoder) searchWord() string {
+	if c, _ := d.peek(); c >= '0' && c <= '9' {
+		return ""
+	}
+	return d.takeWord()
+}
+
+// searchKey reads the key that begins with a word, which has been read.
+func (d *decoder) searchKey(word string) SearchKey {
+	d.enter()
+	defer d.leave()
+	if word == "" {
+		return d.plainKey()
+	}
+	for _, row := range SearchKeys {
+		switch {
+		case row.Name != word:
+		case row.parse != nil:
+			return row.parse(d)
+		default:
+			return d.combinedKey(row)
+		}
+	}
+	d.fail("unknown search key")
+	return SearchKey{}
+}
+
+// plainKey reads the keys that have no name: a sequence set, keys in
+// parentheses.
+func (d *decoder) plainKey() SearchKey {
+	if next, _ := d.peek(); next != '(' {
+		return SearchKey{Op: SearchSeq, SeqSet: d.expectSeqSet()}
+	}
+	var keys []SearchKey
+	d.list(func() { keys = append(keys, d.searchKey(d.searchWord())) })
+	if len(keys) == 0 {
+		d.fail("search key expected")
+		return SearchKey{}
+	}
+	return joinKeys(keys)
+}
+
+func (d *decoder) combinedKey(row SearchRow) SearchKey {
+	k := SearchKey{Op: SearchOp(row.Name)}
+	for range row.keys {
+		d.expectSP()
+		k.Keys = append(k.Keys, d.searchKey(d.searchWord()))
+	}
+	return k
+}
