@@ -179,3 +179,18 @@ type Authenticator interface {
 type Opener interface {
 	Open(ctx context.Context, o *Open) error
 }
+
+// Source is what counts as one client in limits: an IPv4 address, or the /64
+// that an IPv6 host has for itself.
+func Source(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // no address at all: a connection that has none
+	}
+	return p
+}

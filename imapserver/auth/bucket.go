@@ -1,0 +1,154 @@
+package auth
+
+import (
+	"sync"
+	"time"
+)
+
+// quota is how many events a table lets pass in any minute and in any day.
+type quota struct{ minute, day float64 }
+
+// burst is the part of a quota that may be used at once; the rest comes back
+// over the minute or the day, so that no span of that length sees more than
+// the whole.
+const burst = 0.8
+
+// bucket counts events that leak away: one level for a minute, one for a day.
+type bucket struct {
+	minute, day float64
+	at          time.Time // of the levels
+}
+
+func (b *bucket) leak(now time.Time, q quota) {
+	passed := max(0, now.Sub(b.at))
+	b.minute = max(0, b.minute-(1-burst)*q.minute*passed.Minutes())
+	b.day = max(0, b.day-(1-burst)*q.day*passed.Hours()/24)
+	b.at = now
+}
+
+func (b *bucket) full(q quota) bool {
+	return b.minute+1 > burst*q.minute || b.day+1 > burst*q.day
+}
+
+// buckets is a bounded table of them. Where it is full, whoever is new is not
+// counted rather than someone who is counted forgotten: a flood of sources
+// must not wipe out what is known of the one that guesses.
+type buckets[K comparable] struct {
+	quota quota
+	max   int
+
+	mu    sync.Mutex
+	m     map[K]*bucket
+	swept time.Time
+}
+
+func newBuckets[K comparable](q quota, max int) *buckets[K] {
+	return &buckets[K]{quota: q, max: max, m: map[K]*bucket{}}
+}
+
+// full says whether k has used its quota up.
+func (t *buckets[K]) full(k K, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.m[k]
+	if b == nil {
+		return false
+	}
+	b.leak(now, t.quota)
+	return b.full(t.quota)
+}
+
+// level is the number of events of k that this minute still remembers.
+func (t *buckets[K]) level(k K, now time.Time) float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.m[k]
+	if b == nil {
+		return 0
+	}
+	b.leak(now, t.quota)
+	return b.minute
+}
+
+// add counts an event of k.
+func (t *buckets[K]) add(k K, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.m[k]
+	if b == nil {
+		if len(t.m) >= t.max && !t.sweep(now) {
+			return
+		}
+		b = &bucket{at: now}
+		t.m[k] = b
+	}
+	b.leak(now, t.quota)
+	b.minute++
+	b.day++
+}
+
+// sweep removes what has leaked away, at most once a second; it says whether
+// there is room.
+func (t *buckets[K]) sweep(now time.Time) bool {
+	if now.Sub(t.swept) < time.Second {
+		return false
+	}
+	t.swept = now
+	for k, b := range t.m {
+		if b.leak(now, t.quota); b.day == 0 {
+			delete(t.m, k)
+		}
+	}
+	return len(t.m) < t.max
+}
+
+// memory is a bounded map of recent things. Where it is full, the oldest of a
+// handful gives way.
+type memory[K comparable, V any] struct {
+	max int
+	mu  sync.Mutex
+	m   map[K]remembered[V]
+}
+
+type remembered[V any] struct {
+	value V
+	at    time.Time
+}
+
+func newMemory[K comparable, V any](max int) *memory[K, V] {
+	return &memory[K, V]{max: max, m: map[K]remembered[V]{}}
+}
+
+// get gives the zero value where k is not remembered.
+func (t *memory[K, V]) get(k K) (V, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r, ok := t.m[k]
+	return r.value, ok
+}
+
+// update replaces what is remembered of k by what change makes of it.
+func (t *memory[K, V]) update(k K, now time.Time, change func(V) V) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r, ok := t.m[k]
+	if !ok && len(t.m) >= t.max {
+		t.evict()
+	}
+	t.m[k] = remembered[V]{change(r.value), now}
+}
+
+func (t *memory[K, V]) evict() {
+	var oldest K
+	var at time.Time
+	n := 0
+	for k, r := range t.m { // in random order
+		if n == 0 || r.at.Before(at) {
+			oldest, at = k, r.at
+		}
+		if n++; n == 16 {
+			break
+		}
+	}
+	delete(t.m, oldest)
+}

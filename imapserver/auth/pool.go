@@ -1,0 +1,159 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"mailstead/imapserver/handoff"
+)
+
+// HelperSource starts mailstead-pam: as a child of this process, or by asking
+// the supervisor for one. Start may be called from many goroutines.
+type HelperSource interface {
+	Start(ctx context.Context) (*Helper, error)
+}
+
+// Helper is a running mailstead-pam. Kill ends it whatever it is doing, may be
+// called twice and does not wait.
+type Helper struct {
+	Pipe net.Conn // to its stdin, from its stdout
+	Kill func()
+
+	logins int
+}
+
+func (h *Helper) end() {
+	h.Pipe.Close()
+	h.Kill()
+}
+
+// pool is the helpers. PAM modules block, fork and crash, and two threads in
+// one process are no faster than one, so each login has a helper for itself.
+type pool struct {
+	source HelperSource
+	limits Limits
+	log    *slog.Logger
+	queue  *queue
+
+	mu     sync.Mutex
+	idle   []*Helper
+	closed bool
+}
+
+func newPool(s HelperSource, l Limits, log *slog.Logger) *pool {
+	return &pool{source: s, limits: l, log: log, queue: newQueue(max(1, l.Helpers), l.Queue)}
+}
+
+// check asks PAM.
+func (p *pool) check(ctx context.Context, c *handoff.Credentials) finding {
+	if p.source == nil {
+		return unavailable(errors.New("no helper for PAM"))
+	}
+	if err := p.queue.enter(ctx); err != nil {
+		return unavailable(err)
+	}
+	defer p.queue.leave()
+	answer, err := p.ask(ctx, handoff.PAMRequest{User: c.User, Password: c.Password, Remote: c.Remote.Unmap().String()})
+	if err != nil {
+		return unavailable(err)
+	}
+	switch answer.Result {
+	case handoff.PAMOK:
+		return good
+	case handoff.PAMRefused:
+		return refused.because("PAM: " + answer.Detail)
+	case handoff.PAMExpired:
+		return finding{"PAM: " + answer.Detail, "EXPIRED", "Your password or account has expired."}
+	case handoff.PAMAccount:
+		return finding{"PAM: " + answer.Detail, "AUTHORIZATIONFAILED", "Your account may not be used here now."}
+	}
+	return unavailable(fmt.Errorf("PAM: %s", answer.Detail))
+}
+
+// ask takes a helper, and another if the first has died since it was last
+// used. One that hangs or misbehaves is killed; the login is not tried again,
+// for it may be what the helper died of.
+func (p *pool) ask(ctx context.Context, r handoff.PAMRequest) (handoff.PAMAnswer, error) {
+	for {
+		h, fresh, err := p.take(ctx)
+		if err != nil {
+			return handoff.PAMAnswer{}, err
+		}
+		answer, err := h.ask(ctx, r, p.limits.HelperTimeout)
+		if err == nil {
+			p.give(h)
+			return answer, nil
+		}
+		h.end()
+		if gone := errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET); gone && !fresh {
+			p.log.WarnContext(ctx, "PAM helper has died", "err", err)
+			continue
+		}
+		return handoff.PAMAnswer{}, fmt.Errorf("PAM helper: %w", err)
+	}
+}
+
+func (h *Helper) ask(ctx context.Context, r handoff.PAMRequest, timeout time.Duration) (handoff.PAMAnswer, error) {
+	var answer handoff.PAMAnswer
+	if err := h.Pipe.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return answer, err
+	}
+	defer context.AfterFunc(ctx, func() { h.Pipe.SetDeadline(time.Unix(1, 0)) })()
+	h.logins++
+	if err := handoff.WriteFrame(h.Pipe, r); err != nil {
+		return answer, err
+	}
+	return answer, handoff.ReadFrame(h.Pipe, &answer)
+}
+
+// take gives an idle helper or starts one, which is fresh.
+func (p *pool) take(ctx context.Context) (h *Helper, fresh bool, err error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, false, errors.New("the daemon stops")
+	}
+	if n := len(p.idle); n > 0 {
+		h, p.idle = p.idle[n-1], p.idle[:n-1]
+	}
+	p.mu.Unlock()
+	if h != nil {
+		return h, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.limits.HelperTimeout)
+	defer cancel()
+	h, err = p.source.Start(ctx)
+	if err != nil {
+		return nil, false, fmt.Errorf("start PAM helper: %w", err)
+	}
+	return h, true, nil
+}
+
+// give puts a helper back, or ends it where there are enough or it is old: PAM
+// modules leak.
+func (p *pool) give(h *Helper) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.idle) >= p.limits.IdleHelpers || h.logins >= p.limits.HelperLogins {
+		h.end()
+		return
+	}
+	p.idle = append(p.idle, h)
+}
+
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, h := range p.idle {
+		h.end()
+	}
+	p.idle = nil
+}
