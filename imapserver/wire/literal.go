@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"math"
@@ -107,6 +108,9 @@ func (d *decoder) recover() error {
 		return d.err
 	}
 	for !d.ended {
+		if d.total > d.r.limits.Command {
+			return &ByeError{"command too long"}
+		}
 		if err := d.skipLine(); err != nil {
 			return err
 		}
@@ -132,7 +136,7 @@ func (d *decoder) skipLine() error {
 		if err == nil {
 			break
 		}
-		if len(part) == 0 {
+		if err != bufio.ErrBufferFull {
 			return midCommand(err)
 		}
 	}

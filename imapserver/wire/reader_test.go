@@ -1,0 +1,451 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// client is what a Reader reads in a test, and what the server said meanwhile.
+type client struct {
+	*Reader
+	out bytes.Buffer
+}
+
+func newClient(input string, limits *Limits) *client {
+	c := &client{}
+	c.Reader = NewReader(strings.NewReader(input), NewWriter(&c.out), limits)
+	return c
+}
+
+// said gives what the server wrote since the last call.
+func (c *client) said() string {
+	c.w.Flush()
+	s := c.out.String()
+	c.out.Reset()
+	return s
+}
+
+var opaque = cmpopts.IgnoreUnexported(Literal{})
+
+func key(k SearchKey) *Search { return &Search{Key: k} }
+
+func TestReadCommand(t *testing.T) {
+	section := func(name string, s imap.FetchItemBodySection) *Fetch {
+		return &Fetch{imap.SeqSet{{Start: 1, Stop: 1}}, []FetchItem{{FetchSection, name, &s}}}
+	}
+	one := imap.SeqSet{{Start: 1, Stop: 1}}
+	tests := []struct {
+		in   string
+		want Command
+	}{
+		{"CAPABILITY", Capability{}},
+		{"noop", Noop{}},
+		{"LOGOUT", Logout{}},
+		{"ID NIL", &ID{}},
+		{"ID ()", &ID{}},
+		{`ID ("name" "x" "os" NIL)`, &ID{[]IDParam{{"name", "x"}, {"os", ""}}}},
+		{"STARTTLS", StartTLS{}},
+		{"AUTHENTICATE plain", &Authenticate{Mechanism: "PLAIN"}},
+		{"AUTHENTICATE PLAIN =", &Authenticate{"PLAIN", []byte{}}},
+		{"AUTHENTICATE PLAIN AGEAYg==", &Authenticate{"PLAIN", []byte("\x00a\x00b")}},
+		{`LOGIN alice "a \"b\\"`, &Login{"alice", `a "b\`}},
+		{"LOGIN {5+}\r\nalice {3+}\r\np w", &Login{"alice", "p w"}},
+		{`LOGIN ali]ce ""`, &Login{"ali]ce", ""}},
+		{"ENABLE UTF8=accept X", &Enable{[]imap.Cap{"UTF8=ACCEPT", "X"}}},
+		{"SELECT inbox", &Select{Mailbox: "inbox"}},
+		{"SELECT Entw&APw-rfe", &Select{Mailbox: "Entwürfe"}},
+		{`EXAMINE "a b"`, &Select{Mailbox: "a b", ReadOnly: true}},
+		{"CREATE a.b.", &Create{"a.b."}},
+		{"DELETE {3+}\r\na b", &Delete{"a b"}},
+		{"RENAME a b", &Rename{"a", "b"}},
+		{"SUBSCRIBE a", &Subscribe{"a", true}},
+		{"UNSUBSCRIBE a", &Subscribe{"a", false}},
+		{"NAMESPACE", Namespace{}},
+		{"STATUS a (MESSAGES size MESSAGES)", &Status{"a", []StatusItem{StatusMessages, StatusSize}}},
+		{`LIST "" *`, &List{Patterns: []string{"*"}}},
+		{`LIST a.% "b %"`, nil},
+		{`LIST "a." b*%`, &List{Reference: "a.", Patterns: []string{"b*%"}}},
+		{`LIST "" (a "b")`, &List{Patterns: []string{"a", "b"}, Extended: true}},
+		{`LIST () "" % RETURN ()`, &List{Patterns: []string{"%"}, Extended: true}},
+		{`LIST (SUBSCRIBED RECURSIVEMATCH) "" % RETURN (CHILDREN STATUS (UNSEEN) SPECIAL-USE)`, &List{
+			Patterns: []string{"%"}, Extended: true, SelectSubscribed: true, SelectRecursive: true,
+			ReturnChildren: true, ReturnSpecialUse: true, ReturnStatus: []StatusItem{StatusUnseen}}},
+		{`LIST (RECURSIVEMATCH) "" %`, nil},
+		{`LIST (SPECIAL-USE REMOTE) "" *`, &List{Patterns: []string{"*"}, Extended: true, SelectSpecialUse: true, SelectRemote: true}},
+		{`LIST (X) "" %`, nil},
+		{`LIST "" % RETURN (STATUS ())`, nil},
+		{`LSUB "" *`, &List{LSub: true, Patterns: []string{"*"}}},
+		{"CHECK", Check{}},
+		{"CLOSE", Close{}},
+		{"UNSELECT", Unselect{}},
+		{"IDLE", Idle{}},
+		{"EXPUNGE", &Expunge{}},
+		{"UID EXPUNGE 3:5", &Expunge{UIDs: imap.UIDSet{{Start: 3, Stop: 5}}}},
+		{"uid expunge *", &Expunge{UIDs: imap.UIDSet{{}}}},
+		{"EXPUNGE 3", nil},
+		{`STORE 1 +flags.silent (\seen \Recent work Work)`, &Store{one, StoreAdd, true, []imap.Flag{`\Seen`, "work"}}},
+		{`STORE 1 -FLAGS \Deleted $Junk`, &Store{one, StoreRemove, false, []imap.Flag{`\Deleted`, "$Junk"}}},
+		{`UID STORE 2:* FLAGS ()`, &Store{imap.UIDSet{{Start: 2}}, StoreSet, false, nil}},
+		{`STORE 1 FLAGS \Foo`, nil},
+		{`STORE 1 FLAGS.LOUD ()`, nil},
+		{"COPY 1 a", &Copy{one, "a", false}},
+		{"UID COPY 1 a", &Copy{imap.UIDSet{{Start: 1, Stop: 1}}, "a", false}},
+		{"MOVE 1 a", &Copy{one, "a", true}},
+		{"UID MOVE 1 a", &Copy{imap.UIDSet{{Start: 1, Stop: 1}}, "a", true}},
+		{"FETCH 1 FAST", &Fetch{one, []FetchItem{{Kind: FetchFlags, Name: "FLAGS"},
+			{Kind: FetchInternalDate, Name: "INTERNALDATE"}, {Kind: FetchSize, Name: "RFC822.SIZE"}}}},
+		{"FETCH 1 (FAST)", nil},
+		{"FETCH 1 ()", nil},
+		{"FETCH 1 (UID body)", &Fetch{one, []FetchItem{{Kind: FetchUID, Name: "UID"}, {Kind: FetchBody, Name: "BODY"}}}},
+		{"FETCH 1 BODYSTRUCTURE", &Fetch{one, []FetchItem{{Kind: FetchBodyStructure, Name: "BODYSTRUCTURE"}}}},
+		{"FETCH 1 RFC822", section("RFC822", imap.FetchItemBodySection{})},
+		{"FETCH 1 RFC822.HEADER", section("RFC822.HEADER", imap.FetchItemBodySection{Specifier: "HEADER", Peek: true})},
+		{"FETCH 1 rfc822.text", section("RFC822.TEXT", imap.FetchItemBodySection{Specifier: "TEXT"})},
+		{"FETCH 1 BODY[]", section("BODY[]", imap.FetchItemBodySection{})},
+		{"FETCH 1 BODY.PEEK[1.2.mime]<7.9>", section("BODY[1.2.MIME]<7>", imap.FetchItemBodySection{
+			Specifier: "MIME", Part: []int{1, 2}, Peek: true, Partial: &imap.SectionPartial{Offset: 7, Size: 9}})},
+		{"FETCH 1 BODY[1]", section("BODY[1]", imap.FetchItemBodySection{Part: []int{1}})},
+		{`FETCH 1 BODY[HEADER.FIELDS (Date "x\"y" {4+}` + "\r\nFrom)]", section(`BODY[HEADER.FIELDS (Date "x\"y" From)]`,
+			imap.FetchItemBodySection{Specifier: "HEADER", HeaderFields: []string{"Date", `x"y`, "From"}})},
+		{"FETCH 1 BODY[1.HEADER.FIELDS.NOT (A)]", section("BODY[1.HEADER.FIELDS.NOT (A)]",
+			imap.FetchItemBodySection{Specifier: "HEADER", Part: []int{1}, HeaderFieldsNot: []string{"A"}})},
+		{"FETCH 1 BODY[MIME]", nil},
+		{"FETCH 1 BODY[1.]", nil},
+		{"FETCH 1 BODY[01]", nil},
+		{"FETCH 1 BODY[0]", nil},
+		{"FETCH 1 BODY[1.2x]", nil},
+		{"FETCH 1 BODY[HEADER.FIELDS ()]", nil},
+		{"FETCH 1 BODY[HEADER.FIELDS (\"a b\")]", nil},
+		{"FETCH 1 BODY[]<0.0>", nil},
+		{"FETCH 1 BODY[]<0>", nil},
+		{"FETCH 1 FOO", nil},
+		{"FETCH 0 UID", nil},
+		{"SEARCH ALL", key(SearchKey{Op: SearchAll})},
+		{"SEARCH CHARSET utf-8 TEXT ü", nil}, // an atom cannot hold it
+		{"SEARCH CHARSET utf-8 TEXT \"ü\"", key(SearchKey{Op: SearchText, Text: "ü"})},
+		{"SEARCH 2,4:6 UNSEEN", key(andKey(SearchKey{Op: SearchSeq, SeqSet: imap.SeqSet{{Start: 2, Stop: 2}, {Start: 4, Stop: 6}}}, notKey(flagKey(`\Seen`))))},
+		{"SEARCH OR (FROM a TO b) NOT UID *", key(SearchKey{Op: SearchOr, Keys: []SearchKey{
+			andKey(SearchKey{Op: SearchHeader, Header: "From", Text: "a"}, SearchKey{Op: SearchHeader, Header: "To", Text: "b"}),
+			notKey(SearchKey{Op: SearchUID, UIDSet: imap.UIDSet{{}}})}})},
+		{`SEARCH HEADER X-Y ""`, key(SearchKey{Op: SearchHeader, Header: "X-Y"})},
+		{"SEARCH LARGER 10 KEYWORD $Junk", key(andKey(SearchKey{Op: SearchLarger, Size: 10}, flagKey("$Junk")))},
+		{"SEARCH NEW", key(andKey(SearchKey{Op: SearchRecent}, notKey(flagKey(`\Seen`))))},
+		{"SEARCH ()", nil},
+		{"SEARCH NOT", nil},
+		{"SEARCH", nil},
+		{"SEARCH FOO", nil},
+		{"SEARCH SINCE 32-Jan-2026", nil},
+		{"UID SEARCH RETURN () 1", &Search{UID: true, Return: &SearchReturn{All: true}, Key: SearchKey{Op: SearchSeq, SeqSet: one}}},
+		{"SEARCH RETURN (MIN max COUNT) ALL", &Search{Return: &SearchReturn{Min: true, Max: true, Count: true}, Key: SearchKey{Op: SearchAll}}},
+		{"SEARCH RETURN (SAVE) ALL", nil},
+		{"UID NOOP", nil},
+		{"FROB", nil},
+		{"NOOP ", nil},
+		{"", nil},
+	}
+	for _, tt := range tests {
+		c := newClient("a "+tt.in+"\r\nb NOOP\r\n", &PostAuth)
+		req, err := c.ReadCommand(NotAuthenticated | Authenticated | Selected)
+		if tt.want == nil {
+			if e, ok := err.(*imap.Error); !ok || e.Type != imap.StatusResponseTypeBad || req.Tag != "a" {
+				t.Errorf("%s: got tag %q, error %v; want BAD", tt.in, req.Tag, err)
+			}
+		} else if err != nil {
+			t.Errorf("%s: %v", tt.in, err)
+		} else if diff := cmp.Diff(tt.want, req.Command, opaque); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", tt.in, diff)
+		}
+		if req, err := c.ReadCommand(Authenticated); err != nil || req.Tag != "b" {
+			t.Errorf("%s: out of step afterwards: %v %v", tt.in, req, err)
+		}
+		if _, err := c.ReadCommand(Authenticated); err != io.EOF {
+			t.Errorf("%s: at the end: %v", tt.in, err)
+		}
+	}
+}
+
+// Refusals must leave the connection in step, whatever the client has sent of
+// the command by then.
+func TestResync(t *testing.T) {
+	small := PostAuth
+	small.Literal, small.Literals, small.Command, small.Line, small.Discard, small.Message = 10, 2, 200, 100, 50, 20
+	long := strings.Repeat("x", 150)
+	tests := []struct {
+		name, in string
+		typ      string // of the refusal; BYE where the connection ends
+		said     string
+	}{
+		{"unknown command, literal", "a FROB {3}\r\n", "BAD", ""},
+		{"unknown command, literal sent", "a FROB {3+}\r\nabc {1+}\r\nx\r\n", "BAD", ""},
+		{"wrong state", "a LOGIN {3}\r\n", "BAD", ""},
+		{"literal where a set belongs", "a FETCH {3}\r\n", "BAD", ""},
+		{"literal where a set belongs, sent", "a FETCH {3+}\r\nabc\r\n", "BAD", ""},
+		{"literal too large", "a SELECT {11}\r\n", "BAD", ""},
+		{"literal too large, sent", "a SELECT {11+}\r\n12345678901 x\r\n", "BAD", ""},
+		{"literal far too large, sent", "a SELECT {1000+}\r\n", "BYE", ""},
+		{"literal beyond 64 bits", "a SELECT {18446744073709551617+}\r\n", "BYE", ""},
+		{"literal beyond 64 bits, skipped", "a FROB {18446744073709551617+}\r\n", "BYE", ""},
+		{"literal beyond 64 bits, waiting", "a FROB {18446744073709551617}\r\n", "BAD", ""},
+		{"second literal too large", "a RENAME {1}\r\nx {11}\r\n", "BAD", "+ go ahead\r\n"},
+		{"too many literals", "a SEARCH TO {1+}\r\nx TO {1+}\r\nx TO {1+}\r\nx TO {1+}\r\nx\r\n", "BAD", ""},
+		{"NUL in a literal", "a SELECT {3+}\r\na\x00b\r\n", "BAD", ""},
+		{"NUL in a string", "a SELECT \"a\x00b\"\r\n", "BAD", ""},
+		{"line too long", "a SELECT " + long + "\r\n", "BAD", ""},
+		{"command too long", "a SELECT " + long + long + "\r\n", "BYE", ""},
+		{"no end of line", "a SELECT " + long + long, "BYE", ""},
+		{"open quote", "a SELECT \"abc\r\n", "BAD", ""},
+		{"bad escape", "a SELECT \"a\\bc\"\r\n", "BAD", ""},
+		{"bare CR", "a NOOP\rx\r\n", "BAD", ""},
+		{"no command", "a\r\n", "BAD", ""},
+		{"message too large", "a APPEND x {21}\r\n", "NO", ""},
+		{"message too large, sent", "a APPEND x {21+}\r\n" + strings.Repeat("m", 21) + "\r\n", "NO", ""},
+		{"message far too large, sent", "a APPEND x {201+}\r\n", "BYE", ""},
+		{"UTF8 without ENABLE", "a APPEND x UTF8 (~{3+}\r\nabc)\r\n", "BAD", ""},
+		{"bad mailbox name", "a SELECT &bad\r\n", "NO", ""},
+		{"bad mailbox name and a literal", "a RENAME &bad {3+}\r\nabc\r\n", "NO", ""},
+		{"raw UTF-8 in a name", "a SELECT \"ü\"\r\n", "NO", ""},
+		{"invalid UTF-8 to search for", "a SEARCH TEXT \"\xff\"\r\n", "NO", ""},
+		{"unknown charset", "a SEARCH CHARSET KOI8-R TEXT {3}\r\n", "NO", ""},
+		{"deep nesting", "a SEARCH " + strings.Repeat("(", 60) + "\r\n", "BAD", ""},
+		{"malformed head", "a SELECT {x}\r\n", "BAD", ""},
+		{"head in the middle", "a SELECT {3} x\r\n", "BAD", ""},
+	}
+	for _, tt := range tests {
+		c := newClient(tt.in+"b NOOP\r\n", &small)
+		state := Authenticated | Selected
+		req, err := c.ReadCommand(state)
+		typ := "none"
+		var e *imap.Error
+		var bye *ByeError
+		if errors.As(err, &e) {
+			typ = string(e.Type)
+		} else if errors.As(err, &bye) {
+			typ = "BYE"
+		}
+		if typ != tt.typ || req.Tag != "a" {
+			t.Errorf("%s: got %q %v, want %s", tt.name, req.Tag, err, tt.typ)
+		}
+		if got := c.said(); got != tt.said {
+			t.Errorf("%s: the server said %q, want %q", tt.name, got, tt.said)
+		}
+		if tt.typ == "BYE" {
+			continue
+		}
+		if req, err := c.ReadCommand(state); err != nil || req.Tag != "b" {
+			t.Errorf("%s: out of step afterwards: %v %v", tt.name, req, err)
+		}
+	}
+}
+
+// Before login the whole command, with what is dropped of it, stays in its
+// budget (RFC 7888 §5, and every advisory about logins that eat memory).
+func TestPreAuthBudget(t *testing.T) {
+	flood := &counter{r: io.MultiReader(strings.NewReader("a LOGIN "), endless('A'))}
+	r := NewReader(flood, NewWriter(io.Discard), &PreAuth)
+	_, err := r.ReadCommand(NotAuthenticated)
+	if _, ok := err.(*ByeError); !ok || flood.n > PreAuth.Command+readAhead {
+		t.Errorf("endless line: %v after %d octets", err, flood.n)
+	}
+
+	many := "a LOGIN " + strings.Repeat("{100+}\r\n"+strings.Repeat("x", 100), 3000)
+	flood = &counter{r: strings.NewReader(many)}
+	r = NewReader(flood, NewWriter(io.Discard), &PreAuth)
+	_, err = r.ReadCommand(NotAuthenticated)
+	if _, ok := err.(*ByeError); !ok || flood.n > PreAuth.Command+readAhead {
+		t.Errorf("many literals: %v after %d octets", err, flood.n)
+	}
+
+	for _, in := range []string{"a LOGIN {4097+}\r\n", "a ID ((", "a LOGIN {8193}\r\n", "a LOGIN {8180}\r\n"} {
+		c := newClient(in+"\r\n", &PreAuth)
+		if _, err := c.ReadCommand(NotAuthenticated); err == nil || c.said() != "" {
+			t.Errorf("%q: got %v, want a refusal and no continuation", in, err)
+		}
+	}
+}
+
+type counter struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+type endless byte
+
+func (e endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(e)
+	}
+	return len(p), nil
+}
+
+func TestAppend(t *testing.T) {
+	in := "a APPEND x (\\Seen) \" 1-Feb-2026 03:04:05 +0100\" {5}\r\nhello\r\n" +
+		"b APPEND x {5+}\r\nworld\r\n" +
+		"c APPEND x {5+}\r\nunread\r\n" + // one octet too many
+		"d APPEND x {5}\r\n" + // refused before it is sent
+		"e APPEND x {5+}\r\nunread!\r\n" + // forgotten
+		"f NOOP\r\n"
+	c := newClient(in, &PostAuth)
+	next := func(tag string) Command {
+		t.Helper()
+		req, err := c.ReadCommand(Authenticated)
+		if err != nil || req.Tag != tag {
+			t.Fatalf("command %s: got %v, %v", tag, req, err)
+		}
+		return req.Command
+	}
+	a := next("a").(*Append)
+	if got := c.said(); got != "" {
+		t.Errorf("said %q before the message was wanted", got)
+	}
+	b, err := io.ReadAll(a.Message)
+	if string(b) != "hello" || err != nil || c.said() != "+ go ahead\r\n" {
+		t.Errorf("message: %q, %v", b, err)
+	}
+	if err := a.Message.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := AppendDateTime(nil, a.Date); string(got) != `" 1-Feb-2026 03:04:05 +0100"` || a.Mailbox != "x" || len(a.Flags) != 1 {
+		t.Errorf("arguments: %+v", a)
+	}
+	m := next("b").(*Append).Message
+	if b, err := io.ReadAll(m); string(b) != "world" || err != nil || m.Close() != nil || c.said() != "" {
+		t.Errorf("message that was sent at once: %q, %v", b, err)
+	}
+	m = next("c").(*Append).Message
+	if err := m.Close(); err == nil {
+		t.Error("garbage after a message was taken")
+	}
+	if err := next("d").(*Append).Message.Close(); err != nil {
+		t.Error(err)
+	}
+	next("e")
+	next("f")
+}
+
+func TestUTF8(t *testing.T) {
+	c := newClient("a SELECT \"ü&-\"\r\nb APPEND x UTF8 (~{3+}\r\nabc)\r\nc SEARCH CHARSET UTF-8 ALL\r\nd SELECT \"\xff\"\r\n", &PostAuth)
+	c.SetUTF8()
+	if req, err := c.ReadCommand(Authenticated); err != nil || req.Command.(*Select).Mailbox != "ü&-" {
+		t.Errorf("name: %v %v", req, err)
+	}
+	req, err := c.ReadCommand(Authenticated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := req.Command.(*Append).Message
+	if b, err := io.ReadAll(m); string(b) != "abc" || err != nil || m.Close() != nil {
+		t.Errorf("message: %q %v", b, err)
+	}
+	if _, err := c.ReadCommand(Selected); err == nil {
+		t.Error("CHARSET was taken (RFC 6855 §3)")
+	}
+	if _, err := c.ReadCommand(Selected); err == nil {
+		t.Error("a name of bad UTF-8 was taken")
+	}
+}
+
+func TestReadSASL(t *testing.T) {
+	c := newClient("AGEAYg==\r\n\r\n*\r\nAGEA*\r\n"+strings.Repeat("A", 20000), &PreAuth)
+	if b, err := c.ReadSASL(); string(b) != "\x00a\x00b" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if b, err := c.ReadSASL(); len(b) != 0 || err != nil {
+		t.Errorf("empty response: got %q, %v", b, err)
+	}
+	for range 2 {
+		if _, err := c.ReadSASL(); !refusal(err) {
+			t.Errorf("got %v, want BAD", err)
+		}
+	}
+	if _, err := c.ReadSASL(); err == nil || refusal(err) {
+		t.Errorf("endless response: got %v, want BYE", err)
+	}
+}
+
+func TestReadDone(t *testing.T) {
+	c := newClient("done\r\nFOO\r\n", &PostAuth)
+	if err := c.ReadDone(); err != nil {
+		t.Error(err)
+	}
+	if err := c.ReadDone(); !refusal(err) {
+		t.Errorf("got %v, want BAD", err)
+	}
+}
+
+// What the client sent behind STARTTLS must be seen to be dropped.
+func TestBuffered(t *testing.T) {
+	c := newClient("a STARTTLS\r\nb LOGIN x y\r\n", &PreAuth)
+	if _, err := c.ReadCommand(NotAuthenticated); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(c.Buffered()); got != "b LOGIN x y\r\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestSequenceSets(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{"1", "1"},
+		{"5:3", "3:5"},
+		{"9,1:2,3,4:8", "1:9"},
+		{"*", "*"},
+		{"*:4", "4:*"},
+		{"4:*,*,9:*,7", "4:*"},
+		{"1,*", "1,*"},
+		{"4294967295,*", "4294967295,*"},
+		{"1:4294967295", "1:4294967295"},
+		{"10:12,11:*", "10:*"},
+		{"", ""}, {"0", ""}, {"1:", ""}, {"1,", ""}, {",1", ""}, {"01", ""}, {"4294967296", ""}, {"1:2:3", ""}, {"$", ""},
+	}
+	for _, tt := range tests {
+		c := newClient("a UID EXPUNGE "+tt.in+"\r\n", &PostAuth)
+		req, err := c.ReadCommand(Selected)
+		if tt.want == "" {
+			if !refusal(err) {
+				t.Errorf("%s: got %v, want BAD", tt.in, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.in, err)
+		} else if got := req.Command.(*Expunge).UIDs.String(); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestSequenceSetLimit(t *testing.T) {
+	limits := PostAuth
+	limits.Ranges = 3
+	for in, ok := range map[string]bool{"1,3,5": true, "1,3,5,7": false, "7,5,3,1,2,4,6": true} {
+		c := newClient("a FETCH "+in+" UID\r\n", &limits)
+		if _, err := c.ReadCommand(Selected); (err == nil) != ok {
+			t.Errorf("%s: %v", in, err)
+		}
+	}
+}
+
+func TestStates(t *testing.T) {
+	for _, row := range Commands {
+		for _, s := range []State{NotAuthenticated, Authenticated, Selected} {
+			c := newClient("a "+row.Name+" \x01\r\n", &PostAuth)
+			_, err := c.ReadCommand(s)
+			if e, ok := err.(*imap.Error); !ok || strings.Contains(e.Text, "not possible") == (row.States&s != 0) {
+				t.Errorf("%s in state %b: %v", row.Name, s, err)
+			}
+		}
+	}
+}
