@@ -13,14 +13,22 @@ const (
 
 // Change is one step of a plan.
 type Change struct {
-	Ref    Ref       `json:"ref"`
-	Op     Op        `json:"op"`
-	Have   *Resource `json:"have,omitempty"` // nil: it does not exist
-	Want   *Resource `json:"want,omitempty"` // nil: it goes
-	Was    *Resource `json:"-"`              // what the inventory says was applied last, contents as digests; nil: nothing
-	Origin string    `json:"origin"`
-	Reason string    `json:"reason"`
-	Impact Impact    `json:"impact"`
+	Ref    Ref        `json:"ref"`
+	Op     Op         `json:"op"`
+	Have   *Resource  `json:"have,omitempty"` // nil: it does not exist
+	Want   *Resource  `json:"want,omitempty"` // nil: it goes
+	Was    []Resource `json:"-"`              // what the inventory has of it: applied last, or begun and interrupted; contents as digests
+	Origin string     `json:"origin"`
+	Reason string     `json:"reason"`
+	Impact Impact     `json:"impact"`
+}
+
+// target is what to look for.
+func (c Change) target() Resource {
+	if c.Want != nil {
+		return *c.Want
+	}
+	return *c.Have
 }
 
 // Plan is every change that makes a host what its description asks for, in the
@@ -32,7 +40,7 @@ type Plan struct {
 	Blocked    []Waiting      `json:"blocked,omitempty"`    // cannot be applied yet
 	Unreadable []Unread       `json:"unreadable,omitempty"` // could not be compared
 	Notes      []string       `json:"notes,omitempty"`      // sentences for the reader: what is kept, what is remembered
-	Record     []Ref          `json:"record,omitempty"`     // in place, but the inventory does not say so yet
+	Record     []Resource     `json:"record,omitempty"`     // in place, but the inventory does not say so yet
 	Forget     []Ref          `json:"forget,omitempty"`     // leave the inventory and stay on the host
 }
 

@@ -1,0 +1,273 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+)
+
+// ErrChanged says that a resource is no longer what the plan was made for. The
+// others are applied all the same.
+var ErrChanged = errors.New("changed since the plan was made")
+
+// Options say how to apply.
+type Options struct {
+	Table    []Kind // the one that the plan was made with
+	State    string // state directory with the inventory and the lock; "" for neither
+	Wait     time.Duration
+	Progress func(Event) // called from Apply's goroutine; nil for none
+}
+
+// Event is a step of an Apply: once with State Started, and once with how it ended.
+type Event struct {
+	Index, Total int // Index counts from 0
+	Outcome
+}
+
+// Apply makes the changes of a plan, in their order. Every resource is looked at
+// again before it is changed: is it already as wanted, nothing is done; is it not
+// what the plan says, it fails with ErrChanged. A failure ends only what needs
+// the resource. If ctx ends, the change at work is finished and no other begun.
+//
+// The error says why nothing was begun (a LockedError if someone else is at
+// work) or why the end could not be recorded. What failed is in the Report.
+func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
+	a := &applier{ctx: ctx, plan: p, opts: o, inv: &Inventory{entries: map[Ref]entry{}},
+		failed: map[Ref]bool{}, untouched: map[Ref]bool{}}
+	a.report.Blocked, a.report.Unreadable = p.Blocked, p.Unreadable
+	if o.State != "" {
+		l, err := TakeLock(ctx, o.State, o.Wait)
+		if err != nil {
+			return nil, err
+		}
+		defer l.Release()
+		a.madeState = l.made
+		if a.inv, err = ReadInventory(o.State); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.begin(); err != nil {
+		return nil, err
+	}
+	for first := 0; first < len(p.Changes); {
+		last := a.group(first)
+		a.apply(first, last)
+		first = last
+	}
+	return &a.report, a.end()
+}
+
+type applier struct {
+	ctx       context.Context
+	plan      *Plan
+	opts      Options
+	inv       *Inventory
+	madeState bool
+	report    Report
+	before    map[Ref]entry // of the inventory, as it was when the run began
+	failed    map[Ref]bool  // did not end well, so that what needs it is skipped
+	untouched map[Ref]bool  // nothing was done to it
+}
+
+func (a *applier) kind(name string) (Kind, error) {
+	for _, k := range a.opts.Table {
+		if k.Name == name {
+			return k, nil
+		}
+	}
+	return Kind{}, fmt.Errorf("no such kind: %s", name)
+}
+
+// begin records what may be on the host from now on.
+func (a *applier) begin() error {
+	var begun []Change
+	for _, c := range a.plan.Changes {
+		if k, err := a.kind(c.Ref.Kind); err != nil {
+			return err
+		} else if !k.Live {
+			begun = append(begun, c)
+		}
+	}
+	if len(begun) == 0 {
+		return nil
+	}
+	a.before = maps.Clone(a.inv.entries)
+	a.inv.begin(begun)
+	return a.inv.write(a.opts.State)
+}
+
+// end records what is on the host now. What nothing was done to is not ours by
+// having been planned.
+func (a *applier) end() error {
+	changed := len(a.plan.Forget) > 0 || len(a.plan.Record) > 0
+	for _, o := range a.report.Outcomes {
+		ref := o.Change.Ref
+		if k, _ := a.kind(ref.Kind); k.Live {
+			continue
+		}
+		old, had := a.before[ref]
+		switch {
+		case o.State == Done:
+			a.inv.settle(o.Change)
+		case a.untouched[ref] && had:
+			a.inv.entries[ref] = old
+		case a.untouched[ref]:
+			delete(a.inv.entries, ref)
+		}
+		changed = true
+	}
+	for _, ref := range a.plan.Forget {
+		delete(a.inv.entries, ref)
+	}
+	for _, r := range a.plan.Record {
+		a.inv.entries[r.Ref] = newEntry(r)
+	}
+	if !changed {
+		return nil
+	}
+	return a.inv.write(a.opts.State)
+}
+
+// group gives the end of the run of changes that settle together.
+func (a *applier) group(first int) int {
+	k, err := a.kind(a.plan.Changes[first].Ref.Kind)
+	last := first + 1
+	if err != nil || k.Settle == nil {
+		return last
+	}
+	for last < len(a.plan.Changes) && a.plan.Changes[last].Ref.Kind == k.Name {
+		last++
+	}
+	return last
+}
+
+// apply makes the changes of one kind from first up to last.
+func (a *applier) apply(first, last int) {
+	k, _ := a.kind(a.plan.Changes[first].Ref.Kind)
+	var unsettled []int
+	for i := first; i < last; i++ {
+		c := a.plan.Changes[i]
+		if o, stop := a.skip(c); stop {
+			a.untouched[c.Ref] = true
+			a.finish(i, o)
+			continue
+		}
+		a.tell(i, Outcome{Change: c, State: Started})
+		o, made := a.one(k, c)
+		if made && k.Settle != nil {
+			unsettled = append(unsettled, i)
+			continue
+		}
+		a.finish(i, o)
+	}
+	if len(unsettled) > 0 {
+		a.settle(k, unsettled)
+	}
+}
+
+// skip tells whether a change is not even begun.
+func (a *applier) skip(c Change) (Outcome, bool) {
+	if a.ctx.Err() != nil {
+		return Outcome{Change: c, State: Skipped, Note: "interrupted"}, true
+	}
+	if c.Want != nil {
+		for _, n := range c.Want.Needs {
+			if a.failed[n] {
+				return Outcome{Change: c, State: Skipped, Note: fmt.Sprintf("needs %s", n)}, true
+			}
+		}
+	}
+	return Outcome{}, false
+}
+
+// one looks at a resource again and changes it. It tells whether there was
+// something to change.
+func (a *applier) one(k Kind, c Change) (o Outcome, made bool) {
+	o = Outcome{Change: c, State: Done}
+	ask := Ask{Resource: c.target(), Was: c.Was}
+	// An interrupted run finishes the change that it is at.
+	ctx := context.WithoutCancel(a.ctx)
+	seen := k.Observe(ctx, []Ask{ask})[0]
+	switch {
+	case seen.Err != nil:
+		a.untouched[c.Ref] = true
+		o.State, o.Err = Failed, seen.Err
+	case settled(seen.Have, c.Want):
+		o.Note = "already so"
+	case !k.Live && !a.expected(c, seen.Have):
+		a.untouched[c.Ref] = true
+		o.State, o.Err = Failed, fmt.Errorf("%w: %s", ErrChanged, drift(c.Have, seen.Have))
+	default:
+		c.Have = seen.Have
+		err := k.Apply(ctx, c)
+		var kept Kept
+		switch {
+		case errors.As(err, &kept):
+			o.Note = kept.Error()
+		case err != nil:
+			o.State, o.Err = Failed, err
+		default:
+			return o, true
+		}
+	}
+	return o, false
+}
+
+// expected tells whether a resource is what the plan says that it is. The state
+// directory may have been made for the lock a moment ago.
+func (a *applier) expected(c Change, have *Resource) bool {
+	if (c.Have == nil) != (have == nil) {
+		return a.madeState && c.Have == nil && c.Ref.Name == a.opts.State
+	}
+	return len(differences(c.Have, have)) == 0
+}
+
+func settled(have, want *Resource) bool {
+	if want == nil || have == nil {
+		return have == nil && want == nil
+	}
+	return len(differences(have, want)) == 0
+}
+
+// drift says what happened to a resource behind the plan's back.
+func drift(planned, have *Resource) string {
+	switch {
+	case have == nil:
+		return "it is gone"
+	case planned == nil:
+		return "it exists now"
+	}
+	return reason(differences(have, planned))
+}
+
+// settle ends a group of changes.
+func (a *applier) settle(k Kind, made []int) {
+	changes := make([]Change, len(made))
+	for i, n := range made {
+		changes[i] = a.plan.Changes[n]
+	}
+	errs := k.Settle(context.WithoutCancel(a.ctx), changes)
+	for i, n := range made {
+		o := Outcome{Change: changes[i], State: Done}
+		if errs[i] != nil {
+			o.State, o.Err = Failed, errs[i]
+		}
+		a.finish(n, o)
+	}
+}
+
+func (a *applier) finish(i int, o Outcome) {
+	if o.State != Done {
+		a.failed[o.Change.Ref] = true
+	}
+	a.report.Outcomes = append(a.report.Outcomes, o)
+	a.tell(i, o)
+}
+
+func (a *applier) tell(i int, o Outcome) {
+	if a.opts.Progress != nil {
+		a.opts.Progress(Event{Index: i, Total: len(a.plan.Changes), Outcome: o})
+	}
+}

@@ -1,0 +1,106 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// Inputs are what a plan is made from.
+type Inputs struct {
+	Host  string     // its name in the description
+	Want  []Resource // from desired.Build, in the order in which a kind's resources are to be made
+	Table []Kind
+	State string // state directory with the inventory; "" for none
+}
+
+// Compare looks at the host and says what differs from what is wanted. It writes
+// nothing. What cannot be read is in the plan, not in the error.
+func Compare(ctx context.Context, in Inputs) (*Plan, error) {
+	if err := checkWanted(in.Table, in.Want); err != nil {
+		return nil, err
+	}
+	inv, err := ReadInventory(in.State)
+	var note string
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		note = fmt.Sprintf("the inventory in %s cannot be read: what would be removed is not in this plan", in.State)
+	case err != nil:
+		return nil, err
+	}
+	seen := observe(ctx, in.Table, in.Want, inv)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p := Diff(in.Host, in.Table, in.Want, seen, inv)
+	if note != "" {
+		p.Notes = append(p.Notes, note)
+	}
+	return p, nil
+}
+
+// observe asks the kinds for everything that is wanted or in the inventory, row
+// by row, so that a kind that is ensured once can know whether what it stands
+// in is there.
+func observe(ctx context.Context, table []Kind, want []Resource, inv *Inventory) map[Ref]Seen {
+	seen := make(map[Ref]Seen, len(want))
+	for _, k := range table {
+		if ctx.Err() != nil {
+			break
+		}
+		asks := remembered(k, want, inv, seen)
+		asks = append(asks, leftover(k, want, inv)...)
+		if len(asks) == 0 {
+			continue
+		}
+		found := k.Observe(ctx, asks)
+		for i, a := range asks {
+			seen[a.Ref] = found[i]
+		}
+	}
+	return seen
+}
+
+// remembered gives the wanted resources of a kind that have to be looked for,
+// and puts those that need not be into seen as they are wanted.
+func remembered(k Kind, want []Resource, inv *Inventory, seen map[Ref]Seen) []Ask {
+	var asks []Ask
+	for i := range want {
+		r := &want[i]
+		if r.Ref.Kind != k.Name || r.Blocked != nil || r.Unreadable != "" {
+			continue
+		}
+		if k.Once && inv.holds(r) && !absent(r.Needs, seen) {
+			seen[r.Ref] = Seen{Have: r}
+			continue
+		}
+		asks = append(asks, Ask{Resource: *r, Was: inv.was(r.Ref)})
+	}
+	return asks
+}
+
+// absent tells whether any of them was looked for and not found.
+func absent(refs []Ref, seen map[Ref]Seen) bool {
+	for _, ref := range refs {
+		if s, ok := seen[ref]; ok && s.Have == nil && s.Err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// leftover gives the resources of a kind that the inventory has and nobody
+// wants any more, if the kind removes such.
+func leftover(k Kind, want []Resource, inv *Inventory) []Ask {
+	if k.Keep || k.Live {
+		return nil
+	}
+	var asks []Ask
+	for _, e := range inv.unwanted(want) {
+		if e.Ref.Kind == k.Name {
+			asks = append(asks, Ask{Resource: e.resource(), Was: inv.was(e.Ref)})
+		}
+	}
+	return asks
+}

@@ -1,0 +1,308 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Diff says what has to be done so that what was seen becomes what is wanted. It
+// is pure: it knows attributes, not kinds.
+//
+// What is in the inventory and no longer wanted goes, what is in neither is left
+// alone. An impact is the gravest of the attributes that differ; of something
+// new, of those that are about what runs.
+func Diff(host string, table []Kind, want []Resource, seen map[Ref]Seen, inv *Inventory) *Plan {
+	d := &differ{
+		plan:    &Plan{Host: host, Changes: []Change{}, Unchanged: map[string]int{}},
+		seen:    seen,
+		inv:     inv,
+		blocked: blocked(want),
+	}
+	byKind := make(map[string][]*Resource, len(table))
+	for i := range want {
+		byKind[want[i].Ref.Kind] = append(byKind[want[i].Ref.Kind], &want[i])
+	}
+	gone := d.unwanted(table, want)
+	serving := false
+	for _, k := range table {
+		if k.DeleteFirst {
+			d.remove(gone[k.Name])
+		}
+		for _, r := range byKind[k.Name] {
+			d.wanted(k, r)
+			s := seen[r.Ref]
+			serving = serving || k.Live && (s.Have != nil || s.Err != nil)
+		}
+	}
+	for _, k := range slices.Backward(table) {
+		if !k.DeleteFirst {
+			d.remove(gone[k.Name])
+		}
+	}
+	if !serving {
+		d.lighten()
+	}
+	d.noteForgotten()
+	return d.plan
+}
+
+type differ struct {
+	plan    *Plan
+	seen    map[Ref]Seen
+	inv     *Inventory
+	blocked map[Ref]Block
+}
+
+// blocked gives every resource that waits, also those that need one that does.
+func blocked(want []Resource) map[Ref]Block {
+	m := make(map[Ref]Block)
+	for _, r := range want {
+		if r.Blocked != nil {
+			m[r.Ref] = *r.Blocked
+		}
+	}
+	for again := len(m) > 0; again; {
+		again = false
+		for _, r := range want {
+			if _, ok := m[r.Ref]; ok {
+				continue
+			}
+			for _, n := range r.Needs {
+				if _, ok := m[n]; ok {
+					m[r.Ref] = Block{Reason: "waits for " + n.String()}
+					again = true
+					break
+				}
+			}
+		}
+	}
+	return m
+}
+
+// wanted compares one resource that is asked for.
+func (d *differ) wanted(k Kind, want *Resource) {
+	p := d.plan
+	if b, ok := d.blocked[want.Ref]; ok {
+		p.Blocked = append(p.Blocked, Waiting{want.Ref, want.Origin, b.Reason, b.Command})
+		return
+	}
+	s := d.seen[want.Ref]
+	if want.Unreadable != "" || s.Err != nil {
+		reason := want.Unreadable
+		if reason == "" {
+			reason = s.Err.Error()
+		}
+		p.Unreadable = append(p.Unreadable, Unread{want.Ref, want.Origin, reason})
+		return
+	}
+	moved := d.moved(want)
+	diffs := differences(s.Have, want)
+	if s.Have != nil && len(diffs) == 0 {
+		p.Unchanged[k.Name]++
+		if !k.Live && d.inv.behind(want, k.Once) {
+			p.Record = append(p.Record, *want)
+		}
+		for _, m := range moved {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s: %s was %s and is now %s; what is there stays", want.Ref, m.Name, show(m.have), show(m.want)))
+		}
+		return
+	}
+	c := Change{Ref: want.Ref, Op: Update, Have: s.Have, Want: want, Was: d.inv.was(want.Ref), Origin: want.Origin}
+	c.Reason, c.Impact = reason(diffs), gravest(diffs)
+	if s.Have == nil {
+		c.Op, c.Reason = Create, "missing"
+		c.Impact = gravest(slices.DeleteFunc(slices.Clone(diffs), func(x difference) bool { return !x.Runs }))
+	}
+	for _, m := range moved {
+		c.Reason += fmt.Sprintf("; %s was %s", m.Name, show(m.have))
+		c.Impact = graver(c.Impact, m.Impact)
+	}
+	if !slices.ContainsFunc(diffs, func(x difference) bool { return !x.Runs }) {
+		c.Op = Action
+		if s.Have == nil {
+			c.Reason = "not running"
+		}
+	}
+	p.Changes = append(p.Changes, c)
+}
+
+// moved gives the attributes that concern mail and were applied otherwise last
+// time. Observe looks where the mail is wanted now; only the inventory knows
+// where it was.
+func (d *differ) moved(want *Resource) []difference {
+	e, ok := d.inv.entry(want.Ref)
+	if !ok {
+		return nil
+	}
+	was := e.resource()
+	return slices.DeleteFunc(differences(&was, want), func(x difference) bool {
+		return x.Impact != Data || !x.inHave || !x.inWant
+	})
+}
+
+// unwanted sorts what the inventory has and nobody asks for: by kind what goes,
+// and what is only forgotten into the plan.
+func (d *differ) unwanted(table []Kind, want []Resource) map[string][]Change {
+	rows := rank(table)
+	gone := make(map[string][]Change)
+	for _, e := range d.inv.unwanted(want) {
+		row, known := rows[e.Ref.Kind]
+		if !known {
+			d.plan.Notes = append(d.plan.Notes, fmt.Sprintf("%s: a kind that this version does not know; left alone", e.Ref))
+			continue
+		}
+		s := d.seen[e.Ref]
+		switch {
+		case table[row].Keep, s.Have == nil && s.Err == nil:
+			d.plan.Forget = append(d.plan.Forget, e.Ref)
+		case s.Err != nil:
+			d.plan.Unreadable = append(d.plan.Unreadable, Unread{e.Ref, e.Origin, s.Err.Error()})
+		default:
+			was := e.resource()
+			reason := "no longer in the description"
+			if len(differences(s.Have, &was)) > 0 {
+				reason += "; changed by someone else since it was applied"
+			}
+			gone[e.Ref.Kind] = append(gone[e.Ref.Kind], Change{
+				Ref: e.Ref, Op: Delete, Have: s.Have, Was: d.inv.was(e.Ref), Origin: e.Origin,
+				Reason: reason, Impact: gravest(differences(s.Have, nil)),
+			})
+		}
+	}
+	return gone
+}
+
+// remove plans removals, the last first.
+func (d *differ) remove(changes []Change) {
+	for _, c := range slices.Backward(changes) {
+		d.plan.Changes = append(d.plan.Changes, c)
+	}
+}
+
+// lighten is for a host on which nothing serves: nobody is connected.
+func (d *differ) lighten() {
+	for i := range d.plan.Changes {
+		if c := &d.plan.Changes[i]; c.Impact != Data {
+			c.Impact = Live
+		}
+	}
+}
+
+// noteForgotten says what stays on the host although it is no longer described.
+func (d *differ) noteForgotten() {
+	const most = 5
+	byKind := make(map[string][]string)
+	var kinds []string
+	for _, ref := range d.plan.Forget {
+		if d.seen[ref].Have == nil && d.seen[ref].Err == nil {
+			if _, looked := d.seen[ref]; looked {
+				continue // it is not there any more
+			}
+		}
+		if byKind[ref.Kind] == nil {
+			kinds = append(kinds, ref.Kind)
+		}
+		byKind[ref.Kind] = append(byKind[ref.Kind], ref.Name)
+	}
+	for _, k := range kinds {
+		names := byKind[k]
+		more := ""
+		if len(names) > most {
+			more = fmt.Sprintf(" and %d more", len(names)-most)
+			names = names[:most]
+		}
+		d.plan.Notes = append(d.plan.Notes, fmt.Sprintf("no longer described and left as it is: %s %s%s", k, strings.Join(names, ", "), more))
+	}
+}
+
+// difference is an attribute that is not the same on both sides.
+type difference struct {
+	Attr           // of the wanted side, or of the only one
+	have, want     string
+	inHave, inWant bool
+}
+
+// differences compares attribute by attribute, in the order of the wanted side.
+func differences(have, want *Resource) []difference {
+	var out []difference
+	old := attrs(have)
+	for _, a := range attrs(want) {
+		i := slices.IndexFunc(old, func(o Attr) bool { return o.Name == a.Name })
+		switch {
+		case i < 0:
+			out = append(out, difference{Attr: a, want: a.Value, inWant: true})
+		case !same(old[i], a):
+			out = append(out, difference{Attr: a, have: old[i].Value, want: a.Value, inHave: true, inWant: true})
+		}
+	}
+	for _, o := range old {
+		if !slices.ContainsFunc(attrs(want), func(a Attr) bool { return a.Name == o.Name }) {
+			out = append(out, difference{Attr: o, have: o.Value, inHave: true})
+		}
+	}
+	return out
+}
+
+func attrs(r *Resource) []Attr {
+	if r == nil {
+		return nil
+	}
+	return r.Attrs
+}
+
+// same compares values; one of them may be the inventory's digest of a content.
+func same(a, b Attr) bool {
+	return a.Value == b.Value || brief(a) == brief(b)
+}
+
+func graver(a, b Impact) Impact {
+	order := []Impact{Live, Reload, Rebind, Restart, Data}
+	if slices.Index(order, b) > slices.Index(order, a) {
+		return b
+	}
+	return a
+}
+
+func gravest(diffs []difference) Impact {
+	impact := Live
+	for _, x := range diffs {
+		impact = graver(impact, x.Impact)
+	}
+	return impact
+}
+
+// reason says differences in words.
+func reason(diffs []difference) string {
+	phrases := make([]string, len(diffs))
+	for i, x := range diffs {
+		phrases[i] = x.phrase()
+	}
+	return strings.Join(phrases, "; ")
+}
+
+func (x difference) phrase() string {
+	const long = 80
+	switch {
+	case !x.inHave && (x.Secret || len(x.want) > long):
+		return "no " + x.Name
+	case !x.inHave:
+		return fmt.Sprintf("no %s, want %s", x.Name, show(x.want))
+	case x.Secret || x.Name == contentAttr || len(x.have) > long || len(x.want) > long:
+		return x.Name + " differs"
+	case !x.inWant:
+		return fmt.Sprintf("%s %s, want none", x.Name, show(x.have))
+	}
+	return fmt.Sprintf("%s %s, want %s", x.Name, show(x.have), show(x.want))
+}
+
+// show makes a value that may come from a hostile place fit for one line of a
+// terminal.
+func show(v string) string {
+	if v == "" || strings.ContainsFunc(v, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(v)
+	}
+	return v
+}

@@ -1,0 +1,229 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir is a directory that nobody but root and whoever runs the program can
+// change or put another in the place of. It is held open, so what is done in it
+// is done in the directory that was checked.
+type Dir struct {
+	path string
+	fd   int
+}
+
+// UnsafeError says that somebody else can change a directory on the way to a
+// place where the program was to work with its own rights.
+type UnsafeError struct {
+	Path   string // the directory
+	Reason string
+}
+
+func (e *UnsafeError) Error() string {
+	return fmt.Sprintf("%s %s: whoever can write there can lead the program astray", e.Path, e.Reason)
+}
+
+// OpenDir opens a directory and checks every directory on the way to it. With
+// create, the directories that are missing are made with mode 0755.
+func OpenDir(path string, create bool) (*Dir, error) {
+	if !filepath.IsAbs(path) {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not an absolute path")}
+	}
+	w := &walk{create: create}
+	defer w.close()
+	if err := w.run(filepath.Clean(path)); err != nil {
+		return nil, err
+	}
+	// The walk holds a path descriptor; working in a directory needs a real one.
+	fd, err := unix.Openat(w.top(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return &Dir{path: path, fd: fd}, nil
+}
+
+// Close gives the descriptor back.
+func (d *Dir) Close() { unix.Close(d.fd) }
+
+// Path is the directory as it was named.
+func (d *Dir) Path() string { return d.path }
+
+// FD is the descriptor of the directory, for calls relative to it.
+func (d *Dir) FD() int { return d.fd }
+
+func (d *Dir) fail(op, name string, err error) error {
+	return &fs.PathError{Op: op, Path: filepath.Join(d.path, name), Err: err}
+}
+
+// walk goes down a path step by step, by descriptors.
+type walk struct {
+	create bool
+	fds    []int    // of the directories from the root to where it is
+	names  []string // their names; the root has ""
+	links  int
+}
+
+func (w *walk) top() int { return w.fds[len(w.fds)-1] }
+
+func (w *walk) where() string { return "/" + strings.Join(w.names[1:], "/") }
+
+func (w *walk) close() {
+	for _, fd := range w.fds {
+		unix.Close(fd)
+	}
+}
+
+const pathFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+
+func (w *walk) run(path string) error {
+	fd, err := unix.Open("/", pathFlags, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: "/", Err: err}
+	}
+	w.fds, w.names = []int{fd}, []string{""}
+	left := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	for len(left) > 0 {
+		name := left[0]
+		left = left[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			w.up()
+			continue
+		}
+		target, err := w.step(name)
+		if err != nil {
+			return err
+		}
+		if target != "" {
+			if filepath.IsAbs(target) {
+				w.toRoot()
+			}
+			left = append(strings.Split(target, "/"), left...)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(w.top(), &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: w.where(), Err: err}
+	}
+	return checkDir(w.where(), &st, false)
+}
+
+func (w *walk) up() {
+	if n := len(w.fds); n > 1 {
+		unix.Close(w.fds[n-1])
+		w.fds, w.names = w.fds[:n-1], w.names[:n-1]
+	}
+}
+
+func (w *walk) toRoot() {
+	for len(w.fds) > 1 {
+		w.up()
+	}
+}
+
+// step goes into one directory, or gives the target of a link.
+func (w *walk) step(name string) (target string, err error) {
+	path := filepath.Join(w.where(), name)
+	var dir, st unix.Stat_t
+	if err := unix.Fstat(w.top(), &dir); err != nil {
+		return "", &fs.PathError{Op: "stat", Path: w.where(), Err: err}
+	}
+	err = unix.Fstatat(w.top(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == unix.ENOENT && w.create {
+		if err := checkDir(w.where(), &dir, false); err != nil {
+			return "", err
+		}
+		if err = w.mkdir(name); err == nil {
+			err = unix.Fstatat(w.top(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		}
+	}
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	if err := checkDir(w.where(), &dir, trusted(st.Uid)); err != nil {
+		return "", err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return w.link(name, path, &st)
+	}
+	fd, err := unix.Openat(w.top(), name, pathFlags, 0)
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	w.fds, w.names = append(w.fds, fd), append(w.names, name)
+	return "", nil
+}
+
+func (w *walk) mkdir(name string) error {
+	if err := unix.Mkdirat(w.top(), name, 0o755); err != nil {
+		return err
+	}
+	fd, err := unix.Openat(w.top(), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Fchmod(fd, 0o755); err != nil {
+		return err
+	}
+	parent, err := unix.Openat(w.top(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(parent)
+	return unix.Fsync(parent)
+}
+
+func (w *walk) link(name, path string, st *unix.Stat_t) (string, error) {
+	if w.links++; w.links > 40 {
+		return "", &fs.PathError{Op: "open", Path: path, Err: unix.ELOOP}
+	}
+	if !trusted(st.Uid) {
+		return "", &UnsafeError{Path: path, Reason: "is a link that belongs to " + uidName(st.Uid)}
+	}
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(w.top(), name, buf)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: path, Err: err}
+	}
+	return string(buf[:n]), nil
+}
+
+// checkDir refuses a directory that somebody else can write. One that is sticky,
+// such as /tmp, may be passed on the way to something that is ours, which
+// nobody else can rename there.
+func checkDir(path string, st *unix.Stat_t, passing bool) error {
+	if !trusted(st.Uid) {
+		return &UnsafeError{Path: path, Reason: "belongs to " + uidName(st.Uid)}
+	}
+	open := st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && !trustedGroup(st.Gid)
+	if open && !(passing && st.Mode&unix.S_ISVTX != 0) {
+		return &UnsafeError{Path: path, Reason: fmt.Sprintf("has mode %04o", st.Mode&0o7777)}
+	}
+	return nil
+}
+
+func trusted(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
+
+// trustedGroup accepts the groups that a distribution ships for its own
+// directories, such as "mail" of /var/mail, and a user's own. The group "users"
+// is number 100.
+func trustedGroup(gid uint32) bool {
+	return gid < 100 || os.Geteuid() != 0 && int(gid) == os.Getegid()
+}
+
+func uidName(uid uint32) string { return fmt.Sprintf("uid %d", uid) }
+
+var (
+	errIrregular = errors.New("not a regular file")
+	errTooLarge  = errors.New("larger than any such file should be")
+)

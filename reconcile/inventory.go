@@ -1,0 +1,253 @@
+package reconcile
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// InventoryFile is the file of the state directory that says what was applied.
+const InventoryFile = "inventory.json"
+
+const inventoryVersion = 1
+
+// contentAttr is the attribute that holds a file's text.
+const contentAttr = "content"
+
+// Inventory is what Mailstead has put on a host, or has begun to: nothing else
+// is ever removed. Of contents it holds digests. A nil Inventory is one of
+// which nothing is known.
+type Inventory struct {
+	entries map[Ref]entry
+}
+
+// entry is one resource of an inventory.
+type entry struct {
+	Ref     Ref        `json:"ref"`
+	Origin  string     `json:"origin,omitempty"`
+	Attrs   []Attr     `json:"attrs"`
+	Pending bool       `json:"pending,omitempty"` // its application began, and was not seen to end well
+	Before  []Resource `json:"before,omitempty"`  // while pending: what may be there of earlier applications
+}
+
+func (e entry) resource() Resource {
+	return Resource{Ref: e.Ref, Origin: e.Origin, Attrs: e.Attrs}
+}
+
+// brief is the value of an attribute as the inventory keeps it: contents and
+// secrets as digests.
+func brief(a Attr) string {
+	if !a.Secret && a.Name != contentAttr || isDigest(a.Value) {
+		return a.Value
+	}
+	sum := sha256.Sum256([]byte(a.Value))
+	return digestPrefix + hex.EncodeToString(sum[:])
+}
+
+const digestPrefix = "sha256:"
+
+func isDigest(v string) bool {
+	return len(v) == len(digestPrefix)+2*sha256.Size && strings.HasPrefix(v, digestPrefix)
+}
+
+// newEntry is what the inventory keeps of a resource.
+func newEntry(r Resource) entry {
+	e := entry{Ref: r.Ref, Origin: r.Origin, Attrs: make([]Attr, len(r.Attrs))}
+	for i, a := range r.Attrs {
+		a.Value = brief(a)
+		e.Attrs[i] = a
+	}
+	return e
+}
+
+// ReadInventory reads the inventory of a state directory; one that does not
+// exist is empty.
+func ReadInventory(state string) (*Inventory, error) {
+	inv := &Inventory{entries: map[Ref]entry{}}
+	if state == "" {
+		return inv, nil
+	}
+	path := filepath.Join(state, InventoryFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return inv, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read inventory: %w", err)
+	}
+	if err := inv.decode(data); err != nil {
+		return nil, fmt.Errorf("read inventory %s: %w", path, err)
+	}
+	return inv, nil
+}
+
+// inventoryJSON is the file: one resource a line, in the order of their names.
+type inventoryJSON struct {
+	Version   int               `json:"version"`
+	Resources []json.RawMessage `json:"resources"`
+}
+
+func (inv *Inventory) decode(data []byte) error {
+	var f inventoryJSON
+	if err := json.Unmarshal(data, &f); err != nil {
+		return err
+	}
+	if f.Version != inventoryVersion {
+		return fmt.Errorf("version %d, and this program knows %d: use the version of mailstead that wrote it", f.Version, inventoryVersion)
+	}
+	for _, raw := range f.Resources {
+		var e entry
+		if err := json.Unmarshal(raw, &e); err != nil {
+			return err
+		}
+		if e.Ref.Kind == "" || e.Ref.Name == "" {
+			return errors.New("a resource without a name")
+		}
+		inv.entries[e.Ref] = e
+	}
+	return nil
+}
+
+func (inv *Inventory) encode() ([]byte, error) {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "{\n\"version\": %d,\n\"resources\": [", inventoryVersion)
+	for i, e := range inv.sorted() {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('\n')
+		line, err := json.Marshal(e)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(line)
+	}
+	b.WriteString("\n]\n}\n")
+	return b.Bytes(), nil
+}
+
+// write stores the inventory in the state directory.
+func (inv *Inventory) write(state string) error {
+	if state == "" {
+		return nil
+	}
+	data, err := inv.encode()
+	if err != nil {
+		return fmt.Errorf("write inventory: %w", err)
+	}
+	d, err := OpenDir(state, false)
+	if err != nil {
+		return fmt.Errorf("write inventory: %w", err)
+	}
+	defer d.Close()
+	if err := d.Replace(InventoryFile, FileData{Mode: 0o600, UID: -1, GID: -1, Data: data}); err != nil {
+		return fmt.Errorf("write inventory: %w", err)
+	}
+	return nil
+}
+
+func (inv *Inventory) sorted() []entry {
+	if inv == nil {
+		return nil
+	}
+	list := make([]entry, 0, len(inv.entries))
+	for _, e := range inv.entries {
+		list = append(list, e)
+	}
+	slices.SortFunc(list, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.Ref.Kind, b.Ref.Kind), cmp.Compare(a.Ref.Name, b.Ref.Name))
+	})
+	return list
+}
+
+func (inv *Inventory) entry(ref Ref) (entry, bool) {
+	if inv == nil {
+		return entry{}, false
+	}
+	e, ok := inv.entries[ref]
+	return e, ok
+}
+
+// holds tells whether the resource was applied as it is wanted.
+func (inv *Inventory) holds(want *Resource) bool {
+	e, ok := inv.entry(want.Ref)
+	if !ok || e.Pending {
+		return false
+	}
+	was := e.resource()
+	return len(differences(&was, want)) == 0
+}
+
+// behind tells whether the inventory has to be told that the resource is in
+// place. What was there before us and is not ensured once stays out of it: we
+// did not make it, so it is not ours to remove.
+func (inv *Inventory) behind(want *Resource, once bool) bool {
+	_, ok := inv.entry(want.Ref)
+	return (ok || once) && inv != nil && !inv.holds(want)
+}
+
+// was gives everything that earlier applications may have left of a resource.
+func (inv *Inventory) was(ref Ref) []Resource {
+	e, ok := inv.entry(ref)
+	if !ok {
+		return nil
+	}
+	return append([]Resource{e.resource()}, e.Before...)
+}
+
+// unwanted gives the entries that no wanted resource has, in the order of
+// their names.
+func (inv *Inventory) unwanted(want []Resource) []entry {
+	wanted := make(map[Ref]bool, len(want))
+	for _, r := range want {
+		wanted[r.Ref] = true
+	}
+	return slices.DeleteFunc(inv.sorted(), func(e entry) bool { return wanted[e.Ref] })
+}
+
+// begin records that changes are about to be made: what will be there, and what
+// may be there until then.
+func (inv *Inventory) begin(changes []Change) {
+	for _, c := range changes {
+		e, ok := inv.entries[c.Ref]
+		if c.Want != nil {
+			next := newEntry(*c.Want)
+			if ok {
+				next.Before = addBefore(e)
+			}
+			e = next
+		}
+		e.Pending = true
+		inv.entries[c.Ref] = e
+	}
+}
+
+// addBefore is what may be there of an entry that is about to be replaced.
+func addBefore(e entry) []Resource {
+	before := e.Before
+	for _, b := range before {
+		was := e.resource()
+		if len(differences(&was, &b)) == 0 {
+			return before
+		}
+	}
+	return append(slices.Clone(before), e.resource())
+}
+
+// settle records how a change that was begun ended well.
+func (inv *Inventory) settle(c Change) {
+	if c.Want == nil {
+		delete(inv.entries, c.Ref)
+		return
+	}
+	inv.entries[c.Ref] = newEntry(*c.Want)
+}

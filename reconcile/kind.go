@@ -1,0 +1,77 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+)
+
+// Kind is a row of the table of kinds. Rows stand in the order in which changes
+// are made; what goes, goes in the reverse order.
+type Kind struct {
+	Name string
+
+	// Observe says what is there for each of the asks, in their order. It only
+	// reads. The attributes that say where a thing is are taken from the ask
+	// and given back as they are.
+	Observe func(ctx context.Context, asks []Ask) []Seen
+
+	// Apply makes one change; a change without Want removes. Done twice it
+	// does no harm.
+	Apply func(ctx context.Context, c Change) error
+
+	// Settle, if there is one, is called once after the changes of the kind
+	// that succeeded, with all of them, for what only makes sense together. It
+	// gives an error, or nil, for each of them.
+	Settle func(ctx context.Context, cs []Change) []error
+
+	Once        bool // ensured once: not looked at again while the inventory has it as it is wanted
+	Keep        bool // never removed: leaves the inventory only
+	Live        bool // what people are connected to: not in the inventory, and the run itself may change it
+	DeleteFirst bool // what goes, goes before what comes, because it is in its way
+}
+
+// Ask is a resource to look for: as it is wanted, or, where it is to go, as the
+// inventory has it.
+type Ask struct {
+	Resource
+	Was []Resource // what the inventory has of it: applied last, or begun and interrupted
+}
+
+// Seen is what there is of a resource: nothing if Have and Err are both nil.
+type Seen struct {
+	Have *Resource
+	Err  error // it cannot be read, or is something that must not be touched
+}
+
+// Kept is the error of an Apply that left a thing in place for a good reason,
+// such as a directory that is not empty. It is no failure.
+type Kept string
+
+// Error gives the reason.
+func (k Kept) Error() string { return string(k) }
+
+// rank gives the row number of each kind.
+func rank(table []Kind) map[string]int {
+	m := make(map[string]int, len(table))
+	for i, k := range table {
+		m[k.Name] = i
+	}
+	return m
+}
+
+// checkWanted finds what would make a comparison meaningless: a kind that is
+// not in the table, or a resource asked for twice.
+func checkWanted(table []Kind, want []Resource) error {
+	rows := rank(table)
+	origin := make(map[Ref]string, len(want))
+	for _, r := range want {
+		if _, ok := rows[r.Ref.Kind]; !ok {
+			return fmt.Errorf("compare %s: no such kind", r.Ref)
+		}
+		if first, ok := origin[r.Ref]; ok {
+			return fmt.Errorf("compare %s: asked for twice, at %s and %s", r.Ref, first, r.Origin)
+		}
+		origin[r.Ref] = r.Origin
+	}
+	return nil
+}
