@@ -1,0 +1,122 @@
+package render
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mailstead/imapserver/config"
+	"mailstead/schema"
+)
+
+// Daemon is what the daemon's two files are made of.
+type Daemon struct {
+	Hostname     string
+	Paths        schema.Paths
+	RunAs        Identity // who login and auth run as
+	Inline       bool     // all mail has the daemon's own uid
+	Listeners    []schema.Listener
+	Policy       string
+	Certificates []schema.Certificate // that can be served
+	Default      string               // the certificate for clients that ask for no name that there is
+	Namespace    string
+	PAM          bool // somebody logs in through PAM
+	Users        []User
+}
+
+// Identity is a numeric uid and gid.
+type Identity struct{ UID, GID int }
+
+// User is somebody who may log in, with everything that the host knows of them.
+type User struct {
+	Name     string
+	Hash     schema.Secret // "" asks PAM
+	Identity               // who owns the mail
+	Home     string
+	Maildir  string // absolute
+}
+
+// DaemonFiles are the texts of the daemon's two files.
+type DaemonFiles struct {
+	Config     []byte
+	Users      []byte
+	Generation string // of both together, as the daemon reports it
+}
+
+// Render writes the two files.
+func (d Daemon) Render() (DaemonFiles, error) {
+	workers := config.WorkerPerUID
+	if d.Inline {
+		workers = config.WorkerInline
+	}
+	users, err := renderUsers(d.Users, workers)
+	if err != nil {
+		return DaemonFiles{}, err
+	}
+	c := &config.Config{
+		Version:   config.FormatVersion,
+		Hostname:  d.Hostname,
+		Control:   ControlSocket(d.Paths),
+		Users:     UsersFile(d.Paths),
+		Service:   config.Identity(d.RunAs),
+		Listeners: renderListeners(d.Listeners),
+		TLS:       config.TLS{Policy: d.Policy, Bundles: renderBundles(d)},
+		Namespace: d.Namespace,
+		Workers:   workers,
+	}
+	if d.PAM {
+		c.PAM = &config.PAM{Service: PAMName, Helper: Program(d.Paths, "mailstead-pam")}
+	}
+	if c.Generation, err = config.Generation(c, bytes.NewReader(users)); err != nil {
+		return DaemonFiles{}, err
+	}
+	data, err := config.Encode(c)
+	if err != nil {
+		return DaemonFiles{}, err
+	}
+	return DaemonFiles{Config: data, Users: users, Generation: c.Generation}, nil
+}
+
+func renderListeners(listeners []schema.Listener) []config.Listener {
+	out := make([]config.Listener, 0, len(listeners))
+	for _, l := range listeners {
+		out = append(out, config.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: string(l.TLS)})
+	}
+	slices.SortFunc(out, func(a, b config.Listener) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// renderBundles puts the default first; the others follow by name.
+func renderBundles(d Daemon) []config.Bundle {
+	out := make([]config.Bundle, 0, len(d.Certificates))
+	for _, c := range d.Certificates {
+		out = append(out, config.Bundle{Name: c.Name, File: BundleFile(d.Paths, c.Name), Names: c.Names})
+	}
+	slices.SortFunc(out, func(a, b config.Bundle) int {
+		if (a.Name == d.Default) != (b.Name == d.Default) {
+			if a.Name == d.Default {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return out
+}
+
+func renderUsers(users []User, workers config.Workers) ([]byte, error) {
+	out := make([]config.User, 0, len(users))
+	for _, u := range users {
+		out = append(out, config.User{
+			Name: u.Name, Hash: string(u.Hash),
+			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir,
+		})
+	}
+	slices.SortFunc(out, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })
+	var b bytes.Buffer
+	if err := config.EncodeUsers(&b, workers, out); err != nil {
+		return nil, fmt.Errorf("render users: %w", err)
+	}
+	return b.Bytes(), nil
+}

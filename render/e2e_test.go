@@ -1,0 +1,171 @@
+package render
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"mailstead/schema"
+)
+
+// analyzer gives the version of systemd-analyze, or skips the test.
+func analyzer(t *testing.T) int {
+	t.Helper()
+	if os.Getenv("MAILSTEAD_E2E") != "1" {
+		t.Skip("needs systemd-analyze and Mailstead's own sandbox check: set MAILSTEAD_E2E=1")
+	}
+	out, err := exec.Command("systemd-analyze", "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(out))
+	version, err := strconv.Atoi(fields[1])
+	if err != nil {
+		t.Fatalf("version %q", out)
+	}
+	return version
+}
+
+// units renders every unit of a host whose programs exist.
+func units(t *testing.T, bin string, version int, s Service) string {
+	t.Helper()
+	for _, name := range []string{"mailstead", "mailstead-imapd"} {
+		if err := os.MkdirAll(bin, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Systemd, s.Paths.Bin = version, bin
+	dir := t.TempDir()
+	write := func(name string) func([]byte, error) {
+		return func(data []byte, err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, l := range []schema.Listener{
+		{Name: "imap", Port: 143}, {Name: "imaps", Address: "192.0.2.1", Port: 993},
+		{Name: "six", Address: "2001:db8::1", Port: 993}, {Name: "local", Address: "::1", Port: 1143},
+	} {
+		s.Listeners = append(s.Listeners, l.Name)
+		write(SocketUnit(l.Name))(Socket(l))
+	}
+	write(ServiceUnit)(s.Render())
+	write(ApplyUnit)(Boot{Systemd: s.Systemd, Paths: s.Paths}.Render())
+	return dir
+}
+
+var places = schema.Paths{
+	State: "/var/lib/mailstead", Run: "/run/mailstead", Letsencrypt: "/etc/letsencrypt",
+	Units: "/etc/systemd/system", Bin: "/usr/local/bin",
+}
+
+// services are the roles of the daemon, with the exposure that each may have.
+var services = []struct {
+	name     string
+	service  Service
+	exposure float64
+}{
+	{"system", Service{Paths: places, MailRoots: []string{"/home"}}, 2.2},
+	{"virtual", Service{Paths: places, Account: "mail", MailRoots: []string{"/var/vmail"}}, 0.4},
+	{"virtual in home", Service{Paths: places, Account: "mail", MailRoots: []string{"/home/vmail"}}, 0.5},
+}
+
+// systemd finds nothing to say about the units.
+func TestUnitsVerify(t *testing.T) {
+	version := analyzer(t)
+	for _, row := range services {
+		t.Run(row.name, func(t *testing.T) {
+			verify(t, units(t, filepath.Join(t.TempDir(), "bin"), version, row.service))
+		})
+	}
+}
+
+// A path means to systemd what it meant to us: verify looks for the program.
+func TestUnitsVerifyOddPaths(t *testing.T) {
+	version := analyzer(t)
+	s := services[0].service
+	s.Paths.State = `/var/lib/a b "c" %n`
+	s.Paths.Run = `/run/it's; %t`
+	s.MailRoots = []string{`/home/$HOME \x41`, `/home/-x`}
+	bin := filepath.Join(t.TempDir(), `a b %n ;d`)
+	dir := units(t, bin, version, s)
+	verify(t, dir)
+	if err := os.Remove(filepath.Join(bin, "mailstead-imapd")); err != nil {
+		t.Fatal(err)
+	}
+	if out := systemdVerify(t, dir); !strings.Contains(out, "mailstead-imapd") {
+		t.Errorf("verify does not look for the program, so it proves nothing: %q", out)
+	}
+}
+
+func verify(t *testing.T, dir string) {
+	t.Helper()
+	if out := systemdVerify(t, dir); out != "" {
+		t.Errorf("systemd-analyze verify:\n%s", out)
+	}
+}
+
+func systemdVerify(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no units: %v", err)
+	}
+	cmd := exec.Command("systemd-analyze", append([]string{"verify", "--man=no", "--recursive-errors=no"}, files...)...)
+	cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
+	out, _ := cmd.CombinedOutput()
+	return string(out)
+}
+
+// What systemd itself thinks of the sandbox.
+func TestExposure(t *testing.T) {
+	version := analyzer(t)
+	check := func(dir, unit string, most float64) {
+		t.Helper()
+		// The threshold counts in tenths.
+		cmd := exec.Command("systemd-analyze", "security", "--offline=true", "--json=short",
+			fmt.Sprintf("--threshold=%d", int(most*10)), filepath.Join(dir, unit))
+		out, err := cmd.Output()
+		if err != nil {
+			t.Errorf("%s: exposure above %.1f: %v\n%s", unit, most, err, exposed(out))
+		}
+	}
+	for _, row := range services {
+		t.Run(row.name, func(t *testing.T) {
+			check(units(t, filepath.Join(t.TempDir(), "bin"), version, row.service), ServiceUnit, row.exposure)
+		})
+	}
+	t.Run("apply", func(t *testing.T) {
+		check(units(t, filepath.Join(t.TempDir(), "bin"), version, services[0].service), ApplyUnit, 2.8)
+	})
+}
+
+// exposed lists the settings that count against a unit.
+func exposed(report []byte) string {
+	var rows []struct {
+		Name     string `json:"name"`
+		Exposure string `json:"exposure"`
+	}
+	if err := json.Unmarshal(report, &rows); err != nil {
+		return string(report)
+	}
+	var b strings.Builder
+	for _, r := range rows {
+		if r.Exposure != "" && r.Exposure != "0" {
+			fmt.Fprintf(&b, "%s %s\n", r.Exposure, r.Name)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,28 @@
+package render
+
+import "fmt"
+
+const hookText = `#!/bin/sh
+# Kept by mailstead: "mailstead apply" writes this file again, and what is
+# changed here is lost.
+#
+# certbot runs it after each renewal, with RENEWED_LINEAGE and RENEWED_DOMAINS
+# in the environment. It installs the new certificate, has the daemon reload and
+# fails unless the new certificate is then served. A lineage that Mailstead does
+# not serve is none of its business.
+set -eu
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+umask 077
+cd /
+exec %s deploy-hook
+`
+
+// DeployHook is the script that certbot runs after each renewal. All that is
+// to be done, mailstead does: nothing of the environment passes through a shell.
+func DeployHook(mailstead string) ([]byte, error) {
+	if err := checkPath("deploy hook", mailstead); err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, hookText, shellWord(mailstead)), nil
+}

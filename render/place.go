@@ -1,0 +1,58 @@
+// Package render turns a checked description into the files that a host needs:
+// the daemon's two files, the systemd units, the certbot hook and the PAM
+// service. It is pure: the same input gives the same bytes, and nothing is read
+// or written. reconcile/desired decides what is to be rendered and calls it.
+//
+// It does not rely on what the schema refuses: every string that reaches a
+// unit, the hook or the daemon's files is checked or escaped once more by the
+// writer of that file.
+//
+// It imports, of the project, schema and imapserver/config.
+package render
+
+import (
+	"path"
+
+	"mailstead/schema"
+)
+
+// The names of what Mailstead adds to a host.
+const (
+	ServiceUnit = "mailstead-imapd.service"
+	ApplyUnit   = "mailstead-apply.service"
+	PAMName     = "mailstead"             // the PAM service
+	PAMFile     = "/etc/pam.d/" + PAMName // where libpam looks for it
+	Description = "/etc/mailstead"        // the installed description, applied at boot
+	ServiceUser = "mailstead"             // who login and auth run as where mail has several owners
+)
+
+// ConfigFile is the path of the daemon's configuration.
+func ConfigFile(p schema.Paths) string { return path.Join(p.State, "config.json") }
+
+// UsersFile is the path of the list of who may log in.
+func UsersFile(p schema.Paths) string { return path.Join(p.State, "users.ndjson") }
+
+// BundleDir is the directory of the certificate bundles.
+func BundleDir(p schema.Paths) string { return path.Join(p.State, "bundles") }
+
+// BundleFile is the path of the bundle of a certificate.
+func BundleFile(p schema.Paths, certificate string) string {
+	return path.Join(BundleDir(p), certificate+".pem")
+}
+
+// ControlSocket is the path of the daemon's control socket.
+func ControlSocket(p schema.Paths) string { return path.Join(p.Run, "control") }
+
+// HookFile is the path of the hook that certbot runs after a renewal.
+func HookFile(p schema.Paths) string {
+	return path.Join(p.Letsencrypt, "renewal-hooks/deploy/mailstead")
+}
+
+// UnitFile is the path of a unit.
+func UnitFile(p schema.Paths, unit string) string { return path.Join(p.Units, unit) }
+
+// SocketUnit is the name of the socket unit of a listener.
+func SocketUnit(listener string) string { return "mailstead-" + listener + ".socket" }
+
+// Program is the path of one of the programs.
+func Program(p schema.Paths, name string) string { return path.Join(p.Bin, name) }

@@ -1,0 +1,78 @@
+package render
+
+// role is a set of those who run in a sandbox.
+type role uint
+
+const (
+	supervisor   role = 1 << iota // root, which starts workers under the users' uids and reads mail in no way itself
+	single                        // one process under the uid that all mail has
+	singleInHome                  // the same, with mail or programs below a home directory
+	applier                       // mailstead apply at boot
+)
+
+const (
+	daemons = supervisor | single | singleInHome
+	one     = single | singleInHome
+	all     = daemons | applier
+)
+
+// sandbox is what confines each role, a row for each setting, in the order in
+// which it is written.
+//
+// PrivateUsers is not for the supervisor: inside it no other uid exists
+// (setuid fails with EINVAL). CAP_DAC_READ_SEARCH is not needed for PAM:
+// root owns /etc/shadow. AF_NETLINK is left out on purpose: with it libpam
+// would try to write to the audit log, be refused for want of
+// CAP_AUDIT_WRITE, and refuse the login; without it libpam finds no audit.
+var sandbox = []struct {
+	key, value string
+	roles      role
+	since      int // version of systemd that knows it; 0: all that matter
+}{
+	{"NoNewPrivileges", "yes", all, 0},
+	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_KILL", supervisor, 0},
+	{"CapabilityBoundingSet", "", one, 0},
+	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL", applier, 0},
+	{"AmbientCapabilities", "", all, 0},
+	{"ProtectSystem", "strict", daemons, 0},
+	{"ProtectSystem", "yes", applier, 0},
+	{"ProtectHome", "yes", single, 0},
+	{"PrivateTmp", "yes", all, 0},
+	{"PrivateDevices", "yes", all, 0},
+	{"DevicePolicy", "closed", all, 0},
+	{"PrivateUsers", "yes", one, 0},
+	{"PrivateNetwork", "yes", one, 0},
+	{"PrivateIPC", "yes", daemons, 248},
+	{"PrivateMounts", "yes", all, 0},
+	{"ProtectKernelTunables", "yes", all, 0},
+	{"ProtectKernelModules", "yes", all, 0},
+	{"ProtectKernelLogs", "yes", all, 0},
+	{"ProtectControlGroups", "yes", all, 0},
+	{"ProtectClock", "yes", all, 0},
+	{"ProtectHostname", "yes", all, 0},
+	{"ProtectProc", "invisible", all, 247},
+	{"ProcSubset", "pid", daemons, 247},
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", supervisor | applier, 0},
+	{"RestrictAddressFamilies", "AF_UNIX", one, 0},
+	{"RestrictNamespaces", "yes", all, 0},
+	{"RestrictRealtime", "yes", all, 0},
+	{"RestrictSUIDSGID", "yes", all, 0},
+	{"LockPersonality", "yes", all, 0},
+	{"MemoryDenyWriteExecute", "yes", all, 0},
+	{"KeyringMode", "private", all, 0},
+	{"RemoveIPC", "yes", one, 0},
+	{"SystemCallArchitectures", "native", all, 0},
+	{"SystemCallFilter", "@system-service", all, 0},
+	{"SystemCallFilter", "~@resources", applier, 0},
+	{"SystemCallFilter", "~@privileged @resources", daemons, 0},
+	{"SystemCallFilter", "@setuid", supervisor, 0},
+	{"SystemCallErrorNumber", "EPERM", all, 0},
+}
+
+func writeSandbox(u *unit, version int, r role) {
+	for _, row := range sandbox {
+		if row.roles&r != 0 && version >= row.since {
+			u.set(row.key, row.value)
+		}
+	}
+}
