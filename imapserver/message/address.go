@@ -57,21 +57,23 @@ func (a *addressList) step(space bool) {
 		a.angle()
 	case '@':
 		a.i++
-		a.begun, a.at = true, true
-		a.host = a.domain(a.host[:0])
+		host := a.domain(nil)
+		if !a.angled {
+			a.begun, a.at, a.host = true, true, host
+		}
 	default:
 		a.word(space)
 	}
 }
 
-// word adds an atom, a quoted string or a dot to the address. A special that
-// has no place here is passed over.
+// word adds an atom, a quoted string or a dot to the address; after angle
+// brackets, to nothing. A special that has no place here is passed over.
 func (a *addressList) word(space bool) {
-	from := len(a.phrase)
-	if space && from > 0 {
+	phrase := len(a.phrase)
+	if space && phrase > 0 {
 		a.phrase = append(a.phrase, ' ')
-		from++
 	}
+	from := len(a.phrase)
 	dot := a.take('.')
 	switch {
 	case dot:
@@ -84,6 +86,10 @@ func (a *addressList) word(space bool) {
 			a.i++
 		}
 		a.phrase = append(a.phrase, w...)
+	}
+	if a.angled {
+		a.phrase = a.phrase[:phrase]
+		return
 	}
 	if space && !dot && !a.dotted {
 		a.local = a.local[:0]

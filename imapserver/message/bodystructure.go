@@ -199,23 +199,20 @@ func (w *structureWriter) disposition(value []byte) {
 // languages writes the tags of a Content-Language (RFC 3282 §2) as a list.
 func (w *structureWriter) languages(value []byte) {
 	sep := "("
-	if value != nil {
-		l := lexer{b: value}
-		for n := 0; n < maxLanguages; {
-			l.skip()
-			if l.end() {
-				break
-			}
-			tag := l.until(`(,;"`)
-			if len(tag) == 0 {
-				l.i++
-				continue
-			}
-			w.raw(sep)
-			w.string(string(tag))
-			sep = " "
-			n++
+	n := 0
+	for item := range bytes.SplitSeq(value, []byte{','}) {
+		l := lexer{b: item}
+		l.skip()
+		tag := l.until(`(;"`)
+		if len(tag) == 0 {
+			continue
 		}
+		if n++; n > maxLanguages {
+			break
+		}
+		w.raw(sep)
+		w.string(string(tag))
+		sep = " "
 	}
 	if sep == "(" {
 		w.raw("NIL")

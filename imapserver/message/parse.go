@@ -37,7 +37,8 @@ func (p *parser) full() bool { return p.count >= maxParts }
 
 // entity reads e, which starts at p.pos, and says what ended it.
 func (p *parser) entity(e *entity, missing mediaType) delimiter {
-	e.body = p.header()
+	p.header()
+	e.body = p.pos
 	e.fieldsEnd = e.start + min(e.body-e.start, maxHeader, p.headers)
 	p.headers -= e.fieldsEnd - e.start
 	first := p.line
@@ -53,7 +54,9 @@ func (p *parser) entity(e *entity, missing mediaType) delimiter {
 	case kindLeaf:
 		d = p.skip()
 	}
-	e.end = max(d.at, e.body)
+	// A delimiter's line break may be the empty line after a header, or that of
+	// the delimiter before.
+	e.start, e.fieldsEnd, e.body, e.end = min(e.start, d.at), min(e.fieldsEnd, d.at), min(e.body, d.at), d.at
 	e.lines = max(d.lines-first, 0)
 	return d
 }
@@ -130,22 +133,19 @@ func findBoundary(params []param) []byte {
 	return nil
 }
 
-// header moves past a header and gives its end: after the empty line, which
-// belongs to it, or before the line break of a delimiter that cuts it off.
-func (p *parser) header() int {
-	start := p.pos
+// header moves past a header and the empty line after it, or up to a delimiter
+// that cuts it off.
+func (p *parser) header() {
 	for p.pos < len(p.raw) {
 		text, next := p.peek()
 		if _, _, ok := p.match(text); ok {
-			return max(p.pos-p.breakBefore(p.pos), start)
+			return
 		}
-		p.pos = next
-		p.line++
+		p.advance(next)
 		if len(text) == 0 {
-			break
+			return
 		}
 	}
-	return p.pos
 }
 
 // skip moves past the next delimiter.
@@ -158,13 +158,13 @@ func (p *parser) skip() delimiter {
 		}
 		text, next := p.peek()
 		level, closing, ok := p.match(text)
-		start, line := p.pos, p.line
-		p.pos = next
-		p.line++
 		if ok {
-			n := p.breakBefore(start)
-			return delimiter{level: level, close: closing, at: start - n, lines: line - min(n, 1)}
+			n := p.breakBefore(p.pos)
+			d := delimiter{level: level, close: closing, at: p.pos - n, lines: p.line - min(n, 1)}
+			p.advance(next)
+			return d
 		}
+		p.advance(next)
 	}
 	return delimiter{level: -1, at: len(p.raw), lines: p.line}
 }
@@ -177,6 +177,14 @@ func (p *parser) peek() (text []byte, next int) {
 		return rest, len(p.raw)
 	}
 	return bytes.TrimSuffix(rest[:n], []byte{'\r'}), p.pos + n + 1
+}
+
+// advance moves on to the line that peek gave as the next.
+func (p *parser) advance(next int) {
+	if p.raw[next-1] == '\n' {
+		p.line++
+	}
+	p.pos = next
 }
 
 // breakBefore is the length of the line break that ends at offset at.

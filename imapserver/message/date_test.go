@@ -1,0 +1,38 @@
+package message
+
+import (
+	"testing"
+	"time"
+)
+
+func TestDate(t *testing.T) {
+	for _, c := range []struct{ value, want string }{
+		{"Mon, 7 Feb 1994 21:52:25 -0800", "1994-02-07T21:52:25-08:00"},
+		{"Mon, 7 Feb 1994 21:52:25 -0800 (PST (really))", "1994-02-07T21:52:25-08:00"},
+		{"7 Feb 94 21:52 GMT", "1994-02-07T21:52:00Z"},
+		{"Mon,\r\n 7 Feb 1994 21:52:25 +0100", "1994-02-07T21:52:25+01:00"},
+		{"Monday, 07 February 1994 21:52:25", "1994-02-07T00:00:00Z"},
+		{"Mon Feb  7 21:52:25 1994", "1994-02-07T00:00:00Z"},
+		{"Mon Feb  7 21:52:25 CET 1994", "1994-02-07T00:00:00Z"},
+		{"7-Feb-1994 some time", "1994-02-07T00:00:00Z"},
+		{"Fri, 7 Feb 24 99:99", "2024-02-07T00:00:00Z"},
+		{"Fri, 7 Feb 104 99:99", "2004-02-07T00:00:00Z"},
+		{"31 Feb 1994", ""},
+		{"Feb", ""},
+		{"7 Feb", ""},
+		{"1994-02-07", ""},
+		{"", ""},
+	} {
+		date, ok := Parse([]byte("Date: " + c.value + "\r\n\r\n")).Date()
+		have := ""
+		if ok {
+			have = date.Format(time.RFC3339)
+		}
+		if have != c.want {
+			t.Errorf("%q: have %q, want %q", c.value, have, c.want)
+		}
+	}
+	if _, ok := Parse([]byte("Subject: none\r\n\r\n")).Date(); ok {
+		t.Error("a date without the field")
+	}
+}

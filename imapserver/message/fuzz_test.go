@@ -1,0 +1,108 @@
+package message
+
+import (
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+// FuzzParse holds checkMessage for any octets.
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		ar, err := txtar.ParseFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		raw := string(txtarFile(ar, "message").Data)
+		f.Add([]byte(strings.ReplaceAll(raw, "\n", "\r\n")))
+	}
+	for _, h := range hostile {
+		f.Add([]byte(h.make(300)))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { checkMessage(t, b) })
+}
+
+// checkMessage holds what is true of every message: the answers follow the
+// grammar, entities lie inside each other, sections agree with the structure.
+func checkMessage(t *testing.T, b []byte) {
+	t.Helper()
+	m := Parse(b)
+	if err := checkGrammar(string(m.AppendEnvelope(nil)), (*grammar).envelope); err != nil {
+		t.Errorf("%q: ENVELOPE: %v", b, err)
+	}
+	for _, extended := range []bool{false, true} {
+		s := string(m.AppendBodyStructure(nil, extended))
+		if err := checkGrammar(s, func(g *grammar) { g.body(extended) }); err != nil {
+			t.Errorf("%q: BODYSTRUCTURE: %v", b, err)
+		}
+	}
+	checkEntity(t, m, m.root, 0, len(b), 0)
+	checkSections(t, m)
+	for r := range m.Texts() {
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			t.Errorf("%q: text: %v", b, err)
+		}
+	}
+	if text, err := io.ReadAll(m.HeaderText()); err != nil || !utf8.Valid(text) {
+		t.Errorf("%q: header: %q, %v", b, text, err)
+	}
+	m.Date()
+}
+
+func checkEntity(t *testing.T, m *Message, e *entity, start, end, depth int) {
+	t.Helper()
+	if e.start < start || e.fieldsEnd < e.start || e.body < e.fieldsEnd || e.end < e.body || end < e.end {
+		t.Fatalf("%q: entity %d,%d,%d,%d is not inside %d,%d", m.raw, e.start, e.fieldsEnd, e.body, e.end, start, end)
+	}
+	if n := strings.Count(string(m.body(e)), "\n"); n != e.lines {
+		t.Fatalf("%q: entity %d,%d has %d lines, want %d", m.raw, e.body, e.end, e.lines, n)
+	}
+	if depth > maxDepth || e.depth != depth {
+		t.Fatalf("%q: depth %d at %d", m.raw, e.depth, depth)
+	}
+	if (e.kind == kindLeaf) != (len(e.parts) == 0) {
+		t.Fatalf("%q: kind %d with %d parts", m.raw, e.kind, len(e.parts))
+	}
+	at := e.body
+	for _, part := range e.parts {
+		checkEntity(t, m, part, at, e.end, depth+1)
+		at = part.end
+	}
+}
+
+func checkSections(t *testing.T, m *Message) {
+	t.Helper()
+	get := func(s imap.FetchItemBodySection) string {
+		b, ok := m.Section(&s)
+		if !ok {
+			t.Errorf("%q: no section %+v", m.raw, s)
+		}
+		return string(b)
+	}
+	header, text := get(imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader}), get(imap.FetchItemBodySection{Specifier: imap.PartSpecifierText})
+	if header+text != string(m.raw) {
+		t.Errorf("%q: header %q and text %q are not the whole", m.raw, header, text)
+	}
+	names := []string{"subject", "Content-Type"}
+	some := get(imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader, HeaderFields: names})
+	rest := get(imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader, HeaderFieldsNot: names})
+	if empty := len(header) - len(strings.TrimSuffix(strings.TrimSuffix(header, "\n"), "\r")); len(some)+len(rest) < len(header) || len(some)+len(rest) > len(header)+empty {
+		t.Errorf("%q: header %q parted into %q and %q", m.raw, header, some, rest)
+	}
+	first := get(imap.FetchItemBodySection{Part: []int{1}})
+	if m.root.kind != kindMultipart && first != text {
+		t.Errorf("%q: part 1 is %q, text %q", m.raw, first, text)
+	}
+	if _, ok := m.Section(&imap.FetchItemBodySection{Part: []int{len(m.root.parts) + 2}}); ok {
+		t.Errorf("%q: a part beyond the last", m.raw)
+	}
+}
