@@ -60,10 +60,35 @@ func Pair() (*Conn, *os.File, error) {
 	return c, theirs, nil
 }
 
-// StreamPair makes a pair of connected stream sockets: a connection without
-// TLS, or the pipe to a helper.
-func StreamPair() (ours, theirs *os.File, err error) {
-	return socketpair(unix.SOCK_STREAM)
+// StreamPair makes a pair of connected stream sockets, which is a connection
+// without TLS or the pipe to a helper: our end, and the descriptor of the other.
+func StreamPair() (*net.UnixConn, *os.File, error) {
+	ours, theirs, err := socketpair(unix.SOCK_STREAM)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := Stream(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return c, theirs, nil
+}
+
+// Stream makes a connection of the end of a StreamPair that was received, and
+// closes f.
+func Stream(f *os.File) (*net.UnixConn, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("open stream: %w", err)
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok || u.LocalAddr().Network() != "unix" {
+		c.Close()
+		return nil, errors.New("open stream: the descriptor is no stream socket")
+	}
+	return u, nil
 }
 
 func socketpair(typ int) (ours, theirs *os.File, err error) {

@@ -1,0 +1,255 @@
+package login
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/wire"
+)
+
+// conn is a connection before its login. One goroutine owns it.
+type conn struct {
+	server   *Server
+	settings *settings // as of the accept, then of STARTTLS
+	nc       net.Conn  // the *tls.Conn once there is TLS
+	id       string
+	addr     netip.Addr
+	log      *slog.Logger
+
+	phase    wire.Phase
+	r        *wire.Reader
+	w        *wire.Writer
+	bad      int    // commands that were answered BAD
+	failures int    // logins that were refused
+	client   string // of ID: name and version
+}
+
+// errEnd ends the connection in an orderly way; what there was to say has been
+// written.
+type errEnd struct{ reason string }
+
+func (e errEnd) Error() string { return e.reason }
+
+// run speaks with the client until it is logged in, which gives the relay, or
+// leaves, which gives the reason.
+func (c *conn) run(ctx context.Context, listener string) (*relay, string) {
+	mode := c.settings.modes[listener]
+	if listener == selfTest {
+		mode = config.Plain
+	}
+	switch mode {
+	case config.Implicit:
+		if err := c.startTLS(ctx); err != nil {
+			return nil, err.Error()
+		}
+	case config.STARTTLS:
+		c.phase = wire.PhaseNoTLS
+	case config.Plain:
+		c.phase = wire.PhaseClear
+	default:
+		return nil, "the listener is not in the configuration any more"
+	}
+	c.reset()
+	c.greet()
+	r, err := c.commands(ctx)
+	if r == nil {
+		c.w.Flush()
+		return nil, c.reason(err)
+	}
+	return r, ""
+}
+
+// reset makes a reader and a writer for the connection as it is now. Nothing
+// that was read before is left.
+func (c *conn) reset() {
+	c.w = wire.NewWriter(c.nc)
+	c.r = wire.NewReader(&sniffer{src: c.nc}, c.w, &wire.PreAuth)
+}
+
+// without is the capabilities that the table has and this connection has not.
+func (c *conn) without() []imap.Cap {
+	if c.phase != wire.PhaseTLS && len(c.settings.certificates.bundles) == 0 {
+		return []imap.Cap{imap.CapStartTLS}
+	}
+	return nil
+}
+
+func (c *conn) capabilities() string {
+	return string(wire.AppendCapabilities([]byte("CAPABILITY "), c.phase, c.without()...))
+}
+
+func (c *conn) greet() {
+	c.w.Status("*", imap.StatusResponseTypeOK, imap.ResponseCode(c.capabilities()), "Mailstead ready.")
+}
+
+// commands reads and executes until a login or an error.
+func (c *conn) commands(ctx context.Context) (*relay, error) {
+	for {
+		req, err := c.r.ReadCommand(wire.NotAuthenticated)
+		if err == nil {
+			var r *relay
+			r, err = c.execute(ctx, req)
+			if r != nil {
+				return r, nil
+			}
+		}
+		var refused *imap.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &refused):
+			if foreign(req.Tag) {
+				return nil, errForeign
+			}
+			c.w.Error(req.Tag, refused)
+			if refused.Type == imap.StatusResponseTypeBad {
+				c.bad++
+			}
+			if c.bad >= wire.PreAuth.Bad {
+				return nil, c.bye("Too many bad commands.")
+			}
+		default:
+			return nil, err
+		}
+		if c.server.ctx.Err() != nil {
+			return nil, c.bye(shutdownText)
+		}
+	}
+}
+
+const (
+	shutdownText = "The server is shutting down."
+	lifetimeText = "Too long without a login."
+)
+
+// bye says BYE and gives the error that ends the connection.
+func (c *conn) bye(text string) error {
+	c.w.Status("*", imap.StatusResponseTypeBye, "", text)
+	return errEnd{text}
+}
+
+// reason says for the log why the connection has ended, and BYE where the
+// client should hear it.
+func (c *conn) reason(err error) string {
+	var bye *wire.ByeError
+	var end errEnd
+	switch {
+	case errors.As(err, &end):
+		return end.reason
+	case errors.As(err, &bye):
+		c.w.Status("*", imap.StatusResponseTypeBye, "", bye.Text)
+		c.w.Flush()
+		return bye.Text
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		text := lifetimeText
+		if c.server.ctx.Err() != nil {
+			text = shutdownText
+		}
+		c.nc.SetWriteDeadline(time.Now().Add(time.Second))
+		c.bye(text)
+		c.w.Flush()
+		return text
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the client has left"
+	}
+	return err.Error()
+}
+
+// execute runs one command. An *imap.Error is its answer, others end the
+// connection.
+func (c *conn) execute(ctx context.Context, req wire.Request) (*relay, error) {
+	switch cmd := req.Command.(type) {
+	case wire.Capability:
+		c.w.Raw("* " + c.capabilities() + "\r\n")
+		c.ok(req.Tag, "Done.")
+	case wire.Noop:
+		c.ok(req.Tag, "Done.")
+	case *wire.ID:
+		c.identify(cmd)
+		c.ok(req.Tag, "Done.")
+	case wire.Logout:
+		c.w.Status("*", imap.StatusResponseTypeBye, "", "Good bye.")
+		c.ok(req.Tag, "Done.")
+		return nil, errEnd{"logout"}
+	case wire.StartTLS:
+		return nil, c.upgrade(ctx, req.Tag)
+	case *wire.Login:
+		return c.loginCommand(ctx, req.Tag, cmd)
+	case *wire.Authenticate:
+		return c.authenticate(ctx, req.Tag, cmd)
+	default:
+		return nil, &imap.Error{Type: imap.StatusResponseTypeBad, Text: "Not before login."}
+	}
+	return nil, nil
+}
+
+func (c *conn) ok(tag, text string) { c.w.Status(tag, imap.StatusResponseTypeOK, "", text) }
+
+// identify is ID (RFC 2971). What the client says of itself goes to the log
+// with its login.
+func (c *conn) identify(id *wire.ID) {
+	c.client = ""
+	for _, key := range []string{"name", "version"} {
+		i := slices.IndexFunc(id.Params, func(p wire.IDParam) bool { return strings.EqualFold(p.Key, key) })
+		if i >= 0 {
+			c.client += " " + id.Params[i].Value
+		}
+	}
+	c.client = strings.TrimSpace(c.client)
+	if len(c.client) > 64 {
+		c.client = c.client[:64]
+	}
+	c.w.Raw("* ID (\"name\" \"Mailstead\")\r\n")
+}
+
+// upgrade is STARTTLS (RFC 9051 §6.2.1). Whoever has sent anything behind it
+// in the clear cannot be told from someone in the middle of the connection who
+// has, so that ends it; and nothing that was said in the clear counts any more.
+func (c *conn) upgrade(ctx context.Context, tag string) error {
+	if c.phase == wire.PhaseTLS {
+		return &imap.Error{Type: imap.StatusResponseTypeBad, Text: "TLS is active already."}
+	}
+	c.settings = c.server.settings.Load() // a reload may have come since the accept
+	if len(c.settings.certificates.bundles) == 0 {
+		return &imap.Error{Type: imap.StatusResponseTypeBad, Text: "TLS is not available here."}
+	}
+	if len(c.r.Buffered()) > 0 {
+		return errEnd{"octets in the clear after STARTTLS"}
+	}
+	c.ok(tag, "Begin TLS now.")
+	if err := c.w.Flush(); err != nil {
+		return err
+	}
+	if err := c.startTLS(ctx); err != nil {
+		return err
+	}
+	c.client = ""
+	c.reset()
+	return nil
+}
+
+// startTLS makes the handshake.
+func (c *conn) startTLS(ctx context.Context) error {
+	t := tls.Server(c.nc, c.settings.certificates.outer)
+	if err := t.HandshakeContext(ctx); err != nil {
+		if c.server.ctx.Err() != nil {
+			return errEnd{shutdownText}
+		}
+		return errEnd{"TLS: " + err.Error()}
+	}
+	c.nc, c.phase = t, wire.PhaseTLS
+	return nil
+}
+
+func (c *conn) tlsVersion() string { return tlsName(c.nc) }

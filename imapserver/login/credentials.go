@@ -1,0 +1,128 @@
+package login
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/sasl"
+	"mailstead/imapserver/wire"
+)
+
+// loginCommand is LOGIN.
+func (c *conn) loginCommand(ctx context.Context, tag string, cmd *wire.Login) (*relay, error) {
+	if c.phase == wire.PhaseNoTLS {
+		return nil, c.privacy(tag)
+	}
+	return c.check(ctx, tag, "", sasl.Credentials{User: cmd.User, Password: cmd.Password})
+}
+
+// privacy refuses a password in the clear (RFC 5530 §3). Whoever listens has
+// seen it by then; the client should know.
+func (c *conn) privacy(tag string) error {
+	c.log.Warn("login failed", "reason", "not under TLS")
+	return c.refuse(tag, string(imap.ResponseCodePrivacyRequired), "Login is possible under TLS only.")
+}
+
+// refuse answers a login that has failed, and ends a connection on which too
+// many have.
+func (c *conn) refuse(tag, code, text string) error {
+	c.failures++
+	c.w.Status(tag, imap.StatusResponseTypeNo, imap.ResponseCode(code), text)
+	if c.failures >= c.server.limits.Failures {
+		return c.bye("Too many failed logins.")
+	}
+	return nil
+}
+
+// authenticate is AUTHENTICATE (RFC 9051 §6.2.2).
+func (c *conn) authenticate(ctx context.Context, tag string, cmd *wire.Authenticate) (*relay, error) {
+	if c.phase == wire.PhaseNoTLS {
+		return nil, c.privacy(tag)
+	}
+	m, ok := sasl.New(cmd.Mechanism)
+	if !ok {
+		return nil, &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeCannot, Text: "There is no such mechanism here."}
+	}
+	response := cmd.Initial
+	for {
+		challenge, done, err := m.Next(response)
+		if err != nil {
+			return nil, c.refusedResponse(tag, err)
+		}
+		if done {
+			return c.check(ctx, tag, cmd.Mechanism, m.Credentials())
+		}
+		c.w.Continue(base64.StdEncoding.EncodeToString(challenge))
+		if response, err = c.r.ReadSASL(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// refusedResponse answers what a mechanism does not take. Bad syntax counts as
+// a bad command.
+func (c *conn) refusedResponse(tag string, err error) error {
+	if errors.Is(err, sasl.ErrSyntax) {
+		return &imap.Error{Type: imap.StatusResponseTypeBad, Text: "The " + err.Error() + "."}
+	}
+	c.log.Warn("login failed", "reason", err)
+	return c.refuse(tag, string(imap.ResponseCodeAuthenticationFailed), "Authentication failed: "+err.Error()+".")
+}
+
+// check has auth look at the credentials and opens the session.
+func (c *conn) check(ctx context.Context, tag, mechanism string, creds sasl.Credentials) (*relay, error) {
+	if err := c.w.Flush(); err != nil {
+		return nil, err
+	}
+	v := c.server.auth.Authenticate(ctx, &handoff.Credentials{
+		ID: c.id, User: creds.User, Password: creds.Password, Mechanism: mechanism,
+		Remote: c.addr, TLS: c.phase == wire.PhaseTLS,
+	})
+	if v.User == "" {
+		return nil, c.refuse(tag, v.Code, v.Text)
+	}
+	r, err := c.open(ctx, tag, v.User)
+	if err != nil {
+		return nil, err
+	}
+	c.log.Info("login", "user", v.User, "mechanism", mechanism, "tls", c.tlsVersion(), "client", c.client)
+	return r, nil
+}
+
+// open makes the connection without TLS, has a worker take its other end, and
+// gives what then copies between the two.
+func (c *conn) open(ctx context.Context, tag, user string) (*relay, error) {
+	ours, theirs, err := handoff.StreamPair()
+	if err != nil {
+		return nil, c.unavailable(user, err)
+	}
+	r := &relay{user: user, source: handoff.Source(c.addr), client: c.nc, worker: ours}
+	if !c.server.sessions.add(r) {
+		theirs.Close()
+		r.worker.Close()
+		c.log.Warn("login refused", "user", user, "reason", "too many sessions of this user")
+		return nil, &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeLimit, Text: "Too many connections of this user."}
+	}
+	// The client may have gone on talking: that is the worker's.
+	if _, err = r.worker.Write(c.r.Buffered()); err != nil {
+		theirs.Close()
+	} else {
+		err = c.server.opener.Open(ctx, &handoff.Open{ID: c.id, User: user, Tag: tag, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Stream: theirs})
+	}
+	if err != nil {
+		c.server.sessions.remove(r)
+		r.worker.Close()
+		return nil, c.unavailable(user, err)
+	}
+	return r, nil
+}
+
+// unavailable is the answer to a good login for which there is no worker.
+func (c *conn) unavailable(user string, err error) *imap.Error {
+	c.log.Error("login without a worker", "user", user, "err", err)
+	return &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeUnavailable, Text: "Temporary failure. Try again later."}
+}

@@ -1,0 +1,273 @@
+package login
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/handoff"
+)
+
+// Options say how a Server works.
+type Options struct {
+	Log    *slog.Logger
+	Limits Limits
+	Auth   handoff.Authenticator
+	Open   handoff.Opener
+}
+
+// Server accepts connections and sees them through to their login, and then
+// copies between client and worker. Its methods may be called from many
+// goroutines.
+type Server struct {
+	log    *slog.Logger
+	limits Limits
+	auth   handoff.Authenticator
+	opener handoff.Opener
+
+	settings atomic.Pointer[settings]
+	gate     *gate
+	sessions *sessions
+	refusals refusals
+
+	ctx     context.Context // ends when connections that are not logged in shall leave
+	drain   context.CancelFunc
+	serving sync.WaitGroup // connections, logged in or not
+	mu      sync.Mutex
+	accepts map[net.Listener]bool // false once its loop has ended
+}
+
+// settings is what Update replaces as one.
+type settings struct {
+	certificates *certificates
+	modes        map[string]string // TLS mode by name of listener
+}
+
+// New makes a Server that serves nothing before Update.
+func New(o Options) *Server {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{
+		log:      o.Log,
+		limits:   o.Limits,
+		auth:     o.Auth,
+		opener:   o.Open,
+		gate:     newGate(o.Limits),
+		sessions: newSessions(o.Limits),
+		ctx:      ctx,
+		drain:    cancel,
+		accepts:  map[net.Listener]bool{},
+	}
+	go s.rotateTickets()
+	return s
+}
+
+// Update replaces the certificates and the TLS modes of the listeners as one.
+// Connections that there are keep theirs. After an error nothing has changed.
+func (s *Server) Update(c *config.Config, bundles []Bundle) error {
+	certificates, err := newCertificates(c.TLS.Policy, bundles)
+	if err != nil {
+		return err
+	}
+	modes := map[string]string{}
+	for _, l := range c.Listeners {
+		if l.TLS != config.Plain && len(bundles) == 0 {
+			return fmt.Errorf("listener %s: TLS without any certificate", l.Name)
+		}
+		modes[l.Name] = l.TLS
+	}
+	s.settings.Store(&settings{certificates, modes})
+	return nil
+}
+
+// Bundles gives what is served at this moment.
+func (s *Server) Bundles() []Bundle {
+	if t := s.settings.Load(); t != nil {
+		return t.certificates.bundles
+	}
+	return nil
+}
+
+// Sessions is the number of connections that are logged in.
+func (s *Server) Sessions() int { return s.sessions.count() }
+
+// CloseUsers ends the sessions of users for whom keep is false.
+func (s *Server) CloseUsers(keep func(user string) bool) { s.sessions.closeUsers(keep) }
+
+func (s *Server) rotateTickets() {
+	t := time.NewTicker(ticketLife)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-t.C:
+			if now := s.settings.Load(); now != nil {
+				now.certificates.rotate()
+			}
+		}
+	}
+}
+
+// Serve accepts connections of the listener with that name in the
+// configuration, until l is closed or Shutdown is called, which is no error.
+func (s *Server) Serve(l net.Listener, name string) error {
+	s.mu.Lock()
+	if s.ctx.Err() != nil {
+		s.mu.Unlock()
+		return nil
+	}
+	s.accepts[l] = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.accepts[l] = false
+		s.mu.Unlock()
+	}()
+	var pause time.Duration
+	for {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.serving.Go(func() { s.admit(c, name) })
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		default:
+			// No descriptor left, most likely: others will give theirs back.
+			pause = min(max(2*pause, 10*time.Millisecond), time.Second)
+			s.refusals.tell(s.log, "connection not accepted", slog.String("listener", name), slog.String("reason", err.Error()))
+			time.Sleep(pause)
+		}
+	}
+}
+
+// admit sees one connection through.
+func (s *Server) admit(nc net.Conn, listener string) {
+	defer nc.Close()
+	addr := remote(nc)
+	if reason := s.gate.enter(addr, time.Now()); reason != "" {
+		s.refusals.tell(s.log, "connection refused", slog.String("listener", listener), slog.Any("addr", addr), slog.String("reason", reason))
+		return
+	}
+	once := sync.OnceFunc(func() { s.gate.leave(addr) })
+	defer once()
+	if tc, ok := nc.(*net.TCPConn); ok {
+		// A phone that sleeps is not woken more often than its network needs.
+		tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 30 * time.Second, Count: 4})
+	}
+	s.serve(nc, listener, addr, s.log, once)
+}
+
+// serve is admit without its limits. loggedIn is called once the connection
+// has become a session.
+func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.Logger, loggedIn func()) {
+	id := newID()
+	log = log.With(slog.String("session", id), slog.Any("addr", addr), slog.String("listener", listener))
+	defer func() {
+		if r := recover(); r != nil {
+			log.Error("connection lost to a fault of ours", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+	}()
+	r := s.login(nc, listener, addr, id, log)
+	if r == nil {
+		return
+	}
+	loggedIn()
+	defer s.sessions.remove(r)
+	r.run(s.limits.Stall)
+}
+
+// login runs a connection until its login; nil is one that has ended without.
+// What it needs for that is garbage by its return: an idle session costs its
+// TLS and two goroutines.
+func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string, log *slog.Logger) *relay {
+	ctx, cancel := context.WithTimeout(s.ctx, s.limits.Lifetime)
+	defer cancel()
+	// Absolute: what a client sends does not move it.
+	nc.SetDeadline(time.Now().Add(s.limits.Lifetime))
+	// Ahead of its time it wakes a connection that waits for the client.
+	defer context.AfterFunc(s.ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })()
+	c := &conn{server: s, nc: nc, id: id, addr: addr, log: log, settings: s.settings.Load()}
+	r, reason := c.run(ctx, listener)
+	if r == nil {
+		log.Info("disconnected before login", "reason", reason, "tls", c.tlsVersion())
+		return nil
+	}
+	return r
+}
+
+// Shutdown ends what is not logged in with BYE, and waits for the sessions to
+// end, which their workers see to. When ctx ends they are cut off.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.mu.Lock()
+	s.drain()
+	for l := range s.accepts {
+		l.Close()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.serving.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.sessions.closeUsers(func(string) bool { return false })
+		<-done
+	}
+}
+
+// remote is the client's address; the zero Addr for what is no TCP connection.
+func remote(c net.Conn) netip.Addr {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// newID names a connection in the log.
+func newID() string {
+	var b [6]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// refusals keeps a flood out of the log: one line a second, with the number of
+// those that it stands for.
+type refusals struct {
+	mu     sync.Mutex
+	last   time.Time
+	hidden int
+}
+
+func (r *refusals) tell(log *slog.Logger, message string, attrs ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if now.Sub(r.last) < time.Second {
+		r.hidden++
+		return
+	}
+	log.Warn(message, append(attrs, slog.Int("others", r.hidden))...)
+	r.last, r.hidden = now, 0
+}
+
+// tlsName names the protocol of a connection for the log.
+func tlsName(nc net.Conn) string {
+	if t, ok := nc.(*tls.Conn); ok {
+		return tls.VersionName(t.ConnectionState().Version)
+	}
+	return ""
+}
