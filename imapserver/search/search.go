@@ -5,8 +5,9 @@
 // messages by package message and must not import store or session.
 //
 // Strings are compared much as i;unicode-casemap compares them (RFC 5051): case
-// and compatibility forms do not count, composed and decomposed letters are
-// one, and a letter without an accent is found under one.
+// and compatibility forms do not count, and a letter with its accent is the same
+// composed and decomposed. It is substrings of octets that are compared, so a
+// letter is found where an accent follows it.
 package search
 
 import (
