@@ -40,6 +40,9 @@ func Certificate(c CertificateSpec, have reconcile.Certificate, origin string) r
 		add("chain", have.Chain, reconcile.Reload)
 	}
 	add("bundle", c.Bundle, reconcile.Reload)
+	if c.Group != "" {
+		add("group", c.Group, reconcile.Live)
+	}
 	add("state", bundleGood, reconcile.Reload)
 	if c.Stitched != "" {
 		add("stitched", c.Stitched, reconcile.Live)

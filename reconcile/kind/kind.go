@@ -66,7 +66,8 @@ type CertificateSpec struct {
 	Key         string // Certbot, Files: path of the private key; of a lineage live/NAME/privkey.pem
 	Days        int    // SelfSigned: how long it is valid
 	Bundle      string // path of the bundle: key first, then chain
-	Stitched    string // path of a copy of the bundle for other programs; "" for none
+	Group       string // who else may read the bundle, which is then 0640 (a daemon that does not run as root); "": nobody, 0600
+	Stitched    string // path of a copy of the bundle for other programs, always 0600; "" for none
 }
 
 // Run says whether a unit is to run.
