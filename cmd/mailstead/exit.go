@@ -71,18 +71,28 @@ func hint(err error, format string, args ...any) error {
 	return &hintError{err: err, hint: fmt.Sprintf(format, args...)}
 }
 
+// exitCodeOf is the exit code that an error asks for.
+func exitCodeOf(err error) int {
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	return exitFailed
+}
+
 // report writes an error the way all of them are written, and gives its exit code.
 func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	code := exitFailed
+	code := exitCodeOf(err)
 	var exit *exitError
-	if errors.As(err, &exit) {
-		code = exit.code
-		if exit.err == nil {
-			return code
-		}
+	if errors.As(err, &exit) && exit.err == nil {
+		return code
+	}
+	var invalid *invalidError
+	if errors.As(err, &invalid) {
+		fmt.Fprintf(w, "%s\n\n", invalid.text)
 	}
 	message := err.Error()
 	if errors.Is(err, context.Canceled) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -139,6 +138,10 @@ func writePlanJSON(w io.Writer, p *reconcile.Plan) error {
 		c.Have, c.Want = mask(c.Have), mask(c.Want)
 		masked.Changes[i] = c
 	}
+	masked.Record = slices.Clone(p.Record)
+	for i := range masked.Record {
+		masked.Record[i] = *mask(&p.Record[i])
+	}
 	return writeJSON(w, struct {
 		Format int `json:"format"`
 		*reconcile.Plan
@@ -159,12 +162,4 @@ func mask(r *reconcile.Resource) *reconcile.Resource {
 		}
 	}
 	return &masked
-}
-
-// writeJSON writes one value as indented JSON.
-func writeJSON(w io.Writer, value any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(value)
 }

@@ -67,7 +67,7 @@ func samplePlan() *reconcile.Plan {
 
 func TestPlanOutput(t *testing.T) {
 	empty := &reconcile.Plan{Host: "mail.example.org", Unchanged: map[string]int{"maildir": 2, "folder": 8}}
-	record := &reconcile.Plan{Host: "mail.example.org", Record: []reconcile.Ref{{Kind: "file", Name: "/x"}}}
+	record := &reconcile.Plan{Host: "mail.example.org", Record: []reconcile.Resource{{Ref: reconcile.Ref{Kind: "file", Name: "/x"}}}}
 	for name, write := range map[string]func(w *bytes.Buffer){
 		"plan.txt":         func(w *bytes.Buffer) { writePlan(&console{}, w, samplePlan(), false) },
 		"plan-verbose.txt": func(w *bytes.Buffer) { writePlan(&console{}, w, samplePlan(), true) },

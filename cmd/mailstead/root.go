@@ -13,8 +13,9 @@ import (
 
 // commands are the constructors of every command, in the order of the help.
 var commands = []func() *cobra.Command{
-	newVersionCommand,
+	newValidateCommand,
 	newHashPasswordCommand,
+	newVersionCommand,
 	newCompletionCommand,
 }
 

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mailstead/schema"
+)
+
+// defaultDescription is where a host keeps its description.
+const defaultDescription = "/etc/mailstead"
+
+// sourceHelp says in a command's help what its arguments are.
+const sourceHelp = `PATH is a directory with CUE, JSON and YAML files, or one such file; several
+make up one description. Without one it is ` + defaultDescription + `.`
+
+// source says which description to read and which of its hosts is meant.
+type source struct {
+	paths []string
+	tags  []string
+	host  string
+	limit int // how many faults are shown; 0: all
+}
+
+// maxFaults is how many faults a command shows that was asked for more than
+// a check.
+const maxFaults = 20
+
+// flags gives a command the flags that name a source.
+func (s *source) flags(cmd *cobra.Command) {
+	s.limit = maxFaults
+	cmd.Flags().StringArrayVarP(&s.tags, "tag", "t", nil, "set a @tag of the description, `key=value` (repeatable)")
+	cmd.Flags().StringVar(&s.host, "host", "", "the host meant (default: the only one, or the one named like this machine)")
+}
+
+// take takes the paths of the description from the arguments.
+func (s *source) take(args []string) {
+	s.paths = args
+	if len(args) == 0 {
+		s.paths = []string{defaultDescription}
+	}
+}
+
+func (s *source) String() string { return strings.Join(s.paths, " ") }
+
+// load reads and checks the whole description. Its faults are the error, with
+// the exit code of an invalid description.
+func (s *source) load() (*schema.Config, error) {
+	config, err := schema.Load(schema.Options{Inputs: s.paths, Tags: s.tags})
+	if err != nil {
+		return nil, &exitError{code: exitInvalid, err: s.invalid(err)}
+	}
+	return config, nil
+}
+
+// invalidError is a description with faults.
+type invalidError struct {
+	path  string
+	text  string // the faults, each with its place and its excerpt
+	many  string
+	cause error
+}
+
+func (e *invalidError) Error() string {
+	return fmt.Sprintf("the description %s is invalid: %s", e.path, e.many)
+}
+
+func (e *invalidError) Unwrap() error { return e.cause }
+
+func (s *source) invalid(err error) error {
+	var faults schema.Diagnostics
+	if !errors.As(err, &faults) {
+		return err
+	}
+	e := &invalidError{path: visible(s.String()), text: strings.TrimSuffix(faults.Text(s.limit), "\n"), many: "1 fault", cause: err}
+	if len(faults) != 1 {
+		e.many = fmt.Sprintf("%d faults", len(faults))
+	}
+	if s.limit > 0 && len(faults) > s.limit {
+		return hint(e, "%q shows all of them", "mailstead validate "+s.String())
+	}
+	return e
+}
+
+// loadHost reads the description and picks the host that is meant.
+func (s *source) loadHost() (*schema.Host, error) {
+	config, err := s.load()
+	if err != nil {
+		return nil, err
+	}
+	machine, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name of this machine: %w", err)
+	}
+	return pickHost(config, s.host, machine)
+}
+
+// pickHost finds a host by the name given; without one it is the only host, or
+// the one whose name is the machine's, with or without the domain.
+func pickHost(config *schema.Config, name, machine string) (*schema.Host, error) {
+	if name == "" && len(config.Hosts) == 1 {
+		return config.Hosts[0], nil
+	}
+	var names []string
+	var short []*schema.Host
+	for _, h := range config.Hosts {
+		if h.Name == name || name == "" && h.Name == machine {
+			return h, nil
+		}
+		if label, _, _ := strings.Cut(h.Name, "."); name == "" && label == machine {
+			short = append(short, h)
+		}
+		names = append(names, h.Name)
+	}
+	if len(short) == 1 {
+		return short[0], nil
+	}
+	err := fmt.Errorf("the description has several hosts, and none is named like this machine (%s)", visible(machine))
+	switch {
+	case name != "":
+		err = fmt.Errorf("the description has no host %q", name)
+	case len(names) == 0:
+		err = errors.New("the description has no host")
+	}
+	return nil, hint(err, "choose one with --host: %s", strings.Join(names, ", "))
+}
