@@ -35,25 +35,23 @@ func Socket(l schema.Listener) ([]byte, error) {
 }
 
 func bind(u *unit, l schema.Listener) error {
+	addr := netip.IPv6Unspecified()
 	if l.Address == "" {
 		// systemd binds IPv4 alone where the kernel has no IPv6.
 		u.set("ListenStream", l.Port)
-		u.set("BindIPv6Only", "both")
-		return nil
+	} else {
+		var err error
+		if addr, err = netip.ParseAddr(l.Address); err != nil || addr.Zone() != "" {
+			return fmt.Errorf("%q is not an IP address", l.Address)
+		}
+		addr = addr.Unmap()
+		u.set("ListenStream", netip.AddrPortFrom(addr, uint16(l.Port)))
 	}
-	addr, err := netip.ParseAddr(l.Address)
-	if err != nil || addr.Zone() != "" {
-		return fmt.Errorf("%q is not an IP address", l.Address)
-	}
-	addr = addr.Unmap()
-	u.set("ListenStream", netip.AddrPortFrom(addr, uint16(l.Port)))
-	if addr.Is6() {
-		// Another listener may have the same port of IPv4.
-		u.set("BindIPv6Only", "ipv6-only")
-	}
-	if !addr.IsLoopback() && !addr.IsUnspecified() {
-		// At boot the address may come after the socket.
-		u.set("FreeBind", "yes")
+	switch {
+	case addr == netip.IPv6Unspecified():
+		u.set("BindIPv6Only", "both") // whatever net.ipv6.bindv6only says
+	case !addr.IsLoopback() && !addr.IsUnspecified():
+		u.set("FreeBind", "yes") // at boot the address may come after the socket
 	}
 	return nil
 }

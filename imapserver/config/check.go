@@ -20,7 +20,7 @@ const (
 )
 
 var (
-	plainName   = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
+	plainName   = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$`)
 	bundleName  = regexp.MustCompile(`^[A-Za-z0-9_*]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_-])?$`)
 	domainLabel = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
 	generation  = regexp.MustCompile(`^[0-9a-z-]{1,64}$`)
@@ -98,7 +98,7 @@ func (c *Config) checkListeners(f *faults) {
 func checkListener(l Listener, certificates bool) error {
 	var f faults
 	if !plainName.MatchString(l.Name) {
-		f.add("name: %q: lower-case letters, digits, - and _, at most 32, a letter first", l.Name)
+		f.add("name: %q: at most 32 lower-case letters, digits and hyphens, the first a letter", l.Name)
 	}
 	loopback := false
 	if l.Address != "" {
@@ -126,7 +126,8 @@ func checkListener(l Listener, certificates bool) error {
 	return errors.Join(f...)
 }
 
-// overlap says whether two addresses cannot both be bound to one port.
+// overlap says whether two addresses cannot both be bound to one port. The
+// address of everything in IPv6 takes IPv4 along.
 func overlap(a, b string) bool {
 	pa, errA := netip.ParseAddr(a)
 	pb, errB := netip.ParseAddr(b)
@@ -134,6 +135,9 @@ func overlap(a, b string) bool {
 		return a == "" || b == ""
 	}
 	pa, pb = pa.Unmap(), pb.Unmap()
+	if pa == netip.IPv6Unspecified() || pb == netip.IPv6Unspecified() {
+		return true
+	}
 	return pa == pb || (pa.Is4() == pb.Is4() && (pa.IsUnspecified() || pb.IsUnspecified()))
 }
 
