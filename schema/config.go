@@ -6,9 +6,9 @@ import "fmt"
 // named it, a line and a column, both counted from 1. The zero Pos means that
 // the value is a default of the schema.
 type Pos struct {
-	File string
-	Line int
-	Col  int
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Col  int    `json:"col"`
 }
 
 // String gives file:line:col, or "default" for the zero Pos.
@@ -27,6 +27,9 @@ func (Secret) String() string { return "(secret)" }
 
 // GoString hides the secret from %#v.
 func (Secret) GoString() string { return "(secret)" }
+
+// MarshalText hides the secret from JSON.
+func (Secret) MarshalText() ([]byte, error) { return []byte("(secret)"), nil }
 
 // Config is a checked description with every default filled in.
 type Config struct {

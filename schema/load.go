@@ -1,10 +1,18 @@
 package schema
 
+import (
+	"strconv"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/build"
+)
+
 // Options says what to load.
 type Options struct {
 	// Inputs are directories or single files, as the operator named them. Of
 	// a directory all CUE files of one package are read, and the JSON and YAML
-	// files beside them.
+	// files beside them; of several inputs, all make up one description.
 	Inputs []string
 	// Tags are key=value pairs (or bare keys) for @tag and @if attributes.
 	Tags []string
@@ -13,10 +21,112 @@ type Options struct {
 // Load reads, checks and completes a description. The error is a Diagnostics:
 // every fault of the description at once.
 func Load(opts Options) (*Config, error) {
-	return nil, Diagnostics{{Code: "input", Message: "no input"}}
+	l := &loader{opts: opts, places: &place{}, faulty: map[string]bool{}}
+	var faults Diagnostics
+	l.inputs, faults = openInputs(opts.Inputs)
+	defer l.close()
+	if len(faults) == 0 && len(l.inputs) == 0 {
+		faults = Diagnostics{{Code: CodeInput, Message: "no description is named"}}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	var config *Config
+	if err := bounded(func() { config = l.load() }); err != nil {
+		return nil, Diagnostics{*err}
+	}
+	if len(l.faults) > 0 {
+		return nil, l.report()
+	}
+	return config, nil
 }
 
-// Starter gives the text of a commented starting description for a host. It loads.
-func Starter(host string) []byte {
-	return nil
+// loader is the work on one description.
+type loader struct {
+	opts   Options
+	inputs []*input
+	schema *compiled
+	places *place
+	faults []Diagnostic
+	faulty map[string]bool // keys of the paths at and below which there are faults
 }
+
+func (l *loader) close() {
+	for _, in := range l.inputs {
+		in.Close()
+	}
+}
+
+func (l *loader) load() *Config {
+	var err error
+	if l.schema, err = compileSchema(); err != nil {
+		l.add(Diagnostic{Code: CodeInternal, Message: err.Error()})
+		return nil
+	}
+	var insts []*build.Instance
+	for _, in := range l.inputs {
+		if inst := l.read(in); inst != nil {
+			insts = append(insts, inst)
+		}
+	}
+	if len(insts) < len(l.inputs) {
+		return nil // what the missing one holds would be missed everywhere
+	}
+	v := l.evaluate(insts)
+	l.strict(l.schema.top, v, nil)
+	if err := v.Err(); err != nil && len(l.faults) == 0 {
+		l.cueErrors(err)
+		return nil
+	}
+	return l.complete(v)
+}
+
+// evaluate unifies the inputs.
+func (l *loader) evaluate(insts []*build.Instance) cue.Value {
+	var v cue.Value
+	for i, inst := range insts {
+		for _, f := range inst.Files {
+			l.places.note(f.Decls)
+		}
+		w := l.schema.ctx.BuildInstance(inst)
+		if i == 0 {
+			v = w
+		} else {
+			v = v.Unify(w)
+		}
+	}
+	return v
+}
+
+// add records a fault.
+func (l *loader) add(d Diagnostic) { l.faults = append(l.faults, d) }
+
+// fault records a fault of the field at a path, whose message begins with that path.
+func (l *loader) fault(code string, path []string, pos Pos, message, hint string) {
+	for i := range len(path) + 1 {
+		l.faulty[pathKey(path[:i])] = true
+	}
+	text := pathText(path)
+	if text == "" {
+		text = "the description"
+	}
+	l.add(Diagnostic{Code: code, Path: pathText(path), Pos: pos, Message: text + " " + message, Hint: hint})
+}
+
+func pathKey(path []string) string { return strings.Join(path, "\x00/") }
+
+// pathText writes a path as CUE does: hosts."mail.example.org".users.alice.
+func pathText(path []string) string {
+	sels := make([]cue.Selector, len(path))
+	for i, name := range path {
+		sels[i] = cue.Str(cut(name, maxValue))
+		if n, ok := strings.CutPrefix(name, indexMark); ok {
+			index, _ := strconv.Atoi(n)
+			sels[i] = cue.Index(index)
+		}
+	}
+	return cue.MakePath(sels...).String()
+}
+
+// indexMark begins the part of a path that is a place in a list. No name has it.
+const indexMark = "\x00"

@@ -1,0 +1,143 @@
+package schema
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/token"
+)
+
+// wanted gives the words of the error() arm of the rule that a value breaks.
+func wanted(err error) string {
+	for _, e := range errors.Errors(err) {
+		if format, args := e.Msg(); format == "%s" && len(args) == 1 {
+			return fmt.Sprint(args[0])
+		}
+	}
+	return "is not what the schema allows"
+}
+
+// cueErrors records what CUE reports of the operator's files.
+func (l *loader) cueErrors(err error) {
+	for _, e := range errors.Errors(err) {
+		l.cueError(e)
+	}
+}
+
+func (l *loader) cueError(e errors.Error) {
+	format, _ := e.Msg()
+	if strings.HasSuffix(format, "empty disjunction:") {
+		return // a heading: what it heads follows
+	}
+	d := Diagnostic{Code: CodeCUE, Pos: l.cuePos(e), Path: cuePath(e), Message: plain(cut(cueText(e), maxMessage))}
+	for _, c := range cueCodes {
+		if strings.Contains(format, c.part) {
+			d.Code, d.Hint = c.code, c.hint
+			break
+		}
+	}
+	if m := lineInText.FindString(d.Message); m != "" {
+		d.Code, d.Message = CodeSyntax, strings.TrimSpace(d.Message[len(m):]) // YAML's
+	}
+	if d.Code == CodeImport || d.Code == CodeSyntax {
+		d.Path = "" // that of a file or a package
+	}
+	if l.schema != nil && l.isSecret(unquoted(e.Path())) {
+		d.Message = "cannot be evaluated" // CUE's words hold the values
+	}
+	if d.Path != "" {
+		d.Message = d.Path + ": " + d.Message
+	}
+	l.add(d)
+}
+
+// cueText gives the words of an error with their cause, but without positions
+// and paths.
+func cueText(e errors.Error) string {
+	format, args := e.Msg()
+	text := fmt.Sprintf(format, args...)
+	if cause := errors.Unwrap(e); cause != nil {
+		if c, ok := cause.(errors.Error); ok {
+			return join(text, cueText(c))
+		}
+		return join(text, cause.Error())
+	}
+	return text
+}
+
+func join(text, cause string) string {
+	if text == "" {
+		return cause
+	}
+	return text + ": " + cause
+}
+
+// cuePath writes the path of an error as CUE has it, from the operator's top.
+func cuePath(e errors.Error) string {
+	path := e.Path()
+	if len(path) > 0 && strings.HasPrefix(path[0], "#") {
+		path = path[1:] // the schema that it was unified with
+	}
+	return plain(cut(strings.Join(path, "."), maxMessage))
+}
+
+var lineInText = regexp.MustCompile(`^(?:yaml: )?(\S+?):([0-9]+):`)
+
+// cuePos gives the first position of an error in the operator's files; where
+// it has none, that of the nearest field.
+func (l *loader) cuePos(e errors.Error) Pos {
+	for _, p := range append([]token.Pos{e.Position()}, e.InputPositions()...) {
+		if isTheirs(p) {
+			return posOf(p)
+		}
+	}
+	if m := lineInText.FindStringSubmatch(e.Error()); m != nil {
+		return Pos{File: m[1], Line: number(m[2]), Col: 1}
+	}
+	near, _ := l.places.find(unquoted(e.Path()))
+	return posOf(near.name)
+}
+
+// cueCodes sorts CUE's messages by a part of their format.
+var cueCodes = []struct{ part, code, hint string }{
+	{"reference %q not found", CodeReference, ""},
+	{"conflicting values", CodeConflict, "the same field is given two values that differ"},
+	{"field is required but not present", CodeMissing, ""},
+	{"not in any import", CodeImport, ""},
+	{"import failed", CodeImport, "what a description imports stands in its own module (cue.mod); nothing is fetched"},
+	{"cannot find package", CodeImport, "what a description imports stands in its own module (cue.mod); nothing is fetched"},
+	{"incomplete value", CodeIncomplete, ""},
+	{"expected", CodeSyntax, ""},
+	{"missing", CodeSyntax, ""},
+	{"illegal", CodeSyntax, ""},
+	{"invalid JSON", CodeSyntax, ""},
+	{"no tag for", CodeTag, "-t sets a value that the description marks with @tag(name)"},
+}
+
+// isSecret tells whether a path is that of a secret or of a part of one.
+func (l *loader) isSecret(path []string) bool {
+	for i := range path {
+		if r := l.schema.top.at(path[:i+1]); r != nil && r.secret {
+			return true
+		}
+	}
+	return false
+}
+
+// unquoted gives the plain names of a path as CUE's errors have it.
+func unquoted(path []string) []string {
+	names := make([]string, 0, len(path))
+	for _, p := range path {
+		if strings.HasPrefix(p, "#") {
+			continue // where the schema is unified from
+		}
+		if s, err := strconv.Unquote(p); err == nil {
+			p = s
+		}
+		names = append(names, p)
+	}
+	return names
+}

@@ -1,0 +1,167 @@
+package schema
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"cuelang.org/go/cue"
+)
+
+// excerpter cuts lines out of the operator's files.
+type excerpter struct {
+	inputs []*input
+	lines  map[string][][]byte // by the name shown
+}
+
+// maxLine is how much of a long line an excerpt shows, such as of a JSON file
+// without line ends.
+const maxLine = 120
+
+func (x *excerpter) excerpt(p Pos, secret bool) *Excerpt {
+	line, ok := x.line(p)
+	if !ok || p.Col < 1 {
+		return nil
+	}
+	start := min(p.Col-1, len(line)) // what is missing at the end of a file is missed behind its last line
+	length := tokenLength(line[start:])
+	line = mask(line, secret)
+	before, marked, after := line[:start], line[start:start+length], line[start+length:]
+	e := &Excerpt{Start: utf8.RuneCountInString(plain(before)), Length: max(1, utf8.RuneCountInString(plain(marked)))}
+	e.Line = plain(before) + plain(marked) + plain(after)
+	e.shorten()
+	return e
+}
+
+func (x *excerpter) line(p Pos) (string, bool) {
+	lines, ok := x.lines[p.File]
+	if !ok {
+		for _, in := range x.inputs {
+			if text, ok := in.text(p.File); ok {
+				lines = bytes.Split(text, []byte("\n"))
+				break
+			}
+		}
+		if x.lines == nil {
+			x.lines = map[string][][]byte{}
+		}
+		x.lines[p.File] = lines
+	}
+	if p.Line < 1 || p.Line > len(lines) {
+		return "", false
+	}
+	return strings.TrimRight(string(lines[p.Line-1]), "\r"), true
+}
+
+// shorten keeps the part of a long line around what is marked.
+func (e *Excerpt) shorten() {
+	r := []rune(e.Line)
+	if len(r) <= maxLine {
+		e.Line = strings.TrimRightFunc(e.Line, unicode.IsSpace)
+		return
+	}
+	from := max(0, min(e.Start-maxLine/3, len(r)-maxLine))
+	to := min(len(r), from+maxLine)
+	e.Length = min(e.Length, to-e.Start)
+	e.Line = string(r[from:to])
+	e.Start -= from
+	if from > 0 {
+		e.Line, e.Start = "..."+e.Line, e.Start+3
+	}
+	if to < len(r) {
+		e.Line += "..."
+	}
+}
+
+// tokenLength is the length of the word, number or string that text begins with.
+func tokenLength(text string) int {
+	if text == "" {
+		return 0
+	}
+	if text[0] == '"' || text[0] == '\'' {
+		for i := 1; i < len(text); i++ {
+			switch text[i] {
+			case '\\':
+				i++
+			case text[0]:
+				return i + 1
+			}
+		}
+		return len(text)
+	}
+	end := strings.IndexFunc(text, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_#$.-", r)
+	})
+	switch {
+	case end < 0:
+		return len(text)
+	case end == 0:
+		_, size := utf8.DecodeRuneInString(text)
+		return size
+	}
+	return end
+}
+
+// plain widens tabs and replaces what a terminal would obey.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != ' ' && !unicode.IsGraphic(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, strings.ReplaceAll(s, "\t", "    "))
+}
+
+var (
+	stringLiteral = `"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?`
+	anyString     = regexp.MustCompile(stringLiteral)
+	secretValue   = regexp.MustCompile(`(?i)(?:hash|pass|pw|secret)\w*["']?\s*:\s*(?:(` + stringLiteral + `)|([^\s,{}"':]+)(?:[\s,}]|$))`)
+	cryptString   = regexp.MustCompile(`\$[0-9a-z-]{1,12}\$[^\s"'}]+`)
+)
+
+// mask hides what may be a secret, and keeps every length: the values after
+// names such as hash and password, everything in crypt(5) form, and in a line
+// that a fault of a secret stands in, every string.
+func mask(line string, secret bool) string {
+	b := []byte(line)
+	hide := func(from, to int) {
+		if from < to && strings.IndexByte(`"'`, line[from]) >= 0 {
+			if line[to-1] == line[from] {
+				to--
+			}
+			from++
+		}
+		for i := from; i < to; i++ {
+			b[i] = '*'
+		}
+	}
+	for _, m := range secretValue.FindAllStringSubmatchIndex(line, -1) {
+		hide(max(m[2], m[4]), max(m[3], m[5]))
+	}
+	for _, m := range cryptString.FindAllStringIndex(line, -1) {
+		hide(m[0], m[1])
+	}
+	if secret {
+		for _, m := range anyString.FindAllStringIndex(line, -1) {
+			hide(m[0], m[1])
+		}
+	}
+	return string(b)
+}
+
+// isSecretText is isSecret for a path in the form of a message.
+func (l *loader) isSecretText(text string) bool {
+	if l.schema == nil || text == "" {
+		return false
+	}
+	var path []string
+	for _, s := range cue.ParsePath(text).Selectors() {
+		if s.LabelType() != cue.StringLabel {
+			return false
+		}
+		path = append(path, s.Unquoted())
+	}
+	return l.isSecret(path)
+}

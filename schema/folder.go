@@ -1,0 +1,128 @@
+package schema
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"cuelang.org/go/cue"
+)
+
+// folders completes the folders of the host.
+func (c *completer) folders() {
+	c.host.Folders = c.folderList([]string{"folders"}, nil)
+}
+
+// folderList completes the folders at a path of the host, laid over those that
+// the user gets anyway. A folder with a fault is left out.
+func (c *completer) folderList(path []string, base []Folder) []Folder {
+	fields := fieldsOf(c.get(path...))
+	if len(fields) == 0 {
+		return base
+	}
+	byName := make(map[string]Folder, len(base)+len(fields))
+	for _, f := range base {
+		byName[f.Name] = f
+	}
+	for _, f := range fields {
+		at := append(slices.Clip(path), f.name)
+		if !c.ok(at...) || !c.folderName(at) {
+			continue
+		}
+		folder, known := byName[f.name]
+		if !known {
+			folder = Folder{Name: f.name, Subscribed: c.schema.subscribe}
+		}
+		folder.Origin = c.pos(at...)
+		if s, err := f.value.LookupPath(cue.MakePath(cue.Str("use"))).String(); err == nil {
+			folder.Use = s
+		}
+		if b, err := f.value.LookupPath(cue.MakePath(cue.Str("subscribe"))).Bool(); err == nil {
+			folder.Subscribed = b
+		}
+		byName[f.name] = folder
+	}
+	list := slices.SortedFunc(maps.Values(byName), func(a, b Folder) int { return strings.Compare(a.Name, b.Name) })
+	c.specialUses(path, list)
+	return list
+}
+
+// specialUses finds two folders for one special use (RFC 6154 §2 leaves it to
+// chance which of them a client takes).
+func (c *completer) specialUses(path []string, list []Folder) {
+	first := map[string]Folder{}
+	for _, f := range list {
+		other, twice := first[f.Use]
+		switch {
+		case f.Use == "":
+		case !twice:
+			first[f.Use] = f
+		default:
+			at := append(slices.Clip(path), f.Name)
+			if !c.get(at...).Exists() { // the other one is of this list
+				at, f, other = append(slices.Clip(path), other.Name), other, f
+			}
+			c.found(CodeDuplicate, f.Origin, at, fmt.Sprintf("has the special use %q, as %s has (%s)", f.Use, quote(other.Name), other.Origin),
+				`each special use is for one folder of a user: take it from the other one with use: ""`)
+		}
+	}
+}
+
+// maxFolderName is what fits into one name of a directory, however it is encoded.
+const maxFolderName = 200
+
+// folderName checks the name of a folder, the last of a path.
+func (c *completer) folderName(path []string) bool {
+	name := path[len(path)-1]
+	wrong, hint := "", ""
+	top, _, _ := strings.Cut(name, ".")
+	switch {
+	case name == "":
+		wrong = "is empty"
+	case len(name) > maxFolderName:
+		wrong = fmt.Sprintf("is longer than %d bytes", maxFolderName)
+	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }):
+		wrong = "holds a character that cannot be seen"
+	case strings.Contains(name, "/"):
+		wrong, hint = "holds a slash", fmt.Sprintf("levels are parted by dots: %s", quote(strings.ReplaceAll(name, "/", ".")))
+	case strings.HasPrefix(name, ".") || strings.HasSuffix(name, "."):
+		wrong, hint = "begins or ends with a dot", "dots stand between levels, such as Archive.2026"
+	case strings.Contains(name, ".."):
+		wrong, hint = "has an empty level", "one dot stands between two levels, such as Archive.2026"
+	case strings.EqualFold(name, "INBOX"):
+		wrong, hint = "is the inbox, which every user has", "leave it out"
+	case strings.EqualFold(top, "INBOX"):
+		wrong, hint = "begins with INBOX", fmt.Sprintf(`write it without the prefix: %s; namespace: "INBOX." is what shows it to clients`, quote(name[len("INBOX."):]))
+	case strings.ContainsAny(name, "*%"):
+		wrong = "holds * or %, with which clients search for names"
+	case strings.HasPrefix(name, "#"):
+		wrong = "begins with #, which is for other namespaces (RFC 9051 §5.1)"
+	case spacedLevel(name):
+		wrong, hint = "has a level that begins or ends with a space", "clients drop such spaces, and then miss the folder"
+	default:
+		return true
+	}
+	c.found(CodeName, c.pos(path...), path, wrong, hint)
+	return false
+}
+
+func spacedLevel(name string) bool {
+	for level := range strings.SplitSeq(name, ".") {
+		if strings.TrimSpace(level) != level {
+			return true
+		}
+	}
+	return false
+}
+
+// policies completes the folders of each policy that some user names, and
+// checks those of the others.
+func (c *completer) policies() map[string][]Folder {
+	lists := map[string][]Folder{}
+	for _, f := range fieldsOf(c.get("policies")) {
+		lists[f.name] = c.folderList([]string{"policies", f.name, "folders"}, nil)
+	}
+	return lists
+}

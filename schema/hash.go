@@ -1,0 +1,151 @@
+package schema
+
+import (
+	"encoding/base64"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// The costs of password hashes that are accepted: below, guessing is cheap;
+// above, one login can bring the server down.
+const (
+	minBcrypt, maxBcrypt           = 10, 15
+	minSHA512, maxSHA512           = 5000, 5_000_000
+	minArgonWork                   = 7168 * 5 // KiB times passes: the least that OWASP names
+	minArgonMemory, maxArgonMemory = 7168, 1 << 20
+	maxArgonTime, maxArgonThreads  = 16, 16
+)
+
+var (
+	argon2id = regexp.MustCompile(`^\$argon2id\$v=19\$m=([0-9]{1,9}),t=([0-9]{1,9}),p=([0-9]{1,9})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$`)
+	bcrypt   = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
+	sha512   = regexp.MustCompile(`^\$6\$(?:rounds=([0-9]{1,9})\$)?[./A-Za-z0-9]{8,16}\$[./A-Za-z0-9]{86}$`)
+	yescrypt = regexp.MustCompile(`^\$y\$[./A-Za-z0-9]{3,20}\$[./A-Za-z0-9]{11,86}\$[./A-Za-z0-9]{43}$`)
+)
+
+// schemes are the forms of a password hash by their beginning. Those without a
+// check are refused.
+var schemes = []struct {
+	prefix string
+	name   string
+	check  func(hash string) string // what is wrong with it; "" for nothing
+}{
+	{"$argon2id$", "argon2id", checkArgon2id},
+	{"$2a$", "bcrypt", checkBcrypt},
+	{"$2b$", "bcrypt", checkBcrypt},
+	{"$2y$", "bcrypt", checkBcrypt},
+	{"$6$", "SHA-512-crypt", checkSHA512},
+	{"$y$", "yescrypt", checkYescrypt},
+	{"$1$", "MD5-crypt", nil},
+	{"$apr1$", "Apache's MD5-crypt", nil},
+	{"$5$", "SHA-256-crypt", nil},
+	{"$2x$", "bcrypt with a known fault", nil},
+	{"$argon2", "argon2 in a form other than argon2id", nil},
+	{"$gy$", "gost-yescrypt", nil},
+	{"$7$", "scrypt", nil},
+	{"$sha1$", "SHA-1-crypt", nil},
+	{"$pbkdf2", "PBKDF2", nil},
+	{"$3$", "the NT hash", nil},
+	{"_", "extended DES-crypt", nil},
+}
+
+const hashHint = `"mailstead hash-password" makes one`
+
+var scheme = regexp.MustCompile(`^\{[A-Za-z0-9.-]+\}`)
+
+// checkHash says what is wrong with a password hash, and what to do. Neither
+// holds any part of it.
+func checkHash(hash string) (wrong, hint string) {
+	switch {
+	case hash == "":
+		return "is empty: that is no password", hashHint
+	case hash[0] == '!' || hash[0] == '*':
+		return "is locked, as passwd writes it", "remove the user to keep them from logging in; the mail stays"
+	case scheme.MatchString(hash) && strings.Contains(hash, "}$"):
+		return "begins with a scheme in braces", "leave out everything before the first $"
+	case scheme.MatchString(hash):
+		return "is of a scheme that is not accepted", hashHint
+	}
+	for _, s := range schemes {
+		if !strings.HasPrefix(hash, s.prefix) {
+			continue
+		}
+		if s.check == nil {
+			return fmt.Sprintf("is %s, which is not accepted", s.name), hashHint
+		}
+		if wrong := s.check(hash); wrong != "" {
+			return fmt.Sprintf("is %s, but %s", s.name, wrong), hashHint
+		}
+		return "", ""
+	}
+	return "is no password hash: argon2id, bcrypt, SHA-512-crypt and yescrypt are accepted", hashHint
+}
+
+const malformed = "its form is wrong: it may have been cut"
+
+func checkArgon2id(hash string) string {
+	m := argon2id.FindStringSubmatch(hash)
+	if m == nil {
+		return malformed
+	}
+	memory, passes, threads := number(m[1]), number(m[2]), number(m[3])
+	if _, err := base64.RawStdEncoding.DecodeString(m[4]); err != nil {
+		return malformed
+	}
+	if _, err := base64.RawStdEncoding.DecodeString(m[5]); err != nil {
+		return malformed
+	}
+	switch {
+	case threads < 1 || passes < 1:
+		return malformed
+	case memory < minArgonMemory || memory*passes < minArgonWork:
+		return fmt.Sprintf("m=%d,t=%d is too weak: m=19456,t=2 is usual", memory, passes)
+	case memory > maxArgonMemory || passes > maxArgonTime || threads > maxArgonThreads:
+		return fmt.Sprintf("m=%d,t=%d,p=%d would take too much of the server for one login", memory, passes, threads)
+	}
+	return ""
+}
+
+func checkBcrypt(hash string) string {
+	m := bcrypt.FindStringSubmatch(hash)
+	if m == nil {
+		return malformed
+	}
+	switch cost := number(m[1]); {
+	case cost < minBcrypt:
+		return fmt.Sprintf("its cost of %d is too weak: it must be at least %d", cost, minBcrypt)
+	case cost > maxBcrypt:
+		return fmt.Sprintf("its cost of %d would take too much of the server for one login: it may be at most %d", cost, maxBcrypt)
+	}
+	return ""
+}
+
+func checkSHA512(hash string) string {
+	m := sha512.FindStringSubmatch(hash)
+	if m == nil {
+		return malformed
+	}
+	switch rounds := number(m[1]); {
+	case m[1] == "": // 5000
+	case rounds < minSHA512:
+		return fmt.Sprintf("its %d rounds are too weak: there must be at least %d", rounds, minSHA512)
+	case rounds > maxSHA512:
+		return fmt.Sprintf("its %d rounds would take too much of the server for one login: there may be at most %d", rounds, maxSHA512)
+	}
+	return ""
+}
+
+func checkYescrypt(hash string) string {
+	if !yescrypt.MatchString(hash) {
+		return malformed
+	}
+	return ""
+}
+
+// number reads digits that a regular expression has found.
+func number(digits string) int {
+	n, _ := strconv.Atoi(digits)
+	return n
+}

@@ -1,0 +1,302 @@
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/inject/embed"
+	"cuelang.org/go/cue/load"
+	"cuelang.org/go/cue/parser"
+	"cuelang.org/go/cue/token"
+	"cuelang.org/go/encoding/json"
+	"cuelang.org/go/encoding/yaml"
+	"cuelang.org/go/mod/modfile"
+	"cuelang.org/go/mod/module"
+)
+
+// newContext gives a CUE context that only the description decides about:
+// CUE's own switches in the environment would make two people's plans differ.
+func newContext() *cue.Context {
+	os.Unsetenv("CUE_EXPERIMENT")
+	os.Unsetenv("CUE_DEBUG")
+	return cuecontext.New(cuecontext.WithInjection(embed.New()))
+}
+
+// noRegistry refuses every module but the operator's own, so that nothing is
+// ever fetched.
+type noRegistry struct{}
+
+var errNoRegistry = errors.New("modules are not fetched: a description is one module, with everything that it imports inside")
+
+func (noRegistry) ModFile(context.Context, module.Version) (*modfile.File, error) {
+	return nil, errNoRegistry
+}
+
+func (noRegistry) Fetch(context.Context, module.Version) (module.SourceLoc, error) {
+	return module.SourceLoc{}, errNoRegistry
+}
+
+func (noRegistry) ModuleVersions(context.Context, string) ([]string, error) {
+	return nil, errNoRegistry
+}
+
+// listing is the files of an input by what they are.
+type listing struct {
+	cue, data []string // names in the directory of the input
+}
+
+// list sorts the files of an input. A directory's files whose names start
+// with a dot or an underscore are left out, as CUE does it.
+func (in *input) list() (listing, error) {
+	var l listing
+	names := in.files
+	if names == nil {
+		entries, err := fs.ReadDir(in, in.dir)
+		if err != nil {
+			return l, err
+		}
+		for _, e := range entries {
+			if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(e.Name(), "_") {
+				names = append(names, e.Name())
+			}
+		}
+	}
+	for _, name := range names {
+		switch path.Ext(name) {
+		case ".cue":
+			l.cue = append(l.cue, name)
+		case ".json", ".yaml", ".yml":
+			l.data = append(l.data, name)
+		default:
+			if in.files != nil {
+				return l, fmt.Errorf("the name of %s does not end in .cue, .json, .yaml or .yml", filepath.Join(in.prefix, name))
+			}
+		}
+	}
+	return l, nil
+}
+
+// read parses an input into one instance.
+func (l *loader) read(in *input) *build.Instance {
+	files, err := in.list()
+	if err != nil {
+		l.add(Diagnostic{Code: CodeInput, Message: fmt.Sprintf("cannot read the description: %v", err)})
+		return nil
+	}
+	if len(files.cue)+len(files.data) == 0 {
+		l.add(Diagnostic{Code: CodeInput, Message: fmt.Sprintf("%s holds no .cue, .json or .yaml file", in.named()),
+			Hint: "\"mailstead init DIR\" writes a description to start from"})
+		return nil
+	}
+	inst := build.NewContext().NewInstance("", nil)
+	if len(files.cue) > 0 {
+		if inst = l.readCUE(in, files.cue); inst == nil {
+			return nil
+		}
+	}
+	embedded := embeddedIn(inst)
+	for _, name := range files.data {
+		if in.files == nil && embedded(name) {
+			continue // it has its place already
+		}
+		if f := l.readData(in, name); f != nil {
+			if err := inst.AddSyntax(f); err != nil {
+				l.cueErrors(err)
+			}
+		}
+	}
+	return inst
+}
+
+func (in *input) named() string {
+	if in.prefix == "" {
+		return "the directory"
+	}
+	return in.prefix
+}
+
+// readCUE loads the CUE files of one package, with what they import from
+// their module.
+func (l *loader) readCUE(in *input, names []string) *build.Instance {
+	pkg, ok := l.packageOf(in, names)
+	if !ok {
+		return nil
+	}
+	args := []string{"."}
+	if in.files != nil {
+		args = nil
+		for _, n := range names {
+			args = append(args, "./"+n)
+		}
+	}
+	insts := load.Instances(args, &load.Config{
+		FS:         in.tree,
+		FromFSPath: in.show,
+		Dir:        path.Join("/", in.dir),
+		ModuleRoot: "/",
+		Package:    pkg,
+		Tags:       l.opts.Tags,
+		Registry:   noRegistry{},
+		Env:        []string{},
+	})
+	for _, inst := range insts {
+		if inst.Err != nil {
+			l.cueErrors(inst.Err)
+			return nil
+		}
+	}
+	return insts[0]
+}
+
+// packageOf gives the one package of the files of a directory; "_" where none
+// names one. CUE would pass over a file without a package clause in silence.
+func (l *loader) packageOf(in *input, names []string) (string, bool) {
+	var first, without *ast.File
+	ok := true
+	for _, name := range names {
+		full := path.Join(in.dir, name)
+		text, err := in.ReadFile(full)
+		if err != nil {
+			l.add(inputFault(in.show(full), err))
+			ok = false
+			continue
+		}
+		f, err := parser.ParseFile(in.show(full), text, parser.PackageClauseOnly)
+		switch {
+		case err != nil:
+			l.cueErrors(err)
+			ok = false
+		case f.PackageName() == "":
+			without = f
+		case first == nil:
+			first = f
+		case first.PackageName() != f.PackageName():
+			l.add(Diagnostic{Code: CodePackage, Pos: posOf(packageClause(f)), Message: fmt.Sprintf("package %s stands beside package %s of %s",
+				f.PackageName(), first.PackageName(), first.Filename), Hint: "the files of a directory make up one description: give them one package name"})
+			ok = false
+		}
+	}
+	switch {
+	case !ok:
+		return "", false
+	case first == nil:
+		return "_", true
+	case without != nil:
+		l.add(Diagnostic{Code: CodePackage, Pos: Pos{File: without.Filename, Line: 1, Col: 1}, Message: fmt.Sprintf("%s has no package clause, so it would be left out",
+			without.Filename), Hint: fmt.Sprintf("begin it with \"package %s\", as %s does", first.PackageName(), first.Filename)})
+		return "", false
+	}
+	return first.PackageName(), true
+}
+
+func packageClause(f *ast.File) token.Pos {
+	for _, d := range f.Decls {
+		if p, ok := d.(*ast.Package); ok {
+			return p.Name.Pos()
+		}
+	}
+	return token.NoPos
+}
+
+// readData parses a JSON or YAML file.
+func (l *loader) readData(in *input, name string) *ast.File {
+	full := path.Join(in.dir, name)
+	shown := in.show(full)
+	text, err := in.ReadFile(full)
+	if err != nil {
+		l.add(inputFault(shown, err))
+		return nil
+	}
+	var f *ast.File
+	if path.Ext(name) == ".json" {
+		var x ast.Expr
+		if x, err = json.Extract(shown, text); err == nil {
+			f = &ast.File{Filename: shown, Decls: []ast.Decl{&ast.EmbedDecl{Expr: x}}}
+		}
+	} else {
+		f, err = yaml.Extract(shown, text)
+	}
+	if err != nil {
+		l.cueErrors(err)
+		return nil
+	}
+	return l.structFile(f)
+}
+
+// structFile gives a data file as the fields of its one object.
+func (l *loader) structFile(f *ast.File) *ast.File {
+	if len(f.Decls) == 1 {
+		if e, ok := f.Decls[0].(*ast.EmbedDecl); ok {
+			s, ok := e.Expr.(*ast.StructLit)
+			if !ok {
+				l.add(Diagnostic{Code: CodeType, Pos: Pos{File: f.Filename, Line: 1, Col: 1},
+					Message: fmt.Sprintf("%s must hold one object, such as {\"hosts\": {...}}", f.Filename)})
+				return nil
+			}
+			f.Decls = s.Elts
+		}
+	}
+	l.duplicateNames(f.Decls)
+	return f
+}
+
+// duplicateNames finds names that stand twice in one object of a data file.
+// CUE would unify the two: a user pasted twice would become a mixture.
+func (l *loader) duplicateNames(decls []ast.Decl) {
+	seen := make(map[string]token.Pos, len(decls))
+	for _, d := range decls {
+		f, ok := d.(*ast.Field)
+		if !ok {
+			continue
+		}
+		name, ok := fieldName(f.Label)
+		if !ok {
+			continue
+		}
+		if at, twice := seen[name]; twice {
+			l.add(Diagnostic{Code: CodeDuplicate, Pos: posOf(f.Label.Pos()),
+				Message: fmt.Sprintf("the name %s stands twice in this object, first at %v", quote(name), posOf(at))})
+			continue
+		}
+		seen[name] = f.Label.Pos()
+		if s, ok := f.Value.(*ast.StructLit); ok {
+			l.duplicateNames(s.Elts)
+		}
+	}
+}
+
+var embedFile = regexp.MustCompile(`\b(file|glob)="?([^,")]+)`)
+
+// embeddedIn tells which data files the CUE files embed by themselves.
+func embeddedIn(inst *build.Instance) func(name string) bool {
+	var patterns []string
+	for _, f := range inst.Files {
+		ast.Walk(f, func(n ast.Node) bool {
+			if a, ok := n.(*ast.Attribute); ok && strings.HasPrefix(a.Text, "@embed(") {
+				if m := embedFile.FindStringSubmatch(a.Text); m != nil {
+					patterns = append(patterns, m[2])
+				}
+			}
+			return true
+		}, nil)
+	}
+	return func(name string) bool {
+		for _, p := range patterns {
+			if ok, err := path.Match(p, name); ok && err == nil {
+				return true
+			}
+		}
+		return false
+	}
+}

@@ -1,0 +1,249 @@
+package schema
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/build"
+)
+
+//go:embed *.cue
+var cueFiles embed.FS
+
+// ownFiles stands before the name of an embedded file in CUE's positions.
+// No file of an operator has such a name.
+const ownFiles = "\x00schema/"
+
+// Field is what the schema says of one field.
+type Field struct {
+	Path     string // from the top, names of the operator's choice as NAME: hosts.NAME.listeners.NAME.port
+	Type     string // what the schema wants there, in a few words
+	Doc      string // its meaning, without the default
+	Default  string // as its comment has it; "" for a required field
+	Required bool
+	Secret   bool
+	Impact   string // what a change means to the people connected: live, reload, rebind, restart, data; "" where its fields say it
+}
+
+// Fields lists every field of the schema, each after the field that holds it.
+// The error names a field that breaks the schema's own rules: a comment that
+// ends with the default or with "Required.", and a known impact word.
+func Fields() ([]Field, error) {
+	s, err := compileSchema()
+	if err != nil {
+		return nil, err
+	}
+	var list []Field
+	var errs []error
+	var visit func(r *rule)
+	visit = func(r *rule) {
+		for _, name := range r.names {
+			f := r.fields[name]
+			field, err := f.field()
+			list, errs = append(list, field), append(errs, err)
+			for f.pattern != nil || f.elem != nil {
+				if f.pattern != nil {
+					f = f.pattern
+				} else {
+					f = f.elem
+				}
+			}
+			visit(f)
+		}
+	}
+	visit(s.top)
+	return list, errors.Join(errs...)
+}
+
+// rule is one node of the schema: what may stand at one place.
+type rule struct {
+	path     string // as in Field.Path
+	value    cue.Value
+	fields   map[string]*rule // of a struct with known names
+	names    []string         // of fields, in the order of the schema
+	key      cue.Value        // of a map: what its names must be
+	pattern  *rule            // of a map: its values
+	elem     *rule            // of a list
+	required bool
+	secret   bool
+	impact   string
+	doc      string
+	words    []string // the strings that are allowed, where they are few
+}
+
+// isStruct tells structs and maps from lists and plain values.
+func (r *rule) isStruct() bool { return r.pattern != nil || r.fields != nil }
+
+// at gives the rule for a place below r; nil where the schema has none. A
+// secret's parts are secret.
+func (r *rule) at(path []string) *rule {
+	for _, name := range path {
+		switch {
+		case r.fields[name] != nil:
+			r = r.fields[name]
+		case r.pattern != nil:
+			r = r.pattern
+		case r.elem != nil:
+			r = r.elem
+		default:
+			return nil
+		}
+	}
+	return r
+}
+
+// compiled is the embedded schema in a CUE context of its own.
+type compiled struct {
+	ctx       *cue.Context
+	top       *rule
+	defaults  cue.Value
+	subscribe bool // the default of a folder
+}
+
+func compileSchema() (*compiled, error) {
+	ctx := newContext()
+	inst := build.NewContext().NewInstance("", nil)
+	names, err := fs.Glob(cueFiles, "*.cue")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		text, err := cueFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := inst.AddFile(ownFiles+name, text); err != nil {
+			return nil, fmt.Errorf("embedded schema: %w", err)
+		}
+	}
+	v := ctx.BuildInstance(inst)
+	if err := v.Err(); err != nil {
+		return nil, fmt.Errorf("embedded schema: %w", err)
+	}
+	s := &compiled{ctx: ctx, defaults: v.LookupPath(cue.MakePath(cue.Def("Defaults")))}
+	folder := v.LookupPath(cue.MakePath(cue.Def("FolderDefaults"), cue.Str("subscribe")))
+	if s.subscribe, err = folder.Bool(); err != nil {
+		return nil, fmt.Errorf("embedded schema: %w", err)
+	}
+	s.top = newRule("", v.LookupPath(cue.MakePath(cue.Def("Description"))))
+	return s, nil
+}
+
+// newRule reads a node of the schema and everything below it.
+func newRule(path string, v cue.Value) *rule {
+	r := &rule{path: path, value: v, doc: docText(v)}
+	secret := v.Attribute("secret")
+	r.secret = secret.Err() == nil
+	impact := v.Attribute("impact")
+	if impact.Err() == nil {
+		r.impact = impact.Contents()
+	}
+	switch v.IncompleteKind() {
+	case cue.StructKind:
+		r.readStruct(v)
+	case cue.ListKind:
+		r.elem = newRule(path, v.LookupPath(cue.MakePath(cue.AnyIndex)))
+	default:
+		r.words = stringsOf(v)
+	}
+	return r
+}
+
+func (r *rule) readStruct(v cue.Value) {
+	it, err := v.Fields(cue.Optional(true), cue.Patterns(true))
+	if err != nil {
+		return // a closed struct without fields
+	}
+	for it.Next() {
+		sel := it.Selector()
+		if sel.ConstraintType() == cue.PatternConstraint {
+			r.key = sel.Pattern()
+			r.pattern = newRule(r.path+".NAME", it.Value())
+			r.pattern.secret = r.pattern.secret || r.secret
+			continue
+		}
+		name := sel.Unquoted()
+		f := newRule(strings.TrimPrefix(r.path+"."+name, "."), it.Value())
+		f.required = sel.ConstraintType() == cue.RequiredConstraint
+		f.secret = f.secret || r.secret
+		if r.fields == nil {
+			r.fields = map[string]*rule{}
+		}
+		r.fields[name] = f
+		r.names = append(r.names, name)
+	}
+}
+
+// docText joins the comments of a field's own declaration. A field's comments
+// come before those of the definition that it refers to.
+func docText(v cue.Value) string {
+	for _, g := range v.Doc() {
+		return strings.Join(strings.Fields(g.Text()), " ")
+	}
+	return ""
+}
+
+// stringsOf gives the strings of a disjunction.
+func stringsOf(v cue.Value) []string {
+	op, args := cue.Dereference(v).Expr()
+	if op != cue.OrOp {
+		return nil
+	}
+	var words []string
+	for _, a := range args {
+		if s, err := a.String(); err == nil && s != "" {
+			words = append(words, s)
+		}
+	}
+	return words
+}
+
+// docEnd parts a comment from its default.
+var docEnd = regexp.MustCompile(`^(.+?) (?:Default: (.+)|(Required))\.$`)
+
+var impacts = []string{"", "live", "reload", "rebind", "restart", "data"}
+
+func (r *rule) field() (Field, error) {
+	f := Field{Path: r.path, Type: r.typeName(), Required: r.required, Secret: r.secret, Impact: r.impact}
+	m := docEnd.FindStringSubmatch(r.doc)
+	switch {
+	case m == nil:
+		return f, fmt.Errorf(`%s: the comment must end with "Default: ...." or "Required."`, r.path)
+	case r.required != (m[3] != ""):
+		return f, fmt.Errorf("%s: the comment and the field differ in whether it is required", r.path)
+	case !slices.Contains(impacts, r.impact):
+		return f, fmt.Errorf("%s: %q is no impact word", r.path, r.impact)
+	case r.impact == "" && r.pattern == nil && r.fields == nil:
+		return f, fmt.Errorf("%s: no @impact", r.path)
+	}
+	f.Doc, f.Default = m[1], m[2]
+	return f, nil
+}
+
+// typeName says in a word what a field holds.
+func (r *rule) typeName() string {
+	switch {
+	case r.pattern != nil:
+		return "struct by name"
+	case r.fields != nil:
+		return "struct"
+	case r.elem != nil:
+		return "list of strings"
+	case r.words != nil:
+		return `"` + strings.Join(r.words, `", "`) + `"`
+	case r.value.IncompleteKind() == cue.IntKind:
+		return "whole number"
+	case r.value.IncompleteKind() == cue.BoolKind:
+		return "true or false"
+	}
+	return "string"
+}
+
+// isOwn tells a position in the embedded schema from one in the operator's files.
+func isOwn(filename string) bool { return strings.HasPrefix(filename, ownFiles) }
