@@ -20,6 +20,7 @@ type Facts struct {
 type Account struct {
 	UID, GID int
 	Home     string
+	Group    string // name of its main group
 }
 
 // Certificate is what the source of a certificate holds now: certbot's lineage,
