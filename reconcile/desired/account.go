@@ -1,0 +1,112 @@
+package desired
+
+import (
+	"fmt"
+	"slices"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// service is who runs the daemon. Three shapes:
+//
+//   - root, where users have uids of their own: it starts a worker under each,
+//     and login and auth under the service user;
+//   - the owner of the mail, where all of it has one: one process, no privilege;
+//   - the program's own uid, in a rootless host.
+type service struct {
+	account string          // of the unit; "" is root
+	runAs   render.Identity // of login and auth
+	inline  bool            // one process for everything
+	group   string          // may read keys and users; "" where root alone must
+	needs   []reconcile.Ref // accounts that have to be made first
+}
+
+// owner is a system account that Mailstead makes if it is missing.
+type owner struct {
+	account, group string
+	render.Identity
+	home  string
+	needs []reconcile.Ref
+}
+
+func (b *builder) hasSystem() bool  { return hasSystem(b.host) }
+func (b *builder) hasVirtual() bool { return hasVirtual(b.host) }
+
+func hasSystem(h *schema.Host) bool {
+	return slices.ContainsFunc(h.Users, func(u schema.User) bool { return u.System != nil })
+}
+
+func hasVirtual(h *schema.Host) bool {
+	return slices.ContainsFunc(h.Users, func(u schema.User) bool { return u.Virtual != nil })
+}
+
+// ownAccounts names the accounts that the host needs for Mailstead itself, in
+// the order in which they are made.
+func ownAccounts(h *schema.Host) []string {
+	var names []string
+	if hasSystem(h) || !hasVirtual(h) {
+		names = append(names, render.ServiceUser)
+	}
+	if hasVirtual(h) {
+		names = append(names, h.Mail.User)
+	}
+	return names
+}
+
+// accounts decides who runs the daemon and who owns the mail of virtual users.
+func (b *builder) accounts() {
+	if b.rootless() {
+		self := render.Identity{UID: b.facts.UID, GID: b.facts.GID}
+		b.mail = owner{Identity: self}
+		b.service = service{runAs: self, inline: true}
+		return
+	}
+	b.owners = b.findOwners()
+	first := b.owners[0]
+	b.mail = b.owners[len(b.owners)-1]
+	b.service = service{runAs: first.Identity, needs: first.needs}
+	if !b.hasSystem() {
+		b.service.account, b.service.group, b.service.inline = first.account, first.group, true
+	}
+}
+
+// findOwners gives the uid of each account, or the one that it is to get.
+func (b *builder) findOwners() []owner {
+	free := b.facts.FreeIDs
+	var owners []owner
+	for _, name := range ownAccounts(b.host) {
+		o := owner{account: name, group: name, needs: []reconcile.Ref{{Kind: "service-user", Name: name}}}
+		have, ok := b.facts.Accounts[name]
+		switch {
+		case ok && (have.UID == 0 || have.GID == 0):
+			b.fault(schema.CodeUnsafe, b.host.Origin, fmt.Sprintf("the account %s has the uid %d and the gid %d on this host: Mailstead does not run as root", name, have.UID, have.GID),
+				"give the account a uid and a group of its own, or name another one with mail: user:")
+		case ok:
+			o.Identity, o.home = render.Identity{UID: have.UID, GID: have.GID}, have.Home
+			if have.Group != "" {
+				o.group = have.Group
+			}
+		case len(free) == 0:
+			b.fault(schema.CodeLimit, b.host.Origin, fmt.Sprintf("there is no free uid below 1000 for the account %s", name),
+				"make the account by hand: adduser --system --group "+name)
+		default:
+			o.Identity = render.Identity{UID: free[0], GID: free[0]}
+			free = free[1:]
+			if o.home = "/nonexistent"; name == b.host.Mail.User && b.hasVirtual() {
+				o.home = b.mailRoot
+			}
+		}
+		owners = append(owners, o)
+	}
+	return owners
+}
+
+func (b *builder) addAccounts() error {
+	for _, o := range b.owners {
+		b.add(kind.ServiceUser(o.account, o.UID, o.home, b.origin()))
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+// Package desired says what a host is to be made of: Build turns a checked
+// description and the facts of a host into the list of resources that
+// reconcile.Diff compares with what is there. It is pure: the same description
+// and facts give the same list, to the byte. Request says which facts it needs.
+//
+// It is called by cmd and owns every decision that needs both sides: who runs
+// the daemon, which listeners can be served with the certificates that there
+// are, where each user's mail is. It imports schema, render, reconcile and
+// reconcile/kind, and neither reads nor writes the host.
+package desired
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// Options says for what sort of host the list is.
+type Options struct {
+	Rootless *Rootless // nil: a host of its own, kept by root and systemd
+}
+
+// Rootless is a host within a directory, for whoever runs the program: no
+// units, no accounts, no hook, and mail for virtual users only, all under the
+// program's own uid.
+type Rootless struct {
+	Dir      string // holds everything; absolute
+	PortBase int    // added to each port; the address is always 127.0.0.1
+}
+
+// Places are the paths of the host as they are with the options: in a rootless
+// host everything that is written is below its directory.
+func Places(host *schema.Host, opts Options) schema.Paths {
+	p := host.Paths
+	if opts.Rootless != nil {
+		p.State = opts.Rootless.Dir
+		p.Run = path.Join(opts.Rootless.Dir, "run")
+		p.Units = ""
+	}
+	return p
+}
+
+// Build lists everything that the host is to have. What cannot be there yet
+// (a certificate that certbot has yet to fetch, and the listeners that need it)
+// is listed as blocked. What the description asks for and this host can never
+// have is an error: schema.Diagnostics with all such faults at once.
+func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.Resource, error) {
+	b := &builder{host: host, facts: facts, opts: opts, paths: Places(host, opts), mailRoot: host.Mail.Root}
+	if opts.Rootless != nil {
+		b.mailRoot = path.Join(opts.Rootless.Dir, "mail")
+	}
+	b.accounts()
+	b.users()
+	b.listeners()
+	if len(b.faults) > 0 {
+		return nil, b.faults
+	}
+	for _, add := range []func() error{
+		b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addHook, b.addPAM, b.addDaemonFiles, b.addUnits, b.addDaemon,
+	} {
+		if err := add(); err != nil {
+			return nil, fmt.Errorf("build %s: %w", host.Name, err)
+		}
+	}
+	return b.out, nil
+}
+
+// builder collects what Build decides, then the resources.
+type builder struct {
+	host     *schema.Host
+	facts    reconcile.Facts
+	opts     Options
+	paths    schema.Paths
+	mailRoot string // of the virtual users
+	faults   schema.Diagnostics
+
+	owners  []owner // accounts that Mailstead makes; none in a rootless host
+	service service
+	mail    owner  // of the virtual users
+	people  []user // in the order of the description
+	certs   []certificate
+	serve   []schema.Listener // those that can be served
+	waiting []waiting         // those that cannot, yet
+	files   render.DaemonFiles
+	needs   []reconcile.Ref // what the service reads
+
+	out []reconcile.Resource
+}
+
+func (b *builder) rootless() bool { return b.opts.Rootless != nil }
+
+func (b *builder) add(r reconcile.Resource, needs ...reconcile.Ref) reconcile.Ref {
+	r.Needs = append(r.Needs, needs...)
+	b.out = append(b.out, r)
+	return r.Ref
+}
+
+// origin is what the host as a whole comes from.
+func (b *builder) origin() string { return b.host.Origin.String() }
+
+// root names the owner and group of what nobody but root changes.
+func (b *builder) root() string {
+	if b.rootless() {
+		return ""
+	}
+	return "root"
+}
+
+func (b *builder) addDirectories() error {
+	root := b.root()
+	dir := func(p string, mode fs.FileMode, owner, group string) {
+		b.add(kind.Directory(p, mode, owner, group, b.origin()))
+	}
+	bundles := render.BundleDir(b.paths)
+	switch {
+	case b.rootless():
+		dir(b.paths.State, 0o700, root, root)
+		dir(bundles, 0o700, root, root)
+		dir(b.paths.Run, 0o700, root, root)
+		if b.hasVirtual() {
+			dir(b.mailRoot, 0o700, root, root)
+		}
+		return nil
+	case b.service.group != "":
+		dir(b.paths.State, 0o755, root, root)
+		dir(bundles, 0o750, root, b.service.group)
+	default:
+		dir(b.paths.State, 0o755, root, root)
+		dir(bundles, 0o700, root, root)
+	}
+	if b.hasVirtual() {
+		b.add(kind.Directory(b.mailRoot, 0o750, b.mail.account, b.mail.group, b.origin()), b.mail.needs...)
+	}
+	return nil
+}
+
+// addHook installs what certbot runs after a renewal, if any certificate is certbot's.
+func (b *builder) addHook() error {
+	if b.rootless() {
+		return nil
+	}
+	for _, c := range b.host.TLS.Certificates {
+		if c.Certbot == nil {
+			continue
+		}
+		text, err := render.DeployHook(render.Program(b.paths, "mailstead"))
+		if err != nil {
+			return err
+		}
+		hook := render.HookFile(b.paths)
+		parent := b.add(kind.Directory(path.Dir(hook), 0o755, "root", "root", c.Origin.String()))
+		b.add(kind.File("deploy-hook", kind.FileSpec{
+			Path: hook, Mode: 0o755, Owner: "root", Group: "root", Content: text, Impact: reconcile.Live,
+		}, c.Origin.String()), parent)
+		return nil
+	}
+	return nil
+}
+
+// addPAM installs the PAM service, if anybody logs in through PAM.
+func (b *builder) addPAM() error {
+	for _, u := range b.host.Users {
+		if u.System != nil {
+			b.needs = append(b.needs, b.add(kind.File("pam-service", kind.FileSpec{
+				Path: render.PAMFile, Mode: 0o644, Owner: "root", Group: "root", Content: render.PAMService(), Impact: reconcile.Live,
+			}, u.Origin.String())))
+			return nil
+		}
+	}
+	return nil
+}
+
+func (b *builder) addDaemonFiles() error {
+	d := render.Daemon{
+		Hostname:  b.host.Name,
+		Paths:     b.paths,
+		RunAs:     b.service.runAs,
+		Inline:    b.service.inline,
+		Listeners: b.serve,
+		Policy:    b.host.TLS.Policy,
+		Default:   b.host.TLS.Default,
+		Namespace: b.host.Namespace,
+		PAM:       b.hasSystem(),
+	}
+	for _, c := range b.certs {
+		if c.usable {
+			d.Certificates = append(d.Certificates, c.want)
+		}
+	}
+	for _, u := range b.people {
+		d.Users = append(d.Users, u.login)
+	}
+	var err error
+	if b.files, err = d.Render(); err != nil {
+		return err
+	}
+	users := kind.FileSpec{
+		Path: render.UsersFile(b.paths), Mode: 0o600, Owner: b.root(), Group: b.root(),
+		Content: b.files.Users, Secret: true, Impact: reconcile.Reload,
+	}
+	if b.service.group != "" {
+		users.Mode, users.Group = 0o640, b.service.group
+	}
+	b.needs = append(b.needs,
+		b.add(kind.File("password-file", users, b.origin()), b.service.needs...),
+		b.add(kind.File("daemon-config", kind.FileSpec{
+			Path: render.ConfigFile(b.paths), Mode: 0o644, Owner: b.root(), Group: b.root(),
+			Content: b.files.Config, Impact: reconcile.Reload,
+		}, b.origin())))
+	return nil
+}

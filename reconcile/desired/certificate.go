@@ -1,0 +1,125 @@
+package desired
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// certificate is one of the description with what its source holds now.
+type certificate struct {
+	want   schema.Certificate
+	spec   kind.CertificateSpec
+	have   reconcile.Certificate
+	usable bool   // there will be a bundle to serve
+	serves string // fingerprint of that bundle; "" if this plan makes it, or nobody may look
+}
+
+// waiting is a listener that cannot be served yet.
+type waiting struct {
+	listener schema.Listener
+	block    reconcile.Block
+}
+
+// spec says where a certificate comes from and where its bundle goes.
+func spec(c schema.Certificate, paths schema.Paths, opts Options) kind.CertificateSpec {
+	s := kind.CertificateSpec{Name: c.Name, Names: c.Names, Bundle: render.BundleFile(paths, c.Name), Stitched: c.Stitched}
+	if opts.Rootless != nil {
+		s.Stitched = "" // it would lie outside the directory
+	}
+	switch {
+	case c.Certbot != nil:
+		live := path.Join(paths.Letsencrypt, "live", c.Certbot.Lineage)
+		s.Source, s.Certificate, s.Key = kind.Certbot, path.Join(live, "fullchain.pem"), path.Join(live, "privkey.pem")
+	case c.Files != nil:
+		s.Source, s.Certificate, s.Key = kind.Files, c.Files.Certificate, c.Files.Key
+	case c.SelfSigned != nil:
+		s.Source, s.Days = kind.SelfSigned, c.SelfSigned.Days
+	}
+	return s
+}
+
+// look says what a certificate's source means for what can be served.
+func look(c certificate) certificate {
+	h := c.have
+	switch {
+	case h.Unreadable != "":
+		c.usable, c.serves = true, h.Installed
+	case h.Missing != "" || h.Fault != "":
+		c.usable, c.serves = h.Installed != "", h.Installed
+	default:
+		c.usable, c.serves = true, h.Fingerprint
+	}
+	return c
+}
+
+// listeners finds out which of them can be served: one that speaks TLS needs a
+// certificate, any of the host's.
+func (b *builder) listeners() {
+	var missing []certificate
+	for _, want := range b.host.TLS.Certificates {
+		c := look(certificate{want: want, spec: spec(want, b.paths, b.opts), have: b.facts.Certificates[want.Name]})
+		c.spec.Group = b.service.group
+		b.certs = append(b.certs, c)
+		if !c.usable {
+			missing = append(missing, c)
+		}
+	}
+	none := len(missing) == len(b.certs)
+	for _, l := range b.host.Listeners {
+		if b.rootless() {
+			l = b.rootlessListener(l)
+		}
+		switch {
+		case l.TLS == schema.Plain || !none:
+			b.serve = append(b.serve, l)
+		case len(missing) == 0:
+			b.fault(schema.CodeMissing, l.Origin, fmt.Sprintf("listener %s: there is no certificate for it", l.Name), "name one with tls: certificates:")
+		default:
+			b.waiting = append(b.waiting, waiting{l, waitFor(missing)})
+		}
+	}
+}
+
+func (b *builder) rootlessListener(l schema.Listener) schema.Listener {
+	l.Address = "127.0.0.1"
+	if l.Port += b.opts.Rootless.PortBase; l.Port < 1 || l.Port > 65535 {
+		b.fault(schema.CodeValue, l.Origin, fmt.Sprintf("listener %s: port %d is not between 1 and 65535", l.Name, l.Port), "choose another --port-base")
+	}
+	return l
+}
+
+// waitFor tells the operator what the first of the missing certificates waits
+// for; the others stand in the plan themselves.
+func waitFor(missing []certificate) reconcile.Block {
+	names := make([]string, len(missing))
+	block := reconcile.Block{}
+	for i, c := range missing {
+		names[i] = c.want.Name
+		if block.Command == "" {
+			block.Command = c.have.Command
+		}
+	}
+	block.Reason = "waits for the certificate " + strings.Join(names, " or ")
+	return block
+}
+
+func (b *builder) addCertificates() error {
+	for _, c := range b.certs {
+		b.add(kind.Certificate(c.spec, c.have, c.want.Origin.String()), b.groupNeeds()...)
+	}
+	return nil
+}
+
+// groupNeeds are the accounts that must be there before a file can have their group.
+func (b *builder) groupNeeds() []reconcile.Ref {
+	if b.service.group == "" {
+		return nil
+	}
+	return b.service.needs
+}

@@ -1,0 +1,164 @@
+package desired
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// The uids of people (Debian Policy §9.2.2). Those below belong to the system,
+// those between to nobody.
+const (
+	firstPerson = 1000
+	nobody      = 65534
+)
+
+// user is somebody of the description with what the host knows of them.
+type user struct {
+	want  schema.User
+	login render.User
+}
+
+// users finds the account and the Maildir of everybody.
+func (b *builder) users() {
+	if b.hasSystem() {
+		b.needPAM()
+	}
+	for _, u := range b.host.Users {
+		p := user{want: u, login: render.User{Name: u.Name}}
+		if u.Virtual != nil {
+			p.login.Hash = u.Virtual.PasswordHash
+			p.login.Identity = b.mail.Identity
+			p.login.Home = path.Join(b.mailRoot, u.Name)
+			p.login.Maildir = path.Join(p.login.Home, "Maildir")
+		} else if !b.systemUser(&p) {
+			continue
+		}
+		b.people = append(b.people, p)
+	}
+	b.checkMaildirs()
+}
+
+// needPAM refuses system users where nobody could ask PAM about them.
+func (b *builder) needPAM() {
+	i := slices.IndexFunc(b.host.Users, func(u schema.User) bool { return u.System != nil })
+	first := b.host.Users[i]
+	switch {
+	case b.rootless():
+		b.userFault(schema.CodeValue, first, "is an account of the host, and those log in through PAM, which needs root",
+			"give every user here a password hash: mailstead hash-password")
+	case !b.facts.PAMHelper:
+		b.userFault(schema.CodeMissing, first, "logs in through PAM, and this Mailstead was built without PAM: "+render.Program(b.paths, "mailstead-pam")+" is not there",
+			"build it and put it beside the other programs (it needs cgo and libpam0g-dev): go build -tags pam ./cmd/mailstead-pam")
+	}
+}
+
+// systemUser completes a user with the account of the host.
+func (b *builder) systemUser(p *user) bool {
+	u := p.want
+	if b.rootless() {
+		return false
+	}
+	have, ok := b.facts.Accounts[u.Name]
+	if !ok {
+		b.userFault(schema.CodeReference, u, "no such account on this host", "adduser "+u.Name+", or give the user a password hash, which makes a virtual user")
+		return false
+	}
+	home := u.System.Home
+	if home == "" {
+		home = path.Clean(have.Home)
+	}
+	before := len(b.faults)
+	switch {
+	case u.System.UID != 0 && u.System.UID != have.UID:
+		b.userFault(schema.CodeConflict, u, fmt.Sprintf("the account has the uid %d on this host, and the description says %d", have.UID, u.System.UID), "leave uid out to take the account's")
+	case have.UID < firstPerson || have.UID == nobody || have.UID == nobody+1:
+		b.userFault(schema.CodeUnsafe, u, fmt.Sprintf("the account has the uid %d on this host, which is no person's", have.UID), "only accounts with a uid from 1000 up log in for mail")
+	case have.GID == 0:
+		b.userFault(schema.CodeUnsafe, u, "the main group of the account is root's on this host", "give the account a group of its own: usermod -g")
+	}
+	if !path.IsAbs(home) || home == "/" {
+		b.userFault(schema.CodeUnsafe, u, fmt.Sprintf("the account has the home directory %q on this host", have.Home), "give it one of its own: usermod -d")
+	}
+	p.login.Identity = render.Identity{UID: have.UID, GID: have.GID}
+	p.login.Home = home
+	if p.login.Maildir = u.Maildir; !path.IsAbs(u.Maildir) {
+		p.login.Maildir = path.Join(home, u.Maildir)
+	}
+	return len(b.faults) == before
+}
+
+// checkMaildirs finds Maildirs that are the same, or one in the other, which
+// the description alone does not show: homes come from the host.
+func (b *builder) checkMaildirs() {
+	list := slices.Clone(b.people)
+	// By whole names: /a/b comes before /a/b/c, with nothing else between.
+	key := func(u user) string { return strings.ReplaceAll(u.login.Maildir, "/", "\x00") }
+	slices.SortStableFunc(list, func(x, y user) int { return strings.Compare(key(x), key(y)) })
+	for i := 1; i < len(list); i++ {
+		outer, u := list[i-1], list[i]
+		if u.login.Maildir == outer.login.Maildir || strings.HasPrefix(u.login.Maildir, outer.login.Maildir+"/") {
+			b.userFault(schema.CodeDuplicate, u.want, fmt.Sprintf("has the Maildir %s on this host, which is that of %s or in it (%s)", u.login.Maildir, outer.want.Name, outer.want.Origin),
+				"give each user a Maildir of their own")
+			list[i] = outer
+		}
+	}
+}
+
+// addMail adds everybody's Maildir and folders.
+func (b *builder) addMail() error {
+	for _, u := range b.people {
+		spec := kind.MaildirSpec{
+			User: u.want.Name, Path: u.login.Maildir, Home: u.login.Home, UID: u.login.UID, GID: u.login.GID,
+		}
+		var needs []reconcile.Ref
+		if u.want.Virtual != nil {
+			needs = append(needs, b.mail.needs...)
+		}
+		b.add(kind.Maildir(spec, u.want.Origin.String()), needs...)
+		for _, f := range u.want.Folders {
+			b.add(kind.Folder(spec, kind.FolderSpec{Name: f.Name, Use: f.Use, Subscribed: f.Subscribed}, f.Origin.String()))
+		}
+	}
+	return nil
+}
+
+// mailRoots are the directories that the daemon's workers write to: those that
+// hold homes and Maildirs, not each of them, so that one user more is a reload
+// and no restart.
+func (b *builder) mailRoots() []string {
+	var roots []string
+	for _, u := range b.people {
+		roots = append(roots, u.root(b.mailRoot))
+	}
+	slices.Sort(roots)
+	var out []string
+	for _, r := range slices.Compact(roots) {
+		if !slices.ContainsFunc(out, func(o string) bool { return strings.HasPrefix(r, o+"/") }) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (u user) root(virtual string) string {
+	dir, home := u.login.Maildir, u.login.Home
+	switch {
+	case u.want.Virtual != nil:
+		return virtual
+	case strings.HasPrefix(dir, home+"/"):
+		dir = home
+	case path.Base(path.Dir(dir)) == u.want.Name:
+		dir = path.Dir(dir)
+	}
+	if parent := path.Dir(dir); parent != "/" {
+		return parent
+	}
+	return dir
+}

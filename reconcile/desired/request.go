@@ -1,0 +1,37 @@
+package desired
+
+import (
+	"slices"
+
+	"mailstead/reconcile/kind"
+	"mailstead/schema"
+)
+
+// Lookup is what Build has to know of a host. It has the fields of
+// target.Request, so a caller converts the one into the other.
+type Lookup struct {
+	Accounts     []string // sorted
+	Certificates []kind.CertificateSpec
+	Bin          string
+}
+
+// Request says what to look for on the host before Build.
+func Request(host *schema.Host, opts Options) Lookup {
+	paths := Places(host, opts)
+	l := Lookup{Bin: paths.Bin}
+	for _, c := range host.TLS.Certificates {
+		l.Certificates = append(l.Certificates, spec(c, paths, opts))
+	}
+	if opts.Rootless != nil {
+		return l
+	}
+	l.Accounts = ownAccounts(host)
+	for _, u := range host.Users {
+		if u.System != nil {
+			l.Accounts = append(l.Accounts, u.Name)
+		}
+	}
+	slices.Sort(l.Accounts)
+	l.Accounts = slices.Compact(l.Accounts)
+	return l
+}

@@ -1,0 +1,123 @@
+package desired
+
+import (
+	"net"
+	"strconv"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// oldestSystemd is what units are rendered for where no systemd runs: Debian 12's.
+const oldestSystemd = 252
+
+var (
+	noSystemd  = reconcile.Block{Reason: "systemd does not run on this host: nothing starts the daemon"}
+	noListener = reconcile.Block{Reason: "no listener can be served yet"}
+)
+
+func (b *builder) addUnits() error {
+	if b.rootless() {
+		return nil
+	}
+	for _, l := range b.serve {
+		if err := b.addSocket(l, nil); err != nil {
+			return err
+		}
+	}
+	for _, w := range b.waiting {
+		if err := b.addSocket(w.listener, &w.block); err != nil {
+			return err
+		}
+	}
+	if err := b.addService(); err != nil {
+		return err
+	}
+	text, err := render.Boot{Systemd: b.systemd(), Paths: b.paths}.Render()
+	if err != nil {
+		return err
+	}
+	b.addUnit(kind.UnitSpec{Name: render.ApplyUnit, Content: text, Run: kind.Either}, b.origin(), nil)
+	return nil
+}
+
+func (b *builder) addSocket(l schema.Listener, block *reconcile.Block) error {
+	text, err := render.Socket(l)
+	if err != nil {
+		return err
+	}
+	b.addUnit(kind.UnitSpec{Name: render.SocketUnit(l.Name), Content: text, Run: kind.Up, Service: render.ServiceUnit}, l.Origin.String(), block)
+	return nil
+}
+
+func (b *builder) addService() error {
+	s := render.Service{Systemd: b.systemd(), Paths: b.paths, Account: b.service.account, MailRoots: b.mailRoots()}
+	for _, l := range b.serve {
+		s.Listeners = append(s.Listeners, l.Name)
+	}
+	text, err := s.Render()
+	if err != nil {
+		return err
+	}
+	needs := append(b.needs, b.service.needs...)
+	b.addUnit(kind.UnitSpec{Name: render.ServiceUnit, Content: text, Run: kind.Up}, b.origin(), b.nothingToServe(), needs...)
+	return nil
+}
+
+// addUnit adds a unit; all of ours start at boot.
+func (b *builder) addUnit(u kind.UnitSpec, origin string, block *reconcile.Block, needs ...reconcile.Ref) {
+	u.Path, u.Enable = render.UnitFile(b.paths, u.Name), true
+	r := kind.Unit(u, origin)
+	r.Blocked = block
+	if b.facts.Systemd == 0 {
+		r.Blocked = &noSystemd
+	}
+	b.add(r, needs...)
+}
+
+func (b *builder) systemd() int {
+	if b.facts.Systemd == 0 {
+		return oldestSystemd
+	}
+	return b.facts.Systemd
+}
+
+// nothingToServe blocks the daemon as long as there is no listener for it, for
+// the reason that the first of them has.
+func (b *builder) nothingToServe() *reconcile.Block {
+	switch {
+	case len(b.serve) > 0:
+		return nil
+	case len(b.waiting) > 0:
+		return &b.waiting[0].block
+	}
+	return &noListener
+}
+
+// addDaemon says what the running daemon is to serve.
+func (b *builder) addDaemon() error {
+	if b.rootless() {
+		return nil
+	}
+	d := kind.DaemonSpec{
+		Control: render.ControlSocket(b.paths), Unit: render.ServiceUnit, Generation: b.files.Generation,
+		Listeners: map[string]string{}, Bundles: map[string]string{},
+	}
+	for _, l := range b.serve {
+		d.Listeners[l.Name] = net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
+	}
+	for _, c := range b.certs {
+		if c.usable {
+			d.Bundles[c.want.Name] = c.serves
+		}
+	}
+	r := kind.Daemon(d, b.origin())
+	r.Blocked = b.nothingToServe()
+	if b.facts.Systemd == 0 {
+		r.Blocked = &noSystemd
+	}
+	b.add(r, kind.UnitRef(render.ServiceUnit))
+	return nil
+}
