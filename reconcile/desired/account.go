@@ -58,7 +58,7 @@ func ownAccounts(h *schema.Host) []string {
 
 // accounts decides who runs the daemon and who owns the mail of virtual users.
 func (b *builder) accounts() {
-	if b.rootless() {
+	if b.rootless {
 		self := render.Identity{UID: b.facts.UID, GID: b.facts.GID}
 		b.mail = owner{Identity: self}
 		b.service = service{runAs: self, inline: true}
@@ -96,7 +96,7 @@ func (b *builder) findOwners() []owner {
 			o.Identity = render.Identity{UID: free[0], GID: free[0]}
 			free = free[1:]
 			if o.home = "/nonexistent"; name == b.host.Mail.User && b.hasVirtual() {
-				o.home = b.mailRoot
+				o.home = b.host.Mail.Root
 			}
 		}
 		owners = append(owners, o)

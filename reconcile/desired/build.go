@@ -22,27 +22,11 @@ import (
 
 // Options says for what sort of host the list is.
 type Options struct {
-	Rootless *Rootless // nil: a host of its own, kept by root and systemd
-}
-
-// Rootless is a host within a directory, for whoever runs the program: no
-// units, no accounts, no hook, and mail for virtual users only, all under the
-// program's own uid.
-type Rootless struct {
-	Dir      string // holds everything; absolute
-	PortBase int    // added to each port; the address is always 127.0.0.1
-}
-
-// Places are the paths of the host as they are with the options: in a rootless
-// host everything that is written is below its directory.
-func Places(host *schema.Host, opts Options) schema.Paths {
-	p := host.Paths
-	if opts.Rootless != nil {
-		p.State = opts.Rootless.Dir
-		p.Run = path.Join(opts.Rootless.Dir, "run")
-		p.Units = ""
-	}
-	return p
+	// Rootless is a host that an ordinary user keeps in directories of their
+	// own and serves themselves: no units, no accounts, no hook, and mail for
+	// virtual users only, all under the program's own uid. Paths, ports and
+	// certificates are the description's, which the caller has made over.
+	Rootless bool
 }
 
 // Build lists everything that the host is to have. What cannot be there yet
@@ -50,10 +34,7 @@ func Places(host *schema.Host, opts Options) schema.Paths {
 // is listed as blocked. What the description asks for and this host can never
 // have is an error: schema.Diagnostics with all such faults at once.
 func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.Resource, error) {
-	b := &builder{host: host, facts: facts, opts: opts, paths: Places(host, opts), mailRoot: host.Mail.Root}
-	if opts.Rootless != nil {
-		b.mailRoot = path.Join(opts.Rootless.Dir, "mail")
-	}
+	b := &builder{host: host, facts: facts, rootless: opts.Rootless, paths: host.Paths}
 	b.accounts()
 	b.users()
 	b.listeners()
@@ -74,9 +55,8 @@ func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.
 type builder struct {
 	host     *schema.Host
 	facts    reconcile.Facts
-	opts     Options
+	rootless bool
 	paths    schema.Paths
-	mailRoot string // of the virtual users
 	faults   schema.Diagnostics
 
 	owners  []owner // accounts that Mailstead makes; none in a rootless host
@@ -92,8 +72,6 @@ type builder struct {
 	out []reconcile.Resource
 }
 
-func (b *builder) rootless() bool { return b.opts.Rootless != nil }
-
 func (b *builder) add(r reconcile.Resource, needs ...reconcile.Ref) reconcile.Ref {
 	r.Needs = append(r.Needs, needs...)
 	b.out = append(b.out, r)
@@ -105,7 +83,7 @@ func (b *builder) origin() string { return b.host.Origin.String() }
 
 // root names the owner and group of what nobody but root changes.
 func (b *builder) root() string {
-	if b.rootless() {
+	if b.rootless {
 		return ""
 	}
 	return "root"
@@ -118,12 +96,12 @@ func (b *builder) addDirectories() error {
 	}
 	bundles := render.BundleDir(b.paths)
 	switch {
-	case b.rootless():
+	case b.rootless:
 		dir(b.paths.State, 0o700, root, root)
 		dir(bundles, 0o700, root, root)
 		dir(b.paths.Run, 0o700, root, root)
 		if b.hasVirtual() {
-			dir(b.mailRoot, 0o700, root, root)
+			dir(b.host.Mail.Root, 0o700, root, root)
 		}
 		return nil
 	case b.service.group != "":
@@ -134,14 +112,14 @@ func (b *builder) addDirectories() error {
 		dir(bundles, 0o700, root, root)
 	}
 	if b.hasVirtual() {
-		b.add(kind.Directory(b.mailRoot, 0o750, b.mail.account, b.mail.group, b.origin()), b.mail.needs...)
+		b.add(kind.Directory(b.host.Mail.Root, 0o750, b.mail.account, b.mail.group, b.origin()), b.mail.needs...)
 	}
 	return nil
 }
 
 // addHook installs what certbot runs after a renewal, if any certificate is certbot's.
 func (b *builder) addHook() error {
-	if b.rootless() {
+	if b.rootless {
 		return nil
 	}
 	for _, c := range b.host.TLS.Certificates {

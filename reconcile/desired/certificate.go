@@ -27,11 +27,8 @@ type waiting struct {
 }
 
 // spec says where a certificate comes from and where its bundle goes.
-func spec(c schema.Certificate, paths schema.Paths, opts Options) kind.CertificateSpec {
+func spec(c schema.Certificate, paths schema.Paths) kind.CertificateSpec {
 	s := kind.CertificateSpec{Name: c.Name, Names: c.Names, Bundle: render.BundleFile(paths, c.Name), Stitched: c.Stitched}
-	if opts.Rootless != nil {
-		s.Stitched = "" // it would lie outside the directory
-	}
 	switch {
 	case c.Certbot != nil:
 		live := path.Join(paths.Letsencrypt, "live", c.Certbot.Lineage)
@@ -63,7 +60,7 @@ func look(c certificate) certificate {
 func (b *builder) listeners() {
 	var missing []certificate
 	for _, want := range b.host.TLS.Certificates {
-		c := look(certificate{want: want, spec: spec(want, b.paths, b.opts), have: b.facts.Certificates[want.Name]})
+		c := look(certificate{want: want, spec: spec(want, b.paths), have: b.facts.Certificates[want.Name]})
 		c.spec.Group = b.service.group
 		b.certs = append(b.certs, c)
 		if !c.usable {
@@ -72,9 +69,6 @@ func (b *builder) listeners() {
 	}
 	none := len(missing) == len(b.certs)
 	for _, l := range b.host.Listeners {
-		if b.rootless() {
-			l = b.rootlessListener(l)
-		}
 		switch {
 		case l.TLS == schema.Plain || !none:
 			b.serve = append(b.serve, l)
@@ -84,14 +78,6 @@ func (b *builder) listeners() {
 			b.waiting = append(b.waiting, waiting{l, waitFor(missing)})
 		}
 	}
-}
-
-func (b *builder) rootlessListener(l schema.Listener) schema.Listener {
-	l.Address = "127.0.0.1"
-	if l.Port += b.opts.Rootless.PortBase; l.Port < 1 || l.Port > 65535 {
-		b.fault(schema.CodeValue, l.Origin, fmt.Sprintf("listener %s: port %d is not between 1 and 65535", l.Name, l.Port), "choose another --port-base")
-	}
-	return l
 }
 
 // waitFor tells the operator what the first of the missing certificates waits

@@ -32,15 +32,13 @@ func (b *builder) users() {
 	}
 	for _, u := range b.host.Users {
 		p := user{want: u, login: render.User{Name: u.Name}}
+		complete := b.systemUser
 		if u.Virtual != nil {
-			p.login.Hash = u.Virtual.PasswordHash
-			p.login.Identity = b.mail.Identity
-			p.login.Home = path.Join(b.mailRoot, u.Name)
-			p.login.Maildir = path.Join(p.login.Home, "Maildir")
-		} else if !b.systemUser(&p) {
-			continue
+			complete = b.virtualUser
 		}
-		b.people = append(b.people, p)
+		if complete(&p) {
+			b.people = append(b.people, p)
+		}
 	}
 	b.checkMaildirs()
 }
@@ -50,7 +48,7 @@ func (b *builder) needPAM() {
 	i := slices.IndexFunc(b.host.Users, func(u schema.User) bool { return u.System != nil })
 	first := b.host.Users[i]
 	switch {
-	case b.rootless():
+	case b.rootless:
 		b.userFault(schema.CodeValue, first, "is an account of the host, and those log in through PAM, which needs root",
 			"give every user here a password hash: mailstead hash-password")
 	case !b.facts.PAMHelper:
@@ -59,10 +57,23 @@ func (b *builder) needPAM() {
 	}
 }
 
+// virtualUser completes a user whose mail belongs to the owner of all mail.
+func (b *builder) virtualUser(p *user) bool {
+	u := p.want
+	p.login.Hash = u.Virtual.PasswordHash
+	p.login.Identity = b.mail.Identity
+	p.login.Home = path.Join(b.host.Mail.Root, u.Name)
+	if p.login.Maildir = u.Maildir; path.Dir(p.login.Home) != b.host.Mail.Root || !strings.HasPrefix(u.Maildir, p.login.Home+"/") {
+		b.userFault(schema.CodeUnsafe, u, fmt.Sprintf("has mail in %s, which is not in a directory of the user's name below %s", u.Maildir, b.host.Mail.Root), "")
+		return false
+	}
+	return true
+}
+
 // systemUser completes a user with the account of the host.
 func (b *builder) systemUser(p *user) bool {
 	u := p.want
-	if b.rootless() {
+	if b.rootless {
 		return false
 	}
 	have, ok := b.facts.Accounts[u.Name]
@@ -135,7 +146,7 @@ func (b *builder) addMail() error {
 func (b *builder) mailRoots() []string {
 	var roots []string
 	for _, u := range b.people {
-		roots = append(roots, u.root(b.mailRoot))
+		roots = append(roots, u.root(b.host.Mail.Root))
 	}
 	slices.Sort(roots)
 	var out []string

@@ -17,12 +17,11 @@ type Lookup struct {
 
 // Request says what to look for on the host before Build.
 func Request(host *schema.Host, opts Options) Lookup {
-	paths := Places(host, opts)
-	l := Lookup{Bin: paths.Bin}
+	l := Lookup{Bin: host.Paths.Bin}
 	for _, c := range host.TLS.Certificates {
-		l.Certificates = append(l.Certificates, spec(c, paths, opts))
+		l.Certificates = append(l.Certificates, spec(c, host.Paths))
 	}
-	if opts.Rootless != nil {
+	if opts.Rootless {
 		return l
 	}
 	l.Accounts = ownAccounts(host)

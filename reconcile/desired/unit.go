@@ -19,7 +19,7 @@ var (
 )
 
 func (b *builder) addUnits() error {
-	if b.rootless() {
+	if b.rootless {
 		return nil
 	}
 	for _, l := range b.serve {
@@ -98,7 +98,7 @@ func (b *builder) nothingToServe() *reconcile.Block {
 
 // addDaemon says what the running daemon is to serve.
 func (b *builder) addDaemon() error {
-	if b.rootless() {
+	if b.rootless {
 		return nil
 	}
 	d := kind.DaemonSpec{
