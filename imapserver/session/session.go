@@ -5,9 +5,15 @@
 package session
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
+	"slices"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -31,7 +37,137 @@ type Params struct {
 	TLS        bool
 }
 
-// Serve runs a session until the client leaves, which is no error, or the
-// connection fails. When ctx ends, the running command is finished and BYE
-// sent. Serve closes conn and what it has opened of the account, not the account.
-func Serve(ctx context.Context, conn net.Conn, p Params) error { panic("todo") }
+// grace is how long a command may go on after the server was told to stop.
+const grace = 20 * time.Second
+
+// session is the state of one connection: what the client has enabled, which
+// mailbox it has selected.
+type session struct {
+	Params
+	names    namespace
+	conn     *conn
+	r        *wire.Reader
+	w        *wire.Writer
+	selected *selection // nil: no mailbox
+	byUID    bool       // the running command is the UID form of another
+	utf8     bool       // UTF8=ACCEPT is enabled
+	bad      int        // commands in a row that were answered BAD
+	commands int
+}
+
+// Serve runs a session until the client leaves or the connection fails. When
+// ctx ends, the running command is finished and BYE sent. Serve closes conn and
+// what it has opened of the account, not the account. It logs the session's end;
+// the error says why it ended other than by LOGOUT or by ctx.
+func Serve(ctx context.Context, nc net.Conn, p Params) (err error) {
+	if p.Limits == nil {
+		p.Limits = &wire.PostAuth
+	}
+	c := newConn(nc)
+	s := &session{Params: p, names: namespace(p.Namespace), conn: c, w: wire.NewWriter(c)}
+	s.r = wire.NewReader(io.MultiReader(bytes.NewReader(p.Buffered), c), s.w, p.Limits)
+
+	// A command does not end with ctx but, if it takes too long, some time after.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		c.interrupt()
+		late := time.AfterFunc(grace, cancel)
+		context.AfterFunc(work, func() { late.Stop(); c.Close() })
+	})
+	defer stop()
+	defer c.Close()
+	defer s.deselect()
+	defer func() { err = s.end(err, recover()) }()
+	return s.run(work)
+}
+
+// run is the session's loop. It gives the reason of its end.
+func (s *session) run(ctx context.Context) error {
+	if s.Tag != "" {
+		caps := wire.AppendCapabilities([]byte("CAPABILITY "), wire.PhaseAuth, s.Without...)
+		s.w.Status(s.Tag, imap.StatusResponseTypeOK, imap.ResponseCode(caps), "logged in")
+	}
+	for {
+		req, err := s.r.ReadCommand(s.state())
+		var refused *imap.Error
+		switch {
+		case errors.As(err, &refused):
+			s.w.Error(req.Tag, refused)
+			err = s.countBad(refused)
+		case err == nil:
+			s.commands++
+			err = s.execute(ctx, req)
+		}
+		if err == nil {
+			err = s.w.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// errBad ends a connection that makes no sense.
+var errBad = &wire.ByeError{Text: "too many bad commands"}
+
+func (s *session) countBad(e *imap.Error) error {
+	if e.Type != imap.StatusResponseTypeBad {
+		return nil
+	}
+	if s.bad++; s.bad >= s.Limits.Bad {
+		return errBad
+	}
+	return nil
+}
+
+// end takes leave of the client and logs why. The reason is an error of run,
+// or what a panic left.
+func (s *session) end(reason error, panicked any) error {
+	if panicked != nil {
+		id := errorID()
+		s.Log.Error("session panicked", "id", id, "panic", panicked, "stack", string(debug.Stack()))
+		reason = &wire.ByeError{Text: "internal error " + id}
+	}
+	var bye *wire.ByeError
+	switch {
+	case errors.As(reason, &bye):
+		s.w.Status("*", imap.StatusResponseTypeBye, "", bye.Text)
+	case errors.Is(reason, errStopped):
+		s.w.Status("*", imap.StatusResponseTypeBye, imap.ResponseCodeUnavailable, "server is stopping, try again soon")
+	case errors.Is(reason, errIdle):
+		s.w.Status("*", imap.StatusResponseTypeBye, "", "no command for too long")
+	}
+	s.conn.lastWord()
+	s.w.Flush()
+	in, out := s.conn.octets()
+	s.Log.Info("disconnect", "user", s.User, "reason", describe(reason), "commands", s.commands, "in", in, "out", out)
+	if errors.Is(reason, errLogout) || errors.Is(reason, errStopped) {
+		return nil
+	}
+	return reason
+}
+
+// describe says in the log why a session ended.
+func describe(reason error) string {
+	switch {
+	case errors.Is(reason, io.EOF):
+		return "client closed the connection"
+	case errors.Is(reason, io.ErrUnexpectedEOF):
+		return "client closed the connection in the middle of a command"
+	}
+	return reason.Error()
+}
+
+// errLogout ends run after LOGOUT.
+var errLogout = errors.New("logged out")
+
+func (s *session) state() wire.State {
+	if s.selected != nil {
+		return wire.Selected
+	}
+	return wire.Authenticated
+}
+
+// off says that a capability is switched off for this user.
+func (s *session) off(c imap.Cap) bool { return slices.Contains(s.Without, c) }

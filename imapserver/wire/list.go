@@ -49,8 +49,8 @@ func parseList(d *decoder) Command {
 		c.Extended = true
 		d.listOptions(c, ListReturns)
 	}
-	if c.SelectRecursive && !c.SelectSubscribed {
-		d.fail("RECURSIVEMATCH needs SUBSCRIBED")
+	if c.SelectRecursive && !c.SelectSubscribed && !c.SelectSpecialUse {
+		d.fail("RECURSIVEMATCH needs SUBSCRIBED or SPECIAL-USE")
 	}
 	return c
 }

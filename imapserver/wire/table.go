@@ -63,7 +63,7 @@ var Commands = []CommandRow{
 	{"LSUB", 3501, "", loggedIn, 0, parseLSub},
 	{"NAMESPACE", 2342, imap.CapNamespace, loggedIn, 0, plain(Namespace{})},
 	{"STATUS", 3501, "", loggedIn, 0, parseStatus},
-	{"APPEND", 3501, "", loggedIn, Scans, parseAppend},
+	{"APPEND", 3501, "", loggedIn, 0, parseAppend},
 	{"IDLE", 2177, imap.CapIdle, loggedIn, 0, plain(Idle{})},
 
 	{"CHECK", 3501, "", Selected, Scans, plain(Check{})},

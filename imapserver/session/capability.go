@@ -1,0 +1,50 @@
+package session
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/wire"
+)
+
+// capability is CAPABILITY (RFC 9051 §6.1.1).
+func (s *session) capability() (imap.ResponseCode, error) {
+	s.w.Raw("* CAPABILITY ")
+	s.w.Bytes(wire.AppendCapabilities(nil, wire.PhaseAuth, s.Without...))
+	s.w.CRLF()
+	return "", nil
+}
+
+// enable is ENABLE (RFC 5161). Capabilities that it does not know, or that are
+// switched off for the user, are passed over.
+func (s *session) enable(c *wire.Enable) (imap.ResponseCode, error) {
+	s.w.Raw("* ENABLED")
+	for _, name := range c.Caps {
+		if name != imap.CapUTF8Accept || s.off(name) || s.utf8 {
+			continue
+		}
+		s.utf8 = true
+		s.r.SetUTF8()
+		s.w.SetUTF8()
+		s.w.Raw(" ")
+		s.w.Raw(string(name))
+	}
+	s.w.CRLF()
+	return "", nil
+}
+
+// id is ID (RFC 2971). What the client says of itself goes into the log.
+func (s *session) id(c *wire.ID) (imap.ResponseCode, error) {
+	if len(c.Params) > 0 {
+		s.Log.Debug("client identifies itself", "user", s.User, "id", c.Params)
+	}
+	s.w.Raw("* ID (\"name\" \"Mailstead\")\r\n")
+	return "", nil
+}
+
+// namespace is NAMESPACE (RFC 2342): the personal one, and no others.
+func (s *session) namespace() (imap.ResponseCode, error) {
+	s.w.Raw("* NAMESPACE ((")
+	s.w.String(string(s.names))
+	s.w.Raw(" \"" + delimiter + "\")) NIL NIL\r\n")
+	return "", nil
+}

@@ -1,0 +1,40 @@
+package session
+
+import (
+	"context"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/wire"
+)
+
+// close is CLOSE (RFC 9051 §6.4.1): UNSELECT, and what is marked as deleted
+// goes without a word. Where it cannot go, the mailbox stays selected.
+func (s *session) close(ctx context.Context) (imap.ResponseCode, error) {
+	if !s.selected.view.ReadOnly() {
+		if err := s.selected.view.Expunge(ctx, nil); err != nil {
+			return "", err
+		}
+	}
+	return s.unselect()
+}
+
+// unselect is UNSELECT (RFC 3691).
+func (s *session) unselect() (imap.ResponseCode, error) {
+	s.deselect()
+	return "", nil
+}
+
+// expunge is EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3 and §6.4.9). The poll
+// at the command's end tells it.
+func (s *session) expunge(ctx context.Context, c *wire.Expunge) (imap.ResponseCode, error) {
+	view := s.selected.view
+	if c.UIDs == nil {
+		return "", view.Expunge(ctx, nil)
+	}
+	uids := imap.UIDSet{} // without "*", and not nil
+	for _, sp := range s.selected.uidSpans(c.UIDs) {
+		uids = append(uids, imap.UIDRange{Start: view.UIDAt(sp.first), Stop: view.UIDAt(sp.last)})
+	}
+	return "", view.Expunge(ctx, uids)
+}

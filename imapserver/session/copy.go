@@ -1,0 +1,64 @@
+package session
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// copy is COPY, MOVE and their UID forms (RFC 9051 §6.4.7 and §6.4.8). MOVE
+// tells COPYUID before the poll at its end tells what has gone.
+func (s *session) copy(ctx context.Context, c *wire.Copy) (imap.ResponseCode, error) {
+	spans, err := s.selected.spans(c.Set)
+	if err != nil {
+		return "", err
+	}
+	if c.Move {
+		if err := s.readOnly(); err != nil {
+			return "", err
+		}
+	}
+	if len(spans) == 0 {
+		return "", nil
+	}
+	transfer := s.selected.view.Copy
+	if c.Move {
+		transfer = s.selected.view.Move
+	}
+	var done store.CopyResult
+	err = s.names.resolve(c.Mailbox, func(name string) (err error) {
+		done, err = transfer(ctx, numbers(spans), name)
+		return err
+	})
+	if err != nil {
+		return "", tryCreate(err)
+	}
+	code := copyUID(done)
+	if c.Move && code != "" {
+		s.w.Status("*", imap.StatusResponseTypeOK, code, "moved")
+		return "", nil
+	}
+	return code, nil
+}
+
+// copyUID makes the code that says which UIDs the copies have (RFC 4315 §3).
+func copyUID(r store.CopyResult) imap.ResponseCode {
+	if len(r.Source) == 0 {
+		return ""
+	}
+	var source, dest imap.SeqSet
+	source, dest = appendRuns(source, r.Source), appendRuns(dest, r.Dest)
+	return imap.ResponseCode(fmt.Sprintf("COPYUID %d %s %s", r.UIDValidity, source, dest))
+}
+
+// readOnly is the error of changing a mailbox that is open read-only.
+func (s *session) readOnly() error {
+	if s.selected.view.ReadOnly() {
+		return store.ErrReadOnly
+	}
+	return nil
+}

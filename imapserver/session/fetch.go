@@ -1,0 +1,244 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/message"
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// fetch is FETCH and UID FETCH (RFC 9051 §6.4.5). It holds one message at a
+// time. Messages that have been expunged by others are left out and the answer
+// is NO (RFC 2180 §4.1.2), as it is for those that cannot be read.
+func (s *session) fetch(ctx context.Context, c *wire.Fetch) (imap.ResponseCode, error) {
+	spans, err := s.selected.spans(c.Set)
+	if err != nil {
+		return "", err
+	}
+	f := s.newFetch(c)
+	for _, sp := range spans {
+		for seq := sp.first; seq <= sp.last; seq++ {
+			if err := f.row(ctx, seq); err != nil {
+				return "", err
+			}
+			if s.w.Err() != nil {
+				return "", lost(s.w.Err())
+			}
+		}
+	}
+	if err := f.markSeen(ctx); err != nil {
+		return "", err
+	}
+	return "", f.missed
+}
+
+// fetch is a FETCH while it runs.
+type fetch struct {
+	s      *session
+	view   *store.View
+	items  []wire.FetchItem
+	size   bool // RFC822.SIZE is asked for
+	read   bool // an item needs the message
+	parse  bool // an item needs it parsed
+	flags  bool // FLAGS is asked for
+	seen   bool // an item sets \Seen
+	missed error
+	unseen []told // rows that said \Seen before it was stored
+}
+
+// told is the flags of a message as a row gave them.
+type told struct {
+	seq   store.SeqNum
+	flags []imap.Flag
+}
+
+// lot is how many messages are marked as seen at once: one sync of the disk for
+// all of them, and no more to lose where the client hangs up.
+const lot = 256
+
+func (s *session) newFetch(c *wire.Fetch) *fetch {
+	f := &fetch{s: s, view: s.selected.view, items: c.Items}
+	if s.byUID && !slices.ContainsFunc(f.items, func(i wire.FetchItem) bool { return i.Kind == wire.FetchUID }) {
+		f.items = append([]wire.FetchItem{{Kind: wire.FetchUID, Name: string(wire.FetchUID)}}, f.items...)
+	}
+	for _, item := range f.items {
+		switch item.Kind {
+		case wire.FetchFlags:
+			f.flags = true
+		case wire.FetchSize:
+			f.size = true
+		case wire.FetchEnvelope, wire.FetchBody, wire.FetchBodyStructure:
+			f.read, f.parse = true, true
+		case wire.FetchSection:
+			f.read = true
+			f.parse = f.parse || !whole(item.Section)
+			f.seen = f.seen || !item.Section.Peek && !f.view.ReadOnly()
+		}
+	}
+	return f
+}
+
+// whole says that a section is all of the message.
+func whole(sec *imap.FetchItemBodySection) bool {
+	return len(sec.Part) == 0 && sec.Specifier == imap.PartSpecifierNone
+}
+
+// loaded is a message with what of it must be read.
+type loaded struct {
+	store.Message
+	size   int64
+	raw    []byte
+	parsed *message.Message
+}
+
+// row writes the response for one message. All that can fail comes before its
+// first octet.
+func (f *fetch) row(ctx context.Context, seq store.SeqNum) error {
+	m := loaded{Message: f.view.At(seq)}
+	if ok, err := f.load(ctx, seq, &m); !ok {
+		return err
+	}
+	flags := f.flags
+	if f.seen && !slices.Contains(m.Flags, imap.FlagSeen) {
+		m.Flags = append(slices.Clone(m.Flags), imap.FlagSeen)
+		f.unseen = append(f.unseen, told{seq, m.Flags})
+		flags = true
+	}
+	w := f.s.w
+	w.Raw("* ")
+	w.Number(uint64(seq))
+	w.Raw(" FETCH (")
+	for i := range f.items {
+		if i > 0 {
+			w.Raw(" ")
+		}
+		f.item(&f.items[i], &m)
+	}
+	if flags && !f.flags {
+		w.Raw(" FLAGS ")
+		f.s.writeFlagList(m.Message)
+	}
+	w.Raw(")\r\n")
+	if len(f.unseen) >= lot {
+		return f.markSeen(ctx)
+	}
+	return nil
+}
+
+// load reads what the items need. It gives false for a message that is passed
+// over; the error, if there is one, ends the command.
+func (f *fetch) load(ctx context.Context, seq store.SeqNum, m *loaded) (ok bool, err error) {
+	if f.read {
+		m.raw, err = f.view.Read(ctx, seq)
+	}
+	if err == nil && f.size {
+		m.size, err = f.view.Size(ctx, seq)
+	}
+	if err != nil {
+		return false, f.miss(ctx, err)
+	}
+	if f.parse {
+		m.parsed = message.Parse(m.raw)
+	}
+	return true, nil
+}
+
+// miss notes a message that could not be read. The first failure is logged and
+// told; a message that is only gone gives way to it.
+func (f *fetch) miss(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if f.missed == nil || errors.Is(f.missed, store.ErrExpunged) {
+		f.missed = err
+		if !errors.Is(err, store.ErrExpunged) {
+			f.missed = f.s.convert("FETCH", err)
+		}
+	}
+	return nil
+}
+
+// item writes one item of a row.
+func (f *fetch) item(item *wire.FetchItem, m *loaded) {
+	w := f.s.w
+	w.Raw(item.Name)
+	w.Raw(" ")
+	switch item.Kind {
+	case wire.FetchUID:
+		w.Number(uint64(m.UID))
+	case wire.FetchFlags:
+		f.s.writeFlagList(m.Message)
+	case wire.FetchInternalDate:
+		w.Append(func(dst []byte) []byte { return wire.AppendDateTime(dst, m.InternalDate) })
+	case wire.FetchSize:
+		w.Number(uint64(m.size))
+	case wire.FetchEnvelope:
+		w.Append(m.parsed.AppendEnvelope)
+	case wire.FetchBody:
+		w.Append(func(dst []byte) []byte { return m.parsed.AppendBodyStructure(dst, false) })
+	case wire.FetchBodyStructure:
+		w.Append(func(dst []byte) []byte { return m.parsed.AppendBodyStructure(dst, true) })
+	case wire.FetchSection:
+		f.section(item.Section, m)
+	}
+}
+
+// section writes the octets of a section, or NIL where the message has no such
+// part.
+func (f *fetch) section(sec *imap.FetchItemBodySection, m *loaded) {
+	b, ok := m.raw, true
+	if !whole(sec) {
+		b, ok = m.parsed.Section(sec)
+	}
+	if !ok {
+		f.s.w.Raw("NIL")
+		return
+	}
+	if p := sec.Partial; p != nil {
+		from := min(p.Offset, int64(len(b)))
+		b = b[from:]
+		b = b[:min(p.Size, int64(len(b)))]
+	}
+	f.s.w.Literal(b)
+}
+
+// markSeen stores the \Seen that rows have told already, and tells the flags
+// again where they have become others.
+func (f *fetch) markSeen(ctx context.Context) error {
+	if len(f.unseen) == 0 {
+		return nil
+	}
+	seqs := make([]store.SeqNum, len(f.unseen))
+	for i, t := range f.unseen {
+		seqs[i] = t.seq
+	}
+	stored := f.view.Store(ctx, seqs, store.StoreAdd, []imap.Flag{imap.FlagSeen})
+	updates, err := f.view.Poll(ctx, false, false)
+	if err != nil {
+		return f.s.gone(err)
+	}
+	f.s.writeUpdates(others(updates))
+	for _, t := range f.unseen {
+		if now := f.view.At(t.seq); !sameFlags(now.Flags, t.flags) {
+			f.s.writeFlags(t.seq, now)
+		}
+	}
+	f.unseen = f.unseen[:0]
+	if errors.Is(stored, store.ErrExpunged) {
+		return nil
+	}
+	return stored
+}
+
+// sameFlags compares flags in any order.
+func sameFlags(a, b []imap.Flag) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	return !slices.ContainsFunc(a, func(f imap.Flag) bool { return !slices.Contains(b, f) })
+}

@@ -1,0 +1,69 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// pause is the least time between two pushes to an idle client: a flood of
+// deliveries reaches it in lots.
+const pause = 50 * time.Millisecond
+
+// idle is IDLE (RFC 2177). While another goroutine waits for the client's
+// DONE, this one tells what happens to the mailbox.
+func (s *session) idle(ctx context.Context) (imap.ResponseCode, error) {
+	s.w.Continue("idling")
+	if s.selected != nil {
+		if err := s.poll(ctx, true, true); err != nil {
+			return "", err
+		}
+	}
+	if err := s.w.Flush(); err != nil {
+		return "", lost(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.r.ReadDone() }()
+	return "", s.push(ctx, done)
+}
+
+// push tells updates until the client is done. An error of its own must not
+// leave the reading goroutine behind: it gives the Reader back by what it reads
+// or, once the connection is closed, by what it cannot.
+func (s *session) push(ctx context.Context, done <-chan error) error {
+	var wake <-chan struct{}
+	var rest <-chan time.Time
+	if s.selected != nil {
+		wake = s.selected.view.Wake()
+	}
+	for {
+		ready := wake
+		if rest != nil {
+			ready = nil
+		}
+		select {
+		case err := <-done:
+			return lost(err)
+		case <-rest:
+			rest = nil
+		case <-ready:
+			err := s.poll(ctx, true, false)
+			if e := s.w.Flush(); err == nil && e != nil {
+				err = e
+			}
+			if err != nil {
+				return s.abandon(err, done)
+			}
+			rest = time.After(pause)
+		}
+	}
+}
+
+// abandon ends the session from the middle of IDLE, where no tagged response
+// is due.
+func (s *session) abandon(err error, done <-chan error) error {
+	s.conn.interrupt()
+	<-done
+	return lost(err)
+}

@@ -1,0 +1,244 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// list is LIST (RFC 9051 §6.3.9) and LSUB (RFC 3501 §6.3.9).
+func (s *session) list(ctx context.Context, c *wire.List) (imap.ResponseCode, error) {
+	if !c.Extended && c.Patterns[0] == "" { // what is the delimiter?
+		s.writeListed(c, listed{attrs: []imap.MailboxAttr{imap.MailboxAttrNoSelect}})
+		return "", nil
+	}
+	entries, err := s.Account.List(ctx)
+	if err != nil {
+		return "", err
+	}
+	t := newTree(entries, s.names)
+	for _, p := range s.listPatterns(c) {
+		for _, n := range t.nodes {
+			l, ok := t.listed(c, n, p)
+			if !ok {
+				continue
+			}
+			s.writeListed(c, l)
+			if err := s.listStatus(ctx, c, n, l.name); err != nil {
+				return "", err
+			}
+		}
+	}
+	return "", nil
+}
+
+// listPattern is a pattern and the kind of names that it is for.
+type listPattern struct {
+	pattern
+	alias bool
+}
+
+func (s *session) listPatterns(c *wire.List) []listPattern {
+	var list []listPattern
+	for _, text := range c.Patterns {
+		if text != "" {
+			text = c.Reference + text
+			list = append(list, listPattern{newPattern(text), s.names.asksAlias(text)})
+		}
+	}
+	return list
+}
+
+// listed is what one response of LIST says.
+type listed struct {
+	name      string
+	attrs     []imap.MailboxAttr
+	childInfo []string // selection options that mailboxes below it meet
+}
+
+// writeListed writes a LIST or LSUB response.
+func (s *session) writeListed(c *wire.List, l listed) {
+	if c.LSub {
+		s.w.Raw("* LSUB (")
+	} else {
+		s.w.Raw("* LIST (")
+	}
+	for i, a := range l.attrs {
+		if i > 0 {
+			s.w.Raw(" ")
+		}
+		s.w.Raw(string(a))
+	}
+	s.w.Raw(`) "` + delimiter + `" `)
+	s.w.Mailbox(l.name)
+	for i, option := range l.childInfo {
+		if i == 0 {
+			s.w.Raw(` ("CHILDINFO" (`)
+		} else {
+			s.w.Raw(" ")
+		}
+		s.w.String(option)
+	}
+	if l.childInfo != nil {
+		s.w.Raw("))")
+	}
+	s.w.CRLF()
+}
+
+// listStatus is the STATUS of LIST-STATUS (RFC 5819). A mailbox that has
+// vanished meanwhile has none.
+func (s *session) listStatus(ctx context.Context, c *wire.List, n *node, name string) error {
+	if c.ReturnStatus == nil || !n.Selectable {
+		return nil
+	}
+	err := s.writeStatus(ctx, n.Name, name, c.ReturnStatus)
+	if err != nil {
+		if e := s.convert("LIST", err); e.Code == imap.ResponseCodeUnavailable {
+			return e
+		}
+	}
+	return nil
+}
+
+// tree is the mailbox list with what only the others tell of each name.
+type tree struct {
+	names  namespace
+	nodes  []*node
+	byName map[string]*node
+}
+
+// node is a name and what is below it.
+type node struct {
+	store.Entry
+	parent     bool // of mailboxes that exist
+	subscribed bool // something below it is
+	use        bool // something below it has a special use
+	subUse     bool // something below it is both
+}
+
+// newTree takes a list in its order; parents that it lacks go to the end.
+func newTree(entries []store.Entry, names namespace) *tree {
+	t := &tree{names: names, byName: make(map[string]*node, len(entries))}
+	for _, e := range entries {
+		t.add(e)
+	}
+	for _, n := range slices.Clone(t.nodes) {
+		for name := n.Name; ; {
+			name = t.above(name)
+			if name == "" {
+				break
+			}
+			up := t.byName[name]
+			if up == nil {
+				up = t.add(store.Entry{Name: name})
+			}
+			up.parent = up.parent || n.Exists
+			up.subscribed = up.subscribed || n.Subscribed
+			up.use = up.use || n.Use != ""
+			up.subUse = up.subUse || n.Subscribed && n.Use != ""
+		}
+	}
+	return t
+}
+
+func (t *tree) add(e store.Entry) *node {
+	n := &node{Entry: e}
+	t.nodes = append(t.nodes, n)
+	t.byName[e.Name] = n
+	return n
+}
+
+// above is the name one level up, "" at the top. With Courier's prefix, INBOX
+// is above every other.
+func (t *tree) above(name string) string {
+	if i := strings.LastIndex(name, delimiter); i >= 0 {
+		return name[:i]
+	}
+	if t.names == courier && name != inbox {
+		return inbox
+	}
+	return ""
+}
+
+// listed says whether and how a name answers a pattern.
+func (t *tree) listed(c *wire.List, n *node, p listPattern) (listed, bool) {
+	l := listed{name: t.names.canonical(n.Name)}
+	if p.alias {
+		l.name = t.names.alias(n.Name)
+		if _, own := t.byName[l.name]; own && n.Name != l.name { // the mailbox of that very name goes first
+			return l, false
+		}
+	}
+	if !p.match(l.name, foldOf(l.name)) {
+		return l, false
+	}
+	if c.LSub {
+		return l, t.lsub(n, p, &l)
+	}
+	return l, t.meets(c, n, &l)
+}
+
+// meets applies the selection options (RFC 5258 §3.1, RFC 6154 §2) and fills
+// in the attributes.
+func (t *tree) meets(c *wire.List, n *node, l *listed) bool {
+	self := n.Exists || n.parent
+	if c.SelectSubscribed || c.SelectSpecialUse {
+		self = (!c.SelectSubscribed || n.Subscribed) && (!c.SelectSpecialUse || n.Use != "")
+	}
+	if c.SelectRecursive {
+		l.childInfo = n.below(c)
+	}
+	l.attrs = n.attrs(c)
+	return self || l.childInfo != nil
+}
+
+// below is the selection options that something below the name meets.
+func (n *node) below(c *wire.List) []string {
+	switch {
+	case c.SelectSubscribed && c.SelectSpecialUse && n.subUse:
+		return []string{"SUBSCRIBED", "SPECIAL-USE"}
+	case c.SelectSubscribed && !c.SelectSpecialUse && n.subscribed:
+		return []string{"SUBSCRIBED"}
+	case c.SelectSpecialUse && !c.SelectSubscribed && n.use:
+		return []string{"SPECIAL-USE"}
+	}
+	return nil
+}
+
+func (n *node) attrs(c *wire.List) []imap.MailboxAttr {
+	var attrs []imap.MailboxAttr
+	switch {
+	case n.Selectable:
+	case c.Extended && !n.Exists:
+		attrs = append(attrs, imap.MailboxAttrNonExistent)
+	default:
+		attrs = append(attrs, imap.MailboxAttrNoSelect)
+	}
+	if n.parent {
+		attrs = append(attrs, imap.MailboxAttrHasChildren)
+	} else {
+		attrs = append(attrs, imap.MailboxAttrHasNoChildren)
+	}
+	if n.Use != "" {
+		attrs = append(attrs, n.Use)
+	}
+	if n.Subscribed && (c.SelectSubscribed || c.ReturnSubscribed) {
+		attrs = append(attrs, imap.MailboxAttrSubscribed)
+	}
+	return attrs
+}
+
+// lsub says how a name answers LSUB. One that is not subscribed answers for
+// those below it, if the pattern ends in "%" and so does not reach them.
+func (t *tree) lsub(n *node, p listPattern, l *listed) bool {
+	if n.Subscribed {
+		return true
+	}
+	l.attrs = []imap.MailboxAttr{imap.MailboxAttrNoSelect}
+	return n.subscribed && strings.HasSuffix(p.text, "%")
+}

@@ -1,0 +1,119 @@
+package session
+
+import (
+	"errors"
+	"strings"
+
+	"mailstead/imapserver/store"
+)
+
+const (
+	inbox     = "INBOX"
+	delimiter = "."
+	courier   = inbox + delimiter // the prefix that Courier gives its names
+)
+
+// namespace is the prefix of the personal namespace as NAMESPACE tells it: ""
+// or "INBOX.". The store's names have none. Names of the other form are
+// accepted too, and answered in that form, so that clients set up for Courier
+// (whose names all begin with INBOX.) and clients set up for other servers both
+// go on; they are a hidden alias, and no LIST shows them that does not ask for
+// them.
+//
+// With the prefix "", a name that begins with INBOX. is the folder of that very
+// name if there is one (its directory is .INBOX.x, which Courier shows as
+// INBOX.INBOX.x), else the folder without the INBOX. in front. CREATE makes the
+// latter; the former is made and reached as INBOX.INBOX.x with either prefix.
+//
+// With the prefix INBOX., a name with that prefix loses it, and a name without
+// it is the store's.
+type namespace string
+
+// isInbox says that a name is INBOX, whose case does not count.
+func isInbox(name string) bool { return strings.EqualFold(name, inbox) }
+
+// cutCourier takes "INBOX." off the front of a name, in any case.
+func cutCourier(name string) (string, bool) {
+	if len(name) < len(courier) || !strings.EqualFold(name[:len(courier)], courier) {
+		return name, false
+	}
+	return name[len(courier):], true
+}
+
+// candidates gives the store's names that a client's name may mean, likelier
+// ones first; the last is the one to create.
+func (ns namespace) candidates(client string) []string {
+	if isInbox(client) {
+		return []string{inbox}
+	}
+	bare, prefixed := cutCourier(client)
+	switch {
+	case !prefixed:
+		return []string{client}
+	case isInbox(bare) || bare == "": // ".INBOX" is no folder's name
+		return nil
+	case ns == courier:
+		return []string{bare}
+	}
+	return []string{courier + bare, bare}
+}
+
+// target gives the store's name that a client's name would be created as.
+func (ns namespace) target(client string) (string, error) {
+	names := ns.candidates(client)
+	if names == nil {
+		return "", store.ErrName
+	}
+	return names[len(names)-1], nil
+}
+
+// resolve calls f with the store's name for a client's name. Where that may
+// mean two mailboxes, it calls f with the second if there is not the first.
+func (ns namespace) resolve(client string, f func(name string) error) error {
+	err := error(store.ErrNotFound)
+	for _, name := range ns.candidates(client) {
+		if err = f(name); !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrName) {
+			break
+		}
+	}
+	return err
+}
+
+// canonical gives the client's name of a mailbox, alias the hidden one.
+func (ns namespace) canonical(name string) string {
+	if name == inbox {
+		return name
+	}
+	return string(ns) + name
+}
+
+func (ns namespace) alias(name string) string {
+	if ns == courier || name == inbox {
+		return name
+	}
+	return courier + name
+}
+
+// asksAlias says that a pattern of LIST asks for hidden names: with the prefix
+// "" those that begin with INBOX., with the prefix INBOX. those that do not.
+func (ns namespace) asksAlias(pattern string) bool {
+	fixed := pattern
+	if i := strings.IndexAny(pattern, "*%"); i >= 0 {
+		fixed = pattern[:i]
+	}
+	if _, prefixed := cutCourier(fixed); prefixed || ns != courier {
+		return prefixed && ns != courier
+	}
+	return len(fixed) >= len(courier) || !strings.EqualFold(fixed, courier[:len(fixed)])
+}
+
+// shown is a client's name as answers repeat it.
+func shown(client string) string {
+	if isInbox(client) {
+		return inbox
+	}
+	if bare, ok := cutCourier(client); ok {
+		return courier + bare
+	}
+	return client
+}

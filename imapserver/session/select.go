@@ -1,0 +1,61 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// selectMailbox is SELECT and EXAMINE (RFC 9051 §6.3.2). The mailbox selected
+// before is left even where this fails.
+func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.ResponseCode, error) {
+	if s.selected != nil {
+		s.deselect()
+		s.w.Status("*", imap.StatusResponseTypeOK, codeClosed, "previous mailbox closed")
+	}
+	var view *store.View
+	err := s.names.resolve(c.Mailbox, func(name string) (err error) {
+		view, err = s.Account.Select(ctx, name, c.ReadOnly)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	s.selected = &selection{view: view, recent: view.Recent(), keywords: slices.Clone(view.Keywords())}
+	s.writeSelected()
+	if view.ReadOnly() {
+		return codeReadOnly, nil
+	}
+	return codeReadWrite, nil
+}
+
+func (s *session) writeSelected() {
+	v := s.selected.view
+	s.writeMailboxFlags()
+	s.writeCount(uint64(v.Len()), "EXISTS")
+	s.writeCount(uint64(v.Recent()), "RECENT")
+	if n := firstUnseen(v); n > 0 {
+		s.writeCode("first unseen message", "UNSEEN %d", n)
+	}
+	s.writeCode("UIDs are valid", "UIDVALIDITY %d", v.UIDValidity())
+	s.writeCode("next UID", "UIDNEXT %d", v.UIDNext())
+}
+
+// writeCode writes an untagged OK for its code.
+func (s *session) writeCode(text, code string, args ...any) {
+	s.w.Status("*", imap.StatusResponseTypeOK, imap.ResponseCode(fmt.Sprintf(code, args...)), text)
+}
+
+func firstUnseen(v *store.View) store.SeqNum {
+	for n := range store.SeqNum(v.Len()) {
+		if !slices.Contains(v.At(n+1).Flags, imap.FlagSeen) {
+			return n + 1
+		}
+	}
+	return 0
+}

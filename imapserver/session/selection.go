@@ -1,0 +1,144 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// selection is the selected mailbox and what the client was told of it.
+type selection struct {
+	view     *store.View
+	recent   int
+	keywords []imap.Flag
+}
+
+// deselect gives the selected mailbox back, if there is one.
+func (s *session) deselect() {
+	if s.selected != nil {
+		s.selected.view.Close()
+		s.selected = nil
+	}
+}
+
+// tell sends the untagged updates that a command with these flags may send.
+func (s *session) tell(ctx context.Context, flags wire.CommandFlag) error {
+	if s.selected == nil || flags&wire.NoPoll != 0 {
+		return nil
+	}
+	return s.poll(ctx, flags&wire.UsesSeq == 0, flags&wire.Scans != 0)
+}
+
+// poll brings the view up to date and tells the client what has changed.
+func (s *session) poll(ctx context.Context, expunge, scan bool) error {
+	updates, err := s.selected.view.Poll(ctx, expunge, scan)
+	if err != nil {
+		return s.gone(err)
+	}
+	s.writeUpdates(updates)
+	return nil
+}
+
+// gone ends the session where its mailbox is no more: there is no other way to
+// tell a client that (RFC 2180 §3.3).
+func (s *session) gone(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return &wire.ByeError{Text: "the selected mailbox has been deleted"}
+	}
+	return err
+}
+
+// writeUpdates tells updates in their order. Flags are looked up by UID: the
+// number in an update is that of its moment, the view is further already.
+func (s *session) writeUpdates(updates []store.Update) {
+	if len(updates) == 0 {
+		return
+	}
+	s.writeKeywords()
+	for _, u := range updates {
+		switch u.Kind {
+		case store.UpdateExpunge:
+			s.writeCount(uint64(u.Seq), "EXPUNGE")
+		case store.UpdateExists:
+			s.writeCount(uint64(u.Seq), "EXISTS")
+		case store.UpdateFlags:
+			if now, ok := s.selected.view.Seq(u.UID); ok {
+				s.writeFlags(u.Seq, s.selected.view.At(now))
+			}
+		}
+	}
+	if recent := s.selected.view.Recent(); recent != s.selected.recent {
+		s.selected.recent = recent
+		s.writeCount(uint64(recent), "RECENT")
+	}
+}
+
+// writeCount writes a response of a number and a word.
+func (s *session) writeCount(n uint64, word string) {
+	s.w.Raw("* ")
+	s.w.Number(n)
+	s.w.Raw(" ")
+	s.w.Raw(word)
+	s.w.CRLF()
+}
+
+// writeFlags tells the flags of a message; in the answer to a UID command its
+// UID too (RFC 9051 §6.4.9).
+func (s *session) writeFlags(seq store.SeqNum, m store.Message) {
+	s.w.Raw("* ")
+	s.w.Number(uint64(seq))
+	s.w.Raw(" FETCH (")
+	if s.byUID {
+		s.w.Raw("UID ")
+		s.w.Number(uint64(m.UID))
+		s.w.Raw(" ")
+	}
+	s.w.Raw("FLAGS ")
+	s.writeFlagList(m)
+	s.w.Raw(")\r\n")
+}
+
+func (s *session) writeFlagList(m store.Message) {
+	if !m.Recent {
+		s.w.Flags(m.Flags)
+		return
+	}
+	s.w.Raw(`(\Recent`)
+	for _, f := range m.Flags {
+		s.w.Raw(" ")
+		s.w.Raw(string(f))
+	}
+	s.w.Raw(")")
+}
+
+// writeKeywords tells the flags of the mailbox, if keywords have come that the
+// client was not told of.
+func (s *session) writeKeywords() {
+	v := s.selected
+	now := v.view.Keywords()
+	if !slices.ContainsFunc(now, func(f imap.Flag) bool { return !slices.Contains(v.keywords, f) }) {
+		return
+	}
+	v.keywords = slices.Clone(now)
+	s.writeMailboxFlags()
+}
+
+func (s *session) writeMailboxFlags() {
+	flags := slices.Concat(wire.SystemFlags, s.selected.keywords)
+	s.w.Raw("* FLAGS ")
+	s.w.Flags(flags)
+	s.w.CRLF()
+	s.w.Raw("* OK [PERMANENTFLAGS ")
+	if s.selected.view.ReadOnly() {
+		flags = nil
+	} else {
+		flags = append(flags, imap.FlagWildcard)
+	}
+	s.w.Flags(flags)
+	s.w.Raw("] flags that are kept\r\n")
+}
