@@ -9,18 +9,17 @@ import (
 )
 
 func (c *completer) tls() {
-	h := c.host
-	var policy struct{ Policy, Default string }
-	if c.ok("tls", "policy") && c.ok("tls", "default") && c.tlsFields(&policy) {
-		h.TLS.Policy, h.TLS.Default = policy.Policy, policy.Default
+	h, s := c.host, c.spot.at("tls")
+	var fields struct{ Policy, Default string }
+	if s.at("policy").ok() && s.at("default").ok() && c.tlsFields(s, &fields) {
+		h.TLS.Policy, h.TLS.Default = fields.Policy, fields.Default
 	}
-	for _, f := range fieldsOf(c.get("tls", "certificates")) {
-		path := []string{"tls", "certificates", f.name}
-		if !c.ok(path...) {
+	for _, s := range s.at("certificates").fields() {
+		if !s.ok() {
 			continue
 		}
-		cert := Certificate{Name: f.name, Origin: c.pos(path...)}
-		if c.member(f, &cert, "tls", "certificates") && c.checkCertificate(&cert) {
+		cert := Certificate{Name: s.name(), Origin: s.pos()}
+		if c.member(s, &cert, "tls", "certificates") && c.checkCertificate(&cert, s) {
 			h.TLS.Certificates = append(h.TLS.Certificates, cert)
 		}
 	}
@@ -30,15 +29,15 @@ func (c *completer) tls() {
 }
 
 // tlsFields completes what stands beside the certificates.
-func (c *completer) tlsFields(dst any) bool {
+func (c *completer) tlsFields(s spot, dst any) bool {
 	one := c.schema.ctx.CompileString("{}")
 	for _, name := range []string{"policy", "default"} {
-		if u := c.get("tls", name); u.Exists() {
-			one = one.FillPath(cue.MakePath(cue.Str(name)), u)
+		if f := s.at(name); f.exists() {
+			one = one.FillPath(cue.MakePath(cue.Str(name)), f.value)
 		}
 	}
 	v := c.rule.fields["tls"].value.Unify(c.defaults.LookupPath(cue.MakePath(cue.Str("tls"))))
-	return c.decode(v.Unify(one), dst, "tls")
+	return c.decode(v.Unify(one), dst, s)
 }
 
 // defaultCertificate chooses what clients get who ask for no name.
@@ -55,91 +54,80 @@ func defaultCertificate(h *Host) string {
 }
 
 // checkCertificate checks one certificate by itself.
-func (c *completer) checkCertificate(cert *Certificate) bool {
-	before := len(c.loader.faults)
-	path := []string{"tls", "certificates", cert.Name}
+func (c *completer) checkCertificate(cert *Certificate, s spot) bool {
+	before := len(c.faults)
 	var sources []string
 	for _, name := range []string{"certbot", "files", "selfSigned"} {
-		if c.get(append(path, name)...).Exists() {
+		if s.at(name).exists() {
 			sources = append(sources, name)
 		}
 	}
 	switch {
 	case len(sources) == 0:
-		c.found(CodeMissing, cert.Origin, path, "does not say where it comes from",
+		s.fault(CodeMissing, "does not say where it comes from",
 			"write certbot: {} for the lineage of that name, files: {certificate: ..., key: ...}, or selfSigned: {}")
 	case len(sources) > 1:
-		c.found(CodeValue, c.pos(append(path, sources[1])...), path, "comes from "+strings.Join(sources, " and ")+": it can come from one place only", "")
-	case len(cert.Names) == 0:
-		c.found(CodeValue, c.valuePos(append(path, "names")...), append(path, "names"), "is empty, so no client would ever get the certificate",
-			"leave it out to serve the certificate for its own name")
+		c.fault(CodeValue, s.path, s.at(sources[1]).pos(), "comes from "+strings.Join(sources, " and ")+": it can come from one place only", "")
+	}
+	if len(cert.Names) == 0 {
+		s.at("names").faultOfValue(CodeValue, "is empty, so no client would ever get the certificate", "leave it out to serve the certificate for its own name")
 	}
 	if f := cert.Files; f != nil && (cert.Stitched == f.Certificate || cert.Stitched == f.Key) {
-		c.found(CodeUnsafe, c.valuePos(append(path, "stitched")...), append(path, "stitched"),
-			"is a file that the certificate is read from: it would be overwritten", "name another file")
+		s.at("stitched").faultOfValue(CodeUnsafe, "is a file that the certificate is read from: it would be overwritten", "name another file")
 	}
-	return len(c.loader.faults) == before
+	return len(c.faults) == before
 }
 
 // checkCertificates compares the certificates with each other and with the listeners.
 func (c *completer) checkCertificates() {
-	h := c.host
-	c.checkServed()
+	s := c.spot.at("tls")
+	c.checkServed(s)
 	names, stitched := map[string]Certificate{}, map[string]Certificate{}
-	for _, cert := range h.TLS.Certificates {
-		path := []string{"tls", "certificates", cert.Name}
+	for _, cert := range c.host.TLS.Certificates {
+		s := s.at("certificates", cert.Name)
 		for _, name := range cert.Names {
 			if other, twice := names[name]; twice && other.Name != cert.Name {
-				c.found(CodeDuplicate, cert.Origin, path, fmt.Sprintf("is served for %s, as %s is (%s): clients could get either", name, quote(other.Name), other.Origin),
+				s.fault(CodeDuplicate, fmt.Sprintf("is served for %s, as %s is (%s): clients could get either", name, quote(other.Name), other.Origin),
 					"set names so that each name is in one certificate")
 				continue
 			}
 			names[name] = cert
 		}
 		if other, twice := stitched[cert.Stitched]; twice {
-			c.found(CodeDuplicate, c.valuePos(append(path, "stitched")...), append(path, "stitched"),
-				fmt.Sprintf("is the file of %s too (%s)", quote(other.Name), other.Origin), "name a file for each")
+			s.at("stitched").faultOfValue(CodeDuplicate, fmt.Sprintf("is the file of %s too (%s)", quote(other.Name), other.Origin), "name a file for each")
 		} else if cert.Stitched != "" {
 			stitched[cert.Stitched] = cert
 		}
 	}
-	path := []string{"tls", "default"}
-	if name := h.TLS.Default; name != "" && c.get(path...).Exists() && !c.get("tls", "certificates", name).Exists() {
-		c.found(CodeReference, c.valuePos(path...), path, "names no certificate: "+quote(name), c.choices("tls", "certificates", name))
+	if name, ok := s.at("default").str(); ok && s.at("default").ok() && !s.at("certificates", name).exists() {
+		s.at("default").faultOfValue(CodeReference, "names no certificate: "+quote(name), s.at("certificates").choices(name))
 	}
 }
 
 // checkServed finds certificates without listeners, and listeners without certificates.
-func (c *completer) checkServed() {
-	listeners, certificates := fieldsOf(c.get("listeners")), fieldsOf(c.get("tls", "certificates"))
-	if !c.ok("listeners") || len(listeners) == 0 {
+func (c *completer) checkServed(s spot) {
+	listeners := c.spot.at("listeners")
+	if !listeners.ok() || len(c.host.Listeners) < len(listeners.fields()) {
 		return // what they are is not known
 	}
-	var tls *Listener
-	for i, l := range c.host.Listeners {
-		if l.TLS != Plain {
-			tls = &c.host.Listeners[i]
-			break
-		}
-	}
-	if tls != nil && len(certificates) == 0 && c.ok("tls") {
-		c.found(CodeMissing, tls.Origin, []string{"listeners", tls.Name}, "serves TLS, and the host has no certificate", fmt.Sprintf(
+	certificates := s.at("certificates").fields()
+	tls := slices.IndexFunc(c.host.Listeners, func(l Listener) bool { return l.TLS != Plain })
+	if tls >= 0 && len(certificates) == 0 && s.ok() {
+		listeners.at(c.host.Listeners[tls].Name).fault(CodeMissing, "serves TLS, and the host has no certificate", fmt.Sprintf(
 			"write tls: certificates: %q: certbot: {} for a lineage of certbot's, or selfSigned: {} in place of certbot to try things out", c.host.Name))
 	}
-	if tls == nil && len(c.host.Listeners) == len(listeners) {
-		for _, f := range certificates {
-			path := []string{"tls", "certificates", f.name}
-			c.found(CodeReference, c.pos(path...), path, "is served by no listener: none of them has TLS", `add listeners: imaps: {}, or remove the certificate`)
+	if tls < 0 && len(c.host.Listeners) > 0 {
+		for _, s := range certificates {
+			s.fault(CodeReference, "is served by no listener: none of them has TLS", "add listeners: imaps: {}, or remove the certificate")
 		}
 	}
 }
 
-// choices is the hint for a name that should be one of those below a path.
-func (c *completer) choices(path ...string) string {
-	name := path[len(path)-1]
+// choices is the hint for a name that should be one of the fields of a struct.
+func (s spot) choices(name string) string {
 	var names []string
-	for _, f := range fieldsOf(c.get(path[:len(path)-1]...)) {
-		names = append(names, f.name)
+	for _, f := range s.fields() {
+		names = append(names, f.name())
 	}
 	switch near := nearest(name, names); {
 	case near != "":

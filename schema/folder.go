@@ -6,19 +6,12 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-
-	"cuelang.org/go/cue"
 )
 
-// folders completes the folders of the host.
-func (c *completer) folders() {
-	c.host.Folders = c.folderList([]string{"folders"}, nil)
-}
-
-// folderList completes the folders at a path of the host, laid over those that
-// the user gets anyway. A folder with a fault is left out.
-func (c *completer) folderList(path []string, base []Folder) []Folder {
-	fields := fieldsOf(c.get(path...))
+// folderList completes the folders of a struct, laid over those that the user
+// gets anyway. A folder with a fault is left out.
+func (c *completer) folderList(s spot, base []Folder) []Folder {
+	fields := s.fields()
 	if len(fields) == 0 {
 		return base
 	}
@@ -26,32 +19,31 @@ func (c *completer) folderList(path []string, base []Folder) []Folder {
 	for _, f := range base {
 		byName[f.Name] = f
 	}
-	for _, f := range fields {
-		at := append(slices.Clip(path), f.name)
-		if !c.ok(at...) || !c.folderName(at) {
+	for _, s := range fields {
+		if !s.ok() || !folderName(s) {
 			continue
 		}
-		folder, known := byName[f.name]
+		f, known := byName[s.name()]
 		if !known {
-			folder = Folder{Name: f.name, Subscribed: c.schema.subscribe}
+			f = Folder{Name: s.name(), Subscribed: c.schema.subscribe}
 		}
-		folder.Origin = c.pos(at...)
-		if s, err := f.value.LookupPath(cue.MakePath(cue.Str("use"))).String(); err == nil {
-			folder.Use = s
+		f.Origin = s.pos()
+		if use, ok := s.at("use").str(); ok {
+			f.Use = use
 		}
-		if b, err := f.value.LookupPath(cue.MakePath(cue.Str("subscribe"))).Bool(); err == nil {
-			folder.Subscribed = b
+		if subscribe, ok := s.at("subscribe").boolean(); ok {
+			f.Subscribed = subscribe
 		}
-		byName[f.name] = folder
+		byName[f.Name] = f
 	}
 	list := slices.SortedFunc(maps.Values(byName), func(a, b Folder) int { return strings.Compare(a.Name, b.Name) })
-	c.specialUses(path, list)
+	specialUses(s, list)
 	return list
 }
 
 // specialUses finds two folders for one special use (RFC 6154 §2 leaves it to
 // chance which of them a client takes).
-func (c *completer) specialUses(path []string, list []Folder) {
+func specialUses(s spot, list []Folder) {
 	first := map[string]Folder{}
 	for _, f := range list {
 		other, twice := first[f.Use]
@@ -60,11 +52,10 @@ func (c *completer) specialUses(path []string, list []Folder) {
 		case !twice:
 			first[f.Use] = f
 		default:
-			at := append(slices.Clip(path), f.Name)
-			if !c.get(at...).Exists() { // the other one is of this list
-				at, f, other = append(slices.Clip(path), other.Name), other, f
+			if !s.at(f.Name).exists() { // the other one is of this list
+				f, other = other, f
 			}
-			c.found(CodeDuplicate, f.Origin, at, fmt.Sprintf("has the special use %q, as %s has (%s)", f.Use, quote(other.Name), other.Origin),
+			s.at(f.Name).fault(CodeDuplicate, fmt.Sprintf("has the special use %q, as %s has (%s)", f.Use, quote(other.Name), other.Origin),
 				`each special use is for one folder of a user: take it from the other one with use: ""`)
 		}
 	}
@@ -73,9 +64,9 @@ func (c *completer) specialUses(path []string, list []Folder) {
 // maxFolderName is what fits into one name of a directory, however it is encoded.
 const maxFolderName = 200
 
-// folderName checks the name of a folder, the last of a path.
-func (c *completer) folderName(path []string) bool {
-	name := path[len(path)-1]
+// folderName checks the name of a folder.
+func folderName(s spot) bool {
+	name := s.name()
 	wrong, hint := "", ""
 	top, _, _ := strings.Cut(name, ".")
 	switch {
@@ -104,7 +95,7 @@ func (c *completer) folderName(path []string) bool {
 	default:
 		return true
 	}
-	c.found(CodeName, c.pos(path...), path, wrong, hint)
+	s.fault(CodeName, wrong, hint)
 	return false
 }
 
@@ -117,12 +108,11 @@ func spacedLevel(name string) bool {
 	return false
 }
 
-// policies completes the folders of each policy that some user names, and
-// checks those of the others.
+// policies completes the folders of each policy.
 func (c *completer) policies() map[string][]Folder {
 	lists := map[string][]Folder{}
-	for _, f := range fieldsOf(c.get("policies")) {
-		lists[f.name] = c.folderList([]string{"policies", f.name, "folders"}, nil)
+	for _, s := range c.spot.at("policies").fields() {
+		lists[s.name()] = c.folderList(s.at("folders"), nil)
 	}
 	return lists
 }

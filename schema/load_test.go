@@ -113,7 +113,7 @@ func configText(t *testing.T, c *schema.Config) string {
 	return posJSON.ReplaceAllString(b.String(), `"$1:$2:$3"`)
 }
 
-func write(t *testing.T, name string, data []byte) {
+func write(t testing.TB, name string, data []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		t.Fatal(err)

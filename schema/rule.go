@@ -103,7 +103,8 @@ type compiled struct {
 	ctx       *cue.Context
 	top       *rule
 	defaults  cue.Value
-	subscribe bool // the default of a folder
+	subscribe bool   // the default of a folder
+	maildir   string // the default of a system user
 }
 
 func compileSchema() (*compiled, error) {
@@ -127,8 +128,11 @@ func compileSchema() (*compiled, error) {
 		return nil, fmt.Errorf("embedded schema: %w", err)
 	}
 	s := &compiled{ctx: ctx, defaults: v.LookupPath(cue.MakePath(cue.Def("Defaults")))}
-	folder := v.LookupPath(cue.MakePath(cue.Def("FolderDefaults"), cue.Str("subscribe")))
-	if s.subscribe, err = folder.Bool(); err != nil {
+	host := s.defaults.LookupPath(cue.MakePath(cue.Str("hosts"), cue.AnyString))
+	if s.subscribe, err = host.LookupPath(cue.MakePath(cue.Str("folders"), cue.AnyString, cue.Str("subscribe"))).Bool(); err != nil {
+		return nil, fmt.Errorf("embedded schema: %w", err)
+	}
+	if s.maildir, err = host.LookupPath(cue.MakePath(cue.Str("users"), cue.AnyString, cue.Str("maildir"))).String(); err != nil {
 		return nil, fmt.Errorf("embedded schema: %w", err)
 	}
 	s.top = newRule("", v.LookupPath(cue.MakePath(cue.Def("Description"))))

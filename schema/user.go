@@ -8,34 +8,24 @@ import (
 	"strings"
 )
 
-// rawUser is a user as the schema has it.
-type rawUser struct {
-	Password *struct{ Hash string }
-	Home     string
-	UID      int
-	Maildir  string
-	Policy   string
-}
-
+// users completes the users. Strict has unified each of their values with the
+// schema; the one default of theirs is filled in here, since evaluating each
+// of tens of thousands once more would take longer than everything else.
 func (c *completer) users() {
 	policies := c.policies()
-	for _, f := range fieldsOf(c.get("users")) {
-		at := []string{"users", f.name}
-		if !c.ok(at...) {
+	for _, s := range c.spot.at("users").fields() {
+		if !s.ok() {
 			continue
 		}
-		var raw rawUser
-		if !c.member(f, &raw, "users") {
-			continue
-		}
-		u := User{Name: f.name, Origin: c.pos(at...), Maildir: raw.Maildir}
-		good := c.userFolders(&u, raw.Policy, policies)
-		if raw.Password != nil {
-			good = c.virtual(&u, raw) && good
+		u := User{Name: s.name(), Origin: s.pos()}
+		before := len(c.faults)
+		c.userFolders(&u, s, policies)
+		if s.at("password").exists() {
+			c.virtual(&u, s)
 		} else {
-			good = c.system(&u, raw) && good
+			c.system(&u, s)
 		}
-		if good {
+		if len(c.faults) == before {
 			c.host.Users = append(c.host.Users, u)
 		}
 	}
@@ -43,36 +33,31 @@ func (c *completer) users() {
 
 // userFolders gives a user the folders of the policy, or of the host, and
 // their own. Users without folders of their own share one list.
-func (c *completer) userFolders(u *User, policy string, policies map[string][]Folder) bool {
-	before := len(c.loader.faults)
+func (c *completer) userFolders(u *User, s spot, policies map[string][]Folder) {
 	base := c.host.Folders
-	if policy != "" || c.get("users", u.Name, "policy").Exists() {
+	if policy, ok := s.at("policy").str(); ok {
 		if _, ok := policies[policy]; !ok {
-			at := []string{"users", u.Name, "policy"}
-			c.found(CodeReference, c.valuePos(at...), at, "names no policy: "+quote(policy), c.choices("policies", policy))
+			s.at("policy").faultOfValue(CodeReference, "names no policy: "+quote(policy), c.spot.at("policies").choices(policy))
 		}
 		base = policies[policy]
 	}
-	u.Folders = c.folderList([]string{"users", u.Name, "folders"}, base)
-	return len(c.loader.faults) == before
+	u.Folders = c.folderList(s.at("folders"), base)
 }
 
 // virtual completes a user with a password.
-func (c *completer) virtual(u *User, raw rawUser) bool {
-	before := len(c.loader.faults)
+func (c *completer) virtual(u *User, s spot) {
 	for _, name := range []string{"home", "uid", "maildir"} {
-		if c.get("users", u.Name, name).Exists() {
-			c.found(CodeValue, c.pos("users", u.Name, name), []string{"users", u.Name, name}, "is for system users, and this is a virtual one: it has a password",
+		if f := s.at(name); f.exists() {
+			f.fault(CodeValue, "is for system users, and this is a virtual one: it has a password",
 				"leave it out: the mail is in NAME/Maildir below mail.root")
 		}
 	}
-	if wrong, hint := checkHash(raw.Password.Hash); wrong != "" {
-		at := []string{"users", u.Name, "password", "hash"}
-		c.found(CodeUnsafe, c.valuePos(at...), at, wrong, hint)
+	hash, _ := s.at("password", "hash").str()
+	if wrong, hint := checkHash(hash); wrong != "" {
+		s.at("password", "hash").faultOfValue(CodeUnsafe, wrong, hint)
 	}
-	u.Virtual = &VirtualUser{PasswordHash: Secret(raw.Password.Hash)}
+	u.Virtual = &VirtualUser{PasswordHash: Secret(hash)}
 	u.Maildir = path.Join(c.host.Mail.Root, u.Name, "Maildir")
-	return len(c.loader.faults) == before
 }
 
 var accountName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`)
@@ -81,24 +66,27 @@ var accountName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`)
 var ownAccounts = []string{"root", "mailstead"}
 
 // system completes a user without a password: an account of the host.
-func (c *completer) system(u *User, raw rawUser) bool {
-	before := len(c.loader.faults)
-	at := []string{"users", u.Name}
+func (c *completer) system(u *User, s spot) {
 	switch {
 	case slices.Contains(ownAccounts, u.Name):
-		c.found(CodeUnsafe, u.Origin, at, "is an account that nobody may log in to for mail", "name the account of a person; mail for root goes to one by an alias of the mail server")
+		s.fault(CodeUnsafe, "is an account that nobody may log in to for mail", "name the account of a person; mail for root goes to one by an alias of the mail server")
 	case !accountName.MatchString(u.Name):
-		c.found(CodeName, u.Origin, at, "cannot be the name of an account of the host, and the user has no password",
+		s.fault(CodeName, "cannot be the name of an account of the host, and the user has no password",
 			"a virtual user has password: hash: \"...\"; "+hashHint)
 	}
-	if at := append(at, "home"); raw.Home != "" && systemDirectory(raw.Home) {
-		c.found(CodeUnsafe, c.valuePos(at...), at, fmt.Sprintf("is a directory of the system: %s", raw.Home), "a home directory is one user's own, such as /home/"+u.Name)
+	home, _ := s.at("home").str()
+	if systemDirectory(home) {
+		s.at("home").faultOfValue(CodeUnsafe, "is a directory of the system: "+home, "a home directory is one user's own, such as /home/"+u.Name)
 	}
-	if at := append(at, "maildir"); path.IsAbs(raw.Maildir) && systemDirectory(raw.Maildir) {
-		c.found(CodeUnsafe, c.valuePos(at...), at, fmt.Sprintf("is a directory of the system: %s", raw.Maildir), "")
+	maildir, set := s.at("maildir").str()
+	if !set {
+		maildir = c.schema.maildir
 	}
-	u.System = &SystemUser{Home: raw.Home, UID: raw.UID}
-	return len(c.loader.faults) == before
+	if systemDirectory(maildir) {
+		s.at("maildir").faultOfValue(CodeUnsafe, "is a directory of the system: "+maildir, "")
+	}
+	uid, _ := s.at("uid").number()
+	u.System, u.Maildir = &SystemUser{Home: home, UID: uid}, maildir
 }
 
 // Directories that no mail may be in, with and without what is below them.
@@ -140,66 +128,68 @@ func (c *completer) checkUsers() {
 }
 
 func (c *completer) duplicate(u, other User, name, value string) {
-	at := []string{"users", u.Name, name}
-	c.found(CodeDuplicate, c.valuePos(at...), at, fmt.Sprintf("is that of %s too (%s): %s", quote(other.Name), other.Origin, value), "")
+	c.spot.at("users", u.Name, name).faultOfValue(CodeDuplicate, fmt.Sprintf("is that of %s too (%s): %s", quote(other.Name), other.Origin, value), "")
 }
 
 // checkMail checks where the mail of virtual users is.
 func (c *completer) checkMail() {
-	m := c.host.Mail
+	m, root, owner := c.host.Mail, c.spot.at("mail", "root"), c.spot.at("mail", "user")
 	if systemDirectory(m.Root) {
-		c.found(CodeUnsafe, c.valuePos("mail", "root"), []string{"mail", "root"}, "is a directory of the system: "+m.Root, "choose one for mail alone, such as /var/vmail")
+		root.faultOfValue(CodeUnsafe, "is a directory of the system: "+m.Root, "choose one for mail alone, such as /var/vmail")
 	}
 	if slices.Contains(ownAccounts, m.User) {
-		c.found(CodeUnsafe, c.valuePos("mail", "user"), []string{"mail", "user"}, fmt.Sprintf("is %q: the mail must belong to an account of its own", m.User), `leave it out for "vmail"`)
+		owner.faultOfValue(CodeUnsafe, fmt.Sprintf("is %q: the mail must belong to an account of its own", m.User), `leave it out for "vmail"`)
 	}
-	if i := slices.IndexFunc(c.host.Users, func(u User) bool { return u.System != nil && u.Name == m.User }); i >= 0 && c.hasVirtual() {
-		u := c.host.Users[i]
-		c.found(CodeUnsafe, u.Origin, []string{"users", u.Name}, "is the account that owns the mail of the virtual users: who logs in to it could read all of it",
-			"set mail: user: to another account")
-	}
+	virtual := slices.ContainsFunc(c.host.Users, func(u User) bool { return u.Virtual != nil })
 	for _, u := range c.host.Users {
-		if u.System != nil && u.System.Home != "" && below(m.Root, u.System.Home) {
-			c.found(CodeUnsafe, c.valuePos("mail", "root"), []string{"mail", "root"},
-				fmt.Sprintf("is in the home directory of %s (%s), who could put other directories in its place", quote(u.Name), u.Origin), "choose one for mail alone, such as /var/vmail")
-			break
+		switch {
+		case u.System == nil || !virtual:
+		case u.Name == m.User:
+			c.spot.at("users", u.Name).fault(CodeUnsafe, "is the account that owns the mail of the virtual users: who logs in to it could read all of it",
+				"set mail: user: to another account")
+		case u.System.Home != "" && below(m.Root, u.System.Home):
+			root.faultOfValue(CodeUnsafe, fmt.Sprintf("is in the home directory of %s (%s), who could put other directories in its place", quote(u.Name), u.Origin),
+				"choose one for mail alone, such as /var/vmail")
 		}
 	}
 }
 
-func (c *completer) hasVirtual() bool {
-	return slices.ContainsFunc(c.host.Users, func(u User) bool { return u.Virtual != nil })
+// maildir is where the mail of a user is.
+type maildir struct {
+	dir  string
+	user User
 }
 
-// checkMaildirs finds Maildirs that are the same, or one in the other.
-func (c *completer) checkMaildirs() {
-	type maildir struct {
-		dir  string
-		user User
-	}
+// maildirs gives those that are known without the host's passwd, each before
+// those inside it.
+func (c *completer) maildirs() []maildir {
 	var list []maildir
 	for _, u := range c.host.Users {
-		if dir := u.Maildir; path.IsAbs(dir) {
-			list = append(list, maildir{dir, u})
+		if path.IsAbs(u.Maildir) {
+			list = append(list, maildir{u.Maildir, u})
 		} else if u.System != nil && u.System.Home != "" {
-			list = append(list, maildir{path.Join(u.System.Home, dir), u})
+			list = append(list, maildir{path.Join(u.System.Home, u.Maildir), u})
 		}
 	}
 	// By whole names: /a/b comes before /a/b/c, with nothing else between.
 	slices.SortStableFunc(list, func(a, b maildir) int {
-		return strings.Compare(strings.ReplaceAll(a.dir, "/", "\x00"), strings.ReplaceAll(b.dir, "/", "\x00"))
+		return slices.Compare(strings.Split(a.dir, "/"), strings.Split(b.dir, "/"))
 	})
+	return list
+}
+
+// checkMaildirs finds Maildirs that are the same, or one in the other.
+func (c *completer) checkMaildirs() {
 	var outer maildir
-	for _, m := range list {
+	for _, m := range c.maildirs() {
 		if outer.dir == "" || !below(m.dir, outer.dir) {
 			outer = m
 			continue
 		}
-		at := []string{"users", m.user.Name}
 		message := fmt.Sprintf("has the Maildir %s, as %s has (%s)", m.dir, quote(outer.user.Name), outer.user.Origin)
 		if m.dir != outer.dir {
 			message = fmt.Sprintf("has the Maildir %s, which is inside that of %s (%s)", m.dir, quote(outer.user.Name), outer.user.Origin)
 		}
-		c.found(CodeDuplicate, m.user.Origin, at, message, "give each user a Maildir of their own")
+		c.spot.at("users", m.user.Name).fault(CodeDuplicate, message, "give each user a Maildir of their own")
 	}
 }
