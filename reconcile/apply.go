@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -147,6 +148,7 @@ func (a *applier) group(first int) int {
 func (a *applier) apply(first, last int) {
 	k, _ := a.kind(a.plan.Changes[first].Ref.Kind)
 	var unsettled []int
+	var changes []Change
 	for i := first; i < last; i++ {
 		c := a.plan.Changes[i]
 		if o, stop := a.skip(c); stop {
@@ -158,12 +160,13 @@ func (a *applier) apply(first, last int) {
 		o, made := a.one(k, c)
 		if made && k.Settle != nil {
 			unsettled = append(unsettled, i)
+			changes = append(changes, o.Change)
 			continue
 		}
 		a.finish(i, o)
 	}
 	if len(unsettled) > 0 {
-		a.settle(k, unsettled)
+		a.settle(k, unsettled, changes)
 	}
 }
 
@@ -201,6 +204,7 @@ func (a *applier) one(k Kind, c Change) (o Outcome, made bool) {
 		o.State, o.Err = Failed, fmt.Errorf("%w: %s", ErrChanged, drift(c.Have, seen.Have))
 	default:
 		c.Have = seen.Have
+		o.Change = c
 		err := k.Apply(ctx, c)
 		var kept Kept
 		switch {
@@ -215,13 +219,14 @@ func (a *applier) one(k Kind, c Change) (o Outcome, made bool) {
 	return o, false
 }
 
-// expected tells whether a resource is what the plan says that it is. The state
-// directory may have been made for the lock a moment ago.
+// expected tells whether a resource is what the plan says that it is. What runs
+// may start and stop by itself in between; the state directory may have been
+// made for the lock a moment ago.
 func (a *applier) expected(c Change, have *Resource) bool {
 	if (c.Have == nil) != (have == nil) {
 		return a.madeState && c.Have == nil && c.Ref.Name == a.opts.State
 	}
-	return len(differences(c.Have, have)) == 0
+	return !slices.ContainsFunc(differences(c.Have, have), func(x difference) bool { return !x.Runs })
 }
 
 func settled(have, want *Resource) bool {
@@ -243,11 +248,7 @@ func drift(planned, have *Resource) string {
 }
 
 // settle ends a group of changes.
-func (a *applier) settle(k Kind, made []int) {
-	changes := make([]Change, len(made))
-	for i, n := range made {
-		changes[i] = a.plan.Changes[n]
-	}
+func (a *applier) settle(k Kind, made []int, changes []Change) {
 	errs := k.Settle(context.WithoutCancel(a.ctx), changes)
 	for i, n := range made {
 		o := Outcome{Change: changes[i], State: Done}

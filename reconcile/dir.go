@@ -49,6 +49,9 @@ func OpenDir(path string, create bool) (*Dir, error) {
 	return &Dir{path: path, fd: fd}, nil
 }
 
+// DirAt is a directory that the caller has opened and checked; Close closes fd.
+func DirAt(fd int, path string) *Dir { return &Dir{path: path, fd: fd} }
+
 // Close gives the descriptor back.
 func (d *Dir) Close() { unix.Close(d.fd) }
 

@@ -115,6 +115,11 @@ func (d *Dir) Remove(name string) error {
 	if err := unix.Unlinkat(d.fd, name, 0); err != nil && err != unix.ENOENT {
 		return d.fail("remove", name, err)
 	}
+	return d.Sync()
+}
+
+// Sync makes what was made, renamed or removed in the directory durable.
+func (d *Dir) Sync() error {
 	if err := unix.Fsync(d.fd); err != nil {
 		return d.fail("sync", "", err)
 	}

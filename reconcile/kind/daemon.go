@@ -1,19 +1,208 @@
 package kind
 
-import "mailstead/reconcile"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"mailstead/imapserver/control"
+	"mailstead/reconcile"
+)
 
 // Daemon is what the running daemon serves: its configuration's generation, its
 // listeners' addresses and the certificates' fingerprints. The daemon is started
 // by its unit, and reloaded where it serves something else.
 func Daemon(d DaemonSpec, origin string) reconcile.Resource {
-	return reconcile.Resource{
-		Ref:    DaemonRef(),
-		Origin: origin,
-		Attrs: []reconcile.Attr{
-			{Name: "generation", Value: d.Generation, Impact: reconcile.Reload, Runs: true},
-		},
+	r := reconcile.Resource{Ref: DaemonRef(), Origin: origin}
+	add := func(name, value string, impact reconcile.Impact) {
+		r.Attrs = append(r.Attrs, reconcile.Attr{Name: name, Value: value, Impact: impact, Runs: true})
 	}
+	add("control", d.Control, reconcile.Live)
+	add("unit", d.Unit, reconcile.Live)
+	add("generation", d.Generation, reconcile.Reload)
+	for _, name := range slices.Sorted(maps.Keys(d.Listeners)) {
+		add(listenerAttr+name, bindAddress(d.Listeners[name]), listenerImpact(d.Unit))
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Bundles)) {
+		fingerprint := d.Bundles[name]
+		if fingerprint == "" {
+			fingerprint = fingerprintNew
+		}
+		add(bundleAttr+name, fingerprint, reconcile.Reload)
+	}
+	return r
 }
 
 // DaemonRef names the running daemon.
 func DaemonRef() reconcile.Ref { return reconcile.Ref{Kind: "daemon", Name: "mailstead-imapd"} }
+
+const (
+	listenerAttr = "listener "
+	bundleAttr   = "certificate "
+	// fingerprintNew is the fingerprint of a certificate that is not made yet.
+	fingerprintNew = "new"
+)
+
+// listenerImpact is what it means to move a listener: systemd moves it by a new
+// start of the service, the daemon itself by a reload.
+func listenerImpact(unit string) reconcile.Impact {
+	if unit != "" {
+		return reconcile.Restart
+	}
+	return reconcile.Rebind
+}
+
+// bindAddress gives every way to say "all addresses" the same form.
+func bindAddress(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		if host = ip.String(); ip.IsUnspecified() {
+			host = ""
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func (h *Host) observeDaemon(ctx context.Context, ask reconcile.Ask) (*reconcile.Resource, error) {
+	if h.Boot { // it starts after us, and then reads what is there
+		return found(ask.Resource), nil
+	}
+	s, err := control.Ask(ctx, ask.Get("control"), control.Request{Verb: control.VerbStatus})
+	if errors.Is(err, control.ErrNotRunning) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return served(ask.Resource, s), nil
+}
+
+// served is a status as a resource.
+func served(ask reconcile.Resource, s control.Status) *reconcile.Resource {
+	have := &reconcile.Resource{Ref: ask.Ref, Origin: ask.Origin}
+	add := func(name, value string, impact reconcile.Impact) {
+		have.Attrs = append(have.Attrs, reconcile.Attr{Name: name, Value: value, Impact: impact, Runs: true})
+	}
+	add("control", ask.Get("control"), reconcile.Live)
+	add("unit", ask.Get("unit"), reconcile.Live)
+	add("generation", s.Generation, reconcile.Reload)
+	for _, l := range s.Listeners {
+		add(listenerAttr+l.Name, bindAddress(l.Address), listenerImpact(ask.Get("unit")))
+	}
+	for _, b := range s.Bundles {
+		add(bundleAttr+b.Name, b.Fingerprint, reconcile.Reload)
+	}
+	return have
+}
+
+func (h *Host) applyDaemon(ctx context.Context, c reconcile.Change) error {
+	unit := c.Want.Get("unit")
+	if c.Have == nil {
+		if unit == "" {
+			return errors.New("it does not run, and nothing is known that starts it: start mailstead-imapd serve")
+		}
+		s, err := h.manager(ctx)
+		if err != nil {
+			return err
+		}
+		if err := s.job(ctx, jobStart, unit, true); err != nil {
+			return err
+		}
+		return h.verifyDaemon(ctx, c, control.VerbStatus)
+	}
+	if unit == "" || sameListeners(c.Have, c.Want) {
+		return h.verifyDaemon(ctx, c, control.VerbReload)
+	}
+	if err := h.restart(ctx, unit); err != nil {
+		return err
+	}
+	return h.verifyDaemon(ctx, c, control.VerbReload)
+}
+
+func sameListeners(have, want *reconcile.Resource) bool {
+	return maps.Equal(listeners(have), listeners(want))
+}
+
+func listeners(r *reconcile.Resource) map[string]string {
+	m := make(map[string]string)
+	for _, a := range r.Attrs {
+		if name, ok := strings.CutPrefix(a.Name, listenerAttr); ok {
+			m[name] = a.Value
+		}
+	}
+	return m
+}
+
+// restart ends a service and its sockets and starts them again.
+func (h *Host) restart(ctx context.Context, unit string) error {
+	s, err := h.manager(ctx)
+	if err != nil {
+		return err
+	}
+	states, err := s.units(ctx, []string{unit})
+	if err != nil {
+		return err
+	}
+	sockets := states[unit].triggeredBy
+	var errs []error
+	do := func(verb jobVerb, names ...string) {
+		for _, n := range names {
+			errs = append(errs, s.job(ctx, verb, n, true))
+		}
+	}
+	do(jobStop, sockets...)
+	do(jobStop, unit)
+	do(jobStart, sockets...)
+	do(jobStart, unit)
+	return errors.Join(errs...)
+}
+
+// verifyDaemon asks the daemon, and says what it still does not serve. Right
+// after its start it may need a moment.
+func (h *Host) verifyDaemon(ctx context.Context, c reconcile.Change, verb string) error {
+	const patience, pause = 5 * time.Second, 100 * time.Millisecond
+	for end := time.Now().Add(patience); ; {
+		s, err := control.Ask(ctx, c.Want.Get("control"), control.Request{Verb: verb})
+		if errors.Is(err, control.ErrNotRunning) && time.Now().Before(end) {
+			time.Sleep(pause)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if s.Error != "" {
+			return fmt.Errorf("%s: %s", verb, s.Error)
+		}
+		return unserved(served(*c.Want, s), c.Want)
+	}
+}
+
+// unserved says what the daemon does not serve as wanted.
+func unserved(have, want *reconcile.Resource) error {
+	var wrong []string
+	for _, a := range want.Attrs {
+		if got := have.Get(a.Name); got != a.Value && a.Value != fingerprintNew {
+			if got == "" {
+				got = "nothing"
+			}
+			wrong = append(wrong, fmt.Sprintf("%s is %s, want %s", a.Name, got, a.Value))
+		}
+	}
+	for _, a := range have.Attrs {
+		if want.Get(a.Name) == "" && a.Value != "" {
+			wrong = append(wrong, fmt.Sprintf("%s is still served at %s", a.Name, a.Value))
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("the daemon does not serve what it was told to: %s", strings.Join(wrong, "; "))
+	}
+	return nil
+}

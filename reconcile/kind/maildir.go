@@ -1,8 +1,15 @@
 package kind
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/maildir"
 	"mailstead/reconcile"
 )
 
@@ -31,4 +38,138 @@ func (m MaildirSpec) attrs() []reconcile.Attr {
 		{Name: "home", Value: m.Home, Impact: reconcile.Live},
 		{Name: "owner", Value: fmt.Sprintf("%d:%d", m.UID, m.GID), Impact: reconcile.Live},
 	}
+}
+
+func observeMaildir(ask reconcile.Ask) (*reconcile.Resource, error) {
+	p, err := placeOf(ask.Resource)
+	if err != nil {
+		return nil, err
+	}
+	t, err := openTree(p, false)
+	if t == nil || err != nil {
+		return nil, err
+	}
+	defer t.close()
+	s := survey{owner: p.owner}
+	if err := s.tree(t); err != nil {
+		return nil, err
+	}
+	return found(ask.Resource,
+		value{name: "owner", value: s.foreign.or(p.owner.String())},
+		value{name: "mode", value: s.modes.or("0700")},
+		value{name: "tree", value: s.missing.or(treeWhole)}), nil
+}
+
+// survey collects what is wrong with a tree.
+type survey struct {
+	owner                   identity
+	foreign, modes, missing faults
+}
+
+// faults are places in a tree.
+type faults []string
+
+// or gives the faults in one line, or what to say where there are none.
+func (f faults) or(none string) string {
+	const most = 4
+	switch {
+	case len(f) == 0:
+		return none
+	case len(f) > most:
+		return fmt.Sprintf("%s and %d more", strings.Join(f[:most], ", "), len(f)-most)
+	}
+	return strings.Join(f, ", ")
+}
+
+func (s *survey) tree(t *tree) error {
+	if err := s.mailbox(t.dir, "", false); err != nil {
+		return err
+	}
+	if len(s.modes) > 0 && t.dir.stat.Mode&0o500 != 0o500 {
+		return nil // nobody can look further until the mode is repaired
+	}
+	folders, err := t.folders()
+	if err != nil {
+		return err
+	}
+	for _, name := range folders {
+		n, err := t.dir.open(name)
+		if err != nil {
+			return err
+		}
+		err = s.mailbox(n, name, true)
+		n.close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mailbox looks at one mailbox; name is "" for the top Maildir.
+func (s *survey) mailbox(n *node, name string, folder bool) error {
+	s.directory(n, filepath.Join(".", name))
+	if n.stat.Mode&0o100 == 0 {
+		return nil
+	}
+	for _, sub := range subdirs {
+		d, err := n.open(sub)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			s.missing = append(s.missing, "no "+filepath.Join(name, sub))
+			continue
+		case err != nil:
+			return err
+		}
+		s.directory(d, filepath.Join(name, sub))
+		d.close()
+	}
+	if folder {
+		var st unix.Stat_t
+		if unix.Fstatat(n.fd, maildir.FolderMark, &st, unix.AT_SYMLINK_NOFOLLOW) == unix.ENOENT {
+			s.missing = append(s.missing, "no "+filepath.Join(name, maildir.FolderMark))
+		}
+	}
+	return nil
+}
+
+func (s *survey) directory(n *node, name string) {
+	if int(n.stat.Uid) != s.owner.uid || int(n.stat.Gid) != s.owner.gid {
+		s.foreign = append(s.foreign, fmt.Sprintf("%d:%d (%s)", n.stat.Uid, n.stat.Gid, name))
+	}
+	if mode := n.stat.Mode & 0o777; mode != mailDirMode {
+		s.modes = append(s.modes, fmt.Sprintf("%04o (%s)", mode, name))
+	}
+}
+
+func applyMaildir(c reconcile.Change) error {
+	p, err := placeOf(*c.Want)
+	if err != nil {
+		return err
+	}
+	t, err := openTree(p, true)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := t.complete(t.dir, false); err != nil {
+		return err
+	}
+	folders, err := t.folders()
+	if err != nil {
+		return err
+	}
+	// Every folder gets its turn, so that one that is somebody else's does not
+	// keep the others broken.
+	var errs []error
+	for _, name := range folders {
+		n, err := t.dir.open(name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, t.complete(n, true))
+		n.close()
+	}
+	return errors.Join(errs...)
 }

@@ -6,7 +6,13 @@ package target
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/kind"
@@ -19,18 +25,55 @@ type Request struct {
 	Bin          string                 // directory of our programs
 }
 
-// Gather looks at the host. It writes nothing and works without root.
-func Gather(ctx context.Context, req Request) (reconcile.Facts, error) {
-	passwd, err := os.ReadFile("/etc/passwd")
-	if err != nil {
-		return reconcile.Facts{}, err
+// Gather looks at the host. It writes nothing and works without root: what it
+// may not look at is in the facts as such.
+func Gather(ctx context.Context, h *kind.Host, req Request) (reconcile.Facts, error) {
+	f := reconcile.Facts{
+		Root:         os.Geteuid() == 0,
+		UID:          os.Geteuid(),
+		GID:          os.Getegid(),
+		Accounts:     make(map[string]reconcile.Account),
+		Certificates: make(map[string]reconcile.Certificate),
+		PAMHelper:    executable(filepath.Join(req.Bin, "mailstead-pam")),
 	}
-	group, err := os.ReadFile("/etc/group")
-	if err != nil {
-		return reconcile.Facts{}, err
+	var err error
+	if f.Hostname, err = os.Hostname(); err != nil {
+		return f, fmt.Errorf("gather facts: %w", err)
 	}
-	return reconcile.Facts{
-		Root: os.Geteuid() == 0, UID: os.Geteuid(), GID: os.Getegid(),
-		FreeIDs: freeIDs(string(passwd), string(group), len(req.Accounts)),
-	}, ctx.Err()
+	if f.Systemd, err = h.SystemdVersion(ctx); err != nil {
+		return f, fmt.Errorf("gather facts: %w", err)
+	}
+	for _, name := range req.Accounts {
+		a, ok, err := kind.LookupAccount(ctx, name)
+		if err != nil {
+			return f, fmt.Errorf("gather facts: %w", err)
+		}
+		if ok {
+			f.Accounts[name] = a
+		}
+	}
+	for _, c := range req.Certificates {
+		f.Certificates[c.Name] = kind.ReadCertificate(ctx, c)
+	}
+	return f, ctx.Err()
+}
+
+func executable(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0
+}
+
+// PlanKey is the key under which this host's plans show digests of secrets. It
+// comes from the machine's identity, so that two plans of the host can be
+// compared; on a machine without one it is another one each time.
+func PlanKey() []byte {
+	id, err := os.ReadFile("/etc/machine-id")
+	if text := strings.TrimSpace(string(id)); err == nil && len(text) == 32 {
+		m := hmac.New(sha256.New, []byte(text))
+		m.Write([]byte("mailstead plan secrets 1"))
+		return m.Sum(nil)
+	}
+	key := make([]byte, sha256.Size)
+	rand.Read(key)
+	return key
 }

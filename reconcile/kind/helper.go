@@ -1,0 +1,231 @@
+package kind
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailstead/reconcile"
+)
+
+// identity is who owns mail.
+type identity struct{ uid, gid int }
+
+func (id identity) String() string { return fmt.Sprintf("%d:%d", id.uid, id.gid) }
+
+func parseIdentity(owner string) (id identity, err error) {
+	if n, err := fmt.Sscanf(owner, "%d:%d", &id.uid, &id.gid); n != 2 || err != nil || id.uid < 0 || id.gid < 0 || id.String() != owner {
+		return id, fmt.Errorf("owner %q: want uid:gid", owner)
+	}
+	return id, nil
+}
+
+// mailRequest is what a helper is asked: what is there (Asks), or to make a change.
+type mailRequest struct {
+	Asks   []reconcile.Ask   `json:"asks,omitempty"`
+	Change *reconcile.Change `json:"change,omitempty"`
+}
+
+// mailAnswer is what it says. The user whose uid it runs with may have forged
+// it, so it is used for nothing but that user's resources.
+type mailAnswer struct {
+	Seen  []mailSeen `json:"seen,omitempty"`
+	Error string     `json:"error,omitempty"`
+}
+
+type mailSeen struct {
+	Have  *reconcile.Resource `json:"have,omitempty"`
+	Error string              `json:"error,omitempty"`
+}
+
+// maxAnswer bounds what a helper can make root read.
+const maxAnswer = 64 << 20
+
+// helperTimeout bounds one request; a home directory may be on a server that is gone.
+const helperTimeout = 2 * time.Minute
+
+// helper is a process that has dropped to a user's uid.
+type helper struct {
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	limit *io.LimitedReader
+	out   *json.Decoder
+	log   *head
+}
+
+// head keeps the beginning of what is written to it.
+type head struct{ strings.Builder }
+
+func (h *head) Write(p []byte) (int, error) {
+	const most = 4096
+	h.Builder.Write(p[:min(len(p), max(0, most-h.Len()))])
+	return len(p), nil
+}
+
+// startHelper starts this program's helper as somebody else: no groups, no
+// capabilities, no way to gain any, and nothing of the environment.
+func startHelper(command []string, id identity) (*helper, error) {
+	if id.uid == 0 {
+		return nil, errors.New("mail of uid 0 needs no helper")
+	}
+	if command == nil {
+		// Not by its name: the user may be unable to look into the directory
+		// that it lies in.
+		command = []string{"/proc/self/exe", "as-user"}
+	}
+	h := &helper{cmd: exec.Command(command[0], command[1:]...), log: &head{}}
+	h.cmd.Dir = "/"
+	h.cmd.Env = []string{"PATH=" + programPath}
+	h.cmd.Stderr = h.log
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: uint32(id.uid), Gid: uint32(id.gid), Groups: []uint32{}},
+		Setsid:     true, // an interrupt from the terminal is for the parent, which finishes the change
+	}
+	var err error
+	if h.stdin, err = h.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	stdout, err := h.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	h.limit = &io.LimitedReader{R: stdout}
+	h.out = json.NewDecoder(h.limit)
+	if err := startNoNewPrivs(h.cmd); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// startNoNewPrivs starts a command from a thread that can gain no privileges by
+// exec, and ends that thread.
+func startNoNewPrivs(cmd *exec.Cmd) error {
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			result <- fmt.Errorf("give up privileges: %w", err)
+			return
+		}
+		result <- cmd.Start()
+	}()
+	return <-result
+}
+
+// call asks the helper and waits for its answer.
+func (h *helper) call(ctx context.Context, q mailRequest) (mailAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, helperTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { h.cmd.Process.Kill() })()
+	var a mailAnswer
+	err := json.NewEncoder(h.stdin).Encode(q)
+	if err == nil {
+		h.limit.N = maxAnswer
+		err = h.out.Decode(&a)
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return a, err
+}
+
+// end ends the helper, and gives what it has to say for itself.
+func (h *helper) end() string {
+	h.stdin.Close()
+	timer := time.AfterFunc(5*time.Second, func() { h.cmd.Process.Kill() })
+	defer timer.Stop()
+	h.cmd.Wait()
+	text, _, _ := strings.Cut(strings.TrimSpace(h.log.String()), "\n")
+	return text
+}
+
+// mail answers a request as the owner of the mail: here, if that is who runs
+// the program, or through a helper.
+func (h *Host) mail(ctx context.Context, id identity, q mailRequest) (mailAnswer, error) {
+	if os.Geteuid() != 0 || id.uid == 0 {
+		// Without root, looking may still succeed; changing will not, and
+		// says so itself.
+		return answerMail(q), nil
+	}
+	p := h.helpers[id]
+	if p == nil {
+		var err error
+		if p, err = startHelper(h.Helper, id); err != nil {
+			return mailAnswer{}, fmt.Errorf("start helper as uid %d: %w", id.uid, err)
+		}
+		for other := range h.helpers {
+			h.drop(other)
+		}
+		h.helpers = map[identity]*helper{id: p}
+	}
+	a, err := p.call(ctx, q)
+	if err != nil {
+		err = fmt.Errorf("helper as uid %d: %w", id.uid, err)
+		if text := h.drop(id); text != "" {
+			err = fmt.Errorf("%w (it says %q)", err, text)
+		}
+	}
+	return a, err
+}
+
+func (h *Host) drop(id identity) string {
+	p := h.helpers[id]
+	delete(h.helpers, id)
+	return p.end()
+}
+
+// HelperMain is the program of the helper (the hidden command "as-user"): it
+// answers requests, one JSON value each, until its input ends. It refuses to
+// run as root.
+func HelperMain(stdin io.Reader, stdout io.Writer) error {
+	if os.Getuid() == 0 || os.Geteuid() == 0 {
+		return errors.New("as-user: this is for the owner of mail, not for root")
+	}
+	// What it reads about the user's files is no secret to the user, but
+	// nobody shall be able to make it say something else by a debugger.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("as-user: %w", err)
+	}
+	in, out := json.NewDecoder(stdin), json.NewEncoder(stdout)
+	for {
+		var q mailRequest
+		err := in.Decode(&q)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("as-user: read request: %w", err)
+		}
+		if err := out.Encode(answerMail(q)); err != nil {
+			return fmt.Errorf("as-user: write answer: %w", err)
+		}
+	}
+}
+
+// answerMail does what is asked with the rights of the process.
+func answerMail(q mailRequest) (a mailAnswer) {
+	for _, ask := range q.Asks {
+		have, err := observeMailbox(ask)
+		s := mailSeen{Have: have}
+		if err != nil {
+			s.Error = explain(err).Error()
+		}
+		a.Seen = append(a.Seen, s)
+	}
+	if q.Change != nil {
+		if err := applyMailbox(*q.Change); err != nil {
+			a.Error = explain(err).Error()
+		}
+	}
+	return a
+}

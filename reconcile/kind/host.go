@@ -1,0 +1,47 @@
+package kind
+
+import "mailstead/reconcile"
+
+// Host is the machine that the kinds look at and change. Its methods are for
+// one goroutine. The zero Host is ready for use; Close it at the end.
+type Host struct {
+	// Boot says that systemd runs the program while the host comes up, before
+	// the daemon: what has yet to be started will be, and is not waited for.
+	Boot bool
+	// Helper is the command that calls HelperMain; nil is this program's
+	// hidden command "as-user".
+	Helper []string
+
+	helpers map[identity]*helper
+	systemd *systemd
+}
+
+// Close ends the helpers and the connection to systemd.
+func (h *Host) Close() {
+	for id := range h.helpers {
+		h.drop(id)
+	}
+	if h.systemd != nil {
+		h.systemd.close()
+		h.systemd = nil
+	}
+}
+
+// Table lists the kinds in apply order: what others stand in or read comes
+// first, what runs comes last.
+func (h *Host) Table() []reconcile.Kind {
+	return []reconcile.Kind{
+		{Name: "service-user", Observe: each(observeServiceUser), Apply: applyServiceUser, Keep: true},
+		{Name: "directory", Observe: each(observeDirectory), Apply: applyDirectory},
+		{Name: "maildir", Observe: h.observeMail, Apply: h.applyMail, Keep: true},
+		{Name: "folder", Observe: h.observeMail, Apply: h.applyMail, Keep: true, Once: true},
+		{Name: "certificate", Observe: each(observeCertificate), Apply: applyCertificate},
+		{Name: "password-file", Observe: each(observeFile), Apply: applyFile},
+		{Name: "daemon-config", Observe: each(observeFile), Apply: applyFile},
+		{Name: "pam-service", Observe: each(observeFile), Apply: applyFile},
+		{Name: "deploy-hook", Observe: each(observeFile), Apply: applyFile},
+		{Name: "file", Observe: each(observeFile), Apply: applyFile},
+		{Name: "unit", Observe: h.observeUnits, Apply: h.applyUnit, Settle: h.settleUnits, DeleteFirst: true},
+		{Name: "daemon", Observe: each(h.observeDaemon), Apply: h.applyDaemon, Live: true},
+	}
+}
