@@ -39,6 +39,7 @@ func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.
 	b.users()
 	b.listeners()
 	if len(b.faults) > 0 {
+		b.sortFaults()
 		return nil, b.faults
 	}
 	for _, add := range []func() error{

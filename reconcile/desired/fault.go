@@ -1,7 +1,9 @@
 package desired
 
 import (
+	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,6 +14,13 @@ import (
 func (b *builder) fault(code string, pos schema.Pos, message, hint string, at ...string) {
 	b.faults = append(b.faults, schema.Diagnostic{
 		Code: code, Path: fieldPath(append([]string{"hosts", b.host.Name}, at...)), Message: message, Pos: pos, Hint: hint,
+	})
+}
+
+// sortFaults puts the faults in the order of the description, as schema.Load does.
+func (b *builder) sortFaults() {
+	slices.SortStableFunc(b.faults, func(x, y schema.Diagnostic) int {
+		return cmp.Or(cmp.Compare(x.Pos.File, y.Pos.File), cmp.Compare(x.Pos.Line, y.Pos.Line), cmp.Compare(x.Pos.Col, y.Pos.Col))
 	})
 }
 

@@ -114,11 +114,16 @@ func (b *builder) checkMaildirs() {
 	slices.SortStableFunc(list, func(x, y user) int { return strings.Compare(key(x), key(y)) })
 	for i := 1; i < len(list); i++ {
 		outer, u := list[i-1], list[i]
-		if u.login.Maildir == outer.login.Maildir || strings.HasPrefix(u.login.Maildir, outer.login.Maildir+"/") {
-			b.userFault(schema.CodeDuplicate, u.want, fmt.Sprintf("has the Maildir %s on this host, which is that of %s or in it (%s)", u.login.Maildir, outer.want.Name, outer.want.Origin),
-				"give each user a Maildir of their own")
-			list[i] = outer
+		which := "which is inside that of"
+		switch dir := u.login.Maildir; {
+		case dir == outer.login.Maildir:
+			which = "as has"
+		case !strings.HasPrefix(dir, outer.login.Maildir+"/"):
+			continue
 		}
+		b.userFault(schema.CodeDuplicate, u.want, fmt.Sprintf("has the Maildir %s on this host, %s %s (%s)", u.login.Maildir, which, outer.want.Name, outer.want.Origin),
+			"give each user a Maildir of their own")
+		list[i] = outer
 	}
 }
 

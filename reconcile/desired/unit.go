@@ -62,7 +62,7 @@ func (b *builder) addService() error {
 		return err
 	}
 	needs := append(b.needs, b.service.needs...)
-	b.addUnit(kind.UnitSpec{Name: render.ServiceUnit, Content: text, Run: kind.Up}, b.origin(), b.nothingToServe(), needs...)
+	b.addUnit(kind.UnitSpec{Name: render.ServiceUnit, Content: text, Run: kind.Up, Reads: b.facts.Program}, b.origin(), b.nothingToServe(), needs...)
 	return nil
 }
 
@@ -108,12 +108,17 @@ func (b *builder) addDaemon() error {
 	for _, l := range b.serve {
 		d.Listeners[l.Name] = net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
 	}
+	unreadable := ""
 	for _, c := range b.certs {
 		if c.usable {
 			d.Bundles[c.want.Name] = c.serves
 		}
+		if c.serves == "" && c.have.Unreadable != "" {
+			unreadable = c.have.Unreadable
+		}
 	}
 	r := kind.Daemon(d, b.origin())
+	r.Unreadable = unreadable
 	r.Blocked = b.nothingToServe()
 	if b.facts.Systemd == 0 {
 		r.Blocked = &noSystemd
