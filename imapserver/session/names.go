@@ -88,7 +88,7 @@ func (ns namespace) canonical(name string) string {
 }
 
 func (ns namespace) alias(name string) string {
-	if ns == courier || name == inbox {
+	if _, prefixed := cutCourier(name); ns == courier && !prefixed || name == inbox {
 		return name
 	}
 	return courier + name
