@@ -44,6 +44,9 @@ func Certificate(c CertificateSpec, have reconcile.Certificate, origin string) r
 		add("chain", have.Chain, reconcile.Reload)
 	}
 	add("bundle", c.Bundle, reconcile.Reload)
+	if c.Group != "" {
+		add("group", c.Group, reconcile.Reload)
+	}
 	add("state", stateGood, reconcile.Reload)
 	if c.Stitched != "" {
 		add("stitched", c.Stitched, reconcile.Live)
@@ -60,7 +63,6 @@ func CertificateRef(name string) reconcile.Ref {
 const (
 	renewalNotDue = "not due"
 	stateGood     = "good"
-	bundleMode    = 0o600
 )
 
 // specOf is the inverse of Certificate.
@@ -74,6 +76,7 @@ func specOf(r reconcile.Resource) CertificateSpec {
 		Key:         r.Get("key"),
 		Days:        days,
 		Bundle:      r.Get("bundle"),
+		Group:       r.Get("group"),
 		Stitched:    r.Get("stitched"),
 	}
 }
@@ -82,7 +85,7 @@ func specOf(r reconcile.Resource) CertificateSpec {
 // the facts of a host, from which a wanted Certificate is made.
 func ReadCertificate(ctx context.Context, c CertificateSpec) reconcile.Certificate {
 	var f reconcile.Certificate
-	b, err := readBundle(c.Bundle)
+	b, err := readBundle(c)
 	if b.usable() {
 		f.Installed = b.fingerprint()
 	}
@@ -162,21 +165,40 @@ func (b *bundle) serves(names []string) bool {
 }
 
 // readBundle reads what was installed before, nil where there is nothing.
-func readBundle(path string) (*bundle, error) {
-	data, loose, err := readSecret(path)
+func readBundle(c CertificateSpec) (*bundle, error) {
+	data, loose, err := readSecret(c.Bundle, c.Group)
 	if data == nil || err != nil {
 		return nil, err
 	}
 	b := &bundle{loose: loose}
-	b.pair, b.broken = parsePair(path, data, path, data)
+	b.pair, b.broken = parsePair(c.Bundle, data, c.Bundle, data)
 	if len(b.broken) == 0 && !b.matches() {
 		b.broken = append(b.broken, "the key is not the certificate's")
 	}
 	return b, nil
 }
 
-// readSecret reads a file that is nobody else's, nil where there is none.
-func readSecret(path string) (data []byte, faults []string, err error) {
+// secretMode is the mode of a file that nobody but its owner and the group, if
+// there is one, may read.
+func secretMode(group string) uint32 {
+	if group == "" {
+		return 0o600
+	}
+	return 0o640
+}
+
+// secretGroup gives the number of the group, that of the program where there is none.
+func secretGroup(group string) (int, error) {
+	if group == "" {
+		group = Self
+	}
+	_, gid, err := ownerIDs(context.Background(), Self, group)
+	return gid, err
+}
+
+// readSecret reads a file that nobody else may read but the group, if one is
+// given. It is nil where there is none.
+func readSecret(path, group string) (data []byte, faults []string, err error) {
 	if err := checkPath(path); err != nil {
 		return nil, nil, err
 	}
@@ -193,8 +215,11 @@ func readSecret(path string) (data []byte, faults []string, err error) {
 	if st == nil || err != nil {
 		return nil, nil, err
 	}
-	if mode := st.Mode & 0o7777; mode != bundleMode {
-		faults = append(faults, fmt.Sprintf("mode %04o, want %04o", mode, bundleMode))
+	if mode := st.Mode & 0o7777; mode != secretMode(group) {
+		faults = append(faults, fmt.Sprintf("mode %04o, want %04o", mode, secretMode(group)))
+	}
+	if gid, err := secretGroup(group); group != "" && (err != nil || int(st.Gid) != gid) {
+		faults = append(faults, fmt.Sprintf("belongs to gid %d, want the group %s", st.Gid, group))
 	}
 	if int(st.Uid) != os.Geteuid() {
 		faults = append(faults, fmt.Sprintf("belongs to uid %d", st.Uid))
@@ -208,7 +233,7 @@ func readSecret(path string) (data []byte, faults []string, err error) {
 
 func observeCertificate(_ context.Context, ask reconcile.Ask) (*reconcile.Resource, error) {
 	c := specOf(ask.Resource)
-	b, err := readBundle(c.Bundle)
+	b, err := readBundle(c)
 	if err != nil || b == nil {
 		return nil, err
 	}
@@ -242,7 +267,7 @@ func observeCertificate(_ context.Context, ask reconcile.Ask) (*reconcile.Resour
 
 // stitchedState says what is wrong with the copy for other programs.
 func stitchedState(path string, p *pair) (string, error) {
-	data, faults, err := readSecret(path)
+	data, faults, err := readSecret(path, "")
 	switch {
 	case err != nil:
 		return "", err
@@ -279,11 +304,11 @@ func applyCertificate(ctx context.Context, c reconcile.Change) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{spec.Bundle, spec.Stitched} {
-		if path == "" {
-			continue
-		}
-		if err := writeSecret(path, p.encode()); err != nil {
+	if err := writeSecret(spec.Bundle, spec.Group, p.encode()); err != nil {
+		return err
+	}
+	if spec.Stitched != "" {
+		if err := writeSecret(spec.Stitched, "", p.encode()); err != nil {
 			return err
 		}
 	}
@@ -294,7 +319,7 @@ func applyCertificate(ctx context.Context, c reconcile.Change) error {
 // one that is there still does.
 func certificateFor(ctx context.Context, c CertificateSpec, fingerprint string) (*pair, error) {
 	if c.Source == SelfSigned {
-		b, err := readBundle(c.Bundle)
+		b, err := readBundle(c)
 		if err != nil {
 			return nil, err
 		}
@@ -317,19 +342,23 @@ func certificateFor(ctx context.Context, c CertificateSpec, fingerprint string) 
 	return p, nil
 }
 
-// writeSecret replaces a file that is nobody else's, unless it is right.
-func writeSecret(path string, data []byte) error {
-	if have, faults, err := readSecret(path); err != nil {
+// writeSecret replaces a file that nobody else may read, unless it is right.
+func writeSecret(path, group string, data []byte) error {
+	if have, faults, err := readSecret(path, group); err != nil {
 		return err
 	} else if have != nil && len(faults) == 0 && string(have) == string(data) {
 		return nil
+	}
+	gid, err := secretGroup(group)
+	if err != nil {
+		return err
 	}
 	d, err := reconcile.OpenDir(filepath.Dir(path), false)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	return d.Replace(filepath.Base(path), reconcile.FileData{Mode: bundleMode, UID: os.Geteuid(), GID: os.Getegid(), Data: data})
+	return d.Replace(filepath.Base(path), reconcile.FileData{Mode: secretMode(group), UID: os.Geteuid(), GID: gid, Data: data})
 }
 
 func removeFiles(paths []string) error {
