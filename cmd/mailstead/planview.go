@@ -130,36 +130,12 @@ func sumLine(p *reconcile.Plan) string {
 	return b.String()
 }
 
-// writePlanJSON writes a plan for programs, without its secrets.
-func writePlanJSON(w io.Writer, p *reconcile.Plan) error {
-	masked := *p
-	masked.Changes = make([]reconcile.Change, len(p.Changes))
-	for i, c := range p.Changes {
-		c.Have, c.Want = mask(c.Have), mask(c.Want)
-		masked.Changes[i] = c
-	}
-	masked.Record = slices.Clone(p.Record)
-	for i := range masked.Record {
-		masked.Record[i] = *mask(&p.Record[i])
-	}
+// writePlanJSON writes a plan for programs. Secrets stand in it as digests under
+// the key.
+func writePlanJSON(w io.Writer, p *reconcile.Plan, key []byte) error {
 	return writeJSON(w, struct {
 		Format int `json:"format"`
 		*reconcile.Plan
 		Summary summary `json:"summary"`
-	}{planFormat, &masked, summarize(p)})
-}
-
-// mask gives a copy of a resource in which no secret is left.
-func mask(r *reconcile.Resource) *reconcile.Resource {
-	if r == nil {
-		return nil
-	}
-	masked := *r
-	masked.Attrs = slices.Clone(r.Attrs)
-	for i := range masked.Attrs {
-		if masked.Attrs[i].Secret {
-			masked.Attrs[i].Value = maskedSecret
-		}
-	}
-	return &masked
+	}{planFormat, p.Masked(key), summarize(p)})
 }

@@ -13,10 +13,17 @@ import (
 
 // commands are the constructors of every command, in the order of the help.
 var commands = []func() *cobra.Command{
+	newInitCommand,
 	newValidateCommand,
+	newPlanCommand,
+	newApplyCommand,
+	newStatusCommand,
+	newUpCommand,
 	newHashPasswordCommand,
+	newDeployHookCommand,
 	newVersionCommand,
 	newCompletionCommand,
+	newAsUserCommand,
 }
 
 const rootLong = `Mailstead turns one description of a mail host into a host that serves mail:
@@ -42,6 +49,7 @@ func run(args []string, in io.Reader, out, err io.Writer) int {
 }
 
 func newRoot() *cobra.Command {
+	cobra.EnableCommandSorting = false
 	root := &cobra.Command{
 		Use:               "mailstead",
 		Short:             "plan, apply and watch over IMAP mail hosts",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mailstead/reconcile/desired"
 	"mailstead/schema"
 )
 
@@ -52,7 +54,7 @@ func (s *source) String() string { return strings.Join(s.paths, " ") }
 func (s *source) load() (*schema.Config, error) {
 	config, err := schema.Load(schema.Options{Inputs: s.paths, Tags: s.tags})
 	if err != nil {
-		return nil, &exitError{code: exitInvalid, err: s.invalid(err)}
+		return nil, s.invalid(err)
 	}
 	return config, nil
 }
@@ -71,6 +73,8 @@ func (e *invalidError) Error() string {
 
 func (e *invalidError) Unwrap() error { return e.cause }
 
+// invalid gives the faults of a description, whoever found them, the form in
+// which report shows them, and their exit code. Other errors pass through.
 func (s *source) invalid(err error) error {
 	var faults schema.Diagnostics
 	if !errors.As(err, &faults) {
@@ -80,10 +84,11 @@ func (s *source) invalid(err error) error {
 	if len(faults) != 1 {
 		e.many = fmt.Sprintf("%d faults", len(faults))
 	}
+	shown := error(e)
 	if s.limit > 0 && len(faults) > s.limit {
-		return hint(e, "%q shows all of them", "mailstead validate "+s.String())
+		shown = hint(e, "%q shows all of them", "mailstead validate "+s.String())
 	}
-	return e
+	return &exitError{code: exitInvalid, err: shown}
 }
 
 // loadHost reads the description and picks the host that is meant.
@@ -97,6 +102,16 @@ func (s *source) loadHost() (*schema.Host, error) {
 		return nil, fmt.Errorf("name of this machine: %w", err)
 	}
 	return pickHost(config, s.host, machine)
+}
+
+// look reads the description and finds out what its host is to be made of here.
+func (s *source) look(ctx context.Context, opts desired.Options, boot bool) (*look, error) {
+	host, err := s.loadHost()
+	if err != nil {
+		return nil, err
+	}
+	l, err := lookAt(ctx, host, opts, boot)
+	return l, s.invalid(err)
 }
 
 // pickHost finds a host by the name given; without one it is the only host, or

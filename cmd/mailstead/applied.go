@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/desired"
+	"mailstead/schema"
+)
+
+// appliedFile is the file of the state directory with the host as it was last
+// applied. The deploy hook goes by it: a description that is being edited, or is
+// broken, does not keep a renewed certificate from being served.
+const appliedFile = "applied.json"
+
+const appliedVersion = 1
+
+// applied is the content of appliedFile. A password hash hides itself from
+// JSON, so those stand apart; the file is as secret as the password file.
+type applied struct {
+	Version  int               `json:"version"`
+	Host     *schema.Host      `json:"host"`
+	Rootless bool              `json:"rootless,omitempty"`
+	Hashes   map[string]string `json:"hashes,omitempty"` // by name of the virtual user
+}
+
+// encodeApplied writes a host without the places in the description, so that a
+// new comment there is not a new state of the host.
+func encodeApplied(host *schema.Host, opts desired.Options) ([]byte, error) {
+	a := applied{Version: appliedVersion, Host: withoutOrigins(host), Rootless: opts.Rootless, Hashes: map[string]string{}}
+	for _, u := range host.Users {
+		if u.Virtual != nil {
+			a.Hashes[u.Name] = string(u.Virtual.PasswordHash)
+		}
+	}
+	data, err := json.MarshalIndent(a, "", " ")
+	return append(data, '\n'), err
+}
+
+func withoutOrigins(host *schema.Host) *schema.Host {
+	h := *host
+	h.Origin = schema.Pos{}
+	h.Listeners = unplaced(h.Listeners, func(l *schema.Listener) { l.Origin = schema.Pos{} })
+	h.TLS.Certificates = unplaced(h.TLS.Certificates, func(c *schema.Certificate) { c.Origin = schema.Pos{} })
+	folder := func(f *schema.Folder) { f.Origin = schema.Pos{} }
+	h.Folders = unplaced(h.Folders, folder)
+	h.Users = unplaced(h.Users, func(u *schema.User) {
+		u.Origin = schema.Pos{}
+		u.Folders = unplaced(u.Folders, folder)
+	})
+	return &h
+}
+
+// unplaced copies a list and changes the copy.
+func unplaced[T any](list []T, forget func(*T)) []T {
+	out := append([]T(nil), list...)
+	for i := range out {
+		forget(&out[i])
+	}
+	return out
+}
+
+// recordApplied keeps the host for the deploy hook. It writes, under the lock,
+// only what differs.
+func recordApplied(ctx context.Context, l *look, wait time.Duration) error {
+	data, err := encodeApplied(l.host, l.opts)
+	if err != nil {
+		return fmt.Errorf("record what was applied: %w", err)
+	}
+	old, err := os.ReadFile(filepath.Join(l.host.Paths.State, appliedFile))
+	if err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	lock, err := reconcile.TakeLock(ctx, l.host.Paths.State, wait)
+	if err != nil {
+		return fmt.Errorf("record what was applied: %w", err)
+	}
+	defer lock.Release()
+	dir, err := reconcile.OpenDir(l.host.Paths.State, false)
+	if err != nil {
+		return fmt.Errorf("record what was applied: %w", err)
+	}
+	defer dir.Close()
+	if err := dir.Replace(appliedFile, reconcile.FileData{Mode: 0o600, UID: -1, GID: -1, Data: data}); err != nil {
+		return fmt.Errorf("record what was applied: %w", err)
+	}
+	return nil
+}
+
+// readApplied gives the host that was last applied with this state directory.
+func readApplied(state string) (*schema.Host, desired.Options, error) {
+	a, err := decodeApplied(state)
+	if err != nil {
+		return nil, desired.Options{}, err
+	}
+	for _, u := range a.Host.Users {
+		if u.Virtual != nil {
+			u.Virtual.PasswordHash = schema.Secret(a.Hashes[u.Name])
+		}
+	}
+	return a.Host, desired.Options{Rootless: a.Rootless}, nil
+}
+
+func decodeApplied(state string) (*applied, error) {
+	path := filepath.Join(state, appliedFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, hint(fmt.Errorf("nothing has been applied yet: there is no %s", path), "run %q first", "mailstead apply")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what was applied: %w", err)
+	}
+	var a applied
+	if err := json.Unmarshal(data, &a); err != nil {
+		return nil, fmt.Errorf("read what was applied: %s: %w", path, err)
+	}
+	if a.Version != appliedVersion || a.Host == nil {
+		return nil, hint(fmt.Errorf("%s was written by another version of mailstead", path), "run %q with this one", "mailstead apply")
+	}
+	return &a, nil
+}

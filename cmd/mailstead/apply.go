@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/desired"
+)
+
+type applyOptions struct {
+	source
+	opts    desired.Options
+	verbose bool
+	yes     bool
+	boot    bool
+	wait    time.Duration
+}
+
+func newApplyCommand() *cobra.Command {
+	var o applyOptions
+	cmd := &cobra.Command{
+		Use:   "apply [PATH...]",
+		Short: "make this host what its description says",
+		Long: `Shows the plan, asks, and makes the changes one after the other. Each resource
+is looked at again before it is changed: one that is no longer what the plan
+says is left alone. What depends on a failed change is skipped, everything else
+is done, and what failed is reported at the end. Applied again, it writes
+nothing.
+
+A resource that waits for something only you can do, such as a certificate that
+has not been issued, keeps nothing else from being applied; the exit status is 6
+until it is there. No message and no mailbox is ever removed.
+
+` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid, exitStale, exitLocked, exitPartial),
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.take(args)
+			return runApply(cmd.Context(), o, newConsole(cmd))
+		},
+	}
+	o.flags(cmd)
+	addRootless(cmd, &o.opts)
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show attributes, and files as unified diffs")
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&o.boot, "boot", false, "apply while the machine comes up: do not ask, and start nothing that systemd is about to start")
+	cmd.Flags().DurationVar(&o.wait, "lock-timeout", 0, "how `long` to wait for another mailstead that is at work")
+	return cmd
+}
+
+func runApply(ctx context.Context, o applyOptions, c *console) error {
+	l, err := o.look(ctx, o.opts, o.boot)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	plan, err := l.compare(ctx)
+	if err != nil {
+		return err
+	}
+	writePlan(c, c.out, plan, o.verbose)
+	if !plan.Empty() && !o.yes && !o.boot {
+		if err := consent(c); err != nil {
+			return err
+		}
+	}
+	failed := l.apply(ctx, c, plan, o.wait)
+	if failed == nil || exitCodeOf(failed) == exitPartial {
+		// The hook goes by what was wanted, so that it can mend what failed.
+		if err := recordApplied(ctx, l, o.wait); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// consent asks whether to go on; without a terminal there is nobody to ask.
+func consent(c *console) error {
+	if !c.ask {
+		return hint(errors.New("nothing was applied: there is no terminal to ask on"), "give --yes to apply without being asked")
+	}
+	yes, err := c.confirm("\nApply this plan?")
+	if err != nil {
+		return err
+	}
+	if !yes {
+		return errors.New("nothing was applied: the answer was not \"yes\"")
+	}
+	return nil
+}
+
+// apply makes the changes of a plan and says how it ended. An empty plan is
+// not begun, so that nothing is written.
+func (l *look) apply(ctx context.Context, c *console, plan *reconcile.Plan, wait time.Duration) error {
+	report := &reconcile.Report{Blocked: plan.Blocked, Unreadable: plan.Unreadable}
+	if !plan.Empty() {
+		p := newProgress(c)
+		var err error
+		report, err = reconcile.Apply(ctx, plan, reconcile.Options{
+			Table: l.kinds.Table(), State: l.host.Paths.State, Wait: wait, Progress: p.event,
+		})
+		p.clear()
+		if err != nil {
+			return notApplied(err)
+		}
+		fmt.Fprintf(c.out, "\nApplied: %d of %d changes made.\n", report.Count(reconcile.Done), len(plan.Changes))
+		if err := l.reload(ctx); err != nil {
+			return &exitError{code: exitPartial, err: err}
+		}
+	}
+	return verdict(report)
+}
+
+// notApplied gives the error of an apply that was not begun its exit code.
+func notApplied(err error) error {
+	var locked *reconcile.LockedError
+	if errors.As(err, &locked) {
+		return &exitError{code: exitLocked, err: hint(err, "wait for it, or give --lock-timeout")}
+	}
+	return err
+}
+
+// verdict is what an apply that was begun ends with.
+func verdict(report *reconcile.Report) error {
+	if err := report.Err(); err != nil {
+		if stale(report) {
+			return &exitError{code: exitStale, err: hint(err, "plan again")}
+		}
+		return &exitError{code: exitPartial, err: err}
+	}
+	if n := len(report.Blocked); n > 0 {
+		first := report.Blocked[0]
+		err := fmt.Errorf("everything else is applied, but %s waits: %s", first.Ref, first.Reason)
+		if n > 1 {
+			err = fmt.Errorf("everything else is applied, but %d resources wait; the first is %s: %s", n, first.Ref, first.Reason)
+		}
+		if first.Command != "" {
+			err = hint(err, "run %q, then apply again", first.Command)
+		}
+		return &exitError{code: exitPartial, err: err}
+	}
+	return nil
+}
+
+// stale tells whether nothing was done because the host is not what the plan
+// was made for.
+func stale(report *reconcile.Report) bool {
+	changed := 0
+	for _, o := range report.Outcomes {
+		if errors.Is(o.Err, reconcile.ErrChanged) {
+			changed++
+		} else if o.State != reconcile.Skipped {
+			return false
+		}
+	}
+	return changed > 0
+}

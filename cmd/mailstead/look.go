@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"mailstead/imapserver/control"
+	"mailstead/reconcile"
+	"mailstead/reconcile/desired"
+	"mailstead/reconcile/kind"
+	"mailstead/reconcile/target"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// look is one host, as it is wanted and as it can be looked at: what a plan is
+// made from.
+type look struct {
+	host  *schema.Host
+	opts  desired.Options
+	facts reconcile.Facts
+	want  []reconcile.Resource
+	kinds *kind.Host
+}
+
+// lookAt finds out what has to be known of this machine, and what the host is
+// to be made of. boot tells that the machine is coming up. Close it at the end.
+func lookAt(ctx context.Context, host *schema.Host, opts desired.Options, boot bool) (*look, error) {
+	l := &look{host: host, opts: opts, kinds: &kind.Host{Boot: boot}}
+	err := l.gather(ctx)
+	if err == nil {
+		l.want, err = desired.Build(host, l.facts, opts)
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// gather learns the facts, or learns them again.
+func (l *look) gather(ctx context.Context) (err error) {
+	l.facts, err = target.Gather(ctx, l.kinds, target.Request(desired.Request(l.host, l.opts)))
+	return err
+}
+
+func (l *look) close() { l.kinds.Close() }
+
+// compare makes the plan. It only reads.
+func (l *look) compare(ctx context.Context) (*reconcile.Plan, error) {
+	return reconcile.Compare(ctx, reconcile.Inputs{
+		Host: l.host.Name, Want: l.want, Table: l.kinds.Table(), State: l.host.Paths.State,
+	})
+}
+
+// reload has a rootless daemon, if it runs, serve what is on disk now. Under
+// systemd that is a change of the plan like any other.
+func (l *look) reload(ctx context.Context) error {
+	if !l.opts.Rootless {
+		return nil
+	}
+	status, err := control.Ask(ctx, render.ControlSocket(l.host.Paths), control.Request{Verb: control.VerbReload})
+	switch {
+	case errors.Is(err, control.ErrNotRunning):
+		return nil
+	case err != nil:
+		return err
+	case status.Error != "":
+		return errors.New("the daemon did not reload: " + status.Error)
+	}
+	return nil
+}
+
+// addRootless gives a command the flag that makes it work without root.
+func addRootless(cmd *cobra.Command, opts *desired.Options) {
+	cmd.Flags().BoolVar(&opts.Rootless, "rootless", false,
+		"leave system accounts and systemd out: everything is yours, in the places that the description's paths name")
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"mailstead/reconcile"
+)
+
+// progress says on a terminal, on one line that is written again and again,
+// which change is being made, and keeps a line for each one that did not end well.
+type progress struct {
+	c     *console
+	w     io.Writer
+	shown bool // there is a line to be cleared
+}
+
+func newProgress(c *console) *progress { return &progress{c: c, w: c.err} }
+
+// event is told every step of an apply.
+func (p *progress) event(e reconcile.Event) {
+	if !p.c.progress {
+		return
+	}
+	p.clear()
+	switch e.State {
+	case reconcile.Started:
+		fmt.Fprintf(p.w, "[%d/%d] %s", e.Index+1, e.Total, visible(e.Change.Ref.String()))
+		p.shown = true
+	case reconcile.Failed, reconcile.Skipped:
+		fmt.Fprintf(p.w, "[%d/%d] %s: %s\n", e.Index+1, e.Total, visible(e.Change.Ref.String()), e.State)
+	}
+}
+
+// clear takes the line away (ECMA-48 EL), so that what follows starts clean.
+func (p *progress) clear() {
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = false
+	}
+}

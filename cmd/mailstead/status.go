@@ -1,0 +1,199 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"mailstead/imapserver/control"
+	"mailstead/reconcile"
+	"mailstead/reconcile/desired"
+	"mailstead/render"
+)
+
+type statusOptions struct {
+	source
+	opts   desired.Options
+	output string
+}
+
+func newStatusCommand() *cobra.Command {
+	var o statusOptions
+	cmd := &cobra.Command{
+		Use:   "status [PATH...]",
+		Short: "set side by side what is wanted, what is on disk, and what is served",
+		Long: `Shows the configuration, each listener, each certificate and the users three
+times: as the description wants them, as they are on disk, and as the running
+daemon says that it serves them. "!" marks what is out of step, "?" is what could
+not be read; "plan" says what would mend it. Nothing is written.
+
+` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid),
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.take(args)
+			return runStatus(cmd.Context(), o, newConsole(cmd))
+		},
+	}
+	o.flags(cmd)
+	addRootless(cmd, &o.opts)
+	addOutput(cmd, &o.output)
+	return cmd
+}
+
+// hostStatus is the answer of status. Daemon is nil if it does not run or could
+// not be asked; Problem then says why.
+type hostStatus struct {
+	Host    string          `json:"host"`
+	InStep  bool            `json:"in_step"` // the daemon runs, every row is in step, nothing is pending or waiting
+	Pending int             `json:"pending"` // changes that apply would make
+	Waiting int             `json:"waiting"` // resources that wait for the operator
+	Rows    []statusRow     `json:"rows"`
+	Daemon  *control.Status `json:"daemon"`
+	Problem string          `json:"problem,omitempty"`
+}
+
+// statusRow is one thing as it is wanted, on disk and served; "" is none.
+type statusRow struct {
+	Kind    string `json:"kind"` // configuration, listener, certificate or users
+	Name    string `json:"name,omitempty"`
+	Desired string `json:"desired"`
+	Disk    string `json:"disk"`
+	Running string `json:"running"`
+	InStep  bool   `json:"in_step"`
+}
+
+func runStatus(ctx context.Context, o statusOptions, c *console) error {
+	if err := checkOutput(o.output); err != nil {
+		return err
+	}
+	l, err := o.look(ctx, o.opts, false)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	plan, err := l.compare(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := l.status(ctx, plan)
+	if err != nil {
+		return err
+	}
+	if o.output == outputJSON {
+		return writeJSON(c.out, s)
+	}
+	return writeStatus(c, s)
+}
+
+func (l *look) status(ctx context.Context, plan *reconcile.Plan) (*hostStatus, error) {
+	want, err := desiredSide(l)
+	if err != nil {
+		return nil, err
+	}
+	disk := diskSide(l)
+	s := &hostStatus{Host: l.host.Name, Pending: len(plan.Changes), Waiting: len(plan.Blocked)}
+	var running side
+	answer, err := control.Ask(ctx, render.ControlSocket(l.host.Paths), control.Request{Verb: control.VerbStatus})
+	switch {
+	case errors.Is(err, control.ErrNotRunning):
+		s.Problem = control.ErrNotRunning.Error()
+	case err != nil:
+		running.unknown = true
+		s.Problem = err.Error()
+	default:
+		running = runningSide(answer, disk)
+		s.Daemon = &answer
+	}
+	s.Rows = statusRows(want, disk, running, s.Daemon != nil)
+	s.InStep = s.Daemon != nil && s.Pending+s.Waiting == 0 &&
+		!slices.ContainsFunc(s.Rows, func(r statusRow) bool { return !r.InStep })
+	return s, nil
+}
+
+// statusRows sets three sides side by side, in the order of the description;
+// what only the others have comes after. Where no daemon runs, no row is out of
+// step for that.
+func statusRows(want, disk, running side, runs bool) []statusRow {
+	var keys []cellKey
+	for _, s := range []side{want, disk, running} {
+		for _, key := range s.keys {
+			if !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	slices.SortStableFunc(keys, func(a, b cellKey) int { return cmp.Compare(a.kind, b.kind) })
+	rows := make([]statusRow, len(keys))
+	for i, key := range keys {
+		row := statusRow{
+			Kind: key.kind.String(), Name: key.name,
+			Desired: want.cell(key), Disk: disk.cell(key), Running: running.cell(key),
+		}
+		row.InStep = agree(row.Desired, row.Disk) && (!runs || agree(row.Desired, row.Running))
+		rows[i] = row
+	}
+	return rows
+}
+
+// agree tells whether two cells say the same, as far as they are known.
+func agree(a, b string) bool { return a == b || a == unknownCell || b == unknownCell }
+
+// writeStatus writes a status for people.
+func writeStatus(c *console, s *hostStatus) error {
+	fmt.Fprintf(c.out, "%s: ", c.paint(bold, visible(s.Host)))
+	if d := s.Daemon; d != nil {
+		fmt.Fprintf(c.out, "running, process %d, version %s, %d sessions\n\n", d.PID, visible(d.Version), d.Sessions)
+	} else {
+		fmt.Fprintf(c.out, "%s\n\n", visible(s.Problem))
+	}
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\tDESIRED\tON DISK\tRUNNING")
+	for _, r := range s.Rows {
+		mark := " "
+		if !r.InStep {
+			mark = "!"
+		}
+		name := r.Kind
+		if r.Name != "" {
+			name += " " + visible(r.Name)
+		}
+		fmt.Fprintf(w, "%s %s\t%s\t%s\t%s\n", mark, name, brief(r.Desired), brief(r.Disk), brief(r.Running))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(c.out, "\n%s\n", c.paint(bold, statusLine(s)))
+	return err
+}
+
+func statusLine(s *hostStatus) string {
+	switch {
+	case s.InStep:
+		return "In step."
+	case s.Pending+s.Waiting > 0:
+		return fmt.Sprintf("Out of step: %d changes pending, %d waiting; see \"mailstead plan\".", s.Pending, s.Waiting)
+	case s.Daemon == nil:
+		return "Out of step: " + visible(s.Problem) + "."
+	}
+	return "Out of step: the daemon serves something else than is on disk."
+}
+
+// brief is a cell as a table shows it: digests by their first digits.
+func brief(cell string) string {
+	switch {
+	case cell == "":
+		return "-"
+	case len(cell) >= 32 && isHex(cell):
+		return cell[:12]
+	}
+	return visible(cell)
+}
+
+func isHex(s string) bool {
+	return !slices.ContainsFunc([]byte(s), func(b byte) bool { return (b < '0' || b > '9') && (b < 'a' || b > 'f') })
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/desired"
+	"mailstead/reconcile/kind"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// daemonName is the daemon, which stands beside this program.
+const daemonName = "mailstead-imapd"
+
+type upOptions struct {
+	source
+	dir      string
+	portBase int
+}
+
+func newUpCommand() *cobra.Command {
+	var o upOptions
+	cmd := &cobra.Command{
+		Use:   "up PATH...",
+		Short: "serve a description from a directory of its own, without root",
+		Long: `Applies a description into one directory and serves it until interrupted: as
+whoever runs it, without systemd, on the loopback, with a self-signed
+certificate. Ports are moved up by --port-base, so that 143 becomes 1143 and 993
+becomes 1993. Beside the virtual users of the description there is a user "demo"
+with the password "demo" and a few messages to look at; accounts of the system
+are left out. The mail stays in the directory, and is there the next time.
+
+PATH is a directory with CUE, JSON and YAML files, or one such file.` +
+			exitStatus(exitDone, exitFailed, exitInvalid, exitLocked, exitPartial),
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.take(args)
+			return runUp(cmd.Context(), o, newConsole(cmd))
+		},
+	}
+	o.flags(cmd)
+	cmd.Flags().StringVar(&o.dir, "dir", "", "`directory` for everything (default: mailstead/NAME below $XDG_STATE_HOME or ~/.local/state)")
+	cmd.Flags().IntVar(&o.portBase, "port-base", 1000, "`number` to add to every port")
+	return cmd
+}
+
+func runUp(ctx context.Context, o upOptions, c *console) error {
+	described, err := o.loadHost()
+	if err != nil {
+		return err
+	}
+	daemon, err := besideUs(daemonName)
+	if err != nil {
+		return err
+	}
+	listeners, err := movePorts(described.Listeners, o.portBase)
+	if err != nil {
+		return err
+	}
+	if err := portsFree(listeners); err != nil {
+		return err
+	}
+	dir, err := o.directory(described.Name)
+	if err != nil {
+		return err
+	}
+	host, left := demoHost(described, listeners, dir, filepath.Dir(daemon))
+	if err := applyUp(ctx, o.source, host, c); err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(c.out, "\nNot served here, as they log in through PAM: %s.\n", visible(strings.Join(left, ", ")))
+	}
+	writeConnect(c, host)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	config := render.ConfigFile(host.Paths)
+	err = unix.Exec(daemon, []string{daemonName, "serve", "--config", config}, os.Environ())
+	return fmt.Errorf("start %s: %w", daemon, err)
+}
+
+// applyUp applies the host, and delivers the demo messages if this made demo's
+// Maildir.
+func applyUp(ctx context.Context, s source, host *schema.Host, c *console) error {
+	l, err := lookAt(ctx, host, desired.Options{Rootless: true}, false)
+	if err != nil {
+		return s.invalid(err)
+	}
+	defer l.close()
+	plan, err := l.compare(ctx)
+	if err != nil {
+		return err
+	}
+	writePlan(c, c.out, plan, false)
+	if err := l.apply(ctx, c, plan, 0); err != nil {
+		return err
+	}
+	for _, change := range plan.Changes {
+		if change.Ref == kind.MaildirRef(demoUser) && change.Op == reconcile.Create {
+			return deliverDemo(change.Want.Get("path"))
+		}
+	}
+	return nil
+}
+
+// directory is where everything of the host goes.
+func (o *upOptions) directory(host string) (string, error) {
+	if o.dir != "" {
+		return resolve(o.dir)
+	}
+	state := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", hint(fmt.Errorf("no place to put the mail: %w", err), "name a directory with --dir")
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return resolve(filepath.Join(state, "mailstead", host))
+}
+
+// resolve makes the path of a directory, which need not exist, absolute and
+// free of links as far as it exists: files will name it.
+func resolve(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	rest := ""
+	for {
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest)
+	}
+}
+
+// besideUs finds a program in the directory of this one.
+func besideUs(name string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", name, err)
+	}
+	path := filepath.Join(filepath.Dir(self), name)
+	info, err := os.Stat(path)
+	if err == nil && (info.IsDir() || info.Mode()&0o111 == 0) {
+		err = fmt.Errorf("%s is not a program", path)
+	}
+	if err != nil {
+		return "", hint(fmt.Errorf("find %s: %w", name, err), "build both: %q", "go build -o bin/ ./cmd/...")
+	}
+	return path, nil
+}
+
+// portsFree finds out, before anything is written, whether the daemon will be
+// able to listen.
+func portsFree(listeners []schema.Listener) error {
+	for _, l := range listeners {
+		address := net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
+		ln, err := net.Listen("tcp", address)
+		if errors.Is(err, unix.EADDRINUSE) {
+			return hint(fmt.Errorf("listener %s: %s is taken by another program", l.Name, address), "choose other ports with --port-base, or end that program")
+		}
+		if err != nil {
+			return hint(fmt.Errorf("listener %s: %w", l.Name, err), "choose other ports with --port-base")
+		}
+		ln.Close()
+	}
+	return nil
+}
+
+// writeConnect prints the exact lines with which to look at the mail.
+func writeConnect(c *console, host *schema.Host) {
+	ca := render.BundleFile(host.Paths, host.Name)
+	fmt.Fprintf(c.out, "\nServing the mail in %s; user %s, password %s. Ctrl-C ends it.\n", host.Mail.Root, demoUser, demoPassword)
+	for _, l := range host.Listeners {
+		port := strconv.Itoa(l.Port)
+		fmt.Fprintf(c.out, "\n%s, %s:%s, %s:\n\n", l.Name, l.Address, port, tlsWords[l.TLS])
+		for _, line := range connectLines(l.TLS, port, ca) {
+			fmt.Fprintf(c.out, "  %s\n", line)
+		}
+	}
+	fmt.Fprintln(c.out)
+}
+
+// tlsWords say how TLS starts on a listener.
+var tlsWords = map[schema.TLSMode]string{
+	schema.STARTTLS: "STARTTLS",
+	schema.Implicit: "TLS",
+	schema.Plain:    "no TLS",
+}
+
+// connectLines are commands for a shell. The bundle holds the self-signed
+// certificate, which is its own authority.
+func connectLines(mode schema.TLSMode, port, ca string) []string {
+	login, server := demoUser+":"+demoPassword, "localhost:"+port
+	trust := " -CAfile " + shellQuote(ca) + " -verify_return_error -connect " + server
+	mutt := "mutt -e " + shellQuote(`set ssl_starttls=yes ssl_ca_certificates_file="`+ca+`"`) + " -f "
+	curl := "curl --cacert " + shellQuote(ca) + " -u " + login
+	switch mode {
+	case schema.Implicit:
+		return []string{
+			"openssl s_client -quiet -crlf" + trust,
+			curl + " 'imaps://" + server + "/INBOX;MAILINDEX=1'",
+			mutt + "imaps://" + login + "@" + server + "/",
+		}
+	case schema.STARTTLS:
+		return []string{
+			"openssl s_client -quiet -crlf -starttls imap" + trust,
+			curl + " --ssl-reqd 'imap://" + server + "/INBOX;MAILINDEX=1'",
+			mutt + "imap://" + login + "@" + server + "/",
+		}
+	}
+	return []string{"curl -u " + login + " 'imap://" + server + "/INBOX;MAILINDEX=1'"}
+}
+
+// shellQuote makes a path one word of a shell, unless it is one already.
+func shellQuote(path string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+@", r)
+	}
+	if strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
