@@ -51,15 +51,21 @@ func observeServiceUser(ctx context.Context, ask reconcile.Ask) (*reconcile.Reso
 
 func applyServiceUser(ctx context.Context, c reconcile.Change) error {
 	name, uid, home := c.Ref.Name, c.Want.Get("uid"), c.Want.Get("home")
+	if c.Have != nil {
+		return fmt.Errorf("account %s has the uid %s, and this plan's files say %s: plan again", name, c.Have.Get("uid"), uid)
+	}
 	if !accountName.MatchString(name) || !accountHome.MatchString(home) {
 		return fmt.Errorf("make account %q with home %q: not names that a system account can have", name, home)
 	}
 	if _, err := strconv.ParseUint(uid, 10, 31); err != nil {
 		return fmt.Errorf("make account %s: uid %w", name, err)
 	}
-	_, err := run(ctx, "systemd-sysusers", "--inline", fmt.Sprintf("u %s %s \"Mailstead\" %s -", name, uid, home))
+	_, err := run(ctx, "systemd-sysusers", "--inline", fmt.Sprintf("g %s %s", name, uid), fmt.Sprintf("u %s %s \"Mailstead\" %s -", name, uid, home))
 	if errors.Is(err, exec.ErrNotFound) {
-		_, err = run(ctx, "useradd", "--system", "--uid", uid, "--user-group", "--no-create-home",
+		if _, err := run(ctx, "groupadd", "--system", "--gid", uid, name); err != nil {
+			return fmt.Errorf("make account: %w", err)
+		}
+		_, err = run(ctx, "useradd", "--system", "--uid", uid, "--gid", name, "--no-create-home",
 			"--home-dir", home, "--shell", "/usr/sbin/nologin", "--comment", "Mailstead", name)
 	}
 	if err != nil {
@@ -70,8 +76,8 @@ func applyServiceUser(ctx context.Context, c reconcile.Change) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("make account: %w", err)
-	case !ok || strconv.Itoa(a.UID) != uid:
-		return fmt.Errorf("make account %s: it did not get the uid %s, which somebody else has by now: plan again", name, uid)
+	case !ok || strconv.Itoa(a.UID) != uid || a.GID != a.UID:
+		return fmt.Errorf("make account %s: it did not get the uid and the gid %s, which somebody else has by now: plan again", name, uid)
 	}
 	return nil
 }

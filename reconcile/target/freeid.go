@@ -1,6 +1,7 @@
 package target
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,19 @@ const (
 	firstSystemID = 999
 	lastSystemID  = 100
 )
+
+// readFreeIDs finds free ids for n accounts of the host.
+func readFreeIDs(n int) ([]int, error) {
+	passwd, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return nil, err
+	}
+	group, err := os.ReadFile("/etc/group")
+	if err != nil {
+		return nil, err
+	}
+	return freeIDs(string(passwd), string(group), n), nil
+}
 
 // freeIDs finds the n highest system ids that are neither a uid nor a gid in
 // the texts of /etc/passwd and /etc/group. It gives fewer if there are fewer.

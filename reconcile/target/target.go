@@ -27,7 +27,7 @@ type Request struct {
 
 // Gather looks at the host. It writes nothing and works without root: what it
 // may not look at is in the facts as such.
-func Gather(ctx context.Context, h *kind.Host, req Request) (reconcile.Facts, error) {
+func Gather(ctx context.Context, req Request) (reconcile.Facts, error) {
 	f := reconcile.Facts{
 		Root:         os.Geteuid() == 0,
 		UID:          os.Geteuid(),
@@ -35,11 +35,17 @@ func Gather(ctx context.Context, h *kind.Host, req Request) (reconcile.Facts, er
 		Accounts:     make(map[string]reconcile.Account),
 		Certificates: make(map[string]reconcile.Certificate),
 		PAMHelper:    executable(filepath.Join(req.Bin, "mailstead-pam")),
+		Program:      digest(filepath.Join(req.Bin, "mailstead-imapd")),
 	}
 	var err error
 	if f.Hostname, err = os.Hostname(); err != nil {
 		return f, fmt.Errorf("gather facts: %w", err)
 	}
+	if f.FreeIDs, err = readFreeIDs(len(req.Accounts)); err != nil {
+		return f, fmt.Errorf("gather facts: %w", err)
+	}
+	var h kind.Host
+	defer h.Close()
 	if f.Systemd, err = h.SystemdVersion(ctx); err != nil {
 		return f, fmt.Errorf("gather facts: %w", err)
 	}
