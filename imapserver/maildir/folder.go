@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,13 +32,15 @@ var ErrIrregular = errors.New("not a regular file")
 
 // Folder is one mailbox directory, held open: its calls reach the same
 // directories even after these have been renamed, and follow no link. They may
-// be made by several goroutines, but not together with Close.
+// be made by several goroutines; after Close they fail.
 type Folder struct {
 	path string
 	ops  *Ops
+
+	mu   sync.RWMutex // held for writing by Close only
 	root int
 	subs [3]int
-	hint [3]int // length of the last Listing
+	hint [3]atomic.Int64 // length of the last Listing
 }
 
 // OpenFolder opens the directory and its cur, new and tmp, none of which may be
@@ -61,9 +65,27 @@ func OpenFolder(path string, ops *Ops) (*Folder, error) {
 
 // Close gives the descriptors back.
 func (f *Folder) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	closeFD(f.root)
-	for _, fd := range f.subs {
+	f.root = -1
+	for i, fd := range f.subs {
 		closeFD(fd)
+		f.subs[i] = -1
+	}
+}
+
+// hold keeps the descriptors of f, and of another folder if that is not f, from
+// being closed until release is called.
+func (f *Folder) hold(other *Folder) (release func()) {
+	f.mu.RLock()
+	if other == nil || other == f {
+		return f.mu.RUnlock
+	}
+	other.mu.RLock()
+	return func() {
+		other.mu.RUnlock()
+		f.mu.RUnlock()
 	}
 }
 
@@ -91,11 +113,12 @@ func (f *Folder) fail(call string, s Sub, name string, err error) error {
 // List looks at a directory of the folder. It must not be called for the same
 // directory by two goroutines at once.
 func (f *Folder) List(s Sub) (*Listing, error) {
-	l, err := readDir(f.subs[s], f.hint[s])
+	defer f.hold(nil)()
+	l, err := readDir(f.subs[s], int(f.hint[s].Load()))
 	if err != nil {
 		return nil, f.fail("read", s, "", err)
 	}
-	f.hint[s] = len(l.data)
+	f.hint[s].Store(int64(len(l.data)))
 	return l, nil
 }
 
@@ -121,6 +144,7 @@ func newStat(st *unix.Stat_t) Stat {
 
 // Stat looks at a file; name "" is the directory itself.
 func (f *Folder) Stat(s Sub, name string) (Stat, error) {
+	defer f.hold(nil)()
 	var st unix.Stat_t
 	flags := unix.AT_SYMLINK_NOFOLLOW
 	if name == "" {
@@ -135,6 +159,7 @@ func (f *Folder) Stat(s Sub, name string) (Stat, error) {
 // Open opens a message for reading. ErrIrregular if it is anything but a
 // regular file; it never waits for the other end of a pipe.
 func (f *Folder) Open(s Sub, name string) (*os.File, error) {
+	defer f.hold(nil)()
 	file, err := openRegularAt(f.subs[s], name)
 	if err != nil {
 		return nil, f.fail("open", s, name, err)
@@ -164,6 +189,7 @@ func openRegularAt(dirfd int, name string) (*os.File, error) {
 
 // Create makes a new file in tmp.
 func (f *Folder) Create(name string) (*os.File, error) {
+	defer f.hold(nil)()
 	path := f.name(Tmp, name)
 	if err := f.ops.trace(Op{Call: "create", Path: path}); err != nil {
 		return nil, f.fail("create", Tmp, name, err)
@@ -179,6 +205,7 @@ func (f *Folder) Create(name string) (*os.File, error) {
 // Rename moves a message to another name, directory or folder. It fails with
 // fs.ErrExist rather than replace anything.
 func (f *Folder) Rename(s Sub, name string, to *Folder, ts Sub, newName string) error {
+	defer f.hold(to)()
 	if err := f.ops.trace(Op{Call: "rename", Path: f.name(s, name), To: to.name(ts, newName)}); err != nil {
 		return f.fail("rename", s, name, err)
 	}
@@ -196,6 +223,7 @@ func (f *Folder) Rename(s Sub, name string, to *Folder, ts Sub, newName string) 
 
 // Link gives a message a second name. It replaces nothing and follows no link.
 func (f *Folder) Link(s Sub, name string, to *Folder, ts Sub, newName string) error {
+	defer f.hold(to)()
 	if err := f.ops.trace(Op{Call: "link", Path: f.name(s, name), To: to.name(ts, newName)}); err != nil {
 		return f.fail("link", s, name, err)
 	}
@@ -207,6 +235,7 @@ func (f *Folder) Link(s Sub, name string, to *Folder, ts Sub, newName string) er
 
 // Unlink removes a message.
 func (f *Folder) Unlink(s Sub, name string) error {
+	defer f.hold(nil)()
 	if err := f.ops.trace(Op{Call: "unlink", Path: f.name(s, name)}); err != nil {
 		return f.fail("unlink", s, name, err)
 	}
@@ -218,6 +247,7 @@ func (f *Folder) Unlink(s Sub, name string) error {
 
 // SetTime sets the modification time of a file, which is the INTERNALDATE.
 func (f *Folder) SetTime(s Sub, name string, t time.Time) error {
+	defer f.hold(nil)()
 	if err := f.ops.trace(Op{Call: "utimes", Path: f.name(s, name)}); err != nil {
 		return f.fail("utimes", s, name, err)
 	}
@@ -233,6 +263,7 @@ func (f *Folder) SetTime(s Sub, name string, t time.Time) error {
 
 // Sync makes the entries of a directory durable.
 func (f *Folder) Sync(s Sub) error {
+	defer f.hold(nil)()
 	if err := f.ops.trace(Op{Call: "syncdir", Path: f.name(s, "")}); err != nil {
 		return f.fail("sync", s, "", err)
 	}

@@ -65,6 +65,7 @@ func (f *Folder) ReadKeywords() (map[string][]string, error) {
 }
 
 func (f *Folder) readKeywords() (map[string][]string, error) {
+	defer f.hold(nil)()
 	d, err := openDirAt(f.root, KeywordsDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -130,6 +131,7 @@ func parseKeywordsFile(name string) (base string, rank uint64, ok bool) {
 // ReadSidecar reads a file beside cur. An error wraps fs.ErrNotExist where there
 // is none, and ErrIrregular where it is no regular file.
 func (f *Folder) ReadSidecar(name string) ([]byte, error) {
+	defer f.hold(nil)()
 	data, err := readFileAt(f.root, name)
 	if err != nil {
 		return nil, fmt.Errorf("read %s/%s: %w", f.path, name, err)

@@ -39,6 +39,22 @@ func (o *Ops) SyncFile(f *os.File) error {
 	return f.Sync()
 }
 
+// SyncData makes the content of f durable, but not its times.
+func (o *Ops) SyncData(f *os.File) error {
+	if err := o.trace(Op{Call: "sync", Path: f.Name()}); err != nil {
+		return &fs.PathError{Op: "sync", Path: f.Name(), Err: err}
+	}
+	for {
+		err := unix.Fdatasync(int(f.Fd()))
+		if err == nil {
+			return nil
+		}
+		if err != unix.EINTR {
+			return &fs.PathError{Op: "sync", Path: f.Name(), Err: err}
+		}
+	}
+}
+
 // SyncDir makes the entries of a directory durable.
 func (o *Ops) SyncDir(path string) error {
 	if err := o.trace(Op{Call: "syncdir", Path: path}); err != nil {
@@ -75,4 +91,32 @@ func (o *Ops) renamePath(from, to string) error {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 	}
 	return os.Rename(from, to)
+}
+
+// Announce tells Trace of a call that the caller makes itself.
+func (o *Ops) Announce(op Op) error {
+	if err := o.trace(op); err != nil {
+		return &fs.PathError{Op: op.Call, Path: op.Path, Err: err}
+	}
+	return nil
+}
+
+// RenameNew renames a file or directory, and fails with fs.ErrExist where the
+// new name is taken.
+func (o *Ops) RenameNew(from, to string) error {
+	if err := o.trace(Op{Call: "rename", Path: from, To: to}); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if err == unix.EINVAL || err == unix.ENOSYS { // the file system cannot
+		if _, serr := os.Lstat(to); serr == nil {
+			err = unix.EEXIST
+		} else {
+			err = unix.Rename(from, to)
+		}
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
 }

@@ -1,0 +1,318 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"mailstead/imapserver/maildir"
+)
+
+// lockWait is how long Open waits for another process to let go of the account.
+const lockWait = 10 * time.Second
+
+// What stays loaded of mailboxes that no one has open, so that the next SELECT
+// or STATUS of them need not read the index.
+const (
+	maxIdleMailboxes = 16
+	maxIdleMessages  = 200_000
+)
+
+var errClosed = errors.New("account is closed")
+
+// Account is one user's mail. Its methods may be called from many goroutines.
+type Account struct {
+	dir   string // the top Maildir
+	own   string // our directory in it
+	log   *slog.Logger
+	ops   *maildir.Ops
+	namer *maildir.Namer
+	lock  *os.File
+	index *index
+	enc   maildir.Encoding
+	watch *watcher
+	start time.Time
+
+	validity struct { // its mutex is taken after all others
+		sync.Mutex
+		last uint32 // the highest UIDVALIDITY given to any mailbox
+	}
+
+	mu     sync.Mutex          // also held while mailboxes are made, renamed and deleted
+	boxes  map[string]*mailbox // by directory; those in use and some that were
+	made   uint64              // mailboxes so far
+	closed bool
+}
+
+// Open opens the Maildir tree and its index, which it makes where missing.
+// The Maildir itself must exist.
+func Open(ctx context.Context, o Options) (*Account, error) {
+	a := &Account{
+		dir:   filepath.Clean(o.Maildir),
+		own:   filepath.Join(o.Maildir, maildir.OwnDir),
+		log:   o.Log,
+		ops:   o.ops,
+		namer: maildir.NewNamer(),
+		boxes: make(map[string]*mailbox),
+		start: time.Now(),
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if a.ops == nil {
+		a.ops = &maildir.Ops{}
+	}
+	if err := a.open(ctx); err != nil {
+		a.closeFiles()
+		return nil, fmt.Errorf("open %s: %w", a.dir, spaceError(err))
+	}
+	return a, nil
+}
+
+func (a *Account) open(ctx context.Context) error {
+	if _, err := os.Lstat(filepath.Join(a.dir, "cur")); err != nil {
+		return fmt.Errorf("not a Maildir: %w", err)
+	}
+	if err := os.Mkdir(a.own, maildir.DirMode); err == nil {
+		if err := a.ops.SyncDir(a.dir); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := a.takeLock(ctx); err != nil {
+		return err
+	}
+	x, lost, err := openIndex(a.own, a.ops)
+	if lost != nil {
+		a.log.Error("index is damaged and made anew", "maildir", a.dir, "error", lost)
+	}
+	if err != nil {
+		return err
+	}
+	a.index = x
+	if err := a.recover(); err != nil {
+		return err
+	}
+	if err := a.loadAccount(); err != nil {
+		return err
+	}
+	a.watch = newWatcher(a.log)
+	return nil
+}
+
+// takeLock takes the kernel's lock on our directory. It goes with the process.
+func (a *Account) takeLock(ctx context.Context) error {
+	fd, err := unix.Open(a.own, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: a.own, Err: err}
+	}
+	a.lock = os.NewFile(uintptr(fd), a.own)
+	deadline := time.Now().Add(lockWait)
+	for {
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if err != unix.EWOULDBLOCK && err != unix.EINTR {
+			return &fs.PathError{Op: "lock", Path: a.own, Err: err}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("lock %s: another process has the account open", a.own)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// loadAccount reads the row of the account, or makes it: then the encoding is
+// that of the tree. What the index once said of the encoding holds, since
+// mailboxes come and go, unless the tree has names that it cannot explain.
+func (a *Account) loadAccount() error {
+	dirs, err := a.folderDirs()
+	if err != nil {
+		return err
+	}
+	detected := maildir.DetectEncoding(dirs)
+	var known bool
+	err = a.index.view(func(conn *sqlite.Conn) error {
+		return sqlitex.Execute(conn, "SELECT encoding, uidvalidity FROM account", &sqlitex.ExecOptions{
+			ResultFunc: func(stmt *sqlite.Stmt) error {
+				known = true
+				a.enc = maildir.Encoding(stmt.ColumnInt(0))
+				a.validity.last = uint32(stmt.ColumnInt64(1))
+				return nil
+			},
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if known && (a.enc == detected || a.enc == maildir.UTF8) {
+		return nil
+	}
+	if known {
+		a.log.Warn("mailbox names on disk are UTF-8 now", "maildir", a.dir)
+	}
+	a.enc = detected
+	return a.index.update(func(conn *sqlite.Conn) error {
+		return sqlitex.Execute(conn, "INSERT INTO account (id, encoding, uidvalidity) VALUES (1, ?, 0)"+
+			" ON CONFLICT (id) DO UPDATE SET encoding = excluded.encoding", &sqlitex.ExecOptions{Args: []any{int(a.enc)}})
+	})
+}
+
+// newValidity gives a UIDVALIDITY that no mailbox of the account has had, and
+// that is higher than any before.
+func (a *Account) newValidity() uint32 {
+	a.validity.Lock()
+	defer a.validity.Unlock()
+	a.validity.last = max(uint32(time.Now().Unix()), a.validity.last+1)
+	return a.validity.last
+}
+
+// tookValidity notes a UIDVALIDITY that another program has given.
+func (a *Account) tookValidity(v uint32) {
+	a.validity.Lock()
+	defer a.validity.Unlock()
+	a.validity.last = max(a.validity.last, v)
+}
+
+func putValidity(conn *sqlite.Conn, v uint32) error {
+	return sqlitex.Execute(conn, "UPDATE account SET uidvalidity = max(uidvalidity, ?)", &sqlitex.ExecOptions{Args: []any{int64(v)}})
+}
+
+// Close ends every View and closes the index.
+func (a *Account) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil
+	}
+	a.closed = true
+	a.watch.close()
+	var errs []error
+	for dir, mb := range a.boxes {
+		mb.mu.Lock()
+		errs = append(errs, mb.unload())
+		mb.gone = true
+		mb.mu.Unlock()
+		delete(a.boxes, dir)
+	}
+	errs = append(errs, a.index.durable(), a.closeFiles())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close %s: %w", a.dir, err)
+	}
+	return nil
+}
+
+func (a *Account) closeFiles() error {
+	var err error
+	if a.index != nil {
+		err = a.index.close()
+	}
+	if a.lock != nil {
+		a.lock.Close()
+	}
+	return err
+}
+
+// dirOf gives the directory of a mailbox name, relative to the top Maildir.
+func (a *Account) dirOf(name string) (string, error) {
+	dir, err := maildir.EncodeName(name, a.enc)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrName, err)
+	}
+	return dir, nil
+}
+
+// get gives the mailbox, loaded, and keeps it so until put. Its lock is not
+// held.
+func (a *Account) get(ctx context.Context, name string) (*mailbox, error) {
+	dir, err := a.dirOf(name)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		return nil, errClosed
+	}
+	mb := a.boxes[dir]
+	if mb == nil {
+		mb = newMailbox(a, dir)
+		a.boxes[dir] = mb
+	}
+	mb.refs++
+	a.mu.Unlock()
+
+	mb.mu.Lock()
+	err = mb.load(ctx)
+	mb.mu.Unlock()
+	if err != nil {
+		a.put(mb)
+		return nil, err
+	}
+	return mb, nil
+}
+
+// put undoes a get.
+func (a *Account) put(mb *mailbox) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	mb.refs--
+	mb.used = time.Now()
+	if mb.refs > 0 {
+		return
+	}
+	if a.boxes[mb.dir] != mb && mb.folder != nil {
+		mb.folder.Close() // deleted
+	}
+	if !a.closed {
+		a.trim()
+	}
+}
+
+// trim lets go of mailboxes that have been out of use longest. a.mu is held.
+func (a *Account) trim() {
+	for {
+		var oldest *mailbox
+		boxes, messages := 0, 0
+		for dir, mb := range a.boxes {
+			if mb.refs > 0 {
+				continue
+			}
+			if s := mb.snap.Load(); s == nil {
+				delete(a.boxes, dir) // could not be loaded
+				continue
+			} else {
+				messages += s.len
+			}
+			boxes++
+			if oldest == nil || mb.used.Before(oldest.used) {
+				oldest = mb
+			}
+		}
+		if boxes <= maxIdleMailboxes && (messages <= maxIdleMessages || boxes <= 1) {
+			return
+		}
+		oldest.mu.Lock()
+		if err := oldest.unload(); err != nil {
+			a.log.Error("cannot write a mailbox's counters", "maildir", a.dir, "dir", oldest.dir, "error", err)
+		}
+		oldest.mu.Unlock()
+		delete(a.boxes, oldest.dir)
+	}
+}

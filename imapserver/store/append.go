@@ -1,0 +1,280 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"zombiezen.com/go/sqlite"
+
+	"mailstead/imapserver/maildir"
+)
+
+// Draft is a message that is being received into tmp/.
+type Draft struct {
+	mb   *mailbox
+	id   maildir.Unique
+	file *os.File
+	buf  *bufio.Writer
+	size int64 // RFC822.SIZE so far
+	disk int64 // octets on disk so far
+	last byte
+	err  error
+	done bool
+}
+
+// NewDraft opens a file in the tmp of the named mailbox. It fails with
+// ErrNotFound before a byte of the message is read.
+func (a *Account) NewDraft(ctx context.Context, name string) (*Draft, error) {
+	mb, err := a.get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	id := a.namer.Next()
+	f, err := mb.folder.Create(id.Tmp())
+	if err != nil {
+		a.put(mb)
+		return nil, fmt.Errorf("append: %w", spaceError(err))
+	}
+	return &Draft{mb: mb, id: id, file: f, buf: bufio.NewWriterSize(f, 64<<10)}, nil
+}
+
+var _ io.Writer = (*Draft)(nil)
+
+// Write adds octets as they come from the client (CRLF line ends). On disk they
+// are without any CR, as Courier has them.
+func (d *Draft) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0 && d.err == nil; {
+		line := rest
+		if i := bytes.IndexByte(rest, '\r'); i >= 0 {
+			line, rest = rest[:i], rest[i+1:]
+		} else {
+			rest = nil
+		}
+		d.add(line)
+	}
+	if d.err != nil {
+		return 0, d.err
+	}
+	return len(p), nil
+}
+
+// add writes octets that have no CR.
+func (d *Draft) add(p []byte) {
+	if len(p) == 0 || d.err != nil {
+		return
+	}
+	d.size += int64(len(p) + bytes.Count(p, []byte{'\n'}))
+	d.disk += int64(len(p))
+	d.last = p[len(p)-1]
+	if _, err := d.buf.Write(p); err != nil {
+		d.err = fmt.Errorf("append: %w", spaceError(err))
+	}
+}
+
+// Abort removes the file. It does nothing after Commit.
+func (d *Draft) Abort() {
+	if d.done {
+		return
+	}
+	d.done = true
+	d.file.Close()
+	if err := d.mb.folder.Unlink(maildir.Tmp, d.id.Tmp()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.mb.a.log.Warn("cannot remove a draft", "error", err)
+	}
+	d.mb.a.put(d.mb)
+}
+
+// Commit puts the message into the mailbox; once it returns, message, UID and
+// flags survive a power cut. A zero date is now.
+func (d *Draft) Commit(ctx context.Context, flags []imap.Flag, date time.Time) (uidValidity uint32, uid imap.UID, err error) {
+	defer d.Abort()
+	if d.done {
+		return 0, 0, errors.New("append: the message is committed or aborted already")
+	}
+	sys, names, err := splitFlags(flags)
+	if err != nil {
+		return 0, 0, err
+	}
+	keywords, err := d.mb.sets.canonical(names)
+	if err != nil {
+		return 0, 0, err
+	}
+	if date.IsZero() {
+		date = time.Now()
+	}
+	st, err := d.finish(date)
+	if err != nil {
+		return 0, 0, fmt.Errorf("append: %w", spaceError(err))
+	}
+	r := record{
+		sub: maildir.Cur, date: date.Unix(), base: d.id.Base(st.Dev, st.Ino, st.Size),
+		set: d.mb.sets.get(maildir.WithFlags("", sys), keywords), size: new(atomic.Int64),
+	}
+	r.size.Store(d.size)
+	if uidValidity, uid, err = d.mb.append(r, d.id.Tmp()); err != nil {
+		return 0, 0, fmt.Errorf("append: %w", spaceError(err))
+	}
+	return uidValidity, uid, nil
+}
+
+// finish makes the file in tmp complete and durable.
+func (d *Draft) finish(date time.Time) (maildir.Stat, error) {
+	if d.last != '\n' && d.disk > 0 {
+		d.add([]byte{'\n'})
+	}
+	if d.err != nil {
+		return maildir.Stat{}, d.err
+	}
+	if err := d.buf.Flush(); err != nil {
+		return maildir.Stat{}, err
+	}
+	f := d.mb.folder
+	if err := f.SetTime(maildir.Tmp, d.id.Tmp(), time.Unix(date.Unix(), 0)); err != nil {
+		return maildir.Stat{}, err
+	}
+	if err := d.mb.a.ops.SyncFile(d.file); err != nil {
+		return maildir.Stat{}, err
+	}
+	return f.Stat(maildir.Tmp, d.id.Tmp())
+}
+
+// append gives the message in tmp a UID and its place in cur.
+func (mb *mailbox) append(r record, tmp string) (uidValidity uint32, uid imap.UID, err error) {
+	mb.mu.Lock()
+	next, err := mb.appendLocked(&r, tmp)
+	mb.mu.Unlock()
+	if err == nil {
+		err = mb.durable()
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	return next.uidValidity, r.uid, nil
+}
+
+// appendLocked is append but for the syncs. Keywords stand in the index alone:
+// if there are any, the row is durable before the message can be seen.
+func (mb *mailbox) appendLocked(r *record, tmp string) (*snapshot, error) {
+	if mb.gone {
+		return nil, fmt.Errorf("%w: %q", ErrNotFound, mb.name())
+	}
+	e := mb.snap.Load().edit()
+	e.s.modseq++
+	r.modseq = e.s.modseq
+	r.uid = e.s.uidNext
+	e.s.uidNext++
+	e.add(*r)
+	p := &placing{
+		dest:    mb,
+		records: []record{*r},
+		place: func(int) error {
+			return mb.folder.Rename(maildir.Tmp, tmp, mb.folder, maildir.Cur, r.name())
+		},
+		undo: func(int) error { return mb.folder.Unlink(maildir.Cur, r.name()) },
+	}
+	next := e.done()
+	return next, p.run(next)
+}
+
+// durable returns once what was done to the mailbox survives a power cut: the
+// names in cur and what has been committed to the index.
+func (mb *mailbox) durable() error {
+	if err := mb.curSync.wait(); err != nil {
+		return mb.distrust(err)
+	}
+	return mb.a.index.durable()
+}
+
+// distrust has the mailbox read anew: after a sync has failed, what is on disk
+// may be older than what we have seen.
+func (mb *mailbox) distrust(err error) error {
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	mb.cur.mtime, mb.new.mtime = 0, 0
+	return err
+}
+
+// placing puts files of new messages into cur and their rows into the index,
+// all or none.
+type placing struct {
+	dest    *mailbox // its mu is held
+	records []record
+	place   func(i int) error // makes the name in cur
+	undo    func(i int) error
+}
+
+// run places all, and makes next the snapshot of the mailbox.
+func (p *placing) run(next *snapshot) error {
+	mb := p.dest
+	put := func(conn *sqlite.Conn) error { return mb.putAndDrop(conn, p.records, nil) }
+	early := false
+	for _, r := range p.records {
+		early = early || r.set.keywords != ""
+	}
+	if early {
+		// Rows without files are no harm: whoever finds them drops them.
+		row := mb.row
+		if err := mb.raiseMarks(&row, next); err != nil {
+			return err
+		}
+		if err := mb.write(&row, mb.snap.Load(), put); err != nil {
+			return err
+		}
+		mb.row = row
+		if err := mb.a.index.durable(); err != nil {
+			return err
+		}
+	}
+	if err := mb.change(p.placeAll, maildir.Cur); err != nil {
+		p.dropRows(early)
+		return err
+	}
+	if err := mb.commit(next, false, nil, put); err != nil {
+		return errors.Join(err, mb.change(func() error { return p.undoAll(len(p.records)) }, maildir.Cur))
+	}
+	for _, r := range p.records {
+		mb.bases.add(r.base, r.uid)
+	}
+	return nil
+}
+
+func (p *placing) placeAll() error {
+	for i := range p.records {
+		if err := p.place(i); err != nil {
+			return errors.Join(err, p.undoAll(i))
+		}
+	}
+	return nil
+}
+
+// undoAll takes the first n messages out of cur again.
+func (p *placing) undoAll(n int) error {
+	var errs []error
+	for i := range n {
+		errs = append(errs, p.undo(i))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *placing) dropRows(written bool) {
+	if !written {
+		return
+	}
+	gone := make(map[imap.UID]bool)
+	for _, r := range p.records {
+		gone[r.uid] = true
+	}
+	err := p.dest.a.index.update(func(conn *sqlite.Conn) error { return p.dest.putAndDrop(conn, nil, gone) })
+	if err != nil {
+		p.dest.a.log.Warn("rows without messages are left until the mailbox is next loaded", "error", err)
+	}
+}

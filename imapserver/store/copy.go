@@ -1,0 +1,299 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/maildir"
+)
+
+// freshFile is the age up to which a file may not be on disk yet: the kernel
+// writes back what is older than 30 seconds.
+const freshFile = time.Minute
+
+// Copy copies messages by hard link, flags and dates included. All or none.
+func (v *View) Copy(ctx context.Context, seqs []SeqNum, dest string) (CopyResult, error) {
+	res, err := v.transfer(ctx, seqs, dest, false)
+	if err != nil {
+		return CopyResult{}, fmt.Errorf("copy to %q: %w", dest, spaceError(err))
+	}
+	return res, nil
+}
+
+// Move moves messages by rename; Poll then tells their expunge.
+func (v *View) Move(ctx context.Context, seqs []SeqNum, dest string) (CopyResult, error) {
+	if v.readOnly {
+		return CopyResult{}, ErrReadOnly
+	}
+	res, err := v.transfer(ctx, seqs, dest, true)
+	if err != nil {
+		return CopyResult{}, fmt.Errorf("move to %q: %w", dest, spaceError(err))
+	}
+	return res, nil
+}
+
+// transfer is one COPY or MOVE.
+type transfer struct {
+	src, dst *mailbox
+	move     bool
+	from     []*record // in src
+	records  []record  // in dst, as many
+	copied   []bool    // not linked or renamed, but written anew
+}
+
+func (v *View) transfer(ctx context.Context, seqs []SeqNum, dest string, move bool) (CopyResult, error) {
+	dst, err := v.mb.a.get(ctx, dest)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	defer v.mb.a.put(dst)
+	uids := make([]imap.UID, len(seqs))
+	for i, n := range seqs {
+		uids[i] = v.told.at(int(n) - 1).uid
+	}
+	t := &transfer{src: v.mb, dst: dst, move: move}
+	if err := t.run(ctx, uids, v); err != nil || len(uids) == 0 {
+		return CopyResult{}, err
+	}
+	res := CopyResult{UIDValidity: dst.snap.Load().uidValidity}
+	for i := range t.records {
+		res.Source = append(res.Source, t.from[i].uid)
+		res.Dest = append(res.Dest, t.records[i].uid)
+	}
+	return res, nil
+}
+
+// lock takes the locks of both mailboxes in their order.
+func (t *transfer) lock() (unlock func()) {
+	a, b := t.src, t.dst
+	if a == b {
+		a.mu.Lock()
+		return a.mu.Unlock
+	}
+	if a.order > b.order {
+		a, b = b, a
+	}
+	a.mu.Lock()
+	b.mu.Lock()
+	return func() {
+		b.mu.Unlock()
+		a.mu.Unlock()
+	}
+}
+
+func (t *transfer) run(ctx context.Context, uids []imap.UID, v *View) error {
+	if err := t.attempts(ctx, uids, v); err != nil {
+		return err
+	}
+	// The new names before the loss of the old ones.
+	if err := t.dst.durable(); err != nil {
+		return err
+	}
+	if !t.move {
+		return nil
+	}
+	gone := make(map[imap.UID]bool)
+	for _, r := range t.from {
+		gone[r.uid] = true
+	}
+	return t.src.dropGone(gone)
+}
+
+// attempts tries until no file is renamed by another program meanwhile.
+func (t *transfer) attempts(ctx context.Context, uids []imap.UID, v *View) error {
+	defer t.lock()()
+	for _, mb := range []*mailbox{t.src, t.dst} {
+		if mb.gone {
+			return fmt.Errorf("%w: %q", ErrNotFound, mb.name())
+		}
+	}
+	for range openTries {
+		err := t.attempt(ctx, uids, v)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		t.src.cur.mtime, t.src.new.mtime = 0, 0
+		if err := t.src.sync(ctx, false); err != nil {
+			return err
+		}
+	}
+	return errors.New("files do not stay under one name long enough")
+}
+
+// attempt is all or nothing.
+func (t *transfer) attempt(ctx context.Context, uids []imap.UID, v *View) error {
+	if err := t.prepare(ctx, uids); err != nil {
+		return err
+	}
+	e := t.dst.snap.Load().edit()
+	e.s.modseq++
+	for i := range t.records {
+		r := &t.records[i]
+		r.uid, r.modseq = e.s.uidNext, e.s.modseq
+		e.s.uidNext++
+		e.add(*r)
+	}
+	p := &placing{dest: t.dst, records: t.records, place: t.place, undo: t.undo}
+	place := func() error { return p.run(e.done()) }
+	if !t.move {
+		return place()
+	}
+	if err := t.src.change(place, maildir.Cur, maildir.New); err != nil {
+		return err
+	}
+	if err := t.unlinkCopied(); err != nil {
+		return err
+	}
+	gone := make(map[imap.UID]bool)
+	for _, r := range t.from {
+		gone[r.uid] = true
+	}
+	return t.src.removeGone(gone, v)
+}
+
+// unlinkCopied removes what was moved by writing it anew.
+func (t *transfer) unlinkCopied() error {
+	if !slices.Contains(t.copied, true) {
+		return nil
+	}
+	if err := t.dst.folder.Sync(maildir.Cur); err != nil {
+		return err
+	}
+	return t.src.change(func() error {
+		for i, r := range t.from {
+			if !t.copied[i] {
+				continue
+			}
+			if err := ignoreNotExist(t.src.folder.Unlink(r.sub, r.name())); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, maildir.Cur, maildir.New)
+}
+
+// prepare looks up the messages and makes the records that they will have.
+func (t *transfer) prepare(ctx context.Context, uids []imap.UID) error {
+	now := t.src.snap.Load()
+	t.from, t.records, t.copied = nil, nil, make([]bool, len(uids))
+	for _, uid := range uids {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r := now.find(uid)
+		if r == nil {
+			return fmt.Errorf("%w: uid %d", ErrExpunged, uid)
+		}
+		st, err := t.src.folder.Stat(r.sub, r.name())
+		if err != nil {
+			return err
+		}
+		if time.Since(st.Change) < freshFile {
+			if err := t.src.syncFile(r); err != nil {
+				return err
+			}
+		}
+		keywords, err := t.dst.sets.canonical(strings.Fields(r.set.keywords))
+		if err != nil {
+			return err
+		}
+		suffix := r.set.suffix
+		if suffix == "" {
+			suffix = maildir.WithFlags("", 0)
+		}
+		t.from = append(t.from, r)
+		t.records = append(t.records, record{
+			sub: maildir.Cur, date: r.date, base: t.src.a.namer.Next().Base(st.Dev, st.Ino, st.Size),
+			set: t.dst.sets.get(suffix, keywords), size: newSize(r.size.Load()),
+		})
+	}
+	return nil
+}
+
+// syncFile makes a message durable that someone else has written: Courier, for
+// one, never does that.
+func (mb *mailbox) syncFile(r *record) error {
+	f, err := mb.folder.Open(r.sub, r.name())
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return mb.a.ops.SyncFile(f)
+}
+
+func (t *transfer) place(i int) error {
+	from, to := t.from[i], t.records[i].name()
+	src, dst := t.src.folder, t.dst.folder
+	var err error
+	if t.move {
+		err = src.Rename(from.sub, from.name(), dst, maildir.Cur, to)
+	} else {
+		err = src.Link(from.sub, from.name(), dst, maildir.Cur, to)
+	}
+	switch {
+	case errors.Is(err, unix.EXDEV), errors.Is(err, unix.EMLINK), errors.Is(err, unix.EPERM):
+		t.copied[i] = true
+		return t.copyFile(i)
+	}
+	return err
+}
+
+func (t *transfer) undo(i int) error {
+	from, to := t.from[i], t.records[i].name()
+	if t.move && !t.copied[i] {
+		return t.dst.folder.Rename(maildir.Cur, to, t.src.folder, from.sub, from.name())
+	}
+	return t.dst.folder.Unlink(maildir.Cur, to)
+}
+
+// copyFile writes a message anew where it cannot be linked or renamed.
+func (t *transfer) copyFile(i int) error {
+	from := t.from[i]
+	in, err := t.src.folder.Open(from.sub, from.name())
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	tmp := t.src.a.namer.Next().Tmp()
+	out, err := t.dst.folder.Create(tmp)
+	if err != nil {
+		return err
+	}
+	if err = t.copyData(out, in, tmp, from); err == nil {
+		err = t.dst.folder.Rename(maildir.Tmp, tmp, t.dst.folder, maildir.Cur, t.records[i].name())
+	}
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return errors.Join(err, ignoreNotExist(t.dst.folder.Unlink(maildir.Tmp, tmp)))
+	}
+	return nil
+}
+
+func (t *transfer) copyData(out, in *os.File, tmp string, from *record) error {
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	if err := t.dst.folder.SetTime(maildir.Tmp, tmp, time.Unix(from.date, 0)); err != nil {
+		return err
+	}
+	return t.dst.a.ops.SyncFile(out)
+}
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

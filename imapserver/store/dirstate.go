@@ -1,0 +1,94 @@
+package store
+
+import (
+	"time"
+
+	"mailstead/imapserver/maildir"
+)
+
+// Bounds for trusting the modification time of a directory. A change within one
+// tick of the kernel's clock after another does not alter it.
+const (
+	clockTick  = 50 * time.Millisecond
+	coarseTick = 2 * time.Second // file systems that count whole seconds
+)
+
+// Our own changes alter a directory's time too, and one by another program
+// right between them may hide behind it: some time after, we look.
+const (
+	ownRelook     = 2 * time.Second
+	ownRelookCost = 20 // times what a look takes
+)
+
+// dirState is what we know of cur or new of a mailbox without looking into it.
+type dirState struct {
+	mtime  int64     // ns, of the directory as the snapshot has it; 0 unknown
+	own    bool      // it was not seen since a change of ours
+	looked time.Time // when it was last listed
+	cost   time.Duration
+}
+
+// stale tells whether the directory, which has that time, must be listed.
+func (d *dirState) stale(mtime int64, now time.Time) bool {
+	return d.mtime == 0 || d.mtime != mtime || d.own && now.After(d.due())
+}
+
+// due is when a directory that only we have changed is to be listed.
+func (d *dirState) due() time.Time {
+	return d.looked.Add(max(ownRelook, ownRelookCost*d.cost))
+}
+
+// listed notes a look that began at start, when the directory had that time.
+func (d *dirState) listed(mtime int64, start time.Time) {
+	age := start.Sub(time.Unix(0, mtime))
+	if age < clockTick || mtime%int64(time.Second) == 0 && age < coarseTick {
+		mtime = 0
+	}
+	*d = dirState{mtime: mtime, looked: start, cost: time.Since(start)}
+}
+
+// lasting is the time that may be trusted after a restart; 0 none.
+func (d *dirState) lasting() int64 {
+	if d.own {
+		return 0
+	}
+	return d.mtime
+}
+
+// mtime reads the time of a directory of the mailbox.
+func (mb *mailbox) mtime(s maildir.Sub) (int64, error) {
+	st, err := mb.folder.Stat(s, "")
+	if err != nil {
+		return 0, err
+	}
+	return st.ModTime.UnixNano(), nil
+}
+
+func (mb *mailbox) state(s maildir.Sub) *dirState {
+	if s == maildir.Cur {
+		return &mb.cur
+	}
+	return &mb.new
+}
+
+// change runs fn, which changes these directories of the mailbox, and keeps
+// their states true.
+func (mb *mailbox) change(fn func() error, subs ...maildir.Sub) error {
+	var clean [2]bool
+	for i, s := range subs {
+		d := mb.state(s)
+		before, err := mb.mtime(s)
+		clean[i] = err == nil && d.mtime != 0 && before == d.mtime
+	}
+	err := fn()
+	for i, s := range subs {
+		d := mb.state(s)
+		after, serr := mb.mtime(s)
+		if !clean[i] || serr != nil {
+			d.mtime = 0
+		} else if after != d.mtime {
+			d.mtime, d.own = after, true
+		}
+	}
+	return err
+}

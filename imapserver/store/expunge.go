@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/emersion/go-imap/v2"
+	"zombiezen.com/go/sqlite"
+
+	"mailstead/imapserver/maildir"
+)
+
+// Expunge removes the messages with \Deleted, of uids only those if it is not
+// nil. It returns once that survives a power cut; Poll then tells it. Messages
+// that this view has not been told of are left.
+func (v *View) Expunge(ctx context.Context, uids imap.UIDSet) error {
+	if v.readOnly {
+		return ErrReadOnly
+	}
+	gone, err := v.unlinkDeleted(ctx, uids)
+	if len(gone) > 0 {
+		// The rows go only when the files are gone for good: a file that came
+		// back without its row would be a new message.
+		err = errors.Join(err, v.mb.dropGone(gone))
+	}
+	if err != nil {
+		return fmt.Errorf("expunge: %w", err)
+	}
+	return nil
+}
+
+// unlinkDeleted removes files, and the messages from the snapshot.
+func (v *View) unlinkDeleted(ctx context.Context, uids imap.UIDSet) (gone map[imap.UID]bool, err error) {
+	mb := v.mb
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	if mb.gone {
+		return nil, fmt.Errorf("%w: %q", ErrNotFound, mb.name())
+	}
+	gone = make(map[imap.UID]bool)
+	for range openTries {
+		lost, err := mb.unlinkPass(v.told, uids, gone)
+		if err != nil || !lost {
+			return gone, errors.Join(err, mb.removeGone(gone, v))
+		}
+		// Another program has renamed some, perhaps to take \Deleted away.
+		if err := mb.removeGone(gone, v); err != nil {
+			return gone, err
+		}
+		mb.cur.mtime, mb.new.mtime = 0, 0
+		if err := mb.sync(ctx, false); err != nil {
+			return gone, err
+		}
+	}
+	return gone, errors.New("files do not stay under one name long enough")
+}
+
+// unlinkPass removes the files of what is to go, as far as they are where the
+// snapshot has them.
+func (mb *mailbox) unlinkPass(told *snapshot, uids imap.UIDSet, gone map[imap.UID]bool) (lost bool, err error) {
+	err = mb.change(func() error {
+		var err error
+		mb.snap.Load().all(func(r *record) bool {
+			if r.set.sys&maildir.Trashed == 0 || uids != nil && !uids.Contains(r.uid) || told.find(r.uid) == nil {
+				return true
+			}
+			uerr := mb.folder.Unlink(r.sub, r.name())
+			switch {
+			case uerr == nil:
+				gone[r.uid] = true
+				mb.unsynced = mb.unsynced || r.sub == maildir.New
+			case errors.Is(uerr, fs.ErrNotExist):
+				lost = true
+			default:
+				err = uerr
+			}
+			return err == nil
+		})
+		return err
+	}, maildir.Cur, maildir.New)
+	return lost, err
+}
+
+// removeGone shows a snapshot without those messages. Their rows stay.
+func (mb *mailbox) removeGone(gone map[imap.UID]bool, by *View) error {
+	now := mb.snap.Load()
+	inNew := 0
+	there := make(map[imap.UID]bool)
+	for uid := range gone {
+		if r := now.find(uid); r != nil {
+			there[uid] = true
+			inNew += isNew(r.sub)
+		}
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	e := now.edit()
+	e.remove(there)
+	e.s.modseq++
+	if err := mb.commit(e.done(), false, by, func(*sqlite.Conn) error { return nil }); err != nil {
+		return err
+	}
+	mb.inNew -= inNew
+	return nil
+}
+
+// dropGone makes removals durable, then drops the rows.
+func (mb *mailbox) dropGone(gone map[imap.UID]bool) error {
+	if err := mb.curSync.wait(); err != nil {
+		return mb.distrust(err)
+	}
+	mb.mu.Lock()
+	unsynced := mb.unsynced
+	mb.unsynced = false
+	mb.mu.Unlock()
+	if unsynced {
+		if err := mb.folder.Sync(maildir.New); err != nil {
+			return mb.distrust(err)
+		}
+	}
+	return mb.a.index.update(func(conn *sqlite.Conn) error { return mb.putAndDrop(conn, nil, gone) })
+}

@@ -1,0 +1,200 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+	"zombiezen.com/go/sqlite"
+
+	"mailstead/imapserver/maildir"
+)
+
+// Store changes flags; \Recent is ignored. It returns once the change survives
+// a power cut. The changes reach this view too in the next Poll, as Own.
+// ErrExpunged where some of the messages are gone; the others are changed.
+func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []imap.Flag) error {
+	if v.readOnly {
+		return ErrReadOnly
+	}
+	sys, names, err := splitFlags(flags)
+	if err != nil {
+		return err
+	}
+	v.mb.mu.Lock()
+	sets := v.mb.sets
+	v.mb.mu.Unlock()
+	keywords, err := sets.canonical(names)
+	if err != nil {
+		return err
+	}
+	uids := make([]imap.UID, len(seqs))
+	for i, n := range seqs {
+		uids[i] = v.told.at(int(n) - 1).uid
+	}
+	slices.Sort(uids)
+	c := &storing{v: v, mb: v.mb, op: op, sys: sys, keywords: strings.Fields(keywords)}
+	err = c.run(ctx, slices.Compact(uids))
+	// What has been changed in part is durable, too.
+	if c.renamed {
+		err = errors.Join(err, v.mb.curSync.wait())
+	}
+	if c.keyworded {
+		err = errors.Join(err, v.mb.a.index.durable())
+	}
+	if err != nil {
+		return fmt.Errorf("store: %w", spaceError(err))
+	}
+	return nil
+}
+
+// storing is one STORE.
+type storing struct {
+	v        *View
+	mb       *mailbox
+	op       StoreOp
+	sys      maildir.Flags
+	keywords []string // canonical
+
+	renamed   bool // a file has another name now
+	keyworded bool // the index has other keywords now
+	changed   []record
+	from      []ModSeq // of changed, before
+	missing   bool
+}
+
+func (c *storing) run(ctx context.Context, uids []imap.UID) error {
+	mb := c.mb
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	if mb.gone {
+		return fmt.Errorf("%w: %q", ErrNotFound, mb.name())
+	}
+	// A file that another program has renamed is looked for, and changed then.
+	for range openTries {
+		lost, err := c.pass(uids)
+		if err != nil || len(lost) == 0 {
+			return errors.Join(err, c.expunged())
+		}
+		mb.cur.mtime, mb.new.mtime = 0, 0
+		if err := mb.sync(ctx, false); err != nil {
+			return err
+		}
+		uids = lost
+	}
+	return fmt.Errorf("the files of %d messages do not stay under one name long enough", len(uids))
+}
+
+func (c *storing) expunged() error {
+	if c.missing {
+		return ErrExpunged
+	}
+	return nil
+}
+
+// pass changes the messages, but for those whose file is not where it should
+// be.
+func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
+	mb := c.mb
+	now := mb.snap.Load()
+	e := now.edit()
+	modseq := now.modseq + 1
+	c.changed, c.from = nil, nil
+	inNew := 0
+	err = mb.change(func() error {
+		for _, uid := range uids {
+			old := now.find(uid)
+			if old == nil {
+				c.missing = true
+				continue
+			}
+			r, err := c.one(old)
+			if errors.Is(err, fs.ErrNotExist) {
+				lost = append(lost, uid)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if r.set == old.set {
+				continue
+			}
+			inNew += isNew(r.sub) - isNew(old.sub)
+			r.modseq = modseq
+			e.set(r)
+			c.changed = append(c.changed, r)
+			c.from = append(c.from, old.modseq)
+		}
+		return nil
+	}, maildir.Cur, maildir.New)
+	if len(c.changed) == 0 {
+		return lost, err
+	}
+	// What has been renamed is so, whether or not all went well.
+	e.s.modseq = modseq
+	cerr := mb.commit(e.done(), false, c.v, func(conn *sqlite.Conn) error {
+		return mb.putAndDrop(conn, c.changed, nil)
+	})
+	if cerr != nil {
+		mb.cur.mtime, mb.new.mtime = 0, 0 // the next sync sees the new names
+		return nil, errors.Join(err, cerr)
+	}
+	mb.inNew += inNew
+	for i, r := range c.changed {
+		c.v.noteOwn(r.uid, c.from[i], modseq)
+	}
+	return lost, err
+}
+
+// one changes one message's file and gives its new record.
+func (c *storing) one(old *record) (record, error) {
+	mb, r := c.mb, *old
+	sys := c.combineSys(r.set.sys)
+	keywords, err := c.combineKeywords(r.set.keywords)
+	if err != nil {
+		return r, err
+	}
+	suffix := r.set.suffix
+	if sys != r.set.sys {
+		suffix = maildir.WithFlags(suffix, sys)
+	}
+	r.set = mb.sets.get(suffix, keywords)
+	if suffix != old.set.suffix {
+		if err := mb.folder.Rename(old.sub, old.name(), mb.folder, maildir.Cur, r.name()); err != nil {
+			return r, err
+		}
+		r.sub = maildir.Cur
+		c.renamed = true
+	}
+	if keywords != old.set.keywords {
+		c.keyworded = true
+	}
+	return r, nil
+}
+
+func (c *storing) combineSys(old maildir.Flags) maildir.Flags {
+	switch c.op {
+	case StoreAdd:
+		return old | c.sys
+	case StoreRemove:
+		return old &^ c.sys
+	}
+	return c.sys
+}
+
+func (c *storing) combineKeywords(old string) (string, error) {
+	var list []string
+	switch c.op {
+	case StoreAdd:
+		list = append(strings.Fields(old), c.keywords...)
+	case StoreRemove:
+		list = slices.DeleteFunc(strings.Fields(old), func(k string) bool { return slices.Contains(c.keywords, k) })
+	default:
+		list = c.keywords
+	}
+	return c.mb.sets.canonical(list)
+}

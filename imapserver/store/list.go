@@ -1,0 +1,155 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/maildir"
+)
+
+// useAttrs are the special uses by their names in the special-use file.
+var useAttrs = map[string]imap.MailboxAttr{
+	"archive": imap.MailboxAttrArchive,
+	"drafts":  imap.MailboxAttrDrafts,
+	"junk":    imap.MailboxAttrJunk,
+	"sent":    imap.MailboxAttrSent,
+	"trash":   imap.MailboxAttrTrash,
+}
+
+// folderDirs gives the names in the top Maildir that start with a dot.
+func (a *Account) folderDirs() ([]string, error) {
+	f, err := os.Open(a.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(names, func(n string) bool { return n[0] != '.' }), nil
+}
+
+// List gives every mailbox and every subscribed name, sorted with INBOX first.
+// Names that exist only as parents of others are included (Exists false).
+func (a *Account) List(ctx context.Context) ([]Entry, error) {
+	dirs, err := a.folderDirs()
+	if err != nil {
+		return nil, fmt.Errorf("list mailboxes: %w", err)
+	}
+	entries := map[string]*Entry{maildir.Inbox: {Name: maildir.Inbox, Exists: true, Selectable: true}}
+	entry := func(name string) *Entry {
+		e := entries[name]
+		if e == nil {
+			e = &Entry{Name: name}
+			entries[name] = e
+		}
+		return e
+	}
+	for _, dir := range dirs {
+		name, err := maildir.DecodeName(dir, a.enc)
+		if err != nil {
+			a.log.Debug("not a mailbox", "maildir", a.dir, "error", err)
+			continue
+		}
+		if st, err := os.Lstat(filepath.Join(a.dir, dir)); err != nil || !st.IsDir() {
+			continue
+		}
+		e := entry(name)
+		e.Exists = true
+		st, err := os.Lstat(filepath.Join(a.dir, dir, "cur"))
+		e.Selectable = err == nil && st.IsDir()
+	}
+	subs, err := a.subscriptions()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range subs.Names() {
+		entry(name).Subscribed = true
+	}
+	a.markUses(entries)
+	for name, e := range entries {
+		if e.Exists {
+			for i := range len(name) {
+				if name[i] == '.' {
+					entry(name[:i])
+				}
+			}
+		}
+	}
+	list := make([]Entry, 0, len(entries))
+	for _, e := range entries {
+		list = append(list, *e)
+	}
+	slices.SortFunc(list, func(x, y Entry) int {
+		if xi, yi := x.Name == maildir.Inbox, y.Name == maildir.Inbox; xi != yi {
+			if xi {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(x.Name, y.Name)
+	})
+	return list, ctx.Err()
+}
+
+// markUses enters the special uses of mailboxes that exist.
+func (a *Account) markUses(entries map[string]*Entry) {
+	data, err := os.ReadFile(filepath.Join(a.own, maildir.SpecialUseFile))
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			a.log.Warn("cannot read the special uses", "error", err)
+		}
+		return
+	}
+	for _, u := range maildir.ParseSpecialUse(data) {
+		if e := entries[u.Name]; e != nil && e.Exists && e.Use == "" {
+			e.Use = useAttrs[u.Use]
+		}
+	}
+}
+
+func (a *Account) subscriptions() (maildir.Subscriptions, error) {
+	data, err := os.ReadFile(filepath.Join(a.dir, maildir.SubscriptionsFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return maildir.Subscriptions{}, fmt.Errorf("read subscriptions: %w", err)
+	}
+	return maildir.ParseSubscriptions(data, a.enc), nil
+}
+
+// Subscribe adds the name to the subscriptions, or removes it. The mailbox
+// need not exist.
+func (a *Account) Subscribe(ctx context.Context, name string, on bool) error {
+	if _, err := a.dirOf(name); err != nil {
+		return err
+	}
+	if strings.EqualFold(name, maildir.Inbox) {
+		name = maildir.Inbox
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return errClosed
+	}
+	subs, err := a.subscriptions()
+	if err != nil || !subs.Set(name, on) {
+		return err
+	}
+	data, err := maildir.EncodeSubscriptions(subs, a.enc)
+	if err == nil {
+		err = a.ops.WriteFile(a.dir, maildir.SubscriptionsFile, 0o644, data)
+	}
+	if err != nil {
+		return fmt.Errorf("subscribe %q: %w", name, spaceError(err))
+	}
+	return nil
+}

@@ -1,0 +1,363 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"mailstead/imapserver/maildir"
+)
+
+// Create makes a mailbox. Missing parents are not made.
+func (a *Account) Create(ctx context.Context, name string) error {
+	if strings.EqualFold(name, maildir.Inbox) {
+		return fmt.Errorf("%w: %q", ErrExists, name)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return errClosed
+	}
+	dir, err := a.newDir(name)
+	if err != nil {
+		return err
+	}
+	if err := a.makeFolder(dir); err != nil {
+		return fmt.Errorf("create %q: %w", name, spaceError(err))
+	}
+	return nil
+}
+
+// newDir gives the directory for a mailbox that does not exist yet. A name that
+// would have the tree taken for one of the other encoding is refused.
+func (a *Account) newDir(name string) (string, error) {
+	dir, err := a.dirOf(name)
+	if err != nil {
+		return "", err
+	}
+	_, err = os.Lstat(filepath.Join(a.dir, dir))
+	if err == nil {
+		return "", fmt.Errorf("%w: %q", ErrExists, name)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	dirs, err := a.folderDirs()
+	if err != nil {
+		return "", err
+	}
+	if maildir.DetectEncoding(append(dirs, dir)) != a.enc && strings.Contains(dir, "&") {
+		return "", fmt.Errorf("%w: %q: on disk it would read as modified UTF-7", ErrName, name)
+	}
+	return dir, nil
+}
+
+// makeFolder builds a mailbox's directories aside and puts them in place whole.
+// The index has no mailbox of that directory: where it had, it forgets it.
+func (a *Account) makeFolder(dir string) error {
+	making, err := a.aside(makingDir)
+	if err != nil {
+		return err
+	}
+	if err := a.ops.MakeTree(making, true); err != nil {
+		return err
+	}
+	if err := a.forget(dir); err != nil {
+		return err
+	}
+	if err := a.ops.RenameNew(making, filepath.Join(a.dir, dir)); err != nil {
+		return err
+	}
+	if err := a.ops.SyncDir(a.dir); err != nil {
+		return err
+	}
+	mb := a.boxes[dir] // of someone who is about to find out that there is none
+	if mb == nil {
+		mb = newMailbox(a, dir)
+		a.boxes[dir] = mb
+	}
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	return mb.load(context.Background())
+}
+
+// forget drops the index's row of a directory that does not exist.
+func (a *Account) forget(dir string) error {
+	return a.index.update(func(conn *sqlite.Conn) error {
+		row, ok, err := findMailbox(conn, dir)
+		if err != nil || !ok {
+			return err
+		}
+		return dropMailbox(conn, row.id)
+	})
+}
+
+// aside gives an unused path in a directory of our own, which it makes.
+func (a *Account) aside(dir string) (string, error) {
+	dir = filepath.Join(a.own, dir)
+	if err := os.Mkdir(dir, maildir.DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return filepath.Join(dir, a.namer.Next().Tmp()), nil
+}
+
+// Delete removes a mailbox and its messages; its inferiors stay.
+func (a *Account) Delete(ctx context.Context, name string) error {
+	if strings.EqualFold(name, maildir.Inbox) {
+		return fmt.Errorf("%w: delete", ErrInbox)
+	}
+	dir, err := a.dirOf(name)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return errClosed
+	}
+	if err := a.exists(name, dir); err != nil {
+		return err
+	}
+	if err := a.deleteFolder(dir); err != nil {
+		return fmt.Errorf("delete %q: %w", name, spaceError(err))
+	}
+	return nil
+}
+
+// exists tells apart what can be deleted, what cannot, and what is not there.
+func (a *Account) exists(name, dir string) error {
+	st, err := os.Lstat(filepath.Join(a.dir, dir))
+	if err == nil && st.IsDir() {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	below, err := a.inferiors(dir)
+	if err != nil {
+		return err
+	}
+	if len(below) > 0 {
+		return fmt.Errorf("%w: %q", ErrChildren, name)
+	}
+	return fmt.Errorf("%w: %q", ErrNotFound, name)
+}
+
+// inferiors gives the directories of the mailboxes below one.
+func (a *Account) inferiors(dir string) ([]string, error) {
+	dirs, err := a.folderDirs()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(dirs, func(d string) bool { return !strings.HasPrefix(d, dir+".") }), nil
+}
+
+// deleteFolder takes a mailbox out of sight at once, then removes it.
+func (a *Account) deleteFolder(dir string) error {
+	aside, err := a.aside(deletedDir)
+	if err != nil {
+		return err
+	}
+	mb := a.boxes[dir]
+	if mb != nil {
+		mb.mu.Lock()
+		defer mb.mu.Unlock()
+	}
+	if err := a.ops.RenameNew(filepath.Join(a.dir, dir), aside); err != nil {
+		return err
+	}
+	if err := a.ops.SyncDir(a.dir); err != nil {
+		return err
+	}
+	if mb != nil {
+		delete(a.boxes, dir)
+		mb.end()
+	}
+	if err := a.forget(dir); err != nil {
+		return err
+	}
+	if err := a.removeAll(aside); err != nil {
+		// The mailbox is gone; its files are removed when the account is next opened.
+		a.log.Warn("cannot remove what is left of a mailbox", "error", err)
+	}
+	return nil
+}
+
+// removeAll removes a directory of our own with all that is in it.
+func (a *Account) removeAll(path string) error {
+	if err := a.ops.Announce(maildir.Op{Call: "removeall", Path: path}); err != nil {
+		return err
+	}
+	return os.RemoveAll(path)
+}
+
+// renamed is one directory of a RENAME.
+type renamed struct{ dir, dest string }
+
+// Rename renames a mailbox and its inferiors; UIDs and UIDVALIDITY go along.
+// Renaming INBOX moves its messages (RFC 9051 §6.3.6).
+func (a *Account) Rename(ctx context.Context, from, to string) error {
+	if strings.EqualFold(to, maildir.Inbox) {
+		return fmt.Errorf("%w: %q", ErrExists, to)
+	}
+	if strings.EqualFold(from, maildir.Inbox) {
+		return a.renameInbox(ctx, to)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return errClosed
+	}
+	moves, err := a.planRename(from, to)
+	if err != nil {
+		return err
+	}
+	if err := a.renameFolders(moves); err != nil {
+		return fmt.Errorf("rename %q to %q: %w", from, to, spaceError(err))
+	}
+	return nil
+}
+
+// renameInbox makes the other mailbox and moves all messages there.
+func (a *Account) renameInbox(ctx context.Context, to string) error {
+	if err := a.Create(ctx, to); err != nil {
+		return err
+	}
+	v, err := a.Select(ctx, maildir.Inbox, false)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	seqs := make([]SeqNum, v.Len())
+	for i := range seqs {
+		seqs[i] = SeqNum(i + 1)
+	}
+	_, err = v.Move(ctx, seqs, to)
+	return err
+}
+
+// planRename lists what a RENAME renames, the mailbox itself last: it is there
+// as long as anything is.
+func (a *Account) planRename(from, to string) ([]renamed, error) {
+	dir, err := a.dirOf(from)
+	if err != nil {
+		return nil, err
+	}
+	dest, err := a.newDir(to)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(dest, dir+".") {
+		return nil, fmt.Errorf("%w: %q is below %q", ErrName, to, from)
+	}
+	below, err := a.inferiors(dir)
+	if err != nil {
+		return nil, err
+	}
+	var moves []renamed
+	for _, d := range below {
+		moves = append(moves, renamed{d, dest + strings.TrimPrefix(d, dir)})
+	}
+	if st, err := os.Lstat(filepath.Join(a.dir, dir)); err == nil && st.IsDir() {
+		moves = append(moves, renamed{dir, dest})
+	} else if len(below) == 0 {
+		return nil, fmt.Errorf("%w: %q", ErrNotFound, from)
+	}
+	for _, m := range moves {
+		name, err := maildir.DecodeName(m.dest, a.enc)
+		if err == nil {
+			_, err = a.newDir(name)
+		}
+		if errors.Is(err, ErrExists) {
+			return nil, err
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrName, err)
+		}
+	}
+	return moves, nil
+}
+
+// renameFolders tells the index what is to come, renames, and tells it that it
+// has been done. a.mu is held.
+func (a *Account) renameFolders(moves []renamed) error {
+	err := a.index.update(func(conn *sqlite.Conn) error {
+		for _, m := range moves {
+			err := sqlitex.Execute(conn, "INSERT OR REPLACE INTO renaming (dir, dest) VALUES (?, ?)",
+				&sqlitex.ExecOptions{Args: []any{m.dir, m.dest}})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = a.index.durable()
+	}
+	if err != nil {
+		return err
+	}
+	var done []renamed
+	for _, m := range moves {
+		if err = a.renameFolder(m); err != nil {
+			break
+		}
+		done = append(done, m)
+	}
+	if err != nil {
+		for _, m := range slices.Backward(done) {
+			err = errors.Join(err, a.renameFolder(renamed{m.dest, m.dir}))
+		}
+		done = nil
+	}
+	err = errors.Join(err, a.ops.SyncDir(a.dir))
+	uerr := a.index.update(func(conn *sqlite.Conn) error {
+		for _, m := range done {
+			if err := renameRow(conn, m.dir, m.dest); err != nil {
+				return err
+			}
+		}
+		return sqlitex.Execute(conn, "DELETE FROM renaming", nil)
+	})
+	if uerr == nil {
+		uerr = a.index.durable()
+	}
+	return errors.Join(err, uerr)
+}
+
+// renameFolder renames one directory, and what is loaded of it.
+func (a *Account) renameFolder(m renamed) error {
+	mb := a.boxes[m.dir]
+	if mb != nil {
+		mb.mu.Lock()
+		defer mb.mu.Unlock()
+	}
+	if err := a.ops.RenameNew(filepath.Join(a.dir, m.dir), filepath.Join(a.dir, m.dest)); err != nil {
+		return err
+	}
+	if mb == nil {
+		return nil
+	}
+	if old := a.boxes[m.dest]; old != nil {
+		// Of someone who is about to find out that there is none.
+		old.mu.Lock()
+		old.end()
+		old.mu.Unlock()
+	}
+	delete(a.boxes, m.dir)
+	a.boxes[m.dest] = mb
+	mb.dir, mb.row.dir = m.dest, m.dest
+	if len(mb.views) > 0 {
+		a.watch.remove(mb)
+		a.watch.add(mb, mb.path())
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// maxMessage is the largest file that is read into memory as a message.
+const maxMessage = 1 << 30
+
+// openTries is how often a message is looked for that others rename.
+const openTries = 10
+
+// open opens the file of a message that r was once the record of. ErrExpunged
+// if there is none any more. mu is not held.
+func (mb *mailbox) open(ctx context.Context, r *record) (*os.File, error) {
+	for range openTries {
+		now := mb.snap.Load().find(r.uid)
+		if now == nil {
+			return nil, fmt.Errorf("%w: uid %d", ErrExpunged, r.uid)
+		}
+		f, err := mb.folder.Open(now.sub, now.name())
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+		if err := mb.relook(ctx, now); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("uid %d: its file does not stay under one name long enough to be opened", r.uid)
+}
+
+// relook syncs because a message was not where the snapshot had it.
+func (mb *mailbox) relook(ctx context.Context, r *record) error {
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	if mb.gone {
+		return fmt.Errorf("%w: uid %d", ErrExpunged, r.uid)
+	}
+	if now := mb.snap.Load().find(r.uid); now == nil || now.sub != r.sub || now.name() != r.name() {
+		return nil // someone has looked meanwhile
+	}
+	mb.cur.mtime, mb.new.mtime = 0, 0
+	return mb.sync(ctx, false)
+}
+
+// read gives a message with CRLF line ends.
+func (mb *mailbox) read(ctx context.Context, r *record) ([]byte, error) {
+	f, err := mb.open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := readAll(f)
+	if err != nil {
+		return nil, err
+	}
+	data = addCR(data)
+	if old := r.size.Swap(int64(len(data))); old != int64(len(data)) {
+		mb.keepSize(r)
+	}
+	return data, nil
+}
+
+// readAll reads a file whose size is no more than a hint: it may change while
+// it is read.
+func readAll(f *os.File) ([]byte, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > maxMessage {
+		return nil, fmt.Errorf("read %s: %d bytes are too many for a message", f.Name(), st.Size())
+	}
+	var b bytes.Buffer
+	b.Grow(int(st.Size()) + bytes.MinRead)
+	_, err = b.ReadFrom(io.LimitReader(f, maxMessage))
+	return b.Bytes(), err
+}
+
+// addCR puts a CR before each LF that has none.
+func addCR(data []byte) []byte {
+	n := bareLF(data, 0)
+	if n == 0 {
+		return data
+	}
+	out := make([]byte, 0, len(data)+n)
+	for {
+		i := bytes.IndexByte(data, '\n')
+		if i < 0 {
+			return append(out, data...)
+		}
+		out = append(out, data[:i]...)
+		if len(out) == 0 || out[len(out)-1] != '\r' {
+			out = append(out, '\r')
+		}
+		out = append(out, '\n')
+		data = data[i+1:]
+	}
+}
+
+// bareLF counts the LF that no CR stands before; last is the octet before data.
+func bareLF(data []byte, last byte) int {
+	return bytes.Count(data, []byte{'\n'}) - bytes.Count(data, []byte("\r\n")) - startsLF(data, last)
+}
+
+// startsLF is 1 if data begins with the LF of a CRLF that last begins.
+func startsLF(data []byte, last byte) int {
+	if last == '\r' && len(data) > 0 && data[0] == '\n' {
+		return 1
+	}
+	return 0
+}
+
+// size gives RFC822.SIZE.
+func (mb *mailbox) size(ctx context.Context, r *record) (int64, error) {
+	if n := r.size.Load(); n != sizeUnknown {
+		return n, nil
+	}
+	f, err := mb.open(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	n, err := countCRLF(f)
+	if err != nil {
+		return 0, err
+	}
+	if r.size.Swap(n) != n {
+		mb.keepSize(r)
+	}
+	return n, nil
+}
+
+// countCRLF counts the octets that a message has with CRLF line ends.
+func countCRLF(r io.Reader) (int64, error) {
+	buf := make([]byte, 64<<10)
+	var n int64
+	var last byte
+	for {
+		k, err := r.Read(buf)
+		if k > 0 {
+			n += int64(k + bareLF(buf[:k], last))
+			last = buf[k-1]
+		}
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}

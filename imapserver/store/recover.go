@@ -1,0 +1,157 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// The directories, in our own, for what is being made and for what has been
+// deleted. Neither is ever a mailbox.
+const (
+	makingDir  = "making"
+	deletedDir = "deleted"
+)
+
+// recover finishes what a crash may have cut short, when the account is opened.
+func (a *Account) recover() error {
+	if err := a.recoverRenames(); err != nil {
+		return fmt.Errorf("recover renames: %w", err)
+	}
+	if err := a.forgetGone(); err != nil {
+		return fmt.Errorf("recover mailboxes: %w", err)
+	}
+	for _, dir := range []string{makingDir, deletedDir} {
+		if err := a.removeAll(filepath.Join(a.own, dir)); err != nil {
+			a.log.Warn("cannot remove what is left of a mailbox", "error", err)
+		}
+	}
+	return nil
+}
+
+// recoverRenames finishes a RENAME that had begun, and lets the index follow it.
+// One of which nothing happened leaves things as they were.
+func (a *Account) recoverRenames() error {
+	var pairs []renamed
+	err := a.index.view(func(conn *sqlite.Conn) error {
+		return sqlitex.Execute(conn, "SELECT dir, dest FROM renaming", &sqlitex.ExecOptions{
+			ResultFunc: func(stmt *sqlite.Stmt) error {
+				pairs = append(pairs, renamed{stmt.ColumnText(0), stmt.ColumnText(1)})
+				return nil
+			},
+		})
+	})
+	if err != nil || len(pairs) == 0 {
+		return err
+	}
+	var moved []renamed
+	for _, p := range pairs {
+		ok, err := a.wasRenamed(p.dir, p.dest)
+		if err != nil {
+			return err
+		}
+		if ok {
+			moved = append(moved, p)
+		}
+	}
+	if len(moved) > 0 {
+		for _, p := range pairs {
+			if slices.Contains(moved, p) {
+				continue
+			}
+			if err := a.ops.RenameNew(filepath.Join(a.dir, p.dir), filepath.Join(a.dir, p.dest)); err != nil {
+				a.log.Error("cannot finish a rename", "error", err)
+				continue
+			}
+			moved = append(moved, p)
+		}
+		if err := a.ops.SyncDir(a.dir); err != nil {
+			return err
+		}
+	}
+	return a.index.update(func(conn *sqlite.Conn) error {
+		for _, p := range moved {
+			if err := renameRow(conn, p.dir, p.dest); err != nil {
+				return err
+			}
+		}
+		return sqlitex.Execute(conn, "DELETE FROM renaming", nil)
+	})
+}
+
+// wasRenamed tells whether dir is gone and dest is there.
+func (a *Account) wasRenamed(dir, dest string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(a.dir, dir))
+	if err == nil {
+		return false, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	_, err = os.Lstat(filepath.Join(a.dir, dest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// renameRow gives a mailbox's row another directory, if there is such a row. A
+// row that has it already is of a mailbox that is no more.
+func renameRow(conn *sqlite.Conn, dir, dest string) error {
+	row, ok, err := findMailbox(conn, dir)
+	if err != nil || !ok {
+		return err
+	}
+	if old, ok, err := findMailbox(conn, dest); err != nil {
+		return err
+	} else if ok {
+		if err := dropMailbox(conn, old.id); err != nil {
+			return err
+		}
+	}
+	row.dir = dest
+	return putMailbox(conn, &row)
+}
+
+// forgetGone drops what the index has of mailboxes whose directories are gone.
+// One of that name that comes later is another mailbox, with its own
+// UIDVALIDITY.
+func (a *Account) forgetGone() error {
+	dirs, err := a.folderDirs()
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{".": true}
+	for _, dir := range dirs {
+		there[dir] = true
+	}
+	gone := make(map[string]int64)
+	err = a.index.view(func(conn *sqlite.Conn) error {
+		return sqlitex.Execute(conn, "SELECT dir, id FROM mailbox", &sqlitex.ExecOptions{
+			ResultFunc: func(stmt *sqlite.Stmt) error {
+				if dir := stmt.ColumnText(0); !there[dir] {
+					gone[dir] = stmt.ColumnInt64(1)
+				}
+				return nil
+			},
+		})
+	})
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	return a.index.update(func(conn *sqlite.Conn) error {
+		for dir, id := range gone {
+			a.log.Info("forgot a mailbox that is gone", "maildir", a.dir, "dir", dir)
+			if err := dropMailbox(conn, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

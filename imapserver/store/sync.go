@@ -1,0 +1,563 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"zombiezen.com/go/sqlite"
+
+	"mailstead/imapserver/maildir"
+)
+
+// maxLooks is how often one sync looks at a mailbox that does not hold still.
+// What it then has not settled is left to the next.
+const maxLooks = 6
+
+// missingWait is how long a message must be missing where a look at a directory
+// is not a snapshot.
+const missingWait = 2 * time.Second
+
+// sync brings the snapshot up to the Maildir; with move, it moves messages from
+// new to cur. mu is held.
+func (mb *mailbox) sync(ctx context.Context, move bool) error {
+	for n := range maxLooks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		settled, err := mb.syncOnce(move, n == maxLooks-1)
+		if err != nil {
+			// What was seen has not been taken in.
+			mb.cur.mtime, mb.new.mtime = 0, 0
+			return fmt.Errorf("sync %s: %w", mb.path(), spaceError(err))
+		}
+		if settled {
+			return nil
+		}
+	}
+	return nil
+}
+
+// syncOnce looks once. It is settled when another look would not tell more. At
+// first contact nothing is taken in before that, since Courier's UIDs cannot be
+// given any more once later ones have been; unless it is the last look.
+func (mb *mailbox) syncOnce(move, last bool) (settled bool, err error) {
+	now := time.Now()
+	newTime, err := mb.mtime(maildir.New)
+	if err != nil {
+		return false, err
+	}
+	curTime, err := mb.mtime(maildir.Cur)
+	if err != nil {
+		return false, err
+	}
+	listNew := mb.new.stale(newTime, now) || move && mb.inNew > 0
+	listCur := mb.cur.stale(curTime, now)
+	if !listNew && !listCur {
+		return true, nil
+	}
+	l := &look{mb: mb, snap: mb.snap.Load(), move: move, fresh: make(map[string]found), settled: true}
+	var inNew []found
+	if listNew {
+		// new before cur: a message that another program moves in between is
+		// then seen twice and not never.
+		if inNew, err = l.listNew(newTime, now); err != nil {
+			return false, err
+		}
+	}
+	if listCur || mb.inNew > 0 {
+		if err := l.listCur(); err != nil {
+			return false, err
+		}
+	}
+	for _, f := range inNew {
+		l.see(f)
+	}
+	if err := l.examine(); err != nil {
+		return false, err
+	}
+	if l.settled || last || mb.imports == nil {
+		if err := l.apply(); err != nil {
+			return false, err
+		}
+	}
+	if !l.settled {
+		mb.cur.mtime, mb.new.mtime = 0, 0
+	}
+	return l.settled, nil
+}
+
+// found is a message file that a look has seen.
+type found struct {
+	sub          maildir.Sub
+	base, suffix string
+	ino          uint64
+	st           maildir.Stat // of fresh ones
+}
+
+func (f *found) name() string { return f.base + f.suffix }
+
+// look is one look at a mailbox and what has come of it.
+type look struct {
+	mb       *mailbox
+	snap     *snapshot
+	move     bool
+	seen     []bool           // by position in snap; nil if cur was not listed
+	changed  []found          // known messages under another name
+	fresh    map[string]found // unknown ones, by base
+	doubles  []found          // files with the base of another one
+	gone     map[imap.UID]bool
+	snapshot bool // every list was of one moment
+	settled  bool
+}
+
+// listNew lists new and, if the mailbox is to be moved, moves what is there to
+// cur. It gives what was there, under its present names.
+func (l *look) listNew(mtime int64, now time.Time) ([]found, error) {
+	list, err := l.mb.folder.List(maildir.New)
+	if err != nil {
+		return nil, err
+	}
+	defer list.Release()
+	l.mb.new.listed(mtime, now)
+	var all []found
+	for i := range list.Len() {
+		if l.usable(list, i, maildir.New) {
+			base, suffix := maildir.SplitName(string(list.Name(i)))
+			all = append(all, found{sub: maildir.New, base: base, suffix: suffix, ino: list.Inode(i)})
+		}
+	}
+	if l.move && len(all) > 0 {
+		err = l.mb.change(func() error { return l.moveNew(all) }, maildir.New, maildir.Cur)
+	}
+	return all, err
+}
+
+// moveNew moves messages to cur, as every reader of a Maildir does with those
+// it has seen.
+func (l *look) moveNew(all []found) error {
+	f := l.mb.folder
+	for i := range all {
+		m := &all[i]
+		suffix := m.suffix
+		if suffix == "" {
+			suffix = maildir.WithFlags("", 0)
+		}
+		err := f.Rename(maildir.New, m.name(), f, maildir.Cur, m.base+suffix)
+		switch {
+		case err == nil:
+			m.sub, m.suffix = maildir.Cur, suffix
+		case errors.Is(err, fs.ErrNotExist):
+			l.settled = false // another program was faster
+		case errors.Is(err, fs.ErrExist):
+			// Two files of one name; see to that when both have been seen.
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *look) listCur() error {
+	mb := l.mb
+	now := time.Now()
+	mtime, err := mb.mtime(maildir.Cur)
+	if err != nil {
+		return err
+	}
+	list, err := mb.folder.List(maildir.Cur)
+	if err != nil {
+		return err
+	}
+	defer list.Release()
+	l.snapshot = list.Snapshot
+	l.seen = make([]bool, l.snap.len)
+	for i := range list.Len() {
+		if !l.usable(list, i, maildir.Cur) {
+			continue
+		}
+		base, suffix := maildir.SplitNameBytes(list.Name(i))
+		r := mb.bases.find(l.snap, base)
+		if r == nil || r.sub != maildir.Cur || r.set.suffix != string(suffix) {
+			l.see(found{sub: maildir.Cur, base: string(base), suffix: string(suffix), ino: list.Inode(i)})
+			continue
+		}
+		n, _ := l.snap.index(r.uid)
+		if l.seen[n] {
+			// It was seen under another name before. This one is ours.
+			l.swap(r)
+		}
+		l.seen[n] = true
+	}
+	mb.cur.listed(mtime, now)
+	return nil
+}
+
+// swap makes a double of the name under which a known message was seen before
+// it was seen under the name that it is known by.
+func (l *look) swap(r *record) {
+	for i, f := range l.changed {
+		if f.base == r.base {
+			l.doubles = append(l.doubles, f)
+			l.changed = slices.Delete(l.changed, i, i+1)
+			return
+		}
+	}
+}
+
+// usable tells whether an entry of a directory may be a message. What is none
+// is logged once.
+func (l *look) usable(list *maildir.Listing, i int, s maildir.Sub) bool {
+	name := list.Name(i)
+	if name[0] == '.' {
+		return false
+	}
+	if list.Type(i) == maildir.TypeOther {
+		l.mb.irregular(s, string(name))
+		return false
+	}
+	return true
+}
+
+func (mb *mailbox) irregular(s maildir.Sub, name string) {
+	key := s.String() + "/" + name
+	if len(mb.odd) < 1000 && !mb.odd[key] {
+		mb.odd[key] = true
+		mb.a.log.Warn("not a message: "+maildir.ErrIrregular.Error(), "path", mb.path(), "name", key)
+	}
+}
+
+// see takes note of one file.
+func (l *look) see(f found) {
+	if first, ok := l.fresh[f.base]; ok {
+		if first.sub != f.sub || first.suffix != f.suffix {
+			l.doubles = append(l.doubles, f)
+		}
+		return
+	}
+	r := l.mb.bases.find(l.snap, []byte(f.base))
+	if r == nil {
+		l.fresh[f.base] = f
+		return
+	}
+	if l.seen != nil {
+		n, _ := l.snap.index(r.uid)
+		if l.seen[n] {
+			if !l.isCurrent(r, f) {
+				l.doubles = append(l.doubles, f)
+			}
+			return
+		}
+		l.seen[n] = true
+	}
+	if r.sub != f.sub || r.set.suffix != f.suffix {
+		l.changed = append(l.changed, f)
+	}
+}
+
+// isCurrent tells whether f is the name that the message was seen under in this
+// look already.
+func (l *look) isCurrent(r *record, f found) bool {
+	for i := len(l.changed) - 1; i >= 0; i-- {
+		if l.changed[i].base == f.base {
+			return l.changed[i].sub == f.sub && l.changed[i].suffix == f.suffix
+		}
+	}
+	return r.sub == f.sub && r.set.suffix == f.suffix
+}
+
+// examine looks at the files that need it, one by one, and decides on those
+// that are missing.
+func (l *look) examine() error {
+	for _, f := range l.doubles {
+		if err := l.double(f); err != nil {
+			return err
+		}
+	}
+	lost := make(map[string]bool)
+	for _, f := range l.byInode() {
+		if err := l.stat(f, lost); err != nil {
+			return err
+		}
+	}
+	for try := 0; len(lost) > 0 && try < maxLooks; try++ {
+		if err := l.search(lost); err != nil {
+			return err
+		}
+	}
+	l.missing()
+	return nil
+}
+
+// byInode gives the fresh messages in the order in which they are read fastest.
+func (l *look) byInode() []found {
+	all := slices.Collect(maps.Values(l.fresh))
+	slices.SortFunc(all, func(a, b found) int { return cmp.Compare(a.ino, b.ino) })
+	return all
+}
+
+// stat looks at one fresh message. Where it is not there any more, it is taken
+// out and entered in lost.
+func (l *look) stat(f found, lost map[string]bool) error {
+	st, err := l.mb.folder.Stat(f.sub, f.name())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		delete(l.fresh, f.base)
+		lost[f.base] = true
+	case err != nil:
+		return err
+	case !st.Regular:
+		delete(l.fresh, f.base)
+		l.mb.irregular(f.sub, f.name())
+	default:
+		f.st = st
+		l.fresh[f.base] = f
+	}
+	return nil
+}
+
+// search looks for messages that were renamed, or removed, before they could be
+// looked at. What is found now, or is not there at all, is not lost any more.
+func (l *look) search(lost map[string]bool) error {
+	still := make(map[string]bool)
+	there := make(map[string]bool)
+	for _, s := range []maildir.Sub{maildir.New, maildir.Cur} {
+		list, err := l.mb.folder.List(s)
+		if err != nil {
+			return err
+		}
+		for i := range list.Len() {
+			base, suffix := maildir.SplitNameBytes(list.Name(i))
+			if !lost[string(base)] || there[string(base)] || !l.usable(list, i, s) {
+				continue
+			}
+			if err := l.stat(found{sub: s, base: string(base), suffix: string(suffix)}, still); err != nil {
+				list.Release()
+				return err
+			}
+			there[string(base)] = !still[string(base)]
+		}
+		list.Release()
+	}
+	for base := range lost {
+		if there[base] || !still[base] {
+			delete(lost, base)
+		}
+	}
+	return nil
+}
+
+// double decides on a file whose base another file has too.
+func (l *look) double(f found) error {
+	mb := l.mb
+	st, err := mb.folder.Stat(f.sub, f.name())
+	if errors.Is(err, fs.ErrNotExist) {
+		l.settled = false // it has been renamed between two looks
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	other := l.namesake(f.base)
+	ost, err := mb.folder.Stat(other.sub, other.name())
+	if errors.Is(err, fs.ErrNotExist) {
+		l.settled = false
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !st.Regular || st.Ino == ost.Ino && st.Dev == ost.Dev {
+		return nil // two names of one message: being moved by link and unlink
+	}
+	if !l.move {
+		return nil // not ours to rename while no one may write
+	}
+	name := mb.a.namer.Next().Base(st.Dev, st.Ino, st.Size)
+	suffix := f.suffix
+	if suffix == "" {
+		suffix = maildir.WithFlags("", 0)
+	}
+	err = mb.change(func() error {
+		return mb.folder.Rename(f.sub, f.name(), mb.folder, maildir.Cur, name+suffix)
+	}, f.sub, maildir.Cur)
+	if err != nil {
+		return err
+	}
+	mb.a.log.Warn("two messages had one name; the second got another", "path", mb.path(), "name", f.name(), "new", name+suffix)
+	l.fresh[name] = found{sub: maildir.Cur, base: name, suffix: suffix}
+	return nil
+}
+
+// namesake gives the file with that base that was seen first.
+func (l *look) namesake(base string) found {
+	if f, ok := l.fresh[base]; ok {
+		return f
+	}
+	for _, f := range l.changed {
+		if f.base == base {
+			return f
+		}
+	}
+	r := l.mb.bases.find(l.snap, []byte(base))
+	return found{sub: r.sub, base: base, suffix: r.set.suffix}
+}
+
+// missing decides on the messages whose files this look has not seen. A message
+// is gone only if it was not there at two looks.
+func (l *look) missing() {
+	l.gone = make(map[imap.UID]bool)
+	if l.seen == nil {
+		return
+	}
+	now := time.Now()
+	suspect := make(map[imap.UID]time.Time)
+	for n, ok := range l.seen {
+		if ok {
+			continue
+		}
+		uid := l.snap.at(n).uid
+		first, again := l.mb.suspect[uid]
+		if again && (l.snapshot || now.Sub(first) >= missingWait) {
+			l.gone[uid] = true
+			continue
+		}
+		if !again {
+			first = now
+		}
+		suspect[uid] = first
+		l.settled = false
+	}
+	l.mb.suspect = suspect
+}
+
+// apply makes the next snapshot.
+func (l *look) apply() error {
+	mb := l.mb
+	if len(l.changed)+len(l.fresh)+len(l.gone) == 0 && mb.row.id != 0 {
+		return nil
+	}
+	e := l.snap.edit()
+	modseq := l.snap.modseq + 1
+	var put []record
+	inNew := mb.inNew
+	for _, f := range l.changed {
+		r := *mb.bases.find(l.snap, []byte(f.base))
+		set := mb.sets.get(f.suffix, r.set.keywords)
+		if set.sys != r.set.sys {
+			r.modseq = modseq
+			e.s.modseq = modseq
+		}
+		inNew += isNew(f.sub) - isNew(r.sub)
+		r.sub, r.set = f.sub, set
+		e.set(r)
+		put = append(put, r)
+	}
+	added, err := l.number(e, modseq)
+	if err != nil {
+		return err
+	}
+	for _, r := range added {
+		e.add(r)
+		inNew += isNew(r.sub)
+	}
+	put = append(put, added...)
+	if len(l.gone) > 0 {
+		for uid := range l.gone {
+			inNew -= isNew(l.snap.find(uid).sub)
+		}
+		e.remove(l.gone)
+		e.s.modseq = modseq
+	}
+	err = mb.commit(e.done(), len(added) > 0 || mb.row.id == 0, nil, func(conn *sqlite.Conn) error {
+		return mb.putAndDrop(conn, put, l.gone)
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range added {
+		mb.bases.add(r.base, r.uid)
+	}
+	mb.inNew = inNew
+	if l.settled {
+		mb.imports = nil
+	}
+	return nil
+}
+
+func isNew(s maildir.Sub) int {
+	if s == maildir.New {
+		return 1
+	}
+	return 0
+}
+
+func (mb *mailbox) putAndDrop(conn *sqlite.Conn, put []record, gone map[imap.UID]bool) error {
+	for i := range put {
+		if err := putMessage(conn, mb.row.id, &put[i]); err != nil {
+			return err
+		}
+	}
+	for uid := range gone {
+		if err := dropMessage(conn, mb.row.id, uid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// number gives the fresh messages UIDs, in Courier's order behind those that
+// Courier has numbered.
+func (l *look) number(e *edit, modseq ModSeq) ([]record, error) {
+	if len(l.fresh) == 0 {
+		return nil, nil
+	}
+	fresh := make([]found, 0, len(l.fresh))
+	for _, f := range l.fresh {
+		fresh = append(fresh, f)
+	}
+	known := func(f found) imap.UID { return l.mb.imports.uid(f.base) }
+	slices.SortFunc(fresh, func(a, b found) int {
+		ka, kb := known(a), known(b)
+		switch {
+		case ka != 0 && kb != 0:
+			return cmp.Compare(ka, kb)
+		case ka != 0:
+			return -1
+		case kb != 0:
+			return 1
+		case maildir.Less(a.base, b.base):
+			return -1
+		}
+		return 1
+	})
+	sizes := newSizes(len(fresh))
+	records := make([]record, 0, len(fresh))
+	for i, f := range fresh {
+		uid := known(f)
+		if uid == 0 {
+			if e.s.uidNext == 0 || uint64(e.s.uidNext) >= 1<<32-1 {
+				return nil, errors.New("no UIDs are left")
+			}
+			uid = e.s.uidNext
+			e.s.uidNext++
+		}
+		keywords, err := l.mb.sets.canonical(l.mb.imports.keywordsOf(f.base))
+		if err != nil {
+			l.mb.a.log.Warn("keywords of a message are lost", "path", l.mb.path(), "name", f.name(), "error", err)
+		}
+		records = append(records, record{
+			uid: uid, sub: f.sub, modseq: modseq, date: f.st.ModTime.Unix(), base: strings.Clone(f.base),
+			set: l.mb.sets.get(f.suffix, keywords), size: &sizes[i],
+		})
+	}
+	e.s.modseq = modseq
+	return records, nil
+}

@@ -1,0 +1,188 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// View is one session's view of a mailbox: the messages with their sequence
+// numbers as this session has been told. It changes only in Poll. One
+// goroutine owns a View; Wake alone may be used from another.
+type View struct {
+	mb       *mailbox
+	readOnly bool
+	wake     chan struct{}
+	closed   bool
+
+	told   *snapshot              // as the session has been told
+	recent []uidRange             // of messages that are \Recent here; ascending
+	own    map[imap.UID]ownChange // changes by Store that Poll has not told
+}
+
+// uidRange is the UIDs from lo up to, not including, hi.
+type uidRange struct{ lo, hi imap.UID }
+
+// Select opens a mailbox: brings the index up to date with the Maildir and
+// gives a View of it. Unless it is read-only, this View takes the \Recent
+// messages; a later one will not see them as recent.
+func (a *Account) Select(ctx context.Context, name string, readOnly bool) (*View, error) {
+	mb, err := a.get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{mb: mb, readOnly: readOnly, wake: make(chan struct{}, 1), own: make(map[imap.UID]ownChange)}
+	mb.mu.Lock()
+	mb.views[v] = true
+	if len(mb.views) == 1 {
+		a.watch.add(mb, mb.path())
+	}
+	mb.mu.Unlock()
+	if err := mb.refresh(ctx, !readOnly); err != nil {
+		v.Close()
+		return nil, err
+	}
+	mb.mu.Lock()
+	v.told = mb.snap.Load()
+	v.takeRecent(v.told)
+	mb.mu.Unlock()
+	return v, nil
+}
+
+// Close gives the view back.
+func (v *View) Close() {
+	if v.closed {
+		return
+	}
+	v.closed = true
+	v.mb.mu.Lock()
+	delete(v.mb.views, v)
+	if len(v.mb.views) == 0 {
+		v.mb.a.watch.remove(v.mb)
+	}
+	v.mb.mu.Unlock()
+	v.mb.a.put(v.mb)
+}
+
+// refresh syncs. With the disk full, what is known already is served on.
+func (mb *mailbox) refresh(ctx context.Context, move bool) error {
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	if mb.gone {
+		return fmt.Errorf("%w: %q", ErrNotFound, mb.name())
+	}
+	err := mb.sync(ctx, move)
+	if errors.Is(err, ErrNoSpace) && mb.row.id != 0 {
+		mb.a.log.Error("new messages are not shown", "error", err)
+		return nil
+	}
+	return err
+}
+
+// poke wakes the session.
+func (v *View) poke() {
+	select {
+	case v.wake <- struct{}{}:
+	default:
+	}
+}
+
+// takeRecent makes the messages of s that no read-write view has had \Recent in
+// this one. A read-only view shows them too, but leaves them to the next.
+// mailbox.mu is held.
+func (v *View) takeRecent(s *snapshot) {
+	from := v.mb.row.recent
+	if !v.readOnly {
+		v.mb.row.recent = s.uidNext
+	}
+	if n := len(v.recent); n > 0 && from < v.recent[n-1].hi {
+		from = v.recent[n-1].hi
+	}
+	if from < s.uidNext {
+		v.recent = append(v.recent, uidRange{from, s.uidNext})
+	}
+}
+
+func (v *View) isRecent(uid imap.UID) bool {
+	i := sort.Search(len(v.recent), func(i int) bool { return v.recent[i].hi > uid })
+	return i < len(v.recent) && v.recent[i].lo <= uid
+}
+
+// Name is the mailbox's name; a RENAME by another session changes it.
+func (v *View) Name() string {
+	v.mb.mu.Lock()
+	defer v.mb.mu.Unlock()
+	return v.mb.name()
+}
+
+// UIDValidity is the mailbox's.
+func (v *View) UIDValidity() uint32 { return v.told.uidValidity }
+
+// UIDNext is the mailbox's as of the last Poll.
+func (v *View) UIDNext() imap.UID { return v.told.uidNext }
+
+// HighestModSeq is the mailbox's as of the last Poll.
+func (v *View) HighestModSeq() ModSeq { return v.told.modseq }
+
+// ReadOnly tells whether the view may change messages.
+func (v *View) ReadOnly() bool { return v.readOnly }
+
+// Len is the number of messages (EXISTS).
+func (v *View) Len() int { return v.told.len }
+
+// Recent is the number of messages that are \Recent in this view (RECENT).
+func (v *View) Recent() int {
+	n := 0
+	for _, r := range v.recent {
+		lo, _ := v.told.index(r.lo)
+		hi, _ := v.told.index(r.hi)
+		n += hi - lo
+	}
+	return n
+}
+
+// Keywords are those that messages of the mailbox have, or have had since it
+// was loaded, sorted.
+func (v *View) Keywords() []imap.Flag {
+	v.mb.mu.Lock()
+	sets := v.mb.sets
+	v.mb.mu.Unlock()
+	return sets.names()
+}
+
+// At gives message n, 1 <= n <= Len.
+func (v *View) At(n SeqNum) Message {
+	r := v.told.at(int(n) - 1)
+	return Message{
+		UID: r.uid, ModSeq: r.modseq, Flags: r.set.flags, InternalDate: time.Unix(r.date, 0), Recent: v.isRecent(r.uid),
+	}
+}
+
+// UIDAt gives the UID of message n without making a Message.
+func (v *View) UIDAt(n SeqNum) imap.UID { return v.told.at(int(n) - 1).uid }
+
+// Seq finds the sequence number of a UID. Where there is none, it gives the
+// number of the next higher UID (Len+1 at the end) and false.
+func (v *View) Seq(uid imap.UID) (SeqNum, bool) {
+	i, ok := v.told.index(uid)
+	return SeqNum(i + 1), ok
+}
+
+// Size is the RFC822.SIZE of message n: octets with CRLF line ends. It is read
+// from the message once and then kept.
+func (v *View) Size(ctx context.Context, n SeqNum) (int64, error) {
+	return v.mb.size(ctx, v.told.at(int(n)-1))
+}
+
+// Read gives message n whole, with CRLF line ends. ErrExpunged where another
+// session has removed it.
+func (v *View) Read(ctx context.Context, n SeqNum) ([]byte, error) {
+	return v.mb.read(ctx, v.told.at(int(n)-1))
+}
+
+// Wake receives once after one or more changes that Poll has not yet told.
+func (v *View) Wake() <-chan struct{} { return v.wake }

@@ -1,0 +1,210 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// How often a selected mailbox is looked at that the kernel tells us nothing
+// of, and one that it does: changes that other hosts make on a network file
+// system come without a word.
+const (
+	pollUnwatched = 2 * time.Second
+	pollWatched   = 30 * time.Second
+)
+
+// Between two looks that the kernel has called for, there is some rest.
+const (
+	watchRest     = 10 * time.Millisecond
+	watchRestCost = 5 // times what the last look took
+)
+
+// watcher looks after the mailboxes that have views: when something happens in
+// their new or cur, it syncs them, and that wakes the views. Its mutex is taken
+// after all others of the package.
+type watcher struct {
+	log    *slog.Logger
+	notify *fsnotify.Watcher // nil: the kernel gives no more of them
+	done   sync.WaitGroup
+
+	mu    sync.Mutex
+	boxes map[*mailbox]*watch
+	dirs  map[string]*watch
+}
+
+// watch is one mailbox being looked after.
+type watch struct {
+	mb      *mailbox
+	dirs    []string
+	watched bool          // the kernel tells us
+	poke    chan struct{} // something has happened
+	stop    context.CancelFunc
+}
+
+func newWatcher(log *slog.Logger) *watcher {
+	w := &watcher{log: log, boxes: make(map[*mailbox]*watch), dirs: make(map[string]*watch)}
+	notify, err := fsnotify.NewWatcher()
+	if err != nil {
+		log.Warn("mailboxes are polled", "error", err)
+		return w
+	}
+	w.notify = notify
+	w.done.Add(1)
+	go w.listen()
+	return w
+}
+
+func (w *watcher) close() {
+	w.mu.Lock()
+	for _, t := range w.boxes {
+		t.stop()
+	}
+	w.mu.Unlock()
+	if w.notify != nil {
+		w.notify.Close()
+	}
+}
+
+// add starts to look after a mailbox.
+func (w *watcher) add(mb *mailbox, path string) {
+	ctx, stop := context.WithCancel(context.Background())
+	t := &watch{
+		mb: mb, stop: stop, poke: make(chan struct{}, 1),
+		dirs: []string{filepath.Join(path, "new"), filepath.Join(path, "cur")},
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.boxes[mb] = t
+	t.watched = w.notify != nil
+	for _, dir := range t.dirs {
+		if w.notify == nil {
+			break
+		}
+		w.dirs[dir] = t
+		if err := w.notify.Add(dir); err != nil {
+			w.log.Warn("a mailbox is polled", "path", dir, "error", err)
+			t.watched = false
+		}
+	}
+	go t.run(ctx)
+}
+
+// remove ends that.
+func (w *watcher) remove(mb *mailbox) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.boxes[mb]
+	if t == nil {
+		return
+	}
+	delete(w.boxes, mb)
+	t.stop()
+	for _, dir := range t.dirs {
+		if w.dirs[dir] != t {
+			continue
+		}
+		delete(w.dirs, dir)
+		if w.notify != nil {
+			w.notify.Remove(dir) // fails where the directory is gone
+		}
+	}
+}
+
+// listen passes on what the kernel tells.
+func (w *watcher) listen() {
+	defer w.done.Done()
+	for {
+		select {
+		case ev, ok := <-w.notify.Events:
+			if !ok {
+				return
+			}
+			w.mu.Lock()
+			if t := w.dirs[filepath.Dir(ev.Name)]; t != nil {
+				t.wake()
+			}
+			w.mu.Unlock()
+		case err, ok := <-w.notify.Errors:
+			if !ok {
+				return
+			}
+			if !errors.Is(err, fsnotify.ErrEventOverflow) {
+				w.log.Warn("cannot watch mailboxes", "error", err)
+			}
+			w.mu.Lock()
+			for _, t := range w.boxes {
+				t.wake()
+			}
+			w.mu.Unlock()
+		}
+	}
+}
+
+func (t *watch) wake() {
+	select {
+	case t.poke <- struct{}{}:
+	default:
+	}
+}
+
+// run syncs the mailbox when there is reason to.
+func (t *watch) run(ctx context.Context) {
+	every := pollUnwatched
+	if t.watched {
+		every = pollWatched
+	}
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.poke:
+		case <-timer.C:
+		}
+		start := time.Now()
+		again, err := t.mb.background(ctx)
+		if err != nil && ctx.Err() == nil {
+			t.mb.a.log.Error("cannot look at a mailbox", "error", err)
+		}
+		if again <= 0 || again > every {
+			again = every
+		}
+		timer.Reset(again)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(watchRest, watchRestCost*time.Since(start))):
+		}
+	}
+}
+
+// background syncs, and tells how soon it wants to be called again; 0 does not
+// matter.
+func (mb *mailbox) background(ctx context.Context) (again time.Duration, err error) {
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	if mb.gone || len(mb.views) == 0 {
+		return 0, nil
+	}
+	move := false
+	for v := range mb.views {
+		move = move || !v.readOnly
+	}
+	err = mb.sync(ctx, move)
+	switch {
+	case len(mb.suspect) > 0:
+		again = missingWait
+	case mb.cur.mtime == 0 || mb.new.mtime == 0:
+		again = 2 * clockTick
+	case mb.cur.own || mb.new.own:
+		again = max(time.Until(mb.cur.due()), watchRest)
+	}
+	return again, err
+}
