@@ -81,8 +81,8 @@ func (b *builder) findOwners() []owner {
 		o := owner{account: name, group: name, needs: []reconcile.Ref{{Kind: "service-user", Name: name}}}
 		have, ok := b.facts.Accounts[name]
 		switch {
-		case ok && (have.UID == 0 || have.GID == 0):
-			b.fault(schema.CodeUnsafe, b.host.Origin, fmt.Sprintf("the account %s has the uid %d and the gid %d on this host: Mailstead does not run as root", name, have.UID, have.GID),
+		case ok && (have.UID < firstGroup || have.GID < firstGroup):
+			b.fault(schema.CodeUnsafe, b.host.Origin, fmt.Sprintf("the account %s has the uid %d and the gid %d on this host, and those below %d belong to the system", name, have.UID, have.GID, firstGroup),
 				"give the account a uid and a group of its own, or name another one with mail: user:")
 		case ok:
 			o.Identity, o.home = render.Identity{UID: have.UID, GID: have.GID}, have.Home

@@ -94,14 +94,7 @@ func TestBuild(t *testing.T) {
 // play parts an archive into inputs and golden files, and makes the latter anew.
 func play(t *testing.T, a *txtar.Archive) (inputs, want, got []txtar.File) {
 	t.Helper()
-	golden := []string{"resources", "faults", "config.json", "users.ndjson"}
-	for _, f := range a.Files {
-		if slices.Contains(golden, f.Name) {
-			want = append(want, f)
-		} else {
-			inputs = append(inputs, f)
-		}
-	}
+	inputs, want = split(a)
 	s, host := load(t, inputs)
 	list, err := Build(host, s.Facts, s.Options)
 	if err != nil {
@@ -122,6 +115,20 @@ func play(t *testing.T, a *txtar.Archive) (inputs, want, got []txtar.File) {
 		}
 	}
 	return inputs, want, got
+}
+
+// golden are the files of an archive that are made anew.
+var golden = []string{"resources", "faults", "config.json", "users.ndjson"}
+
+func split(a *txtar.Archive) (inputs, want []txtar.File) {
+	for _, f := range a.Files {
+		if slices.Contains(golden, f.Name) {
+			want = append(want, f)
+		} else {
+			inputs = append(inputs, f)
+		}
+	}
+	return inputs, want
 }
 
 func load(t *testing.T, inputs []txtar.File) (scenario, *schema.Host) {

@@ -12,10 +12,12 @@ import (
 	"mailstead/schema"
 )
 
-// The uids of people (Debian Policy §9.2.2). Those below belong to the system,
-// those between to nobody.
+// The ids of people (Debian Policy §9.2.2). Uids below belong to the system, and
+// so do the gids below firstGroup, as the daemon's spawn holds it too; 65534 is
+// nobody's, and 65535 no id at all.
 const (
 	firstPerson = 1000
+	firstGroup  = 100
 	nobody      = 65534
 )
 
@@ -91,8 +93,8 @@ func (b *builder) systemUser(p *user) bool {
 		b.userFault(schema.CodeConflict, u, fmt.Sprintf("the account has the uid %d on this host, and the description says %d", have.UID, u.System.UID), "leave uid out to take the account's")
 	case have.UID < firstPerson || have.UID == nobody || have.UID == nobody+1:
 		b.userFault(schema.CodeUnsafe, u, fmt.Sprintf("the account has the uid %d on this host, which is no person's", have.UID), "only accounts with a uid from 1000 up log in for mail")
-	case have.GID == 0:
-		b.userFault(schema.CodeUnsafe, u, "the main group of the account is root's on this host", "give the account a group of its own: usermod -g")
+	case have.GID < firstGroup:
+		b.userFault(schema.CodeUnsafe, u, fmt.Sprintf("the main group of the account has the gid %d on this host, which is the system's", have.GID), "give the account a group of its own: usermod -g")
 	}
 	if !path.IsAbs(home) || home == "/" {
 		b.userFault(schema.CodeUnsafe, u, fmt.Sprintf("the account has the home directory %q on this host", have.Home), "give it one of its own: usermod -d")
