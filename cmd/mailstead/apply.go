@@ -128,9 +128,9 @@ func notApplied(err error) error {
 func verdict(report *reconcile.Report) error {
 	if err := report.Err(); err != nil {
 		if stale(report) {
-			return &exitError{code: exitStale, err: hint(err, "plan again")}
+			return &exitError{code: exitStale, err: hint(fmt.Errorf("not applied: %w", err), "plan again")}
 		}
-		return &exitError{code: exitPartial, err: err}
+		return &exitError{code: exitPartial, err: fmt.Errorf("applied in part: %w", err)}
 	}
 	if n := len(report.Blocked); n > 0 {
 		first := report.Blocked[0]

@@ -42,7 +42,7 @@ func lookAt(ctx context.Context, host *schema.Host, opts desired.Options, boot b
 
 // gather learns the facts, or learns them again.
 func (l *look) gather(ctx context.Context) (err error) {
-	l.facts, err = target.Gather(ctx, l.kinds, target.Request(desired.Request(l.host, l.opts)))
+	l.facts, err = target.Gather(ctx, target.Request(desired.Request(l.host, l.opts)))
 	return err
 }
 

@@ -70,7 +70,7 @@ func writePlan(c *console, w io.Writer, p *reconcile.Plan, verbose bool) {
 		}
 	}
 	if len(p.Unreadable) > 0 {
-		fmt.Fprintln(w, "\nNot compared, because it could not be read:")
+		fmt.Fprintln(w, "\nNot compared, and left as it is:")
 		for _, u := range p.Unreadable {
 			fmt.Fprintf(w, "  %s  %s  %s\n", visible(u.Ref.String()), c.paint(faint, visible(u.Origin)), visible(u.Reason))
 		}

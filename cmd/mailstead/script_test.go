@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,6 +14,7 @@ import (
 	"github.com/go-crypt/crypt"
 	"github.com/go-crypt/x/yescrypt"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 )
 
 // TestMain makes this test binary the programs that the scripts run.
@@ -28,9 +32,16 @@ func TestScript(t *testing.T) {
 		UpdateScripts:       os.Getenv("MAILSTEAD_UPDATE") == "1",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Values[heldLock{}] = new(*os.File)
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    exits,
 			"terminal": terminal,
+			"snapshot": snapshot,
+			"locked":   locked,
+			"released": released,
 			"verifies": verifies,
 		},
 	})
@@ -54,6 +65,44 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("%v ended with %d, want %d", args[1:], got, want)
 	}
+}
+
+// snapshot writes what tells whether anything below a directory was written:
+// snapshot FILE DIR.
+func snapshot(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: snapshot FILE DIR")
+	}
+	var b strings.Builder
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[1]), func(path string, _ fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err == nil {
+			err = unix.Lstat(path, &st)
+		}
+		fmt.Fprintf(&b, "%s inode %d mode %o uid %d size %d mtime %d.%09d ctime %d.%09d\n",
+			path, st.Ino, st.Mode, st.Uid, st.Size, st.Mtim.Sec, st.Mtim.Nsec, st.Ctim.Sec, st.Ctim.Nsec)
+		return err
+	}))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
+}
+
+// heldLock is the key of the lock that a script holds.
+type heldLock struct{}
+
+// locked takes the lock of a state directory, as another mailstead would:
+// locked FILE. It is held until released.
+func locked(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: locked FILE")
+	}
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_RDWR|os.O_CREATE, 0o600)
+	ts.Check(err)
+	ts.Check(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	*ts.Value(heldLock{}).(**os.File) = f
+}
+
+func released(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check((*ts.Value(heldLock{}).(**os.File)).Close())
 }
 
 // verifies checks a password against the hash in a file: [!] verifies FILE PASSWORD.
