@@ -199,7 +199,7 @@ func cutLast(s string) (before, last string, found bool) {
 }
 
 // want does a command and compares all of its responses. "#" in want stands for
-// a number.
+// a number, "@" for anything quoted.
 func (c *peer) want(command, want string) {
 	c.t.Helper()
 	compare(c.t, command, c.do("%s", command), want)
@@ -208,6 +208,7 @@ func (c *peer) want(command, want string) {
 func compare(t *testing.T, command, got, want string) {
 	t.Helper()
 	expr := strings.ReplaceAll(regexp.QuoteMeta(want), "#", `\d+`)
+	expr = strings.ReplaceAll(expr, `"@"`, `"[^"]*"`)
 	if !regexp.MustCompile(`\A` + expr + `\z`).MatchString(got) {
 		t.Errorf("%s: got\n%s\nwant\n%s", command, got, want)
 	}

@@ -36,6 +36,7 @@ func (s *session) store(ctx context.Context, c *wire.Store) (imap.ResponseCode, 
 		return "", s.gone(err)
 	}
 	s.writeUpdates(others(updates))
+	s.writeKeywords()
 	if c.Silent {
 		return "", nil
 	}
