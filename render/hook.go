@@ -21,8 +21,8 @@ exec %s deploy-hook
 // DeployHook is the script that certbot runs after each renewal. All that is
 // to be done, mailstead does: nothing of the environment passes through a shell.
 func DeployHook(mailstead string) ([]byte, error) {
-	if err := checkPath("deploy hook", mailstead); err != nil {
-		return nil, err
+	if err := CheckPath("program", mailstead); err != nil {
+		return nil, fmt.Errorf("render deploy hook: %w", err)
 	}
 	return fmt.Appendf(nil, hookText, shellWord(mailstead)), nil
 }

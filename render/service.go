@@ -47,7 +47,7 @@ func (s Service) check(u *unit) {
 		u.path("mail", p)
 	}
 	if strings.Contains(s.Paths.Run, ":") {
-		u.refuse(fmt.Errorf("render RuntimeDirectory: %q holds a colon, which parts it from a link's name", s.Paths.Run))
+		u.refuse(fmt.Errorf("RuntimeDirectory: %q holds a colon, which parts it from a link's name", s.Paths.Run))
 	}
 	if s.Account != "" {
 		u.name("User", accountName, s.Account)

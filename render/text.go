@@ -18,27 +18,35 @@ var (
 // and what is not UTF-8.
 func checkLine(what, s string) error {
 	if !utf8.ValidString(s) {
-		return fmt.Errorf("render %s: %q is not UTF-8", what, s)
+		return fmt.Errorf("%s: %q is not UTF-8", what, s)
 	}
 	for _, r := range s {
 		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufeff' {
-			return fmt.Errorf("render %s: %q holds a control character", what, s)
+			return fmt.Errorf("%s: %q holds a control character", what, s)
 		}
 	}
 	return nil
 }
 
-// checkPath wants an absolute path in its shortest form that is not the root.
-func checkPath(what, p string) error {
+// CheckPath wants an absolute path in its shortest form that is not the root.
+func CheckPath(what, p string) error {
 	if !path.IsAbs(p) || path.Clean(p) != p || p == "/" {
-		return fmt.Errorf("render %s: %q is not an absolute path in its shortest form", what, p)
+		return fmt.Errorf("%s: %q is not an absolute path in its shortest form", what, p)
 	}
 	return checkLine(what, p)
 }
 
+// CheckElement wants a name that is one element of a path.
+func CheckElement(what, name string) error {
+	if name == "" || name == "." || name == ".." || len(name) > 255 || strings.Contains(name, "/") {
+		return fmt.Errorf("%s: %q is not a name that a path can hold", what, name)
+	}
+	return checkLine(what, name)
+}
+
 func checkName(what string, form *regexp.Regexp, name string) error {
 	if !form.MatchString(name) {
-		return fmt.Errorf("render %s: %q is not a name that may stand there", what, name)
+		return fmt.Errorf("%s: %q is not a name that may stand there", what, name)
 	}
 	return nil
 }

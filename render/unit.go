@@ -52,7 +52,7 @@ func (u *unit) words(key, prefix string, values ...string) {
 func (u *unit) exec(key string, argv ...string) {
 	u.path(key, argv[0])
 	if strings.ContainsAny(argv[0], `"'\$`) {
-		u.refuse(fmt.Errorf("render %s: %q is no path of a program to systemd", key, argv[0]))
+		u.refuse(fmt.Errorf("%s: %q is no path of a program to systemd", key, argv[0]))
 	}
 	out := make([]string, len(argv))
 	for i, v := range argv {
@@ -64,7 +64,7 @@ func (u *unit) exec(key string, argv ...string) {
 
 func (u *unit) check(key, value string) { u.refuse(checkLine(key, value)) }
 
-func (u *unit) path(key, p string) { u.refuse(checkPath(key, p)) }
+func (u *unit) path(key, p string) { u.refuse(CheckPath(key, p)) }
 
 func (u *unit) name(key string, form *regexp.Regexp, name string) {
 	u.refuse(checkName(key, form, name))
@@ -78,7 +78,7 @@ func (u *unit) refuse(err error) {
 
 func (u *unit) bytes() ([]byte, error) {
 	if u.err != nil {
-		return nil, u.err
+		return nil, fmt.Errorf("render unit: %w", u.err)
 	}
 	return []byte(u.b.String()), nil
 }

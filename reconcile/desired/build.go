@@ -42,10 +42,10 @@ func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.
 		b.sortFaults()
 		return nil, b.faults
 	}
-	for _, add := range []func() error{
-		b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addHook, b.addPAM, b.addDaemonFiles, b.addUnits, b.addDaemon,
+	for _, step := range []func() error{
+		b.check, b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addHook, b.addPAM, b.addDaemonFiles, b.addUnits, b.addDaemon,
 	} {
-		if err := add(); err != nil {
+		if err := step(); err != nil {
 			return nil, fmt.Errorf("build %s: %w", host.Name, err)
 		}
 	}

@@ -1,0 +1,46 @@
+package desired
+
+import (
+	"errors"
+
+	"mailstead/render"
+)
+
+// check refuses names and paths that would lead out of where they belong. The
+// schema has refused them before; this does not rely on it, since what is
+// built is done by root.
+func (b *builder) check() error {
+	h, p := b.host, b.paths
+	var errs []error
+	path := func(what, path string) { errs = append(errs, render.CheckPath(what, path)) }
+	element := func(what, name string) { errs = append(errs, render.CheckElement(what, name)) }
+	path("state", p.State)
+	path("run", p.Run)
+	path("bin", p.Bin)
+	if !b.rootless {
+		path("letsencrypt", p.Letsencrypt)
+		path("units", p.Units)
+	}
+	if b.hasVirtual() {
+		path("mail root", h.Mail.Root)
+	}
+	for _, c := range h.TLS.Certificates {
+		element("certificate", c.Name)
+		switch {
+		case c.Certbot != nil:
+			element("lineage", c.Certbot.Lineage)
+		case c.Files != nil:
+			path("certificate file", c.Files.Certificate)
+			path("key file", c.Files.Key)
+		}
+		if c.Stitched != "" {
+			path("stitched", c.Stitched)
+		}
+	}
+	for _, u := range b.people {
+		element("user", u.want.Name)
+		path("home", u.login.Home)
+		path("maildir", u.login.Maildir)
+	}
+	return errors.Join(errs...)
+}
