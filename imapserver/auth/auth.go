@@ -62,7 +62,10 @@ func (a *Auth) Update(users []config.User) error {
 }
 
 // Close ends the helpers. Logins that are under way fail.
-func (a *Auth) Close() { a.pool.close() }
+func (a *Auth) Close() { a.pool.close(true) }
+
+// Renew replaces the helpers: their service or program has changed.
+func (a *Auth) Renew() { a.pool.close(false) }
 
 // finding is what a check has found. reason is for the log and "" for a good
 // login; code and text go to the client.

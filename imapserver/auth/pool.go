@@ -26,7 +26,8 @@ type Helper struct {
 	Pipe net.Conn // to its stdin, from its stdout
 	Kill func()
 
-	logins int
+	logins     int
+	generation int
 }
 
 func (h *Helper) end() {
@@ -42,9 +43,10 @@ type pool struct {
 	log    *slog.Logger
 	queue  *queue
 
-	mu     sync.Mutex
-	idle   []*Helper
-	closed bool
+	mu         sync.Mutex
+	idle       []*Helper
+	closed     bool
+	generation int // helpers of an older one are not used again
 }
 
 func newPool(s HelperSource, l Limits, log *slog.Logger) *pool {
@@ -110,7 +112,10 @@ func (h *Helper) ask(ctx context.Context, r handoff.PAMRequest, timeout time.Dur
 	if err := handoff.WriteFrame(h.Pipe, r); err != nil {
 		return answer, err
 	}
-	return answer, handoff.ReadFrame(h.Pipe, &answer)
+	if err := handoff.ReadFrame(h.Pipe, &answer); err != nil {
+		return answer, err
+	}
+	return answer, ctx.Err() // or the deadline of the next login may be undone
 }
 
 // take gives an idle helper or starts one, which is fresh.
@@ -120,6 +125,7 @@ func (p *pool) take(ctx context.Context) (h *Helper, fresh bool, err error) {
 		p.mu.Unlock()
 		return nil, false, errors.New("the daemon stops")
 	}
+	generation := p.generation
 	if n := len(p.idle); n > 0 {
 		h, p.idle = p.idle[n-1], p.idle[:n-1]
 	}
@@ -133,6 +139,7 @@ func (p *pool) take(ctx context.Context) (h *Helper, fresh bool, err error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("start PAM helper: %w", err)
 	}
+	h.generation = generation
 	return h, true, nil
 }
 
@@ -141,17 +148,19 @@ func (p *pool) take(ctx context.Context) (h *Helper, fresh bool, err error) {
 func (p *pool) give(h *Helper) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || len(p.idle) >= p.limits.IdleHelpers || h.logins >= p.limits.HelperLogins {
+	if p.closed || h.generation != p.generation || len(p.idle) >= p.limits.IdleHelpers || h.logins >= p.limits.HelperLogins {
 		h.end()
 		return
 	}
 	p.idle = append(p.idle, h)
 }
 
-func (p *pool) close() {
+// close ends the idle helpers, and for good those to come.
+func (p *pool) close(forGood bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closed = true
+	p.closed = p.closed || forGood
+	p.generation++
 	for _, h := range p.idle {
 		h.end()
 	}

@@ -78,6 +78,7 @@ type Ready struct {
 // end of the connection without TLS; the worker answers the login, whose tag
 // is Tag, on it.
 type Open struct {
+	Serial uint64     `json:"serial"`
 	ID     string     `json:"id"` // of the connection, as the log has it
 	User   string     `json:"user"`
 	Tag    string     `json:"tag"`
@@ -89,8 +90,8 @@ type Open struct {
 // Opened is the answer to Open: a worker has the stream, or nobody has.
 type Opened struct {
 	noFiles
-	ID    string `json:"id"`
-	Error string `json:"error,omitempty"`
+	Serial uint64 `json:"serial"`
+	Error  string `json:"error,omitempty"`
 }
 
 // Session is what a worker is told of a session: what the front has asked for

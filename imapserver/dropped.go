@@ -1,0 +1,41 @@
+package imapserver
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/spawn"
+)
+
+// dropped checks from inside a started process that nothing of the
+// supervisor's privileges is left, and lowers what a process may use. It must
+// be called before anything is received.
+func dropped() error {
+	if os.Getuid() < spawn.MinUID || os.Geteuid() != os.Getuid() || os.Getgid() < spawn.MinUID || os.Getegid() != os.Getgid() {
+		return fmt.Errorf("uid %d, gid %d: not started by the supervisor", os.Getuid(), os.Getgid())
+	}
+	if groups, err := os.Getgroups(); err != nil || len(groups) > 0 {
+		return fmt.Errorf("supplementary groups %v are left (%w)", groups, err)
+	}
+	if on, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || on != 1 {
+		return errors.New("new privileges could still be gained")
+	}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	for _, d := range data {
+		if d.Effective|d.Permitted|d.Inheritable != 0 {
+			return errors.New("capabilities are left")
+		}
+	}
+	unix.Umask(0o077)
+	// A core would hold mail and passwords.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("lower limits: %w", err)
+	}
+	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}

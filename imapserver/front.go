@@ -1,0 +1,131 @@
+package imapserver
+
+import (
+	"context"
+	"errors"
+	"os"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mailstead/imapserver/auth"
+	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/login"
+)
+
+// stopTimeout is what clients have to read BYE and leave.
+const stopTimeout = 10 * time.Second
+
+// front is login and auth in one process, inline or as the front process.
+type front struct {
+	auth     *auth.Auth
+	login    *login.Server
+	settings atomic.Pointer[Settings]
+
+	mu     sync.Mutex // held while settings change
+	bound  Listeners
+	failed chan error // the first fault that ends the service
+}
+
+func newFront(o Options, opener handoff.Opener, helpers auth.HelperSource) *front {
+	loginLimits, authLimits := login.Default, auth.Default
+	if o.Login != nil {
+		loginLimits = *o.Login
+	}
+	if o.Auth != nil {
+		authLimits = *o.Auth
+	}
+	f := &front{failed: make(chan error, 1)}
+	f.auth = auth.New(auth.Options{Log: o.log(), Limits: authLimits, Helpers: helpers})
+	f.login = login.New(login.Options{Log: o.log(), Limits: loginLimits, Auth: f.auth, Open: opener})
+	return f
+}
+
+// apply goes over to s, or changes nothing. Sessions of users who are not in it
+// end.
+func (f *front) apply(s *Settings) error {
+	if err := f.auth.Update(s.Users); err != nil {
+		return err
+	}
+	if err := f.login.Update(s.Config, s.Bundles); err != nil {
+		if old := f.settings.Load(); old != nil {
+			err = errors.Join(err, f.auth.Update(old.Users))
+		}
+		return err
+	}
+	old := f.settings.Swap(s)
+	if old != nil && !reflect.DeepEqual(old.Config.PAM, s.Config.PAM) {
+		f.auth.Renew()
+	}
+	f.login.CloseUsers(func(user string) bool {
+		_, ok := s.user(user)
+		return ok
+	})
+	return nil
+}
+
+// reload is apply with the checks of a daemon that runs.
+func (f *front) reload(s *Settings) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := s.checkReload(f.settings.Load(), time.Now()); err != nil {
+		return err
+	}
+	return f.apply(s)
+}
+
+// start begins to accept. Should a listener fail, failed tells.
+func (f *front) start(l Listeners) {
+	f.mu.Lock()
+	f.bound = l
+	f.mu.Unlock()
+	for name, each := range l {
+		for _, socket := range each {
+			go func() {
+				if err := f.login.Serve(socket, name); err != nil {
+					select {
+					case f.failed <- err:
+					default:
+					}
+				}
+			}()
+		}
+	}
+}
+
+// close ends what there is: see login.Server.Shutdown.
+func (f *front) close(ctx context.Context) {
+	f.login.Shutdown(ctx)
+	f.auth.Close()
+}
+
+func (f *front) status() control.Status {
+	s := f.settings.Load()
+	st := control.Status{
+		Version:    Version(),
+		PID:        os.Getpid(),
+		Generation: s.Config.Generation,
+		Sessions:   f.login.Sessions(),
+		Bundles:    bundleStatus(f.login.Bundles()),
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st.Listeners = f.bound.status(s.Config)
+	return st
+}
+
+// bundleStatus reports certificates as they are served.
+func bundleStatus(bundles []login.Bundle) []control.Bundle {
+	var all []control.Bundle
+	for _, b := range bundles {
+		all = append(all, control.Bundle{
+			Name:        b.Name,
+			Names:       b.Names,
+			Fingerprint: b.Fingerprint(),
+			NotAfter:    b.Certificate.Leaf.NotAfter.UTC().Format(time.RFC3339),
+		})
+	}
+	return all
+}

@@ -1,0 +1,90 @@
+package imapserver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"mailstead/imapserver/auth"
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/login"
+)
+
+// Options say how the daemon runs; the zero value of each is what it runs with
+// in earnest.
+type Options struct {
+	Log   *slog.Logger  // nil: nothing is logged
+	Login *login.Limits // nil: login.Default
+	Auth  *auth.Limits  // nil: auth.Default
+}
+
+func (o Options) log() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
+}
+
+// Inline is the whole daemon in one process. Its methods may be called from
+// many goroutines.
+type Inline struct {
+	log   *slog.Logger
+	front *front
+	mail  *mail
+
+	ctx  context.Context // of the sessions
+	stop context.CancelFunc
+}
+
+// NewInline makes a daemon that serves by s from Start on.
+func NewInline(s *Settings, o Options) (*Inline, error) {
+	i := &Inline{log: o.log(), mail: newMail(o.log())}
+	i.ctx, i.stop = context.WithCancel(context.Background())
+	i.front = newFront(o, i, &localHelpers{log: i.log, pam: func() *config.PAM { return i.front.settings.Load().Config.PAM }})
+	if err := i.front.apply(s); err != nil {
+		i.Stop()
+		return nil, err
+	}
+	return i, nil
+}
+
+// Open is handoff.Opener's: the session is begun in this process.
+func (i *Inline) Open(_ context.Context, o *handoff.Open) error {
+	s := i.front.settings.Load()
+	u, ok := s.user(o.User)
+	if !ok {
+		o.Stream.Close()
+		return fmt.Errorf("no user %q any more", o.User)
+	}
+	i.mail.start(i.ctx, &handoff.Session{Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace})
+	return nil
+}
+
+// Start begins to serve. The listeners are closed by Stop.
+func (i *Inline) Start(_ context.Context, l Listeners) error {
+	i.front.start(l)
+	return nil
+}
+
+// Failed tells what has ended the service.
+func (i *Inline) Failed() <-chan error { return i.front.failed }
+
+// Stop ends everything: clients get BYE and stopTimeout to read it.
+func (i *Inline) Stop() {
+	i.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	i.front.close(ctx)
+	i.mail.close()
+}
+
+// Reload goes over to s, or changes nothing.
+func (i *Inline) Reload(s *Settings) error { return i.front.reload(s) }
+
+// Status tells what is being served.
+func (i *Inline) Status(context.Context) (control.Status, error) { return i.front.status(), nil }
+
+// SelfTest goes through the accept path.
+func (i *Inline) SelfTest(ctx context.Context) error { return i.front.login.SelfTest(ctx) }

@@ -1,0 +1,232 @@
+package imapserver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/session"
+	"mailstead/imapserver/store"
+)
+
+// linger is how long an account stays open, and a worker alive, after the last
+// session: most clients come back soon.
+const linger = 60 * time.Second
+
+// mail is the mail side of a process: the accounts that are open and the
+// sessions on them.
+type mail struct {
+	log    *slog.Logger
+	linger time.Duration
+	quiet  func(started uint64) // called when there is no session and no open account; may be nil
+
+	mu       sync.Mutex
+	accounts map[string]*account // by Maildir
+	started  uint64              // sessions, ever
+	running  int                 // of them now
+	busy     sync.WaitGroup      // the same, to wait for
+}
+
+// account is a store.Account that sessions share. opened is closed once store
+// and err are set.
+type account struct {
+	opened chan struct{}
+	store  *store.Account
+	err    error
+
+	// Under mail.mu:
+	users  int           // sessions that use it
+	idle   *time.Timer   // closes it; nil while there are sessions
+	closed chan struct{} // not nil once it is being closed; itself closed after that
+}
+
+func newMail(log *slog.Logger) *mail {
+	return &mail{log: log, linger: linger, accounts: map[string]*account{}}
+}
+
+// start runs a session in a goroutine of its own, until the client leaves or
+// ctx ends.
+func (m *mail) start(ctx context.Context, s *handoff.Session) {
+	m.mu.Lock()
+	m.started++
+	m.running++
+	m.mu.Unlock()
+	m.busy.Go(func() {
+		m.run(ctx, s)
+		m.mu.Lock()
+		m.running--
+		m.mu.Unlock()
+		m.tellQuiet()
+	})
+}
+
+func (m *mail) tellQuiet() {
+	m.mu.Lock()
+	quiet, started := m.running == 0 && len(m.accounts) == 0, m.started
+	m.mu.Unlock()
+	if quiet && m.quiet != nil {
+		m.quiet(started)
+	}
+}
+
+func (m *mail) run(ctx context.Context, s *handoff.Session) {
+	log := m.log.With(slog.String("session", s.ID), slog.String("user", s.User), slog.Any("addr", s.Remote))
+	defer func() {
+		if r := recover(); r != nil {
+			log.Error("session lost to a fault of ours", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+	}()
+	conn, err := handoff.Stream(s.Stream)
+	if err != nil {
+		log.Error("session not begun", "err", err)
+		return
+	}
+	defer conn.Close()
+	a, err := m.acquire(ctx, s.Maildir)
+	if err != nil {
+		log.Error("mail not opened", "maildir", s.Maildir, "err", err)
+		fmt.Fprintf(conn, "%s NO [UNAVAILABLE] Your mail cannot be opened now (%s).\r\n* BYE Try again later.\r\n", s.Tag, s.ID)
+		return
+	}
+	defer m.release(s.Maildir, a)
+	begun := time.Now()
+	err = session.Serve(ctx, conn, session.Params{
+		Account:    a.store,
+		User:       s.User,
+		Namespace:  s.Namespace,
+		Log:        log,
+		Tag:        s.Tag,
+		RemoteAddr: s.Remote.String(),
+		TLS:        s.TLS,
+	})
+	log.Info("disconnected", "reason", endReason(ctx, err), "seconds", int(time.Since(begun).Seconds()))
+}
+
+func endReason(ctx context.Context, err error) string {
+	switch {
+	case err != nil:
+		return err.Error()
+	case ctx.Err() != nil:
+		return "the server is shutting down"
+	}
+	return "the client has left"
+}
+
+// acquire opens the account, or joins those who have; release gives it back.
+func (m *mail) acquire(ctx context.Context, maildir string) (*account, error) {
+	for {
+		a, closed, first := m.join(maildir)
+		if first {
+			m.open(a, maildir)
+		}
+		if closed != nil {
+			select {
+			case <-closed:
+				continue // and open it anew
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		<-a.opened
+		if a.err != nil {
+			return nil, a.err
+		}
+		return a, nil
+	}
+}
+
+// join finds the account, or makes it for the caller to open. It does not join
+// one that is being closed, but gives what tells its end.
+func (m *mail) join(maildir string) (a *account, closed chan struct{}, first bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a = m.accounts[maildir]
+	if first = a == nil; first {
+		a = &account{opened: make(chan struct{})}
+		m.accounts[maildir] = a
+	}
+	if a.closed != nil {
+		return a, a.closed, false
+	}
+	a.users++
+	if a.idle != nil {
+		a.idle.Stop()
+		a.idle = nil
+	}
+	return a, nil, first
+}
+
+// open opens the account for everyone who waits for it. One that cannot be
+// opened is forgotten, so that the next session tries again.
+func (m *mail) open(a *account, maildir string) {
+	defer close(a.opened)
+	defer func() {
+		if a.store == nil {
+			m.forget(maildir)
+		}
+	}()
+	a.err = fmt.Errorf("open %s: interrupted", maildir) // what the others see of a panic
+	a.store, a.err = store.Open(context.Background(), store.Options{
+		Maildir: maildir,
+		Log:     m.log.With(slog.String("maildir", maildir)),
+	})
+}
+
+func (m *mail) release(maildir string, a *account) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if a.users--; a.users == 0 && m.accounts[maildir] == a && a.closed == nil {
+		a.idle = time.AfterFunc(m.linger, func() { m.expire(maildir, a) })
+	}
+}
+
+// expire closes an account that nobody has come back to, or waits until
+// another has closed it. Whoever comes meanwhile opens it anew after that.
+func (m *mail) expire(maildir string, a *account) {
+	m.mu.Lock()
+	if closed := a.closed; closed != nil {
+		m.mu.Unlock()
+		<-closed
+		return
+	}
+	if a.users > 0 || m.accounts[maildir] != a {
+		m.mu.Unlock()
+		return
+	}
+	closed := make(chan struct{})
+	a.closed = closed
+	m.mu.Unlock()
+	m.closeStore(maildir, a)
+	m.forget(maildir)
+	close(closed)
+}
+
+func (m *mail) closeStore(maildir string, a *account) {
+	if err := a.store.Close(); err != nil {
+		m.log.Error("mail not closed in order", "maildir", maildir, "err", err)
+	}
+}
+
+func (m *mail) forget(maildir string) {
+	m.mu.Lock()
+	delete(m.accounts, maildir)
+	m.mu.Unlock()
+	m.tellQuiet()
+}
+
+// close waits for the sessions, whose context the caller has ended, and closes
+// the accounts. Nothing is started any more.
+func (m *mail) close() {
+	m.busy.Wait()
+	m.mu.Lock()
+	open := maps.Clone(m.accounts)
+	m.mu.Unlock()
+	for maildir, a := range open {
+		m.expire(maildir, a)
+	}
+}

@@ -1,0 +1,228 @@
+package imapserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
+)
+
+// startTimeout bounds the start: reading some hundred thousand users included.
+const startTimeout = 60 * time.Second
+
+// server is Inline or Supervisor, as Run sees it. Start returns once clients
+// are served, Stop once the last is gone; Failed tells what has ended the
+// service without Stop.
+type server interface {
+	Start(ctx context.Context, l Listeners) error
+	Failed() <-chan error
+	Stop()
+	Reload(s *Settings) error
+	Status(ctx context.Context) (control.Status, error)
+	SelfTest(ctx context.Context) error
+}
+
+// Run is the daemon: it serves by the configuration at path until SIGTERM or
+// SIGINT, or until ctx ends, and goes over to a new one at SIGHUP or when asked
+// over the control socket.
+func Run(ctx context.Context, path string, o Options) error {
+	s, err := Load(path)
+	if err != nil {
+		return err
+	}
+	warn(o.log(), s)
+	l, err := Activated(s.Config)
+	if err == nil && l == nil {
+		l, err = Bind(s.Config)
+	}
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	asked, err := control.Listen(s.Config.Control)
+	if err != nil {
+		return err
+	}
+	defer asked.Close()
+	d := &running{path: path, log: o.log()}
+	if d.server, err = newServer(s, o); err != nil {
+		return err
+	}
+	return d.run(ctx, l, asked)
+}
+
+func newServer(s *Settings, o Options) (server, error) {
+	if s.Config.Workers == config.WorkerInline {
+		return NewInline(s, o)
+	}
+	return NewSupervisor(s, o)
+}
+
+// warn logs what clients will object to; it keeps nobody from starting, as an
+// expired certificate is better than no mail.
+func warn(log *slog.Logger, s *Settings) {
+	for _, b := range s.Bundles {
+		if err := b.Fault(time.Now()); err != nil {
+			log.Error("certificate at fault", "bundle", b.Name, "err", err)
+		}
+	}
+}
+
+// running is a daemon that serves.
+type running struct {
+	path   string
+	log    *slog.Logger
+	server server
+
+	reloading sync.Mutex
+}
+
+func (r *running) run(ctx context.Context, l Listeners, asked net.Listener) error {
+	ctx, stop := r.signals(ctx)
+	defer stop()
+	if err := r.start(ctx, l); err != nil {
+		return err
+	}
+	var aside sync.WaitGroup
+	aside.Go(func() {
+		if err := control.Serve(ctx, asked, r.answer); err != nil {
+			r.log.Error("control socket lost", "err", err)
+		}
+	})
+	aside.Go(func() { r.watch(ctx) })
+	r.notify(daemon.SdNotifyReady)
+	var err error
+	select {
+	case <-ctx.Done():
+		r.log.Info("stopping")
+	case err = <-r.server.Failed():
+	}
+	r.notify(daemon.SdNotifyStopping)
+	r.server.Stop()
+	stop()
+	aside.Wait()
+	return err
+}
+
+// start serves, and returns once the self-test has passed: READY=1 says that
+// clients are served.
+func (r *running) start(ctx context.Context, l Listeners) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	var st control.Status
+	err := r.server.Start(ctx, l)
+	if err == nil {
+		err = r.server.SelfTest(ctx)
+	}
+	if err == nil {
+		st, err = r.server.Status(ctx)
+	}
+	if err != nil {
+		r.server.Stop()
+		return fmt.Errorf("start: %w", err)
+	}
+	for _, l := range st.Listeners {
+		r.log.Info("serving", "listener", l.Name, "address", l.Address, "tls", l.TLS)
+	}
+	return nil
+}
+
+func (r *running) answer(ctx context.Context, q control.Request) control.Status {
+	var err error
+	switch q.Verb {
+	case control.VerbStatus:
+	case control.VerbReload:
+		err = r.reload()
+	default:
+		err = fmt.Errorf("unknown verb %q", q.Verb)
+	}
+	s, serr := r.server.Status(ctx)
+	if err = errors.Join(err, serr); err != nil {
+		s.Error = err.Error()
+	}
+	return s
+}
+
+// reload reads everything again and goes over to it, or keeps what is in force.
+func (r *running) reload() error {
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
+	r.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	s, err := Load(r.path)
+	if err == nil {
+		err = r.server.Reload(s)
+	}
+	if err != nil {
+		r.log.Error("reload refused, the old configuration is still in force", "err", err)
+		r.notify(daemon.SdNotifyReady)
+		return err
+	}
+	warn(r.log, s)
+	r.log.Info("reloaded", "generation", s.Config.Generation)
+	r.notify(daemon.SdNotifyReady)
+	return nil
+}
+
+func (r *running) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		r.log.Warn("systemd not notified", "err", err)
+	}
+}
+
+// signals reloads at SIGHUP and gives a context that ends at SIGTERM or SIGINT.
+func (r *running) signals(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-hup:
+				r.reload() // it has logged what there is to say
+			case <-ctx.Done():
+				signal.Stop(hup)
+				return
+			}
+		}
+	}()
+	return ctx, stop
+}
+
+// watch feeds systemd's watchdog as long as the self-test passes.
+func (r *running) watch(ctx context.Context) {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || interval == 0 {
+		return
+	}
+	t := time.NewTicker(interval / 2)
+	defer t.Stop()
+	for {
+		test, cancel := context.WithTimeout(ctx, interval/2)
+		err := r.server.SelfTest(test)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			r.log.Error("self-test failed", "err", err)
+		default:
+			r.notify(daemon.SdNotifyWatchdog)
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

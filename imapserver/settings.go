@@ -1,0 +1,207 @@
+package imapserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/login"
+)
+
+// maxBundle bounds the PEM file of a bundle; maxUsers that of the users.
+const (
+	maxBundle = 1 << 20
+	maxUsers  = 128 << 20
+)
+
+// Settings is everything that the daemon serves by, read and checked as one.
+type Settings struct {
+	Config  *config.Config
+	Users   []config.User  // by name, ascending
+	Bundles []login.Bundle // as Config.TLS.Bundles
+
+	raw rawSettings
+}
+
+// rawSettings is the files that Settings were read from. The front gets them,
+// and parses them for itself.
+type rawSettings struct {
+	Config []byte   `json:"config"`
+	Users  []byte   `json:"users"`
+	PEM    [][]byte `json:"pem"`
+}
+
+// Load reads config.json at path and the files that it names.
+func Load(path string) (*Settings, error) {
+	var raw rawSettings
+	var err error
+	if raw.Config, err = readBounded(path, config.MaxConfigSize); err != nil {
+		return nil, err
+	}
+	c, err := config.Parse(raw.Config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if raw.Users, err = readBounded(c.Users, maxUsers); err != nil {
+		return nil, err
+	}
+	var faults []error
+	for _, b := range c.TLS.Bundles {
+		pem, err := readBounded(b.File, maxBundle)
+		faults = append(faults, err)
+		raw.PEM = append(raw.PEM, pem)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return parseSettings(raw)
+}
+
+// NewSettings makes Settings of values instead of files. pem is in the order
+// of c.TLS.Bundles.
+func NewSettings(c *config.Config, users []config.User, pem [][]byte) (*Settings, error) {
+	raw := rawSettings{PEM: pem}
+	var err error
+	if raw.Config, err = config.Encode(c); err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := config.EncodeUsers(&b, c.Workers, users); err != nil {
+		return nil, err
+	}
+	raw.Users = b.Bytes()
+	return parseSettings(raw)
+}
+
+// decodeSettings reads what encode has written.
+func decodeSettings(data []byte) (*Settings, error) {
+	var raw rawSettings
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, fmt.Errorf("decode settings: %w", err)
+	}
+	return parseSettings(raw)
+}
+
+func (s *Settings) encode() ([]byte, error) {
+	data, err := json.Marshal(s.raw)
+	if err != nil {
+		return nil, fmt.Errorf("encode settings: %w", err)
+	}
+	return data, nil
+}
+
+func parseSettings(raw rawSettings) (*Settings, error) {
+	c, err := config.Parse(raw.Config)
+	if err != nil {
+		return nil, err
+	}
+	s := &Settings{Config: c, raw: raw}
+	for u, err := range config.ParseUsers(bytes.NewReader(raw.Users), c.Workers) {
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Users, err)
+		}
+		if u.Hash == "" && c.PAM == nil {
+			return nil, fmt.Errorf("%s: user %q has no hash, and no PAM service is configured", c.Users, u.Name)
+		}
+		s.Users = append(s.Users, u)
+	}
+	if len(raw.PEM) != len(c.TLS.Bundles) {
+		return nil, fmt.Errorf("%d certificate files for %d bundles", len(raw.PEM), len(c.TLS.Bundles))
+	}
+	var faults []error
+	for i, b := range c.TLS.Bundles {
+		bundle, err := login.ParseBundle(b.Name, b.Names, raw.PEM[i])
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", b.File, err))
+		}
+		s.Bundles = append(s.Bundles, bundle)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// user finds a user by name.
+func (s *Settings) user(name string) (config.User, bool) {
+	i, ok := slices.BinarySearchFunc(s.Users, name, func(u config.User, name string) int {
+		return bytes.Compare([]byte(u.Name), []byte(name))
+	})
+	if !ok {
+		return config.User{}, false
+	}
+	return s.Users[i], true
+}
+
+// checkReload says why the daemon cannot go over to s from old while it runs.
+// An expired certificate is refused unless it is the one that is served
+// already: serving it on is no worse, and must not stand in the way of a new
+// user.
+func (s *Settings) checkReload(old *Settings, now time.Time) error {
+	var faults []error
+	if err := s.checkListeners(old); err != nil {
+		faults = append(faults, err)
+	}
+	for field, same := range map[string]bool{
+		"control": s.Config.Control == old.Config.Control,
+		"service": s.Config.Service == old.Config.Service,
+		"workers": s.Config.Workers == old.Config.Workers,
+	} {
+		if !same {
+			faults = append(faults, fmt.Errorf("%s has changed: restart the service", field))
+		}
+	}
+	served := map[string]bool{}
+	for _, b := range old.Bundles {
+		served[b.Fingerprint()] = true
+	}
+	for _, b := range s.Bundles {
+		if err := b.Fault(now); err != nil && !served[b.Fingerprint()] {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// checkListeners wants the same sockets; only their TLS may change.
+func (s *Settings) checkListeners(old *Settings) error {
+	address := func(l config.Listener) string { return fmt.Sprint(l.Name, " ", l.Address, " ", l.Port) }
+	have, want := map[string]bool{}, map[string]bool{}
+	for _, l := range old.Config.Listeners {
+		have[address(l)] = true
+	}
+	var faults []error
+	for _, l := range s.Config.Listeners {
+		if want[address(l)] = true; !have[address(l)] {
+			faults = append(faults, fmt.Errorf("listener %s is new or has moved: restart the service", l.Name))
+		}
+	}
+	for _, l := range old.Config.Listeners {
+		if !want[address(l)] && !slices.ContainsFunc(s.Config.Listeners, func(n config.Listener) bool { return n.Name == l.Name }) {
+			faults = append(faults, fmt.Errorf("listener %s is gone: restart the service", l.Name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("read %s: more than %d octets", path, limit)
+	}
+	return data, nil
+}

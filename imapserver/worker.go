@@ -1,0 +1,64 @@
+package imapserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/spawn"
+)
+
+// channel opens the way to the supervisor of a process that it has started.
+func channel() (*handoff.Conn, error) {
+	if err := dropped(); err != nil {
+		return nil, fmt.Errorf("this is for the supervisor to start: %w", err)
+	}
+	// It is the supervisor that is told to stop, and tells us in good order.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	return handoff.NewConn(os.NewFile(spawn.Channel, "supervisor"))
+}
+
+// RunWorker is the mail side of one uid: it serves the sessions that the
+// supervisor sends until it is told to stop, or has nothing to do for a while.
+func RunWorker(ctx context.Context, o Options) error {
+	c, err := channel()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return runWorker(ctx, c, newMail(o.log()))
+}
+
+func runWorker(ctx context.Context, c *handoff.Conn, m *mail) error {
+	ctx, stop := context.WithCancel(ctx)
+	m.quiet = func(sessions uint64) {
+		// Without an answer there is no supervisor, which Receive will see.
+		c.Send(&handoff.Idle{Sessions: sessions})
+	}
+	var fault error
+	for fault == nil {
+		var received handoff.Message
+		if received, fault = c.Receive(); fault != nil {
+			break
+		}
+		switch received := received.(type) {
+		case *handoff.Session:
+			m.start(ctx, received)
+		case *handoff.Stop:
+			fault = io.EOF
+		default:
+			fault = fmt.Errorf("unexpected %T", received)
+		}
+	}
+	stop()
+	m.close()
+	if errors.Is(fault, io.EOF) {
+		return nil
+	}
+	return fault
+}
