@@ -20,9 +20,9 @@ import (
 // The patience of the deploy hook: certbot waits for it without a limit, and
 // holds its own lock meanwhile.
 const (
-	hookLockWait  = 60 * time.Second
-	hookServeWait = 5 * time.Second
-	hookTimeout   = 3 * time.Minute
+	hookLockWait  = 60 * time.Second // for another mailstead at work
+	hookServeWait = 5 * time.Second  // for the new certificate to be served
+	hookTimeout   = 3 * time.Minute  // for everything
 )
 
 type deployHookOptions struct {
@@ -30,10 +30,11 @@ type deployHookOptions struct {
 	all     bool
 	lineage string // RENEWED_LINEAGE: a directory below live
 	domains string // RENEWED_DOMAINS: for the record only
+	wait    time.Duration
 }
 
 func newDeployHookCommand() *cobra.Command {
-	var o deployHookOptions
+	o := deployHookOptions{wait: hookServeWait}
 	cmd := &cobra.Command{
 		Use:   "deploy-hook",
 		Short: "bring a renewed certificate into force, and prove it",
@@ -80,7 +81,7 @@ func runDeployHook(ctx context.Context, o deployHookOptions, c *console) error {
 	if err := l.deploy(ctx, renewed, c); err != nil {
 		return err
 	}
-	return l.prove(ctx, renewed, c)
+	return l.prove(ctx, renewed, o.wait, c)
 }
 
 // concerned are the names of the certificates that are taken from the lineage
@@ -173,11 +174,11 @@ func onlyCertificates(plan *reconcile.Plan, names []string) *reconcile.Plan {
 
 // prove shakes hands on every listener for every name of the certificates, and
 // is content only with what their sources hold now.
-func (l *look) prove(ctx context.Context, renewed []string, c *console) error {
+func (l *look) prove(ctx context.Context, renewed []string, wait time.Duration, c *console) error {
 	if err := l.gather(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, hookServeWait)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	proven := 0
 	for _, cert := range l.host.TLS.Certificates {

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mailstead/reconcile/desired"
+	"mailstead/schema"
+)
+
+func TestApplied(t *testing.T) {
+	state, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := func(line int) *schema.Host {
+		at := schema.Pos{File: "host.cue", Line: line, Col: 2}
+		folders := []schema.Folder{{Name: "Sent", Use: "sent", Origin: at}}
+		return &schema.Host{
+			Name: "mail.example.org", Origin: at, Folders: folders,
+			Listeners: []schema.Listener{{Name: "imap", Port: 143, TLS: schema.STARTTLS, Origin: at}},
+			TLS:       schema.TLS{Certificates: []schema.Certificate{{Name: "c", Certbot: &schema.Certbot{Lineage: "l"}, Origin: at}}},
+			Users: []schema.User{
+				{Name: "alice", System: &schema.SystemUser{UID: 1000}, Origin: at},
+				{Name: "bob", Virtual: &schema.VirtualUser{PasswordHash: "$6$salt$hash"}, Origin: at, Folders: folders},
+			},
+			Paths: schema.Paths{State: state},
+		}
+	}
+	record := func(line int) os.FileInfo {
+		l := &look{host: host(line), opts: desired.Options{Rootless: true}}
+		if err := recordApplied(t.Context(), l, 0); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(filepath.Join(state, appliedFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	first := record(3)
+	if first.Mode() != 0o600 {
+		t.Errorf("the file that holds password hashes has the mode %v", first.Mode())
+	}
+	if !os.SameFile(first, record(7)) {
+		t.Error("a description whose lines moved was recorded again")
+	}
+	got, opts, err := readApplied(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(withoutOrigins(host(3)), got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if !opts.Rootless {
+		t.Error("it is forgotten that the host is rootless")
+	}
+	if h := host(3); h.Users[1].Folders[0].Origin.Line != 3 || withoutOrigins(h).Name != h.Name || h.Origin.Line != 3 || h.Listeners[0].Origin.Line != 3 {
+		t.Error("the description lost its lines")
+	}
+}

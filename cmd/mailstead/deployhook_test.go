@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/control"
+	"mailstead/reconcile/desired"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// hookHost is a rootless host with a certbot lineage, applied once, and a
+// daemon that serves its bundle and reads it again when it is told to.
+type hookHost struct {
+	t      *testing.T
+	host   *schema.Host
+	served atomic.Pointer[tls.Certificate]
+	deaf   atomic.Bool // reloads are acknowledged and not done
+}
+
+func newHookHost(t *testing.T) *hookHost {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hookHost{t: t}
+	listener := serveProbe(t, schema.Implicit, func(conn net.Conn) {
+		tls.Server(conn, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return h.served.Load(), nil
+		}}).Handshake()
+	})
+	h.host = &schema.Host{
+		Name:      "mail.example.org",
+		Listeners: []schema.Listener{listener},
+		TLS: schema.TLS{Policy: "intermediate", Certificates: []schema.Certificate{
+			{Name: "mail.example.org", Names: []string{"mail.example.org", "*.example.org"}, Certbot: &schema.Certbot{Lineage: "lineage"}},
+		}},
+		Mail: schema.Mail{Root: filepath.Join(dir, "mail")},
+		Paths: schema.Paths{
+			State: filepath.Join(dir, "state"), Run: filepath.Join(dir, "run"), Bin: dir,
+			Letsencrypt: filepath.Join(dir, "letsencrypt"), Units: filepath.Join(dir, "units"),
+		},
+	}
+	h.issue(testCertificate(t, "mail.example.org", "*.example.org"))
+	h.apply()
+	h.read()
+	h.control()
+	return h
+}
+
+// issue puts a certificate into the lineage, as certbot does.
+func (h *hookHost) issue(c tls.Certificate) {
+	h.t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.lineage("privkey.pem", &pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	h.lineage("fullchain.pem", &pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
+}
+
+func (h *hookHost) lineage(name string, block *pem.Block) {
+	h.t.Helper()
+	dir := filepath.Join(h.host.Paths.Letsencrypt, "live", "lineage")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// apply applies the host for the first time.
+func (h *hookHost) apply() {
+	h.t.Helper()
+	l, err := lookAt(h.t.Context(), h.host, desired.Options{Rootless: true}, false)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer l.close()
+	plan, err := l.compare(h.t.Context())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := l.apply(h.t.Context(), &console{out: &out, err: &out}, plan, 0); err != nil {
+		h.t.Fatalf("%v\n%s", err, &out)
+	}
+	if err := recordApplied(h.t.Context(), l, 0); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// read has the daemon serve what is in the bundle.
+func (h *hookHost) read() {
+	bundle := render.BundleFile(h.host.Paths, "mail.example.org")
+	c, err := tls.LoadX509KeyPair(bundle, bundle)
+	if err != nil {
+		h.t.Error(err)
+		return
+	}
+	h.served.Store(&c)
+}
+
+// control answers on the control socket.
+func (h *hookHost) control() {
+	h.t.Helper()
+	ln, err := control.Listen(render.ControlSocket(h.host.Paths))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		control.Serve(ctx, ln, func(_ context.Context, r control.Request) control.Status {
+			if r.Verb == control.VerbReload && !h.deaf.Load() {
+				h.read()
+			}
+			return control.Status{}
+		})
+	}()
+	h.t.Cleanup(func() { cancel(); <-done })
+}
+
+// hook runs the deploy hook with what certbot would put into its environment.
+func (h *hookHost) hook(lineage string, all bool) (string, error) {
+	var out bytes.Buffer
+	err := runDeployHook(h.t.Context(), deployHookOptions{
+		state: h.host.Paths.State, lineage: lineage, domains: "mail.example.org *.example.org", all: all, wait: 300 * time.Millisecond,
+	}, &console{out: &out, err: &out})
+	return out.String(), err
+}
+
+func (h *hookHost) live() string {
+	return filepath.Join(h.host.Paths.Letsencrypt, "live", "lineage")
+}
+
+// bundle is the text of the installed bundle.
+func (h *hookHost) bundle() string {
+	h.t.Helper()
+	text, err := os.ReadFile(render.BundleFile(h.host.Paths, "mail.example.org"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestDeployHook(t *testing.T) {
+	h := newHookHost(t)
+	renewed := testCertificate(t, "mail.example.org", "*.example.org")
+	h.issue(renewed)
+	out, err := h.hook(h.live(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(h.served.Load().Certificate[0], renewed.Certificate[0]) {
+		t.Error("the renewed certificate is not served")
+	}
+	if !strings.Contains(out, "mail.example.org: valid until") {
+		t.Errorf("it does not say what is served:\n%s", out)
+	}
+	// Again, with another spelling of the same directory, and by hand.
+	for _, lineage := range []string{h.live() + "/", filepath.Join(h.live(), "..", "lineage")} {
+		if _, err := h.hook(lineage, false); err != nil {
+			t.Errorf("RENEWED_LINEAGE=%s: %v", lineage, err)
+		}
+	}
+	if _, err := h.hook("", true); err != nil {
+		t.Errorf("--all: %v", err)
+	}
+}
+
+// TestDeployHookThroughLink: certbot names its directory as it was configured,
+// and the description may know it by a link.
+func TestDeployHookThroughLink(t *testing.T) {
+	h := newHookHost(t)
+	link := filepath.Join(t.TempDir(), "le")
+	if err := os.Symlink(h.host.Paths.Letsencrypt, link); err != nil {
+		t.Fatal(err)
+	}
+	h.issue(testCertificate(t, "mail.example.org", "*.example.org"))
+	before := h.bundle()
+	if _, err := h.hook(filepath.Join(link, "live", "lineage"), false); err != nil {
+		t.Fatal(err)
+	}
+	if h.bundle() == before {
+		t.Error("the lineage was not recognized")
+	}
+}
+
+func TestDeployHookIgnores(t *testing.T) {
+	h := newHookHost(t)
+	h.issue(testCertificate(t, "mail.example.org", "*.example.org"))
+	before := h.bundle()
+	for _, lineage := range []string{
+		"/etc/letsencrypt/live/lineage",
+		filepath.Join(h.host.Paths.Letsencrypt, "live"),
+		h.live() + "2",
+		filepath.Join(h.live(), ".."),
+		"../../etc/passwd",
+		h.live() + "\n" + h.live(),
+		"$(touch " + filepath.Join(h.host.Paths.State, "owned") + ")",
+		"-o", "\x1b[2J", strings.Repeat("x", 1<<16), "/", ".",
+	} {
+		out, err := h.hook(lineage, false)
+		if err != nil {
+			t.Errorf("RENEWED_LINEAGE=%.40q: %v", lineage, err)
+		}
+		if strings.Contains(out, "\x1b") {
+			t.Errorf("RENEWED_LINEAGE=%.40q reaches the terminal as it is", lineage)
+		}
+	}
+	if h.bundle() != before {
+		t.Error("a foreign lineage changed the bundle")
+	}
+	if _, err := h.hook("", false); err == nil {
+		t.Error("without RENEWED_LINEAGE and --all it did something")
+	}
+}
+
+func TestDeployHookFailsLoudly(t *testing.T) {
+	t.Run("another certificate is served", func(t *testing.T) {
+		h := newHookHost(t)
+		h.deaf.Store(true)
+		h.issue(testCertificate(t, "mail.example.org", "*.example.org"))
+		_, err := h.hook(h.live(), false)
+		fails(t, err, "is installed, but listener test does not serve it for mail.example.org: another one is")
+	})
+	t.Run("key of another certificate", func(t *testing.T) {
+		h := newHookHost(t)
+		before := h.bundle()
+		h.issue(testCertificate(t, "mail.example.org", "*.example.org"))
+		other := testCertificate(t, "mail.example.org", "*.example.org")
+		h.lineage("fullchain.pem", &pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate[0]})
+		_, err := h.hook(h.live(), false)
+		fails(t, err, "key")
+		if h.bundle() != before {
+			t.Error("the bundle that is served was replaced")
+		}
+	})
+	t.Run("a name is missing", func(t *testing.T) {
+		h := newHookHost(t)
+		h.issue(testCertificate(t, "mail.example.org"))
+		_, err := h.hook(h.live(), false)
+		fails(t, err, "*.example.org")
+	})
+	t.Run("nobody listens", func(t *testing.T) {
+		h := newHookHost(t)
+		h.host.Listeners[0].Port = 1
+		h.apply()
+		h.issue(testCertificate(t, "mail.example.org", "*.example.org"))
+		_, err := h.hook(h.live(), false)
+		fails(t, err, "connection refused")
+	})
+	t.Run("nothing was applied", func(t *testing.T) {
+		h := newHookHost(t)
+		os.Remove(filepath.Join(h.host.Paths.State, appliedFile))
+		_, err := h.hook(h.live(), false)
+		fails(t, err, "nothing has been applied yet")
+	})
+	t.Run("the record is broken", func(t *testing.T) {
+		h := newHookHost(t)
+		os.WriteFile(filepath.Join(h.host.Paths.State, appliedFile), []byte(`{"version":99}`), 0o600)
+		_, err := h.hook(h.live(), false)
+		fails(t, err, "another version")
+	})
+}
+
+func fails(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want an error with %q", err, want)
+	}
+}
