@@ -8,18 +8,20 @@ import (
 	"time"
 )
 
-// What the evaluation of a description may take. Ten thousand users need about
-// a second and 100 MiB; a few lines that refer to each other ten times over can
-// ask for any amount of either.
-const (
-	maxTime = 30 * time.Second
-	maxHeap = 1 << 30 // bytes, beyond what the program had before
-)
+// limits are what the evaluation of a description may take.
+type limits struct {
+	time time.Duration
+	heap uint64 // bytes, beyond what the program had before
+}
 
-// bounded runs f, and gives up on it at the limits. CUE cannot be interrupted:
+// usual are the limits of Load. Ten thousand users need about two seconds and 200 MiB; a
+// few lines that refer to each other ten times over can ask for any amount of either.
+var usual = limits{time: 30 * time.Second, heap: 800 << 20}
+
+// run runs f, and gives up on it at the limits. CUE cannot be interrupted:
 // what was given up goes on in the background until the program ends, which
 // after a failed load is at once.
-func bounded(f func()) *Diagnostic {
+func (l limits) run(f func()) *Diagnostic {
 	done := make(chan *Diagnostic, 1)
 	go func() {
 		defer func() {
@@ -41,10 +43,10 @@ func bounded(f func()) *Diagnostic {
 		case <-tick.C:
 		}
 		switch {
-		case time.Since(start) > maxTime:
-			return &Diagnostic{Code: CodeLimit, Message: fmt.Sprintf("the description takes more than %v to evaluate", maxTime), Hint: limitHint}
-		case heap() > before+maxHeap:
-			return &Diagnostic{Code: CodeLimit, Message: fmt.Sprintf("the description takes more than %d MiB to evaluate", maxHeap>>20), Hint: limitHint}
+		case time.Since(start) > l.time:
+			return &Diagnostic{Code: CodeLimit, Message: fmt.Sprintf("the description takes more than %v to evaluate", l.time), Hint: limitHint}
+		case heap() > before+l.heap:
+			return &Diagnostic{Code: CodeLimit, Message: fmt.Sprintf("the description takes more than %d MiB to evaluate", l.heap>>20), Hint: limitHint}
 		}
 	}
 }

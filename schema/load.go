@@ -20,7 +20,9 @@ type Options struct {
 
 // Load reads, checks and completes a description. The error is a Diagnostics:
 // every fault of the description at once.
-func Load(opts Options) (*Config, error) {
+func Load(opts Options) (*Config, error) { return loadWithin(usual, opts) }
+
+func loadWithin(limit limits, opts Options) (*Config, error) {
 	l := &loader{opts: opts, places: &place{}, faulty: map[string]bool{}}
 	var faults Diagnostics
 	l.inputs, faults = openInputs(opts.Inputs)
@@ -32,7 +34,7 @@ func Load(opts Options) (*Config, error) {
 		return nil, faults
 	}
 	var config *Config
-	if err := bounded(func() { config = l.load() }); err != nil {
+	if err := limit.run(func() { config = l.load() }); err != nil {
 		return nil, Diagnostics{*err}
 	}
 	if len(l.faults) > 0 {

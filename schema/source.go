@@ -115,7 +115,7 @@ func (t *tree) text(shown string) ([]byte, bool) {
 	name, ok := t.display[shown]
 	t.mu.Unlock()
 	if !ok {
-		return nil, false
+		name = path.Join(t.dir, filepath.ToSlash(shown)) // an embedded file: CUE names it from its directory
 	}
 	b, err := t.ReadFile(name)
 	return b, err == nil

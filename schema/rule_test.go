@@ -1,0 +1,169 @@
+package schema
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/format"
+	"github.com/google/go-cmp/cmp"
+)
+
+// Each field says in its comment what it means and what it is when it is left
+// out: that comment is the manual.
+func TestFields(t *testing.T) {
+	fields, err := Fields()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"hosts", "hosts.NAME.listeners.NAME.port", "hosts.NAME.tls.certificates.NAME.files.key", "hosts.NAME.policies.NAME.folders.NAME.use"} {
+		if !hasField(fields, path) {
+			t.Errorf("no field %s", path)
+		}
+	}
+}
+
+func hasField(fields []Field, path string) bool {
+	for _, f := range fields {
+		if f.Path == path {
+			return true
+		}
+	}
+	return false
+}
+
+// A field that breaks the rules of the schema is named.
+func TestFieldRules(t *testing.T) {
+	ctx := newContext()
+	for source, want := range map[string]string{
+		"a?: string @impact(live)":                               `a: the comment must end with "Default: ...." or "Required."`,
+		"// What it is. Default: 1.\na!: string @impact(live)":   "a: the comment and the field differ in whether it is required",
+		"// What it is. Required.\na?: string @impact(live)":     "a: the comment and the field differ in whether it is required",
+		"// What it is. Default: 1.\na?: string @impact(sudden)": `a: "sudden" is no impact word`,
+		"// What it is. Default: 1.\na?: string":                 "a: no @impact",
+		"// What it is. Default: 1.\na?: string @impact(live)":   "",
+	} {
+		r := newRule("", ctx.CompileString("#D: {\n"+source+"\n}").LookupPath(cue.MakePath(cue.Def("D"))))
+		got := ""
+		if _, err := r.fields["a"].field(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", source, got, want)
+		}
+	}
+}
+
+// The default in a comment is the one in defaults.cue.
+func TestDefaults(t *testing.T) {
+	s, err := compileSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields, err := Fields()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, f := range fields {
+		var path []cue.Selector
+		for _, name := range strings.Split(f.Path, ".") {
+			if name == "NAME" {
+				path = append(path, cue.AnyString)
+			} else {
+				path = append(path, cue.Str(name).Optional())
+			}
+		}
+		v, ok := lookup(s.defaults, path).Default()
+		if !ok || !v.IsConcrete() || v.IncompleteKind() == cue.ListKind {
+			continue // none, or one that depends on a name
+		}
+		seen++
+		if got := fmt.Sprint(v); got != f.Default {
+			t.Errorf("%s: the comment says %s, defaults.cue %s", f.Path, f.Default, got)
+		}
+	}
+	if seen < 12 {
+		t.Errorf("compared %d defaults, want at least 12", seen)
+	}
+}
+
+// lookup finds a field whether or not it is optional.
+func lookup(v cue.Value, path []cue.Selector) cue.Value {
+	for _, sel := range path {
+		w := v.LookupPath(cue.MakePath(sel))
+		if !w.Exists() && sel.LabelType() == cue.StringLabel && sel.ConstraintType() == cue.OptionalConstraint {
+			w = v.LookupPath(cue.MakePath(cue.Str(sel.Unquoted())))
+		}
+		v = w
+	}
+	return v
+}
+
+// What is embedded is formatted as CUE's own tool does it, and so are the
+// descriptions that people start from.
+func TestFormat(t *testing.T) {
+	starter, err := Starter("mail.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string][]byte{"Starter": starter}
+	names := []string{"../examples/quickstart/host.cue", "../examples/family/host.cue"}
+	entries, err := cueFiles.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	for _, name := range names {
+		if texts[name], err = os.ReadFile(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range texts {
+		want, err := format.Source(text)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if diff := cmp.Diff(string(want), string(text)); diff != "" {
+			t.Errorf("%s: -formatted +as it is:\n%s", name, diff)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"password", "home", "uid", "maildir", "policy", "folders"}
+	for word, want := range map[string]string{
+		"passwrod": "password", "pasword": "password", "hom": "home", "HOME": "", "uids": "uid", "maildri": "maildir",
+		"mail": "", "x": "", "": "", "policies": "", "polices": "policy", "uid": "uid", strings.Repeat("home", 1000): "",
+	} {
+		if got := nearest(word, names); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", cut(word, 20), got, want)
+		}
+	}
+}
+
+func TestMask(t *testing.T) {
+	for line, want := range map[string]string{
+		`	alice: password: hash: "hunter2", x: "y"`:                 `	alice: password: hash: "*******", x: "y"`,
+		`"alice": {"password": {"hash": "hunter2"}, "home": "/h"},`: `"alice": {"password": {"hash": "*******"}, "home": "/h"},`,
+		`password: hunter2`:                 `password: *******`,
+		`  hash: hunter2 # note`:            `  hash: ******* # note`,
+		`_pw: 'hunter2'`:                    `_pw: '*******'`,
+		`x: "$2y$10$abc,def"`:               `x: "**************"`,
+		`{hash: "a\"b", uid: 1}`:            `{hash: "****", uid: 1}`,
+		`hash: "not closed`:                 `hash: "**********`,
+		`users: alice: home: "/home/alice"`: `users: alice: home: "/home/alice"`,
+		`password: {`:                       `password: {`,
+		`SECRET_KEY: 12345678`:              `SECRET_KEY: ********`,
+	} {
+		if got := mask(line, false); got != want {
+			t.Errorf("mask(%s)\ngot  %s\nwant %s", line, got, want)
+		}
+	}
+	if got, want := mask(`	"hunter2",`, true), `	"*******",`; got != want {
+		t.Errorf("line of a secret: got %s, want %s", got, want)
+	}
+}
