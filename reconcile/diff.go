@@ -45,7 +45,6 @@ func Diff(host string, table []Kind, want []Resource, seen map[Ref]Seen, inv *In
 	if !serving {
 		d.lighten()
 	}
-	d.noteForgotten()
 	return d.plan
 }
 
@@ -102,9 +101,7 @@ func (d *differ) wanted(k Kind, want *Resource) {
 	diffs := differences(s.Have, want)
 	if s.Have != nil && len(diffs) == 0 {
 		p.Unchanged[k.Name]++
-		if !k.Live && d.inv.behind(want, k.Once) {
-			p.Record = append(p.Record, *want)
-		}
+		d.remember(k, want, s.Have)
 		for _, m := range moved {
 			p.Notes = append(p.Notes, fmt.Sprintf("%s: %s was %s and is now %s; what is there stays", want.Ref, m.Name, show(m.have), show(m.want)))
 		}
@@ -129,6 +126,19 @@ func (d *differ) wanted(k Kind, want *Resource) {
 	p.Changes = append(p.Changes, c)
 }
 
+// remember sees to it that the inventory knows of a resource that is in place, if
+// that is our doing or is to happen only once.
+func (d *differ) remember(k Kind, want, have *Resource) {
+	if k.Live || !d.inv.behind(want, k.Once) {
+		return
+	}
+	if e, ok := d.inv.entry(want.Ref); ok && !k.Once && e.neverMade(have) {
+		d.plan.Forget = append(d.plan.Forget, want.Ref)
+		return
+	}
+	d.plan.Record = append(d.plan.Record, *want)
+}
+
 // moved gives the attributes that concern mail and were applied otherwise last
 // time. Observe looks where the mail is wanted now; only the inventory knows
 // where it was.
@@ -148,6 +158,7 @@ func (d *differ) moved(want *Resource) []difference {
 func (d *differ) unwanted(table []Kind, want []Resource) map[string][]Change {
 	rows := rank(table)
 	gone := make(map[string][]Change)
+	var left []Ref
 	for _, e := range d.inv.unwanted(want) {
 		row, known := rows[e.Ref.Kind]
 		if !known {
@@ -155,24 +166,33 @@ func (d *differ) unwanted(table []Kind, want []Resource) map[string][]Change {
 			continue
 		}
 		s := d.seen[e.Ref]
+		keep := table[row].Keep
 		switch {
-		case table[row].Keep, s.Have == nil && s.Err == nil:
-			d.plan.Forget = append(d.plan.Forget, e.Ref)
 		case s.Err != nil:
 			d.plan.Unreadable = append(d.plan.Unreadable, Unread{e.Ref, e.Origin, s.Err.Error()})
+		case keep || s.Have != nil && e.neverMade(s.Have):
+			left = append(left, e.Ref)
+			d.plan.Forget = append(d.plan.Forget, e.Ref)
+		case s.Have == nil:
+			d.plan.Forget = append(d.plan.Forget, e.Ref)
 		default:
-			was := e.resource()
-			reason := "no longer in the description"
-			if len(differences(s.Have, &was)) > 0 {
-				reason += "; changed by someone else since it was applied"
-			}
-			gone[e.Ref.Kind] = append(gone[e.Ref.Kind], Change{
-				Ref: e.Ref, Op: Delete, Have: s.Have, Was: d.inv.was(e.Ref), Origin: e.Origin,
-				Reason: reason, Impact: gravest(differences(s.Have, nil)),
-			})
+			gone[e.Ref.Kind] = append(gone[e.Ref.Kind], d.removal(e, s.Have))
 		}
 	}
+	d.noteLeft(left)
 	return gone
+}
+
+func (d *differ) removal(e entry, have *Resource) Change {
+	was := e.resource()
+	c := Change{
+		Ref: e.Ref, Op: Delete, Have: have, Was: d.inv.was(e.Ref), Origin: e.Origin,
+		Reason: "no longer in the description", Impact: gravest(differences(have, nil)),
+	}
+	if !e.Pending && slices.ContainsFunc(differences(have, &was), func(x difference) bool { return !x.Runs }) {
+		c.Reason += "; changed by someone else since it was applied"
+	}
+	return c
 }
 
 // remove plans removals, the last first.
@@ -191,25 +211,19 @@ func (d *differ) lighten() {
 	}
 }
 
-// noteForgotten says what stays on the host although it is no longer described.
-func (d *differ) noteForgotten() {
+// noteLeft says what stays on the host although it is no longer described.
+func (d *differ) noteLeft(left []Ref) {
 	const most = 5
 	byKind := make(map[string][]string)
 	var kinds []string
-	for _, ref := range d.plan.Forget {
-		if d.seen[ref].Have == nil && d.seen[ref].Err == nil {
-			if _, looked := d.seen[ref]; looked {
-				continue // it is not there any more
-			}
-		}
+	for _, ref := range left {
 		if byKind[ref.Kind] == nil {
 			kinds = append(kinds, ref.Kind)
 		}
 		byKind[ref.Kind] = append(byKind[ref.Kind], ref.Name)
 	}
 	for _, k := range kinds {
-		names := byKind[k]
-		more := ""
+		names, more := byKind[k], ""
 		if len(names) > most {
 			more = fmt.Sprintf(" and %d more", len(names)-most)
 			names = names[:most]

@@ -36,11 +36,23 @@ type entry struct {
 	Origin  string     `json:"origin,omitempty"`
 	Attrs   []Attr     `json:"attrs"`
 	Pending bool       `json:"pending,omitempty"` // its application began, and was not seen to end well
+	Made    bool       `json:"made,omitempty"`    // while pending: an earlier application did end well
 	Before  []Resource `json:"before,omitempty"`  // while pending: what may be there of earlier applications
 }
 
 func (e entry) resource() Resource {
 	return Resource{Ref: e.Ref, Origin: e.Origin, Attrs: e.Attrs}
+}
+
+// neverMade tells whether changes were begun, none was ever seen to end, and
+// none left a trace in what is there: then that is somebody else's.
+func (e entry) neverMade(have *Resource) bool {
+	if !e.Pending || e.Made {
+		return false
+	}
+	return !slices.ContainsFunc(append(e.Before, e.resource()), func(was Resource) bool {
+		return !slices.ContainsFunc(differences(have, &was), func(x difference) bool { return !x.Runs })
+	})
 }
 
 // brief is the value of an attribute as the inventory keeps it: contents and
@@ -218,15 +230,16 @@ func (inv *Inventory) unwanted(want []Resource) []entry {
 // may be there until then.
 func (inv *Inventory) begin(changes []Change) {
 	for _, c := range changes {
-		e, ok := inv.entries[c.Ref]
+		e, had := inv.entries[c.Ref]
+		made := had && (e.Made || !e.Pending)
 		if c.Want != nil {
 			next := newEntry(*c.Want)
-			if ok {
+			if had {
 				next.Before = addBefore(e)
 			}
 			e = next
 		}
-		e.Pending = true
+		e.Pending, e.Made = true, made
 		inv.entries[c.Ref] = e
 	}
 }
