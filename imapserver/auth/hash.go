@@ -145,8 +145,7 @@ func parseSHA512(s string) (Hash, error) {
 	return Hash{
 		cost: fmt.Sprintf("sha512 %d", rounds),
 		verify: func(password []byte) bool {
-			// crypt(5)'s own base64 is the same for both forms.
-			got := yescrypt.Encode64(shacrypt.KeySHACrypt(sha512.New, password, salt, rounds))
+			got := shacrypt.KeySHACrypt(sha512.New, password, salt, rounds)
 			return subtle.ConstantTimeCompare(got, want) == 1
 		},
 	}, nil

@@ -202,6 +202,7 @@ func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string,
 	r, reason := c.run(ctx, listener)
 	if r == nil {
 		log.Info("disconnected before login", "reason", reason, "tls", c.tlsVersion())
+		c.nc.Close() // which under TLS says so to the client
 		return nil
 	}
 	return r
