@@ -15,8 +15,9 @@ import (
 	"mailstead/imapserver/login"
 )
 
-// stopTimeout is what clients have to read BYE and leave.
-const stopTimeout = 10 * time.Second
+// stopTimeout is what sessions have to finish a command, and clients to read
+// BYE and leave. The unit's TimeoutStopSec is longer.
+const stopTimeout = 25 * time.Second
 
 // front is login and auth in one process, inline or as the front process.
 type front struct {

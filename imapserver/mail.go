@@ -75,27 +75,27 @@ func (m *mail) tellQuiet() {
 }
 
 func (m *mail) run(ctx context.Context, s *handoff.Session) {
-	log := m.log.With(slog.String("session", s.ID), slog.String("user", s.User), slog.Any("addr", s.Remote))
+	log := m.log.With(slog.String("session", s.ID), slog.Any("addr", s.Remote))
 	defer func() {
 		if r := recover(); r != nil {
-			log.Error("session lost to a fault of ours", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			log.Error("session lost to a fault of ours", "user", s.User, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
 	conn, err := handoff.Stream(s.Stream)
 	if err != nil {
-		log.Error("session not begun", "err", err)
+		log.Error("session not begun", "user", s.User, "err", err)
 		return
 	}
 	defer conn.Close()
 	a, err := m.acquire(ctx, s.Maildir)
 	if err != nil {
-		log.Error("mail not opened", "maildir", s.Maildir, "err", err)
+		log.Error("mail not opened", "user", s.User, "maildir", s.Maildir, "err", err)
 		fmt.Fprintf(conn, "%s NO [UNAVAILABLE] Your mail cannot be opened now (%s).\r\n* BYE Try again later.\r\n", s.Tag, s.ID)
 		return
 	}
 	defer m.release(s.Maildir, a)
-	begun := time.Now()
-	err = session.Serve(ctx, conn, session.Params{
+	// It has logged its end, and the reason.
+	session.Serve(ctx, conn, session.Params{
 		Account:    a.store,
 		User:       s.User,
 		Namespace:  s.Namespace,
@@ -104,17 +104,6 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		RemoteAddr: s.Remote.String(),
 		TLS:        s.TLS,
 	})
-	log.Info("disconnected", "reason", endReason(ctx, err), "seconds", int(time.Since(begun).Seconds()))
-}
-
-func endReason(ctx context.Context, err error) string {
-	switch {
-	case err != nil:
-		return err.Error()
-	case ctx.Err() != nil:
-		return "the server is shutting down"
-	}
-	return "the client has left"
 }
 
 // acquire opens the account, or joins those who have; release gives it back.
