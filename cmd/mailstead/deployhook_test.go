@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -63,23 +64,26 @@ func newHookHost(t *testing.T) *hookHost {
 // issue puts a certificate into the lineage, as certbot does.
 func (h *hookHost) issue(c tls.Certificate) {
 	h.t.Helper()
-	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	if err != nil {
+	if err := writeLineage(h.live(), c); err != nil {
 		h.t.Fatal(err)
 	}
-	h.lineage("privkey.pem", &pem.Block{Type: "PRIVATE KEY", Bytes: key})
-	h.lineage("fullchain.pem", &pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
 }
 
-func (h *hookHost) lineage(name string, block *pem.Block) {
-	h.t.Helper()
-	dir := filepath.Join(h.host.Paths.Letsencrypt, "live", "lineage")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		h.t.Fatal(err)
+// writeLineage puts a certificate and its key where certbot would.
+func writeLineage(dir string, c tls.Certificate) error {
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-		h.t.Fatal(err)
-	}
+	return errors.Join(
+		os.MkdirAll(dir, 0o700),
+		writePEM(filepath.Join(dir, "privkey.pem"), "PRIVATE KEY", key),
+		writePEM(filepath.Join(dir, "fullchain.pem"), "CERTIFICATE", c.Certificate[0]),
+	)
+}
+
+func writePEM(path, kind string, der []byte) error {
+	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
 }
 
 // apply applies the host for the first time.
@@ -244,7 +248,9 @@ func TestDeployHookFailsLoudly(t *testing.T) {
 		before := h.bundle()
 		h.issue(testCertificate(t, "mail.example.org", "*.example.org"))
 		other := testCertificate(t, "mail.example.org", "*.example.org")
-		h.lineage("fullchain.pem", &pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate[0]})
+		if err := writePEM(filepath.Join(h.live(), "fullchain.pem"), "CERTIFICATE", other.Certificate[0]); err != nil {
+			t.Fatal(err)
+		}
 		_, err := h.hook(h.live(), false)
 		fails(t, err, "key")
 		if h.bundle() != before {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,13 +16,29 @@ import (
 	"github.com/go-crypt/x/yescrypt"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver"
 )
 
 // TestMain makes this test binary the programs that the scripts run.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"mailstead": main,
+		"mailstead":       main,
+		"mailstead-imapd": daemon,
 	})
+}
+
+// daemon is "mailstead-imapd serve --config PATH", as up starts it.
+func daemon() {
+	if len(os.Args) != 4 || os.Args[1] != "serve" || os.Args[2] != "--config" {
+		fmt.Fprintf(os.Stderr, "mailstead-imapd: %q\n", os.Args[1:])
+		os.Exit(1)
+	}
+	err := imapserver.Run(context.Background(), os.Args[3], imapserver.Options{Log: imapserver.NewLog(os.Stderr)})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // TestScript runs the stories of testdata/script: what an operator types, what
@@ -42,7 +59,13 @@ func TestScript(t *testing.T) {
 			"snapshot": snapshot,
 			"locked":   locked,
 			"released": released,
-			"verifies": verifies,
+
+			"freeports": freePorts,
+			"taken":     taken,
+			"serves":    serves,
+			"await":     awaitPort,
+			"lineage":   lineage,
+			"verifies":  verifies,
 		},
 	})
 }

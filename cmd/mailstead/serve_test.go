@@ -1,0 +1,133 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The ports of the listeners imap and imaps, without the port base.
+const (
+	imapPort  = 143
+	imapsPort = 993
+)
+
+// freePorts sets BASE to a port base with which nobody listens.
+func freePorts(ts *testscript.TestScript, _ bool, _ []string) {
+	for range 100 {
+		base := 20000 + rand.IntN(40000)
+		if portsFreeAt(base) {
+			ts.Setenv("BASE", strconv.Itoa(base))
+			return
+		}
+	}
+	ts.Fatalf("no two ports are free")
+}
+
+func portsFreeAt(base int) bool {
+	for _, port := range []int{imapPort, imapsPort} {
+		ln, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(base+port)))
+		if err != nil {
+			return false
+		}
+		ln.Close()
+	}
+	return true
+}
+
+// taken listens until the script ends, and sets BASE so that this is port 143.
+func taken(ts *testscript.TestScript, _ bool, _ []string) {
+	ln, err := net.Listen("tcp", loopback+":0")
+	ts.Check(err)
+	ts.Defer(func() { ln.Close() })
+	ts.Setenv("BASE", strconv.Itoa(ln.Addr().(*net.TCPAddr).Port-imapPort))
+}
+
+// serves logs in as demo over both listeners, verifying the certificate, and
+// counts the messages: serves CERTIFICATE N. It waits for the daemon to start.
+func serves(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: serves CERTIFICATE N")
+	}
+	base, err := strconv.Atoi(ts.Getenv("BASE"))
+	ts.Check(err)
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	for _, port := range []int{imapPort, imapsPort} {
+		address := net.JoinHostPort("localhost", strconv.Itoa(base+port))
+		ts.Check(await(address))
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM([]byte(ts.ReadFile(args[0]))) {
+			ts.Fatalf("%s has no certificate", args[0])
+		}
+		dial := imapclient.DialStartTLS
+		if port == imapsPort {
+			dial = imapclient.DialTLS
+		}
+		n, err := countDemo(address, roots, dial)
+		ts.Check(err)
+		if n != want {
+			ts.Fatalf("%s: %d messages, want %d", address, n, want)
+		}
+	}
+}
+
+// awaitPort waits for somebody to listen on a port of the host: await PORT,
+// without the base.
+func awaitPort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await PORT")
+	}
+	base, err := strconv.Atoi(ts.Getenv("BASE"))
+	ts.Check(err)
+	port, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	ts.Check(await(net.JoinHostPort(loopback, strconv.Itoa(base+port))))
+}
+
+// lineage puts a new certificate into a directory, as certbot does: lineage DIR NAME...
+func lineage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: lineage DIR NAME...")
+	}
+	c, err := newCertificate(args[1:])
+	ts.Check(err)
+	ts.Check(writeLineage(ts.MkAbs(args[0]), c))
+}
+
+// await returns once somebody listens.
+func await(address string) error {
+	var err error
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var conn net.Conn
+		if conn, err = net.Dial("tcp", address); err == nil {
+			return conn.Close()
+		}
+	}
+	return fmt.Errorf("nobody listens: %w", err)
+}
+
+func countDemo(address string, roots *x509.CertPool, dial func(string, *imapclient.Options) (*imapclient.Client, error)) (n int, err error) {
+	c, err := dial(address, &imapclient.Options{TLSConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", address, err)
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if err := c.Login(demoUser, demoPassword).Wait(); err != nil {
+		return 0, fmt.Errorf("%s: login: %w", address, err)
+	}
+	box, err := c.Select("INBOX", &imap.SelectOptions{ReadOnly: true}).Wait()
+	if err != nil {
+		return 0, fmt.Errorf("%s: select: %w", address, err)
+	}
+	return int(box.NumMessages), c.Logout().Wait()
+}
