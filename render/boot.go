@@ -27,7 +27,7 @@ func (b Boot) Render() ([]byte, error) {
 	u.exec("ExecStart", Program(b.Paths, "mailstead"), "apply", "--boot", Description)
 	// What it cannot apply in part (exit 6) it has reported; the rest is in force.
 	u.set("TimeoutStartSec", "5min")
-	u.set("UMask", "0022")
+	u.set("UMask", "0077") // whatever is made has its mode set as it is made
 	writeSandbox(u, b.Systemd, applier)
 
 	u.section("Install")

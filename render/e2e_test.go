@@ -148,7 +148,7 @@ func TestExposure(t *testing.T) {
 		})
 	}
 	t.Run("apply", func(t *testing.T) {
-		check(units(t, filepath.Join(t.TempDir(), "bin"), version, services[0].service), ApplyUnit, 2.8)
+		check(units(t, filepath.Join(t.TempDir(), "bin"), version, services[0].service), ApplyUnit, 2.2)
 	})
 }
 

@@ -19,11 +19,17 @@ const (
 // sandbox is what confines each role, a row for each setting, in the order in
 // which it is written.
 //
+// The network is not for those who only use sockets that they were given, or
+// talk to systemd; PAM modules may ask a server.
+//
 // PrivateUsers is not for the supervisor: inside it no other uid exists
 // (setuid fails with EINVAL). CAP_DAC_READ_SEARCH is not needed for PAM:
 // root owns /etc/shadow. AF_NETLINK is left out on purpose: with it libpam
 // would try to write to the audit log, be refused for want of
 // CAP_AUDIT_WRITE, and refuse the login; without it libpam finds no audit.
+// RestrictSUIDSGID is not for the applier: systemd cannot look into the
+// arguments of openat2 and so refuses it whole (ENOSYS), and apply opens what
+// is below a user's directory by nothing else.
 var sandbox = []struct {
 	key, value string
 	roles      role
@@ -41,7 +47,7 @@ var sandbox = []struct {
 	{"PrivateDevices", "yes", all, 0},
 	{"DevicePolicy", "closed", all, 0},
 	{"PrivateUsers", "yes", one, 0},
-	{"PrivateNetwork", "yes", one, 0},
+	{"PrivateNetwork", "yes", one | applier, 0},
 	{"PrivateIPC", "yes", daemons, 248},
 	{"PrivateMounts", "yes", all, 0},
 	{"ProtectKernelTunables", "yes", all, 0},
@@ -52,11 +58,11 @@ var sandbox = []struct {
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
 	{"ProcSubset", "pid", daemons, 247},
-	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", supervisor | applier, 0},
-	{"RestrictAddressFamilies", "AF_UNIX", one, 0},
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", supervisor, 0},
+	{"RestrictAddressFamilies", "AF_UNIX", one | applier, 0},
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},
-	{"RestrictSUIDSGID", "yes", all, 0},
+	{"RestrictSUIDSGID", "yes", daemons, 0},
 	{"LockPersonality", "yes", all, 0},
 	{"MemoryDenyWriteExecute", "yes", all, 0},
 	{"KeyringMode", "private", all, 0},
