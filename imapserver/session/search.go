@@ -40,7 +40,12 @@ type query struct {
 	found   []uint32
 	// first and last say that the lowest or the highest match alone is wanted.
 	first, last bool
+
+	at    store.SeqNum // the message that is looked at
+	known search.Message
 }
+
+var _ search.Source = (*query)(nil)
 
 func (s *session) newQuery(c *wire.Search) *query {
 	v := s.selected.view
@@ -124,22 +129,18 @@ func (q *query) take(seq store.SeqNum) bool {
 
 func (q *query) match(ctx context.Context, seq store.SeqNum) (bool, error) {
 	m := q.view.At(seq)
-	known := search.Message{Seq: uint32(seq), UID: m.UID, Flags: m.Flags, Recent: m.Recent, InternalDate: m.InternalDate}
-	ok, err := q.program.Match(ctx, &known, source{q.view, seq})
+	q.at = seq
+	q.known = search.Message{Seq: uint32(seq), UID: m.UID, Flags: m.Flags, Recent: m.Recent, InternalDate: m.InternalDate}
+	ok, err := q.program.Match(ctx, &q.known, q)
 	if errors.Is(err, store.ErrExpunged) { // what is gone matches nothing
 		return false, nil
 	}
 	return ok, err
 }
 
-// source reads a message for a search.
-type source struct {
-	view *store.View
-	seq  store.SeqNum
-}
-
-func (r source) Size(ctx context.Context) (int64, error) { return r.view.Size(ctx, r.seq) }
-func (r source) Raw(ctx context.Context) ([]byte, error) { return r.view.Read(ctx, r.seq) }
+// Size and Raw read the message that is looked at, for the program.
+func (q *query) Size(ctx context.Context) (int64, error) { return q.view.Size(ctx, q.at) }
+func (q *query) Raw(ctx context.Context) ([]byte, error) { return q.view.Read(ctx, q.at) }
 
 // writeESearch writes the answer of RFC 4731. Without a match, only COUNT has
 // something to say.

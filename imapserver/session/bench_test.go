@@ -1,0 +1,87 @@
+package session
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// discard is a connection that only takes.
+type discard struct {
+	net.Conn
+	n int64
+}
+
+func (d *discard) Write(p []byte) (int, error)      { d.n += int64(len(p)); return len(p), nil }
+func (d *discard) SetWriteDeadline(time.Time) error { return nil }
+
+// mailboxOf makes an account with n messages in INBOX.
+func mailboxOf(b *testing.B, n int) *store.Account {
+	maildir := filepath.Join(b.TempDir(), "Maildir")
+	for _, dir := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(maildir, dir), 0o700); err != nil {
+			b.Fatal(err)
+		}
+	}
+	text := "From: a@example.org\nSubject: x\n\nHi.\n"
+	for i := range n {
+		name := fmt.Sprintf("%d.M1P1.host,S=%d:2,%s", 1_700_000_000+i, len(text), []string{"", "S", "RS"}[i%3])
+		if err := os.WriteFile(filepath.Join(maildir, "cur", name), []byte(text), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	a, err := store.Open(b.Context(), store.Options{Maildir: maildir, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { a.Close() })
+	return a
+}
+
+// run executes commands with their answers going nowhere.
+func benchmarkCommand(b *testing.B, messages int, command string) {
+	p := Params{Account: mailboxOf(b, messages), Log: slog.New(slog.DiscardHandler), Limits: &wire.PostAuth}
+	d := &discard{}
+	c := newConn(d)
+	s := &session{Params: p, conn: c, w: wire.NewWriter(c)}
+	pr, pw := io.Pipe()
+	defer pw.Close()
+	s.r = wire.NewReader(pr, s.w, p.Limits)
+	go func() {
+		io.WriteString(pw, "a EXAMINE INBOX\r\n")
+		for range b.N {
+			io.WriteString(pw, "a "+command+"\r\n")
+		}
+	}()
+	do := func() {
+		req, err := s.r.ReadCommand(s.state())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.execute(b.Context(), req); err != nil {
+			b.Fatal(err)
+		}
+	}
+	do()
+	d.n = 0
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		do()
+	}
+	b.SetBytes(d.n / int64(b.N))
+}
+
+func BenchmarkFetchFlags(b *testing.B)   { benchmarkCommand(b, 20000, "FETCH 1:* (UID FLAGS)") }
+func BenchmarkFetchFast(b *testing.B)    { benchmarkCommand(b, 20000, "FETCH 1:* FAST") }
+func BenchmarkFetchBody(b *testing.B)    { benchmarkCommand(b, 1000, "FETCH 1:* BODY.PEEK[]") }
+func BenchmarkSearchUnseen(b *testing.B) { benchmarkCommand(b, 20000, "SEARCH UNSEEN") }
+func BenchmarkSelect(b *testing.B)       { benchmarkCommand(b, 20000, "EXAMINE INBOX") }

@@ -1,0 +1,195 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// script is a connection that sends what it has and takes what it gets.
+type script struct {
+	net.Conn
+	in  io.Reader
+	out bytes.Buffer
+}
+
+func (c *script) Read(p []byte) (int, error)       { return c.in.Read(p) }
+func (c *script) Write(p []byte) (int, error)      { return c.out.Write(p) }
+func (c *script) SetReadDeadline(time.Time) error  { return nil }
+func (c *script) SetWriteDeadline(time.Time) error { return nil }
+func (c *script) Close() error                     { return nil }
+
+// FuzzServe feeds whole sessions on a real account, with a mailbox selected.
+// Whatever comes, the session ends, and what it says is IMAP.
+func FuzzServe(f *testing.F) {
+	dir := f.TempDir()
+	for _, sub := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			f.Fatal(err)
+		}
+	}
+	for i, text := range []string{
+		"Subject: one\n\nx\n",
+		"Content-Type: multipart/mixed; boundary=b\nFrom: \"\r(\" <a@b>\n\n--b\n\nx\n--b\nContent-Type: message/rfc822\n\nSubject: \x00\xff\n\n\x00\n--b--\n",
+		"",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "cur", fmt.Sprintf("%d.M1P1.h:2,", i+1)), []byte(text), 0o600); err != nil {
+			f.Fatal(err)
+		}
+	}
+	account, err := store.Open(context.Background(), store.Options{Maildir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { account.Close() })
+	for _, s := range []string{
+		"a FETCH 1:* (UID ENVELOPE BODYSTRUCTURE BODY[2.HEADER] RFC822.SIZE INTERNALDATE)\r\n",
+		"a UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (\"SUBJECT\")]<0.9>)\r\na STORE * +FLAGS (x \\Deleted)\r\n",
+		"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (% INBOX.*) RETURN (STATUS (UNSEEN SIZE))\r\na LSUB \"\" %\r\n",
+		"a CREATE &APw-\r\na SUBSCRIBE &APw-\r\na RENAME &APw- b\r\na DELETE b\r\na STATUS inbox (MESSAGES)\r\n",
+		"a ENABLE UTF8=ACCEPT\r\na SELECT \"\xc3\xbc\"\r\na NAMESPACE\r\na ID NIL\r\na IDLE\r\nDONE\r\n",
+		"a APPEND INBOX (\\Seen) {17+}\r\nSubject: s\r\n\r\nx\r\na COPY 1:* INBOX\r\na UID MOVE 1 INBOX\r\n",
+		"a SEARCH RETURN (MIN MAX ALL COUNT) OR (TEXT \"x\" 1) NOT SENTSINCE 1-Jan-2026\r\na CLOSE\r\n",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, input string) {
+		if strings.Contains(strings.ToUpper(input), "CREATE") && strings.Count(input, "\n") > 10 {
+			t.Skip() // keep the account small
+		}
+		var log syncBuffer
+		c := &script{in: strings.NewReader("x SELECT INBOX\r\n" + input)}
+		Serve(t.Context(), c, Params{Account: account, Log: slog.New(slog.NewTextHandler(&log, nil)), Limits: &wire.PostAuth})
+		if err := checkResponses(c.out.Bytes()); err != nil {
+			t.Errorf("%v in %q", err, c.out.String())
+		}
+		if strings.Contains(log.String(), "panicked") {
+			t.Error(log.String())
+		}
+	})
+}
+
+// checkResponses reads a stream of responses strictly: lines end in CRLF,
+// quotes and parentheses are closed, literals are as long as they say, status
+// responses are plain text.
+func checkResponses(b []byte) error {
+	for len(b) > 0 {
+		first, _, ok := bytes.Cut(b, []byte("\r\n"))
+		if !ok {
+			return errors.New("no end of line")
+		}
+		fields := bytes.SplitN(first, []byte(" "), 3)
+		if len(fields) < 2 {
+			return fmt.Errorf("short line %q", first)
+		}
+		plain := string(fields[0]) == "+"
+		switch string(fields[1]) {
+		case "OK", "NO", "BAD", "BYE":
+			plain = true
+		default:
+			if string(fields[0]) != "*" && !plain {
+				return fmt.Errorf("neither untagged nor a status: %q", first)
+			}
+		}
+		if plain {
+			for _, c := range first {
+				if c < ' ' || c > '~' {
+					return fmt.Errorf("octet %#x in %q", c, first)
+				}
+			}
+			b = b[len(first)+2:]
+			continue
+		}
+		rest, err := checkData(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+	}
+	return nil
+}
+
+// checkData reads one untagged data response.
+func checkData(b []byte) (rest []byte, err error) {
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '(' || c == '[':
+			depth++
+		case c == ')' || c == ']':
+			depth--
+		case c == '"':
+			n := quotedLength(b[i:])
+			if n == 0 {
+				return nil, fmt.Errorf("quoted string in %q", b)
+			}
+			i += n - 1
+		case c == '{':
+			head, _, ok := bytes.Cut(b[i:], []byte("}\r\n"))
+			n, err := strconv.Atoi(string(head[1:]))
+			if !ok || err != nil || i+len(head)+3+n > len(b) {
+				return nil, fmt.Errorf("literal in %q", b)
+			}
+			if i += len(head) + 2 + n; bytes.IndexByte(b[i+1-n:i+1], 0) >= 0 {
+				return nil, errors.New("NUL in a literal")
+			}
+		case c == '\r':
+			if depth != 0 || i+1 == len(b) || b[i+1] != '\n' {
+				return nil, fmt.Errorf("end of line at depth %d in %q", depth, b[:i+1])
+			}
+			return b[i+2:], nil
+		case c < ' ' || c > '~':
+			return nil, fmt.Errorf("octet %#x in %q", c, b[:i+1])
+		}
+	}
+	return nil, errors.New("no end of line")
+}
+
+func quotedLength(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			if i++; i == len(b) || b[i] != '"' && b[i] != '\\' {
+				return 0
+			}
+		case '"':
+			return i + 1
+		case 0, '\r', '\n':
+			return 0
+		}
+	}
+	return 0
+}
+
+func TestCheckResponses(t *testing.T) {
+	for in, ok := range map[string]bool{
+		"* OK [X (] fine\r\na BAD no\r\n+ go\r\n":   true,
+		"* 1 FETCH (X {3}\r\n\r\n) Y \"\\\"\")\r\n": true,
+		"* LIST (\\A) \".\" \"ü\"\r\n":              true,
+		"* OK\r\n* x\n":                             false,
+		"* 1 FETCH (X\r\n":                          false,
+		"* 1 FETCH (X {9}\r\nabc)\r\n":              false,
+		"* 1 FETCH \"a\r\n":                         false,
+		"* 1 FETCH \"\\a\"\r\n":                     false,
+		"* OK caf\xe9\r\n":                          false,
+		"* 1 FETCH ({1}\r\n\x00)\r\n":               false,
+		"hello\r\n":                                 false,
+	} {
+		if err := checkResponses([]byte(in)); (err == nil) != ok {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+}
