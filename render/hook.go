@@ -1,6 +1,11 @@
 package render
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"mailstead/schema"
+)
 
 const hookText = `#!/bin/sh
 # Kept by mailstead: "mailstead apply" writes this file again, and what is
@@ -15,14 +20,15 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 umask 077
 cd /
-exec %s deploy-hook
+exec %s deploy-hook --state %s
 `
 
 // DeployHook is the script that certbot runs after each renewal. All that is
-// to be done, mailstead does: nothing of the environment passes through a shell.
-func DeployHook(mailstead string) ([]byte, error) {
-	if err := CheckPath("program", mailstead); err != nil {
+// to be done, mailstead does, by what was applied with this state directory:
+// nothing of the environment passes through a shell.
+func DeployHook(p schema.Paths) ([]byte, error) {
+	if err := errors.Join(CheckPath("bin", p.Bin), CheckPath("state", p.State)); err != nil {
 		return nil, fmt.Errorf("render deploy hook: %w", err)
 	}
-	return fmt.Appendf(nil, hookText, shellWord(mailstead)), nil
+	return fmt.Appendf(nil, hookText, shellWord(Program(p, "mailstead")), shellWord(p.State)), nil
 }

@@ -39,7 +39,8 @@ func TestWritersRefuse(t *testing.T) {
 				p.State = bad
 				return Boot{Paths: p}.Render()
 			},
-			"hook": func() ([]byte, error) { return DeployHook(bad) },
+			"hook bin":   func() ([]byte, error) { p := places; p.Bin = bad; return DeployHook(p) },
+			"hook state": func() ([]byte, error) { p := places; p.State = bad; return DeployHook(p) },
 		} {
 			if data, err := render(); err == nil {
 				t.Errorf("%s %q is rendered:\n%s", name, bad, data)
@@ -146,7 +147,8 @@ func FuzzUnitWords(f *testing.F) {
 	})
 }
 
-// The hook runs the program of exactly that path, with that one argument.
+// The hook runs the program of exactly that path, with the state directory of
+// exactly that path.
 func TestHookRuns(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "$(touch pwned) `id` it's; \"b\" \\ %n *")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -156,7 +158,7 @@ func TestHookRuns(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\nprintf '%s|' \"$#\" \"$@\" \"$RENEWED_LINEAGE\" \"$PATH\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	text, err := DeployHook(program)
+	text, err := DeployHook(schema.Paths{Bin: dir, State: dir + "/state"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +172,7 @@ func TestHookRuns(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	want := "1|deploy-hook|/etc/letsencrypt/live/$(id);x|/usr/sbin:/usr/bin:/sbin:/bin|"
+	want := "3|deploy-hook|--state|" + dir + "/state|/etc/letsencrypt/live/$(id);x|/usr/sbin:/usr/bin:/sbin:/bin|"
 	if string(out) != want {
 		t.Errorf("hook ran with %s, want %s", out, want)
 	}

@@ -48,11 +48,11 @@ var renderers = map[string]func(input []byte) (map[string][]byte, error){
 		return onlyFile(ApplyUnit)(b.Render())
 	},
 	"hook.json": func(input []byte) (map[string][]byte, error) {
-		var program string
-		if err := decode(input, &program); err != nil {
+		var p schema.Paths
+		if err := decode(input, &p); err != nil {
 			return nil, err
 		}
-		return onlyFile("hook")(DeployHook(program))
+		return onlyFile("hook")(DeployHook(p))
 	},
 	"pam.json": func([]byte) (map[string][]byte, error) {
 		return map[string][]byte{"pam": PAMService()}, nil

@@ -127,7 +127,7 @@ func (b *builder) addHook() error {
 		if c.Certbot == nil {
 			continue
 		}
-		text, err := render.DeployHook(render.Program(b.paths, "mailstead"))
+		text, err := render.DeployHook(b.paths)
 		if err != nil {
 			return err
 		}
