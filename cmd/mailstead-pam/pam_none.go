@@ -1,0 +1,12 @@
+//go:build !pam || !cgo
+
+package main
+
+import "mailstead/imapserver/handoff"
+
+// built says whether this program can ask PAM.
+const built = false
+
+func login(string, handoff.PAMRequest) handoff.PAMAnswer {
+	return handoff.PAMAnswer{Result: handoff.PAMError, Detail: errWithout.Error()}
+}
