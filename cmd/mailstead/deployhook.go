@@ -148,6 +148,15 @@ func (l *look) deploy(ctx context.Context, renewed []string, c *console) error {
 // its being served.
 var servingKinds = []string{"daemon-config", "unit", "daemon"}
 
+// serves tells whether a change is part of serving a certificate. Nobody loses
+// a connection for a renewal: what would end them waits for the next apply.
+func serves(change reconcile.Change) bool {
+	if change.Want == nil || !slices.Contains(servingKinds, change.Ref.Kind) {
+		return false
+	}
+	return change.Op == reconcile.Create || change.Impact != reconcile.Restart && change.Impact != reconcile.Rebind
+}
+
 // onlyCertificates is the part of a plan that serves certificates.
 func onlyCertificates(plan *reconcile.Plan, names []string) *reconcile.Plan {
 	concerns := func(ref reconcile.Ref) bool {
@@ -155,7 +164,7 @@ func onlyCertificates(plan *reconcile.Plan, names []string) *reconcile.Plan {
 	}
 	part := &reconcile.Plan{Host: plan.Host}
 	for _, change := range plan.Changes {
-		if concerns(change.Ref) || change.Want != nil && slices.Contains(servingKinds, change.Ref.Kind) {
+		if concerns(change.Ref) || serves(change) {
 			part.Changes = append(part.Changes, change)
 		}
 	}

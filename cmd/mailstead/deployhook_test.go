@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"mailstead/imapserver/control"
+	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
 	"mailstead/render"
 	"mailstead/schema"
@@ -289,5 +292,44 @@ func fails(t *testing.T, err error, want string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want an error with %q", err, want)
+	}
+}
+
+// TestOnlyCertificates: a renewal is no occasion for anything else, and ends no
+// connection.
+func TestOnlyCertificates(t *testing.T) {
+	change := func(kind, name string, op reconcile.Op, impact reconcile.Impact) reconcile.Change {
+		c := reconcile.Change{Ref: reconcile.Ref{Kind: kind, Name: name}, Op: op, Impact: impact, Want: &reconcile.Resource{}}
+		if op == reconcile.Delete {
+			c.Want = nil
+		}
+		return c
+	}
+	ref := func(name string) reconcile.Ref { return reconcile.Ref{Kind: "certificate", Name: name} }
+	plan := &reconcile.Plan{
+		Changes: []reconcile.Change{
+			change("certificate", "ours", reconcile.Update, reconcile.Reload),
+			change("certificate", "another", reconcile.Update, reconcile.Reload),
+			change("maildir", "alice", reconcile.Update, reconcile.Live),
+			change("password-file", "/x", reconcile.Update, reconcile.Reload),
+			change("daemon-config", "/y", reconcile.Update, reconcile.Reload),
+			change("unit", "mailstead-imap.socket", reconcile.Create, reconcile.Restart),
+			change("unit", "mailstead-imapd.service", reconcile.Update, reconcile.Restart),
+			change("unit", "mailstead-old.socket", reconcile.Delete, reconcile.Restart),
+			change("daemon", "mailstead-imapd", reconcile.Action, reconcile.Reload),
+		},
+		Blocked:    []reconcile.Waiting{{Ref: ref("ours")}, {Ref: ref("another")}},
+		Unreadable: []reconcile.Unread{{Ref: ref("ours")}, {Ref: reconcile.Ref{Kind: "maildir", Name: "alice"}}},
+		Record:     []reconcile.Resource{{Ref: reconcile.Ref{Kind: "folder", Name: "alice/Sent"}}},
+		Forget:     []reconcile.Ref{{Kind: "folder", Name: "bob/Sent"}},
+	}
+	got := onlyCertificates(plan, []string{"ours"})
+	want := &reconcile.Plan{
+		Changes:    []reconcile.Change{plan.Changes[0], plan.Changes[4], plan.Changes[5], plan.Changes[8]},
+		Blocked:    plan.Blocked[:1],
+		Unreadable: plan.Unreadable[:1],
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
 	}
 }

@@ -62,7 +62,7 @@ func TestScript(t *testing.T) {
 
 			"freeports": freePorts,
 			"taken":     taken,
-			"serves":    serves,
+			"serves":    servesDemo,
 			"await":     awaitPort,
 			"lineage":   lineage,
 			"verifies":  verifies,

@@ -52,9 +52,9 @@ func taken(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Setenv("BASE", strconv.Itoa(ln.Addr().(*net.TCPAddr).Port-imapPort))
 }
 
-// serves logs in as demo over both listeners, verifying the certificate, and
+// servesDemo logs in as demo over both listeners, verifying the certificate, and
 // counts the messages: serves CERTIFICATE N. It waits for the daemon to start.
-func serves(ts *testscript.TestScript, neg bool, args []string) {
+func servesDemo(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: serves CERTIFICATE N")
 	}
