@@ -22,12 +22,14 @@ func (s *session) list(ctx context.Context, c *wire.List) (imap.ResponseCode, er
 		return "", err
 	}
 	t := newTree(entries, s.names)
+	told := map[string]bool{} // names: one that several patterns match is listed once
 	for _, p := range s.listPatterns(c) {
 		for _, n := range t.nodes {
 			l, ok := t.listed(c, n, p)
-			if !ok {
+			if !ok || told[l.name] {
 				continue
 			}
+			told[l.name] = true
 			s.writeListed(c, l)
 			if err := s.listStatus(ctx, c, n, l.name); err != nil {
 				return "", err
@@ -165,8 +167,21 @@ func (t *tree) above(name string) string {
 	return ""
 }
 
-// listed says whether and how a name answers a pattern.
-func (t *tree) listed(c *wire.List, n *node, p listPattern) (listed, bool) {
+// listed gives the responses for a mailbox: one, however many patterns it
+// matches, but for each of its names that were asked for.
+func (t *tree) listed(c *wire.List, n *node, patterns []listPattern) []listed {
+	var list []listed
+	for _, p := range patterns {
+		l, ok := t.matched(c, n, p)
+		if ok && !slices.ContainsFunc(list, func(other listed) bool { return other.name == l.name }) {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// matched says whether and how a mailbox answers a pattern.
+func (t *tree) matched(c *wire.List, n *node, p listPattern) (listed, bool) {
 	l := listed{name: t.names.canonical(n.Name)}
 	if p.alias {
 		l.name = t.names.alias(n.Name)
