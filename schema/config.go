@@ -43,7 +43,7 @@ type Host struct {
 	Listeners []Listener // sorted by name
 	TLS       TLS
 	Users     []User   // sorted by name
-	Folders   []Folder // for every user that has no policy of their own; sorted by name
+	Folders   []Folder // for every user who names no policy; sorted by name. User.Folders holds what is made for each
 	Namespace string   // personal namespace prefix: "" or "INBOX."
 	Mail      Mail
 	Paths     Paths
@@ -71,8 +71,8 @@ type Listener struct {
 // TLS is the policy of the host and its certificates.
 type TLS struct {
 	Policy       string        // "modern" or "intermediate" (Mozilla's names)
-	Certificates []Certificate // sorted by name; the first is served where no SNI name matches, unless Default names another
-	Default      string        // Certificate.Name for clients that send no SNI name or an unknown one
+	Certificates []Certificate // sorted by name
+	Default      string        // Certificate.Name for clients that send no SNI name or an unknown one; "" only without certificates
 }
 
 // Certificate is one certificate chain with its key. Exactly one of Certbot,
@@ -110,8 +110,8 @@ type User struct {
 	Origin  Pos
 	System  *SystemUser
 	Virtual *VirtualUser
-	Maildir string // absolute, or for a system user relative to the home directory
-	Folders []Folder
+	Maildir string   // absolute, or for a system user relative to the home directory
+	Folders []Folder // everything that is made for this user: those of the policy or else of the host, and their own; sorted by name
 }
 
 // SystemUser is an account of the host that logs in through PAM. What is

@@ -11,6 +11,7 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/parser"
 )
 
 //go:embed *.cue
@@ -119,7 +120,11 @@ func compileSchema() (*compiled, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := inst.AddFile(ownFiles+name, text); err != nil {
+		f, err := parser.ParseFile(ownFiles+name, text, parser.ParseComments)
+		if err != nil {
+			return nil, fmt.Errorf("embedded schema: %w", err)
+		}
+		if err := inst.AddSyntax(f); err != nil {
 			return nil, fmt.Errorf("embedded schema: %w", err)
 		}
 	}

@@ -1,0 +1,351 @@
+// Package mailstead_test holds the rules of the repository that a test can
+// hold: DESIGN.md and CONTRIBUTING.md say the same in words. It reads files and
+// runs no program, so that go test's cache knows when to run it again.
+package mailstead_test
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"mailstead/schema"
+)
+
+// imports says which packages of the project a package may import. A name that
+// ends with /* stands for everything below; commands may import anything.
+var imports = map[string][]string{
+	"schema":              {},
+	"render":              {"schema", "imapserver/config"},
+	"reconcile":           {},
+	"reconcile/kind":      {"reconcile", "imapserver/maildir", "imapserver/control"},
+	"reconcile/desired":   {"schema", "render", "reconcile", "reconcile/kind"},
+	"reconcile/target":    {"reconcile", "reconcile/kind"},
+	"imapserver":          {"imapserver/*"},
+	"imapserver/config":   {},
+	"imapserver/control":  {},
+	"imapserver/wire":     {},
+	"imapserver/sasl":     {},
+	"imapserver/handoff":  {},
+	"imapserver/login":    {"imapserver/config", "imapserver/wire", "imapserver/sasl", "imapserver/handoff"},
+	"imapserver/auth":     {"imapserver/config", "imapserver/sasl", "imapserver/handoff"},
+	"imapserver/spawn":    {"imapserver/handoff"},
+	"imapserver/session":  {"imapserver/wire", "imapserver/store", "imapserver/search", "imapserver/message"},
+	"imapserver/store":    {"imapserver/maildir", "imapserver/message"},
+	"imapserver/maildir":  {},
+	"imapserver/message":  {"imapserver/wire"},
+	"imapserver/search":   {"imapserver/message", "imapserver/wire"},
+	"imapserver/dialogue": {"imapserver", "imapserver/*"},
+	"imapserver/bench":    {"imapserver", "imapserver/*"},
+}
+
+// modules are the libraries that only some packages may import, and why.
+var modules = map[string][]string{
+	"cuelang.org/go":                     {"schema"},                                        // a listener grows from 3 to 18 MB with it
+	"zombiezen.com/go/sqlite":            {"imapserver/store"},                              // the index is the store's
+	"github.com/spf13/cobra":             {"cmd/mailstead"},                                 // the daemon has three verbs
+	"github.com/msteinert/pam":           {"cmd/mailstead-pam"},                             // cgo: PAM's modules take only that process along
+	"github.com/coreos/go-systemd":       {"imapserver", "reconcile/kind", "cmd/mailstead"}, // systemd is spoken to at the edges
+	"github.com/hashicorp/go-multierror": {"reconcile", "cmd/mailstead"},                    // elsewhere errors.Join
+}
+
+// topLevel is all that may stand in the repository's first directory.
+var topLevel = []string{
+	".ci", ".git", ".gitignore", "CONTRIBUTING.md", "DESIGN.md", "README.md", "SECURITY.md", "cmd", "docs", "examples",
+	"go.mod", "go.sum", "imapserver", "reconcile", "render", "repo_test.go", "schema",
+}
+
+// file is one Go file.
+type file struct {
+	name string // with slashes, from the repository's directory
+	dir  string
+	text []byte
+	ast  *ast.File
+	set  *token.FileSet
+}
+
+func (f *file) isTest() bool { return strings.HasSuffix(f.name, "_test.go") }
+
+// names gives every file of the repository but for what git ignores.
+func names(t *testing.T) []string {
+	t.Helper()
+	var list []string
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (name == ".git" || name == "bin"):
+			return filepath.SkipDir
+		case d.Type().IsRegular() && path.Ext(name) != ".test" && path.Ext(name) != ".out":
+			list = append(list, filepath.ToSlash(name))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// files parses the Go files.
+func files(t *testing.T, mode parser.Mode) []*file {
+	t.Helper()
+	var list []*file
+	for _, name := range names(t) {
+		if path.Ext(name) != ".go" || strings.Contains(name, "/testdata/") {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &file{name: name, dir: path.Dir(name), text: text, set: token.NewFileSet()}
+		if f.ast, err = parser.ParseFile(f.set, name, text, mode|parser.SkipObjectResolution); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
+// importPaths gives what a file imports.
+func (f *file) importPaths() []string {
+	var list []string
+	for _, i := range f.ast.Imports {
+		p, _ := strconv.Unquote(i.Path.Value)
+		list = append(list, p)
+	}
+	return list
+}
+
+// The tree can be read from the top only while the top stays short.
+func TestTopLevel(t *testing.T) {
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if n := e.Name(); n != "bin" && path.Ext(n) != ".test" && path.Ext(n) != ".out" && !slices.Contains(topLevel, n) {
+			t.Errorf("%s does not belong at the top level", n)
+		}
+	}
+}
+
+// A newcomer opens a package by its comment: what it owns, who calls it, what
+// it must not import.
+func TestPackageComments(t *testing.T) {
+	comments := map[string]int{}
+	for _, f := range files(t, parser.PackageClauseOnly|parser.ParseComments) {
+		want := "Package " + f.ast.Name.Name + " "
+		if f.ast.Name.Name == "main" {
+			want = "Command " + path.Base(f.dir) + " "
+		}
+		switch {
+		case f.isTest():
+		case f.ast.Doc == nil:
+			comments[f.dir] += 0
+		case !strings.HasPrefix(f.ast.Doc.Text(), want):
+			t.Errorf("%s: the package comment does not begin with %q", f.name, want)
+		default:
+			comments[f.dir]++
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(comments)) {
+		if comments[dir] != 1 {
+			t.Errorf("%s has %d package comments, want 1", dir, comments[dir])
+		}
+	}
+}
+
+// The halves know each other only through the packages made for it: the daemon
+// can be read, built and trusted without the compiler of descriptions.
+func TestImports(t *testing.T) {
+	for _, f := range files(t, parser.ImportsOnly) {
+		if f.isTest() || strings.HasPrefix(f.dir, "cmd/") {
+			continue
+		}
+		allowed, known := imports[f.dir]
+		if !known {
+			t.Errorf("%s: package %s is not in the table of imports", f.name, f.dir)
+		}
+		for _, p := range f.importPaths() {
+			own, ok := strings.CutPrefix(p, "mailstead/")
+			if ok && !slices.ContainsFunc(allowed, func(a string) bool { return own == a || path.Dir(own)+"/*" == a }) {
+				t.Errorf("%s imports %s", f.name, own)
+			}
+		}
+	}
+}
+
+// Tests too keep to the halves, or the daemon's would not build without the other.
+func TestHalves(t *testing.T) {
+	for _, f := range files(t, parser.ImportsOnly) {
+		for _, p := range f.importPaths() {
+			own := strings.TrimPrefix(p, "mailstead/")
+			if strings.HasPrefix(f.dir, "imapserver") && slices.Contains([]string{"schema", "render", "reconcile"}, strings.Split(own, "/")[0]) && own != p {
+				t.Errorf("%s imports %s", f.name, own)
+			}
+			if own == "imapserver/dialogue" && !(f.isTest() && strings.HasSuffix(packageName(f), "_test")) {
+				t.Errorf("%s imports the protocol scripts, which are for external test packages", f.name)
+			}
+		}
+	}
+}
+
+func packageName(f *file) string { return f.ast.Name.Name }
+
+// A library is in the hands of one package, so that it can be replaced there.
+func TestModules(t *testing.T) {
+	for _, f := range files(t, parser.ImportsOnly) {
+		for _, p := range f.importPaths() {
+			for module, allowed := range modules {
+				if (p == module || strings.HasPrefix(p, module+"/")) && !f.isTest() && !slices.Contains(allowed, f.dir) {
+					t.Errorf("%s imports %s", f.name, p)
+				}
+			}
+		}
+	}
+}
+
+// A package is named after a thing of its field; in the others, things pile up.
+func TestPackageNames(t *testing.T) {
+	for _, f := range files(t, parser.PackageClauseOnly) {
+		parts := strings.Split(f.dir, "/")
+		for _, p := range append(parts, packageName(f)) {
+			if slices.Contains([]string{"util", "utils", "common", "helper", "helpers", "internal", "misc"}, p) {
+				t.Errorf("%s: no package is named %s", f.name, p)
+			}
+		}
+		if len(parts) > 2 && !f.isTest() {
+			t.Errorf("%s: packages are at most two deep", f.name)
+		}
+	}
+}
+
+// What a program does begins in main and stands in tables, not in the order in
+// which packages are set up.
+func TestNoInit(t *testing.T) {
+	for _, f := range files(t, 0) {
+		if f.isTest() {
+			continue
+		}
+		for _, i := range f.ast.Imports {
+			if i.Name != nil && i.Name.Name == "_" {
+				t.Errorf("%s: blank import of %s", f.name, i.Path.Value)
+			}
+		}
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s: init function", f.set.Position(fn.Pos()))
+			}
+		}
+	}
+}
+
+// A file that does not fit into one's head is two files. What starts a program
+// is read in one look, and so is the only part with privileges.
+func TestSizes(t *testing.T) {
+	spawn := 0
+	for _, f := range files(t, parser.PackageClauseOnly) {
+		lines := bytes.Count(f.text, []byte("\n"))
+		if lines > 700 {
+			t.Errorf("%s has %d lines, want at most 700", f.name, lines)
+		}
+		if path.Base(f.name) == "main.go" && lines > 30 {
+			t.Errorf("%s has %d lines, want at most 30", f.name, lines)
+		}
+		if f.dir == "imapserver/spawn" && !f.isTest() {
+			spawn += lines
+		}
+	}
+	if spawn > 300 {
+		t.Errorf("imapserver/spawn has %d lines, want at most 300", spawn)
+	}
+}
+
+// A fresh clone holds all that it speaks of.
+func TestNoForeignPaths(t *testing.T) {
+	foreign := []string{"/wor" + "k/", "../shar" + "ed", "/root/g" + "o/", "/wor" + "kspace/"}
+	for _, name := range names(t) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range foreign {
+			if i := bytes.Index(text, []byte(p)); i >= 0 {
+				t.Errorf("%s:%d: %s", name, 1+bytes.Count(text[:i], []byte("\n")), p)
+			}
+		}
+	}
+}
+
+var (
+	// rfcNames are words of IMAP, MIME and Go, not references.
+	rfcNames = regexp.MustCompile(`(?i)RFC822|RFC3339`)
+	rfcLoose = regexp.MustCompile(`(?i)\brfc-?[0-9]+|\brfc [0-9]+,? ?\(?(?:section|sect?\.|chapter|[0-9]+\.[0-9])|\brfc [0-9]+[,(] ?§|\b(?-i:rfc|Rfc) [0-9]+`)
+)
+
+// References are in one form, RFC 9051 §6.4.4, so that they can be searched for.
+func TestRFCReferences(t *testing.T) {
+	for _, f := range files(t, parser.ParseComments) {
+		for _, group := range f.ast.Comments {
+			text := rfcNames.ReplaceAllString(strings.Join(strings.Fields(group.Text()), " "), "")
+			if wrong := rfcLoose.FindString(text); wrong != "" {
+				t.Errorf("%s: %q: write RFC n §s", f.set.Position(group.Pos()), wrong)
+			}
+		}
+	}
+}
+
+// The rule must catch what it is for.
+func TestLooseReferences(t *testing.T) {
+	for text, loose := range map[string]bool{
+		"as RFC 9051 §6.4.4 says": false, "RFC 9051 §6.3.7 and §6.3.8": false, "RFC 5322, RFC 2045": false, "(RFC 5051): case": false,
+		"RFC9051": true, "rfc 9051": true, "RFC-9051": true, "RFC 9051, §6.4.4": true, "RFC 9051 section 6.4.4": true, "RFC 9051, 6.4.4": true, "RFC 9051 (Section 6)": true,
+	} {
+		if got := rfcLoose.FindString(text); (got != "") != loose {
+			t.Errorf("%q: found %q", text, got)
+		}
+	}
+}
+
+// The comments of the schema are the manual of descriptions.
+func TestSchemaComments(t *testing.T) {
+	if _, err := schema.Fields(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The two commands are the way in; what they run is tested elsewhere.
+func TestReadmeCommands(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"go build -o bin/ ./cmd/... && bin/mailstead up examples/quickstart", "go test ./..."} {
+		if !regexp.MustCompile("(?m)^(?:    |\t)?" + regexp.QuoteMeta(command) + "$").Match(text) {
+			t.Errorf("README.md has no line with the command %q", command)
+		}
+	}
+}
+
+// Tests use the standard library and go-cmp: no assertion framework has to be learned.
+func TestNoAssertionFramework(t *testing.T) {
+	for _, f := range files(t, parser.ImportsOnly) {
+		for _, p := range f.importPaths() {
+			if strings.HasPrefix(p, "github.com/stretchr/testify") || strings.HasPrefix(p, "github.com/go-quicktest") || strings.HasPrefix(p, "github.com/onsi/") {
+				t.Errorf("%s imports %s", f.name, p)
+			}
+		}
+	}
+}
