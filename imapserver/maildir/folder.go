@@ -158,33 +158,13 @@ func (f *Folder) Stat(s Sub, name string) (Stat, error) {
 
 // Open opens a message for reading. ErrIrregular if it is anything but a
 // regular file; it never waits for the other end of a pipe.
-func (f *Folder) Open(s Sub, name string) (*os.File, error) {
+func (f *Folder) Open(s Sub, name string) (*File, error) {
 	defer f.hold(nil)()
 	file, err := openRegularAt(f.subs[s], name)
 	if err != nil {
 		return nil, f.fail("open", s, name, err)
 	}
 	return file, nil
-}
-
-func openRegularAt(dirfd int, name string) (*os.File, error) {
-	fd, err := unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err == unix.ELOOP || err == unix.ENXIO { // a link; a socket
-		return nil, ErrIrregular
-	}
-	if err != nil {
-		return nil, err
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		unix.Close(fd)
-		return nil, ErrIrregular
-	}
-	return os.NewFile(uintptr(fd), name), nil
 }
 
 // Create makes a new file in tmp.

@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"bytes"
+	"cmp"
 	"strings"
 )
 
@@ -92,21 +93,29 @@ func flagPart(suffix string) (letters, rest string) {
 	return s, ""
 }
 
-// Less is the order in which Courier gives UIDs to messages that it has not
-// seen: by the number at the start of the base name, then by its bytes up to a
-// colon. Deviation: Courier takes numbers that differ by a multiple of 2^32 for
-// the same, which makes its order no order.
-func Less(a, b string) bool {
-	na, nb := leadingNumber(a), leadingNumber(b)
-	if na != nb {
-		return na < nb
+// Key is the place of a message among those that have no UID yet.
+type Key struct {
+	number int64
+	base   string
+}
+
+// SortKey gives the key of a base name. Keys are in the order in which Courier
+// gives UIDs: by the number at the start of the base name, then by its bytes up
+// to a colon. Deviation: Courier takes numbers that differ by a multiple of 2^32
+// for the same, which makes its order no order.
+func SortKey(base string) Key { return Key{leadingNumber(base), base} }
+
+// Compare gives -1, 0 or 1.
+func (k Key) Compare(o Key) int {
+	if c := cmp.Compare(k.number, o.number); c != 0 {
+		return c
 	}
-	ca, _, _ := strings.Cut(a, ":")
-	cb, _, _ := strings.Cut(b, ":")
-	if ca != cb {
-		return ca < cb
+	a, _, _ := strings.Cut(k.base, ":")
+	b, _, _ := strings.Cut(o.base, ":")
+	if c := cmp.Compare(a, b); c != 0 {
+		return c
 	}
-	return a < b
+	return cmp.Compare(k.base, o.base)
 }
 
 // leadingNumber reads as C's atol does: blanks, a sign, digits.

@@ -55,6 +55,19 @@ func (o *Ops) SyncData(f *os.File) error {
 	}
 }
 
+// SyncMessage makes durable a message that someone else has written: Courier,
+// for one, never does that.
+func (o *Ops) SyncMessage(f *File) error {
+	err := o.trace(Op{Call: "sync", Path: f.name})
+	if err == nil {
+		err = unix.Fsync(f.fd)
+	}
+	if err != nil {
+		return &fs.PathError{Op: "sync", Path: f.name, Err: err}
+	}
+	return nil
+}
+
 // SyncDir makes the entries of a directory durable.
 func (o *Ops) SyncDir(path string) error {
 	if err := o.trace(Op{Call: "syncdir", Path: path}); err != nil {

@@ -220,15 +220,14 @@ func (t *transfer) prepare(ctx context.Context, uids []imap.UID) error {
 	return nil
 }
 
-// syncFile makes a message durable that someone else has written: Courier, for
-// one, never does that.
+// syncFile makes a message durable.
 func (mb *mailbox) syncFile(r *record) error {
 	f, err := mb.folder.Open(r.sub, r.name())
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return mb.a.ops.SyncFile(f)
+	return mb.a.ops.SyncMessage(f)
 }
 
 func (t *transfer) place(i int) error {
@@ -281,7 +280,7 @@ func (t *transfer) copyFile(i int) error {
 	return nil
 }
 
-func (t *transfer) copyData(out, in *os.File, tmp string, from *record) error {
+func (t *transfer) copyData(out *os.File, in io.Reader, tmp string, from *record) error {
 	if _, err := io.Copy(out, in); err != nil {
 		return err
 	}

@@ -355,8 +355,7 @@ func (a *Account) renameFolder(m renamed) error {
 	delete(a.boxes, m.dir)
 	a.boxes[m.dest] = mb
 	mb.dir, mb.row.dir = m.dest, m.dest
-	if len(mb.views) > 0 {
-		a.watch.remove(mb)
+	if a.watch.remove(mb) {
 		a.watch.add(mb, mb.path())
 	}
 	return nil

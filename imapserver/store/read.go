@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
+
+	"mailstead/imapserver/maildir"
 )
 
 // maxMessage is the largest file that is read into memory as a message.
@@ -18,7 +19,7 @@ const openTries = 10
 
 // open opens the file of a message that r was once the record of. ErrExpunged
 // if there is none any more. mu is not held.
-func (mb *mailbox) open(ctx context.Context, r *record) (*os.File, error) {
+func (mb *mailbox) open(ctx context.Context, r *record) (*maildir.File, error) {
 	for range openTries {
 		now := mb.snap.Load().find(r.uid)
 		if now == nil {
@@ -69,17 +70,14 @@ func (mb *mailbox) read(ctx context.Context, r *record) ([]byte, error) {
 
 // readAll reads a file whose size is no more than a hint: it may change while
 // it is read.
-func readAll(f *os.File) ([]byte, error) {
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if st.Size() > maxMessage {
-		return nil, fmt.Errorf("read %s: %d bytes are too many for a message", f.Name(), st.Size())
+func readAll(f *maildir.File) ([]byte, error) {
+	size := f.Stat().Size
+	if size > maxMessage {
+		return nil, fmt.Errorf("read message: %d bytes are too many", size)
 	}
 	var b bytes.Buffer
-	b.Grow(int(st.Size()) + bytes.MinRead)
-	_, err = b.ReadFrom(io.LimitReader(f, maxMessage))
+	b.Grow(int(size) + bytes.MinRead)
+	_, err := b.ReadFrom(io.LimitReader(f, maxMessage))
 	return b.Bytes(), err
 }
 
@@ -127,7 +125,7 @@ func (mb *mailbox) size(ctx context.Context, r *record) (int64, error) {
 		return 0, err
 	}
 	defer f.Close()
-	n, err := countCRLF(f)
+	n, err := countCRLF(f, f.Stat().Size)
 	if err != nil {
 		return 0, err
 	}
@@ -137,9 +135,10 @@ func (mb *mailbox) size(ctx context.Context, r *record) (int64, error) {
 	return n, nil
 }
 
-// countCRLF counts the octets that a message has with CRLF line ends.
-func countCRLF(r io.Reader) (int64, error) {
-	buf := make([]byte, 64<<10)
+// countCRLF counts the octets that a message has with CRLF line ends. hint is
+// about how many it has on disk.
+func countCRLF(r io.Reader, hint int64) (int64, error) {
+	buf := make([]byte, min(max(hint, 0)+1, 64<<10))
 	var n int64
 	var last byte
 	for {

@@ -63,7 +63,7 @@ func (mb *mailbox) syncOnce(move, last bool) (settled bool, err error) {
 	if !listNew && !listCur {
 		return true, nil
 	}
-	l := &look{mb: mb, snap: mb.snap.Load(), move: move, fresh: make(map[string]found), settled: true}
+	l := &look{mb: mb, snap: mb.snap.Load(), move: move, fresh: make(map[string]*found), settled: true}
 	var inNew []found
 	if listNew {
 		// new before cur: a message that another program moves in between is
@@ -109,10 +109,10 @@ type look struct {
 	mb       *mailbox
 	snap     *snapshot
 	move     bool
-	seen     []bool           // by position in snap; nil if cur was not listed
-	changed  []found          // known messages under another name
-	fresh    map[string]found // unknown ones, by base
-	doubles  []found          // files with the base of another one
+	seen     []bool            // by position in snap; nil if cur was not listed
+	changed  []found           // known messages under another name
+	fresh    map[string]*found // unknown ones, by base
+	doubles  []found           // files with the base of another one
 	gone     map[imap.UID]bool
 	snapshot bool // every list was of one moment
 	settled  bool
@@ -236,7 +236,7 @@ func (mb *mailbox) irregular(s maildir.Sub, name string) {
 
 // see takes note of one file.
 func (l *look) see(f found) {
-	if first, ok := l.fresh[f.base]; ok {
+	if first := l.fresh[f.base]; first != nil {
 		if first.sub != f.sub || first.suffix != f.suffix {
 			l.doubles = append(l.doubles, f)
 		}
@@ -244,7 +244,7 @@ func (l *look) see(f found) {
 	}
 	r := l.mb.bases.find(l.snap, []byte(f.base))
 	if r == nil {
-		l.fresh[f.base] = f
+		l.fresh[f.base] = &f
 		return
 	}
 	if l.seen != nil {
@@ -297,15 +297,15 @@ func (l *look) examine() error {
 }
 
 // byInode gives the fresh messages in the order in which they are read fastest.
-func (l *look) byInode() []found {
+func (l *look) byInode() []*found {
 	all := slices.Collect(maps.Values(l.fresh))
-	slices.SortFunc(all, func(a, b found) int { return cmp.Compare(a.ino, b.ino) })
+	slices.SortFunc(all, func(a, b *found) int { return cmp.Compare(a.ino, b.ino) })
 	return all
 }
 
 // stat looks at one fresh message. Where it is not there any more, it is taken
 // out and entered in lost.
-func (l *look) stat(f found, lost map[string]bool) error {
+func (l *look) stat(f *found, lost map[string]bool) error {
 	st, err := l.mb.folder.Stat(f.sub, f.name())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -338,7 +338,7 @@ func (l *look) search(lost map[string]bool) error {
 			if !lost[string(base)] || there[string(base)] || !l.usable(list, i, s) {
 				continue
 			}
-			if err := l.stat(found{sub: s, base: string(base), suffix: string(suffix)}, still); err != nil {
+			if err := l.stat(&found{sub: s, base: string(base), suffix: string(suffix)}, still); err != nil {
 				list.Release()
 				return err
 			}
@@ -392,14 +392,14 @@ func (l *look) double(f found) error {
 		return err
 	}
 	mb.a.log.Warn("two messages had one name; the second got another", "path", mb.path(), "name", f.name(), "new", name+suffix)
-	l.fresh[name] = found{sub: maildir.Cur, base: name, suffix: suffix}
+	l.fresh[name] = &found{sub: maildir.Cur, base: name, suffix: suffix}
 	return nil
 }
 
 // namesake gives the file with that base that was seen first.
 func (l *look) namesake(base string) found {
-	if f, ok := l.fresh[base]; ok {
-		return f
+	if f := l.fresh[base]; f != nil {
+		return *f
 	}
 	for _, f := range l.changed {
 		if f.base == base {
@@ -513,35 +513,40 @@ func (mb *mailbox) putAndDrop(conn *sqlite.Conn, put []record, gone map[imap.UID
 	return nil
 }
 
+// numbered is a fresh message with what decides on its place.
+type numbered struct {
+	*found
+	uid imap.UID // as Courier had it, or 0
+	key maildir.Key
+}
+
+func (a numbered) compare(b numbered) int {
+	switch {
+	case a.uid != 0 && b.uid != 0:
+		return cmp.Compare(a.uid, b.uid)
+	case a.uid != 0:
+		return -1
+	case b.uid != 0:
+		return 1
+	}
+	return a.key.Compare(b.key)
+}
+
 // number gives the fresh messages UIDs, in Courier's order behind those that
 // Courier has numbered.
 func (l *look) number(e *edit, modseq ModSeq) ([]record, error) {
 	if len(l.fresh) == 0 {
 		return nil, nil
 	}
-	fresh := make([]found, 0, len(l.fresh))
+	fresh := make([]numbered, 0, len(l.fresh))
 	for _, f := range l.fresh {
-		fresh = append(fresh, f)
+		fresh = append(fresh, numbered{f, l.mb.imports.uid(f.base), maildir.SortKey(f.base)})
 	}
-	known := func(f found) imap.UID { return l.mb.imports.uid(f.base) }
-	slices.SortFunc(fresh, func(a, b found) int {
-		ka, kb := known(a), known(b)
-		switch {
-		case ka != 0 && kb != 0:
-			return cmp.Compare(ka, kb)
-		case ka != 0:
-			return -1
-		case kb != 0:
-			return 1
-		case maildir.Less(a.base, b.base):
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(fresh, numbered.compare)
 	sizes := newSizes(len(fresh))
 	records := make([]record, 0, len(fresh))
 	for i, f := range fresh {
-		uid := known(f)
+		uid := f.uid
 		if uid == 0 {
 			if e.s.uidNext == 0 || uint64(e.s.uidNext) >= 1<<32-1 {
 				return nil, errors.New("no UIDs are left")

@@ -38,7 +38,7 @@ func (a *Account) Select(ctx context.Context, name string, readOnly bool) (*View
 	v := &View{mb: mb, readOnly: readOnly, wake: make(chan struct{}, 1), own: make(map[imap.UID]ownChange)}
 	mb.mu.Lock()
 	mb.views[v] = true
-	if len(mb.views) == 1 {
+	if !mb.gone {
 		a.watch.add(mb, mb.path())
 	}
 	mb.mu.Unlock()
@@ -61,9 +61,6 @@ func (v *View) Close() {
 	v.closed = true
 	v.mb.mu.Lock()
 	delete(v.mb.views, v)
-	if len(v.mb.views) == 0 {
-		v.mb.a.watch.remove(v.mb)
-	}
 	v.mb.mu.Unlock()
 	v.mb.a.put(v.mb)
 }

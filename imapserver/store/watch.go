@@ -25,7 +25,7 @@ const (
 	watchRestCost = 5 // times what the last look took
 )
 
-// watcher looks after the mailboxes that have views: when something happens in
+// watcher looks after the mailboxes that are selected: when something happens in
 // their new or cur, it syncs them, and that wakes the views. Its mutex is taken
 // after all others of the package.
 type watcher struct {
@@ -71,15 +71,20 @@ func (w *watcher) close() {
 	}
 }
 
-// add starts to look after a mailbox.
+// add starts to look after a mailbox, if that is not done already. It goes on
+// while the mailbox is loaded: the kernel takes a millisecond for every ten
+// thousand messages to begin.
 func (w *watcher) add(mb *mailbox, path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.boxes[mb] != nil {
+		return
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	t := &watch{
 		mb: mb, stop: stop, poke: make(chan struct{}, 1),
 		dirs: []string{filepath.Join(path, "new"), filepath.Join(path, "cur")},
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.boxes[mb] = t
 	t.watched = w.notify != nil
 	for _, dir := range t.dirs {
@@ -95,13 +100,13 @@ func (w *watcher) add(mb *mailbox, path string) {
 	go t.run(ctx)
 }
 
-// remove ends that.
-func (w *watcher) remove(mb *mailbox) {
+// remove ends that, and tells whether there was something to end.
+func (w *watcher) remove(mb *mailbox) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t := w.boxes[mb]
 	if t == nil {
-		return
+		return false
 	}
 	delete(w.boxes, mb)
 	t.stop()
@@ -114,6 +119,7 @@ func (w *watcher) remove(mb *mailbox) {
 			w.notify.Remove(dir) // fails where the directory is gone
 		}
 	}
+	return true
 }
 
 // listen passes on what the kernel tells.
