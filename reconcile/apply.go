@@ -36,7 +36,7 @@ type Event struct {
 // work) or why the end could not be recorded. What failed is in the Report.
 func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
 	a := &applier{ctx: ctx, plan: p, opts: o, inv: &Inventory{entries: map[Ref]entry{}},
-		failed: map[Ref]bool{}, untouched: map[Ref]bool{}}
+		failed: map[Ref]bool{}, untouched: map[Ref]bool{}, made: map[Ref]bool{}}
 	a.report.Blocked, a.report.Unreadable = p.Blocked, p.Unreadable
 	if o.State != "" {
 		l, err := TakeLock(ctx, o.State, o.Wait)
@@ -70,6 +70,7 @@ type applier struct {
 	before    map[Ref]entry // of the inventory, as it was when the run began
 	failed    map[Ref]bool  // did not end well, so that what needs it is skipped
 	untouched map[Ref]bool  // nothing was done to it
+	made      map[Ref]bool  // was changed by this run
 }
 
 func (a *applier) kind(name string) (Kind, error) {
@@ -205,6 +206,7 @@ func (a *applier) one(k Kind, c Change) (o Outcome, made bool) {
 	default:
 		c.Have = seen.Have
 		o.Change = c
+		a.made[c.Ref] = true
 		err := k.Apply(ctx, c)
 		var kept Kept
 		switch {
@@ -219,10 +221,13 @@ func (a *applier) one(k Kind, c Change) (o Outcome, made bool) {
 	return o, false
 }
 
-// expected tells whether a resource is what the plan says that it is. What runs
-// may start and stop by itself in between; the state directory may have been
-// made for the lock a moment ago.
+// expected tells whether a resource is what the plan says that it is, as far as
+// others go: this run itself may have changed what it stands in, or have made
+// the state directory for the lock. What runs may start and stop by itself.
 func (a *applier) expected(c Change, have *Resource) bool {
+	if c.Have == nil && slices.ContainsFunc(c.Want.Needs, func(n Ref) bool { return a.made[n] }) {
+		return true
+	}
 	if (c.Have == nil) != (have == nil) {
 		return a.madeState && c.Have == nil && c.Ref.Name == a.opts.State
 	}

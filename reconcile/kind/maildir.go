@@ -88,6 +88,13 @@ func (s *survey) tree(t *tree) error {
 	if len(s.modes) > 0 && t.dir.stat.Mode&0o500 != 0o500 {
 		return nil // nobody can look further until the mode is repaired
 	}
+	own, err := t.dir.open(maildir.OwnDir)
+	if err == nil {
+		s.directory(own, maildir.OwnDir)
+		own.close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	folders, err := t.folders()
 	if err != nil {
 		return err
@@ -155,6 +162,9 @@ func applyMaildir(c reconcile.Change) error {
 	if err := t.complete(t.dir, false); err != nil {
 		return err
 	}
+	if err := t.repairOwn(); err != nil {
+		return err
+	}
 	folders, err := t.folders()
 	if err != nil {
 		return err
@@ -172,4 +182,17 @@ func applyMaildir(c reconcile.Change) error {
 		n.close()
 	}
 	return errors.Join(errs...)
+}
+
+// repairOwn mends the directory of our own files, if there is one.
+func (t *tree) repairOwn() error {
+	own, err := t.dir.open(maildir.OwnDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer own.close()
+	return t.repair(own)
 }

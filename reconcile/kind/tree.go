@@ -79,16 +79,11 @@ func openTree(p mailPlace, create bool) (*tree, error) {
 		if errors.Is(err, fs.ErrNotExist) && create {
 			next, err = t.mkdir(t.dir, step)
 		}
-		name := filepath.Join(t.dir.name, step)
 		t.close()
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
-		case errors.Is(err, unix.ELOOP):
-			return nil, fmt.Errorf("%s is a symbolic link: name the place that it points to", name)
-		case errors.Is(err, unix.ENOTDIR):
-			return nil, fmt.Errorf("%s is not a directory: move it away", name)
-		case err != nil:
+		}
+		if err != nil {
 			return nil, err
 		}
 		t.dir = next
@@ -144,6 +139,14 @@ func (n *node) openat(name string, flags int, mode uint32) (int, error) {
 // open opens a directory below this one.
 func (n *node) open(name string) (*node, error) {
 	fd, err := n.openat(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		path := filepath.Join(n.name, name)
+		var st unix.Stat_t
+		if unix.Fstatat(n.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			return nil, fmt.Errorf("%s is a symbolic link: name the place that it points to", path)
+		}
+		return nil, fmt.Errorf("%s is not a directory: move it away", path)
+	}
 	if err != nil {
 		return nil, err
 	}
