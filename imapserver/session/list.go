@@ -22,14 +22,9 @@ func (s *session) list(ctx context.Context, c *wire.List) (imap.ResponseCode, er
 		return "", err
 	}
 	t := newTree(entries, s.names)
-	told := map[string]bool{} // names: one that several patterns match is listed once
-	for _, p := range s.listPatterns(c) {
-		for _, n := range t.nodes {
-			l, ok := t.listed(c, n, p)
-			if !ok || told[l.name] {
-				continue
-			}
-			told[l.name] = true
+	patterns := s.listPatterns(c)
+	for _, n := range t.nodes {
+		for _, l := range t.listed(c, n, patterns) {
 			s.writeListed(c, l)
 			if err := s.listStatus(ctx, c, n, l.name); err != nil {
 				return "", err

@@ -23,11 +23,9 @@ func answerList(t *testing.T, ns namespace, entries []store.Entry, command strin
 	}
 	c := req.Command.(*wire.List)
 	tree := newTree(entries, ns)
-	for _, p := range s.listPatterns(c) {
-		for _, n := range tree.nodes {
-			if l, ok := tree.listed(c, n, p); ok {
-				s.writeListed(c, l)
-			}
+	for _, n := range tree.nodes {
+		for _, l := range tree.listed(c, n, s.listPatterns(c)) {
+			s.writeListed(c, l)
 		}
 	}
 	w.Flush()
@@ -62,7 +60,9 @@ func TestList(t *testing.T) {
 		{"", `LIST "" inbox`, inboxLine},
 		{"", `LIST "" INBOX.x`, `* LIST (\HasNoChildren) "." "INBOX.x"` + "\n"},
 		{"", `LIST INBOX. S*`, `* LIST (\HasNoChildren \Sent) "." "INBOX.Sent"` + "\n"},
-		{"", `LIST "" (x INBOX)`, xLine + inboxLine},
+		{"", `LIST "" (x INBOX inbox % x)`, inboxLine +
+			`* LIST (\HasNoChildren \Sent) "." "Sent"` + "\n" + `* LIST (\NonExistent \HasChildren) "." "a"` + "\n" + xLine},
+		{"", `LIST "" (x INBOX.x)`, xLine + `* LIST (\HasNoChildren) "." "INBOX.x"` + "\n"},
 		{"", `LIST (SUBSCRIBED) "" *`, `* LIST (\HasNoChildren \Sent \Subscribed) "." "Sent"` + "\n" +
 			`* LIST (\HasNoChildren \Subscribed) "." "a.b.c"` + "\n" +
 			`* LIST (\NonExistent \HasNoChildren \Subscribed) "." "gone.sub"` + "\n"},

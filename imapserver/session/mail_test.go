@@ -220,9 +220,9 @@ func TestMailboxes(t *testing.T) {
 a OK LIST completed`)
 	c.want(`LIST "" "INBOX.d"`, `* LIST (\HasNoChildren) "." "INBOX.d"`+"\na OK LIST completed")
 	c.want(`LIST "" ""`, `* LIST (\Noselect) "." ""`+"\na OK LIST completed")
-	c.want(`LIST "" (d a%) RETURN (STATUS (MESSAGES))`, `* LIST (\HasNoChildren) "." "d"
+	c.want(`LIST "" (d a%) RETURN (STATUS (MESSAGES))`, `* LIST (\NonExistent \HasChildren) "." "a"
+* LIST (\HasNoChildren) "." "d"
 * STATUS "d" (MESSAGES 0)
-* LIST (\NonExistent \HasChildren) "." "a"
 a OK LIST completed`)
 	c.want("STATUS INBOX.d (MESSAGES)", `* STATUS "INBOX.d" (MESSAGES 0)`+"\na OK STATUS completed")
 	c.want("UNSUBSCRIBE Sent", "a OK UNSUBSCRIBE completed")

@@ -25,9 +25,6 @@ func parseAuthenticate(d *decoder) Command {
 	return a
 }
 
-// maxIDParams is from RFC 2971 §3.3.
-const maxIDParams = 30
-
 // parseID reads ID (RFC 2971).
 func parseID(d *decoder) Command {
 	d.expectSP()
@@ -42,9 +39,6 @@ func parseID(d *decoder) Command {
 		key := d.expectString("field")
 		d.expectSP()
 		value, _ := d.expectNString("value")
-		if len(c.Params) == maxIDParams {
-			d.fail("too many fields")
-		}
 		c.Params = append(c.Params, IDParam{key, value})
 	})
 	return c

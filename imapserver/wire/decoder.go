@@ -192,7 +192,10 @@ func (d *decoder) list(item func()) {
 	d.expect('(', "list")
 	d.enter()
 	if !d.take(')') {
-		for d.err == nil {
+		for n := 1; d.err == nil; n++ {
+			if n > d.r.limits.Items {
+				d.fail("list too long")
+			}
 			item()
 			if d.take(')') {
 				break

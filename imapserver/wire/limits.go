@@ -9,6 +9,7 @@ type Limits struct {
 	NonSync  int64 // octets of one non-synchronising literal (LITERAL-, RFC 7888 §5), the message of APPEND excepted
 	Literals int   // literals of one command
 	Nesting  int   // parentheses and search keys inside each other
+	Items    int   // of one list in parentheses: of FETCH items, field names, patterns, keys
 	Ranges   int   // ranges of a sequence set, once merged
 	Message  int64 // octets of the message of APPEND
 	Discard  int64 // octets of a refused non-synchronising literal that are read and dropped; a larger one ends the connection
@@ -24,6 +25,7 @@ var PreAuth = Limits{
 	NonSync:  4096,
 	Literals: 8,
 	Nesting:  1,
+	Items:    30, // fields of ID (RFC 2971 §3.3)
 	Ranges:   0,
 	Message:  0,
 	Discard:  8192,
@@ -39,6 +41,7 @@ var PostAuth = Limits{
 	NonSync:  64 << 10,
 	Literals: 1000,
 	Nesting:  128,
+	Items:    1000,
 	Ranges:   16384,
 	Message:  100 << 20,
 	Discard:  1 << 30,

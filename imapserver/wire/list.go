@@ -1,8 +1,5 @@
 package wire
 
-// maxPatterns bounds the patterns of one LIST.
-const maxPatterns = 64
-
 // ListOption is an option of LIST (RFC 5258 §3).
 type ListOption struct {
 	Name  string
@@ -61,12 +58,7 @@ func (d *decoder) listPatterns(c *List) {
 		return
 	}
 	c.Extended = true
-	d.list(func() {
-		c.Patterns = append(c.Patterns, d.expectPattern())
-		if len(c.Patterns) > maxPatterns {
-			d.fail("too many patterns")
-		}
-	})
+	d.list(func() { c.Patterns = append(c.Patterns, d.expectPattern()) })
 	if len(c.Patterns) == 0 {
 		d.fail("mailbox name expected")
 	}
