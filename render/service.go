@@ -40,9 +40,9 @@ func (s Service) Render() ([]byte, error) {
 }
 
 func (s Service) check(u *unit) {
-	for key, p := range map[string]string{"state": s.Paths.State, "run": s.Paths.Run, "bin": s.Paths.Bin} {
-		u.path(key, p)
-	}
+	u.path("state", s.Paths.State)
+	u.path("run", s.Paths.Run)
+	u.path("bin", s.Paths.Bin)
 	for _, p := range s.MailRoots {
 		u.path("mail", p)
 	}

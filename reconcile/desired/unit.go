@@ -13,9 +13,9 @@ import (
 // oldestSystemd is what units are rendered for where no systemd runs: Debian 12's.
 const oldestSystemd = 252
 
-var (
-	noSystemd  = reconcile.Block{Reason: "systemd does not run on this host: nothing starts the daemon"}
-	noListener = reconcile.Block{Reason: "no listener can be served yet"}
+const (
+	noSystemd  = "systemd does not run on this host: nothing starts the daemon"
+	noListener = "no listener can be served yet"
 )
 
 func (b *builder) addUnits() error {
@@ -72,7 +72,7 @@ func (b *builder) addUnit(u kind.UnitSpec, origin string, block *reconcile.Block
 	r := kind.Unit(u, origin)
 	r.Blocked = block
 	if b.facts.Systemd == 0 {
-		r.Blocked = &noSystemd
+		r.Blocked = &reconcile.Block{Reason: noSystemd}
 	}
 	b.add(r, needs...)
 }
@@ -93,7 +93,7 @@ func (b *builder) nothingToServe() *reconcile.Block {
 	case len(b.waiting) > 0:
 		return &b.waiting[0].block
 	}
-	return &noListener
+	return &reconcile.Block{Reason: noListener}
 }
 
 // addDaemon says what the running daemon is to serve.
@@ -121,7 +121,7 @@ func (b *builder) addDaemon() error {
 	r.Unreadable = unreadable
 	r.Blocked = b.nothingToServe()
 	if b.facts.Systemd == 0 {
-		r.Blocked = &noSystemd
+		r.Blocked = &reconcile.Block{Reason: noSystemd}
 	}
 	b.add(r, kind.UnitRef(render.ServiceUnit))
 	return nil
