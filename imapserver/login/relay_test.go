@@ -1,0 +1,101 @@
+package login
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestRelayCarriesEverything sends a few megabytes there and back, in pieces of
+// every size, under TLS.
+func TestRelayCarriesEverything(t *testing.T) {
+	s := start(t, nil)
+	c := s.dialTLS("mail.example")
+	c.want("* OK ")
+	c.send("a LOGIN alice right\r\n")
+	c.want("a OK ")
+	var sent bytes.Buffer
+	for size := 1; sent.Len() < 4<<20; size = size*3/2 + 1 {
+		piece := make([]byte, size)
+		rand.Read(piece)
+		for i := range piece {
+			piece[i] = 'a' + piece[i]%26
+		}
+		sent.Write(piece)
+		sent.WriteString("\r\n")
+	}
+	want := bytes.Clone(sent.Bytes())
+	go io.Copy(c, &sent)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c.r, got); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("what came back is not what was sent")
+	}
+}
+
+// TestHalfClose lets a worker finish what a client has asked for before it
+// stopped sending.
+func TestHalfClose(t *testing.T) {
+	s := start(t, nil)
+	for _, listener := range []string{"plain", "imaps"} {
+		c := s.dial("plain")
+		if listener == "imaps" {
+			c = s.dialTLS("mail.example")
+		}
+		c.want("* OK ")
+		c.send("a LOGIN alice right\r\n")
+		c.want("a OK ")
+		c.send("last\r\n")
+		switch conn := c.Conn.(type) {
+		case *net.TCPConn:
+			conn.CloseWrite()
+		case *tls.Conn:
+			conn.CloseWrite()
+		}
+		if said := c.end(); said != "last\r\ngone\r\n" {
+			t.Errorf("%s: %q", listener, said)
+		}
+	}
+}
+
+// TestWorkerEnds closes the client's connection in order when the worker does.
+func TestWorkerEnds(t *testing.T) {
+	s := start(t, nil)
+	c := s.dialTLS("mail.example")
+	c.want("* OK ")
+	c.send("a LOGIN alice right\r\nbye\r\n")
+	c.want("a OK ", "gone")
+	if _, err := c.r.ReadByte(); err != io.EOF { // TLS closed with close_notify
+		t.Errorf("%v", err)
+	}
+}
+
+// TestStall cuts a client off that takes nothing of what it is sent.
+func TestStall(t *testing.T) {
+	s := start(t, func(l *Limits) { l.Stall = 100 * time.Millisecond })
+	c := s.dial("plain")
+	c.want("* OK ")
+	c.send("a LOGIN alice right\r\n")
+	c.want("a OK ")
+	c.Conn.(*net.TCPConn).SetReadBuffer(4096)
+	line := strings.Repeat("x", 8000) + "\r\n"
+	for {
+		if _, err := io.WriteString(c, line); err != nil {
+			break // the echo is stuck, and then everything
+		}
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for s.Sessions() > 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("the session is still there")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
