@@ -36,7 +36,7 @@ const contentAttr = "content"
 const maskedSecret = "(secret)"
 
 // maxColumn bounds a column; what is longer pushes its own line only.
-const maxColumn = 56
+const maxColumn = 64
 
 // writeChanges writes one aligned line for each change and, if verbose, its
 // attributes below it.

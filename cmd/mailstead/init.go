@@ -26,9 +26,9 @@ func newInitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init [DIR]",
 		Short: "write a description to start from",
-		Long: `Writes ` + starterName + ` into DIR (default ` + defaultDescription + `): a description of this host that is
-complete as it stands, with comments on what else can be said. A file that is
-there already is never overwritten.` + exitStatus(exitDone, exitFailed),
+		Long: `Writes ` + starterName + ` into DIR (default ` + defaultDescription + `): a description
+of this host that is complete as it stands, with comments on what else can be
+said. A file that is there already is never overwritten.` + exitStatus(exitDone, exitFailed),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.dir = defaultDescription

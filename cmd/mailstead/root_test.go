@@ -1,0 +1,67 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// TestHelp holds every command to what style asks of its help.
+func TestHelp(t *testing.T) {
+	root := newRoot()
+	for _, cmd := range append(root.Commands(), root) {
+		t.Run(cmd.Name(), func(t *testing.T) { checkHelp(t, cmd) })
+	}
+	if n := len(root.Commands()); n != len(commands) {
+		t.Errorf("%d commands, and %d constructors", n, len(commands))
+	}
+}
+
+func checkHelp(t *testing.T, cmd *cobra.Command) {
+	text, codes, ok := strings.Cut(cmd.Long, "\n\nEXIT STATUS\n")
+	if !ok || !strings.HasPrefix(codes, "  0  ") {
+		t.Error("the help has no section EXIT STATUS that begins with 0")
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if len(line) > 80 {
+			t.Errorf("the help has a line of %d characters: %s", len(line), line)
+		}
+	}
+	if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") || cmd.Short != strings.TrimSpace(cmd.Short) {
+		t.Errorf("the summary %q is not a phrase", cmd.Short)
+	}
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Usage == "" {
+			t.Errorf("--%s is not explained", f.Name)
+		}
+	})
+}
+
+func TestReport(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		code int
+		want string
+	}{
+		"done":   {nil, 0, ""},
+		"plain":  {errTest, 1, "mailstead: error: it broke\n"},
+		"hints":  {hint(hint(errTest, "inner"), "outer %q", "x"), 1, "mailstead: error: it broke\nhint: outer \"x\"\nhint: inner\n"},
+		"code":   {hint(&exitError{code: exitLocked, err: hint(errTest, "wait")}, "more"), 5, "mailstead: error: it broke\nhint: more\nhint: wait\n"},
+		"silent": {&exitError{code: exitPending}, 2, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w strings.Builder
+			if code := report(&w, test.err); code != test.code || w.String() != test.want {
+				t.Errorf("exit %d and\n%swant %d and\n%s", code, w.String(), test.code, test.want)
+			}
+		})
+	}
+}
+
+const errTest = testError("it broke")
+
+type testError string
+
+func (e testError) Error() string { return string(e) }
