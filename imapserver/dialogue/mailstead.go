@@ -1,0 +1,123 @@
+package dialogue
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"mailstead/imapserver"
+	"mailstead/imapserver/auth"
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/login"
+)
+
+// listeners is what both servers serve, and how.
+var listeners = []config.Listener{
+	{Name: "plain", Address: "127.0.0.1", TLS: config.Plain},
+	{Name: "starttls", Address: "127.0.0.1", TLS: config.STARTTLS},
+	{Name: "tls", Address: "127.0.0.1", TLS: config.Implicit},
+}
+
+// Mailstead starts a server of our own in this process, for as long as the
+// test runs, with one user whose Maildir is empty. namespace is the prefix of
+// the personal namespace.
+func Mailstead(t testing.TB, namespace string) *Account {
+	t.Helper()
+	a := &Account{
+		Server:   "mailstead",
+		User:     "demo",
+		Password: "secret",
+		Maildir:  filepath.Join(t.TempDir(), "Maildir"),
+		UID:      os.Getuid(),
+		GID:      os.Getgid(),
+	}
+	a.Use = func(use, folder string) error { return useFolder(a.Maildir, use, folder) }
+	if err := makeMaildir(a); err != nil {
+		t.Fatal(err)
+	}
+	id, err := newIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Roots = id.roots
+	sockets, err := bind()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Dial = func(listener string) (net.Conn, error) {
+		addr := sockets[listener][0].Addr()
+		return net.DialTimeout(addr.Network(), addr.String(), patience)
+	}
+	start(t, a, id, namespace, sockets)
+	return a
+}
+
+// start serves the account and stops with the test.
+func start(t testing.TB, a *Account, id *identity, namespace string, sockets imapserver.Listeners) {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(a.Password), bcrypt.MinCost+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := &config.Config{
+		Version:    config.FormatVersion,
+		Generation: "dialogue",
+		Hostname:   "localhost",
+		Control:    "/nonexistent/control",
+		Users:      "/nonexistent/users.ndjson",
+		Service:    config.Identity{UID: a.UID, GID: a.GID},
+		Listeners:  listeners,
+		TLS: config.TLS{Policy: config.Modern, Bundles: []config.Bundle{
+			{Name: "localhost", File: "/nonexistent/localhost.pem", Names: []string{"localhost"}},
+		}},
+		Namespace: namespace,
+		Workers:   config.WorkerInline,
+	}
+	users := []config.User{{Name: a.User, Hash: string(hash), UID: a.UID, GID: a.GID, Home: filepath.Dir(a.Maildir), Maildir: a.Maildir}}
+	settings, err := imapserver.NewSettings(conf, users, [][]byte{append(id.key, id.certificate...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard := auth.Default
+	guard.Delay = time.Millisecond
+	limits := login.Default
+	server, err := imapserver.NewInline(settings, imapserver.Options{
+		Log:   slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Login: &limits,
+		Auth:  &guard,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	if err := server.Start(context.Background(), sockets); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testWriter puts what the server logs into the test's output.
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("log: %s", p)
+	return len(p), nil
+}
+
+func bind() (imapserver.Listeners, error) {
+	sockets := imapserver.Listeners{}
+	for _, l := range listeners {
+		socket, err := net.Listen("tcp", net.JoinHostPort(l.Address, "0"))
+		if err != nil {
+			sockets.Close()
+			return nil, err
+		}
+		sockets[l.Name] = []net.Listener{socket}
+	}
+	return sockets, nil
+}
