@@ -71,7 +71,7 @@ var sandbox = []struct {
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", applier, 0},
 	{"SystemCallFilter", "~@privileged @resources", daemons, 0},
-	{"SystemCallFilter", "@setuid", supervisor, 0},
+	{"SystemCallFilter", "@setuid capset", supervisor, 0}, // mailstead-pam gives its capabilities up
 	{"SystemCallErrorNumber", "EPERM", all, 0},
 }
 
