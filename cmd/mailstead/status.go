@@ -29,8 +29,8 @@ func newStatusCommand() *cobra.Command {
 		Short: "set side by side what is wanted, what is on disk, and what is served",
 		Long: `Shows the configuration, each listener, each certificate and the users three
 times: as the description wants them, as they are on disk, and as the running
-daemon says that it serves them. "!" marks what is out of step, "?" is what could
-not be read; "plan" says what would mend it. Nothing is written.
+daemon says that it serves them. "!" marks what is out of step, "?" is what
+could not be read; "plan" says what would mend it. Nothing is written.
 
 ` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid),
 		Args: cobra.ArbitraryArgs,
