@@ -1,0 +1,340 @@
+package handoff
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pair makes both ends of a channel.
+func pair(t *testing.T) (a, b *Conn) {
+	t.Helper()
+	a, f, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err = NewConn(f); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+// file makes a file with some text in it.
+func file(t *testing.T, text string) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func content(t *testing.T, f *os.File) string {
+	t.Helper()
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestMessages(t *testing.T) {
+	open := Open{Serial: 4, ID: "c0ffee", User: "Grüße", Tag: "a1", Remote: netip.MustParseAddr("2001:db8::1"), TLS: true, Stream: file(t, "stream")}
+	messages := []Message{
+		&Settings{Serial: 1, Listeners: []string{"imap", "imaps"}, Sockets: []*os.File{file(t, "one"), file(t, "two")}, Data: []byte(strings.Repeat("x", 3<<20))},
+		&Settings{Serial: 2, Data: []byte{}},
+		&Ready{Serial: 2, Error: "no"},
+		&open,
+		&Opened{Serial: 4, Error: "no"},
+		&Session{Open: open, Maildir: "/m", Namespace: "INBOX."},
+		&Idle{Sessions: 7},
+		&Stop{},
+		&Query{Serial: 8, SelfTest: true},
+		&State{Serial: 8, Sessions: 9, Data: []byte("[]")},
+		&NeedHelper{Serial: 10},
+		&Helper{Serial: 10, ID: 3, Pipe: file(t, "pipe")},
+		&Helper{Serial: 11, Error: "none left"},
+		&EndHelper{ID: 3},
+	}
+	seen := map[string]bool{}
+	a, b := pair(t)
+	for _, sent := range messages {
+		if err := a.Send(sent); err != nil {
+			t.Fatalf("%T: %v", sent, err)
+		}
+		got, err := b.Receive()
+		if err != nil {
+			t.Fatalf("%T: %v", sent, err)
+		}
+		name, _ := kindOf(got)
+		seen[name] = true
+		sj, _ := json.Marshal(sent)
+		gj, _ := json.Marshal(got)
+		if reflect.TypeOf(sent) != reflect.TypeOf(got) || string(sj) != string(gj) {
+			t.Errorf("sent %T %s, received %T %s", sent, sj, got, gj)
+		}
+		if p, q := sent.payload(), got.payload(); (p == nil) != (q == nil) || p != nil && string(*p) != string(*q) {
+			t.Errorf("%T: another payload", sent)
+		}
+		if len(sent.files()) != len(got.files()) {
+			t.Fatalf("%T: %d descriptors, not %d", sent, len(got.files()), len(sent.files()))
+		}
+		for i, f := range got.files() {
+			if have, want := content(t, f), content(t, sent.files()[i]); have != want {
+				t.Errorf("%T: descriptor %d is of %q, not %q", sent, i, have, want)
+			}
+			if n, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0); err != nil || n&unix.FD_CLOEXEC == 0 {
+				t.Errorf("%T: a program that is started would inherit descriptor %d", sent, i)
+			}
+			f.Close()
+		}
+	}
+	if len(seen) != len(kinds) {
+		t.Errorf("%d kinds of %d are tested", len(seen), len(kinds))
+	}
+	a.Close()
+	if _, err := b.Receive(); err != io.EOF {
+		t.Errorf("after the end: %v", err)
+	}
+	if err := b.Send(&Stop{}); err == nil {
+		t.Error("sent to nobody")
+	}
+}
+
+// raw sends a packet as a peer that does not keep to the rules would.
+func raw(t *testing.T, c *Conn, text string, files ...*os.File) {
+	t.Helper()
+	var fds []int
+	for _, f := range files {
+		fds = append(fds, int(f.Fd()))
+	}
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	if _, _, err := c.c.WriteMsgUnix([]byte(text), oob, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReceiveRefuses(t *testing.T) {
+	f := file(t, "no memory file")
+	packet := func(kind, body, rest string) string {
+		return fmt.Sprintf(`{"v":%d,"kind":%q,"body":%s%s}`, Version, kind, body, rest)
+	}
+	many := make([]*os.File, MaxFiles+10)
+	for i := range many {
+		many[i] = f
+	}
+	before := openFiles(t)
+	for name, tt := range map[string]struct {
+		text  string
+		files []*os.File
+		want  string
+	}{
+		"no JSON":                {"hello", nil, "invalid character"},
+		"two values":             {packet("stop", "{}", "") + "{}", nil, "more than one"},
+		"another version":        {`{"v":99,"kind":"stop","body":{}}`, nil, "another version"},
+		"no version":             {`{"kind":"stop","body":{}}`, nil, "another version"},
+		"unknown kind":           {packet("root", "{}", ""), []*os.File{f}, "unknown kind"},
+		"unknown field":          {packet("stop", `{"x":1}`, ""), nil, "unknown field"},
+		"unknown outer field":    {packet("stop", `{}`, `,"x":1`), nil, "unknown field"},
+		"wrong type":             {packet("idle", `{"sessions":-1}`, ""), nil, "cannot unmarshal"},
+		"descriptor too many":    {packet("stop", "{}", ""), []*os.File{f}, "1 descriptors instead of 0"},
+		"descriptor missing":     {packet("open", "{}", ""), nil, "0 descriptors instead of 1"},
+		"two for one":            {packet("open", "{}", ""), []*os.File{f, f}, "2 descriptors instead of 1"},
+		"payload missing":        {packet("settings", "{}", ""), nil, "payload"},
+		"payload without a file": {packet("settings", "{}", `,"payload":true`), nil, "payload"},
+		"payload too many":       {packet("stop", "{}", `,"payload":true`), []*os.File{f}, "payload"},
+		"payload is a file":      {packet("settings", "{}", `,"payload":true`), []*os.File{f}, "no sealed memory file"},
+		"too long":               {packet("stop", "{}", strings.Repeat(" ", MaxPacket)), []*os.File{f}, "more than"},
+		"too many descriptors":   {packet("stop", "{}", ""), many, "more than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := pair(t)
+			raw(t, a, tt.text, tt.files...)
+			m, err := b.Receive()
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, %v", m, err)
+			}
+			if strings.Contains(name, "version") && !errors.Is(err, ErrVersion) {
+				t.Errorf("%v is not ErrVersion", err)
+			}
+		})
+	}
+	if after := openFiles(t); after > before {
+		t.Errorf("%d descriptors are left open", after-before)
+	}
+}
+
+// openFiles counts this process's descriptors.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip(err)
+	}
+	return len(entries)
+}
+
+func TestSendRefuses(t *testing.T) {
+	a, _ := pair(t)
+	if err := a.Send(&Ready{Error: strings.Repeat("x", MaxPacket)}); err == nil {
+		t.Error("a packet that is too large")
+	}
+	if err := a.Send(&Settings{Sockets: make([]*os.File, MaxFiles+1)}); err == nil {
+		t.Error("too many descriptors")
+	}
+	if err := a.Send(&Open{}); err == nil {
+		t.Error("a descriptor that is not there")
+	}
+	if err := a.Send(nil); err == nil {
+		t.Error("no message")
+	}
+}
+
+// TestSealed holds a payload to what it was when it was sent.
+func TestSealed(t *testing.T) {
+	f, err := seal([]byte("constant"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("X"), 0); err == nil {
+		t.Error("it can be written to")
+	}
+	if err := f.Truncate(1); err == nil {
+		t.Error("it can be cut short")
+	}
+	if got, err := unseal(f); err != nil || string(got) != "constant" {
+		t.Errorf("%q %v", got, err)
+	}
+	n, err := unix.MemfdCreate("open", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsealed := os.NewFile(uintptr(n), "open")
+	defer unsealed.Close()
+	if _, err := unseal(unsealed); err == nil {
+		t.Error("a memory file that can be changed is taken")
+	}
+}
+
+func TestStream(t *testing.T) {
+	a, f, err := StreamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Stream(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []net.Conn{a, b} {
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+	}
+	io.WriteString(a, "hello")
+	buf := make([]byte, 10)
+	if n, err := b.Read(buf); string(buf[:n]) != "hello" || err != nil {
+		t.Errorf("%q %v", buf[:n], err)
+	}
+	if _, err := Stream(file(t, "")); err == nil {
+		t.Error("a file is taken for a stream")
+	}
+	_, packets, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Stream(packets); err == nil {
+		t.Error("a packet socket is taken for a stream")
+	}
+	stream, other, err := StreamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	if _, err := NewConn(other); err == nil {
+		t.Error("a stream is taken for a channel")
+	}
+}
+
+func TestSource(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.7":              "192.0.2.7/32",
+		"::ffff:192.0.2.7":       "192.0.2.7/32",
+		"2001:db8:1:2:3:4:5:6":   "2001:db8:1:2::/64",
+		"fe80::1%eth0":           "fe80::/64",
+		"::1":                    "::/64",
+		"2001:db8:1:2:ffff::abc": "2001:db8:1:2::/64",
+	} {
+		if got := Source(netip.MustParseAddr(in)).String(); got != want {
+			t.Errorf("%s: %s, not %s", in, got, want)
+		}
+	}
+	if got := Source(netip.Addr{}); got != (netip.Prefix{}) {
+		t.Errorf("no address: %v", got)
+	}
+}
+
+func TestFrames(t *testing.T) {
+	r, w := io.Pipe()
+	want := PAMRequest{User: "u", Password: "p\n\"\\", Remote: "192.0.2.1"}
+	go func() {
+		WriteFrame(w, want)
+		w.Close()
+	}()
+	var got PAMRequest
+	if err := ReadFrame(r, &got); err != nil || got != want {
+		t.Errorf("%+v %v", got, err)
+	}
+	if err := ReadFrame(r, &got); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+	if err := WriteFrame(io.Discard, PAMRequest{Password: strings.Repeat("x", MaxFrame)}); err == nil {
+		t.Error("a frame that is too large")
+	}
+	for _, in := range []string{"\x00", "\x00\x00\x00\x05abc", "\xff\xff\xff\xff", "\x00\x00\x00\x00", "\x00\x00\x00\x02[]", "\x00\x00\x00\x04{} {"} {
+		if err := ReadFrame(strings.NewReader(in), &got); err == nil || err == io.EOF {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+}
+
+// FuzzDecode reads packets of a peer that was taken over.
+func FuzzDecode(f *testing.F) {
+	for _, k := range kinds {
+		body, err := json.Marshal(k.make())
+		if err != nil {
+			f.Fatal(err)
+		}
+		p, err := json.Marshal(packet{Version: Version, Kind: k.name, Body: body})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := decode(data, nil)
+		if (m == nil) != (err != nil) {
+			t.Fatalf("%v %v", m, err)
+		}
+		if err == nil && (len(m.files()) > 0 && m.files()[0] != nil) {
+			t.Fatal("a descriptor out of nothing")
+		}
+	})
+}
