@@ -33,7 +33,7 @@ func (c *completer) tlsFields(s spot, dst any) bool {
 	one := c.schema.ctx.CompileString("{}")
 	for _, name := range []string{"policy", "default"} {
 		if f := s.at(name); f.exists() {
-			one = one.FillPath(cue.MakePath(cue.Str(name)), f.value)
+			one = one.FillPath(cue.MakePath(cue.Str(name)), c.data(f))
 		}
 	}
 	v := c.rule.fields["tls"].value.Unify(c.defaults.LookupPath(cue.MakePath(cue.Str("tls"))))
@@ -72,8 +72,13 @@ func (c *completer) checkCertificate(cert *Certificate, s spot) bool {
 	if len(cert.Names) == 0 {
 		s.at("names").faultOfValue(CodeValue, "is empty, so no client would ever get the certificate", "leave it out to serve the certificate for its own name")
 	}
-	if f := cert.Files; f != nil && (cert.Stitched == f.Certificate || cert.Stitched == f.Key) {
+	paths := c.host.Paths
+	switch f := cert.Files; {
+	case cert.Stitched == "":
+	case f != nil && (cert.Stitched == f.Certificate || cert.Stitched == f.Key):
 		s.at("stitched").faultOfValue(CodeUnsafe, "is a file that the certificate is read from: it would be overwritten", "name another file")
+	case paths.State != "" && (below(cert.Stitched, paths.State) || below(cert.Stitched, paths.Letsencrypt)):
+		s.at("stitched").faultOfValue(CodeUnsafe, "is among the files of Mailstead or of certbot", "name a file elsewhere, such as /etc/courier/imapd.pem")
 	}
 	return len(c.faults) == before
 }

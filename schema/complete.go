@@ -43,6 +43,7 @@ func (c *completer) complete() {
 	c.checkListeners()
 	c.checkCertificates()
 	c.checkUsers()
+	c.checkPaths()
 }
 
 // part completes one field of the host into dst.
@@ -53,7 +54,7 @@ func (c *completer) part(dst any, name string) bool {
 	}
 	v := c.rule.fields[name].value.Unify(c.defaults.LookupPath(selectors([]string{name})))
 	if s.exists() {
-		v = v.Unify(s.value)
+		v = v.Unify(c.data(s))
 	}
 	return c.decode(v, dst, s)
 }
@@ -61,9 +62,20 @@ func (c *completer) part(dst any, name string) bool {
 // member completes one member of a map into dst; path is that of the map in the host.
 func (c *completer) member(s spot, dst any, path ...string) bool {
 	name := cue.MakePath(cue.Str(s.name()))
-	one := c.schema.ctx.CompileString("{}").FillPath(name, s.value)
+	one := c.schema.ctx.CompileString("{}").FillPath(name, c.data(s))
 	v := c.rule.at(path).value.Unify(c.defaults.LookupPath(selectors(path))).Unify(one)
 	return c.decode(v.LookupPath(name), dst, s)
+}
+
+// data gives the operator's value without what it was made of. A default of the
+// operator's own has been chosen by then: CUE would set it against the schema's
+// and find neither.
+func (c *completer) data(s spot) cue.Value {
+	b, err := s.value.MarshalJSON()
+	if err != nil {
+		return s.value // decode says why
+	}
+	return c.schema.ctx.CompileBytes(b)
 }
 
 // decode takes over a completed value. That it fails would mean that strict

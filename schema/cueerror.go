@@ -34,7 +34,7 @@ func (l *loader) cueError(e errors.Error) {
 	}
 	d := Diagnostic{Code: CodeCUE, Pos: l.cuePos(e), Path: cuePath(e), Message: plain(cut(cueText(e), maxMessage))}
 	for _, c := range cueCodes {
-		if strings.Contains(format, c.part) {
+		if strings.Contains(d.Message, c.part) {
 			d.Code, d.Hint = c.code, c.hint
 			break
 		}
@@ -101,15 +101,15 @@ func (l *loader) cuePos(e errors.Error) Pos {
 	return posOf(near.name)
 }
 
-// cueCodes sorts CUE's messages by a part of their format.
+// cueCodes sorts CUE's messages by a part of their text.
 var cueCodes = []struct{ part, code, hint string }{
-	{"reference %q not found", CodeReference, ""},
 	{"conflicting values", CodeConflict, "the same field is given two values that differ"},
 	{"field is required but not present", CodeMissing, ""},
-	{"not in any import", CodeImport, ""},
 	{"import failed", CodeImport, "what a description imports stands in its own module (cue.mod); nothing is fetched"},
 	{"cannot find package", CodeImport, "what a description imports stands in its own module (cue.mod); nothing is fetched"},
-	{"incomplete value", CodeIncomplete, ""},
+	{"undefined field", CodeReference, ""},
+	{`" not found`, CodeReference, ""},
+	{"incomplete", CodeIncomplete, "what fields depend on must have one definite value; -t sets a value that is marked with @tag"},
 	{"expected", CodeSyntax, ""},
 	{"missing", CodeSyntax, ""},
 	{"illegal", CodeSyntax, ""},

@@ -116,14 +116,14 @@ func plain(s string) string {
 
 var (
 	stringLiteral = `"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?`
-	anyString     = regexp.MustCompile(stringLiteral)
+	anyString     = regexp.MustCompile(`(?:` + stringLiteral + `)(\s*:)?`)
 	secretValue   = regexp.MustCompile(`(?i)(?:hash|pass|pw|secret)\w*["']?\s*:\s*(?:(` + stringLiteral + `)|([^\s,{}"':]+)(?:[\s,}]|$))`)
 	cryptString   = regexp.MustCompile(`\$[0-9a-z-]{1,12}\$[^\s"'}]+`)
 )
 
 // mask hides what may be a secret, and keeps every length: the values after
 // names such as hash and password, everything in crypt(5) form, and in a line
-// that a fault of a secret stands in, every string.
+// that a fault of a secret stands in, every string but the names of fields.
 func mask(line string, secret bool) string {
 	b := []byte(line)
 	hide := func(from, to int) {
@@ -144,8 +144,10 @@ func mask(line string, secret bool) string {
 		hide(m[0], m[1])
 	}
 	if secret {
-		for _, m := range anyString.FindAllStringIndex(line, -1) {
-			hide(m[0], m[1])
+		for _, m := range anyString.FindAllStringSubmatchIndex(line, -1) {
+			if m[2] == m[3] { // no name of a field
+				hide(m[0], m[1])
+			}
 		}
 	}
 	return string(b)

@@ -239,6 +239,9 @@ func (l *loader) structFile(f *ast.File) *ast.File {
 	if len(f.Decls) == 1 {
 		if e, ok := f.Decls[0].(*ast.EmbedDecl); ok {
 			s, ok := e.Expr.(*ast.StructLit)
+			if _, empty := e.Expr.(*ast.BinaryExpr); empty {
+				s, ok = &ast.StructLit{}, true // YAML of comments alone is "*null | _"
+			}
 			if !ok {
 				l.add(Diagnostic{Code: CodeType, Pos: Pos{File: f.Filename, Line: 1, Col: 1},
 					Message: fmt.Sprintf("%s must hold one object, such as {\"hosts\": {...}}", f.Filename)})

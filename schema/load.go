@@ -76,9 +76,13 @@ func (l *loader) load() *Config {
 	}
 	v := l.evaluate(insts)
 	l.strict(l.schema.top, v, nil)
-	if err := v.Err(); err != nil && len(l.faults) == 0 {
-		l.cueErrors(err)
-		return nil
+	if len(l.faults) == 0 {
+		// What is not definite where no field shows it, such as the condition
+		// of fields that are therefore not there.
+		if err := v.Validate(cue.Concrete(true)); err != nil {
+			l.cueErrors(err)
+			return nil
+		}
 	}
 	return l.complete(v)
 }

@@ -163,7 +163,7 @@ func TestMask(t *testing.T) {
 			t.Errorf("mask(%s)\ngot  %s\nwant %s", line, got, want)
 		}
 	}
-	if got, want := mask(`	"hunter2",`, true), `	"*******",`; got != want {
+	if got, want := mask(`	"x": {"y" & "hunter2",`, true), `	"x": {"*" & "*******",`; got != want {
 		t.Errorf("line of a secret: got %s, want %s", got, want)
 	}
 }

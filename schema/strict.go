@@ -60,7 +60,7 @@ func (l *loader) notKind(r *rule, v cue.Value, path []string, want string, kind 
 	case has&kind != 0:
 		l.fault(CodeIncomplete, path, l.places.valuePos(path, v), "has no definite value", "")
 	default:
-		l.fault(CodeType, path, l.places.valuePos(path, v), fmt.Sprintf("must be %s%s, not a %s", want, r.example(), kindName(has)), "")
+		l.fault(CodeType, path, l.places.valuePos(path, v), fmt.Sprintf("must be %s%s, not %s", want, r.example(), kindName(has)), "")
 	}
 }
 
@@ -194,12 +194,12 @@ func nearName(name string) string {
 func shown(v cue.Value) string {
 	switch k := v.IncompleteKind(); {
 	case !v.IsConcrete():
-		return "a " + kindName(k)
+		return kindName(k)
 	case k == cue.StringKind:
 		s, _ := v.String()
 		return quote(s)
 	case k == cue.StructKind || k == cue.ListKind || k == cue.BytesKind:
-		return "a " + kindName(k)
+		return kindName(k)
 	}
 	return plain(cut(fmt.Sprint(v), maxValue))
 }
@@ -216,22 +216,23 @@ func cut(s string, n int) string {
 	return string([]rune(s)[:n]) + "..."
 }
 
+// kindName names a kind of values, with its article.
 func kindName(k cue.Kind) string {
 	switch k {
 	case cue.StringKind:
-		return "string"
+		return "a string"
 	case cue.IntKind, cue.FloatKind, cue.NumberKind:
-		return "number"
+		return "a number"
 	case cue.BoolKind:
-		return "truth value"
+		return "true or false"
 	case cue.ListKind:
-		return "list"
+		return "a list"
 	case cue.StructKind:
-		return "struct"
+		return "a struct"
 	case cue.NullKind:
 		return "null"
 	case cue.BytesKind:
-		return "bytes value"
+		return "bytes"
 	}
-	return "value of another kind"
+	return "a value of another kind"
 }

@@ -89,21 +89,6 @@ func (c *completer) system(u *User, s spot) {
 	u.System, u.Maildir = &SystemUser{Home: home, UID: uid}, maildir
 }
 
-// Directories that no mail may be in, with and without what is below them.
-var (
-	systemTrees = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"}
-	systemTops  = []string{"/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var", "/var/lib", "/var/log", "/var/mail", "/var/run", "/var/spool", "/var/tmp"}
-)
-
-func systemDirectory(dir string) bool {
-	return slices.Contains(systemTops, dir) || slices.ContainsFunc(systemTrees, func(t string) bool { return below(dir, t) })
-}
-
-// below tells whether a clean path is a directory or in it.
-func below(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, dir+"/")
-}
-
 // checkUsers compares the users with each other. Every comparison is of
 // neighbours in a sorted list or by a map: there may be tens of thousands.
 func (c *completer) checkUsers() {
