@@ -23,8 +23,8 @@ type discard struct {
 func (d *discard) Write(p []byte) (int, error)      { d.n += int64(len(p)); return len(p), nil }
 func (d *discard) SetWriteDeadline(time.Time) error { return nil }
 
-// mailboxOf makes an account with n messages in INBOX.
-func mailboxOf(b *testing.B, n int) *store.Account {
+// mailboxOf makes an account with n messages in INBOX, whose flags take turns.
+func mailboxOf(b *testing.B, n int, flags ...string) *store.Account {
 	maildir := filepath.Join(b.TempDir(), "Maildir")
 	for _, dir := range []string{"cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(maildir, dir), 0o700); err != nil {
@@ -33,7 +33,7 @@ func mailboxOf(b *testing.B, n int) *store.Account {
 	}
 	text := "From: a@example.org\nSubject: x\n\nHi.\n"
 	for i := range n {
-		name := fmt.Sprintf("%d.M1P1.host,S=%d:2,%s", 1_700_000_000+i, len(text), []string{"", "S", "RS"}[i%3])
+		name := fmt.Sprintf("%d.M1P1.host,S=%d:2,%s", 1_700_000_000+i, len(text), flags[i%len(flags)])
 		if err := os.WriteFile(filepath.Join(maildir, "cur", name), []byte(text), 0o600); err != nil {
 			b.Fatal(err)
 		}
@@ -46,9 +46,9 @@ func mailboxOf(b *testing.B, n int) *store.Account {
 	return a
 }
 
-// run executes commands with their answers going nowhere.
-func benchmarkCommand(b *testing.B, messages int, command string) {
-	p := Params{Account: mailboxOf(b, messages), Log: slog.New(slog.DiscardHandler), Limits: &wire.PostAuth}
+// benchmarkCommand executes commands with their answers going nowhere.
+func benchmarkCommand(b *testing.B, account *store.Account, command string) {
+	p := Params{Account: account, Log: slog.New(slog.DiscardHandler), Limits: &wire.PostAuth}
 	d := &discard{}
 	c := newConn(d)
 	s := &session{Params: p, conn: c, w: wire.NewWriter(c)}
@@ -80,8 +80,26 @@ func benchmarkCommand(b *testing.B, messages int, command string) {
 	b.SetBytes(d.n / int64(b.N))
 }
 
-func BenchmarkFetchFlags(b *testing.B)   { benchmarkCommand(b, 20000, "FETCH 1:* (UID FLAGS)") }
-func BenchmarkFetchFast(b *testing.B)    { benchmarkCommand(b, 20000, "FETCH 1:* FAST") }
-func BenchmarkFetchBody(b *testing.B)    { benchmarkCommand(b, 1000, "FETCH 1:* BODY.PEEK[]") }
-func BenchmarkSearchUnseen(b *testing.B) { benchmarkCommand(b, 20000, "SEARCH UNSEEN") }
-func BenchmarkSelect(b *testing.B)       { benchmarkCommand(b, 20000, "EXAMINE INBOX") }
+func BenchmarkFetchFlags(b *testing.B) {
+	benchmarkCommand(b, mailboxOf(b, 20000, "", "S", "RS"), "FETCH 1:* (UID FLAGS)")
+}
+
+func BenchmarkFetchFast(b *testing.B) {
+	benchmarkCommand(b, mailboxOf(b, 2000, "", "S", "RS"), "FETCH 1:* FAST")
+}
+
+func BenchmarkFetchBody(b *testing.B) {
+	benchmarkCommand(b, mailboxOf(b, 1000, "S"), "FETCH 1:* BODY.PEEK[]")
+}
+
+func BenchmarkFetchStructure(b *testing.B) {
+	benchmarkCommand(b, mailboxOf(b, 1000, "S"), "FETCH 1:* (ENVELOPE BODYSTRUCTURE)")
+}
+
+func BenchmarkSearchUnseen(b *testing.B) {
+	benchmarkCommand(b, mailboxOf(b, 20000, "", "S", "RS"), "SEARCH UNSEEN")
+}
+
+func BenchmarkSelect(b *testing.B) {
+	benchmarkCommand(b, mailboxOf(b, 20000, "S"), "EXAMINE INBOX")
+}

@@ -138,7 +138,9 @@ func (s *session) end(reason error, panicked any) error {
 	case errors.Is(reason, errIdle):
 		s.w.Status("*", imap.StatusResponseTypeBye, "", "no command for too long")
 	}
-	s.conn.lastWord()
+	if !errors.Is(reason, errLogout) {
+		s.conn.lastWord()
+	}
 	s.w.Flush()
 	in, out := s.conn.octets()
 	s.Log.Info("disconnect", "user", s.User, "reason", describe(reason), "commands", s.commands, "in", in, "out", out)

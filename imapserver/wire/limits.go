@@ -9,10 +9,10 @@ type Limits struct {
 	NonSync  int64 // octets of one non-synchronising literal (LITERAL-, RFC 7888 §5), the message of APPEND excepted
 	Literals int   // literals of one command
 	Nesting  int   // parentheses and search keys inside each other
-	Items    int   // of one list in parentheses: of FETCH items, field names, patterns, keys
+	Items    int   // entries of one list in parentheses: FETCH items, field names, patterns, search keys
 	Ranges   int   // ranges of a sequence set, once merged
 	Message  int64 // octets of the message of APPEND
-	Discard  int64 // octets of a refused non-synchronising literal that are read and dropped; a larger one ends the connection
+	Discard  int64 // octets of a refused non-synchronising literal that are read and dropped beyond those of a command; a larger one ends the connection
 	SASL     int64 // octets of one SASL response line
 	Bad      int   // commands in a row that are answered BAD before the connection is closed
 }
@@ -28,7 +28,7 @@ var PreAuth = Limits{
 	Items:    30, // fields of ID (RFC 2971 §3.3)
 	Ranges:   0,
 	Message:  0,
-	Discard:  8192,
+	Discard:  0, // but for what Command leaves
 	SASL:     12288,
 	Bad:      3,
 }

@@ -144,7 +144,7 @@ func (d *decoder) expectAString(what string) string {
 	return s
 }
 
-// expectLine reads the rest of the line as base64 text or the like.
+// expectBase64 reads the rest of the line as an initial response.
 func (d *decoder) expectBase64() []byte {
 	var b bytes.Buffer
 	for {

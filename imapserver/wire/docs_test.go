@@ -1,0 +1,109 @@
+package wire
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// docs/imap.md is made of the tables of this package.
+func TestDocs(t *testing.T) {
+	const name = "../../docs/imap.md"
+	want := document(t)
+	if os.Getenv("MAILSTEAD_UPDATE") == "1" {
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s is not what the tables say; run: MAILSTEAD_UPDATE=1 go test ./imapserver/wire -run TestDocs", name)
+	}
+}
+
+func document(t *testing.T) string {
+	var b strings.Builder
+	b.WriteString(`# What the daemon speaks
+
+Made from the tables of ` + "`imapserver/wire`" + `; do not edit it here.
+
+## Capabilities
+
+"In the clear" is a listener on a loopback address that allows a login without TLS.
+
+| capability | RFC | before TLS | in the clear | under TLS | after login |
+|---|---|---|---|---|---|
+`)
+	for _, row := range Capabilities {
+		fmt.Fprintf(&b, "| %s | %d |", row.Name, row.RFC)
+		for _, phase := range []Phase{PhaseNoTLS, PhaseClear, PhaseTLS, PhaseAuth} {
+			b.WriteString(cell(row.When&phase != 0))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString(`
+## Commands
+
+| command | RFC | extension | before login | after login | with a mailbox selected |
+|---|---|---|---|---|---|
+`)
+	for _, row := range Commands {
+		fmt.Fprintf(&b, "| %s | %d | %s |", row.Name, row.RFC, row.Cap)
+		for _, state := range []State{NotAuthenticated, Authenticated, Selected} {
+			b.WriteString(cell(row.States&state != 0))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString(`
+## Limits of a command
+
+What lies beyond is refused: by BAD or NO with TOOBIG or LIMIT where the two sides can stay in step, otherwise by BYE.
+
+| limit | before login | after login |
+|---|---|---|
+`)
+	for _, field := range limitFields(t) {
+		value := func(l Limits) any { return reflect.ValueOf(l).FieldByName(field.name).Interface() }
+		fmt.Fprintf(&b, "| %s | %d | %d |\n", field.comment, value(PreAuth), value(PostAuth))
+	}
+	return b.String()
+}
+
+func cell(yes bool) string {
+	if yes {
+		return " yes |"
+	}
+	return " |"
+}
+
+type limitField struct{ name, comment string }
+
+// limitFields reads the comments of Limits.
+func limitFields(t *testing.T) (fields []limitField) {
+	file, err := parser.ParseFile(token.NewFileSet(), "limits.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok || spec.Name.Name != "Limits" {
+			return true
+		}
+		for _, f := range spec.Type.(*ast.StructType).Fields.List {
+			fields = append(fields, limitField{f.Names[0].Name, strings.TrimSpace(f.Comment.Text())})
+		}
+		return false
+	})
+	if len(fields) != reflect.TypeFor[Limits]().NumField() {
+		t.Fatal("a limit has no comment of its own")
+	}
+	return fields
+}
