@@ -92,7 +92,7 @@ func (o *Ops) MakeTree(dir string, folder bool) error {
 	if folder {
 		f, err := o.createPath(filepath.Join(dir, FolderMark), FileMode)
 		if err == nil {
-			err = f.Close()
+			err = errors.Join(f.Chmod(FileMode), f.Close())
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err

@@ -145,9 +145,8 @@ func readFileAt(dirfd int, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxSidecar+1))
-	if err == nil && len(data) > maxSidecar {
-		err = fmt.Errorf("longer than %d bytes", maxSidecar)
+	if file.Stat().Size > maxSidecar {
+		return nil, fmt.Errorf("longer than %d bytes", maxSidecar)
 	}
-	return data, err
+	return io.ReadAll(io.LimitReader(file, maxSidecar))
 }

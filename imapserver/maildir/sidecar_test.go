@@ -1,0 +1,248 @@
+package maildir
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func testdata(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "courier", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestParseUIDDBFixture(t *testing.T) {
+	data := testdata(t, "uiddb")
+	db, err := ParseUIDDB(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if db.Validity != 795444995 || db.Next != 36 || len(db.Messages) == 0 {
+		t.Errorf("uidvalidity %d, next %d, %d messages", db.Validity, db.Next, len(db.Messages))
+	}
+	if m := db.Messages[1]; m.UID != 4 || m.Base != "1795445009.M151586P17110V000000000000FE00I00000000009B6989_3.mx1.example.test,S=432" {
+		t.Errorf("second message is %+v", m)
+	}
+	if got := EncodeUIDDB(db); !bytes.Equal(got, data) {
+		t.Errorf("written again it is %q", got)
+	}
+}
+
+func TestParseUIDDB(t *testing.T) {
+	const head = "1 77 9\n"
+	for _, tt := range []struct {
+		in   string
+		want string // as EncodeUIDDB writes it
+	}{
+		{"1 795445006 8\n", "1 795445006 8\n"},
+		{"1 77 9", head},
+		{"  1  77\t9 more fields\n", head},
+		{head + "3 c\n1 a\n2 b\n", head + "1 a\n2 b\n3 c\n"},
+		{head + "3 c\n1 a", head + "1 a\n3 c\n"}, // no LF at the end
+		{"1 77 9\r\n1 a\r\n", head + "1 a\n"},
+		{head + "\n1\nx\n-1 y\n0 z\n 2 b\n", head + "2 b\n"},
+		{head + "1 a b:c\n", head + "1 a b:c\n"},
+		{head + "1 a:2,FS\n", head + "1 a\n"},
+		{head + "1 a\n1 b\n2 a\n", head + "1 a\n"}, // neither a UID nor a name twice
+		{head + "12 a\n", "1 77 13\n12 a\n"},       // next is too low
+		{head + "4294967296 a\n18446744073709551611 b\n", head},
+		{head + "4294967294 a\n", "1 77 4294967295\n4294967294 a\n"},
+		{head + "5 \n6 a\x00b\n", head + "6 a\x00b\n"},
+	} {
+		db, err := ParseUIDDB([]byte(tt.in))
+		if got := string(EncodeUIDDB(db)); err != nil || got != tt.want {
+			t.Errorf("%q is read as %q, %v; want %q", tt.in, got, err, tt.want)
+		}
+	}
+	for _, in := range []string{
+		"", "\n", "1", "1 77", "2 77 9\n", "x 77 9\n", "1 0 9\n", "1 77 0\n", "1 x 9\n", "1 -5 9\n",
+		"1 4294967296 9\n", "1 77 4294967296\n", "1 77 9\n4294967295 a\n", "3 V1795445275 N35 Gc53d\n",
+	} {
+		if db, err := ParseUIDDB([]byte(in)); !errors.Is(err, ErrUIDDB) {
+			t.Errorf("%q is read as %+v, %v", in, db, err)
+		}
+	}
+}
+
+func FuzzParseUIDDB(f *testing.F) {
+	f.Add(testdata(f, "uiddb"))
+	for _, s := range []string{"1 77 9\n1 a\n1 b\n", "1 77 9\r\n4294967295 a\n", " 1 1 1\n 9 a:2,S\n9 a"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		db, err := ParseUIDDB(data)
+		if err != nil {
+			return
+		}
+		names := make(map[string]bool)
+		last := uint32(0)
+		for _, m := range db.Messages {
+			if m.UID <= last || m.UID >= db.Next || m.Base == "" || names[m.Base] {
+				t.Fatalf("%q: message %+v after uid %d, next %d", data, m, last, db.Next)
+			}
+			last = m.UID
+			names[m.Base] = true
+		}
+		if db.Validity == 0 {
+			t.Errorf("%q: uidvalidity 0", data)
+		}
+		again, err := ParseUIDDB(EncodeUIDDB(db))
+		if diff := cmp.Diff(db, again); err != nil || diff != "" {
+			t.Errorf("%q: written and read again: %v %s", data, err, diff)
+		}
+	})
+}
+
+func TestParseKeywords(t *testing.T) {
+	got := ParseKeywords([]byte("Work\n$Forwarded\n\nm1:1\nm2:0 1\nm3:2 x -1 0\nm4\nm5:\nm6:1:0\r\n"))
+	want := map[string][]string{"m1": {"$Forwarded"}, "m2": {"Work", "$Forwarded"}, "m3": {"Work"}, "m5": nil, "m6": nil}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	lists := ParseKeywords(testdata(t, "keywords.list"))
+	if got := lists["1795445009.M153813P17110V000000000000FE00I00000000009B69AE_7.mx1.example.test,S=3822"]; !slices.Equal(got, []string{"$Junk", "Later"}) {
+		t.Errorf("keywords of the fixture: %q", got)
+	}
+}
+
+func FuzzParseKeywords(f *testing.F) {
+	f.Add(testdata(f, "keywords.list"))
+	f.Add([]byte("\n\na:0 1 18446744073709551616\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		names := make(map[string]bool)
+		for line := range strings.Lines(string(data)) {
+			names[strings.TrimRight(line, "\r\n")] = true
+		}
+		for base, list := range ParseKeywords(data) {
+			for _, k := range list {
+				if !names[k] || k == "" {
+					t.Errorf("%q: %q has the keyword %q", data, base, k)
+				}
+			}
+		}
+	})
+}
+
+// TestReadKeywords has every kind of file, and the order in which they count.
+func TestReadKeywords(t *testing.T) {
+	f := newFolder(t)
+	if lists, err := f.ReadKeywords(); err != nil || len(lists) != 0 {
+		t.Errorf("without a directory: %v, %v", lists, err)
+	}
+	dir := filepath.Join(f.Path(), KeywordsDir)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string]string{
+		":list":             "Listed\n\nonly:0\nfolded:0\nfresh:0\nemptied:0\n",
+		".5984817.folded":   "Newer\n",
+		".984817.folded":    "Older\n",
+		".99999999.fresh":   "Older\n",
+		"fresh":             "A\nB\n",
+		"emptied":           "",
+		".tmp.1795445009.x": "Scratch\n",
+		".x.y":              "Junk\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc/hostname", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{"only": {"Listed"}, "folded": {"Newer"}, "fresh": {"A", "B"}, "emptied": {}}
+	got, err := f.ReadKeywords()
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+func TestSubscriptions(t *testing.T) {
+	data := testdata(t, "subscribed")
+	s := ParseSubscriptions(data, UTF8)
+	want := []string{"INBOX", "Sent", "Trash", "Projects.Alpha", "Projects.Alpha.Sub", "Entwürfe 2024", "日本語", "Gone"}
+	if diff := cmp.Diff(want, s.Names()); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := EncodeSubscriptions(s, UTF8); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("written again it is %q, %v", got, err)
+	}
+	if s.Set("Sent", true) || s.Set("None", false) || !s.Set("New.Üb", true) || !s.Set("Sent", false) {
+		t.Error("Set tells changes wrongly")
+	}
+	if s.Has("Sent") || !s.Has("New.Üb") {
+		t.Errorf("has %q", s.Names())
+	}
+	got, err := EncodeSubscriptions(s, ModifiedUTF7)
+	lines := strings.Split(string(got), "\n")
+	if err != nil || lines[1] != "INBOX.Trash" || lines[4] != "INBOX.Entw&APw-rfe 2024" ||
+		lines[7] != "#shared.bob.Team" || lines[8] != "INBOX.New.&ANw-b" {
+		t.Errorf("in modified UTF-7 it is %q, %v", got, err)
+	}
+	if diff := cmp.Diff(s.Names(), ParseSubscriptions(got, ModifiedUTF7).Names()); diff != "" {
+		t.Error(diff)
+	}
+	odd := "inbox\ninbox.Sent\r\n\nINBOX.\nINBOX.Sent\nFoo\nINBOX.INBOX\nINBOX.a/b\nINBOX.x"
+	s = ParseSubscriptions([]byte(odd), UTF8)
+	if diff := cmp.Diff([]string{"INBOX", "Sent", "x"}, s.Names()); diff != "" {
+		t.Error(diff)
+	}
+	if got, _ := EncodeSubscriptions(s, UTF8); string(got) != "INBOX\nINBOX.Sent\nINBOX.\nFoo\nINBOX.INBOX\nINBOX.a/b\nINBOX.x\n" {
+		t.Errorf("written again it is %q", got)
+	}
+	s.Set("a/b", true)
+	if _, err := EncodeSubscriptions(s, UTF8); err == nil {
+		t.Error("a name that is none is written")
+	}
+}
+
+func TestSpecialUse(t *testing.T) {
+	uses := []SpecialUse{{"sent", "Sent"}, {"trash", "Entwürfe 2024"}, {"junk", "A.B C"}}
+	data, err := EncodeSpecialUse(uses)
+	if err != nil || string(data) != "sent Sent\ntrash Entwürfe 2024\njunk A.B C\n" {
+		t.Errorf("written as %q, %v", data, err)
+	}
+	if diff := cmp.Diff(uses, ParseSpecialUse(data)); diff != "" {
+		t.Error(diff)
+	}
+	if got := ParseSpecialUse([]byte("sent\nsend x\nsent a/b\nSent x\n\ndrafts D")); !slices.Equal(got, []SpecialUse{{"drafts", "D"}}) {
+		t.Errorf("of a damaged file: %v", got)
+	}
+	for _, u := range []SpecialUse{{"all", "x"}, {"", "x"}, {"sent", ""}, {"sent", "a\nb"}} {
+		if data, err := EncodeSpecialUse([]SpecialUse{u}); err == nil {
+			t.Errorf("%+v is written as %q", u, data)
+		}
+	}
+}
+
+func TestReadSidecar(t *testing.T) {
+	f := newFolder(t)
+	if _, err := f.ReadSidecar("none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if _, err := f.ReadSidecar("cur"); !errors.Is(err, ErrIrregular) {
+		t.Errorf("a directory: %v", err)
+	}
+	big := filepath.Join(f.Path(), "big")
+	if err := os.WriteFile(big, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(big, maxSidecar+1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.ReadSidecar("big"); err == nil || !strings.Contains(err.Error(), fmt.Sprint(maxSidecar)) {
+		t.Errorf("a file that is too long: %v", err)
+	}
+}
