@@ -41,25 +41,15 @@ type bench struct {
 	dir   string
 }
 
+// newBench makes a directory that costs no disk where the host has such: there
+// are many runs, each of which syncs.
 func newBench(t *testing.T) *bench {
-	t.Helper()
-	return newBenchIn(t, t.TempDir())
-}
-
-// newMemoryBench is for many runs: it costs no disk where the host has such a
-// directory.
-func newMemoryBench(t *testing.T) *bench {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "mailstead-test")
 	if err != nil {
-		return newBench(t)
+		dir = t.TempDir()
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	return newBenchIn(t, dir)
-}
-
-func newBenchIn(t *testing.T, dir string) *bench {
-	t.Helper()
 	b := &bench{T: t, dir: dir}
 	b.state = filepath.Join(b.dir, "state")
 	t.Cleanup(b.host.Close)

@@ -2,7 +2,9 @@ package kind
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -24,9 +26,9 @@ import (
 // with mail stays the same to its last bit and its inode's times, and nothing
 // below the mail is removed or renamed but the two lists that are ours to replace.
 func TestNoMessageIsTouched(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(25) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
-		b := newMemoryBench(t)
+		b := newBench(t)
 		w := &mailWorld{bench: b, rnd: rnd, root: b.path("home")}
 		w.fill()
 		for range 8 {
@@ -90,10 +92,14 @@ func (w *mailWorld) fill() {
 	}
 }
 
+// deliver puts a message into a directory, unless a damage keeps it out.
 func (w *mailWorld) deliver(dir string) {
 	w.count++
 	path := filepath.Join(dir, fmt.Sprintf("17954450%02d.M%d.host,S=9:2,S", w.rnd.IntN(100), w.count))
-	w.must(os.WriteFile(path, fmt.Appendf(nil, "Subject: %d\n\nbody\n", w.rnd.Int()), 0o644))
+	err := os.WriteFile(path, fmt.Appendf(nil, "Subject: %d\n\nbody\n", w.rnd.Int()), 0o644)
+	if !errors.Is(err, fs.ErrPermission) {
+		w.must(err)
+	}
 }
 
 // damage does to the trees what happens to trees. It never takes mail away.
