@@ -253,3 +253,67 @@ func TestServerBug(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// Work goes by what is there, not by how large a set the client can think up.
+func TestHugeSets(t *testing.T) {
+	s := newServer(t)
+	c := s.connect()
+	c.append("INBOX", "", hello)
+	c.append("INBOX", "", hello)
+	c.ok("SELECT INBOX")
+	var overlapping, apart strings.Builder
+	for i := range 2500 {
+		fmt.Fprintf(&overlapping, "%d:%d,", 1+i, 4294967295-i)
+		fmt.Fprintf(&apart, "%d,", 10+2*i)
+	}
+	start := time.Now()
+	for _, set := range []string{"1:4294967295", "4294967295:1", "*:1", "1:*", overlapping.String() + "*", apart.String() + "1:2"} {
+		c.want("UID FETCH "+set+" UID", "* 1 FETCH (UID 1)\n* 2 FETCH (UID 2)\na OK UID FETCH completed")
+		c.want("UID SEARCH UID "+set, "* SEARCH 1 2\na OK UID SEARCH completed")
+		c.ok("UID STORE %s +FLAGS.SILENT (x)", set)
+		c.ok("UID COPY %s INBOX", set)
+		c.ok(`UID STORE 3:* +FLAGS.SILENT \Deleted`)
+		c.ok("UID EXPUNGE 3:4294967295")
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("took %v", d)
+	}
+	c.want("FETCH 1:4294967295 UID", "a BAD no message has this sequence number")
+	c.ok(`STORE 1:2 +FLAGS.SILENT \Deleted`)
+	c.ok("EXPUNGE")
+	c.want("FETCH 1:* UID", "a OK FETCH completed")
+	c.want("UID FETCH 1:* UID", "a OK UID FETCH completed")
+	c.want("FETCH 1 UID", "a BAD no message has this sequence number")
+	c.want("SEARCH RETURN (MAX) *", `* ESEARCH (TAG "a")`+"\na OK SEARCH completed")
+}
+
+// A mailbox that someone else deletes takes the session along.
+func TestDeletedByOther(t *testing.T) {
+	s := newServer(t)
+	a, b := s.connect(), s.connect()
+	a.ok("CREATE x")
+	a.ok("SELECT x")
+	b.ok("DELETE x")
+	a.send("a NOOP\r\n")
+	if got := a.line(); got != "* BYE the selected mailbox has been deleted" {
+		t.Error(got)
+	}
+	if a.wait() == nil {
+		t.Error("Serve says that all is well")
+	}
+}
+
+// Commands that come in one piece are answered in one piece, and in order.
+func TestPipeline(t *testing.T) {
+	s := newServer(t)
+	c := s.connect()
+	c.send("a APPEND INBOX {5+}\r\nx: y\n\r\nb SELECT INBOX\r\nc FETCH 1 BODY.PEEK[]\r\nd IDLE\r\nDONE\r\ne LOGOUT\r\n")
+	got := c.answer("e")
+	for _, want := range []string{"a OK [APPENDUID", "\nb OK [READ-WRITE]", "BODY[] {6}\r\nx: y\r\n)\nc OK", "\n+ idling\nd OK IDLE", "\n* BYE logging out\ne OK"} {
+		_, rest, ok := strings.Cut(got, want)
+		if !ok {
+			t.Fatalf("no %q in %s", want, got)
+		}
+		got = rest
+	}
+}

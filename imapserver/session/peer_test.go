@@ -186,7 +186,7 @@ func (c *peer) ok(command string, args ...any) string {
 	got := c.do(command, args...)
 	untagged, tagged, _ := cutLast(got)
 	if !strings.HasPrefix(tagged, "a OK ") {
-		c.t.Fatalf(command+": "+tagged, args...)
+		c.t.Fatalf("%.100s: %s", fmt.Sprintf(command, args...), tagged)
 	}
 	return untagged
 }
@@ -210,7 +210,7 @@ func compare(t *testing.T, command, got, want string) {
 	expr := strings.ReplaceAll(regexp.QuoteMeta(want), "#", `\d+`)
 	expr = strings.ReplaceAll(expr, `"@"`, `"[^"]*"`)
 	if !regexp.MustCompile(`\A` + expr + `\z`).MatchString(got) {
-		t.Errorf("%s: got\n%s\nwant\n%s", command, got, want)
+		t.Errorf("%.100s: got\n%.2000s\nwant\n%s", command, got, want)
 	}
 }
 
