@@ -94,7 +94,7 @@ func unavailable(err error) finding {
 func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff.Verdict {
 	start := time.Now()
 	p := a.guesses.pair(c)
-	f := a.judge(ctx, c, p, start)
+	f := a.judge(ctx, c, p)
 	if f == good {
 		a.guesses.right(p, time.Now())
 		return handoff.Verdict{User: c.User}
@@ -107,36 +107,54 @@ func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff
 }
 
 // judge finds whether the credentials are good and takes note of it.
-func (a *Auth) judge(ctx context.Context, c *handoff.Credentials, p pair, now time.Time) finding {
+func (a *Auth) judge(ctx context.Context, c *handoff.Credentials, p pair) finding {
 	if err := sasl.Check(sasl.Credentials{User: c.User, Password: c.Password}); err != nil {
 		return refused.because(err.Error())
 	}
-	if reason := a.guesses.admit(p, now); reason != "" {
-		return finding{reason, "LIMIT", "Too many failed logins. Try again later."}
+	if f := a.admit(p); f != good {
+		return f
 	}
-	f := a.check(ctx, c)
+	t := a.table.Load()
+	u, exists := t.users[c.User]
+	queue := a.hashing
+	if u.pam {
+		queue = a.pool.queue
+	}
+	if err := queue.enter(ctx); err != nil {
+		return unavailable(err)
+	}
+	defer queue.leave()
+	// Once more: what has come while it waited counts too, so many tries at once
+	// gain nothing.
+	if f := a.admit(p); f != good {
+		return f
+	}
+	f := a.check(ctx, c, t, u, exists)
 	if f.code == refused.code {
 		a.guesses.wrong(p, c.Password, time.Now())
 	}
 	return f
 }
 
+// admit refuses unheard who has guessed too often.
+func (a *Auth) admit(p pair) finding {
+	if reason := a.guesses.admit(p, time.Now()); reason != "" {
+		return finding{reason, "LIMIT", "Too many failed logins. Try again later."}
+	}
+	return good
+}
+
 // check asks the backend that the user belongs to. For a user that there is
 // not, it does the work that most of the others cost.
-func (a *Auth) check(ctx context.Context, c *handoff.Credentials) finding {
-	t := a.table.Load()
-	u, exists := t.users[c.User]
-	if exists && u.pam {
+func (a *Auth) check(ctx context.Context, c *handoff.Credentials, t *table, u user, exists bool) finding {
+	if u.pam {
 		return a.pool.check(ctx, c)
 	}
 	hash := u.hash
 	if !exists {
 		hash = t.dummy
 	}
-	right := false
-	if err := a.hashing.do(ctx, func() { right = hash.verify != nil && hash.Verify(c.Password) }); err != nil {
-		return unavailable(err)
-	}
+	right := hash.verify != nil && hash.Verify(c.Password)
 	switch {
 	case !exists:
 		return refused.because("no such user")
@@ -223,12 +241,3 @@ func (q *queue) enter(ctx context.Context) error {
 }
 
 func (q *queue) leave() { <-q.slots }
-
-func (q *queue) do(ctx context.Context, f func()) error {
-	if err := q.enter(ctx); err != nil {
-		return err
-	}
-	defer q.leave()
-	f()
-	return nil
-}

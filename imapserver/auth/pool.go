@@ -53,15 +53,11 @@ func newPool(s HelperSource, l Limits, log *slog.Logger) *pool {
 	return &pool{source: s, limits: l, log: log, queue: newQueue(max(1, l.Helpers), l.Queue)}
 }
 
-// check asks PAM.
+// check asks PAM. The caller has entered p.queue.
 func (p *pool) check(ctx context.Context, c *handoff.Credentials) finding {
 	if p.source == nil {
 		return unavailable(errors.New("no helper for PAM"))
 	}
-	if err := p.queue.enter(ctx); err != nil {
-		return unavailable(err)
-	}
-	defer p.queue.leave()
 	answer, err := p.ask(ctx, handoff.PAMRequest{User: c.User, Password: c.Password, Remote: c.Remote.Unmap().String()})
 	if err != nil {
 		return unavailable(err)
