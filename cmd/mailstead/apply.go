@@ -48,7 +48,7 @@ until it is there. No message and no mailbox is ever removed.
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show attributes, and files as unified diffs")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&o.boot, "boot", false, "apply while the machine comes up: do not ask, and start nothing that systemd is about to start")
-	cmd.Flags().DurationVar(&o.wait, "lock-timeout", 0, "how `long` to wait for another mailstead that is at work")
+	cmd.Flags().DurationVar(&o.wait, "lock-timeout", 0, "`time` to wait for another mailstead that is at work, such as 30s")
 	return cmd
 }
 

@@ -38,26 +38,54 @@ const maskedSecret = "(secret)"
 // maxColumn bounds a column; what is longer pushes its own line only.
 const maxColumn = 64
 
-// writeChanges writes one aligned line for each change and, if verbose, its
-// attributes below it.
-func writeChanges(c *console, w io.Writer, changes []reconcile.Change, verbose bool) {
+// entry is one line about a resource, and what may stand below it.
+type entry struct {
+	sign   string
+	paint  paint // of the sign
+	ref    reconcile.Ref
+	origin string
+	reason string
+	impact reconcile.Impact
+	below  func()
+}
+
+// writeEntries writes one line for each entry, in columns.
+func writeEntries(c *console, w io.Writer, entries []entry) {
 	var widths [3]int
-	rows := make([][3]string, len(changes))
-	for i, change := range changes {
-		rows[i] = [3]string{visible(change.Ref.String()), visible(change.Origin), visible(change.Reason)}
+	rows := make([][3]string, len(entries))
+	for i, e := range entries {
+		rows[i] = [3]string{visible(e.ref.String()), visible(e.origin), visible(e.reason)}
 		for col, text := range rows[i] {
 			widths[col] = max(widths[col], min(utf8.RuneCountInString(text), maxColumn))
 		}
 	}
-	for i, change := range changes {
-		symbol := symbols[change.Op]
-		fmt.Fprintf(w, "  %s %-*s  %s  %-*s  %s\n", c.paint(symbol.paint, symbol.sign), widths[0], rows[i][0],
-			c.paint(faint, fmt.Sprintf("%-*s", widths[1], rows[i][1])), widths[2], rows[i][2],
-			c.paint(impactPaints[change.Impact], string(change.Impact)))
-		if verbose {
-			writeAttrs(c, w, change)
+	for i, e := range entries {
+		fmt.Fprintf(w, "  %s %-*s  %s  ", c.paint(e.paint, e.sign), widths[0], rows[i][0],
+			c.paint(faint, fmt.Sprintf("%-*s", widths[1], rows[i][1])))
+		if e.impact == "" {
+			fmt.Fprintln(w, rows[i][2])
+		} else {
+			fmt.Fprintf(w, "%-*s  %s\n", widths[2], rows[i][2], c.paint(impactPaints[e.impact], string(e.impact)))
+		}
+		if e.below != nil {
+			e.below()
 		}
 	}
+}
+
+// writeChanges writes a line for each change and, if verbose, its attributes
+// below it.
+func writeChanges(c *console, w io.Writer, changes []reconcile.Change, verbose bool) {
+	entries := make([]entry, len(changes))
+	for i, change := range changes {
+		symbol := symbols[change.Op]
+		entries[i] = entry{sign: symbol.sign, paint: symbol.paint, ref: change.Ref,
+			origin: change.Origin, reason: change.Reason, impact: change.Impact}
+		if verbose {
+			entries[i].below = func() { writeAttrs(c, w, change) }
+		}
+	}
+	writeEntries(c, w, entries)
 }
 
 // writeAttrs writes what differs between what is there and what is wanted.

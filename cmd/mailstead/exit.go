@@ -22,7 +22,7 @@ const (
 // exitMeanings is what the help says of each exit code.
 var exitMeanings = map[int]string{
 	exitDone:    "done, or nothing to do",
-	exitFailed:  "failed; nothing is known to be half done",
+	exitFailed:  "failed",
 	exitPending: "changes are pending (only with --detailed-exitcode)",
 	exitInvalid: "the description is invalid",
 	exitStale:   "the host is not what the plan was made for",

@@ -76,5 +76,5 @@ func (l *look) reload(ctx context.Context) error {
 // addRootless gives a command the flag that makes it work without root.
 func addRootless(cmd *cobra.Command, opts *desired.Options) {
 	cmd.Flags().BoolVar(&opts.Rootless, "rootless", false,
-		"leave system accounts and systemd out: everything is yours, in the places that the description's paths name")
+		"work as an ordinary user, without system accounts and systemd, where the description's paths say")
 }

@@ -59,22 +59,8 @@ func writePlan(c *console, w io.Writer, p *reconcile.Plan, verbose bool) {
 	fmt.Fprintln(w, c.paint(bold, visible(p.Host)))
 	writeChanges(c, w, p.Changes, verbose)
 	writeUnchanged(c, w, p.Unchanged)
-	if len(p.Blocked) > 0 {
-		fmt.Fprintln(w, "\nWaiting for something that only you can do:")
-		for _, b := range p.Blocked {
-			fmt.Fprintf(w, "  %s %s  %s  %s\n", c.paint(yellow, "?"), visible(b.Ref.String()),
-				c.paint(faint, visible(b.Origin)), visible(b.Reason))
-			if b.Command != "" {
-				fmt.Fprintf(w, "      %s\n", c.paint(bold, visible(b.Command)))
-			}
-		}
-	}
-	if len(p.Unreadable) > 0 {
-		fmt.Fprintln(w, "\nNot compared, and left as it is:")
-		for _, u := range p.Unreadable {
-			fmt.Fprintf(w, "  %s  %s  %s\n", visible(u.Ref.String()), c.paint(faint, visible(u.Origin)), visible(u.Reason))
-		}
-	}
+	writeWaiting(c, w, p.Blocked)
+	writeUnread(c, w, p.Unreadable)
 	if len(p.Notes) > 0 {
 		fmt.Fprintln(w)
 		for _, note := range p.Notes {
@@ -82,6 +68,33 @@ func writePlan(c *console, w io.Writer, p *reconcile.Plan, verbose bool) {
 		}
 	}
 	fmt.Fprintf(w, "\n%s\n", c.paint(bold, sumLine(p)))
+}
+
+func writeWaiting(c *console, w io.Writer, blocked []reconcile.Waiting) {
+	if len(blocked) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nWaiting for something that only you can do:")
+	entries := make([]entry, len(blocked))
+	for i, b := range blocked {
+		entries[i] = entry{sign: "?", paint: yellow, ref: b.Ref, origin: b.Origin, reason: b.Reason}
+		if b.Command != "" {
+			entries[i].below = func() { fmt.Fprintf(w, "      %s\n", c.paint(bold, visible(b.Command))) }
+		}
+	}
+	writeEntries(c, w, entries)
+}
+
+func writeUnread(c *console, w io.Writer, unread []reconcile.Unread) {
+	if len(unread) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nNot compared, and left as it is:")
+	entries := make([]entry, len(unread))
+	for i, u := range unread {
+		entries[i] = entry{sign: "?", paint: red, ref: u.Ref, origin: u.Origin, reason: u.Reason}
+	}
+	writeEntries(c, w, entries)
 }
 
 func writeUnchanged(c *console, w io.Writer, unchanged map[string]int) {

@@ -43,7 +43,7 @@ with the password "demo" and a few messages to look at; accounts of the system
 are left out. The mail stays in the directory, and is there the next time.
 
 PATH is a directory with CUE, JSON and YAML files, or one such file.` +
-			exitStatus(exitDone, exitFailed, exitInvalid, exitLocked, exitPartial),
+			exitStatus(exitDone, exitFailed, exitInvalid, exitStale, exitLocked, exitPartial),
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.take(args)
