@@ -66,11 +66,13 @@ func Fields() ([]Field, error) {
 type rule struct {
 	path     string // as in Field.Path
 	value    cue.Value
+	quick    cue.Value        // of a leaf: value without its message, much faster to unify with
 	fields   map[string]*rule // of a struct with known names
 	names    []string         // of fields, in the order of the schema
 	key      cue.Value        // of a map: what its names must be
-	pattern  *rule            // of a map: its values
-	elem     *rule            // of a list
+	quickKey cue.Value
+	pattern  *rule // of a map: its values
+	elem     *rule // of a list
 	required bool
 	secret   bool
 	impact   string
@@ -159,7 +161,7 @@ func newRule(path string, v cue.Value) *rule {
 	case cue.ListKind:
 		r.elem = newRule(path, v.LookupPath(cue.MakePath(cue.AnyIndex)))
 	default:
-		r.words = stringsOf(v)
+		r.words, r.quick = stringsOf(v), withoutMessage(v)
 	}
 	return r
 }
@@ -172,7 +174,7 @@ func (r *rule) readStruct(v cue.Value) {
 	for it.Next() {
 		sel := it.Selector()
 		if sel.ConstraintType() == cue.PatternConstraint {
-			r.key = sel.Pattern()
+			r.key, r.quickKey = sel.Pattern(), withoutMessage(sel.Pattern())
 			r.pattern = newRule(r.path+".NAME", it.Value())
 			r.pattern.secret = r.pattern.secret || r.secret
 			continue
@@ -196,6 +198,16 @@ func docText(v cue.Value) string {
 		return strings.Join(strings.Fields(g.Text()), " ")
 	}
 	return ""
+}
+
+// withoutMessage gives the first arm of a rule whose second one is the
+// message. CUE works out every arm of a disjunction, which takes most of the time of a
+// unification; almost all values of a description are right.
+func withoutMessage(v cue.Value) cue.Value {
+	if op, args := cue.Dereference(v).Expr(); op == cue.OrOp && len(args) == 2 {
+		return args[0]
+	}
+	return v
 }
 
 // stringsOf gives the strings of a disjunction.

@@ -90,9 +90,9 @@ func (l *loader) strictLeaf(r *rule, v cue.Value, path []string) {
 		l.broken(r, v, path)
 		return
 	}
-	rule, words := r.value.Unify(v), ""
-	if err := rule.Err(); err != nil {
-		words = wanted(err)
+	words := ""
+	if r.quick.Unify(v).Err() != nil {
+		words = wanted(r.value.Unify(v).Err())
 	}
 	switch {
 	case words != "":
@@ -111,7 +111,8 @@ func (l *loader) strictLeaf(r *rule, v cue.Value, path []string) {
 
 // strictName checks a name that the operator chose.
 func (l *loader) strictName(r *rule, name string, v cue.Value, path []string) {
-	if err := r.key.Unify(l.schema.ctx.Encode(name)).Err(); err != nil {
+	if v := l.schema.ctx.Encode(name); r.quickKey.Unify(v).Err() != nil {
+		err := r.key.Unify(v).Err()
 		l.fault(CodeName, path, l.places.namePos(path, v), "cannot have that name: it "+wanted(err), nearName(name))
 	}
 }
