@@ -1,0 +1,261 @@
+package kind
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailstead/reconcile"
+)
+
+// someone is a uid that no account of a test host has.
+var someone = identity{uid: 43210, gid: 43211}
+
+// victim is a home directory of someone, in a place that they can reach.
+func victim(t *testing.T) (b *bench, m MaildirSpec) {
+	e2e(t)
+	b = newBench(t)
+	b.must(os.Chmod(b.dir, 0o755))
+	home := b.path("home", "mallory")
+	b.must(os.MkdirAll(home, 0o755))
+	b.must(os.Chown(home, someone.uid, someone.gid))
+	return b, MaildirSpec{User: "mallory", Home: home, Path: home + "/Maildir", UID: someone.uid, GID: someone.gid}
+}
+
+// TestHelperRefusesRoot: the hidden command is of no use to root.
+func TestHelperRefusesRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("is not root")
+	}
+	if err := HelperMain(strings.NewReader(""), &bytes.Buffer{}); err == nil {
+		t.Error("the helper works as root")
+	}
+	if _, err := startHelper(nil, identity{0, 0}); err == nil {
+		t.Error("a helper was started as root")
+	}
+}
+
+func TestHelperAnswers(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("is root")
+	}
+	b := newBench(t)
+	m := alice(b)
+	want := Maildir(m, "")
+	var in, out bytes.Buffer
+	enc := json.NewEncoder(&in)
+	b.must(enc.Encode(mailRequest{Asks: []reconcile.Ask{{Resource: want}}}))
+	b.must(enc.Encode(mailRequest{Change: &reconcile.Change{Ref: want.Ref, Want: &want}}))
+	b.must(enc.Encode(mailRequest{Asks: []reconcile.Ask{{Resource: want}}}))
+	b.must(HelperMain(&in, &out))
+	dec := json.NewDecoder(&out)
+	for i, found := range []bool{false, false, true} {
+		var a mailAnswer
+		b.must(dec.Decode(&a))
+		if a.Error != "" || (len(a.Seen) == 1 && a.Seen[0].Have != nil) != found {
+			t.Errorf("answer %d: %+v", i, a)
+		}
+	}
+}
+
+// TestHelperIsSomebodyElse looks at the process that works for another user.
+func TestHelperIsSomebodyElse(t *testing.T) {
+	b, m := victim(t)
+	b.plan(Maildir(m, ""))
+	h := b.host.helpers[someone]
+	if h == nil {
+		t.Fatal("no helper was started")
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.cmd.Process.Pid))
+	b.must(err)
+	status := make(map[string]string)
+	for line := range strings.Lines(string(data)) {
+		k, v, _ := strings.Cut(line, ":")
+		status[k] = strings.TrimSpace(v)
+	}
+	for k, want := range map[string]string{
+		"Uid": "43210\t43210\t43210\t43210", "Gid": "43211\t43211\t43211\t43211", "Groups": "", "NoNewPrivs": "1",
+		"CapEff": "0000000000000000", "CapPrm": "0000000000000000", "CapInh": "0000000000000000", "CapAmb": "0000000000000000",
+	} {
+		if status[k] != want {
+			t.Errorf("%s is %q, want %q", k, status[k], want)
+		}
+	}
+	// This process has given nothing up by starting it.
+	if v, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || v != 0 {
+		t.Errorf("no_new_privs of this process: %d %v", v, err)
+	}
+	b.apply(Maildir(m, ""), Folder(m, FolderSpec{Name: "Sent", Use: "sent", Subscribed: true}, ""))
+	b.must(filepath.WalkDir(m.Path, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		fi, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if st := fi.Sys().(*syscall.Stat_t); int(st.Uid) != someone.uid || int(st.Gid) != someone.gid {
+			t.Errorf("%s belongs to %d:%d", path, st.Uid, st.Gid)
+		}
+		return nil
+	}))
+	// What it has to mend: a mode, and a group that somebody left.
+	b.must(os.Chmod(m.Path+"/tmp", 0o000))
+	b.must(os.Chown(m.Path+"/new", someone.uid, 0))
+	b.wantPlan([]string{"update maildir/mallory: owner 43210:0 (new), want 43210:43211; mode 0000 (tmp), want 0700"}, Maildir(m, ""))
+	b.apply(Maildir(m, ""))
+	// What it cannot: something of another user's.
+	b.must(os.Chown(m.Path+"/cur", 0, 0))
+	if err := b.tryApply(Maildir(m, "")); err == nil || !strings.Contains(err.Error(), "Maildir/cur belongs to uid 0, want 43210: give it to its owner with chown") {
+		t.Errorf("mail of another uid: %v", err)
+	}
+	pid := b.host.helpers[someone].cmd.Process.Pid
+	b.host.Close()
+	if err := syscall.Kill(pid, 0); err == nil {
+		t.Error("the helper outlives the host")
+	}
+}
+
+// TestHelperBatch: one process for all mail of a uid.
+func TestHelperBatch(t *testing.T) {
+	b, m := victim(t)
+	root := b.path("vmail")
+	b.must(os.Mkdir(root, 0o755))
+	b.must(os.Chown(root, someone.uid, someone.gid))
+	var want []reconcile.Resource
+	for i := range 50 {
+		v := m
+		v.User = fmt.Sprint("user", i)
+		v.Home = filepath.Join(root, v.User)
+		v.Path = v.Home + "/Maildir"
+		want = append(want, Maildir(v, ""), Folder(v, FolderSpec{Name: "Sent"}, ""))
+	}
+	b.plan(want...)
+	pid := b.host.helpers[someone].cmd.Process.Pid
+	b.apply(want...)
+	if now := b.host.helpers[someone].cmd.Process.Pid; now != pid || len(b.host.helpers) != 1 {
+		t.Errorf("helper %d, then %d", pid, now)
+	}
+}
+
+// TestHelperFails: a helper that cannot be started, dies, hangs or says nonsense.
+func TestHelperFails(t *testing.T) {
+	_, m := victim(t)
+	for name, tc := range map[string]struct{ script, want string }{
+		"dies":     {"exit 3", "EOF"},
+		"says why": {"echo no room >&2; exit 3", `it says "no room"`},
+		"nonsense": {"read x; echo hello", "invalid character"},
+		"short":    {"read x; echo '{}'", "0 answers to 1 questions"},
+		"endless":  {"read x; printf '\"'; exec tr '\\0' x </dev/zero", "unexpected EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := Host{Helper: []string{"/bin/sh", "-c", tc.script}}
+			defer h.Close()
+			seen := h.observeMail(t.Context(), []reconcile.Ask{{Resource: Maildir(m, "")}})
+			if seen[0].Err == nil || !strings.Contains(seen[0].Err.Error(), tc.want) {
+				t.Errorf("got %v, want %s", seen[0].Err, tc.want)
+			}
+		})
+	}
+	h := Host{Helper: []string{"/bin/sh", "-c", "exec sleep 60"}}
+	defer h.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if seen := h.observeMail(ctx, []reconcile.Ask{{Resource: Maildir(m, "")}}); seen[0].Err == nil {
+		t.Error("a helper that hangs gave an answer")
+	}
+	h = Host{Helper: []string{"/nonexistent"}}
+	if seen := h.observeMail(t.Context(), []reconcile.Ask{{Resource: Maildir(m, "")}}); seen[0].Err == nil {
+		t.Error("no helper gave an answer")
+	}
+}
+
+// TestHelperForges: what a helper answers concerns its own user's resource only.
+func TestHelperForges(t *testing.T) {
+	b, m := victim(t)
+	const answer = `{"seen":[{"have":{"ref":{"kind":"file","name":"/etc/shadow"},"attrs":[{"name":"tree","value":"evil"},{"name":"content","value":"x"}]}}]}`
+	h := Host{Helper: []string{"/bin/sh", "-c", "read x; echo '" + answer + "'; read y"}}
+	defer h.Close()
+	have := h.observeMail(b.Context(), []reconcile.Ask{{Resource: Maildir(m, "")}})[0].Have
+	if have.Ref != MaildirRef("mallory") || have.Get("tree") != "evil" || have.Get("content") != "" {
+		t.Errorf("%+v", have)
+	}
+}
+
+// TestSymlinkRace has a process of the user swap the Maildir, and what is in it,
+// with links to somebody else's tree, as fast as it can, while root applies. A
+// naive chown and chmod by path is beaten in the same run; apply never is.
+func TestSymlinkRace(t *testing.T) {
+	b, m := victim(t)
+	bait := b.path("bait")
+	b.must(os.MkdirAll(bait+"/cur", 0o755))
+	b.must(os.Chmod(b.path("home"), 0o755))
+	b.apply(Maildir(m, ""), Folder(m, FolderSpec{Name: "Sent"}, ""))
+	// Exchanges Maildir with a link, and tmp in it with another one.
+	script := fmt.Sprintf(`
+import ctypes, os
+os.setgid(%d); os.setuid(%d); os.chdir(%q)
+libc = ctypes.CDLL(None, use_errno=True)
+for name, target in (("link", %q), ("Maildir/link", %q)):
+    try: os.symlink(target, name)
+    except FileExistsError: pass
+while True:
+    libc.renameat2(-100, b"link", -100, b"Maildir", 2)
+    libc.renameat2(-100, b"Maildir/link", -100, b"Maildir/tmp", 2)
+    libc.renameat2(-100, b"Maildir/link", -100, b"Maildir/tmp", 2)
+`, someone.gid, someone.uid, m.Home, bait, bait)
+	attacker := exec.Command("python3", "-c", script)
+	attacker.Stderr = os.Stderr
+	b.must(attacker.Start())
+	defer func() { attacker.Process.Kill(); attacker.Wait() }()
+
+	untouched := func() string {
+		var out strings.Builder
+		for _, path := range []string{bait, bait + "/cur"} {
+			var st unix.Stat_t
+			b.must(unix.Lstat(path, &st))
+			fmt.Fprintf(&out, "%d:%d %o ", st.Uid, st.Gid, st.Mode)
+		}
+		entries, err := os.ReadDir(bait)
+		b.must(err)
+		fmt.Fprint(&out, entries)
+		return out.String()
+	}
+	before := untouched()
+	beaten := false
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && !beaten; {
+		if st, err := os.Lstat(m.Path); err == nil && st.IsDir() {
+			os.Chown(m.Path, someone.uid, someone.gid)
+		}
+		if beaten = untouched() != before; beaten {
+			b.must(os.Chown(bait, 0, 0))
+		}
+	}
+	if !beaten {
+		t.Error("the naive way was not beaten: this test shows nothing")
+	}
+	want := []reconcile.Resource{Maildir(m, ""), Folder(m, FolderSpec{Name: "Trash", Use: "trash", Subscribed: true}, "")}
+	rounds := 0
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); rounds++ {
+		for _, r := range want {
+			b.host.applyMail(b.Context(), reconcile.Change{Ref: r.Ref, Want: &r}) // may fail: only not outside
+		}
+		if now := untouched(); now != before {
+			t.Fatalf("round %d: outside of the home: %s, was %s", rounds, now, before)
+		}
+	}
+	t.Logf("%d rounds", rounds)
+	if rounds < 100 {
+		t.Errorf("only %d rounds", rounds)
+	}
+}
