@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"mailstead/imapserver/control"
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
 	"mailstead/reconcile/kind"
@@ -77,6 +78,9 @@ func runUp(ctx context.Context, o upOptions, c *console) error {
 		return err
 	}
 	host, left := demoHost(described, listeners, dir, filepath.Dir(daemon))
+	if err := notServed(ctx, host); err != nil {
+		return err
+	}
 	if err := applyUp(ctx, o.source, host, c); err != nil {
 		return err
 	}
@@ -90,6 +94,19 @@ func runUp(ctx context.Context, o upOptions, c *console) error {
 	config := render.ConfigFile(host.Paths)
 	err = unix.Exec(daemon, []string{daemonName, "serve", "--config", config}, os.Environ())
 	return fmt.Errorf("start %s: %w", daemon, err)
+}
+
+// notServed makes sure that no daemon serves the directory already: it would
+// take what is about to be applied for its own.
+func notServed(ctx context.Context, host *schema.Host) error {
+	status, err := control.Ask(ctx, render.ControlSocket(host.Paths), control.Request{Verb: control.VerbStatus})
+	if errors.Is(err, control.ErrNotRunning) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return hint(fmt.Errorf("%s is being served already, by process %d", host.Paths.State, status.PID), "end that process, or choose another --dir")
 }
 
 // applyUp applies the host, and delivers the demo messages if this made demo's
