@@ -1,0 +1,216 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/handoff"
+)
+
+// TestMain is also the worker of these tests: it writes its process id to each
+// session's stream, says that it is idle once it has been asked to by the
+// session's user, and dies or hangs where that is the user's name.
+func TestMain(m *testing.M) {
+	if os.Getenv("SPAWN_TEST_WORKER") == "" {
+		os.Exit(m.Run())
+	}
+	c, err := handoff.NewConn(os.NewFile(Channel, "supervisor"))
+	if err != nil {
+		os.Exit(9)
+	}
+	for n := uint64(1); ; n++ {
+		m, err := c.Receive()
+		s, ok := m.(*handoff.Session)
+		if err != nil || !ok {
+			os.Exit(0)
+		}
+		io.WriteString(s.Stream, string(rune('A'+n-1)))
+		s.Stream.Close()
+		switch s.User {
+		case "die":
+			os.Exit(3)
+		case "hang":
+			select {}
+		case "idle":
+			c.Send(&handoff.Idle{Sessions: n})
+		case "idle too early":
+			c.Send(&handoff.Idle{Sessions: n - 1})
+		case "misbehave":
+			c.Send(&handoff.Ready{})
+		}
+	}
+}
+
+// tested is a Spawner whose workers are this test's own program, as whoever
+// runs it.
+func tested(t *testing.T) (*Spawner, *atomic.Int64) {
+	t.Helper()
+	s := New(slog.New(slog.NewTextHandler(io.Discard, nil)), "")
+	var started atomic.Int64
+	s.start = func(i Identity) (*Process, error) {
+		if i.UID == 999 {
+			return nil, errors.New("no process left")
+		}
+		started.Add(1)
+		ours, theirs, err := handoff.Pair()
+		if err != nil {
+			return nil, err
+		}
+		defer theirs.Close()
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = []string{"SPAWN_TEST_WORKER=1"}
+		cmd.ExtraFiles = []*os.File{theirs}
+		return &Process{ours, cmd}, cmd.Start()
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		s.Stop(ctx)
+	})
+	return s, &started
+}
+
+// hand hands a session of that user over, and gives what the worker says first:
+// A for its first session, B for its second ...
+func hand(t *testing.T, s *Spawner, uid int, user string) (string, error) {
+	t.Helper()
+	ours, theirs, err := handoff.StreamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	err = s.Hand(Identity{uid, uid}, &handoff.Session{Open: handoff.Open{User: user, Stream: theirs}})
+	theirs.Close()
+	if err != nil {
+		return "", err
+	}
+	ours.SetDeadline(time.Now().Add(5 * time.Second))
+	said, _ := io.ReadAll(ours)
+	return string(said), nil
+}
+
+// expect hands a session over and wants that to be said.
+func expect(t *testing.T, s *Spawner, uid int, user, want string) {
+	t.Helper()
+	if got, err := hand(t, s, uid, user); got != want || err != nil {
+		t.Errorf("%s of uid %d: %q %v, not %q", user, uid, got, err, want)
+	}
+}
+
+// eventually waits for f.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(what)
+		}
+	}
+}
+
+func (s *Spawner) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.workers)
+}
+
+func TestWorkersAreShared(t *testing.T) {
+	s, started := tested(t)
+	expect(t, s, 1000, "alice", "A")
+	expect(t, s, 1000, "alice again", "B")
+	expect(t, s, 1001, "bob", "A")
+	expect(t, s, 1000, "virtual", "C")
+	if n := started.Load(); n != 2 {
+		t.Errorf("%d workers for two uids", n)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	s, started := tested(t)
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			if got, err := hand(t, s, 1000+i%2, "x"); len(got) != 1 || err != nil {
+				t.Errorf("%q %v", got, err)
+			}
+		})
+	}
+	all.Wait()
+	if n := started.Load(); n != 2 {
+		t.Errorf("%d workers for two uids", n)
+	}
+}
+
+func TestIdleWorkerEnds(t *testing.T) {
+	s, _ := tested(t)
+	expect(t, s, 1000, "idle", "A")
+	eventually(t, "the idle worker is still there", func() bool { return s.count() == 0 })
+	expect(t, s, 1000, "x", "A")
+	// One that says so while a session is on its way to it stays.
+	expect(t, s, 1000, "idle too early", "B")
+	time.Sleep(20 * time.Millisecond)
+	expect(t, s, 1000, "x", "C")
+}
+
+func TestWorkerDies(t *testing.T) {
+	s, started := tested(t)
+	expect(t, s, 1001, "bob", "A")
+	for _, user := range []string{"die", "misbehave"} {
+		expect(t, s, 1000, user, "A")
+		eventually(t, "the dead worker is still there", func() bool { return s.count() == 1 })
+		expect(t, s, 1000, "alice", "A")
+		expect(t, s, 1000, "die", "B")
+		eventually(t, "the dead worker is still there", func() bool { return s.count() == 1 })
+	}
+	expect(t, s, 1001, "bob", "B")
+	if n := started.Load(); n != 5 {
+		t.Errorf("%d workers were started", n)
+	}
+}
+
+func TestWorkerDoesNotStart(t *testing.T) {
+	s, _ := tested(t)
+	for range 2 {
+		if _, err := hand(t, s, 999, "x"); err == nil {
+			t.Error("a session without a worker")
+		}
+	}
+	if n := s.count(); n != 0 {
+		t.Errorf("%d workers in the table", n)
+	}
+}
+
+func TestStop(t *testing.T) {
+	s, _ := tested(t)
+	expect(t, s, 1000, "alice", "A")
+	expect(t, s, 1001, "hang", "A")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	s.Stop(ctx)
+	if d := time.Since(begun); d > 2*time.Second || s.count() > 0 {
+		t.Errorf("%d workers are left after %v", s.count(), d)
+	}
+	if _, err := hand(t, s, 1000, "alice"); err == nil {
+		t.Error("a session after Stop")
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	for _, i := range []Identity{{0, 0}, {0, 1000}, {1000, 0}, {99, 1000}, {-1, 1000}} {
+		if _, err := Start(Program, nil, i); err == nil || !strings.Contains(err.Error(), "below") {
+			t.Errorf("%+v: %v", i, err)
+		}
+	}
+	if err := (Identity{1000, 100}).Check(); err != nil {
+		t.Error(err)
+	}
+}
