@@ -12,6 +12,7 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/login"
+	"mailstead/imapserver/spawn"
 )
 
 // maxBundle bounds the PEM file of a bundle; maxUsers that of the users.
@@ -106,8 +107,8 @@ func parseSettings(raw rawSettings) (*Settings, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Users, err)
 		}
-		if u.Hash == "" && c.PAM == nil {
-			return nil, fmt.Errorf("%s: user %q has no hash, and no PAM service is configured", c.Users, u.Name)
+		if err := checkUser(c, u); err != nil {
+			return nil, fmt.Errorf("%s: user %q: %w", c.Users, u.Name, err)
 		}
 		s.Users = append(s.Users, u)
 	}
@@ -126,6 +127,30 @@ func parseSettings(raw rawSettings) (*Settings, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// firstPerson is the least uid of a person's account; those below are the
+// system's, of which only the one that owns virtual users' mail has any here.
+const firstPerson = 1000
+
+// checkUser finds what neither file shows alone.
+func checkUser(c *config.Config, u config.User) error {
+	if u.Hash == "" && c.PAM == nil {
+		return errors.New("no hash, and no PAM service is configured")
+	}
+	if c.Workers != config.WorkerPerUID {
+		return nil
+	}
+	if err := (spawn.Identity{UID: u.UID, GID: u.GID}).Check(); err != nil {
+		return err
+	}
+	switch {
+	case u.UID == c.Service.UID:
+		return fmt.Errorf("uid %d is that of the service, which must not reach mail", u.UID)
+	case u.Hash == "" && u.UID < firstPerson:
+		return fmt.Errorf("uid %d: an account of the system does not log in", u.UID)
+	}
+	return nil
 }
 
 // user finds a user by name.
