@@ -78,9 +78,6 @@ func runUp(ctx context.Context, o upOptions, c *console) error {
 		return err
 	}
 	host, left := demoHost(described, listeners, dir, filepath.Dir(daemon))
-	if err := notServed(ctx, host); err != nil {
-		return err
-	}
 	if err := applyUp(ctx, o.source, host, c); err != nil {
 		return err
 	}
@@ -117,6 +114,9 @@ func applyUp(ctx context.Context, s source, host *schema.Host, c *console) error
 		return s.invalid(err)
 	}
 	defer l.close()
+	if err := notServed(ctx, host); err != nil {
+		return err
+	}
 	plan, err := l.compare(ctx)
 	if err != nil {
 		return err
@@ -152,21 +152,18 @@ func (o *upOptions) directory(host string) (string, error) {
 // resolve makes the path of a directory, which need not exist, absolute and
 // free of links as far as it exists: files will name it.
 func resolve(dir string) (string, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
+	path, err := filepath.Abs(dir)
 	rest := ""
-	for {
-		real, err := filepath.EvalSymlinks(dir)
-		if err == nil {
+	for err == nil {
+		var real string
+		if real, err = filepath.EvalSymlinks(path); err == nil {
 			return filepath.Join(real, rest), nil
 		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
+		if errors.Is(err, fs.ErrNotExist) {
+			path, rest, err = filepath.Dir(path), filepath.Join(filepath.Base(path), rest), nil
 		}
-		dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest)
 	}
+	return "", hint(fmt.Errorf("no place to put the mail: %s: %w", dir, err), "choose another --dir")
 }
 
 // besideUs finds a program in the directory of this one.
