@@ -22,33 +22,6 @@ import (
 	"mailstead/schema"
 )
 
-// imports says which packages of the project a package may import. A name that
-// ends with /* stands for everything below; commands may import anything.
-var imports = map[string][]string{
-	"schema":              {},
-	"render":              {"schema", "imapserver/config"},
-	"reconcile":           {},
-	"reconcile/kind":      {"reconcile", "imapserver/maildir", "imapserver/control"},
-	"reconcile/desired":   {"schema", "render", "reconcile", "reconcile/kind"},
-	"reconcile/target":    {"reconcile", "reconcile/kind"},
-	"imapserver":          {"imapserver/*"},
-	"imapserver/config":   {},
-	"imapserver/control":  {},
-	"imapserver/wire":     {},
-	"imapserver/sasl":     {},
-	"imapserver/handoff":  {},
-	"imapserver/login":    {"imapserver/config", "imapserver/wire", "imapserver/sasl", "imapserver/handoff"},
-	"imapserver/auth":     {"imapserver/config", "imapserver/sasl", "imapserver/handoff"},
-	"imapserver/spawn":    {"imapserver/handoff"},
-	"imapserver/session":  {"imapserver/wire", "imapserver/store", "imapserver/search", "imapserver/message"},
-	"imapserver/store":    {"imapserver/maildir", "imapserver/message"},
-	"imapserver/maildir":  {},
-	"imapserver/message":  {"imapserver/wire"},
-	"imapserver/search":   {"imapserver/message", "imapserver/wire"},
-	"imapserver/dialogue": {"imapserver", "imapserver/*"},
-	"imapserver/bench":    {"imapserver", "imapserver/*"},
-}
-
 // modules are the libraries that only some packages may import, and why.
 var modules = map[string][]string{
 	"cuelang.org/go":                     {"schema"},                                        // a listener grows from 3 to 18 MB with it
@@ -167,22 +140,69 @@ func TestPackageComments(t *testing.T) {
 	}
 }
 
+// packageRow is a row of the table of packages in DESIGN.md.
+var packageRow = regexp.MustCompile("(?m)^\\| `([a-z/-]+)` \\| (.*) \\|(.*)\\|$")
+
+// designImports reads from DESIGN.md which packages of the project each may
+// import. A name there is that of a package, or of one beside it; a name that
+// ends with /* stands for everything below. What is for tests only wires the
+// daemon together as tests need it.
+func designImports(t *testing.T) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile("DESIGN.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n## Packages\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := packageRow.FindAllStringSubmatch(section, -1)
+	if !ok || len(rows) < 10 {
+		t.Fatal("DESIGN.md has no table of packages")
+	}
+	table := map[string][]string{}
+	for _, row := range rows {
+		table[row[1]] = nil
+	}
+	for _, row := range rows {
+		for name := range strings.FieldsFuncSeq(row[3], func(r rune) bool { return r == ' ' || r == ',' }) {
+			if _, known := table[name]; !known && !strings.HasSuffix(name, "/*") {
+				name = path.Join(path.Dir(row[1]), name)
+			}
+			if _, known := table[name]; !known && !strings.HasSuffix(name, "/*") {
+				t.Errorf("DESIGN.md: %s imports %s, which is not in the table", row[1], name)
+			}
+			table[row[1]] = append(table[row[1]], name)
+		}
+		if strings.Contains(row[2], "tests only") {
+			table[row[1]] = []string{"imapserver", "imapserver/*"}
+		}
+	}
+	return table
+}
+
 // The halves know each other only through the packages made for it: the daemon
 // can be read, built and trusted without the compiler of descriptions.
 func TestImports(t *testing.T) {
+	table, seen := designImports(t), map[string]bool{}
 	for _, f := range files(t, parser.ImportsOnly) {
 		if f.isTest() || strings.HasPrefix(f.dir, "cmd/") {
 			continue
 		}
-		allowed, known := imports[f.dir]
+		allowed, known := table[f.dir]
 		if !known {
-			t.Errorf("%s: package %s is not in the table of imports", f.name, f.dir)
+			t.Errorf("%s: package %s is not in DESIGN.md's table", f.name, f.dir)
 		}
+		seen[f.dir] = true
 		for _, p := range f.importPaths() {
 			own, ok := strings.CutPrefix(p, "mailstead/")
 			if ok && !slices.ContainsFunc(allowed, func(a string) bool { return own == a || path.Dir(own)+"/*" == a }) {
 				t.Errorf("%s imports %s", f.name, own)
 			}
+		}
+	}
+	for dir := range table {
+		if !seen[dir] {
+			t.Errorf("DESIGN.md has the package %s, which does not exist", dir)
 		}
 	}
 }
@@ -323,6 +343,33 @@ func TestLooseReferences(t *testing.T) {
 func TestSchemaComments(t *testing.T) {
 	if _, err := schema.Fields(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The description on the first page is the one in examples/single, and loads.
+func TestReadmeDescription(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, ok := strings.Cut(string(text), "\n```cue\n")
+	block, _, closed := strings.Cut(block, "```\n")
+	if !ok || !closed {
+		t.Fatal("README.md has no block of CUE")
+	}
+	example, err := os.ReadFile("examples/single/host.cue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(string(example), "\n"+block) {
+		t.Error("the first description of README.md is not the one of examples/single")
+	}
+	name := filepath.Join(t.TempDir(), "host.cue")
+	if err := os.WriteFile(name, []byte(block), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := schema.Load(schema.Options{Inputs: []string{name}}); err != nil {
+		t.Errorf("the first description of README.md is refused:\n%v", err)
 	}
 }
 
