@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -21,6 +22,7 @@ func (s *session) fetch(ctx context.Context, c *wire.Fetch) (imap.ResponseCode, 
 		return "", err
 	}
 	f := s.newFetch(c)
+	f.partial = f.partial && len(spans) == 1 && spans[0].first == spans[0].last
 	for _, sp := range spans {
 		for seq := sp.first; seq <= sp.last; seq++ {
 			if err := f.row(ctx, seq); err != nil {
@@ -39,16 +41,17 @@ func (s *session) fetch(ctx context.Context, c *wire.Fetch) (imap.ResponseCode, 
 
 // fetch is a FETCH while it runs.
 type fetch struct {
-	s      *session
-	view   *store.View
-	items  []wire.FetchItem
-	size   bool // RFC822.SIZE is asked for
-	read   bool // an item needs the message
-	parse  bool // an item needs it parsed
-	flags  bool // FLAGS is asked for
-	seen   bool // an item sets \Seen
-	missed error
-	unseen []told // rows that said \Seen before it was stored
+	s       *session
+	view    *store.View
+	items   []wire.FetchItem
+	size    bool // RFC822.SIZE is asked for
+	read    bool // an item needs the message
+	parse   bool // an item needs it parsed
+	partial bool // it is about one message, of which an item is a piece
+	flags   bool // FLAGS is asked for
+	seen    bool // an item sets \Seen
+	missed  error
+	unseen  []told // rows that said \Seen before it was stored
 }
 
 // told is the flags of a message as a row gave them.
@@ -77,6 +80,7 @@ func (s *session) newFetch(c *wire.Fetch) *fetch {
 		case wire.FetchSection:
 			f.read = true
 			f.parse = f.parse || !whole(item.Section)
+			f.partial = f.partial || item.Section.Partial != nil
 			f.seen = f.seen || !item.Section.Peek && !f.view.ReadOnly()
 		}
 	}
@@ -91,9 +95,37 @@ func whole(sec *imap.FetchItemBodySection) bool {
 // loaded is a message with what of it must be read.
 type loaded struct {
 	store.Message
-	size   int64
+	*content
+	size int64
+}
+
+// content is what is in a message.
+type content struct {
+	uid    imap.UID
 	raw    []byte
 	parsed *message.Message
+}
+
+// linger is how long a message that was read in part is kept for the next part:
+// clients fetch a large one piece by piece, one command each.
+const linger = 5 * time.Second
+
+// keep keeps a message for a while, in place of the one kept before.
+func (v *selection) keep(c *content) {
+	v.kept.Store(c)
+	if v.forget == nil {
+		v.forget = time.AfterFunc(linger, func() { v.kept.Store(nil) })
+		return
+	}
+	v.forget.Reset(linger)
+}
+
+// recall gives the message if it is the one that is kept.
+func (v *selection) recall(uid imap.UID) *content {
+	if c := v.kept.Load(); c != nil && c.uid == uid {
+		return c
+	}
+	return nil
 }
 
 // row writes the response for one message. All that can fail comes before its
@@ -121,7 +153,7 @@ func (f *fetch) row(ctx context.Context, seq store.SeqNum) error {
 	}
 	if flags && !f.flags {
 		w.Raw(" FLAGS ")
-		f.s.writeFlagList(m.Message)
+		w.Flags(m.Flags, m.Recent)
 	}
 	w.Raw(")\r\n")
 	if len(f.unseen) >= lot {
@@ -133,7 +165,11 @@ func (f *fetch) row(ctx context.Context, seq store.SeqNum) error {
 // load reads what the items need. It gives false for a message that is passed
 // over; the error, if there is one, ends the command.
 func (f *fetch) load(ctx context.Context, seq store.SeqNum, m *loaded) (ok bool, err error) {
-	if f.read {
+	if f.partial {
+		m.content = f.s.selected.recall(m.UID)
+	}
+	if f.read && m.content == nil {
+		m.content = &content{uid: m.UID}
 		m.raw, err = f.view.Read(ctx, seq)
 	}
 	if err == nil && f.size {
@@ -142,8 +178,11 @@ func (f *fetch) load(ctx context.Context, seq store.SeqNum, m *loaded) (ok bool,
 	if err != nil {
 		return false, f.miss(ctx, err)
 	}
-	if f.parse {
+	if f.parse && m.parsed == nil {
 		m.parsed = message.Parse(m.raw)
+	}
+	if f.partial {
+		f.s.selected.keep(m.content)
 	}
 	return true, nil
 }
@@ -172,7 +211,7 @@ func (f *fetch) item(item *wire.FetchItem, m *loaded) {
 	case wire.FetchUID:
 		w.Number(uint64(m.UID))
 	case wire.FetchFlags:
-		f.s.writeFlagList(m.Message)
+		w.Flags(m.Flags, m.Recent)
 	case wire.FetchInternalDate:
 		w.Append(func(dst []byte) []byte { return wire.AppendDateTime(dst, m.InternalDate) })
 	case wire.FetchSize:

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/wire"
 )
 
 // pause is the least time between two pushes to an idle client: a flood of
@@ -61,9 +63,12 @@ func (s *session) push(ctx context.Context, done <-chan error) error {
 }
 
 // abandon ends the session from the middle of IDLE, where no tagged response
-// is due.
+// can tell an error.
 func (s *session) abandon(err error, done <-chan error) error {
 	s.conn.interrupt()
 	<-done
+	if !fatal(err) && s.w.Err() == nil {
+		err = &wire.ByeError{Text: s.convert("IDLE", err).Text}
+	}
 	return lost(err)
 }

@@ -317,3 +317,35 @@ func TestPipeline(t *testing.T) {
 		got = rest
 	}
 }
+
+// A large message that is fetched in pieces is read once, and comes out whole.
+func TestFetchInPieces(t *testing.T) {
+	s := newServer(t)
+	c := s.connect()
+	text := "Subject: x\r\n\r\n" + strings.Repeat("0123456789abcdef\r\n", 20000)
+	c.append("INBOX", "", text)
+	c.append("INBOX", "", hello)
+	c.ok("SELECT INBOX")
+	var got strings.Builder
+	piece := func(from int) string {
+		answer := c.ok("UID FETCH 1 BODY.PEEK[]<%d.50000>", from)
+		_, body, _ := strings.Cut(answer, "}\r\n")
+		return strings.TrimSuffix(body, ")")
+	}
+	got.WriteString(piece(0))
+	files, err := filepath.Glob(filepath.Join(s.maildir, "cur", "*"))
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files { // what is read now is read from memory
+		if err := os.Truncate(f, 5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for from := 50000; from < len(text); from += 50000 {
+		got.WriteString(piece(from))
+	}
+	if got.String() != text {
+		t.Errorf("got %d octets, want %d", got.Len(), len(text))
+	}
+}

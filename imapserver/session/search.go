@@ -88,7 +88,7 @@ func (v *selection) scope(k wire.SearchKey) []span {
 // run looks at the messages, and now and then whether the client is still
 // there.
 func (q *query) run(ctx context.Context, c *conn) error {
-	looked := time.Now()
+	looked, n := time.Now(), 0
 	for i := range q.spans {
 		sp := q.spans[i]
 		if q.last {
@@ -106,7 +106,7 @@ func (q *query) run(ctx context.Context, c *conn) error {
 			if ok && q.take(seq) {
 				return nil
 			}
-			if k%32 == 31 && time.Since(looked) > lookEvery {
+			if n++; n%32 == 0 && time.Since(looked) > lookEvery {
 				if c.hungUp() {
 					return lost(errHungUp)
 				}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -16,14 +18,20 @@ type selection struct {
 	view     *store.View
 	recent   int
 	keywords []imap.Flag
+	kept     atomic.Pointer[content] // a message that is being fetched in pieces
+	forget   *time.Timer             // lets it go; nil: nothing was ever kept
 }
 
 // deselect gives the selected mailbox back, if there is one.
 func (s *session) deselect() {
-	if s.selected != nil {
-		s.selected.view.Close()
-		s.selected = nil
+	if s.selected == nil {
+		return
 	}
+	if s.selected.forget != nil {
+		s.selected.forget.Stop()
+	}
+	s.selected.view.Close()
+	s.selected = nil
 }
 
 // tell sends the untagged updates that a command with these flags may send.
@@ -99,21 +107,8 @@ func (s *session) writeFlags(seq store.SeqNum, m store.Message) {
 		s.w.Raw(" ")
 	}
 	s.w.Raw("FLAGS ")
-	s.writeFlagList(m)
+	s.w.Flags(m.Flags, m.Recent)
 	s.w.Raw(")\r\n")
-}
-
-func (s *session) writeFlagList(m store.Message) {
-	if !m.Recent {
-		s.w.Flags(m.Flags)
-		return
-	}
-	s.w.Raw(`(\Recent`)
-	for _, f := range m.Flags {
-		s.w.Raw(" ")
-		s.w.Raw(string(f))
-	}
-	s.w.Raw(")")
 }
 
 // writeKeywords tells the flags of the mailbox, if keywords have come that the
@@ -131,7 +126,7 @@ func (s *session) writeKeywords() {
 func (s *session) writeMailboxFlags() {
 	flags := slices.Concat(wire.SystemFlags, s.selected.keywords)
 	s.w.Raw("* FLAGS ")
-	s.w.Flags(flags)
+	s.w.Flags(flags, false)
 	s.w.CRLF()
 	s.w.Raw("* OK [PERMANENTFLAGS ")
 	if s.selected.view.ReadOnly() {
@@ -139,6 +134,6 @@ func (s *session) writeMailboxFlags() {
 	} else {
 		flags = append(flags, imap.FlagWildcard)
 	}
-	s.w.Flags(flags)
+	s.w.Flags(flags, false)
 	s.w.Raw("] flags that are kept\r\n")
 }

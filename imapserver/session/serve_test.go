@@ -147,6 +147,25 @@ func TestStall(t *testing.T) {
 	})
 }
 
+// A command that does not end is given time when the server stops, not for ever.
+func TestStopGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := bare()
+		ours, theirs := net.Pipe()
+		c := serve(t, p, ours, theirs)
+		c.send("a CAPABILITY\r\n") // and nobody reads the answer
+		synctest.Wait()
+		c.stop()
+		time.Sleep(grace - time.Second)
+		synctest.Wait()
+		if len(c.ended) > 0 {
+			t.Error("ended too early")
+		}
+		time.Sleep(time.Second)
+		c.wait()
+	})
+}
+
 func TestHungUp(t *testing.T) {
 	p, _ := bare()
 	c := connect(t, p)

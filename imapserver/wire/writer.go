@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/emersion/go-imap/v2"
@@ -178,16 +179,30 @@ func (w *Writer) Mailbox(name string) {
 	w.String(name)
 }
 
-// Flags writes a flag list.
-func (w *Writer) Flags(flags []imap.Flag) {
+// Flags writes a flag list; recent puts \Recent first.
+func (w *Writer) Flags(flags []imap.Flag, recent bool) {
 	w.Raw("(")
-	for i, f := range flags {
-		if i > 0 {
+	if recent {
+		w.Raw(string(FlagRecent))
+	}
+	first := !recent
+	for _, f := range flags {
+		if !isFlag(string(f)) {
+			continue
+		}
+		if !first {
 			w.Raw(" ")
 		}
+		first = false
 		w.Raw(string(f))
 	}
 	w.Raw(")")
+}
+
+// isFlag tells what can be written as a flag. Keywords may come from files that
+// other programs have written.
+func isFlag(s string) bool {
+	return s == string(imap.FlagWildcard) || isAtom(strings.TrimPrefix(s, `\`))
 }
 
 // Literal writes b as a literal. NUL octets become 0x80: they cannot be sent,
