@@ -106,3 +106,30 @@ func checkSections(t *testing.T, m *Message) {
 		t.Errorf("%q: a part beyond the last", m.raw)
 	}
 }
+
+// FuzzAddresses holds that any field gives a list that the grammar has.
+func FuzzAddresses(f *testing.F) {
+	for _, s := range []string{"", `"A \" B" (c) <@r,@s:"x y".z@[1.2.3.4]>, G: a@b, c;, (d)`, "a(b(c)\\", "<<>>::;;,,@@"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		left := maxAddresses
+		have := string(appendList(nil, [][]byte{value, value}, &left))
+		if err := checkGrammar(have, (*grammar).addresses); err != nil {
+			t.Errorf("%q: %v", value, err)
+		}
+	})
+}
+
+// FuzzDecodeHeader holds that any value becomes UTF-8 of no great length.
+func FuzzDecodeHeader(f *testing.F) {
+	for _, s := range []string{"=?utf-8?q?=C3?= =?utf-8?b?vA==?=", "=?iso-2022-jp?b?GyRCNEE7ehsoQg==?=\r\n x", "=?gbk*zh?q?=b0=a1?="} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		have := DecodeHeader(value)
+		if !utf8.ValidString(have) || len(have) > 8*len(value) {
+			t.Errorf("%q became %q", value, have)
+		}
+	})
+}

@@ -21,10 +21,22 @@ func parseContentType(value []byte) (mediaType, []param) {
 	slash := l.take('/')
 	l.skip()
 	sub := string(l.until(tspecials))
-	if typ == "" || !slash || sub == "" {
+	if !isToken(typ) || !slash || !isToken(sub) {
 		return textPlain, nil
 	}
 	return mediaType{typ, sub}, l.params()
+}
+
+// isToken is true of a token (RFC 2045 §5.1), where s holds no tspecials. A
+// name of a type with other octets must not pass: what is written of it, NUL left
+// out, would be another type than the one that the message was parsed by.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // parseDisposition reads a Content-Disposition (RFC 2183). ok is false where

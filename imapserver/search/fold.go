@@ -1,6 +1,7 @@
 package search
 
 import (
+	"encoding/binary"
 	"unicode"
 	"unicode/utf8"
 
@@ -18,12 +19,13 @@ func fold(s string) []byte {
 // says that no more comes. Octets that are not UTF-8 become U+FFFD.
 func appendFold(dst, src []byte, final bool) (out, rest []byte) {
 	for len(src) > 0 {
-		if c := src[0]; c < utf8.RuneSelf {
-			if 'a' <= c && c <= 'z' {
-				c -= 'a' - 'A'
+		if n := asciiLen(src); n > 0 {
+			start := len(dst)
+			dst = append(dst, src[:n]...)
+			for i, c := range dst[start:] {
+				dst[start+i] = upper[c&0x7f]
 			}
-			dst = append(dst, c)
-			src = src[1:]
+			src = src[n:]
 			continue
 		}
 		if !final && !utf8.FullRune(src) {
@@ -34,6 +36,26 @@ func appendFold(dst, src []byte, final bool) (out, rest []byte) {
 		src = src[n:]
 	}
 	return dst, nil
+}
+
+// upper is the capitals of ASCII.
+var upper = func() (table [utf8.RuneSelf]byte) {
+	for i := range table {
+		table[i] = byte(unicode.ToUpper(rune(i)))
+	}
+	return table
+}()
+
+// asciiLen is the length of the ASCII that b starts with.
+func asciiLen(b []byte) int {
+	n := 0
+	for len(b)-n >= 8 && binary.LittleEndian.Uint64(b[n:])&0x8080808080808080 == 0 {
+		n += 8
+	}
+	for n < len(b) && b[n] < utf8.RuneSelf {
+		n++
+	}
+	return n
 }
 
 // appendRune takes a character apart by its compatibility decomposition and
