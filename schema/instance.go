@@ -19,8 +19,6 @@ import (
 	"cuelang.org/go/cue/load"
 	"cuelang.org/go/cue/parser"
 	"cuelang.org/go/cue/token"
-	"cuelang.org/go/encoding/json"
-	"cuelang.org/go/encoding/yaml"
 	"cuelang.org/go/mod/modfile"
 	"cuelang.org/go/mod/module"
 )
@@ -87,7 +85,8 @@ func (in *input) list() (listing, error) {
 	return l, nil
 }
 
-// read parses an input into one instance.
+// read parses an input into one instance; nil where it cannot be, since what
+// is not there would be missed everywhere.
 func (l *loader) read(in *input) *build.Instance {
 	files, err := in.list()
 	if err != nil {
@@ -110,10 +109,12 @@ func (l *loader) read(in *input) *build.Instance {
 		if in.files == nil && embedded(name) {
 			continue // it has its place already
 		}
-		if f := l.readData(in, name); f != nil {
-			if err := inst.AddSyntax(f); err != nil {
-				l.cueErrors(err)
-			}
+		f := l.readData(in, name)
+		if f == nil {
+			return nil
+		}
+		if err := inst.AddSyntax(f); err != nil {
+			l.cueErrors(err)
 		}
 	}
 	return inst
@@ -162,21 +163,10 @@ func (l *loader) readCUE(in *input, names []string) *build.Instance {
 // packageOf gives the one package of the files of a directory; "_" where none
 // names one. CUE would pass over a file without a package clause in silence.
 func (l *loader) packageOf(in *input, names []string) (string, bool) {
+	files, ok := l.packageClauses(in, names)
 	var first, without *ast.File
-	ok := true
-	for _, name := range names {
-		full := path.Join(in.dir, name)
-		text, err := in.ReadFile(full)
-		if err != nil {
-			l.add(inputFault(in.show(full), err))
-			ok = false
-			continue
-		}
-		f, err := parser.ParseFile(in.show(full), text, parser.PackageClauseOnly)
+	for _, f := range files {
 		switch {
-		case err != nil:
-			l.cueErrors(err)
-			ok = false
 		case f.PackageName() == "":
 			without = f
 		case first == nil:
@@ -200,6 +190,28 @@ func (l *loader) packageOf(in *input, names []string) (string, bool) {
 	return first.PackageName(), true
 }
 
+// packageClauses parses the beginnings of CUE files.
+func (l *loader) packageClauses(in *input, names []string) (files []*ast.File, ok bool) {
+	ok = true
+	for _, name := range names {
+		full := path.Join(in.dir, name)
+		text, err := in.ReadFile(full)
+		if err != nil {
+			l.add(inputFault(in.show(full), err))
+			ok = false
+			continue
+		}
+		f, err := parser.ParseFile(in.show(full), text, parser.PackageClauseOnly)
+		if err != nil {
+			l.cueErrors(err)
+			ok = false
+			continue
+		}
+		files = append(files, f)
+	}
+	return files, ok
+}
+
 func packageClause(f *ast.File) token.Pos {
 	for _, d := range f.Decls {
 		if p, ok := d.(*ast.Package); ok {
@@ -207,76 +219,6 @@ func packageClause(f *ast.File) token.Pos {
 		}
 	}
 	return token.NoPos
-}
-
-// readData parses a JSON or YAML file.
-func (l *loader) readData(in *input, name string) *ast.File {
-	full := path.Join(in.dir, name)
-	shown := in.show(full)
-	text, err := in.ReadFile(full)
-	if err != nil {
-		l.add(inputFault(shown, err))
-		return nil
-	}
-	var f *ast.File
-	if path.Ext(name) == ".json" {
-		var x ast.Expr
-		if x, err = json.Extract(shown, text); err == nil {
-			f = &ast.File{Filename: shown, Decls: []ast.Decl{&ast.EmbedDecl{Expr: x}}}
-		}
-	} else {
-		f, err = yaml.Extract(shown, text)
-	}
-	if err != nil {
-		l.cueErrors(err)
-		return nil
-	}
-	return l.structFile(f)
-}
-
-// structFile gives a data file as the fields of its one object.
-func (l *loader) structFile(f *ast.File) *ast.File {
-	if len(f.Decls) == 1 {
-		if e, ok := f.Decls[0].(*ast.EmbedDecl); ok {
-			s, ok := e.Expr.(*ast.StructLit)
-			if _, empty := e.Expr.(*ast.BinaryExpr); empty {
-				s, ok = &ast.StructLit{}, true // YAML of comments alone is "*null | _"
-			}
-			if !ok {
-				l.add(Diagnostic{Code: CodeType, Pos: Pos{File: f.Filename, Line: 1, Col: 1},
-					Message: fmt.Sprintf("%s must hold one object, such as {\"hosts\": {...}}", f.Filename)})
-				return nil
-			}
-			f.Decls = s.Elts
-		}
-	}
-	l.duplicateNames(f.Decls)
-	return f
-}
-
-// duplicateNames finds names that stand twice in one object of a data file.
-// CUE would unify the two: a user pasted twice would become a mixture.
-func (l *loader) duplicateNames(decls []ast.Decl) {
-	seen := make(map[string]token.Pos, len(decls))
-	for _, d := range decls {
-		f, ok := d.(*ast.Field)
-		if !ok {
-			continue
-		}
-		name, ok := fieldName(f.Label)
-		if !ok {
-			continue
-		}
-		if at, twice := seen[name]; twice {
-			l.add(Diagnostic{Code: CodeDuplicate, Pos: posOf(f.Label.Pos()),
-				Message: fmt.Sprintf("the name %s stands twice in this object, first at %v", quote(name), posOf(at))})
-			continue
-		}
-		seen[name] = f.Label.Pos()
-		if s, ok := f.Value.(*ast.StructLit); ok {
-			l.duplicateNames(s.Elts)
-		}
-	}
 }
 
 var embedFile = regexp.MustCompile(`\b(file|glob)="?([^,")]+)`)

@@ -5,17 +5,9 @@ import (
 	"net/netip"
 )
 
-// impliedPorts are the listeners whose name says the port.
-var impliedPorts = map[string]int{"imap": 143, "imaps": 993}
-
 func (c *completer) listeners() {
 	for _, s := range c.spot.at("listeners").fields() {
 		if !s.ok() {
-			continue
-		}
-		if !s.at("port").exists() && impliedPorts[s.name()] == 0 {
-			c.fault(CodeMissing, s.at("port").path, s.pos(), "is missing: only imap and imaps imply a port",
-				fmt.Sprintf("write %s: port: ..., or name the listener imap or imaps", s.name()))
 			continue
 		}
 		l := Listener{Name: s.name(), Origin: s.pos()}
@@ -28,6 +20,10 @@ func (c *completer) listeners() {
 // checkListener checks one listener by itself.
 func (c *completer) checkListener(l *Listener, s spot) bool {
 	before := len(c.faults)
+	if l.Port == 0 {
+		c.fault(CodeMissing, s.at("port").path, s.pos(), "is missing: only imap and imaps imply a port",
+			fmt.Sprintf("write %s: port: ..., or name the listener imap or imaps", l.Name))
+	}
 	ip, err := netip.ParseAddr(l.Address)
 	switch {
 	case l.Address == "":

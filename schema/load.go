@@ -72,7 +72,7 @@ func (l *loader) load() *Config {
 		}
 	}
 	if len(insts) < len(l.inputs) {
-		return nil // what the missing one holds would be missed everywhere
+		return nil
 	}
 	v := l.evaluate(insts)
 	l.strict(l.schema.top, v, nil)
