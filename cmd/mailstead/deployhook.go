@@ -237,10 +237,15 @@ func awaitServed(ctx context.Context, l schema.Listener, sni, want string) error
 	}
 }
 
-// alarm puts a failure into the journal, with a priority that is noticed. Under
-// systemd only: run by hand, the failure is on the screen.
+// alarm puts a failure into the journal, as an error. certbot keeps what a hook
+// says to itself, so it is said there directly, if systemd started certbot; by
+// hand the failure is on the screen, and on the journal's own stream it is
+// marked already.
 func alarm(err error) {
-	if err == nil || os.Getenv("INVOCATION_ID") == "" || !journal.Enabled() {
+	if err == nil || os.Getenv("INVOCATION_ID") == "" {
+		return
+	}
+	if ours, _ := journal.StderrIsJournalStream(); ours || !journal.Enabled() {
 		return
 	}
 	text := "deploy-hook: " + strings.ReplaceAll(err.Error(), "\n", "; ")

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/coreos/go-systemd/v22/journal"
 )
 
 // The exit codes. They never overlap, whatever the command.
@@ -78,6 +80,29 @@ func exitCodeOf(err error) int {
 		return exit.code
 	}
 	return exitFailed
+}
+
+// priorityErr is what makes a line on the journal's stream an error (sd-daemon(3)).
+const priorityErr = "<3>"
+
+// journalWriter marks every line as an error for the journal.
+type journalWriter struct{ w io.Writer }
+
+func (j journalWriter) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		if _, err := io.WriteString(j.w, priorityErr+line); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// errorWriter is where errors go: to stderr, which may be the journal.
+func errorWriter(stderr io.Writer) io.Writer {
+	if ok, err := journal.StderrIsJournalStream(); err == nil && ok {
+		return journalWriter{stderr}
+	}
+	return stderr
 }
 
 // report writes an error the way all of them are written, and gives its exit code.

@@ -45,7 +45,7 @@ func run(args []string, in io.Reader, out, err io.Writer) int {
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(err)
-	return report(err, root.ExecuteContext(ctx))
+	return report(errorWriter(err), root.ExecuteContext(ctx))
 }
 
 func newRoot() *cobra.Command {

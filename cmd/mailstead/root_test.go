@@ -1,11 +1,16 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 )
 
 // TestHelp holds every command to what style asks of its help.
@@ -55,6 +60,44 @@ func TestReport(t *testing.T) {
 			var w strings.Builder
 			if code := report(&w, test.err); code != test.code || w.String() != test.want {
 				t.Errorf("exit %d and\n%swant %d and\n%s", code, w.String(), test.code, test.want)
+			}
+		})
+	}
+}
+
+// TestJournal: on the journal's stream every line of an error is one of
+// priority "err"; on any other stream nothing is added.
+func TestJournal(t *testing.T) {
+	for name, onStream := range map[string]bool{"journal": true, "file": false} {
+		t.Run(name, func(t *testing.T) {
+			f, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			var st unix.Stat_t
+			if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+				t.Fatal(err)
+			}
+			if !onStream {
+				st.Ino++
+			}
+			cmd := exec.Command("mailstead", "aply")
+			cmd.Stderr = f
+			cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, st.Ino))
+			if err := cmd.Run(); err == nil {
+				t.Error("it did not fail")
+			}
+			got, err := os.ReadFile(f.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "mailstead: error: no such command: \"aply\"\nhint: did you mean \"mailstead apply\"?\n"
+			if onStream {
+				want = "<3>" + strings.Replace(want, "\nhint", "\n<3>hint", 1)
+			}
+			if string(got) != want {
+				t.Errorf("got\n%swant\n%s", got, want)
 			}
 		})
 	}
