@@ -111,8 +111,9 @@ func (l *loader) strictLeaf(r *rule, v cue.Value, path []string) {
 
 // strictName checks a name that the operator chose.
 func (l *loader) strictName(r *rule, name string, v cue.Value, path []string) {
-	if v := l.schema.ctx.Encode(name); r.quickKey.Unify(v).Err() != nil {
-		err := r.key.Unify(v).Err()
+	key := l.schema.ctx.Encode(name)
+	if r.quickKey.Unify(key).Err() != nil {
+		err := r.key.Unify(key).Err()
 		l.fault(CodeName, path, l.places.namePos(path, v), "cannot have that name: it "+wanted(err), nearName(name))
 	}
 }
