@@ -1,0 +1,315 @@
+package imapserver
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
+)
+
+// The accounts of the daemon with processes; nobody else has these uids.
+const (
+	serviceUID = 61100
+	aliceUID   = 61101
+	bobUID     = 61102
+)
+
+// processes is a daemon with processes, as root.
+type processes struct {
+	t    *testing.T
+	c    *config.Config
+	cmd  *exec.Cmd
+	log  *journal
+	path string // of the configuration
+	dir  string
+	cert []byte
+	st   control.Status
+}
+
+func startProcesses(t *testing.T) *processes {
+	t.Helper()
+	if os.Getenv("MAILSTEAD_E2E") != "1" {
+		t.Skip("set MAILSTEAD_E2E=1 as root")
+	}
+	if os.Getuid() != 0 {
+		t.Fatal("needs root, to start workers of other uids")
+	}
+	p := &processes{t: t, dir: t.TempDir(), log: &journal{}}
+	program := filepath.Join(p.dir, "mailstead-imapd")
+	if out, err := exec.Command("go", "build", "-o", program, "mailstead/cmd/mailstead-imapd").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	// Workers must be able to reach the Maildirs.
+	for dir := p.dir; dir != "/"; dir = filepath.Dir(dir) {
+		if st, err := os.Stat(dir); err != nil || st.Mode()&0o011 != 0o011 {
+			os.Chmod(dir, st.Mode().Perm()|0o055)
+		}
+	}
+	p.c = testConfig(p.dir)
+	p.c.Workers, p.c.Service = config.WorkerPerUID, config.Identity{UID: serviceUID, GID: serviceUID}
+	p.cert = issue(t, time.Now().Add(time.Hour), "mail.example")
+	p.path = write(t, p.dir, p.c, p.users(), p.cert)
+	p.cmd = exec.Command(program, "serve", "--config", p.path)
+	p.cmd.Stderr = p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		if err := p.cmd.Wait(); err != nil {
+			t.Errorf("%v\n%s", err, p.log)
+		}
+		if left := p.children(); len(left) > 0 {
+			t.Errorf("processes are left: %v", left)
+		}
+	})
+	p.eventually("the daemon does not start", func() bool {
+		var err error
+		p.st, err = control.Ask(t.Context(), p.c.Control, control.Request{Verb: control.VerbStatus})
+		return err == nil
+	})
+	return p
+}
+
+// users are alice and bob, of uids of their own, and virtual ones who share
+// bob's.
+func (p *processes) users() []config.User {
+	var all []config.User
+	for _, u := range []struct {
+		name string
+		uid  int
+	}{{"alice", aliceUID}, {"bob", bobUID}, {"virtual1", bobUID}, {"virtual2", bobUID}} {
+		home := filepath.Join(p.dir, u.name)
+		user := config.User{Name: u.name, Hash: hash(p.t, "pw-"+u.name), UID: u.uid, GID: u.uid, Home: home, Maildir: maildir(p.t, filepath.Join(home, "Maildir"))}
+		err := filepath.WalkDir(home, func(path string, _ os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Chown(path, u.uid, u.uid)
+		})
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		all = append(all, user)
+	}
+	return all
+}
+
+func (p *processes) eventually(what string, f func() bool) {
+	p.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s\n%s", what, p.log)
+		}
+	}
+}
+
+// children is the processes of the daemon by their verb and uid: "worker 61101".
+func (p *processes) children() map[string][]int {
+	all := map[string][]int{}
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		stat, err1 := os.ReadFile(dir + "/stat")
+		line, err2 := os.ReadFile(dir + "/cmdline")
+		var st syscall.Stat_t
+		if err1 != nil || err2 != nil || syscall.Stat(dir, &st) != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(rest)
+		args := strings.Split(string(line), "\x00")
+		if len(fields) < 2 || fields[1] != strconv.Itoa(p.cmd.Process.Pid) || len(args) < 2 || fields[0] == "Z" {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		status, _ := os.ReadFile(dir + "/status")
+		name := args[1] + " " + uidOf(status)
+		all[name] = append(all[name], pid)
+	}
+	return all
+}
+
+// uidOf reads the real uid from /proc/PID/status: a process that cannot be
+// dumped has files of root there.
+func uidOf(status []byte) string {
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "Uid:"); ok {
+			return strings.Fields(rest)[0]
+		}
+	}
+	return "?"
+}
+
+func (p *processes) login(user string) *client {
+	p.t.Helper()
+	c := dialTLS(p.t, p.st.Listeners[1].Address, &tls.Config{ServerName: "mail.example", RootCAs: pool(p.t, p.cert)})
+	c.send("a LOGIN " + user + " pw-" + user + "\r\n")
+	c.until("a OK")
+	return c
+}
+
+func TestProcesses(t *testing.T) {
+	p := startProcesses(t)
+	alice, bob, v1, v2 := p.login("alice"), p.login("bob"), p.login("virtual1"), p.login("virtual2")
+	again := p.login("alice")
+	have := p.children()
+	for _, want := range []string{fmt.Sprint("front ", serviceUID), fmt.Sprint("worker ", aliceUID), fmt.Sprint("worker ", bobUID)} {
+		if len(have[want]) != 1 {
+			t.Errorf("%d processes %q in %v", len(have[want]), want, have)
+		}
+	}
+	for name, pids := range have {
+		checkPrivileges(t, name, pids[0])
+	}
+
+	// Mail goes to the right place and belongs to its owner.
+	for user, c := range map[string]*client{"alice": alice, "bob": bob, "virtual1": v1, "virtual2": v2} {
+		text := "Subject: for " + user + "\r\n\r\n"
+		c.send(fmt.Sprintf("b APPEND INBOX {%d+}\r\n%s\r\nc SELECT INBOX\r\nd FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]\r\n", len(text), text))
+		if said := c.until("d OK"); strings.Count(said, "Subject: ") != 1 || !strings.Contains(said, "Subject: for "+user+"\r\n") {
+			t.Errorf("%s sees %q", user, said)
+		}
+	}
+	files, _ := filepath.Glob(filepath.Join(p.dir, "alice", "Maildir", "*", "*"))
+	if len(files) == 0 {
+		t.Error("no file in alice's Maildir")
+	}
+	for _, f := range files {
+		var st syscall.Stat_t
+		if err := syscall.Lstat(f, &st); err != nil || st.Uid != aliceUID || st.Gid != aliceUID || st.Mode&0o077 != 0 {
+			t.Errorf("%s: uid %d, mode %o, %v", f, st.Uid, st.Mode, err)
+		}
+	}
+
+	// A worker that is killed takes its own sessions with it, and nobody else's.
+	syscall.Kill(have[fmt.Sprint("worker ", aliceUID)][0], syscall.SIGKILL)
+	for _, c := range []*client{alice, again} {
+		if _, err := c.r.ReadByte(); err == nil {
+			t.Error("alice's session goes on without her worker")
+		}
+	}
+	bob.send("e NOOP\r\n")
+	bob.until("e OK")
+	alice = p.login("alice")
+	p.reload(bob)
+	p.killFront(alice, bob)
+	bob = p.login("bob")
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	bob.until("* BYE")
+}
+
+// checkPrivileges looks for anything that a process has besides its uid.
+func checkPrivileges(t *testing.T, name string, pid int) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapInh:\t0000000000000000", "CapAmb:\t0000000000000000"}
+	for _, line := range want {
+		if !bytes.Contains(status, []byte(line+"\n")) {
+			t.Errorf("%s: no %q in\n%s", name, line, status)
+		}
+	}
+	_, groups, _ := bytes.Cut(status, []byte("\nGroups:"))
+	groups, _, _ = bytes.Cut(groups, []byte("\n"))
+	if len(bytes.TrimSpace(groups)) > 0 {
+		t.Errorf("%s: groups %s", name, groups)
+	}
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		target, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, fd.Name()))
+		if strings.HasSuffix(target, ".json") || strings.HasSuffix(target, ".pem") || strings.HasSuffix(target, ".ndjson") {
+			t.Errorf("%s has %s open", name, target)
+		}
+	}
+}
+
+// reload removes virtual1, whose session ends, and leaves bob's alone.
+func (p *processes) reload(bob *client) {
+	p.t.Helper()
+	gone := p.login("virtual1")
+	p.c.Generation = "second"
+	users := slices.DeleteFunc(p.users(), func(u config.User) bool { return u.Name == "virtual1" })
+	write(p.t, p.dir, p.c, users, p.cert)
+	out, err := exec.Command(p.cmd.Path, "ctl", "reload", "--config", p.path).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "generation second") {
+		p.t.Errorf("ctl reload: %v\n%s", err, out)
+	}
+	if _, err := gone.r.ReadByte(); err != nil {
+		p.t.Logf("virtual1: %v", err)
+	} else if _, err := gone.r.ReadByte(); err == nil {
+		p.t.Error("virtual1's session goes on")
+	}
+	bob.send("f NOOP\r\n")
+	bob.until("f OK")
+	if err := os.Truncate(p.c.Users, 3); err != nil {
+		p.t.Fatal(err)
+	}
+	out, err = exec.Command(p.cmd.Path, "ctl", "reload", "--control", p.c.Control).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "mailstead-imapd: error: reload refused") {
+		p.t.Errorf("ctl reload of torn users: %v\n%s", err, out)
+	}
+	write(p.t, p.dir, p.c, users, p.cert)
+}
+
+// killFront kills the front: every connection is lost, and the next one is
+// served by another front.
+func (p *processes) killFront(sessions ...*client) {
+	p.t.Helper()
+	time.Sleep(frontPatience) // younger ones are not started again
+	before := p.children()[fmt.Sprint("front ", serviceUID)]
+	syscall.Kill(before[0], syscall.SIGKILL)
+	for _, c := range sessions {
+		if _, err := c.r.ReadByte(); err == nil {
+			p.t.Error("a session without a front")
+		}
+	}
+	p.eventually("no other front", func() bool {
+		now := p.children()[fmt.Sprint("front ", serviceUID)]
+		return len(now) == 1 && now[0] != before[0]
+	})
+}
+
+// TestStrangers has processes of other users try the channel's program by hand.
+func TestStrangers(t *testing.T) {
+	p := startProcesses(t)
+	for _, verb := range []string{"front", "worker"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		out, err := exec.CommandContext(ctx, p.cmd.Path, verb).CombinedOutput()
+		cancel()
+		if err == nil || !strings.Contains(string(out), "for the supervisor to start") {
+			t.Errorf("%s by hand: %v\n%s", verb, err, out)
+		}
+	}
+	cmd := exec.Command(p.cmd.Path, "ctl", "status", "--control", p.c.Control)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: aliceUID, Gid: aliceUID}}
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "permission denied") {
+		t.Errorf("status for everyone: %v\n%s", err, out)
+	}
+	// A connection that is not logged in costs no worker.
+	c, err := net.Dial("tcp", p.st.Listeners[0].Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newClient(t, c).until("* OK")
+	if have := p.children(); len(have) != 1 {
+		t.Errorf("%v", have)
+	}
+}
