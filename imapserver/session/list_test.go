@@ -69,6 +69,9 @@ func TestList(t *testing.T) {
 		{"", `LIST (SUBSCRIBED RECURSIVEMATCH) "" %`, `* LIST (\HasNoChildren \Sent \Subscribed) "." "Sent"` + "\n" +
 			`* LIST (\NonExistent \HasChildren) "." "a" ("CHILDINFO" ("SUBSCRIBED"))` + "\n" +
 			`* LIST (\NonExistent \HasNoChildren) "." "gone" ("CHILDINFO" ("SUBSCRIBED"))` + "\n"},
+		{"", `LIST (SPECIAL-USE RECURSIVEMATCH) "" INBOX`, ""},
+		{courier, `LIST (SPECIAL-USE RECURSIVEMATCH) "" INBOX`, `* LIST (\HasChildren) "." "INBOX" ("CHILDINFO" ("SPECIAL-USE"))` + "\n"},
+		{courier, `LIST (SUBSCRIBED SPECIAL-USE RECURSIVEMATCH) "" INBOX`, `* LIST (\HasChildren) "." "INBOX" ("CHILDINFO" ("SUBSCRIBED" "SPECIAL-USE"))` + "\n"},
 		{"", `LIST (SPECIAL-USE) "" *`, `* LIST (\HasNoChildren \Sent) "." "Sent"` + "\n"},
 		{"", `LIST (SPECIAL-USE SUBSCRIBED) "" x`, ""},
 		{"", `LIST "" S% RETURN (SUBSCRIBED)`, `* LIST (\HasNoChildren \Sent \Subscribed) "." "Sent"` + "\n"},

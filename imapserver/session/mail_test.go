@@ -301,6 +301,54 @@ func TestDeletedByOther(t *testing.T) {
 	if a.wait() == nil {
 		t.Error("Serve says that all is well")
 	}
+	a = s.connect()
+	b.ok("CREATE y")
+	a.ok("SELECT y")
+	a.send("a IDLE\r\n")
+	a.line()
+	b.ok("DELETE y")
+	if got := a.line(); got != "* BYE the selected mailbox has been deleted" {
+		t.Error(got)
+	}
+	a.wait()
+}
+
+// What others do to a message while it is fetched is told as it is in the end.
+func TestSeenMeetsOthers(t *testing.T) {
+	s := newServer(t)
+	a, b := s.connect(), s.connect()
+	a.append("INBOX", "", hello)
+	a.append("INBOX", "", hello)
+	a.ok("SELECT INBOX")
+	b.ok("SELECT INBOX")
+	b.ok(`STORE 1 +FLAGS (\Flagged)`)
+	a.want("FETCH 1 BODY[TEXT]", "* 1 FETCH (BODY[TEXT] {11}\r\nHi there.\r\n FLAGS (\\Recent \\Seen))\n"+
+		"* 1 FETCH (FLAGS (\\Recent \\Flagged \\Seen))\n* 1 FETCH (FLAGS (\\Recent \\Flagged \\Seen))\na OK FETCH completed")
+	b.ok(`STORE 2 +FLAGS.SILENT (\Deleted)`)
+	b.ok("EXPUNGE")
+	a.want(`STORE 1:2 +FLAGS (\Answered)`, "* 1 FETCH (FLAGS (\\Recent \\Answered \\Flagged \\Seen))\n"+
+		"a NO [EXPUNGEISSUED] some of the messages have been expunged")
+	a.want("COPY 2 INBOX", "a NO [EXPUNGEISSUED] some of the messages have been expunged")
+	a.want("NOOP", "* 2 EXPUNGE\n* 1 RECENT\na OK NOOP completed")
+}
+
+// Where there is no message to do something to, it is done.
+func TestNothingToDo(t *testing.T) {
+	s := newServer(t)
+	c := s.connect()
+	c.ok("SELECT INBOX")
+	c.want("STORE 1:* FLAGS ()", "a OK STORE completed")
+	c.want("UID STORE 1:9 FLAGS ()", "a OK UID STORE completed")
+	c.want("COPY 1 INBOX", "a BAD no message has this sequence number")
+	c.want("STORE 1 FLAGS ()", "a BAD no message has this sequence number")
+	c.want("UID MOVE 1:* INBOX", "a OK UID MOVE completed")
+	c.want("UID EXPUNGE 1:*", "a OK UID EXPUNGE completed")
+	c.want("SEARCH LARGER 10", "* SEARCH\na OK SEARCH completed")
+	c.append("INBOX", "", hello)
+	c.want("SEARCH LARGER 10", "* SEARCH 1\na OK SEARCH completed")
+	c.want("RENAME INBOX.inbox x", "a NO [NONEXISTENT] no such mailbox")
+	c.want("RENAME x INBOX.inbox", "a NO [CANNOT] this mailbox name cannot be used")
+	c.want("SUBSCRIBE INBOX.inbox", "a NO [CANNOT] this mailbox name cannot be used")
 }
 
 // Commands that come in one piece are answered in one piece, and in order.

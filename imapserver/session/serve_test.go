@@ -89,6 +89,29 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// The log says who left how.
+func TestReasons(t *testing.T) {
+	for input, want := range map[string]string{
+		"":                          `reason="client closed the connection"`,
+		"a NO":                      `reason="client closed the connection in the middle of a command"`,
+		"a IDLE\r\n":                `reason="client closed the connection in the middle of a command"`,
+		"a SELECT {9999999+}\r\nxx": `reason="client closed the connection in the middle of a command"`,
+		"a LOGOUT\r\n":              `reason="logged out"`,
+	} {
+		p, log := bare()
+		c := connect(t, p)
+		c.send(input)
+		if input == "a IDLE\r\n" {
+			c.line()
+		}
+		c.conn.(*net.UnixConn).CloseWrite()
+		c.wait()
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("after %q: %s", input, log)
+		}
+	}
+}
+
 func TestStop(t *testing.T) {
 	for _, input := range []string{"", "a IDLE\r\n", "a NOOP\r\nb NO"} {
 		p, _ := bare()

@@ -123,6 +123,17 @@ func TestReadCommand(t *testing.T) {
 		{"FETCH 1 BODY[1.]", nil},
 		{"FETCH 1 BODY[01]", nil},
 		{"FETCH 1 BODY[0]", nil},
+		{"FETCH 1 BODY[" + strings.Repeat("1.", 200) + "1]", nil},
+		{"FETCH 1 BODY[FOO]", nil},
+		{"APPEND x \"31-Feb-2026 00:00:00 +0000\" {3}", nil},
+		{"SEARCH HEADER \"a b\" x", nil},
+		{`LIST "" ()`, nil},
+		{`LSUB "" ""`, &List{LSub: true, Patterns: []string{""}}},
+		{`LIST "" % FOO`, nil},
+		{"STATUS a (FOO)", nil},
+		{"ID FOO", nil},
+		{"AUTHENTICATE PLAIN A", nil},
+		{strings.Repeat("x", 300), nil},
 		{"FETCH 1 BODY[1.2x]", nil},
 		{"FETCH 1 BODY[HEADER.FIELDS ()]", nil},
 		{"FETCH 1 BODY[HEADER.FIELDS (\"a b\")]", nil},
@@ -211,6 +222,7 @@ func TestResync(t *testing.T) {
 		{"message too large, sent", "a APPEND x {21+}\r\n" + strings.Repeat("m", 21) + "\r\n", "NO", ""},
 		{"message far too large, sent", "a APPEND x {201+}\r\n", "BYE", ""},
 		{"UTF8 without ENABLE", "a APPEND x UTF8 (~{3+}\r\nabc)\r\n", "BAD", ""},
+		{"garbage after a forgotten message", "a APPEND x {3+}\r\nabcd\r\n", "none", ""},
 		{"bad mailbox name", "a SELECT &bad\r\n", "NO", ""},
 		{"bad mailbox name and a literal", "a RENAME &bad {3+}\r\nabc\r\n", "NO", ""},
 		{"raw UTF-8 in a name", "a SELECT \"ü\"\r\n", "NO", ""},
@@ -441,6 +453,28 @@ func TestSequenceSetLimit(t *testing.T) {
 	}
 }
 
+// A client that goes away leaves an error of the connection, wherever it was.
+func TestCutOff(t *testing.T) {
+	whole := "a RENAME {1}\r\nx \"y\"\r\nb APPEND x (a) {3+}\r\nabc\r\nc FROB {3+}\r\nabc {1+}\r\nx\r\nd SELECT {9+}\r\n123456789\r\n"
+	for n := range whole {
+		c := newClient(whole[:n], &PostAuth)
+		var err error
+		for err == nil || refusal(err) {
+			var req Request
+			req, err = c.ReadCommand(Authenticated)
+			if a, ok := req.Command.(*Append); ok && err == nil {
+				if _, err = io.Copy(io.Discard, a.Message); err == nil {
+					err = a.Message.Close()
+				}
+			}
+		}
+		between := n == 0 || strings.HasSuffix(whole[:n], "\"\r\n") || strings.HasSuffix(whole[:n], "abc\r\n") || strings.HasSuffix(whole[:n], "x\r\n")
+		if err != io.EOF && err != io.ErrUnexpectedEOF || (err == io.EOF) != between {
+			t.Errorf("after %q: %v", whole[:n], err)
+		}
+	}
+}
+
 func TestStates(t *testing.T) {
 	for _, row := range Commands {
 		for _, s := range []State{NotAuthenticated, Authenticated, Selected} {
@@ -449,6 +483,17 @@ func TestStates(t *testing.T) {
 			if e, ok := err.(*imap.Error); !ok || strings.Contains(e.Text, "not possible") == (row.States&s != 0) {
 				t.Errorf("%s in state %b: %v", row.Name, s, err)
 			}
+		}
+	}
+}
+
+// What is echoed of a client's own octets is short and harmless.
+func TestTags(t *testing.T) {
+	for tag, ok := range map[string]bool{"a": true, "A.1]-x": true, strings.Repeat("t", 255): true,
+		strings.Repeat("t", 256): false, "+": false, "*": false, "a(": false, "ü": false, "a\x7f": false, "": false} {
+		req, err := newClient(tag+" NOOP\r\n", &PostAuth).ReadCommand(Authenticated)
+		if (err == nil) != ok || ok && req.Tag != tag || !ok && req.Tag != "" && req.Tag != "a" {
+			t.Errorf("%.20q: tag %.20q, %v", tag, req.Tag, err)
 		}
 	}
 }
