@@ -313,8 +313,12 @@ func (x difference) phrase() string {
 }
 
 // show makes a value that may come from a hostile place fit for one line of a
-// terminal.
+// terminal. Of a digest the beginning is enough.
 func show(v string) string {
+	const digits = 12
+	if len(v) >= 32 && !strings.ContainsFunc(v, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) }) {
+		return v[:digits]
+	}
 	if v == "" || strings.ContainsFunc(v, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(v)
 	}

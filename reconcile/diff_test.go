@@ -35,6 +35,8 @@ func TestReasonAndImpact(t *testing.T) {
 		{"secret that is new", r(Attr{Name: "a", Value: "1"}), r(Attr{Name: "a", Value: "1"}, Attr{Name: "hash", Value: "b", Secret: true}), "update | plain/x | live | no hash"},
 		{"secret that goes", r(Attr{Name: "hash", Value: "b", Secret: true}), r(), "update | plain/x | live | hash differs"},
 		{"long", r(Attr{Name: "names", Value: long}), r(Attr{Name: "names", Value: "y"}), "update | plain/x | live | names differs"},
+		{"digest", r(Attr{Name: "fingerprint", Value: strings.Repeat("0123456789abcdef", 4)}), r(Attr{Name: "fingerprint", Value: strings.Repeat("f", 32)}),
+			"update | plain/x | live | fingerprint 0123456789ab, want ffffffffffff"},
 		{"attribute that goes", r(Attr{Name: "left behind", Value: "/a", Impact: Live}), r(), "update | plain/x | live | left behind /a, want none"},
 		{"attribute that comes", r(), r(Attr{Name: "reads", Value: "1", Impact: Restart}), "update | plain/x | restart | no reads, want 1"},
 		{"hostile value", r(Attr{Name: "tree", Value: "\x1b[2J\n"}), r(Attr{Name: "tree", Value: ""}), `update | plain/x | live | tree "\x1b[2J\n", want ""`},

@@ -86,17 +86,18 @@ func ownerIDs(ctx context.Context, owner, group string) (uid, gid int, err error
 	return uid, gid, nil
 }
 
-// ownerNames gives names for numbers; the wanted ones where they are right.
+// ownerNames gives names for numbers; the wanted ones where they are right. What
+// is root's is as good as one's own: an ordinary user may plan for root.
 func ownerNames(ctx context.Context, uid, gid int, owner, group string) (string, string) {
 	wantUID, _, err := ownerIDs(ctx, owner, Self)
-	if err != nil || wantUID != uid {
+	if (err != nil || wantUID != uid) && !(owner == Self && uid == 0) {
 		owner = strconv.Itoa(uid)
 		if u, err := user.LookupId(owner); err == nil {
 			owner = u.Username
 		}
 	}
 	_, wantGID, err := ownerIDs(ctx, Self, group)
-	if err != nil || wantGID != gid {
+	if (err != nil || wantGID != gid) && !(group == Self && gid == 0) {
 		group = strconv.Itoa(gid)
 		if g, err := user.LookupGroupId(group); err == nil {
 			group = g.Name

@@ -1,11 +1,8 @@
 package kind
 
 import (
-	"bufio"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -48,30 +45,6 @@ func shellWord(s string) string {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// listening tells whether any program listens on a TCP port of the host.
-func listening(port int) bool {
-	const listen = "0A"
-	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		f, err := os.Open(path)
-		if err != nil {
-			continue
-		}
-		defer f.Close()
-		for s := bufio.NewScanner(f); s.Scan(); {
-			// "0: 0100007F:0050 00000000:0000 0A ..."
-			w := strings.Fields(s.Text())
-			if len(w) < 4 || w[3] != listen {
-				continue
-			}
-			_, hex, _ := strings.Cut(w[1], ":")
-			if n, err := strconv.ParseInt(hex, 16, 32); err == nil && int(n) == port {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // lineageMissing says that there is no lineage yet.

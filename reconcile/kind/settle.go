@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"mailstead/reconcile"
@@ -103,9 +104,8 @@ func (p *unitPlan) disturbed(changes []reconcile.Change) []string {
 		if service == "" {
 			continue
 		}
-		active := p.states[c.Ref.Name].active
-		comes := !p.goesDown(c) && Run(r.Get("run")) == Up && (!active || renewed(c))
-		if (comes || p.goesDown(c) && active) && !slices.Contains(services, service) {
+		goes := p.goesDown(c) && p.states[c.Ref.Name].active
+		if (goes || comes(c, p.states)) && !slices.Contains(services, service) {
 			services = append(services, service)
 		}
 	}
@@ -214,7 +214,8 @@ func (h *Host) settleUnits(ctx context.Context, changes []reconcile.Change) []er
 			paths[c.Ref.Name] = append(oldUnitFiles(*c.Have, c.Was), c.Have.Get("path"))
 		}
 	}
-	for _, step := range planUnits(changes, states, h.Boot) {
+	free := h.held(changes, states, errs)
+	for _, step := range planUnits(free, states, h.Boot) {
 		err := s.do(ctx, step, paths[step.unit])
 		if err == nil {
 			continue
@@ -224,6 +225,52 @@ func (h *Host) settleUnits(ctx context.Context, changes []reconcile.Change) []er
 		errs[i] = errors.Join(errs[i], err)
 	}
 	return errs
+}
+
+// held takes away the changes that would end a running service for a socket that
+// cannot start, because somebody else has its port; errs says so for each.
+func (h *Host) held(changes []reconcile.Change, states map[string]unitState, errs []error) []reconcile.Change {
+	own := make(map[string]bool) // ports that sockets of ours give up
+	for _, c := range changes {
+		if c.Have != nil && states[c.Ref.Name].active {
+			for _, a := range listenAddresses(c.Have.Get("content")) {
+				own[a] = true
+			}
+		}
+	}
+	lost := make(map[string]string) // by service, a socket of it that cannot start
+	for i, c := range changes {
+		if !comes(c, states) {
+			continue
+		}
+		for _, a := range listenAddresses(c.Want.Get("content")) {
+			service := c.Want.Get("service")
+			if who := portTaken(a, service); who != "" && !own[a] {
+				errs[i] = errors.New(who)
+				lost[service] = c.Ref.Name
+			}
+		}
+	}
+	var free []reconcile.Change
+	for i, c := range changes {
+		service := unitTarget(c).Get("service")
+		if service == "" {
+			service = c.Ref.Name
+		}
+		if socket := lost[service]; errs[i] == nil && socket != "" && states[service].active {
+			errs[i] = fmt.Errorf("%s goes on as it runs, because %s cannot start", service, socket)
+		}
+		if errs[i] == nil {
+			free = append(free, c)
+		}
+	}
+	return free
+}
+
+// comes tells whether a socket is to start, or to start again.
+func comes(c reconcile.Change, states map[string]unitState) bool {
+	return c.Want != nil && c.Want.Get("service") != "" && Run(c.Want.Get("run")) == Up &&
+		(!states[c.Ref.Name].active || renewed(c))
 }
 
 // unitNames gives the units of the changes and the services of their sockets.

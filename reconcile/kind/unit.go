@@ -90,10 +90,11 @@ func unitFile(r *reconcile.Resource) string {
 	return r.Get("content")
 }
 
-// splitUnitFile is its inverse.
+// splitUnitFile is its inverse. What somebody has added at the end is content.
 func splitUnitFile(file string) (content, reads string) {
-	content, reads, _ = strings.Cut(file, readsMark)
-	return content, strings.TrimSuffix(reads, "\n")
+	content, tail, _ := strings.Cut(file, readsMark)
+	reads, added, _ := strings.Cut(tail, "\n")
+	return content + added, reads
 }
 
 // manager gives the connection to systemd, which is made once.

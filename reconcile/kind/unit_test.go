@@ -1,7 +1,10 @@
 package kind
 
 import (
+	"fmt"
+	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -233,6 +236,9 @@ func TestUnitReads(t *testing.T) {
 	if got := b.content(b.path(imapd)); got != "[Service]\n" {
 		t.Errorf("content %q", got)
 	}
+	if content, reads := splitUnitFile("[Service]\n" + readsMark + "1\n# added by hand\n"); content != "[Service]\n# added by hand\n" || reads != "1" {
+		t.Errorf("a line added by hand: content %q, reads %q", content, reads)
+	}
 }
 
 func TestUnitMoves(t *testing.T) {
@@ -282,5 +288,59 @@ func TestUnitsWithoutSystemd(t *testing.T) {
 	}
 	if v, err := b.host.SystemdVersion(t.Context()); v != 0 || err != nil {
 		t.Errorf("version %d, %v", v, err)
+	}
+}
+
+// TestPortTaken: nobody's session ends for a listener that cannot come up.
+func TestPortTaken(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	taken := l.Addr().String()
+	_, port, _ := net.SplitHostPort(taken)
+	who := fmt.Sprintf("port %s is taken by process %d (", port, os.Getpid())
+	if got := portTaken(taken, imapd); !strings.HasPrefix(got, who) {
+		t.Errorf("got %q, want %q", got, who)
+	}
+	if got := portTaken("203.0.113.77:143", imapd); got != "" {
+		t.Errorf("an address of another host: %q", got)
+	}
+	other := unitFor("/u", "mailstead-imaps.socket", "[Socket]\nListenStream="+taken+"\n", Up)
+	service := unitFor("/u", imapd, "new", Up)
+	boot := unitFor("/u", "mailstead-apply.service", "new", Either)
+	changes := []reconcile.Change{create(other), update(service, "content", "old"), update(boot, "content", "old")}
+	for _, tc := range []struct {
+		name   string
+		states map[string]unitState
+		own    string // content of a socket of ours that gives the port up
+		want   []string
+	}{
+		{"the service runs", map[string]unitState{imapd: {active: true}}, "", []string{who, imapd + " goes on as it runs, because mailstead-imaps.socket cannot start", ""}},
+		{"the service is down", nil, "", []string{who, "", ""}},
+		{"the port is our own", map[string]unitState{imapd: {active: true}, "mailstead-old.socket": {active: true}}, "ListenStream=" + taken, []string{"", "", ""}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			all := changes
+			if tc.own != "" {
+				all = append(slices.Clone(changes), remove(unitFor("/u", "mailstead-old.socket", tc.own, Up)))
+			}
+			errs := make([]error, len(all))
+			var h Host
+			free := h.held(all, tc.states, errs)
+			held := 0
+			for i, want := range tc.want {
+				if want != "" {
+					held++
+				}
+				if want == "" && errs[i] != nil || want != "" && (errs[i] == nil || !strings.HasPrefix(errs[i].Error(), want)) {
+					t.Errorf("%s: got %v, want %q", all[i].Ref, errs[i], want)
+				}
+			}
+			if len(free) != len(all)-held {
+				t.Errorf("%d of %d changes go on, and %d are held", len(free), len(all), held)
+			}
+		})
 	}
 }

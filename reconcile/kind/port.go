@@ -1,0 +1,134 @@
+package kind
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode"
+)
+
+// portTaken says who else listens where a socket of a service is to listen, ""
+// if nobody does, or only the service itself, which will have ended by then. The
+// address is a port or host:port.
+func portTaken(address, service string) string {
+	if !strings.Contains(address, ":") {
+		address = ":" + address
+	}
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		l.Close()
+		return ""
+	}
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return "" // an address that may come later, or one that systemd judges better
+	}
+	_, port, _ := net.SplitHostPort(address)
+	text := fmt.Sprintf("port %s is taken", port)
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return text
+	}
+	pids := socketOwners(listeners4and6(n))
+	for _, pid := range pids {
+		if inUnit(pid, service) {
+			return ""
+		}
+	}
+	if len(pids) > 0 {
+		text += fmt.Sprintf(" by process %s (%s)", pids[0], processName(pids[0]))
+	}
+	return text
+}
+
+// listening tells whether any program listens on a TCP port of the host.
+func listening(port int) bool { return len(listeners4and6(port)) > 0 }
+
+// listeners4and6 gives the inodes of the sockets that listen on a TCP port.
+func listeners4and6(port int) (inodes []string) {
+	const listen = "0A"
+	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		f, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		for s := bufio.NewScanner(f); s.Scan(); {
+			// "0: 0100007F:0050 00000000:0000 0A ... uid timeout inode ..."
+			w := strings.Fields(s.Text())
+			if len(w) < 10 || w[3] != listen {
+				continue
+			}
+			_, hex, _ := strings.Cut(w[1], ":")
+			if n, err := strconv.ParseUint(hex, 16, 16); err == nil && int(n) == port {
+				inodes = append(inodes, w[9])
+			}
+		}
+		f.Close()
+	}
+	return inodes
+}
+
+// socketOwners gives the processes that have one of the sockets open, as far as
+// one may look.
+func socketOwners(inodes []string) (pids []string) {
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is well-formed
+	for _, fd := range fds {
+		target, err := os.Readlink(fd)
+		if err != nil {
+			continue
+		}
+		inode, ok := strings.CutPrefix(strings.TrimSuffix(target, "]"), "socket:[")
+		if pid := strings.Split(fd, "/")[2]; ok && slices.Contains(inodes, inode) && !slices.Contains(pids, pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// inUnit tells whether systemd runs a process as part of a service.
+func inUnit(pid, service string) bool {
+	data, err := os.ReadFile("/proc/" + pid + "/cgroup")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(data)) {
+		if slices.Contains(strings.Split(strings.TrimSpace(line), "/"), service) {
+			return true
+		}
+	}
+	return false
+}
+
+func processName(pid string) string {
+	name, err := os.ReadFile("/proc/" + pid + "/comm")
+	if err != nil {
+		return "unknown"
+	}
+	return show(strings.TrimSpace(string(name)))
+}
+
+// show makes a name that a process has given itself fit for a terminal.
+func show(name string) string { return strings.ToValidUTF8(strings.Map(printable, name), "?") }
+
+func printable(r rune) rune {
+	if !unicode.IsPrint(r) {
+		return '?'
+	}
+	return r
+}
+
+// listenAddresses gives where a socket unit listens.
+func listenAddresses(content string) (addresses []string) {
+	for line := range strings.Lines(content) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && strings.TrimSpace(key) == "ListenStream" {
+			addresses = append(addresses, strings.TrimSpace(value))
+		}
+	}
+	return addresses
+}
