@@ -96,13 +96,11 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 	defer m.release(s.Maildir, a)
 	// It has logged its end, and the reason.
 	session.Serve(ctx, conn, session.Params{
-		Account:    a.store,
-		User:       s.User,
-		Namespace:  s.Namespace,
-		Log:        log,
-		Tag:        s.Tag,
-		RemoteAddr: s.Remote.String(),
-		TLS:        s.TLS,
+		Account:   a.store,
+		User:      s.User,
+		Namespace: s.Namespace,
+		Log:       log,
+		Tag:       s.Tag,
 	})
 }
 

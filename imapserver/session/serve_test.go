@@ -22,10 +22,9 @@ func bare() (Params, *syncBuffer) {
 func TestServeGreets(t *testing.T) {
 	p, log := bare()
 	p.Tag = "x1"
-	p.Buffered = []byte("b NOOP\r\nc LOG")
 	p.Without = append(p.Without, "ID")
 	c := connect(t, p)
-	c.send("OUT\r\n")
+	c.send("b NOOP\r\nc LOGOUT\r\n")
 	got := c.answer("c")
 	want := "x1 OK [CAPABILITY " + strings.Replace(string(wire.AppendCapabilities(nil, wire.PhaseAuth)), " ID", "", 1) + "] logged in\n" +
 		"b OK NOOP completed\n* BYE logging out\nc OK LOGOUT completed"

@@ -5,7 +5,6 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -30,11 +29,9 @@ type Params struct {
 	Limits    *wire.Limits // nil: wire.PostAuth
 	Without   []imap.Cap   // capabilities that are switched off for this user
 
-	Buffered []byte // what the client sent after its login, read already
-	Tag      string // if not "": the tag of the LOGIN or AUTHENTICATE that Serve answers with OK first
-
-	RemoteAddr string
-	TLS        bool
+	// Tag, if not "", is that of the LOGIN or AUTHENTICATE that has succeeded:
+	// Serve answers it first.
+	Tag string
 }
 
 // grace is how long a command may go on after the server was told to stop.
@@ -65,7 +62,7 @@ func Serve(ctx context.Context, nc net.Conn, p Params) (err error) {
 	}
 	c := newConn(nc)
 	s := &session{Params: p, names: namespace(p.Namespace), conn: c, w: wire.NewWriter(c)}
-	s.r = wire.NewReader(io.MultiReader(bytes.NewReader(p.Buffered), c), s.w, p.Limits)
+	s.r = wire.NewReader(c, s.w, p.Limits)
 
 	// A command does not end with ctx but, if it takes too long, some time after.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
