@@ -64,7 +64,7 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 	}
 	writePlan(c, c.out, plan, o.verbose)
 	if !plan.Empty() && !o.yes && !o.boot {
-		if err := consent(c); err != nil {
+		if err := consent(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -79,11 +79,11 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 }
 
 // consent asks whether to go on; without a terminal there is nobody to ask.
-func consent(c *console) error {
+func consent(ctx context.Context, c *console) error {
 	if !c.ask {
 		return hint(errors.New("nothing was applied: there is no terminal to ask on"), "give --yes to apply without being asked")
 	}
-	yes, err := c.confirm("\nApply this plan?")
+	yes, err := c.confirm(ctx, "\nApply this plan?")
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (l *look) apply(ctx context.Context, c *console, plan *reconcile.Plan, wait
 		}
 		fmt.Fprintf(c.out, "\nApplied: %d of %d changes made.\n", report.Count(reconcile.Done), len(plan.Changes))
 		if err := l.reload(ctx); err != nil {
-			return &exitError{code: exitPartial, err: err}
+			return &exitError{code: exitPartial, err: errors.Join(verdict(report), err)}
 		}
 	}
 	return verdict(report)

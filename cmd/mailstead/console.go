@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -56,14 +57,28 @@ func (c *console) paint(p paint, text string) string {
 	return "\x1b[" + string(p) + "m" + text + "\x1b[0m"
 }
 
-// confirm asks a question to which only "yes" is consent.
-func (c *console) confirm(question string) (bool, error) {
+// confirm asks a question to which only "yes" is consent. An interrupt is none.
+func (c *console) confirm(ctx context.Context, question string) (bool, error) {
 	fmt.Fprintf(c.err, "%s Only \"yes\" is taken as consent: ", question)
-	line, err := bufio.NewReader(io.LimitReader(c.in, 1024)).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return false, fmt.Errorf("read answer: %w", err)
+	answer := make(chan string, 1)
+	failed := make(chan error, 1)
+	go func() { // left behind at its read by an interrupt, after which the program ends
+		line, err := bufio.NewReader(io.LimitReader(c.in, 1024)).ReadString('\n')
+		if err != nil && err != io.EOF {
+			failed <- fmt.Errorf("read answer: %w", err)
+			return
+		}
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(c.err)
+		return false, ctx.Err()
+	case err := <-failed:
+		return false, err
+	case line := <-answer:
+		return line == "yes", nil
 	}
-	return strings.TrimSpace(line) == "yes", nil
 }
 
 // visible makes a string that came from elsewhere safe for a terminal and for
@@ -81,6 +96,15 @@ func visible(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// visibleLines is visible for a text of several lines.
+func visibleLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = visible(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // unprintable is true of control characters and of those that reorder text.

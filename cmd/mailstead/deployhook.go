@@ -97,8 +97,8 @@ func concerned(host *schema.Host, o deployHookOptions) []string {
 }
 
 // sameLineage tells whether dir, which comes from outside, is the directory of
-// a lineage. It is compared, never opened; certbot's directory may be reached by
-// a link.
+// a lineage. It is compared and nothing is read from it; certbot's directory may
+// be reached by a link.
 func sameLineage(letsencrypt, lineage, dir string) bool {
 	live := filepath.Join(letsencrypt, "live")
 	dir = filepath.Clean(dir)
@@ -124,13 +124,12 @@ func (l *look) deploy(ctx context.Context, renewed []string, c *console) error {
 		return err
 	}
 	plan = onlyCertificates(plan, renewed)
-	for _, b := range plan.Blocked {
-		return fmt.Errorf("%s cannot be used: %s", b.Ref, b.Reason)
-	}
-	for _, u := range plan.Unreadable {
-		return fmt.Errorf("%s cannot be read: %s", u.Ref, u.Reason)
-	}
-	if plan.Empty() {
+	switch {
+	case len(plan.Blocked) > 0:
+		return fmt.Errorf("%s cannot be used: %s", plan.Blocked[0].Ref, plan.Blocked[0].Reason)
+	case len(plan.Unreadable) > 0:
+		return fmt.Errorf("%s cannot be read: %s", plan.Unreadable[0].Ref, plan.Unreadable[0].Reason)
+	case plan.Empty():
 		return l.reload(ctx)
 	}
 	writeChanges(c, c.out, plan.Changes, false)
@@ -144,11 +143,11 @@ func (l *look) deploy(ctx context.Context, renewed []string, c *console) error {
 	return l.reload(ctx)
 }
 
-// servingKinds are the kinds of resources that stand between a certificate and
-// its being served.
-var servingKinds = []string{"daemon-config", "unit", "daemon"}
+// servingKinds are the kinds of resources that stand between the source of a
+// certificate and its being served.
+var servingKinds = []string{"certificate", "daemon-config", "unit", "daemon"}
 
-// serves tells whether a change is part of serving a certificate. Nobody loses
+// serves tells whether a change is part of serving certificates. Nobody loses
 // a connection for a renewal: what would end them waits for the next apply.
 func serves(change reconcile.Change) bool {
 	if change.Want == nil || !slices.Contains(servingKinds, change.Ref.Kind) {
@@ -157,14 +156,16 @@ func serves(change reconcile.Change) bool {
 	return change.Op == reconcile.Create || change.Impact != reconcile.Restart && change.Impact != reconcile.Rebind
 }
 
-// onlyCertificates is the part of a plan that serves certificates.
+// onlyCertificates is the part of a plan that serves certificates. Others than
+// those named are brought along, because the daemon reads all of them, but what
+// is wrong with them is not this renewal's fault.
 func onlyCertificates(plan *reconcile.Plan, names []string) *reconcile.Plan {
 	concerns := func(ref reconcile.Ref) bool {
 		return ref.Kind == "certificate" && slices.Contains(names, ref.Name)
 	}
 	part := &reconcile.Plan{Host: plan.Host}
 	for _, change := range plan.Changes {
-		if concerns(change.Ref) || serves(change) {
+		if serves(change) {
 			part.Changes = append(part.Changes, change)
 		}
 	}

@@ -325,7 +325,7 @@ func TestOnlyCertificates(t *testing.T) {
 	}
 	got := onlyCertificates(plan, []string{"ours"})
 	want := &reconcile.Plan{
-		Changes:    []reconcile.Change{plan.Changes[0], plan.Changes[4], plan.Changes[5], plan.Changes[8]},
+		Changes:    []reconcile.Change{plan.Changes[0], plan.Changes[1], plan.Changes[4], plan.Changes[5], plan.Changes[8]},
 		Blocked:    plan.Blocked[:1],
 		Unreadable: plan.Unreadable[:1],
 	}

@@ -120,12 +120,12 @@ func report(w io.Writer, err error) int {
 		fmt.Fprintf(w, "%s\n\n", invalid.text)
 	}
 	message := err.Error()
-	if errors.Is(err, context.Canceled) {
+	if exit == nil && errors.Is(err, context.Canceled) {
 		message = "interrupted"
 	}
-	fmt.Fprintf(w, "mailstead: error: %s\n", message)
+	fmt.Fprintf(w, "mailstead: error: %s\n", visibleLines(message))
 	for _, h := range hints(err) {
-		fmt.Fprintf(w, "hint: %s\n", h)
+		fmt.Fprintf(w, "hint: %s\n", visibleLines(h))
 	}
 	return code
 }

@@ -54,6 +54,7 @@ func TestReport(t *testing.T) {
 		"plain":  {errTest, 1, "mailstead: error: it broke\n"},
 		"hints":  {hint(hint(errTest, "inner"), "outer %q", "x"), 1, "mailstead: error: it broke\nhint: outer \"x\"\nhint: inner\n"},
 		"code":   {hint(&exitError{code: exitLocked, err: hint(errTest, "wait")}, "more"), 5, "mailstead: error: it broke\nhint: more\nhint: wait\n"},
+		"escape": {testError("a\x1b[2J\nb\u202e"), 1, "mailstead: error: a\\u001b[2J\nb\\u202e\n"},
 		"silent": {&exitError{code: exitPending}, 2, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

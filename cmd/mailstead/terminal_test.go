@@ -23,7 +23,8 @@ import (
 //	terminal CODE ANSWERS PROGRAM ARGS...
 //
 // Each line of the file ANSWERS is "prompt => reply": the reply is typed once
-// the prompt has appeared. What the terminal showed goes to $WORK/screen.
+// the prompt has appeared, with a line feed unless it is ^C. What the terminal
+// showed goes to $WORK/screen.
 func terminal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: terminal CODE ANSWERS PROGRAM ARGS...")
@@ -88,7 +89,12 @@ func onTerminal(cmd *exec.Cmd, answers string) (screen string, code int, err err
 			cmd.Process.Kill()
 			break
 		}
-		fmt.Fprintf(master, "%s\n", reply)
+		if reply == "^C" {
+			reply = "\x03"
+		} else {
+			reply += "\n"
+		}
+		io.WriteString(master, reply)
 	}
 	waited := cmd.Wait()
 	<-drained
