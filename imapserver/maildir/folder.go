@@ -164,6 +164,7 @@ func (f *Folder) Open(s Sub, name string) (*File, error) {
 	if err != nil {
 		return nil, f.fail("open", s, name, err)
 	}
+	file.name = f.name(s, name)
 	return file, nil
 }
 

@@ -72,7 +72,9 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 	if a.ops == nil {
 		a.ops = &maildir.Ops{}
 	}
+	a.watch = newWatcher(a.log, o.unwatched)
 	if err := a.open(ctx); err != nil {
+		a.watch.close()
 		a.closeFiles()
 		return nil, fmt.Errorf("open %s: %w", a.dir, spaceError(err))
 	}
@@ -104,11 +106,7 @@ func (a *Account) open(ctx context.Context) error {
 	if err := a.recover(); err != nil {
 		return err
 	}
-	if err := a.loadAccount(); err != nil {
-		return err
-	}
-	a.watch = newWatcher(a.log)
-	return nil
+	return a.loadAccount()
 }
 
 // takeLock takes the kernel's lock on our directory. It goes with the process.

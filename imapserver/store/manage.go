@@ -313,10 +313,12 @@ func (a *Account) renameFolders(moves []renamed) error {
 		done = append(done, m)
 	}
 	if err != nil {
-		for _, m := range slices.Backward(done) {
-			err = errors.Join(err, a.renameFolder(renamed{m.dest, m.dir}))
-		}
-		done = nil
+		// What cannot be taken back stays renamed, and the index is told.
+		done = slices.DeleteFunc(done, func(m renamed) bool {
+			rerr := a.renameFolder(renamed{m.dest, m.dir})
+			err = errors.Join(err, rerr)
+			return rerr == nil
+		})
 	}
 	err = errors.Join(err, a.ops.SyncDir(a.dir))
 	uerr := a.index.update(func(conn *sqlite.Conn) error {

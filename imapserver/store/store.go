@@ -53,7 +53,8 @@ type Options struct {
 	Maildir string // absolute path of the top Maildir
 	Log     *slog.Logger
 
-	ops *maildir.Ops // what tests look through
+	ops       *maildir.Ops // what tests look through
+	unwatched bool         // nothing happens unless it is asked for
 }
 
 // Entry is one line of a mailbox list.

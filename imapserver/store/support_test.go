@@ -186,3 +186,24 @@ func untar(t testing.TB, name string) string {
 		}
 	}
 }
+
+// copyTree copies files with their times.
+func copyTree(t testing.TB, to, from string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		st, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return os.Chtimes(filepath.Join(to, strings.TrimPrefix(path, from)), st.ModTime(), st.ModTime())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

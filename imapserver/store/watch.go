@@ -30,6 +30,7 @@ const (
 // after all others of the package.
 type watcher struct {
 	log    *slog.Logger
+	off    bool
 	notify *fsnotify.Watcher // nil: the kernel gives no more of them
 	done   sync.WaitGroup
 
@@ -47,8 +48,11 @@ type watch struct {
 	stop    context.CancelFunc
 }
 
-func newWatcher(log *slog.Logger) *watcher {
-	w := &watcher{log: log, boxes: make(map[*mailbox]*watch), dirs: make(map[string]*watch)}
+func newWatcher(log *slog.Logger, off bool) *watcher {
+	w := &watcher{log: log, off: off, boxes: make(map[*mailbox]*watch), dirs: make(map[string]*watch)}
+	if off {
+		return w
+	}
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		log.Warn("mailboxes are polled", "error", err)
@@ -77,7 +81,7 @@ func (w *watcher) close() {
 func (w *watcher) add(mb *mailbox, path string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.boxes[mb] != nil {
+	if w.off || w.boxes[mb] != nil {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())

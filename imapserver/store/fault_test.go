@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/maildir"
+)
+
+// TestFaults fails every call of every command in turn: once, and from then on
+// until the command is over. The command may fail; no message may be lost, no
+// UID be given twice, and what the session then sees is what a new one sees.
+func TestFaults(t *testing.T) {
+	template := crashTemplate(t)
+	for _, cmd := range crashCommands {
+		for _, fault := range []unix.Errno{unix.ENOSPC, unix.EIO} {
+			for _, sticky := range []bool{false, true} {
+				for k := 1; ; k++ {
+					name := fmt.Sprintf("%s, call %d, %v, from then on %v", cmd.name, k, fault, sticky)
+					hit, err := faultRun(t, template, cmd, fault, k, sticky)
+					if err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+					if !hit {
+						break
+					}
+				}
+			}
+		}
+	}
+}
+
+// faultRun runs a command with call k failing. It tells whether there was such
+// a call, and what is wrong after.
+func faultRun(t *testing.T, template string, cmd crashCommand, fault error, k int, sticky bool) (hit bool, err error) {
+	dir := filepath.Join(fastDir(t), "Maildir")
+	copyTree(t, dir, template)
+	defer os.RemoveAll(dir)
+	var armed atomic.Bool
+	calls := 0
+	var failed maildir.Op
+	ops := &maildir.Ops{Trace: func(op maildir.Op) error {
+		if !armed.Load() {
+			return nil
+		}
+		if calls++; calls == k || sticky && calls > k {
+			if calls == k {
+				failed = op
+			}
+			return fault
+		}
+		return nil
+	}}
+	r := &crashRun{t: t, ctx: context.Background()}
+	if r.a, err = Open(r.ctx, Options{Maildir: dir, unwatched: true, ops: ops}); err != nil {
+		return false, err
+	}
+	r.v = selectBox(t, r.a, "INBOX", false)
+	before := observe(t, r.a)
+	armed.Store(true)
+	cmdErr := cmd.run(r)
+	armed.Store(false)
+	hit = calls >= k
+	if !hit && cmdErr != nil {
+		return hit, fmt.Errorf("without a fault: %w", cmdErr)
+	}
+	describe := func(err error) error {
+		return fmt.Errorf("%s %s failed, the command said %v: %w", failed.Call, failed.Path, cmdErr, err)
+	}
+	after, err := faultTruth(t, template, cmd)
+	if err != nil {
+		return hit, err
+	}
+	if cmdErr == nil {
+		before = after
+	}
+	if r.a.index.failed == nil {
+		live := observe(t, r.a)
+		if err := crashCompare(live, before, after); err != nil {
+			return hit, describe(err)
+		}
+		before = seen(before, live)
+	}
+	r.v.Close()
+	if err := r.a.Close(); err != nil && r.a.index.failed == nil {
+		return hit, describe(err)
+	}
+	if err := crashCheck(t, dir, before, after); err != nil {
+		return hit, describe(fmt.Errorf("opened anew: %w", err))
+	}
+	return hit, nil
+}
+
+// seen adds to what must stay the counters that a live session has seen.
+func seen(before, live crashState) crashState {
+	for name, b := range before.boxes {
+		if l, ok := live.boxes[name]; ok {
+			b.next, b.modseq = max(b.next, l.next), max(b.modseq, l.modseq)
+			before.boxes[name] = b
+		}
+	}
+	return before
+}
+
+// faultTruth gives what a command leads to where nothing fails.
+func faultTruth(t *testing.T, template string, cmd crashCommand) (crashState, error) {
+	dir := filepath.Join(fastDir(t), "Maildir")
+	copyTree(t, dir, template)
+	defer os.RemoveAll(dir)
+	r := &crashRun{t: t, ctx: context.Background()}
+	var err error
+	if r.a, err = Open(r.ctx, Options{Maildir: dir, unwatched: true}); err != nil {
+		return crashState{}, err
+	}
+	defer r.a.Close()
+	r.v = selectBox(t, r.a, "INBOX", false)
+	defer r.v.Close()
+	if err := cmd.run(r); err != nil {
+		return crashState{}, err
+	}
+	return observe(t, r.a), nil
+}
