@@ -24,7 +24,7 @@ type Limits struct {
 	HelperLogins  int           // logins until a helper is replaced
 }
 
-// Default is the limits in force; docs/limits.md says the same.
+// Default is the limits in force.
 //
 // SourceMinute and SourceDay are far above what a person mistypes, and a
 // device with an old password reaches them only against itself: a source is an

@@ -22,7 +22,7 @@ type Limits struct {
 	Stall time.Duration // for which a client may take nothing of what it is sent
 }
 
-// Default is the limits in force; docs/limits.md says the same.
+// Default is the limits in force.
 var Default = Limits{
 	Lifetime:      60 * time.Second,
 	Failures:      3,

@@ -1,0 +1,92 @@
+package login
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"regexp"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/handoff"
+)
+
+// onlyRight lets in whoever gives one certain name and password.
+type onlyRight struct{}
+
+func (onlyRight) Authenticate(_ context.Context, c *handoff.Credentials) handoff.Verdict {
+	if c.User == "alice" && c.Password == "right" {
+		return handoff.Verdict{User: "alice"}
+	}
+	return handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "Authentication failed."}
+}
+
+// answers is everything that a client may be told before its login: whole
+// lines, of which only the tag is its own.
+var answers = regexp.MustCompile(`^(?:(?:\* (?:OK|BAD|BYE|ID|CAPABILITY) [ -~]*|\+ ?[ -~]*|[^\x00-\x20\x7f(){%*"\\]+ (?:OK|NO|BAD) [ -~]*)\r\n)*$`)
+
+// FuzzConnection speaks nonsense to a connection that is not logged in. It has
+// to end, answer in whole lines, and let nobody in.
+func FuzzConnection(f *testing.F) {
+	for _, s := range []string{
+		"a CAPABILITY\r\nb NOOP\r\nc LOGOUT\r\n",
+		"a LOGIN alice wrong\r\n",
+		"a LOGIN {5}\r\nalice {5+}\r\nwrong\r\n",
+		"a AUTHENTICATE PLAIN\r\nAGFsaWNlAHdyb25n\r\n",
+		"a AUTHENTICATE PLAIN AGFsaWNlAHdyb25n\r\nb AUTHENTICATE LOGIN\r\nYWxpY2U=\r\n*\r\n",
+		"a ID (\"name\" \"x\" \"version\" NIL)\r\nb STARTTLS\r\nc NOOP\r\n",
+		"GET / HTTP/1.1\r\n\r\n",
+		"a ENABLE X\r\nb FETCH 1 (\r\n(((\r\n",
+		"\x16\x03\x01\x00",
+	} {
+		f.Add([]byte(s), false)
+		f.Add([]byte(s), true)
+	}
+	limits := Default
+	limits.Lifetime = 5 * time.Second
+	f.Fuzz(func(t *testing.T, in []byte, clear bool) {
+		workers := &keep{}
+		s := New(Options{Log: slog.New(slog.DiscardHandler), Limits: limits, Auth: onlyRight{}, Open: workers})
+		defer s.Shutdown(t.Context())
+		c := &config.Config{TLS: config.TLS{Policy: config.Modern}, Listeners: []config.Listener{{Name: "x", TLS: config.Plain}}}
+		if err := s.Update(c, nil); err != nil {
+			t.Fatal(err)
+		}
+		if !clear {
+			s.settings.Load().modes["x"] = config.STARTTLS
+		}
+		client, theirs, err := handoff.StreamPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		server, err := handoff.Stream(theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.serve(server, "x", netip.Addr{}, s.log, func() {})
+			server.Close()
+		}()
+		go func() {
+			client.Write(in)
+			client.CloseWrite()
+		}()
+		said, _ := io.ReadAll(client)
+		<-done
+		if !answers.Match(said) {
+			t.Errorf("%q was answered %q", in, said)
+		}
+		if len(workers.kept) > 0 && (!clear || !bytes.Contains(in, []byte("right")) && !bytes.Contains(in, []byte("AUTHENTICATE"))) {
+			t.Errorf("%q was let in", in)
+		}
+		for _, f := range workers.kept {
+			f.Close()
+		}
+	})
+}
