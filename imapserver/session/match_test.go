@@ -59,12 +59,12 @@ func TestMatchTime(t *testing.T) {
 		strings.Repeat("a", 60000),
 	} {
 		p := newPattern(text)
-		for range 100 {
+		for range 20 {
 			p.match(name, 0)
 		}
 	}
 	if d := time.Since(start); d > 2*time.Second {
-		t.Errorf("400 matches took %v", d)
+		t.Errorf("80 matches took %v", d)
 	}
 }
 
