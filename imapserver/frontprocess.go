@@ -29,15 +29,32 @@ func newFrontProcess(p *spawn.Process, log *slog.Logger, open func(*handoff.Open
 	return f
 }
 
+// maxTasks bounds what a front may have the supervisor do at once.
+const maxTasks = 256
+
+// tasks run aside, maxTasks at most.
+type tasks struct {
+	sync.WaitGroup
+	slots chan struct{}
+}
+
+func (t *tasks) run(f func()) {
+	t.slots <- struct{}{}
+	t.Go(func() {
+		defer func() { <-t.slots }()
+		f()
+	})
+}
+
 // listen serves the front until it is gone.
 func (f *frontProcess) listen() {
-	var tasks sync.WaitGroup
+	tasks := &tasks{slots: make(chan struct{}, maxTasks)}
 	for {
 		m, err := f.Receive()
 		if err != nil {
 			break
 		}
-		if err := f.take(m, &tasks); err != nil {
+		if err := f.take(m, tasks); err != nil {
 			f.log.Error("front killed: it does not keep to its messages", "err", err)
 			break
 		}
@@ -50,15 +67,15 @@ func (f *frontProcess) listen() {
 }
 
 // take deals with one message of the front; what may take time does so aside.
-func (f *frontProcess) take(m handoff.Message, tasks *sync.WaitGroup) error {
+func (f *frontProcess) take(m handoff.Message, tasks *tasks) error {
 	switch m := m.(type) {
 	case *handoff.Open:
-		tasks.Go(func() {
+		tasks.run(func() {
 			defer m.Stream.Close()
 			f.Send(&handoff.Opened{Serial: m.Serial, Error: text(f.open(m))})
 		})
 	case *handoff.NeedHelper:
-		tasks.Go(func() {
+		tasks.run(func() {
 			answer := f.helpers.start(m.Serial)
 			f.Send(answer)
 			if answer.Pipe != nil {

@@ -80,13 +80,19 @@ func NewSettings(c *config.Config, users []config.User, pem [][]byte) (*Settings
 	return parseSettings(raw)
 }
 
-// decodeSettings reads what encode has written.
+// decodeSettings reads what encode has written. The result cannot be encoded
+// again: a front keeps none of the files.
 func decodeSettings(data []byte) (*Settings, error) {
 	var raw rawSettings
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, fmt.Errorf("decode settings: %w", err)
 	}
-	return parseSettings(raw)
+	s, err := parseSettings(raw)
+	if err != nil {
+		return nil, err
+	}
+	s.raw = rawSettings{}
+	return s, nil
 }
 
 func (s *Settings) encode() ([]byte, error) {

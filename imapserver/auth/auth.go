@@ -100,10 +100,18 @@ func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff
 		return handoff.Verdict{User: c.User}
 	}
 	a.log.LogAttrs(ctx, slog.LevelWarn, "login failed",
-		slog.String("user", c.User), slog.Any("addr", c.Remote), slog.String("session", c.ID),
+		slog.String("user", shortened(c.User)), slog.Any("addr", c.Remote), slog.String("session", c.ID),
 		slog.String("mechanism", c.Mechanism), slog.Bool("tls", c.TLS), slog.String("reason", f.reason))
 	a.wait(ctx, start, p)
 	return handoff.Verdict{Code: f.code, Text: f.text}
+}
+
+// shortened is a name for the log, whatever a client has made of it.
+func shortened(name string) string {
+	if len(name) > sasl.MaxUser {
+		return name[:sasl.MaxUser] + "..."
+	}
+	return name
 }
 
 // judge finds whether the credentials are good and takes note of it.

@@ -101,6 +101,9 @@ func TestAuthenticate(t *testing.T) {
 				t.Errorf("%q is in the log", secret)
 			}
 		}
+		if len(log.String()) > 17*1000 {
+			t.Errorf("%d octets of log for 17 failed logins", len(log.String()))
+		}
 		if !strings.Contains(log.String(), `user="alice\n"`) {
 			t.Error("a line feed in a name is not escaped in the log")
 		}
