@@ -49,6 +49,7 @@ func samplePlan() *reconcile.Plan {
 				file("daemon-config", config, "0644", "{\n  \"a\": 1,\n  \"b\": 3\n}\n", false), "host.cue:2:2", "mode, content differ", reconcile.Reload),
 			change(reconcile.Update, file("password-file", users, "0600", secretWord+"old", true),
 				file("password-file", users, "0600", secretWord+"new", true), "host.cue:4:9", "content differs", reconcile.Reload),
+			change(reconcile.Create, nil, file("password-file", "/srv/users.ndjson", "0600", secretWord, true), "host.cue:4:9", "does not exist", reconcile.Live),
 			change(reconcile.Delete, file("file", "/etc/old\x1b[31m.conf", "0644", "gone\n", false), nil, "host.cue:9:1", "no longer in the description", reconcile.Live),
 			change(reconcile.Action, daemon("aaaa"), daemon("bbbb"), "host.cue:1:8", "the daemon serves an older configuration", reconcile.Reload),
 		},
