@@ -13,12 +13,10 @@ const (
 	coarseTick = 2 * time.Second // file systems that count whole seconds
 )
 
-// Our own changes alter a directory's time too, and one by another program
-// right between them may hide behind it: some time after, we look.
-const (
-	ownRelook     = 2 * time.Second
-	ownRelookCost = 20 // times what a look takes
-)
+// ownRelookCost is after how many times what a look takes we look at what only
+// we have changed: a change by another program, in the same tick as ours, may
+// hide behind it.
+const ownRelookCost = 20
 
 // dirState is what we know of cur or new of a mailbox without looking into it.
 type dirState struct {
@@ -35,7 +33,7 @@ func (d *dirState) stale(mtime int64, now time.Time) bool {
 
 // due is when a directory that only we have changed is to be listed.
 func (d *dirState) due() time.Time {
-	return d.looked.Add(max(ownRelook, ownRelookCost*d.cost))
+	return d.looked.Add(max(clockTick, ownRelookCost*d.cost))
 }
 
 // listed notes a look that began at start, when the directory had that time.

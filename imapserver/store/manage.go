@@ -157,7 +157,14 @@ func (a *Account) inferiors(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(dirs, func(d string) bool { return !strings.HasPrefix(d, dir+".") }), nil
+	return slices.DeleteFunc(dirs, func(d string) bool {
+		if !strings.HasPrefix(d, dir+".") {
+			return true
+		}
+		_, err := maildir.DecodeName(d, a.enc)
+		st, serr := os.Lstat(filepath.Join(a.dir, d))
+		return err != nil || serr != nil || !st.IsDir()
+	}), nil
 }
 
 // deleteFolder takes a mailbox out of sight at once, then removes it.
@@ -240,8 +247,10 @@ func (a *Account) renameInbox(ctx context.Context, to string) error {
 	for i := range seqs {
 		seqs[i] = SeqNum(i + 1)
 	}
-	_, err = v.Move(ctx, seqs, to)
-	return err
+	if _, err := v.Move(ctx, seqs, to); err != nil {
+		return errors.Join(err, a.Delete(ctx, to)) // none has been moved
+	}
+	return nil
 }
 
 // planRename lists what a RENAME renames, the mailbox itself last: it is there
