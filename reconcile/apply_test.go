@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -323,6 +324,27 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"plain/a started", "plain/a done", "unit/b started", "unit/b done"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestReportOfManyChanges(t *testing.T) {
+	var r Report
+	for i := range 60 {
+		o := Outcome{Change: Change{Ref: Ref{"folder", fmt.Sprint(i)}}, State: Done}
+		switch {
+		case i == 0:
+			o.State, o.Err = Failed, errInjected
+		case i < 25:
+			o.State = Skipped
+		}
+		r.Outcomes = append(r.Outcomes, o)
+	}
+	const want = `35 of 60 changes made
+  folder/0: injected
+  folder: 24 skipped
+  folder: 35 done`
+	if diff := cmp.Diff(want, r.Err().Error()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

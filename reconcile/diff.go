@@ -107,23 +107,28 @@ func (d *differ) wanted(k Kind, want *Resource) {
 		}
 		return
 	}
-	c := Change{Ref: want.Ref, Op: Update, Have: s.Have, Want: want, Was: d.inv.was(want.Ref), Origin: want.Origin}
+	p.Changes = append(p.Changes, d.change(want, s.Have, diffs, moved))
+}
+
+// change says what has to be done to a resource that is missing or differs.
+func (d *differ) change(want, have *Resource, diffs, moved []difference) Change {
+	c := Change{Ref: want.Ref, Op: Update, Have: have, Want: want, Was: d.inv.was(want.Ref), Origin: want.Origin}
 	c.Reason, c.Impact = reason(diffs), gravest(diffs)
-	if s.Have == nil {
-		c.Op, c.Reason = Create, "missing"
-		c.Impact = gravest(slices.DeleteFunc(slices.Clone(diffs), func(x difference) bool { return !x.Runs }))
+	runs := slices.DeleteFunc(slices.Clone(diffs), func(x difference) bool { return !x.Runs })
+	if have == nil {
+		c.Op, c.Reason, c.Impact = Create, "missing", gravest(runs)
 	}
 	for _, m := range moved {
 		c.Reason += fmt.Sprintf("; %s was %s", m.Name, show(m.have))
 		c.Impact = graver(c.Impact, m.Impact)
 	}
-	if !slices.ContainsFunc(diffs, func(x difference) bool { return !x.Runs }) {
+	if len(runs) == len(diffs) && len(diffs) > 0 {
 		c.Op = Action
-		if s.Have == nil {
+		if have == nil {
 			c.Reason = "not running"
 		}
 	}
-	p.Changes = append(p.Changes, c)
+	return c
 }
 
 // remember sees to it that the inventory knows of a resource that is in place, if

@@ -12,6 +12,7 @@ type FileData struct {
 	Mode     uint32 // permission bits
 	UID, GID int    // -1: who runs the program
 	Data     []byte
+	Lazy     bool // the caller sees to it that the new name is synced
 }
 
 // tempSuffix is what a file is called while it is written. It does not begin
@@ -20,7 +21,8 @@ type FileData struct {
 const tempSuffix = ".mailstead~"
 
 // Replace puts a file in the place of name. Whoever reads sees the old file or
-// the new one, whole; after Replace the new one survives a power cut. Nobody but
+// the new one, whole; after Replace the new one survives a power cut (or, if it
+// is Lazy, then or later one of the two). Nobody but
 // its owner can open it before it has its final mode. Only one writer at a time
 // may replace a name: the lock sees to that.
 func (d *Dir) Replace(name string, f FileData) error {
@@ -56,7 +58,12 @@ func (d *Dir) replace(name string, f FileData, step func(string) error) (err err
 		{"chmod", func() error { return unix.Fchmod(fd, f.Mode) }},
 		{"sync", file.Sync},
 		{"rename", func() error { return unix.Renameat(d.fd, tmp, d.fd, name) }},
-		{"sync directory", func() error { return unix.Fsync(d.fd) }},
+		{"sync directory", func() error {
+			if f.Lazy {
+				return nil
+			}
+			return unix.Fsync(d.fd)
+		}},
 	} {
 		if err := step(s.name); err != nil {
 			return err

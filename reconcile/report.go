@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-multierror"
@@ -70,16 +72,32 @@ func (r *Report) format(errs []error) string {
 	for _, err := range errs {
 		b.WriteString("\n  " + strings.ReplaceAll(strings.TrimRight(err.Error(), "\n"), "\n", "\n    "))
 	}
-	for _, s := range []State{Skipped, Done} {
-		for _, o := range r.Outcomes {
-			if o.State != s {
-				continue
-			}
-			fmt.Fprintf(&b, "\n  %s: %s", o.Change.Ref, s)
-			if o.Note != "" {
-				fmt.Fprintf(&b, " (%s)", o.Note)
-			}
+	r.formatRest(&b, Skipped)
+	r.formatRest(&b, Done)
+	return b.String()
+}
+
+// formatRest names what ended so, or, where that is too much to read, counts it.
+func (r *Report) formatRest(b *strings.Builder, s State) {
+	const most = 20
+	long := r.Count(s) > most
+	kinds := make(map[string]int)
+	for _, o := range r.Outcomes {
+		if o.State != s {
+			continue
+		}
+		kinds[o.Change.Ref.Kind]++
+		if long {
+			continue
+		}
+		fmt.Fprintf(b, "\n  %s: %s", o.Change.Ref, s)
+		if o.Note != "" {
+			fmt.Fprintf(b, " (%s)", o.Note)
 		}
 	}
-	return b.String()
+	for _, k := range slices.Sorted(maps.Keys(kinds)) {
+		if long {
+			fmt.Fprintf(b, "\n  %s: %d %s", k, kinds[k], s)
+		}
+	}
 }

@@ -30,10 +30,12 @@ func parseIdentity(owner string) (id identity, err error) {
 	return id, nil
 }
 
-// mailRequest is what a helper is asked: what is there (Asks), or to make a change.
+// mailRequest is what a helper is asked: what is there (Asks), to make a change,
+// or to see to it that the changes made so far survive a power cut.
 type mailRequest struct {
 	Asks   []reconcile.Ask   `json:"asks,omitempty"`
 	Change *reconcile.Change `json:"change,omitempty"`
+	Sync   bool              `json:"sync,omitempty"`
 }
 
 // mailAnswer is what it says. The user whose uid it runs with may have forged
@@ -56,6 +58,8 @@ const helperTimeout = 2 * time.Minute
 
 // helper is a process that has dropped to a user's uid.
 type helper struct {
+	id    identity
+	dirty bool // it has made changes that are not synced
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	limit *io.LimitedReader
@@ -83,7 +87,7 @@ func startHelper(command []string, id identity) (*helper, error) {
 		// that it lies in.
 		command = []string{"/proc/self/exe", "as-user"}
 	}
-	h := &helper{cmd: exec.Command(command[0], command[1:]...), log: &head{}}
+	h := &helper{id: id, cmd: exec.Command(command[0], command[1:]...), log: &head{}}
 	h.cmd.Dir = "/"
 	h.cmd.Env = []string{"PATH=" + programPath}
 	h.cmd.Stderr = h.log
@@ -149,38 +153,78 @@ func (h *helper) end() string {
 	return text
 }
 
-// mail answers a request as the owner of the mail: here, if that is who runs
-// the program, or through a helper.
+// inProcess tells whether this process looks after the mail itself: because it
+// is its owner's, or because it may not become anybody else. Then looking may
+// still succeed; changing will not, and says so.
+func inProcess(id identity) bool { return os.Geteuid() != 0 || id.uid == 0 }
+
+// mail answers a request as the owner of the mail.
 func (h *Host) mail(ctx context.Context, id identity, q mailRequest) (mailAnswer, error) {
-	if os.Geteuid() != 0 || id.uid == 0 {
-		// Without root, looking may still succeed; changing will not, and
-		// says so itself.
-		return answerMail(q), nil
+	if inProcess(id) {
+		return h.worker.answer(q), nil
 	}
-	p := h.helpers[id]
-	if p == nil {
-		var err error
-		if p, err = startHelper(h.Helper, id); err != nil {
-			return mailAnswer{}, fmt.Errorf("start helper as uid %d: %w", id.uid, err)
+	if h.helper == nil || h.helper.id != id {
+		if err := h.change(ctx, id); err != nil {
+			return mailAnswer{}, err
 		}
-		for other := range h.helpers {
-			h.drop(other)
-		}
-		h.helpers = map[identity]*helper{id: p}
 	}
+	p := h.helper
+	p.dirty = p.dirty && !q.Sync || q.Change != nil
 	a, err := p.call(ctx, q)
 	if err != nil {
 		err = fmt.Errorf("helper as uid %d: %w", id.uid, err)
-		if text := h.drop(id); text != "" {
+		if text := h.drop(); text != "" {
 			err = fmt.Errorf("%w (it says %q)", err, text)
+		}
+		if p.dirty {
+			h.lose(id, err)
 		}
 	}
 	return a, err
 }
 
-func (h *Host) drop(id identity) string {
-	p := h.helpers[id]
-	delete(h.helpers, id)
+// change ends the helper of another user, once what it did is synced, and starts
+// one for this user.
+func (h *Host) change(ctx context.Context, id identity) error {
+	if h.helper != nil && h.helper.dirty {
+		last := h.helper.id
+		if err := h.sync(ctx, last); err != nil {
+			h.lose(last, err)
+		}
+	}
+	h.drop()
+	p, err := startHelper(h.Helper, id)
+	if err != nil {
+		return fmt.Errorf("start helper as uid %d: %w", id.uid, err)
+	}
+	h.helper = p
+	return nil
+}
+
+// lose notes that changes for a user may not survive a power cut.
+func (h *Host) lose(id identity, err error) {
+	if h.unsynced == nil {
+		h.unsynced = make(map[identity]error)
+	}
+	h.unsynced[id] = err
+}
+
+// sync has everything that was changed for a user survive a power cut.
+func (h *Host) sync(ctx context.Context, id identity) error {
+	a, err := h.mail(ctx, id, mailRequest{Sync: true})
+	if err == nil && a.Error != "" {
+		err = errors.New(a.Error)
+	}
+	return err
+}
+
+// drop ends the helper, if there is one, and gives what it had to say.
+func (h *Host) drop() string {
+	p := h.helper
+	h.helper = nil
+	if p == nil {
+		return ""
+	}
 	return p.end()
 }
 
@@ -197,6 +241,7 @@ func HelperMain(stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("as-user: %w", err)
 	}
 	in, out := json.NewDecoder(stdin), json.NewEncoder(stdout)
+	var w mailWorker
 	for {
 		var q mailRequest
 		err := in.Decode(&q)
@@ -206,26 +251,8 @@ func HelperMain(stdin io.Reader, stdout io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("as-user: read request: %w", err)
 		}
-		if err := out.Encode(answerMail(q)); err != nil {
+		if err := out.Encode(w.answer(q)); err != nil {
 			return fmt.Errorf("as-user: write answer: %w", err)
 		}
 	}
-}
-
-// answerMail does what is asked with the rights of the process.
-func answerMail(q mailRequest) (a mailAnswer) {
-	for _, ask := range q.Asks {
-		have, err := observeMailbox(ask)
-		s := mailSeen{Have: have}
-		if err != nil {
-			s.Error = explain(err).Error()
-		}
-		a.Seen = append(a.Seen, s)
-	}
-	if q.Change != nil {
-		if err := applyMailbox(*q.Change); err != nil {
-			a.Error = explain(err).Error()
-		}
-	}
-	return a
 }

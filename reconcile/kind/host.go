@@ -12,15 +12,15 @@ type Host struct {
 	// hidden command "as-user".
 	Helper []string
 
-	helpers map[identity]*helper
-	systemd *systemd
+	worker   mailWorker         // for mail that is the process's own
+	helper   *helper            // the one that runs
+	unsynced map[identity]error // owners of mail whose changes may not survive a power cut
+	systemd  *systemd
 }
 
-// Close ends the helpers and the connection to systemd.
+// Close ends the helper and the connection to systemd.
 func (h *Host) Close() {
-	for id := range h.helpers {
-		h.drop(id)
-	}
+	h.drop()
 	if h.systemd != nil {
 		h.systemd.close()
 		h.systemd = nil
@@ -33,8 +33,8 @@ func (h *Host) Table() []reconcile.Kind {
 	return []reconcile.Kind{
 		{Name: "service-user", Observe: each(observeServiceUser), Apply: applyServiceUser, Keep: true},
 		{Name: "directory", Observe: each(observeDirectory), Apply: applyDirectory},
-		{Name: "maildir", Observe: h.observeMail, Apply: h.applyMail, Keep: true},
-		{Name: "folder", Observe: h.observeMail, Apply: h.applyMail, Keep: true, Once: true},
+		{Name: "maildir", Observe: h.observeMail, Apply: h.applyMail, Settle: h.settleMail, Keep: true},
+		{Name: "folder", Observe: h.observeMail, Apply: h.applyMail, Settle: h.settleMail, Keep: true, Once: true},
 		{Name: "certificate", Observe: each(observeCertificate), Apply: applyCertificate},
 		{Name: "password-file", Observe: each(observeFile), Apply: applyFile},
 		{Name: "daemon-config", Observe: each(observeFile), Apply: applyFile},

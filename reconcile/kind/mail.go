@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"mailstead/reconcile"
 )
@@ -26,10 +27,15 @@ func (h *Host) observeMail(ctx context.Context, asks []reconcile.Ask) []reconcil
 		batches[id] = append(batches[id], i)
 	}
 	for _, id := range order {
-		h.observeBatch(ctx, id, asks, batches[id], out)
+		for part := range slices.Chunk(batches[id], batchSize) {
+			h.observeBatch(ctx, id, asks, part, out)
+		}
 	}
 	return out
 }
+
+// batchSize is how much is asked at once, so that a request ends in reasonable time.
+const batchSize = 500
 
 func (h *Host) observeBatch(ctx context.Context, id identity, asks []reconcile.Ask, batch []int, out []reconcile.Seen) {
 	q := mailRequest{Asks: make([]reconcile.Ask, len(batch))}
@@ -67,6 +73,29 @@ func (h *Host) applyMail(ctx context.Context, c reconcile.Change) error {
 		err = errors.New(a.Error)
 	}
 	return err
+}
+
+// settleMail syncs what was changed, all of it together: a new host has thousands
+// of directories made. What could not be synced counts as failed; the inventory
+// keeps it as pending, and the next apply looks at it.
+func (h *Host) settleMail(ctx context.Context, changes []reconcile.Change) []error {
+	errs := make([]error, len(changes))
+	synced := make(map[identity]bool)
+	for i, c := range changes {
+		var id identity
+		if id, errs[i] = parseIdentity(c.Want.Get("owner")); errs[i] != nil {
+			continue
+		}
+		if !synced[id] && (inProcess(id) || h.helper != nil && h.helper.id == id) {
+			synced[id] = true
+			if err := h.sync(ctx, id); err != nil {
+				h.lose(id, err)
+			}
+		}
+		errs[i] = h.unsynced[id]
+	}
+	h.unsynced = nil
+	return errs
 }
 
 // observeMailbox looks at one resource with the rights of the process.

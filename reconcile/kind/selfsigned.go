@@ -20,24 +20,50 @@ func makeSelfSigned(names []string, days int, now time.Time) (*pair, error) {
 	if len(names) == 0 || days <= 0 {
 		return nil, fmt.Errorf("make certificate: %d names for %d days", len(names), days)
 	}
+	p, err := newSelfSigned(names, now.Add(-5*time.Minute), now.AddDate(0, 0, days)) // for clocks that are behind
+	if err != nil {
+		return nil, fmt.Errorf("make certificate: %w", err)
+	}
+	return p, nil
+}
+
+func newSelfSigned(names []string, from, until time.Time) (*pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make certificate: %w", err)
+		return nil, err
 	}
+	t, err := selfSignedTemplate(names, &key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	t.NotBefore, t.NotAfter = from, until
+	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	return &pair{chain: []*x509.Certificate{cert}, key: key, keyDER: keyDER}, err
+}
+
+// selfSignedTemplate has a key identifier on both sides, which strict verifiers
+// (Python's from 3.13 on) ask for.
+func selfSignedTemplate(names []string, pub *ecdsa.PublicKey) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
-		return nil, fmt.Errorf("make certificate: %w", err)
+		return nil, err
 	}
-	point, err := key.PublicKey.Bytes()
+	point, err := pub.Bytes()
 	if err != nil {
-		return nil, fmt.Errorf("make certificate: %w", err)
+		return nil, err
 	}
 	id := sha256.Sum256(point)
 	t := &x509.Certificate{
 		SerialNumber:          serial.Add(serial, big.NewInt(1)),
 		Subject:               pkix.Name{CommonName: names[0]},
-		NotBefore:             now.Add(-5 * time.Minute), // clients whose clock is behind
-		NotAfter:              now.AddDate(0, 0, days),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
@@ -54,19 +80,7 @@ func makeSelfSigned(names []string, days int, now time.Time) (*pair, error) {
 	if len(t.Subject.CommonName) > 64 { // X.520's bound
 		t.Subject.CommonName = ""
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
-	if err != nil {
-		return nil, fmt.Errorf("make certificate: %w", err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("make certificate: %w", err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("make certificate: %w", err)
-	}
-	return &pair{chain: []*x509.Certificate{cert}, key: key, keyDER: keyDER}, nil
+	return t, nil
 }
 
 // renewal says whether a self-signed certificate is to be renewed: when a third

@@ -23,7 +23,8 @@ const mailDirMode = uint32(maildir.DirMode)
 var subdirs = []string{"tmp", "new", "cur"}
 
 // tree is an opened Maildir. Everything in it is reached from its descriptors,
-// and no link is followed. It is used with the rights of its owner.
+// and no link is followed. It is used with the rights of its owner. What is made
+// in it is synced by its mailWorker.
 type tree struct {
 	dir   *node
 	owner identity
@@ -101,9 +102,6 @@ func openAnchor(path string, create bool) (*node, error) {
 		if err := os.Mkdir(path, fs.FileMode(mailDirMode)); err != nil {
 			return nil, fmt.Errorf("no home directory: %w", err)
 		}
-		if err := syncPath(filepath.Dir(path)); err != nil {
-			return nil, err
-		}
 		fd, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}
 	if err == unix.ENOENT {
@@ -153,31 +151,13 @@ func (n *node) open(name string) (*node, error) {
 	return newNode(fd, filepath.Join(n.name, name))
 }
 
-// real opens the directory itself for reading and syncing.
+// real opens the directory itself for reading.
 func (n *node) real() (*os.File, error) {
 	fd, err := n.openat(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
 	return os.NewFile(uintptr(fd), n.name), nil
-}
-
-func (n *node) sync() error {
-	f, err := n.real()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}
-
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }
 
 // procPath names an O_PATH descriptor for calls that take no such.
@@ -196,7 +176,7 @@ func (t *tree) mkdir(parent *node, name string) (*node, error) {
 		n.close()
 		return nil, err
 	}
-	return n, parent.sync()
+	return n, nil
 }
 
 // repair gives a directory its mode and its group, which it may have from its
@@ -223,11 +203,9 @@ func (t *tree) complete(n *node, folder bool) error {
 	if err := t.repair(n); err != nil {
 		return err
 	}
-	made := false
 	for _, sub := range subdirs {
 		s, err := n.open(sub)
 		if errors.Is(err, fs.ErrNotExist) {
-			made = true
 			s, err = t.mkdir(n, sub)
 		}
 		if err != nil {
@@ -242,14 +220,10 @@ func (t *tree) complete(n *node, folder bool) error {
 	if folder {
 		fd, err := n.openat(maildir.FolderMark, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, uint32(maildir.FileMode))
 		if err == nil {
-			made = true
 			unix.Close(fd)
 		} else if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-	}
-	if made {
-		return n.sync()
 	}
 	return nil
 }
@@ -324,5 +298,5 @@ func (n *node) writeFile(name string, data []byte) error {
 	if unix.Fstatat(n.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
 		mode = st.Mode & 0o777
 	}
-	return reconcile.DirAt(int(f.Fd()), n.name).Replace(name, reconcile.FileData{Mode: mode, UID: -1, GID: -1, Data: data})
+	return reconcile.DirAt(int(f.Fd()), n.name).Replace(name, reconcile.FileData{Mode: mode, UID: -1, GID: -1, Data: data, Lazy: true})
 }

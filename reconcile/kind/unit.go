@@ -114,13 +114,18 @@ func (h *Host) SystemdVersion(ctx context.Context) (int, error) {
 	if _, err := os.Stat("/run/systemd/system"); errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}
+	var text string
 	s, err := h.manager(ctx)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		text, err = s.version()
 	}
-	text, err := s.version()
 	if err != nil {
-		return 0, err
+		// Who may not ask the one that runs asks the one that is installed.
+		out, runErr := run(ctx, "systemctl", "--version")
+		if runErr != nil {
+			return 0, err
+		}
+		text = strings.TrimPrefix(out, "systemd ")
 	}
 	var v int
 	if _, err := fmt.Sscanf(text, "%d", &v); err != nil {
