@@ -216,10 +216,10 @@ func readSecret(path, group string) (data []byte, faults []string, err error) {
 		return nil, nil, err
 	}
 	if mode := st.Mode & 0o7777; mode != secretMode(group) {
-		faults = append(faults, fmt.Sprintf("mode %04o, want %04o", mode, secretMode(group)))
+		faults = append(faults, fmt.Sprintf("mode %04o instead of %04o", mode, secretMode(group)))
 	}
 	if gid, err := secretGroup(group); group != "" && (err != nil || int(st.Gid) != gid) {
-		faults = append(faults, fmt.Sprintf("belongs to gid %d, want the group %s", st.Gid, group))
+		faults = append(faults, fmt.Sprintf("gid %d instead of the group %s", st.Gid, group))
 	}
 	if int(st.Uid) != os.Geteuid() {
 		faults = append(faults, fmt.Sprintf("belongs to uid %d", st.Uid))

@@ -164,7 +164,7 @@ func TestCertificateFollowsItsSource(t *testing.T) {
 	b.apply(b.want())
 
 	b.must(os.Chmod(b.spec.Bundle, 0o644))
-	b.wantPlan([]string{"update certificate/mail.example.org: state mode 0644, want 0600, want good"}, b.want())
+	b.wantPlan([]string{"update certificate/mail.example.org: state mode 0644 instead of 0600, want good"}, b.want())
 	b.apply(b.want())
 	b.wantMode(b.spec.Bundle, "0600")
 
@@ -198,7 +198,7 @@ func TestCertificateBundleOfAGroup(t *testing.T) {
 	b.wantMode(b.spec.Bundle, "0640")
 	b.must(os.Chown(b.spec.Bundle, 0, 0))
 	got := b.plan(b.want())
-	if len(got) != 1 || !strings.Contains(got[0], "want the group mail") {
+	if len(got) != 1 || !strings.Contains(got[0], "instead of the group mail") {
 		t.Errorf("plan: %q", got)
 	}
 	b.apply(b.want())
