@@ -20,8 +20,8 @@ func TestEncodeName(t *testing.T) {
 		{"日本語", ".日本語", ".&ZeVnLIqe-"},
 		{"Ωmega ∑", ".Ωmega ∑", ".&A6k-mega &IhE-"},
 		{"😀", ".😀", ".&2D3eAA-"},
-		{"\u00e9", ".\u00e9", ".&AOk-"},                // NFC
-		{"e\u0301", ".e\u0301", ".e&AwE-"},               // NFD is another mailbox
+		{"\u00e9", ".\u00e9", ".&AOk-"},      // NFC
+		{"e\u0301", ".e\u0301", ".e&AwE-"},   // NFD is another mailbox
 		{` *%"\~#-`, ` *%"\~#-`, ` *%"\~#-`}, // what Courier takes
 		{"cur", ".cur", ".cur"},
 	}

@@ -34,7 +34,7 @@ type modelBox struct {
 	next     imap.UID
 	messages map[imap.UID]*modelMessage
 	given    map[imap.UID]bool // UIDs that messages have or had
-	waiting  []string // bodies that were delivered and have no UID yet
+	waiting  []string          // bodies that were delivered and have no UID yet
 }
 
 type modelMessage struct {
