@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if dir := os.Getenv(applyEnv); dir != "" {
+		applyAndExit(dir)
+	}
 	os.Exit(m.Run())
 }
 
