@@ -219,8 +219,9 @@ func TestPlanJSONHidesSecrets(t *testing.T) {
 		}
 	}
 	digest := func(key string) string { return p.Masked([]byte(key)).Changes[0].Want.Get("content") }
-	if digest("a") == digest("b") || digest("a") != digest("a") || !isKeyed(digest("a")) {
-		t.Errorf("digests: %s, %s", digest("a"), digest("b"))
+	first, again, other := digest("a"), digest("a"), digest("b")
+	if first == other || first != again || !isKeyed(first) {
+		t.Errorf("digests: %s, %s, with another key %s", first, again, other)
 	}
 	if p.Changes[0].Want.Get("content") != secret {
 		t.Error("masking changed the plan itself")

@@ -72,7 +72,6 @@ type peer struct {
 	br    *bufio.Reader
 	stop  context.CancelFunc
 	ended chan error
-	tag   int
 }
 
 // connect opens a session over a pair of sockets.

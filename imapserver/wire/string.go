@@ -93,7 +93,7 @@ func (d *decoder) takeQuoted() (string, bool) {
 			return string(b), true
 		}
 		if c == '\\' {
-			if c, ok = d.peek(); c != '"' && c != '\\' {
+			if c, _ = d.peek(); c != '"' && c != '\\' {
 				d.fail("bad escape in a quoted string")
 				return "", false
 			}

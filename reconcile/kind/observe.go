@@ -65,22 +65,6 @@ func (v value) put(r *reconcile.Resource) {
 	r.Attrs = append(r.Attrs, reconcile.Attr{Name: v.name, Value: v.value, Impact: v.impact})
 }
 
-// without takes attributes away that were asked for and do not exist.
-func without(r *reconcile.Resource, names ...string) *reconcile.Resource {
-	kept := r.Attrs[:0]
-	for _, a := range r.Attrs {
-		gone := false
-		for _, n := range names {
-			gone = gone || a.Name == n
-		}
-		if !gone {
-			kept = append(kept, a)
-		}
-	}
-	r.Attrs = kept
-	return r
-}
-
 // checkPath refuses a path that no description should have got this far.
 func checkPath(path string) error {
 	switch {

@@ -39,7 +39,6 @@ type unitPlan struct {
 	states map[string]unitState
 	boot   bool
 	stop   []string        // in order
-	start  []string        // in order
 	down   map[string]bool // stopped by us
 	steps  []unitStep
 }
