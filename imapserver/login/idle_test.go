@@ -34,6 +34,9 @@ func holdClients(addr string, secure bool) {
 	var b [1]byte
 	for {
 		if _, err := os.Stdin.Read(b[:]); err != nil {
+			for _, c := range held {
+				c.Close()
+			}
 			return
 		}
 		c, err := net.Dial("tcp", addr)
