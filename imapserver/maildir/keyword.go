@@ -74,7 +74,7 @@ func (f *Folder) readKeywords() (map[string][]string, error) {
 		return nil, fmt.Errorf("read %s/%s: %w", f.path, KeywordsDir, err)
 	}
 	defer closeFD(d)
-	l, err := readDir(d, 0)
+	l, err := readDir(d, 0, isSnapshotFS(d))
 	if err != nil {
 		return nil, fmt.Errorf("read %s/%s: %w", f.path, KeywordsDir, err)
 	}

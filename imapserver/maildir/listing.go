@@ -90,14 +90,13 @@ const (
 const snapshotTries = 3
 
 // readDir looks at the whole directory; hint is the length that the last look
-// had.
-func readDir(fd, hint int) (*Listing, error) {
+// had, atomic says that one call is a snapshot.
+func readDir(fd, hint int, atomic bool) (*Listing, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
 	}
 	size := min(max(minDirBuffer, 2*hint, int(2*st.Size)), maxDirBuffer)
-	atomic := isSnapshotFS(fd)
 	var passes [][]byte
 	var mapped [][]byte
 	release := func() {

@@ -22,6 +22,10 @@ type Ops struct {
 	// returns an error, the call fails with that and is not made. It may be
 	// called by several goroutines at once.
 	Trace func(Op) error
+
+	// Joined has every Listing be of two looks, as on a file system that gives
+	// no snapshots.
+	Joined bool
 }
 
 func (o *Ops) trace(op Op) error {

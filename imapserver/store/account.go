@@ -43,10 +43,7 @@ type Account struct {
 	watch *watcher
 	start time.Time
 
-	validity struct { // its mutex is taken after all others
-		sync.Mutex
-		last uint32 // the highest UIDVALIDITY given to any mailbox
-	}
+	validity validity
 
 	mu     sync.Mutex          // also held while mailboxes are made, renamed and deleted
 	boxes  map[string]*mailbox // by directory; those in use and some that were
@@ -159,6 +156,11 @@ func (a *Account) loadAccount() error {
 	if err != nil {
 		return err
 	}
+	if !known {
+		if err := a.validity.lost(a); err != nil {
+			return err
+		}
+	}
 	if known && (a.enc == detected || a.enc == maildir.UTF8) {
 		return nil
 	}
@@ -170,26 +172,6 @@ func (a *Account) loadAccount() error {
 		return sqlitex.Execute(conn, "INSERT INTO account (id, encoding, uidvalidity) VALUES (1, ?, 0)"+
 			" ON CONFLICT (id) DO UPDATE SET encoding = excluded.encoding", &sqlitex.ExecOptions{Args: []any{int(a.enc)}})
 	})
-}
-
-// newValidity gives a UIDVALIDITY that no mailbox of the account has had, and
-// that is higher than any before.
-func (a *Account) newValidity() uint32 {
-	a.validity.Lock()
-	defer a.validity.Unlock()
-	a.validity.last = max(uint32(time.Now().Unix()), a.validity.last+1)
-	return a.validity.last
-}
-
-// tookValidity notes a UIDVALIDITY that another program has given.
-func (a *Account) tookValidity(v uint32) {
-	a.validity.Lock()
-	defer a.validity.Unlock()
-	a.validity.last = max(a.validity.last, v)
-}
-
-func putValidity(conn *sqlite.Conn, v uint32) error {
-	return sqlitex.Execute(conn, "UPDATE account SET uidvalidity = max(uidvalidity, ?)", &sqlitex.ExecOptions{Args: []any{int64(v)}})
 }
 
 // Close ends every View and closes the index.

@@ -143,27 +143,32 @@ func observe(t *testing.T, a *Account) crashState {
 		if !e.Selectable {
 			continue
 		}
-		v, err := a.Select(ctx, e.Name, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := crashBox{v.UIDValidity(), v.UIDNext(), v.HighestModSeq(), make(map[imap.UID]crashMessage)}
-		for n := SeqNum(1); int(n) <= v.Len(); n++ {
-			m := v.At(n)
-			cm := crashMessage{body: read(t, v, n), date: m.InternalDate.Unix()}
-			for _, f := range m.Flags {
-				if f[0] == '\\' {
-					cm.system += string(f)
-				} else {
-					cm.keywords += string(f) + " "
-				}
-			}
-			b.messages[m.UID] = cm
-		}
-		v.Close()
-		s.boxes[e.Name] = b
+		s.boxes[e.Name] = observeBox(t, a, e.Name)
 	}
 	return s
+}
+
+func observeBox(t *testing.T, a *Account, name string) crashBox {
+	t.Helper()
+	v, err := a.Select(context.Background(), name, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	b := crashBox{v.UIDValidity(), v.UIDNext(), v.HighestModSeq(), make(map[imap.UID]crashMessage)}
+	for n := SeqNum(1); int(n) <= v.Len(); n++ {
+		m := v.At(n)
+		cm := crashMessage{body: read(t, v, n), date: m.InternalDate.Unix()}
+		for _, f := range m.Flags {
+			if f[0] == '\\' {
+				cm.system += string(f)
+			} else {
+				cm.keywords += string(f) + " "
+			}
+		}
+		b.messages[m.UID] = cm
+	}
+	return b
 }
 
 // crashSetup makes the account that every run starts with.
@@ -464,6 +469,59 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	t.Logf("%d states of the disk", cuts)
+}
+
+// TestCrashFirstContact kills the process at every call of a first contact, and
+// right after: what was shown then stays.
+func TestCrashFirstContact(t *testing.T) {
+	fixture := filepath.Join(fastDir(t), "Maildir")
+	copyTree(t, fixture, filepath.Join(untar(t, "courier-A.tar.gz"), "Maildir"))
+	dir := filepath.Join(fastDir(t), "Maildir")
+	copyTree(t, dir, fixture)
+	copies := fastDir(t)
+	n := 0
+	var done []int // how many mailboxes had been shown at each copy
+	shown := crashState{boxes: make(map[string]crashBox)}
+	snap := func(maildir.Op) error {
+		n++
+		done = append(done, len(shown.boxes))
+		copyTree(t, filepath.Join(copies, fmt.Sprint(n), "Maildir"), dir)
+		return nil
+	}
+	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, ops: &maildir.Ops{Trace: snap}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	boxes := []string{"INBOX", "Never", "Sent"}
+	for _, name := range boxes {
+		shown.boxes[name] = observeBox(t, a, name)
+	}
+	snap(maildir.Op{})
+	for i := range n {
+		at := filepath.Join(copies, fmt.Sprint(i+1), "Maildir")
+		b, err := Open(context.Background(), Options{Maildir: at, unwatched: true})
+		if err != nil {
+			t.Errorf("copy %d: %v", i, err)
+			continue
+		}
+		for k, name := range boxes {
+			got, want := observeBox(t, b, name), shown.boxes[name]
+			if len(got.messages) != len(want.messages) {
+				t.Errorf("copy %d of %d: %s has %d messages, want %d", i, n, name, len(got.messages), len(want.messages))
+			}
+			if k >= done[i] {
+				continue // no one has seen its UIDs
+			}
+			if err := sameBox(got, want); err != nil {
+				t.Errorf("copy %d of %d: %s: %v", i, n, name, err)
+			}
+		}
+		b.Close()
+	}
+	if n < 5 {
+		t.Errorf("%d copies", n)
+	}
 }
 
 // TestCrashHasTeeth leaves out the syncs of one kind at a time, as if the code

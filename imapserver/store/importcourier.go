@@ -60,13 +60,15 @@ func (mb *mailbox) firstContact() (*snapshot, error) {
 		}
 		s.uidValidity, s.uidNext = db.Validity, imap.UID(db.Next)
 		mb.row.uiddb = true
-		mb.a.tookValidity(db.Validity)
+		mb.a.validity.took(db.Validity)
 		mb.a.log.Info("took over Courier's UIDs", "path", mb.path(), "uidvalidity", s.uidValidity, "uidnext", s.uidNext)
 	case errors.Is(err, maildir.ErrUIDDB):
 		mb.a.log.Error("courierimapuiddb is of no use; the mailbox gets a new UIDVALIDITY", "error", err)
 		fallthrough
 	case errors.Is(err, fs.ErrNotExist):
-		s.uidValidity = mb.a.newValidity()
+		if s.uidValidity, err = mb.a.validity.next(mb.a); err != nil {
+			return nil, err
+		}
 	default:
 		return nil, err
 	}

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,8 +24,11 @@ import (
 // indexFile is the index, in maildir.OwnDir.
 const indexFile = "index.db"
 
-// indexVersion is the version of the schema, as PRAGMA user_version.
-const indexVersion = 1
+// What the database says of itself: PRAGMA user_version and application_id.
+const (
+	indexVersion = 1
+	indexID      = 0x4d737464 // "Mstd"
+)
 
 // schema is the index. A mailbox goes by its directory, a message by its UID.
 //
@@ -73,7 +79,6 @@ CREATE TABLE renaming (                -- directories about to be renamed
 // survives a power cut from the moment the WAL file is synced. The exclusive
 // lock spares the shared-memory file.
 var pragmas = []string{
-	"PRAGMA locking_mode=EXCLUSIVE",
 	"PRAGMA journal_mode=WAL",
 	"PRAGMA synchronous=NORMAL",
 	"PRAGMA temp_store=MEMORY",
@@ -117,6 +122,9 @@ func openIndex(dir string, ops *maildir.Ops) (x *index, lost error, err error) {
 }
 
 func openConn(path string) (*sqlite.Conn, error) {
+	if err := checkHeader(path); err != nil {
+		return nil, err
+	}
 	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite|sqlite.OpenCreate)
 	if err != nil {
 		return nil, indexError(path, err)
@@ -128,31 +136,77 @@ func openConn(path string) (*sqlite.Conn, error) {
 	return conn, nil
 }
 
+// checkHeader looks at the start of the file, as sqlite.org/fileformat2.html §1.3
+// has it: some damage there would make the database read-only, or of a release
+// that has never been.
+func checkHeader(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, 100)
+	n, err := io.ReadFull(f, head)
+	if n == 0 && err == io.EOF {
+		return nil // made, but not written yet
+	}
+	if err == io.ErrUnexpectedEOF || err == nil && !bytes.HasPrefix(head, []byte("SQLite format 3\x00")) {
+		return fmt.Errorf("%s: %w: not an SQLite database", path, errIndex)
+	}
+	if err != nil {
+		return err
+	}
+	number := func(at int) uint32 { return binary.BigEndian.Uint32(head[at:]) }
+	if head[18] > 2 || head[19] > 2 || number(44) > 4 || number(56) != 1 || number(68) != indexID {
+		return fmt.Errorf("%s: %w: its header is not one of ours", path, errIndex)
+	}
+	return nil
+}
+
 func prepareConn(conn *sqlite.Conn) error {
 	conn.SetBusyTimeout(5 * time.Second)
-	for _, p := range pragmas {
-		if err := sqlitex.ExecuteTransient(conn, p, nil); err != nil {
-			return err
-		}
+	if err := sqlitex.ExecuteTransient(conn, "PRAGMA locking_mode=EXCLUSIVE", nil); err != nil {
+		return err
 	}
 	version, err := pragmaInt(conn, "PRAGMA user_version")
 	if err != nil {
 		return err
 	}
-	switch {
-	case version == indexVersion:
-		return checkConn(conn)
-	case version != 0:
-		return fmt.Errorf("schema version %d is of another release than this one, which has %d", version, indexVersion)
+	switch version {
+	case indexVersion:
+		err = checkConn(conn)
+	case 0:
+		// In the journal mode that a new database has, which is durable: were it
+		// in WAL mode already, the file's header would not be ours until the
+		// first checkpoint.
+		err = sqlitex.ExecuteScript(conn, fmt.Sprintf("%s PRAGMA user_version=%d; PRAGMA application_id=%d;",
+			schema, indexVersion, indexID), nil)
+	default:
+		err = fmt.Errorf("schema version %d is of another release than this one, which has %d", version, indexVersion)
 	}
-	return sqlitex.ExecuteScript(conn, fmt.Sprintf("%s PRAGMA user_version=%d;", schema, indexVersion), nil)
+	if err != nil {
+		return err
+	}
+	for _, p := range pragmas {
+		if err := sqlitex.ExecuteTransient(conn, p, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkConn reads a little of every table, so that a file that is not the
 // database it says to be is found out now.
 func checkConn(conn *sqlite.Conn) error {
 	for _, table := range []string{"account", "mailbox", "message", "renaming"} {
-		if err := sqlitex.Execute(conn, "SELECT * FROM "+table+" LIMIT 1", nil); err != nil {
+		err := sqlitex.Execute(conn, "SELECT * FROM "+table+" LIMIT 1", nil)
+		if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultError { // the schema is another one
+			return fmt.Errorf("%w: %w", errIndex, err)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -369,6 +369,7 @@ func (l *look) double(f found) error {
 	ost, err := mb.folder.Stat(other.sub, other.name())
 	if errors.Is(err, fs.ErrNotExist) {
 		l.settled = false
+		l.instead(f)
 		return nil
 	}
 	if err != nil {
@@ -394,6 +395,21 @@ func (l *look) double(f found) error {
 	mb.a.log.Warn("two messages had one name; the second got another", "path", mb.path(), "name", f.name(), "new", name+suffix)
 	l.fresh[name] = &found{sub: maildir.Cur, base: name, suffix: suffix}
 	return nil
+}
+
+// instead takes a file for the one with that base that was seen first.
+func (l *look) instead(f found) {
+	if l.fresh[f.base] != nil {
+		l.fresh[f.base] = &f
+		return
+	}
+	for i := range l.changed {
+		if l.changed[i].base == f.base {
+			l.changed[i] = f
+			return
+		}
+	}
+	l.changed = append(l.changed, f)
 }
 
 // namesake gives the file with that base that was seen first.

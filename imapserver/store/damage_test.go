@@ -1,0 +1,234 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/maildir"
+)
+
+// bodies reads all messages, sorted, and holds UIDs to be sound.
+func bodies(t testing.TB, v *View) []string {
+	t.Helper()
+	var all []string
+	last := imap.UID(0)
+	for n := SeqNum(1); int(n) <= v.Len(); n++ {
+		if uid := v.UIDAt(n); uid <= last || uid >= v.UIDNext() {
+			t.Errorf("message %d has uid %d, after %d, uidnext %d", n, uid, last, v.UIDNext())
+		} else {
+			last = uid
+		}
+		all = append(all, read(t, v, n))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// TestIndexLost deletes the index, or all that is ours, at rest.
+func TestIndexLost(t *testing.T) {
+	for _, what := range []string{filepath.Join(maildir.OwnDir, indexFile), maildir.OwnDir} {
+		t.Run(what, func(t *testing.T) {
+			dir := filepath.Join(untar(t, "courier-A.tar.gz"), "Maildir")
+			a := openAccount(t, dir)
+			ctx := context.Background()
+			create(t, a, "Own")
+			ownUID := appendMessage(t, a, "Own", mail1)
+			own := selectBox(t, a, "Own", false).UIDValidity()
+			given := appendMessage(t, a, "INBOX", mail1)
+			v := selectBox(t, a, "INBOX", false)
+			before := lines(v)
+			validity := v.UIDValidity()
+			if err := v.Store(ctx, []SeqNum{SeqNum(v.Len())}, StoreAdd, []imap.Flag{imap.FlagDeleted}); err != nil {
+				t.Fatal(err)
+			}
+			if err := v.Expunge(ctx, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := a.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.RemoveAll(filepath.Join(dir, what)); err != nil {
+				t.Fatal(err)
+			}
+			a = openAccount(t, dir)
+			v = selectBox(t, a, "INBOX", false)
+			if v.UIDValidity() != validity {
+				t.Errorf("uidvalidity is %d, was %d", v.UIDValidity(), validity)
+			}
+			// Courier's file still has its UIDs; what came later has new ones.
+			known := 0
+			for _, line := range lines(v) {
+				if slices.Contains(before, line) {
+					known++
+					continue
+				}
+				var uid imap.UID
+				fmt.Sscan(line, &uid)
+				if uid <= given {
+					t.Errorf("%q: uid %d was given before", line, uid)
+				}
+			}
+			if known < 20 {
+				t.Errorf("of %q only %d are as before: %q", before, known, lines(v))
+			}
+			if uid := appendMessage(t, a, "INBOX", mail1); uid <= given {
+				t.Errorf("uid %d was given before", uid)
+			}
+			v = selectBox(t, a, "Own", false)
+			if v.UIDValidity() <= own || v.Len() != 1 || v.UIDAt(1) != ownUID {
+				t.Errorf("uidvalidity %d, was %d; %q", v.UIDValidity(), own, lines(v))
+			}
+		})
+	}
+}
+
+// TestUIDDBDamaged flips every byte of a courierimapuiddb, and cuts it at every
+// length.
+func TestUIDDBDamaged(t *testing.T) {
+	dir := filepath.Join(fastDir(t), "Maildir")
+	copyTree(t, dir, filepath.Join(untar(t, "courier-A.tar.gz"), "Maildir"))
+	box := filepath.Join(dir, ".R&D")
+	file := filepath.Join(box, maildir.UIDDBFile)
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string(nil)
+	check := func(what string, data []byte) {
+		put(t, file, string(data))
+		os.RemoveAll(filepath.Join(dir, maildir.OwnDir))
+		os.Remove(filepath.Join(box, courierUIDNext))
+		a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true})
+		if err != nil {
+			t.Fatal(what, err)
+		}
+		defer a.Close()
+		v := selectBox(t, a, "R&D", true)
+		defer v.Close()
+		got := bodies(t, v)
+		if want == nil {
+			want = got
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+		highest := v.UIDAt(SeqNum(v.Len()))
+		if uid := appendMessage(t, a, "R&D", mail1); uid <= highest {
+			t.Errorf("%s: uid %d after %d", what, uid, highest)
+		}
+		all := files(t, box, "cur")
+		for _, name := range all {
+			if !bytes.Contains(good, []byte(strings.Split(name, ":")[0])) {
+				os.Remove(filepath.Join(box, "cur", name))
+			}
+		}
+	}
+	check("whole", good)
+	step := 1
+	if testing.Short() {
+		step = 17
+	}
+	for i := 0; i < len(good); i += step {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1 << (i % 8)
+		check(fmt.Sprintf("byte %d flipped", i), bad)
+		if i%3 == 0 {
+			check(fmt.Sprintf("cut at %d", i), good[:i])
+		}
+	}
+}
+
+// TestIndexDamaged flips bytes of the index, and cuts it. Whatever is found
+// out, now or at the next opening, all messages are there, each under one UID.
+func TestIndexDamaged(t *testing.T) {
+	dir := filepath.Join(fastDir(t), "Maildir")
+	copyTree(t, dir, newMaildir(t))
+	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		appendMessage(t, a, "INBOX", fmt.Sprintf("Subject: %d\r\n\r\n", i), imap.FlagSeen, "Work")
+	}
+	v := selectBox(t, a, "INBOX", false)
+	want := bodies(t, v)
+	v.Close()
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, maildir.OwnDir, indexFile)
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rounds, aside := 150, 0
+	if testing.Short() {
+		rounds = 20
+	}
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for n := range rounds {
+		bad := bytes.Clone(good)
+		switch {
+		case n%5 == 0:
+			bad = bad[:rnd.IntN(len(bad))]
+		case n%5 == 1:
+			i := rnd.IntN(len(bad))
+			clear(bad[i:min(len(bad), i+4096)])
+		case n < 60:
+			bad[n] ^= 0xff // the header; from 60 on is the version, of which a later release may be
+		case n < 100:
+			bad[n+40] ^= 0xff // the root page
+		default:
+			bad[rnd.IntN(len(bad))] ^= 1 << rnd.IntN(8)
+		}
+		put(t, file, string(bad))
+		openDamaged(t, dir, want)
+		if _, err := os.Stat(file + ".damaged"); err == nil {
+			aside++
+			os.Remove(file + ".damaged")
+		}
+	}
+	if aside == 0 {
+		t.Error("no damage was ever noticed")
+	}
+}
+
+// openDamaged opens an account whose index is damaged, twice if it must.
+func openDamaged(t *testing.T, dir string, want []string) {
+	t.Helper()
+	for range 2 {
+		a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true})
+		if err != nil {
+			if errors.Is(err, errIndex) {
+				continue
+			}
+			t.Fatal(err)
+		}
+		v, err := a.Select(context.Background(), "INBOX", false)
+		if err == nil {
+			if diff := cmp.Diff(want, bodies(t, v)); diff != "" {
+				t.Error(diff)
+			}
+			v.Close()
+		}
+		a.Close()
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, errIndex) {
+			t.Errorf("select: %v", err)
+		}
+	}
+	t.Error("the index is not made anew")
+}

@@ -1,0 +1,151 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/maildir"
+)
+
+// TestOutsideRenamer has 20,000 messages whose flags another program changes as
+// fast as it can, while mail is delivered and sessions work. No message may be
+// lost, told as gone, or get another UID.
+func TestOutsideRenamer(t *testing.T) {
+	n := 20_000
+	if testing.Short() {
+		n = 2000
+	}
+	testOutsideRenamer(t, n, &maildir.Ops{})
+}
+
+// TestOutsideRenamerJoined does so where no look is a snapshot.
+func TestOutsideRenamerJoined(t *testing.T) {
+	testOutsideRenamer(t, 1000, &maildir.Ops{Joined: true})
+}
+
+func testOutsideRenamer(t *testing.T, n int, ops *maildir.Ops) {
+	dir := filepath.Join(fastDir(t), "Maildir")
+	copyTree(t, dir, newMaildir(t))
+	for i := range n {
+		put(t, filepath.Join(dir, "cur", fmt.Sprintf("%d.host:2,", i+1)), fmt.Sprintf("Subject: %d\n\n", i+1))
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var outside sync.WaitGroup
+	outside.Go(func() { renameAll(ctx, t, dir, n) })
+	delivered := 0
+	outside.Go(func() {
+		for ; ctx.Err() == nil; delivered++ {
+			deliver(t, dir, fmt.Sprintf("3000000000.d%d.host", delivered), fmt.Sprintf("Subject: d%d\n\n", delivered))
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	a, err := Open(ctx, Options{Maildir: dir, ops: ops}) // first contact in the midst of it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	v := selectBox(t, a, "INBOX", false)
+	if v.Len() < n {
+		t.Fatalf("first contact saw %d of %d messages", v.Len(), n)
+	}
+	var sessions sync.WaitGroup
+	appended := make([]imap.UID, 30)
+	sessions.Go(func() {
+		for i := range appended {
+			appended[i] = appendMessage(t, a, "INBOX", fmt.Sprintf("Subject: a%d\r\n\r\n", i))
+		}
+	})
+	sessions.Go(func() { storeAll(t, a, n) })
+	longest := time.Duration(0)
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+		start := time.Now()
+		for _, u := range poll(t, v) {
+			if u.Kind == UpdateExpunge {
+				t.Errorf("message %d is told as gone", u.UID)
+			}
+		}
+		longest = max(longest, time.Since(start))
+	}
+	sessions.Wait()
+	stop()
+	outside.Wait()
+	if longest > 5*time.Second {
+		t.Errorf("a poll took %v", longest)
+	}
+	poll(t, v)
+	if ops.Joined {
+		time.Sleep(missingWait)
+	}
+	poll(t, v)
+	checkAll(t, v, n, delivered, appended)
+}
+
+// renameAll changes the flags of one message after the other.
+func renameAll(ctx context.Context, t *testing.T, dir string, n int) {
+	for round := 0; ; round++ {
+		for i := range n {
+			if ctx.Err() != nil {
+				return
+			}
+			base := filepath.Join(dir, "cur", fmt.Sprintf("%d.host:2,", i+1))
+			from, to := base, base+"S"
+			if round%2 == 1 {
+				from, to = to, from
+			}
+			// A session may have changed it; then it stays.
+			if err := os.Rename(from, to); err != nil && !os.IsNotExist(err) {
+				t.Error(err)
+				return
+			}
+		}
+	}
+}
+
+// storeAll changes flags of some messages as a session does.
+func storeAll(t *testing.T, a *Account, n int) {
+	v := selectBox(t, a, "INBOX", false)
+	for i := range 20 {
+		seq := SeqNum(1 + i*n/20)
+		if err := v.Store(context.Background(), []SeqNum{seq}, StoreAdd, []imap.Flag{imap.FlagFlagged, "Work"}); err != nil {
+			t.Errorf("store of %d: %v", seq, err)
+		}
+	}
+}
+
+// checkAll holds that every message is there once, under its first UID.
+func checkAll(t *testing.T, v *View, n, delivered int, appended []imap.UID) {
+	if want := n + delivered + len(appended); v.Len() != want {
+		t.Fatalf("%d messages, want %d", v.Len(), want)
+	}
+	subjects := make(map[string]imap.UID)
+	for i := SeqNum(1); int(i) <= v.Len(); i++ {
+		if r := v.told.at(int(i) - 1); int(i) <= n && !strings.HasPrefix(r.base, fmt.Sprintf("%d.", i)) || int(r.uid) != int(i) {
+			t.Fatalf("message %d is uid %d, %q", i, r.uid, r.base)
+		}
+		if int(i) > n || i%100 == 0 {
+			subject := strings.TrimSpace(strings.TrimPrefix(read(t, v, i), "Subject: "))
+			if subjects[subject] != 0 {
+				t.Errorf("%q is there twice", subject)
+			}
+			subjects[subject] = v.UIDAt(i)
+		}
+	}
+	for i := range delivered {
+		if subjects[fmt.Sprint("d", i)] == 0 {
+			t.Errorf("delivery %d is lost", i)
+		}
+	}
+	for i, uid := range appended {
+		if got := subjects[fmt.Sprint("a", i)]; got != uid {
+			t.Errorf("appended message %d is uid %d, was %d", i, got, uid)
+		}
+	}
+}
