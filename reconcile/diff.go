@@ -26,15 +26,17 @@ func Diff(host string, table []Kind, want []Resource, seen map[Ref]Seen, inv *In
 		byKind[want[i].Ref.Kind] = append(byKind[want[i].Ref.Kind], &want[i])
 	}
 	gone := d.unwanted(table, want)
-	serving := false
+	serving, down := false, false
 	for _, k := range table {
 		if k.DeleteFirst {
 			d.remove(gone[k.Name])
 		}
 		for _, r := range byKind[k.Name] {
 			d.wanted(k, r)
-			s := seen[r.Ref]
-			serving = serving || k.Live && (s.Have != nil || s.Err != nil)
+			if s, looked := seen[r.Ref]; k.Live && looked {
+				there := s.Have != nil || s.Err != nil
+				serving, down = serving || there, down || !there
+			}
 		}
 	}
 	for _, k := range slices.Backward(table) {
@@ -42,7 +44,7 @@ func Diff(host string, table []Kind, want []Resource, seen map[Ref]Seen, inv *In
 			d.remove(gone[k.Name])
 		}
 	}
-	if !serving {
+	if down && !serving {
 		d.lighten()
 	}
 	return d.plan
@@ -207,7 +209,7 @@ func (d *differ) remove(changes []Change) {
 	}
 }
 
-// lighten is for a host on which nothing serves: nobody is connected.
+// lighten is for a host on which what is to serve does not: nobody is connected.
 func (d *differ) lighten() {
 	for i := range d.plan.Changes {
 		if c := &d.plan.Changes[i]; c.Impact != Data {

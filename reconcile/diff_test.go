@@ -102,6 +102,9 @@ func TestNobodyConnected(t *testing.T) {
 			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
 		}
 	}
+	if got := Diff("h", table, []Resource{unit}, nil, nil).Changes[0].Impact; got != Restart {
+		t.Errorf("nobody has looked: %s", got)
+	}
 }
 
 func TestBlocked(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
@@ -194,6 +195,9 @@ func (h *Host) change(ctx context.Context, id identity) error {
 	}
 	h.drop()
 	p, err := startHelper(h.Helper, id)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w (the program mailstead must be executable for everybody)", err)
+	}
 	if err != nil {
 		return fmt.Errorf("start helper as uid %d: %w", id.uid, err)
 	}
@@ -241,7 +245,7 @@ func HelperMain(stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("as-user: %w", err)
 	}
 	in, out := json.NewDecoder(stdin), json.NewEncoder(stdout)
-	var w mailWorker
+	w := mailWorker{forRoot: true}
 	for {
 		var q mailRequest
 		err := in.Decode(&q)

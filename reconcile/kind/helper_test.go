@@ -119,6 +119,12 @@ func TestHelperIsSomebodyElse(t *testing.T) {
 	if err := b.tryApply(Maildir(m, "")); err == nil || !strings.Contains(err.Error(), "Maildir/cur belongs to uid 0, want 43210: give it to its owner with chown") {
 		t.Errorf("mail of another uid: %v", err)
 	}
+	b.must(os.Mkdir(b.path("closed"), 0o700))
+	closed := m
+	closed.Home, closed.Path = b.path("closed"), b.path("closed", "Maildir")
+	if got := b.plan(Maildir(closed, "")); len(got) != 1 || !strings.HasSuffix(got[0], "permission denied (to the owner of the mail, uid 43210)") {
+		t.Errorf("a home that its owner cannot enter: %q", got)
+	}
 	pid := b.host.helper.cmd.Process.Pid
 	b.host.Close()
 	if err := syscall.Kill(pid, 0); err == nil {

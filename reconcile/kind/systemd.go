@@ -141,6 +141,11 @@ func (s *systemd) job(ctx context.Context, verb jobVerb, name string, wait bool)
 	}[verb]
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
+	if verb != jobStop {
+		// A unit that has failed too often would not be started. One that has
+		// not is no error worth telling.
+		_ = s.conn.ResetFailedUnitContext(ctx, name)
+	}
 	var done chan string
 	if wait {
 		done = make(chan string, 1)

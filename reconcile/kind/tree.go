@@ -128,6 +128,9 @@ const beneath = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_N
 // openat opens something below a directory.
 func (n *node) openat(name string, flags int, mode uint32) (int, error) {
 	fd, err := unix.Openat2(n.fd, name, &unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: beneath})
+	if err == unix.ENOSYS {
+		err = errors.New("this kernel has no openat2, which came with Linux 5.6")
+	}
 	if err != nil {
 		return -1, &fs.PathError{Op: "open", Path: filepath.Join(n.name, name), Err: err}
 	}

@@ -1,7 +1,10 @@
 package kind
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -12,7 +15,8 @@ import (
 // makes thousands of directories for a new host and syncs them together, by file
 // system: until then the inventory holds them as pending.
 type mailWorker struct {
-	dirty map[uint64]int // a descriptor on each file system that has to be synced
+	forRoot bool           // it is root's helper: what its user may not do, root does not do for it
+	dirty   map[uint64]int // a descriptor on each file system that has to be synced
 }
 
 func (w *mailWorker) answer(q mailRequest) (a mailAnswer) {
@@ -20,7 +24,7 @@ func (w *mailWorker) answer(q mailRequest) (a mailAnswer) {
 		have, err := observeMailbox(ask)
 		s := mailSeen{Have: have}
 		if err != nil {
-			s.Error = explain(err).Error()
+			s.Error = w.explain(err)
 		}
 		a.Seen = append(a.Seen, s)
 	}
@@ -32,9 +36,19 @@ func (w *mailWorker) answer(q mailRequest) (a mailAnswer) {
 		err = w.sync()
 	}
 	if err != nil {
-		a.Error = explain(err).Error()
+		a.Error = w.explain(err)
 	}
 	return a
+}
+
+func (w *mailWorker) explain(err error) string {
+	if w.forRoot {
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w (to the owner of the mail, uid %d)", err, os.Geteuid())
+		}
+		return err.Error()
+	}
+	return explain(err).Error()
 }
 
 func (w *mailWorker) apply(c reconcile.Change) error {
