@@ -33,8 +33,9 @@ func Diff(host string, table []Kind, want []Resource, seen map[Ref]Seen, inv *In
 		}
 		for _, r := range byKind[k.Name] {
 			d.wanted(k, r)
-			if s, looked := seen[r.Ref]; k.Live && looked {
-				there := s.Have != nil || s.Err != nil
+			if k.Live {
+				s := seen[r.Ref]
+				there := s.Have != nil || s.Err != nil || r.Unreadable != ""
 				serving, down = serving || there, down || !there
 			}
 		}

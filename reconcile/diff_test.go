@@ -103,7 +103,7 @@ func TestNobodyConnected(t *testing.T) {
 		}
 	}
 	if got := Diff("h", table, []Resource{unit}, nil, nil).Changes[0].Impact; got != Restart {
-		t.Errorf("nobody has looked: %s", got)
+		t.Errorf("it is not ours to know: %s", got)
 	}
 }
 
