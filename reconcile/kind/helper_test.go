@@ -158,7 +158,7 @@ func TestHelperBatch(t *testing.T) {
 func TestHelperFails(t *testing.T) {
 	_, m := victim(t)
 	for name, tc := range map[string]struct{ script, want string }{
-		"dies":     {"exit 3", "EOF"},
+		"dies":     {"read x; exit 3", "EOF"},
 		"says why": {"echo no room >&2; exit 3", `it says "no room"`},
 		"nonsense": {"read x; echo hello", "invalid character"},
 		"short":    {"read x; echo '{}'", "0 answers to 1 questions"},
