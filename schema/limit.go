@@ -16,7 +16,7 @@ type limits struct {
 
 // usual are the limits of Load. Ten thousand users need about two seconds and 200 MiB; a
 // few lines that refer to each other ten times over can ask for any amount of either.
-var usual = limits{time: 30 * time.Second, heap: 800 << 20}
+var usual = limits{time: 30 * time.Second, heap: 512 << 20}
 
 // run runs f, and gives up on it at the limits. CUE cannot be interrupted:
 // what was given up goes on in the background until the program ends, which
