@@ -104,11 +104,12 @@ func (l *look) apply(ctx context.Context, c *console, plan *reconcile.Plan, wait
 			Table: l.kinds.Table(), State: l.host.Paths.State, Wait: wait, Progress: p.event,
 		})
 		p.clear()
-		if err != nil {
+		if report == nil {
 			return notApplied(err)
 		}
 		fmt.Fprintf(c.out, "\nApplied: %d of %d changes made.\n", report.Count(reconcile.Done), len(plan.Changes))
-		if err := l.reload(ctx); err != nil {
+		// What was done could not be recorded: the next apply finds it out.
+		if err := errors.Join(err, l.reload(ctx)); err != nil {
 			return &exitError{code: exitPartial, err: errors.Join(verdict(report), err)}
 		}
 	}

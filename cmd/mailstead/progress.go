@@ -8,7 +8,8 @@ import (
 )
 
 // progress says on a terminal, on one line that is written again and again,
-// which change is being made, and keeps a line for each one that did not end well.
+// which change is being made, and keeps a line for each one that failed. Those
+// that an interrupt skips may be thousands: the report at the end counts them.
 type progress struct {
 	c     *console
 	w     io.Writer
@@ -27,8 +28,8 @@ func (p *progress) event(e reconcile.Event) {
 	case reconcile.Started:
 		fmt.Fprintf(p.w, "[%d/%d] %s", e.Index+1, e.Total, visible(e.Change.Ref.String()))
 		p.shown = true
-	case reconcile.Failed, reconcile.Skipped:
-		fmt.Fprintf(p.w, "[%d/%d] %s: %s\n", e.Index+1, e.Total, visible(e.Change.Ref.String()), e.State)
+	case reconcile.Failed:
+		fmt.Fprintf(p.w, "[%d/%d] %s: failed\n", e.Index+1, e.Total, visible(e.Change.Ref.String()))
 	}
 }
 
