@@ -35,6 +35,9 @@ const contentAttr = "content"
 // maskedSecret is what is shown in the place of a secret.
 const maskedSecret = "(secret)"
 
+// tab is how a tabulator of a file is shown.
+const tab = "    "
+
 // maxColumn bounds a column; what is longer pushes its own line only.
 const maxColumn = 64
 
@@ -128,7 +131,7 @@ func writeDiff(c *console, w io.Writer, change reconcile.Change, old, new string
 		if strings.HasPrefix(line, "diff ") {
 			continue
 		}
-		fmt.Fprintf(w, "      %s\n", c.paint(diffPaint(line), visible(line)))
+		fmt.Fprintf(w, "      %s\n", c.paint(diffPaint(line), visible(strings.ReplaceAll(line, "\t", tab))))
 	}
 }
 

@@ -45,8 +45,8 @@ func samplePlan() *reconcile.Plan {
 		Host: "mail.example.org",
 		Changes: []reconcile.Change{
 			change(reconcile.Create, nil, file("file", "/etc/sysusers.d/mailstead.conf", "0644", "u mailstead -\n", false), "default", "does not exist", reconcile.Live),
-			change(reconcile.Update, file("daemon-config", config, "0600", "{\n  \"a\": 1,\n  \"b\": 2\n}\n", false),
-				file("daemon-config", config, "0644", "{\n  \"a\": 1,\n  \"b\": 3\n}\n", false), "host.cue:2:2", "mode, content differ", reconcile.Reload),
+			change(reconcile.Update, file("daemon-config", config, "0600", "{\n\t\"a\": 1,\n\t\"b\": 2\n}\n", false),
+				file("daemon-config", config, "0644", "{\n\t\"a\": 1,\n\t\"b\": 3\n}\n", false), "host.cue:2:2", "mode, content differ", reconcile.Reload),
 			change(reconcile.Update, file("password-file", users, "0600", secretWord+"old", true),
 				file("password-file", users, "0600", secretWord+"new", true), "host.cue:4:9", "content differs", reconcile.Reload),
 			change(reconcile.Create, nil, file("password-file", "/srv/users.ndjson", "0600", secretWord, true), "host.cue:4:9", "does not exist", reconcile.Live),
