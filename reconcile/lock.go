@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -105,17 +106,46 @@ func (l *Lock) holder() error {
 		return e
 	}
 	defer locks.Close()
-	inode := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
+	e.PID = lockPID(locks, &st)
+	e.Command = command(e.PID)
+	return e
+}
+
+// lockPID finds the holder of the lock on a file in the kernel's list, 0 if it
+// is not there. The device in the list is the file system's own: on overlayfs and
+// btrfs stat(2) gives another one, and there the holder is known by having the
+// file open.
+func lockPID(locks io.Reader, st *unix.Stat_t) int {
+	device := fmt.Sprintf("%02x:%02x", unix.Major(st.Dev), unix.Minor(st.Dev))
+	inode := strconv.FormatUint(st.Ino, 10)
 	for s := bufio.NewScanner(locks); s.Scan(); {
 		// "1: FLOCK  ADVISORY  WRITE 812 fe:00:1234 0 EOF"; waiters have "->" after the number.
 		f := strings.Fields(s.Text())
-		if len(f) >= 6 && f[1] == "FLOCK" && f[5] == inode {
-			e.PID, _ = strconv.Atoi(f[4])
-			e.Command = command(e.PID)
-			break
+		if len(f) < 6 || f[1] != "FLOCK" {
+			continue
+		}
+		i := strings.LastIndexByte(f[5], ':')
+		if i < 0 || f[5][i+1:] != inode {
+			continue
+		}
+		if pid, err := strconv.Atoi(f[4]); err == nil && (f[5][:i] == device || hasOpen(pid, st)) {
+			return pid
 		}
 	}
-	return e
+	return 0
+}
+
+// hasOpen tells whether a process has a file open, as far as one may look.
+func hasOpen(pid int, st *unix.Stat_t) bool {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	fds, _ := os.ReadDir(dir)
+	for _, fd := range fds {
+		var open unix.Stat_t
+		if unix.Stat(filepath.Join(dir, fd.Name()), &open) == nil && open.Dev == st.Dev && open.Ino == st.Ino {
+			return true
+		}
+	}
+	return false
 }
 
 // command is what a process was started as.

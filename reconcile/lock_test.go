@@ -3,12 +3,15 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -88,5 +91,38 @@ func TestLockWaitEndsWithContext(t *testing.T) {
 	defer cancel()
 	if _, err := TakeLock(ctx, state, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The device of the kernel's list is not always the one that stat gives.
+func TestLockPID(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), LockFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	same := fmt.Sprintf("%02x:%02x", unix.Major(st.Dev), unix.Minor(st.Dev))
+	self := os.Getpid()
+	const none = 1 << 30 // no process has this number
+	for _, tc := range []struct {
+		name, device, kind string
+		inode              uint64
+		pid, want          int
+	}{
+		{"same device", same, "FLOCK", st.Ino, none, none},
+		{"another device, and the holder has the file open", "00:fff", "FLOCK", st.Ino, self, self},
+		{"another device, and another file", "00:fff", "FLOCK", st.Ino, none, 0},
+		{"another inode", same, "FLOCK", st.Ino + 1, self, 0},
+		{"another kind of lock", same, "POSIX", st.Ino, self, 0},
+	} {
+		list := fmt.Sprintf("7: OFDLCK ADVISORY  READ -1 00:06:5 0 EOF\n7: -> FLOCK  ADVISORY  WRITE 1 %s:%d 0 EOF\n8: %s  ADVISORY  WRITE %d %s:%d 0 EOF\n",
+			same, st.Ino, tc.kind, tc.pid, tc.device, tc.inode)
+		if got := lockPID(strings.NewReader(list), &st); got != tc.want {
+			t.Errorf("%s: got %d, want %d", tc.name, got, tc.want)
+		}
 	}
 }
