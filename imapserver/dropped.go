@@ -17,8 +17,10 @@ func dropped() error {
 	if os.Getuid() < spawn.MinUID || os.Geteuid() != os.Getuid() || os.Getgid() < spawn.MinUID || os.Getegid() != os.Getgid() {
 		return fmt.Errorf("uid %d, gid %d: not started by the supervisor", os.Getuid(), os.Getgid())
 	}
-	if groups, err := os.Getgroups(); err != nil || len(groups) > 0 {
-		return fmt.Errorf("supplementary groups %v are left (%w)", groups, err)
+	if groups, err := os.Getgroups(); err != nil {
+		return fmt.Errorf("read groups: %w", err)
+	} else if len(groups) > 0 {
+		return fmt.Errorf("supplementary groups %v are left", groups)
 	}
 	if on, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || on != 1 {
 		return errors.New("new privileges could still be gained")

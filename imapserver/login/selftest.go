@@ -15,21 +15,34 @@ import (
 // selfTest is the listener of SelfTest's own connection; no other has no name.
 const selfTest = ""
 
+// beginTest looks at what can be seen without a connection, and has Shutdown
+// wait for the rest.
+func (s *Server) beginTest() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return errors.New("shutting down")
+	}
+	if s.settings.Load() == nil {
+		return errors.New("not configured yet")
+	}
+	for l, alive := range s.accepts {
+		if !alive {
+			return fmt.Errorf("nobody accepts connections of %s", l.Addr())
+		}
+	}
+	s.serving.Add(1)
+	return nil
+}
+
 // SelfTest goes the way of a client up to a greeting and LOGOUT, in memory but
 // by the same code, and looks that every listener is still being accepted from.
 // It is what feeds the watchdog.
 func (s *Server) SelfTest(ctx context.Context) error {
-	s.mu.Lock()
-	for l, alive := range s.accepts {
-		if !alive && s.ctx.Err() == nil {
-			s.mu.Unlock()
-			return fmt.Errorf("nobody accepts connections of %s", l.Addr())
-		}
+	if err := s.beginTest(); err != nil {
+		return err
 	}
-	s.mu.Unlock()
-	if s.settings.Load() == nil {
-		return errors.New("not configured yet")
-	}
+	defer s.serving.Done()
 	client, theirs, err := handoff.StreamPair()
 	if err != nil {
 		return err

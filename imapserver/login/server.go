@@ -128,7 +128,9 @@ func (s *Server) Serve(l net.Listener, name string) error {
 		return nil
 	}
 	s.accepts[l] = true
+	s.serving.Add(1) // with its connections: Shutdown waits for no loop that may still begin one
 	s.mu.Unlock()
+	defer s.serving.Done()
 	defer func() {
 		s.mu.Lock()
 		s.accepts[l] = false
