@@ -89,6 +89,20 @@ func (f *Folder) hold(other *Folder) (release func()) {
 	}
 }
 
+// Moved tells whether a path leads elsewhere than to the folder: another
+// program has renamed or removed the directory.
+func (f *Folder) Moved(path string) bool {
+	defer f.hold(nil)()
+	var here, there unix.Stat_t
+	if unix.Fstat(f.root, &here) != nil {
+		return false // closed, or out of order: not known
+	}
+	if err := unix.Lstat(path, &there); err != nil {
+		return err == unix.ENOENT
+	}
+	return here.Dev != there.Dev || here.Ino != there.Ino
+}
+
 // Path is where the folder was when it was opened.
 func (f *Folder) Path() string { return f.path }
 

@@ -3,6 +3,7 @@ package maildir
 import (
 	"bytes"
 	"encoding/binary"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -171,6 +172,22 @@ func getdents(fd int, buf []byte) (int, error) {
 	}
 }
 
+// ListDir looks at a directory that is no folder of messages: the top Maildir
+// with its mailboxes.
+func ListDir(path string) (*Listing, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer closeFD(fd)
+	l, err := readDir(fd, 0, isSnapshotFS(fd))
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	return l, nil
+}
+
+// index finds the entries in data.
 func (l *Listing) index() {
 	for off := 0; off < len(l.data); {
 		rec := l.data[off:]

@@ -161,10 +161,12 @@ func (a *Account) loadAccount() error {
 			return err
 		}
 	}
-	if known && (a.enc == detected || a.enc == maildir.UTF8) {
-		return nil
-	}
 	if known {
+		// It is kept unless some name cannot be of it.
+		other := maildir.DetectEncoding(append(dirs, ".&AOk-")) == maildir.UTF8
+		if a.enc == maildir.UTF8 || !other {
+			return nil
+		}
 		a.log.Warn("mailbox names on disk are UTF-8 now", "maildir", a.dir)
 	}
 	a.enc = detected
@@ -187,7 +189,7 @@ func (a *Account) Close() error {
 	for dir, mb := range a.boxes {
 		mb.mu.Lock()
 		errs = append(errs, mb.unload())
-		mb.gone = true
+		mb.gone.Store(true)
 		mb.mu.Unlock()
 		delete(a.boxes, dir)
 	}
@@ -225,13 +227,23 @@ func (a *Account) get(ctx context.Context, name string) (*mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	mb, err := a.getDir(ctx, dir)
+	if mb != nil && mb.moved() {
+		// Another program has put another directory in its place.
+		a.put(mb)
+		mb, err = a.getDir(ctx, dir)
+	}
+	return mb, err
+}
+
+func (a *Account) getDir(ctx context.Context, dir string) (*mailbox, error) {
 	a.mu.Lock()
 	if a.closed {
 		a.mu.Unlock()
 		return nil, errClosed
 	}
 	mb := a.boxes[dir]
-	if mb == nil {
+	if mb == nil || mb.gone.Load() {
 		mb = newMailbox(a, dir)
 		a.boxes[dir] = mb
 	}
@@ -239,13 +251,24 @@ func (a *Account) get(ctx context.Context, name string) (*mailbox, error) {
 	a.mu.Unlock()
 
 	mb.mu.Lock()
-	err = mb.load(ctx)
+	err := mb.load(ctx)
 	mb.mu.Unlock()
 	if err != nil {
 		a.put(mb)
 		return nil, err
 	}
 	return mb, nil
+}
+
+// moved finds out whether the directory of a mailbox has been renamed or removed
+// by another program. Then the mailbox is no more.
+func (mb *mailbox) moved() bool {
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	if !mb.gone.Load() && mb.folder.Moved(mb.path()) {
+		mb.end()
+	}
+	return mb.gone.Load()
 }
 
 // put undoes a get.

@@ -100,10 +100,7 @@ func (d *Draft) Commit(ctx context.Context, flags []imap.Flag, date time.Time) (
 	if d.done {
 		return 0, 0, errors.New("append: the message is committed or aborted already")
 	}
-	sys, names, err := splitFlags(flags)
-	if err != nil {
-		return 0, 0, err
-	}
+	sys, names := splitFlags(flags)
 	keywords, err := d.mb.sets.canonical(names)
 	if err != nil {
 		return 0, 0, err
@@ -164,7 +161,7 @@ func (mb *mailbox) append(r record, tmp string) (uidValidity uint32, uid imap.UI
 // appendLocked is append but for the syncs. Keywords stand in the index alone:
 // if there are any, the row is durable before the message can be seen.
 func (mb *mailbox) appendLocked(r *record, tmp string) (*snapshot, error) {
-	if mb.gone {
+	if mb.gone.Load() {
 		return nil, fmt.Errorf("%w: %q", ErrNotFound, mb.name())
 	}
 	e := mb.snap.Load().edit()

@@ -113,7 +113,7 @@ func (t *transfer) run(ctx context.Context, uids []imap.UID, v *View) error {
 func (t *transfer) attempts(ctx context.Context, uids []imap.UID, v *View) error {
 	defer t.lock()()
 	for _, mb := range []*mailbox{t.src, t.dst} {
-		if mb.gone {
+		if mb.gone.Load() {
 			return fmt.Errorf("%w: %q", ErrNotFound, mb.name())
 		}
 	}
@@ -240,7 +240,7 @@ func (t *transfer) place(i int) error {
 		err = src.Link(from.sub, from.name(), dst, maildir.Cur, to)
 	}
 	switch {
-	case errors.Is(err, unix.EXDEV), errors.Is(err, unix.EMLINK), errors.Is(err, unix.EPERM):
+	case errors.Is(err, unix.EXDEV), !t.move && (errors.Is(err, unix.EMLINK) || errors.Is(err, unix.EPERM)):
 		t.copied[i] = true
 		return t.copyFile(i)
 	}

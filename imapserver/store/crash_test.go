@@ -448,6 +448,7 @@ func crashTemplate(t *testing.T) string {
 // TestCrash cuts the power between any two calls of every command, and of every
 // pair of commands if MAILSTEAD_CRASH is set; else of some pairs.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	template := crashTemplate(t)
 	cuts := 0
 	run := func(commands ...crashCommand) {
@@ -474,6 +475,7 @@ func TestCrash(t *testing.T) {
 // TestCrashFirstContact kills the process at every call of a first contact, and
 // right after: what was shown then stays.
 func TestCrashFirstContact(t *testing.T) {
+	t.Parallel()
 	fixture := filepath.Join(fastDir(t), "Maildir")
 	copyTree(t, fixture, filepath.Join(untar(t, "courier-A.tar.gz"), "Maildir"))
 	dir := filepath.Join(fastDir(t), "Maildir")
@@ -527,6 +529,7 @@ func TestCrashFirstContact(t *testing.T) {
 // TestCrashHasTeeth leaves out the syncs of one kind at a time, as if the code
 // had forgotten them, and holds that this is found.
 func TestCrashHasTeeth(t *testing.T) {
+	t.Parallel()
 	template := crashTemplate(t)
 	for _, tt := range []struct {
 		name     string

@@ -96,6 +96,7 @@ func TestIndexLost(t *testing.T) {
 // TestUIDDBDamaged flips every byte of a courierimapuiddb, and cuts it at every
 // length.
 func TestUIDDBDamaged(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(fastDir(t), "Maildir")
 	copyTree(t, dir, filepath.Join(untar(t, "courier-A.tar.gz"), "Maildir"))
 	box := filepath.Join(dir, ".R&D")
@@ -152,6 +153,7 @@ func TestUIDDBDamaged(t *testing.T) {
 // TestIndexDamaged flips bytes of the index, and cuts it. Whatever is found
 // out, now or at the next opening, all messages are there, each under one UID.
 func TestIndexDamaged(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(fastDir(t), "Maildir")
 	copyTree(t, dir, newMaildir(t))
 	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true})

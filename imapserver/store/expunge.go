@@ -36,7 +36,7 @@ func (v *View) unlinkDeleted(ctx context.Context, uids imap.UIDSet) (gone map[im
 	mb := v.mb
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	if mb.gone {
+	if mb.gone.Load() {
 		return nil, fmt.Errorf("%w: %q", ErrNotFound, mb.name())
 	}
 	gone = make(map[imap.UID]bool)
@@ -60,6 +60,9 @@ func (v *View) unlinkDeleted(ctx context.Context, uids imap.UIDSet) (gone map[im
 // unlinkPass removes the files of what is to go, as far as they are where the
 // snapshot has them.
 func (mb *mailbox) unlinkPass(told *snapshot, uids imap.UIDSet, gone map[imap.UID]bool) (lost bool, err error) {
+	if mb.snap.Load().deleted == 0 {
+		return false, nil
+	}
 	err = mb.change(func() error {
 		var err error
 		mb.snap.Load().all(func(r *record) bool {

@@ -17,6 +17,7 @@ import (
 // until the command is over. The command may fail; no message may be lost, no
 // UID be given twice, and what the session then sees is what a new one sees.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	template := crashTemplate(t)
 	for _, cmd := range crashCommands {
 		for _, fault := range []unix.Errno{unix.ENOSPC, unix.EIO} {

@@ -21,14 +21,8 @@ func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []ima
 	if v.readOnly {
 		return ErrReadOnly
 	}
-	sys, names, err := splitFlags(flags)
-	if err != nil {
-		return err
-	}
-	v.mb.mu.Lock()
-	sets := v.mb.sets
-	v.mb.mu.Unlock()
-	keywords, err := sets.canonical(names)
+	sys, names := splitFlags(flags)
+	keywords, err := v.mb.keywordsFor(op, names)
 	if err != nil {
 		return err
 	}
@@ -37,7 +31,7 @@ func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []ima
 		uids[i] = v.told.at(int(n) - 1).uid
 	}
 	slices.Sort(uids)
-	c := &storing{v: v, mb: v.mb, op: op, sys: sys, keywords: strings.Fields(keywords)}
+	c := &storing{v: v, mb: v.mb, op: op, sys: sys, keywords: keywords}
 	err = c.run(ctx, slices.Compact(uids))
 	// What has been changed in part is durable, too.
 	if c.renamed {
@@ -50,6 +44,24 @@ func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []ima
 		return fmt.Errorf("store: %w", spaceError(err))
 	}
 	return nil
+}
+
+// keywordsFor gives keywords in the mailbox's spelling. To remove one that no
+// message has does not make it one of the mailbox's.
+func (mb *mailbox) keywordsFor(op StoreOp, names []string) ([]string, error) {
+	mb.mu.Lock()
+	sets := mb.sets
+	mb.mu.Unlock()
+	if op == StoreRemove {
+		for _, n := range names {
+			if err := checkKeyword(n); err != nil {
+				return nil, err
+			}
+		}
+		return sets.known(names), nil
+	}
+	keywords, err := sets.canonical(names)
+	return strings.Fields(keywords), err
 }
 
 // storing is one STORE.
@@ -71,7 +83,7 @@ func (c *storing) run(ctx context.Context, uids []imap.UID) error {
 	mb := c.mb
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	if mb.gone {
+	if mb.gone.Load() {
 		return fmt.Errorf("%w: %q", ErrNotFound, mb.name())
 	}
 	// A file that another program has renamed is looked for, and changed then.

@@ -121,6 +121,19 @@ func (t *flagsets) canonical(names []string) (string, error) {
 	return strings.Join(list, " "), nil
 }
 
+// known gives the keywords among names that the mailbox has, in its spelling.
+func (t *flagsets) known(names []string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []string
+	for _, n := range names {
+		if s := t.spelling[strings.ToLower(n)]; s != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 // names gives every keyword seen in the mailbox, sorted.
 func (t *flagsets) names() []imap.Flag {
 	t.mu.Lock()
@@ -148,7 +161,7 @@ func checkKeyword(k string) error {
 
 // splitFlags parts IMAP flags into those of the file name and keywords. \Recent
 // is left out, since no client can change it.
-func splitFlags(flags []imap.Flag) (sys maildir.Flags, keywords []string, err error) {
+func splitFlags(flags []imap.Flag) (sys maildir.Flags, keywords []string) {
 next:
 	for _, f := range flags {
 		for _, s := range systemFlags {
@@ -162,5 +175,5 @@ next:
 		}
 		keywords = append(keywords, string(f)) // canonical refuses a backslash
 	}
-	return sys, keywords, nil
+	return sys, keywords
 }

@@ -50,7 +50,7 @@ func (mb *mailbox) firstContact() (*snapshot, error) {
 	}
 	mb.imports = &courier{keywords: keywords}
 	mb.row = mailboxRow{dir: mb.dir}
-	s := &snapshot{uidNext: 1}
+	s := &snapshot{uidNext: 1, modseq: 1} // RFC 7162 §3.1: a mod-sequence is not 0
 	db, err := mb.readUIDDB()
 	switch {
 	case err == nil:

@@ -235,11 +235,13 @@ func putAside(path string) error {
 func (x *index) close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	damaged := errors.Is(x.failed, errIndex)
+	x.failed = errClosed
 	err := x.conn.Close()
 	if x.wal != nil {
 		x.wal.Close()
 	}
-	if errors.Is(x.failed, errIndex) {
+	if damaged {
 		err = errors.Join(err, putAside(x.path))
 	}
 	return err

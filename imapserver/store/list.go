@@ -27,16 +27,19 @@ var useAttrs = map[string]imap.MailboxAttr{
 
 // folderDirs gives the names in the top Maildir that start with a dot.
 func (a *Account) folderDirs() ([]string, error) {
-	f, err := os.Open(a.dir)
+	l, err := maildir.ListDir(a.dir)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	if err != nil {
-		return nil, err
+	defer l.Release()
+	var dirs []string
+	for i := range l.Len() {
+		if name := l.Name(i); name[0] == '.' {
+			dirs = append(dirs, string(name))
+		}
 	}
-	return slices.DeleteFunc(names, func(n string) bool { return n[0] != '.' }), nil
+	slices.Sort(dirs)
+	return slices.Compact(dirs), nil
 }
 
 // List gives every mailbox and every subscribed name, sorted with INBOX first.

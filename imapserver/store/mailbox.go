@@ -32,9 +32,10 @@ type mailbox struct {
 	refs int
 	used time.Time
 
+	gone atomic.Bool // it is no more, as a whole or under its name; set under mu
+
 	mu       sync.Mutex
 	dir      string // relative to the top Maildir
-	gone     bool   // deleted
 	folder   *maildir.Folder
 	row      mailboxRow // as the index has it, but for the mtimes and counts
 	sets     *flagsets
@@ -73,7 +74,7 @@ func (mb *mailbox) path() string { return filepath.Join(mb.a.dir, mb.dir) }
 // load opens the directory and reads the index. mu is held.
 func (mb *mailbox) load(ctx context.Context) error {
 	switch {
-	case mb.gone:
+	case mb.gone.Load():
 		return fmt.Errorf("%w: %q", ErrNotFound, mb.name())
 	case mb.snap.Load() != nil:
 		return nil
@@ -168,7 +169,7 @@ func (mb *mailbox) unload() error {
 		return nil
 	}
 	var err error
-	if !mb.gone && mb.row.id != 0 {
+	if !mb.gone.Load() && mb.row.id != 0 {
 		row := mb.row
 		row.uidMark, row.modseqMark = snap.uidNext, snap.modseq
 		err = mb.write(&row, snap, func(*sqlite.Conn) error { return nil })
@@ -181,7 +182,7 @@ func (mb *mailbox) unload() error {
 // end makes the mailbox one that is no more. Its views find that out when they
 // next use it; the directory is closed with the last of them.
 func (mb *mailbox) end() {
-	mb.gone = true
+	mb.gone.Store(true)
 	mb.a.watch.remove(mb)
 	for v := range mb.views {
 		v.poke()
@@ -286,7 +287,7 @@ func (mb *mailbox) keepSize(r *record) {
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
 	mb.sizes = append(mb.sizes, r)
-	if len(mb.sizes) < 1000 || mb.gone {
+	if mb.gone.Load() || len(mb.sizes) < 1000 {
 		return
 	}
 	row := mb.row

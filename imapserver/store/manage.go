@@ -80,7 +80,7 @@ func (a *Account) makeFolder(dir string) error {
 		return err
 	}
 	mb := a.boxes[dir] // of someone who is about to find out that there is none
-	if mb == nil {
+	if mb == nil || mb.gone.Load() {
 		mb = newMailbox(a, dir)
 		a.boxes[dir] = mb
 	}

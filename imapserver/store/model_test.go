@@ -56,6 +56,7 @@ var modelFlags = []imap.Flag{imap.FlagSeen, imap.FlagDeleted, imap.FlagFlagged, 
 // holds each session's picture, built of nothing but what it was told, to the
 // model.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	seeds := 6
 	if testing.Short() {
 		seeds = 1

@@ -42,7 +42,7 @@ func (v *View) Poll(ctx context.Context, expunge, scan bool) ([]Update, error) {
 		}
 	}
 	v.mb.mu.Lock()
-	if v.mb.gone {
+	if v.mb.gone.Load() {
 		v.mb.mu.Unlock()
 		return nil, fmt.Errorf("%w: %q", ErrNotFound, v.mb.name())
 	}

@@ -19,6 +19,7 @@ import (
 // fast as it can, while mail is delivered and sessions work. No message may be
 // lost, told as gone, or get another UID.
 func TestOutsideRenamer(t *testing.T) {
+	t.Parallel()
 	n := 20_000
 	if testing.Short() {
 		n = 2000
@@ -28,6 +29,7 @@ func TestOutsideRenamer(t *testing.T) {
 
 // TestOutsideRenamerJoined does so where no look is a snapshot.
 func TestOutsideRenamerJoined(t *testing.T) {
+	t.Parallel()
 	testOutsideRenamer(t, 1000, &maildir.Ops{Joined: true})
 }
 

@@ -40,7 +40,7 @@ func (mb *mailbox) open(ctx context.Context, r *record) (*maildir.File, error) {
 func (mb *mailbox) relook(ctx context.Context, r *record) error {
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	if mb.gone {
+	if mb.gone.Load() {
 		return fmt.Errorf("%w: uid %d", ErrExpunged, r.uid)
 	}
 	if now := mb.snap.Load().find(r.uid); now == nil || now.sub != r.sub || now.name() != r.name() {

@@ -135,10 +135,17 @@ func (a *Account) forgetGone() error {
 	err = a.index.view(func(conn *sqlite.Conn) error {
 		return sqlitex.Execute(conn, "SELECT dir, id FROM mailbox", &sqlitex.ExecOptions{
 			ResultFunc: func(stmt *sqlite.Stmt) error {
-				if dir := stmt.ColumnText(0); !there[dir] {
-					gone[dir] = stmt.ColumnInt64(1)
+				dir := stmt.ColumnText(0)
+				if there[dir] {
+					return nil
 				}
-				return nil
+				// One look may miss what is being renamed.
+				_, err := os.Lstat(filepath.Join(a.dir, dir))
+				if errors.Is(err, fs.ErrNotExist) {
+					gone[dir] = stmt.ColumnInt64(1)
+					return nil
+				}
+				return err
 			},
 		})
 	})

@@ -31,7 +31,18 @@ func newMaildir(t testing.TB) string {
 // openAccount opens one and closes it at the end.
 func openAccount(t testing.TB, dir string) *Account {
 	t.Helper()
-	a, err := Open(context.Background(), Options{Maildir: dir})
+	return openWith(t, Options{Maildir: dir})
+}
+
+// openUnwatched opens one in which nothing happens unless it is asked for.
+func openUnwatched(t testing.TB, dir string) *Account {
+	t.Helper()
+	return openWith(t, Options{Maildir: dir, unwatched: true})
+}
+
+func openWith(t testing.TB, o Options) *Account {
+	t.Helper()
+	a, err := Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func rename(t testing.TB, from, to string) {
 // agent.
 func TestOutsideChanges(t *testing.T) {
 	dir := newMaildir(t)
-	a := openAccount(t, dir)
+	a := openUnwatched(t, dir)
 	for _, m := range []string{mail1, mail2, mail3} {
 		appendMessage(t, a, "INBOX", m, "Work")
 	}
@@ -83,7 +83,7 @@ func TestOutsideChanges(t *testing.T) {
 // since the last look.
 func TestStaleNames(t *testing.T) {
 	dir := newMaildir(t)
-	a := openAccount(t, dir)
+	a := openUnwatched(t, dir)
 	ctx := context.Background()
 	create(t, a, "Box")
 	v := selectBox(t, a, "INBOX", false)
@@ -210,7 +210,7 @@ func TestDoubles(t *testing.T) {
 	if err := os.Link(filepath.Join(cur, "1.a:2,S"), filepath.Join(cur, "1.a:2,FS")); err != nil {
 		t.Fatal(err)
 	}
-	a := openAccount(t, dir)
+	a := openUnwatched(t, dir)
 	v := selectBox(t, a, "INBOX", false)
 	if v.Len() != 1 {
 		t.Errorf("%d messages: %q", v.Len(), lines(v))
@@ -321,7 +321,7 @@ func TestSizeFollowsFile(t *testing.T) {
 
 func TestRecent(t *testing.T) {
 	dir := newMaildir(t)
-	a := openAccount(t, dir)
+	a := openUnwatched(t, dir)
 	deliver(t, dir, "1.a", "x\n")
 	ro := selectBox(t, a, "INBOX", true)
 	first := selectBox(t, a, "INBOX", false)
@@ -407,5 +407,35 @@ func TestLock(t *testing.T) {
 	}
 	if _, err := Open(context.Background(), Options{Maildir: t.TempDir()}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no Maildir: %v", err)
+	}
+}
+
+// TestDirectoryReplaced has another program rename a mailbox that is selected,
+// and make another of its name.
+func TestDirectoryReplaced(t *testing.T) {
+	dir := newMaildir(t)
+	a := openAccount(t, dir)
+	create(t, a, "Box")
+	appendMessage(t, a, "Box", mail1)
+	v := selectBox(t, a, "Box", false)
+	box := filepath.Join(dir, ".Box")
+	rename(t, box, filepath.Join(dir, ".Other"))
+	if _, err := v.Poll(context.Background(), true, true); !errors.Is(err, ErrNotFound) {
+		t.Errorf("poll of a mailbox that is gone: %v", err)
+	}
+	if _, err := a.Select(context.Background(), "Box", false); !errors.Is(err, ErrNotFound) {
+		t.Errorf("select of a mailbox that is gone: %v", err)
+	}
+	w := selectBox(t, a, "Other", false)
+	if w.Len() != 1 || read(t, w, 1) != mail1 {
+		t.Errorf("the renamed one has %q", lines(w))
+	}
+	if err := maildir.MakeTree(box, true); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, box, "1.x", "other\n")
+	x := selectBox(t, a, "Box", false)
+	if x.Len() != 1 || read(t, x, 1) != "other\r\n" || x.UIDAt(1) == 1 && x.UIDValidity() == v.UIDValidity() {
+		t.Errorf("the new one has %q", lines(x))
 	}
 }

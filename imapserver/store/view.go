@@ -38,7 +38,7 @@ func (a *Account) Select(ctx context.Context, name string, readOnly bool) (*View
 	v := &View{mb: mb, readOnly: readOnly, wake: make(chan struct{}, 1), own: make(map[imap.UID]ownChange)}
 	mb.mu.Lock()
 	mb.views[v] = true
-	if !mb.gone {
+	if !mb.gone.Load() {
 		a.watch.add(mb, mb.path())
 	}
 	mb.mu.Unlock()
@@ -69,8 +69,12 @@ func (v *View) Close() {
 func (mb *mailbox) refresh(ctx context.Context, move bool) error {
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	if mb.gone {
+	if mb.gone.Load() {
 		return fmt.Errorf("%w: %q", ErrNotFound, mb.name())
+	}
+	if mb.folder.Moved(mb.path()) {
+		mb.end()
+		return fmt.Errorf("%w: %q: its directory is gone", ErrNotFound, mb.name())
 	}
 	err := mb.sync(ctx, move)
 	if errors.Is(err, ErrNoSpace) && mb.row.id != 0 {
@@ -96,10 +100,15 @@ func (v *View) takeRecent(s *snapshot) {
 	if !v.readOnly {
 		v.mb.row.recent = s.uidNext
 	}
-	if n := len(v.recent); n > 0 && from < v.recent[n-1].hi {
-		from = v.recent[n-1].hi
+	n := len(v.recent)
+	if n > 0 {
+		from = max(from, v.recent[n-1].hi)
 	}
-	if from < s.uidNext {
+	switch {
+	case from >= s.uidNext:
+	case n > 0 && v.recent[n-1].hi == from:
+		v.recent[n-1].hi = s.uidNext
+	default:
 		v.recent = append(v.recent, uidRange{from, s.uidNext})
 	}
 }

@@ -200,7 +200,7 @@ func (t *watch) run(ctx context.Context) {
 func (mb *mailbox) background(ctx context.Context) (again time.Duration, err error) {
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	if mb.gone || len(mb.views) == 0 {
+	if mb.gone.Load() || len(mb.views) == 0 {
 		return 0, nil
 	}
 	move := false
