@@ -54,7 +54,7 @@ func (b *builder) needPAM() {
 		b.userFault(schema.CodeValue, first, "is an account of the host, and those log in through PAM, which needs root",
 			"give every user here a password hash: mailstead hash-password")
 	case !b.facts.PAMHelper:
-		b.userFault(schema.CodeMissing, first, "logs in through PAM, and this Mailstead was built without PAM: "+render.Program(b.paths, "mailstead-pam")+" is not there",
+		b.userFault(schema.CodeMissing, first, "logs in through PAM, and "+render.Program(b.paths, "mailstead-pam")+" is not there or was built without PAM",
 			"build it and put it beside the other programs (it needs cgo and libpam0g-dev): go build -tags pam ./cmd/mailstead-pam")
 	}
 }

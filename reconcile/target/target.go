@@ -34,7 +34,7 @@ func Gather(ctx context.Context, req Request) (reconcile.Facts, error) {
 		GID:          os.Getegid(),
 		Accounts:     make(map[string]reconcile.Account),
 		Certificates: make(map[string]reconcile.Certificate),
-		PAMHelper:    executable(filepath.Join(req.Bin, "mailstead-pam")),
+		PAMHelper:    hasPAM(ctx, filepath.Join(req.Bin, "mailstead-pam")),
 		Program:      digest(filepath.Join(req.Bin, "mailstead-imapd")),
 	}
 	var err error
@@ -62,11 +62,6 @@ func Gather(ctx context.Context, req Request) (reconcile.Facts, error) {
 		f.Certificates[c.Name] = kind.ReadCertificate(ctx, c)
 	}
 	return f, ctx.Err()
-}
-
-func executable(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0
 }
 
 // PlanKey is the key under which this host's plans show digests of secrets. It

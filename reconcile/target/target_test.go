@@ -42,11 +42,13 @@ func TestGather(t *testing.T) {
 	if f.Certificates["a"].Missing == "" || f.Certificates["b"].Missing != "" {
 		t.Errorf("certificates: %+v", f.Certificates)
 	}
-	if err := os.WriteFile(filepath.Join(bin, "mailstead-pam"), nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if f, err = Gather(t.Context(), req); err != nil || !f.PAMHelper {
-		t.Errorf("the helper is not seen: %v", err)
+	for script, want := range map[string]bool{"exit 1": false, `test "$1" = --check`: true} {
+		if err := os.WriteFile(filepath.Join(bin, "mailstead-pam"), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if f, err = Gather(t.Context(), req); err != nil || f.PAMHelper != want {
+			t.Errorf("%s: PAM helper %v, want %v (%v)", script, f.PAMHelper, want, err)
+		}
 	}
 }
 
