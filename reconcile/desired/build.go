@@ -102,7 +102,7 @@ func (b *builder) addDirectories() error {
 		dir(bundles, 0o700, root, root)
 		dir(b.paths.Run, 0o700, root, root)
 		if b.hasVirtual() {
-			dir(b.host.Mail.Root, 0o700, root, root)
+			b.add(kind.MailDirectory(b.host.Mail.Root, 0o700, root, root, b.origin()))
 		}
 		return nil
 	case b.service.group != "":
@@ -113,7 +113,7 @@ func (b *builder) addDirectories() error {
 		dir(bundles, 0o700, root, root)
 	}
 	if b.hasVirtual() {
-		b.add(kind.Directory(b.host.Mail.Root, 0o750, b.mail.account, b.mail.group, b.origin()), b.mail.needs...)
+		b.add(kind.MailDirectory(b.host.Mail.Root, 0o750, b.mail.account, b.mail.group, b.origin()), b.mail.needs...)
 	}
 	return nil
 }

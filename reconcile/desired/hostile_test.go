@@ -143,7 +143,9 @@ func checkList(t *testing.T, h *schema.Host, list []reconcile.Resource, what str
 		}
 		switch r.Ref.Kind {
 		case "directory":
-			below(r.Ref.Name, h.Paths.State, h.Mail.Root, h.Paths.Letsencrypt+"/renewal-hooks")
+			below(r.Ref.Name, h.Paths.State, h.Paths.Letsencrypt+"/renewal-hooks")
+		case "mail-directory":
+			below(r.Ref.Name, h.Mail.Root)
 		case "password-file", "daemon-config":
 			below(r.Ref.Name, h.Paths.State)
 		case "deploy-hook":

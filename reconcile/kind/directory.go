@@ -24,6 +24,14 @@ func Directory(path string, mode fs.FileMode, owner, group, origin string) recon
 	}
 }
 
+// MailDirectory is the directory that holds the mail of virtual users. It is like
+// Directory, but never goes.
+func MailDirectory(path string, mode fs.FileMode, owner, group, origin string) reconcile.Resource {
+	r := Directory(path, mode, owner, group, origin)
+	r.Ref.Kind = "mail-directory"
+	return r
+}
+
 func modeAttrs(mode fs.FileMode, owner, group string) []reconcile.Attr {
 	if owner == "" {
 		owner = Self

@@ -33,6 +33,7 @@ func (h *Host) Table() []reconcile.Kind {
 	return []reconcile.Kind{
 		{Name: "service-user", Observe: each(observeServiceUser), Apply: applyServiceUser, Keep: true},
 		{Name: "directory", Observe: each(observeDirectory), Apply: applyDirectory},
+		{Name: "mail-directory", Observe: each(observeDirectory), Apply: applyDirectory, Keep: true},
 		{Name: "maildir", Observe: h.observeMail, Apply: h.applyMail, Settle: h.settleMail, Keep: true},
 		{Name: "folder", Observe: h.observeMail, Apply: h.applyMail, Settle: h.settleMail, Keep: true, Once: true},
 		{Name: "certificate", Observe: each(observeCertificate), Apply: applyCertificate},
