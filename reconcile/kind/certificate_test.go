@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -462,5 +463,19 @@ func TestCertbotCommand(t *testing.T) {
 	spec.Certificate = "/srv/le dir/live/odd/fullchain.pem"
 	if got, want := certbotCommand(spec), "certbot certonly --manual --preferred-challenges dns --config-dir '/srv/le dir' --cert-name odd -d '*.example.org'"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestCertificateSourceIsNoFile(t *testing.T) {
+	b := newCertBench(t, Files)
+	b.issue("mail.example.org")
+	b.must(os.Remove(b.spec.Key))
+	b.must(syscall.Mkfifo(b.spec.Key, 0o600))
+	if got := ReadCertificate(t.Context(), b.spec).Fault; !strings.Contains(got, "not a file") {
+		t.Errorf("a pipe: %q", got)
+	}
+	b.spec.Key = "/dev/zero"
+	if got := ReadCertificate(t.Context(), b.spec).Fault; !strings.Contains(got, "not a file") {
+		t.Errorf("a device: %q", got)
 	}
 }

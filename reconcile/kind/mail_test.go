@@ -94,6 +94,11 @@ func TestMaildirUnreadable(t *testing.T) {
 	m := alice(b)
 	b.apply(Maildir(m, ""))
 	b.must(os.Remove(m.Path + "/tmp"))
+	for _, dir := range []string{"/.Sent/cur", "/.git"} {
+		b.must(os.MkdirAll(m.Path+dir, 0o700))
+	}
+	b.must(os.Chmod(m.Path+"/.Sent", 0o000))
+	b.must(os.Chmod(m.Path+"/.git", 0o000))
 	b.must(os.Chmod(m.Path, 0o000))
 	t.Cleanup(func() { os.Chmod(m.Path, 0o700) })
 	got := b.plan(Maildir(m, ""))
@@ -102,6 +107,10 @@ func TestMaildirUnreadable(t *testing.T) {
 	}
 	b.apply(Maildir(m, ""))
 	b.wantMode(m.Path+"/tmp", "0700")
+	b.wantMode(m.Path+"/.Sent/new", "0700")
+	if _, err := os.Stat(m.Path + "/.git/cur"); err == nil {
+		t.Error("a directory of somebody else was made a mailbox")
+	}
 }
 
 func TestMaildirRefused(t *testing.T) {

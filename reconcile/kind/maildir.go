@@ -158,6 +158,9 @@ func applyMaildir(c reconcile.Change) error {
 	if err != nil {
 		return err
 	}
+	if t == nil {
+		return fmt.Errorf("%s was removed while it was made", p.path)
+	}
 	defer t.close()
 	if err := t.complete(t.dir, false); err != nil {
 		return err
@@ -178,10 +181,22 @@ func applyMaildir(c reconcile.Change) error {
 			errs = append(errs, err)
 			continue
 		}
-		errs = append(errs, t.complete(n, true))
+		errs = append(errs, t.completeFolder(n))
 		n.close()
 	}
 	return errors.Join(errs...)
+}
+
+// completeFolder mends a folder. Once it can be looked into, it may turn out to
+// be none.
+func (t *tree) completeFolder(n *node) error {
+	if err := t.repair(n); err != nil {
+		return err
+	}
+	if !n.isMailbox() {
+		return nil
+	}
+	return t.complete(n, true)
 }
 
 // repairOwn mends the directory of our own files, if there is one.

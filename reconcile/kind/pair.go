@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // pair is a certificate chain with the key of its leaf.
@@ -80,9 +82,9 @@ func parsePair(certificate string, chainPEM []byte, key string, keyPEM []byte) (
 }
 
 // readPEM reads a file of a sensible size. Links are followed: a lineage is
-// made of them.
+// made of them. It never waits for the other end of a pipe.
 func readPEM(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -264,11 +264,12 @@ func (t *tree) dots() ([]string, error) {
 	return names, nil
 }
 
-// isMailbox tells whether any part of a mailbox is in the directory.
+// isMailbox tells whether any part of a mailbox is in the directory. One that
+// cannot be looked into may well be one.
 func (n *node) isMailbox() bool {
 	for _, name := range []string{"cur", "new", "tmp", maildir.FolderMark} {
 		var st unix.Stat_t
-		if unix.Fstatat(n.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+		if err := unix.Fstatat(n.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil || err == unix.EACCES {
 			return true
 		}
 	}
