@@ -76,9 +76,11 @@ func writeWaiting(c *console, w io.Writer, blocked []reconcile.Waiting) {
 	}
 	fmt.Fprintln(w, "\nWaiting for something that only you can do:")
 	entries := make([]entry, len(blocked))
+	said := map[string]bool{} // what waits for one thing has one command
 	for i, b := range blocked {
 		entries[i] = entry{sign: "?", paint: yellow, ref: b.Ref, origin: b.Origin, reason: b.Reason}
-		if b.Command != "" {
+		if b.Command != "" && !said[b.Command] {
+			said[b.Command] = true
 			entries[i].below = func() { fmt.Fprintf(w, "      %s\n", c.paint(bold, visible(b.Command))) }
 		}
 	}

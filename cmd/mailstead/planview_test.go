@@ -58,6 +58,10 @@ func samplePlan() *reconcile.Plan {
 			Ref: reconcile.Ref{Kind: "certificate", Name: "mail.example.org"}, Origin: "host.cue:3:21",
 			Reason:  "there is no certbot lineage of this name",
 			Command: "certbot certonly --standalone --cert-name mail.example.org -d mail.example.org",
+		}, {
+			Ref: reconcile.Ref{Kind: "unit", Name: "mailstead-imap.socket"}, Origin: "host.cue:2:13",
+			Reason:  "waits for the certificate mail.example.org",
+			Command: "certbot certonly --standalone --cert-name mail.example.org -d mail.example.org",
 		}},
 		Unreadable: []reconcile.Unread{{
 			Ref: reconcile.Ref{Kind: "maildir", Name: "alice"}, Origin: "host.cue:4:9", Reason: "/home/alice: permission denied",
