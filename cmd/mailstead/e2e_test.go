@@ -85,8 +85,8 @@ func TestHost(t *testing.T) {
 c.select()
 c.append("Sent", r"(\Seen)", None, b"Subject: one\r\n\r\nbody\r\n")
 assert c.select("Sent")[1] == [b"1"]
-print([l.decode() for l in c.list()[1]])
 `)
+		contains(t, b.run("mailstead", "status"), "mail.example.org: running", "In step.")
 	})
 	phase("apply again writes nothing", func(t *testing.T) { b.writesNothing() })
 	phase("delivery wakes IDLE", func(t *testing.T) {
