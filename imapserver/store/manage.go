@@ -182,14 +182,16 @@ func (a *Account) deleteFolder(dir string) error {
 		return err
 	}
 	if err := a.ops.SyncDir(a.dir); err != nil {
-		return err
+		// What is said to be there still must not be removed at the next start.
+		return errors.Join(err, a.ops.RenameNew(aside, filepath.Join(a.dir, dir)))
 	}
 	if mb != nil {
 		delete(a.boxes, dir)
 		mb.end()
 	}
 	if err := a.forget(dir); err != nil {
-		return err
+		// A full disk, perhaps, which this is to free. The row is in no one's way.
+		a.log.Warn("the index keeps a mailbox that is gone", "maildir", a.dir, "dir", dir, "error", err)
 	}
 	if err := a.removeAll(aside); err != nil {
 		// The mailbox is gone; its files are removed when the account is next opened.
@@ -247,10 +249,10 @@ func (a *Account) renameInbox(ctx context.Context, to string) error {
 	for i := range seqs {
 		seqs[i] = SeqNum(i + 1)
 	}
-	if _, err := v.Move(ctx, seqs, to); err != nil {
-		return errors.Join(err, a.Delete(ctx, to)) // none has been moved
-	}
-	return nil
+	// Where that fails, the new mailbox stays: messages may be there already,
+	// and someone may have put others there.
+	_, err = v.Move(ctx, seqs, to)
+	return err
 }
 
 // planRename lists what a RENAME renames, the mailbox itself last: it is there
