@@ -36,7 +36,12 @@ var ErrUIDDB = errors.New("not a courierimapuiddb file")
 // and nothing that would give a UID to two messages. ErrUIDDB where its first
 // line cannot be trusted.
 func ParseUIDDB(data []byte) (UIDDB, error) {
-	head, body, _ := bytes.Cut(data, []byte{'\n'})
+	head, body, whole := bytes.Cut(data, []byte{'\n'})
+	if !whole {
+		// A number that has lost its end is another number: UIDs would be given
+		// for the second time.
+		return UIDDB{}, fmt.Errorf("%w: its first line does not end", ErrUIDDB)
+	}
 	f := bytes.Fields(head)
 	if len(f) < 3 || string(f[0]) != "1" {
 		return UIDDB{}, fmt.Errorf("%w: first line is not \"1 <uidvalidity> <next uid>\"", ErrUIDDB)
