@@ -97,7 +97,7 @@ func readDir(fd, hint int, atomic bool) (*Listing, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
 	}
-	size := min(max(minDirBuffer, 2*hint, int(2*st.Size)), maxDirBuffer)
+	size := min(max(minDirBuffer, 2*hint, int(8*st.Size)), maxDirBuffer) // tmpfs counts 20 bytes an entry
 	var passes [][]byte
 	var mapped [][]byte
 	release := func() {
@@ -148,18 +148,17 @@ func readDirOnce(fd, size int) (data, buf []byte, whole bool, err error) {
 	if err != nil || n == 0 {
 		return nil, buf, true, err
 	}
-	data = buf[:n]
+	data = buf[:n:n]
+	piece := make([]byte, minDirBuffer) // what is left of buf may be too short for a record
 	for calls := 1; ; calls++ {
-		// What is left of the buffer may be too short for a record.
-		rest := make([]byte, minDirBuffer)
-		n, err := getdents(fd, rest)
+		n, err := getdents(fd, piece)
 		if err != nil {
 			return nil, buf, false, err
 		}
 		if n == 0 {
 			return data, buf, calls == 1, nil
 		}
-		data = append(data[:len(data):len(data)], rest[:n]...)
+		data = append(data, piece[:n]...)
 	}
 }
 

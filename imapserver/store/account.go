@@ -227,19 +227,36 @@ func (a *Account) get(ctx context.Context, name string) (*mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	mb, err := a.getDir(ctx, dir)
-	if mb != nil && mb.moved() {
-		// Another program has put another directory in its place.
+	for {
+		mb, err := a.hold(dir)
+		if err != nil {
+			return nil, err
+		}
+		err = mb.ensure(ctx)
+		if err == nil && !mb.folder.Moved(filepath.Join(a.dir, dir)) {
+			return mb, nil
+		}
+		if err == nil {
+			// Another program has taken the directory away, or put another one
+			// in its place; or a RENAME has just given it another name.
+			mb.mu.Lock()
+			if mb.folder.Moved(mb.path()) {
+				mb.end()
+			}
+			mb.mu.Unlock()
+		}
 		a.put(mb)
-		mb, err = a.getDir(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
 	}
-	return mb, err
 }
 
-func (a *Account) getDir(ctx context.Context, dir string) (*mailbox, error) {
+// hold gives the mailbox of a directory, loaded or not, and keeps it until put.
+func (a *Account) hold(dir string) (*mailbox, error) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.closed {
-		a.mu.Unlock()
 		return nil, errClosed
 	}
 	mb := a.boxes[dir]
@@ -248,27 +265,17 @@ func (a *Account) getDir(ctx context.Context, dir string) (*mailbox, error) {
 		a.boxes[dir] = mb
 	}
 	mb.refs++
-	a.mu.Unlock()
-
-	mb.mu.Lock()
-	err := mb.load(ctx)
-	mb.mu.Unlock()
-	if err != nil {
-		a.put(mb)
-		return nil, err
-	}
 	return mb, nil
 }
 
-// moved finds out whether the directory of a mailbox has been renamed or removed
-// by another program. Then the mailbox is no more.
-func (mb *mailbox) moved() bool {
+// ensure loads the mailbox if that has not been done.
+func (mb *mailbox) ensure(ctx context.Context) error {
+	if mb.snap.Load() != nil && !mb.gone.Load() {
+		return nil
+	}
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	if !mb.gone.Load() && mb.folder.Moved(mb.path()) {
-		mb.end()
-	}
-	return mb.gone.Load()
+	return mb.load(ctx)
 }
 
 // put undoes a get.

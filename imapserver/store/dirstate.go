@@ -20,10 +20,10 @@ const ownRelookCost = 20
 
 // dirState is what we know of cur or new of a mailbox without looking into it.
 type dirState struct {
-	mtime  int64     // ns, of the directory as the snapshot has it; 0 unknown
-	own    bool      // it was not seen since a change of ours
-	looked time.Time // when it was last listed
-	cost   time.Duration
+	mtime int64     // ns, of the directory as the snapshot has it; 0 unknown
+	own   bool      // it was not seen since a change of ours
+	since time.Time // of the first such change
+	cost  time.Duration
 }
 
 // stale tells whether the directory, which has that time, must be listed.
@@ -33,7 +33,14 @@ func (d *dirState) stale(mtime int64, now time.Time) bool {
 
 // due is when a directory that only we have changed is to be listed.
 func (d *dirState) due() time.Time {
-	return d.looked.Add(max(clockTick, ownRelookCost*d.cost))
+	return d.since.Add(max(clockTick, ownRelookCost*d.cost))
+}
+
+// changed notes a change of ours.
+func (d *dirState) changed() {
+	if !d.own {
+		d.own, d.since = true, time.Now()
+	}
 }
 
 // listed notes a look that began at start, when the directory had that time.
@@ -42,7 +49,7 @@ func (d *dirState) listed(mtime int64, start time.Time) {
 	if age < clockTick || mtime%int64(time.Second) == 0 && age < coarseTick {
 		mtime = 0
 	}
-	*d = dirState{mtime: mtime, looked: start, cost: time.Since(start)}
+	*d = dirState{mtime: mtime, cost: time.Since(start)}
 }
 
 // lasting is the time that may be trusted after a restart; 0 none.
@@ -85,7 +92,8 @@ func (mb *mailbox) change(fn func() error, subs ...maildir.Sub) error {
 		if !clean[i] || serr != nil {
 			d.mtime = 0
 		} else if after != d.mtime {
-			d.mtime, d.own = after, true
+			d.mtime = after
+			d.changed()
 		}
 	}
 	return err

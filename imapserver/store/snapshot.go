@@ -137,8 +137,12 @@ func (e *edit) set(r record) {
 func (e *edit) add(r record) {
 	last := len(e.s.chunks) - 1
 	switch {
-	case last < 0 || len(e.s.chunks[last]) >= chunkLen:
-		e.s.chunks = append(e.s.chunks, nil)
+	case last < 0:
+		e.s.chunks = append(e.s.chunks, nil) // most mailboxes are small
+		last++
+		e.owned[last] = true
+	case len(e.s.chunks[last]) >= chunkLen:
+		e.s.chunks = append(e.s.chunks, make(chunk, 0, chunkLen))
 		last++
 		e.owned[last] = true
 	case !e.owned[last]:

@@ -19,10 +19,11 @@ const (
 	pollWatched   = 30 * time.Second
 )
 
-// Between two looks that the kernel has called for, there is some rest.
+// Between two looks that the kernel has called for, there is some rest: as long
+// as the last one took, within these bounds.
 const (
-	watchRest     = 10 * time.Millisecond
-	watchRestCost = 5 // times what the last look took
+	minWatchRest = 10 * time.Millisecond
+	maxWatchRest = 50 * time.Millisecond
 )
 
 // watcher looks after the mailboxes that are selected: when something happens in
@@ -190,7 +191,7 @@ func (t *watch) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(watchRest, watchRestCost*time.Since(start))):
+		case <-time.After(min(max(minWatchRest, time.Since(start)), maxWatchRest)):
 		}
 	}
 }
@@ -213,8 +214,12 @@ func (mb *mailbox) background(ctx context.Context) (again time.Duration, err err
 		again = missingWait
 	case mb.cur.mtime == 0 || mb.new.mtime == 0:
 		again = 2 * clockTick
-	case mb.cur.own || mb.new.own:
-		again = max(time.Until(mb.cur.due()), watchRest)
+	default:
+		for _, d := range []*dirState{&mb.cur, &mb.new} {
+			if d.own && (again == 0 || time.Until(d.due()) < again) {
+				again = max(time.Until(d.due()), minWatchRest)
+			}
+		}
 	}
 	return again, err
 }
