@@ -3,6 +3,7 @@ package imapserver
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -64,9 +65,8 @@ func bindError(l config.Listener, err error) error {
 
 // Activated takes the sockets that systemd has passed, by the names that their
 // units give them (FileDescriptorName); their order means nothing. It is nil
-// where systemd has passed none. Every listener of the configuration must be
-// among them.
-func Activated(c *config.Config) (Listeners, error) {
+// where systemd has passed none.
+func Activated(c *config.Config, log *slog.Logger) (Listeners, error) {
 	files := activation.Files(true)
 	if len(files) == 0 {
 		return nil, nil
@@ -75,13 +75,21 @@ func Activated(c *config.Config) (Listeners, error) {
 	for i, f := range files {
 		names[i] = f.Name()
 	}
-	return adopt(c, names, files)
+	l, faults := adopt(c, names, files)
+	if len(l) == 0 {
+		return nil, errors.Join(faults...)
+	}
+	for _, fault := range faults {
+		log.Error("socket units are not as configured", "err", fault)
+	}
+	return l, nil
 }
 
-// adopt makes listeners of sockets, whose files it closes.
-func adopt(c *config.Config, names []string, files []*os.File) (Listeners, error) {
-	l := Listeners{}
-	var faults []error
+// adopt makes listeners of sockets, whose files it closes. A socket too many or too
+// few, as between two steps of an apply that was cut short or because a port is
+// taken, is a fault that keeps the other listeners from nothing.
+func adopt(c *config.Config, names []string, files []*os.File) (l Listeners, faults []error) {
+	l = Listeners{}
 	for i, f := range files {
 		name := names[i]
 		socket, err := net.FileListener(f)
@@ -101,11 +109,7 @@ func adopt(c *config.Config, names []string, files []*os.File) (Listeners, error
 			faults = append(faults, fmt.Errorf("listener %s: systemd has passed no socket of that name (FileDescriptorName)", want.Name))
 		}
 	}
-	if err := errors.Join(faults...); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
+	return l, faults
 }
 
 func configured(c *config.Config, name string) bool {

@@ -42,7 +42,7 @@ func Run(ctx context.Context, path string, o Options) error {
 		return err
 	}
 	warn(o.log(), s)
-	l, err := Activated(s.Config)
+	l, err := Activated(s.Config, o.log())
 	if err == nil && l == nil {
 		l, err = Bind(s.Config)
 	}

@@ -268,9 +268,26 @@ func TestActivation(t *testing.T) {
 		}
 	}
 
-	cmd, out = start("imap:other")
-	if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "socket other is no listener") || !strings.Contains(out.String(), "listener imaps") {
+	// A socket unit too many and one too few cost the others nothing.
+	cmd, out = start("other:imap")
+	s.want("READY=1")
+	plain, err = net.Dial("tcp", addr["imap"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	newClient(t, plain).until("* OK")
+	if st := ask(t, c, control.VerbStatus); len(st.Listeners) != 1 || st.Listeners[0].Name != "imap" {
+		t.Errorf("%+v", st)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "socket other is no listener") || !strings.Contains(out.String(), "listener imaps") {
 		t.Errorf("sockets of other names: %v\n%s", err, out)
+	}
+	s.want("STOPPING=1")
+
+	cmd, out = start("another:other")
+	if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "listener imap:") {
+		t.Errorf("no socket of any listener: %v\n%s", err, out)
 	}
 }
 

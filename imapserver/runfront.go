@@ -95,11 +95,11 @@ func (p *frontRole) configure(m *handoff.Settings) error {
 	if err := p.front.apply(s); err != nil {
 		return err
 	}
-	l, err := adopt(s.Config, m.Listeners, m.Sockets)
-	if err != nil {
-		return err
+	l, faults := adopt(s.Config, m.Listeners, m.Sockets)
+	if len(l) == 0 {
+		return errors.Join(faults...)
 	}
-	p.front.start(l)
+	p.front.start(l) // the supervisor has said which are missing
 	return nil
 }
 
