@@ -225,14 +225,15 @@ func TestProcesses(t *testing.T) {
 	bob.until("* BYE")
 }
 
-// checkPrivileges looks for anything that a process has besides its uid.
+// checkPrivileges looks for anything that a process has besides its uid, and
+// for its name.
 func checkPrivileges(t *testing.T, name string, pid int) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapInh:\t0000000000000000", "CapAmb:\t0000000000000000"}
+	want := []string{"Name:\tmailstead-imapd", "NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapInh:\t0000000000000000", "CapAmb:\t0000000000000000"}
 	for _, line := range want {
 		if !bytes.Contains(status, []byte(line+"\n")) {
 			t.Errorf("%s: no %q in\n%s", name, line, status)

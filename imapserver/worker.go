@@ -15,12 +15,19 @@ import (
 
 // channel opens the way to the supervisor of a process that it has started.
 func channel() (*handoff.Conn, error) {
+	name()
 	if err := dropped(); err != nil {
 		return nil, fmt.Errorf("this is for the supervisor to start: %w", err)
 	}
 	// It is the supervisor that is told to stop, and tells us in good order.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	return handoff.NewConn(os.NewFile(spawn.Channel, "supervisor"))
+}
+
+// name gives the process the program's name in ps, top and pgrep, where it
+// would be "exe": it was started as spawn.Program. It is no worse without.
+func name() {
+	os.WriteFile("/proc/self/comm", []byte("mailstead-imapd"), 0)
 }
 
 // RunWorker is the mail side of one uid: it serves the sessions that the
