@@ -14,10 +14,7 @@ import (
 // selectMailbox is SELECT and EXAMINE (RFC 9051 §6.3.2). The mailbox selected
 // before is left even where this fails.
 func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.ResponseCode, error) {
-	if s.selected != nil {
-		s.deselect()
-		s.w.Status("*", imap.StatusResponseTypeOK, codeClosed, "previous mailbox closed")
-	}
+	s.leavePrevious()
 	var view *store.View
 	err := s.names.resolve(c.Mailbox, func(name string) (err error) {
 		view, err = s.Account.Select(ctx, name, c.ReadOnly)
@@ -32,6 +29,22 @@ func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.Respo
 		return codeReadOnly, nil
 	}
 	return codeReadWrite, nil
+}
+
+func (s *session) leavePrevious() {
+	if s.selected != nil {
+		s.deselect()
+		s.w.Status("*", imap.StatusResponseTypeOK, codeClosed, "previous mailbox closed")
+	}
+}
+
+// leave does what a SELECT or EXAMINE has to do that was refused as it was read:
+// after NO, for a name that cannot be, no mailbox is selected. BAD changes
+// nothing.
+func (s *session) leave(req wire.Request, refused *imap.Error) {
+	if req.Row != nil && (req.Row.Name == "SELECT" || req.Row.Name == "EXAMINE") && refused.Type == imap.StatusResponseTypeNo {
+		s.leavePrevious()
+	}
 }
 
 func (s *session) writeSelected() {

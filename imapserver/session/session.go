@@ -90,6 +90,7 @@ func (s *session) run(ctx context.Context) error {
 		var refused *imap.Error
 		switch {
 		case errors.As(err, &refused):
+			s.leave(req, refused)
 			s.w.Error(req.Tag, refused)
 			err = s.countBad(refused)
 		case err == nil:
