@@ -165,6 +165,8 @@ assert c.select("Sent")[1] == [b"1"]
 		r := b.exit(6, "mailstead", "apply", "--yes")
 		contains(t, r.stdout+r.stderr, "mailstead-imaps.socket", "port 993 is taken")
 		python(b, login) // the other listener serves on
+		b.sh(`systemctl stop mailstead-imapd.service`)
+		python(b, login) // and is served by a daemon that starts now
 		b.sh(`systemctl stop squatter`)
 		b.exit(0, "mailstead", "apply", "--yes")
 		python(b, login)
