@@ -3,6 +3,7 @@ package maildir
 import (
 	"io"
 	"io/fs"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,17 @@ func openRegularAt(dirfd int, name string) (*File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// ReadFile reads a file in a directory that the account's owner may fill with
+// anything. An error wraps fs.ErrNotExist where there is none, and ErrIrregular
+// where it is no regular file.
+func ReadFile(dir, name string) ([]byte, error) {
+	data, err := readFileAt(unix.AT_FDCWD, filepath.Join(dir, name))
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: filepath.Join(dir, name), Err: err}
+	}
+	return data, nil
 }
 
 // Stat is what the file was like when it was opened.

@@ -54,9 +54,15 @@ type Account struct {
 // Open opens the Maildir tree and its index, which it makes where missing.
 // The Maildir itself must exist.
 func Open(ctx context.Context, o Options) (*Account, error) {
+	// A Maildir may well be a link to where the mail is; within it, none is
+	// followed.
+	dir, err := filepath.EvalSymlinks(o.Maildir)
+	if err != nil {
+		return nil, fmt.Errorf("open Maildir: %w", err)
+	}
 	a := &Account{
-		dir:   filepath.Clean(o.Maildir),
-		own:   filepath.Join(o.Maildir, maildir.OwnDir),
+		dir:   dir,
+		own:   filepath.Join(dir, maildir.OwnDir),
 		log:   o.Log,
 		ops:   o.ops,
 		namer: maildir.NewNamer(),
@@ -270,7 +276,7 @@ func (a *Account) hold(dir string) (*mailbox, error) {
 
 // ensure loads the mailbox if that has not been done.
 func (mb *mailbox) ensure(ctx context.Context) error {
-	if mb.snap.Load() != nil && !mb.gone.Load() {
+	if mb.loaded.Load() && !mb.gone.Load() {
 		return nil
 	}
 	mb.mu.Lock()

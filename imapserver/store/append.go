@@ -28,7 +28,9 @@ type Draft struct {
 	disk int64 // octets on disk so far
 	last byte
 	err  error
-	done bool
+
+	placed bool // the file has left tmp
+	done   bool
 }
 
 // NewDraft opens a file in the tmp of the named mailbox. It fails with
@@ -87,10 +89,13 @@ func (d *Draft) Abort() {
 	}
 	d.done = true
 	d.file.Close()
+	defer d.mb.a.put(d.mb)
+	if d.placed {
+		return
+	}
 	if err := d.mb.folder.Unlink(maildir.Tmp, d.id.Tmp()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.mb.a.log.Warn("cannot remove a draft", "error", err)
 	}
-	d.mb.a.put(d.mb)
 }
 
 // Commit puts the message into the mailbox; once it returns, message, UID and
@@ -120,6 +125,7 @@ func (d *Draft) Commit(ctx context.Context, flags []imap.Flag, date time.Time) (
 	if uidValidity, uid, err = d.mb.append(r, d.id.Tmp()); err != nil {
 		return 0, 0, fmt.Errorf("append: %w", spaceError(err))
 	}
+	d.placed = true
 	return uidValidity, uid, nil
 }
 
@@ -219,6 +225,8 @@ func (p *placing) run(next *snapshot) error {
 	}
 	if early {
 		// Rows without files are no harm: whoever finds them drops them.
+		mb.ahead = true
+		defer func() { mb.ahead = false }()
 		row := mb.row
 		if err := mb.raiseMarks(&row, next); err != nil {
 			return err

@@ -214,6 +214,12 @@ func crashRecord(t *testing.T, template string, commands []crashCommand, skip fu
 	t.Helper()
 	dir := filepath.Join(fastDir(t), "Maildir")
 	copyTree(t, dir, template)
+	old := time.Now().Add(-time.Hour) // what has not changed for so long is not looked at
+	for name := range (&crashFS{root: dir}).times() {
+		if err := os.Chtimes(filepath.Join(dir, name), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c := &crashFS{}
 	trace := func(maildir.Op) error { return nil }
 	r := &crashRun{t: t, ctx: context.Background()}

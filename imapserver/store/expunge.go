@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 
 	"github.com/emersion/go-imap/v2"
 	"zombiezen.com/go/sqlite"
@@ -103,6 +104,7 @@ func (mb *mailbox) removeGone(gone map[imap.UID]bool, by *View) error {
 	e := now.edit()
 	e.remove(there)
 	e.s.modseq++
+	maps.Copy(mb.ghosts, there)
 	if err := mb.commit(e.done(), false, by, func(*sqlite.Conn) error { return nil }); err != nil {
 		return err
 	}
@@ -124,5 +126,14 @@ func (mb *mailbox) dropGone(gone map[imap.UID]bool) error {
 			return mb.distrust(err)
 		}
 	}
-	return mb.a.index.update(func(conn *sqlite.Conn) error { return mb.putAndDrop(conn, nil, gone) })
+	err := mb.a.index.update(func(conn *sqlite.Conn) error { return mb.putAndDrop(conn, nil, gone) })
+	if err != nil {
+		return err
+	}
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	for uid := range gone {
+		delete(mb.ghosts, uid)
+	}
+	return nil
 }

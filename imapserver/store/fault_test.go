@@ -2,13 +2,17 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/emersion/go-imap/v2"
 	"golang.org/x/sys/unix"
+	"zombiezen.com/go/sqlite"
 
 	"mailstead/imapserver/maildir"
 )
@@ -126,4 +130,65 @@ func faultTruth(t *testing.T, template string, cmd crashCommand) (crashState, er
 		return crashState{}, err
 	}
 	return observe(t, r.a), nil
+}
+
+// TestIndexFull has no room left for the index: commands say so, nothing is
+// half done, what is there is served on, and EXPUNGE makes room.
+func TestIndexFull(t *testing.T) {
+	dir := newMaildir(t)
+	a := openUnwatched(t, dir)
+	ctx := context.Background()
+	create(t, a, "Box")
+	v := selectBox(t, a, "INBOX", false)
+	limit := func(pages string) {
+		err := a.index.view(func(conn *sqlite.Conn) error {
+			n, err := pragmaInt(conn, "PRAGMA page_count")
+			if err == nil {
+				_, err = pragmaInt(conn, fmt.Sprintf("PRAGMA max_page_count=%d%s", n, pages))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit("")
+	n := 0
+	var err error
+	for ; err == nil; n++ {
+		if n == 1000 {
+			t.Fatal("the index does not get full")
+		}
+		_, _, err = tryAppend(a, "INBOX", mail1, time.Time{}, imap.FlagDeleted)
+	}
+	n--
+	if !errors.Is(err, ErrNoSpace) {
+		t.Errorf("append: %v", err)
+	}
+	if left := append(files(t, dir, "cur"), files(t, dir, "tmp")...); len(left) != n {
+		t.Errorf("%d files, want %d", len(left), n)
+	}
+	deliver(t, dir, "1.x", "a: b\n\n")
+	poll(t, v)
+	if v.Len() != n || read(t, v, 1) != mail1 {
+		t.Errorf("%d messages, want %d", v.Len(), n)
+	}
+	if _, err := v.Copy(ctx, allSeqs(v), "Box"); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("copy: %v", err)
+	}
+	if _, err := v.Move(ctx, allSeqs(v), "Box"); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("move: %v", err)
+	}
+	poll(t, v)
+	if got := files(t, dir, ".Box", "cur"); v.Len() != n || len(got) != 0 {
+		t.Errorf("%d messages, want %d; %q in Box", v.Len(), n, got)
+	}
+	if err := v.Expunge(ctx, nil); err != nil {
+		t.Errorf("expunge: %v", err)
+	}
+	poll(t, v)
+	if v.Len() != 1 {
+		t.Errorf("%d messages, want the one that was delivered", v.Len())
+	}
+	appendMessage(t, a, "INBOX", mail1)
 }

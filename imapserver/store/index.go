@@ -140,10 +140,17 @@ func openConn(path string) (*sqlite.Conn, error) {
 // has it: some damage there would make the database read-only, or of a release
 // that has never been.
 func checkHeader(path string) error {
-	f, err := os.Open(path)
+	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() {
+		return &fs.PathError{Op: "open", Path: path, Err: maildir.ErrIrregular}
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func (a *Account) List(ctx context.Context) ([]Entry, error) {
 
 // markUses enters the special uses of mailboxes that exist.
 func (a *Account) markUses(entries map[string]*Entry) {
-	data, err := os.ReadFile(filepath.Join(a.own, maildir.SpecialUseFile))
+	data, err := maildir.ReadFile(a.own, maildir.SpecialUseFile)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			a.log.Warn("cannot read the special uses", "error", err)
@@ -122,7 +122,7 @@ func (a *Account) markUses(entries map[string]*Entry) {
 }
 
 func (a *Account) subscriptions() (maildir.Subscriptions, error) {
-	data, err := os.ReadFile(filepath.Join(a.dir, maildir.SubscriptionsFile))
+	data, err := maildir.ReadFile(a.dir, maildir.SubscriptionsFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return maildir.Subscriptions{}, fmt.Errorf("read subscriptions: %w", err)
 	}

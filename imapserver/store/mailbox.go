@@ -32,7 +32,8 @@ type mailbox struct {
 	refs int
 	used time.Time
 
-	gone atomic.Bool // it is no more, as a whole or under its name; set under mu
+	loaded atomic.Bool // folder, sets and snap are there to stay; set under mu
+	gone   atomic.Bool // it is no more, as a whole or under its name; set under mu
 
 	mu       sync.Mutex
 	dir      string // relative to the top Maildir
@@ -46,6 +47,8 @@ type mailbox struct {
 	suspect  map[imap.UID]time.Time // messages whose file was missing at the last look
 	sizes    []*record              // whose size the index does not have yet
 	unsynced bool                   // messages were removed from new
+	ahead    bool                   // the index has rows of messages that are not in cur yet
+	ghosts   map[imap.UID]bool      // and these of messages that are gone
 	imports  *courier               // what Courier knew, until the first sync
 	views    map[*View]bool
 	odd      map[string]bool // names that have been logged
@@ -55,7 +58,10 @@ type mailbox struct {
 // newMailbox gives one that is not loaded. Account.mu is held.
 func newMailbox(a *Account, dir string) *mailbox {
 	a.made++
-	mb := &mailbox{a: a, order: a.made, dir: dir, views: make(map[*View]bool), odd: make(map[string]bool)}
+	mb := &mailbox{
+		a: a, order: a.made, dir: dir,
+		ghosts: make(map[imap.UID]bool), views: make(map[*View]bool), odd: make(map[string]bool),
+	}
 	mb.curSync = newGroup(func() error { return mb.folder.Sync(maildir.Cur) })
 	return mb
 }
@@ -76,7 +82,7 @@ func (mb *mailbox) load(ctx context.Context) error {
 	switch {
 	case mb.gone.Load():
 		return fmt.Errorf("%w: %q", ErrNotFound, mb.name())
-	case mb.snap.Load() != nil:
+	case mb.loaded.Load():
 		return nil
 	}
 	folder, err := mb.openFolder()
@@ -88,6 +94,7 @@ func (mb *mailbox) load(ctx context.Context) error {
 		mb.reset()
 		return err
 	}
+	mb.loaded.Store(true)
 	return nil
 }
 
@@ -254,6 +261,9 @@ func (mb *mailbox) raiseUIDs(next imap.UID) (imap.UID, error) {
 func (mb *mailbox) write(row *mailboxRow, s *snapshot, fn func(*sqlite.Conn) error) error {
 	row.messages, row.unseen, row.deleted = s.len, s.unseen, s.deleted
 	row.curTime, row.newTime = mb.cur.lasting(), mb.new.lasting()
+	if mb.ahead || len(mb.ghosts) > 0 {
+		row.curTime, row.newTime = 0, 0 // whoever loads these rows must look
+	}
 	fresh := row.id == 0
 	err := mb.a.index.update(func(conn *sqlite.Conn) error {
 		if err := putMailbox(conn, row); err != nil {

@@ -83,15 +83,13 @@ func (mb *mailbox) syncOnce(move, last bool) (settled bool, err error) {
 	if err := l.examine(); err != nil {
 		return false, err
 	}
-	if l.settled || last || mb.imports == nil {
-		if err := l.apply(); err != nil {
-			return false, err
-		}
-	}
 	if !l.settled {
 		mb.cur.mtime, mb.new.mtime = 0, 0
 	}
-	return l.settled, nil
+	if l.settled || last || mb.imports == nil {
+		return l.settled, l.apply()
+	}
+	return false, nil
 }
 
 // found is a message file that a look has seen.
@@ -502,9 +500,7 @@ func (l *look) apply() error {
 		mb.bases.add(r.base, r.uid)
 	}
 	mb.inNew = inNew
-	if l.settled {
-		mb.imports = nil
-	}
+	mb.imports = nil
 	return nil
 }
 

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -58,7 +56,7 @@ func (v *validity) took(n uint32) {
 // lost begins where there is no index: above all that the lost one may have
 // given.
 func (v *validity) lost(a *Account) error {
-	data, err := os.ReadFile(filepath.Join(a.dir, validityFile))
+	data, err := maildir.ReadFile(a.dir, validityFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
