@@ -44,9 +44,17 @@ func (a *Account) NewDraft(ctx context.Context, name string) (*Draft, error) {
 	f, err := mb.folder.Create(id.Tmp())
 	if err != nil {
 		a.put(mb)
-		return nil, fmt.Errorf("append: %w", spaceError(err))
+		return nil, mb.draftError(err)
 	}
 	return &Draft{mb: mb, id: id, file: f, buf: bufio.NewWriterSize(f, 64<<10)}, nil
+}
+
+// draftError says why a file in tmp cannot be made or found.
+func (mb *mailbox) draftError(err error) error {
+	if mb.gone.Load() {
+		err = fmt.Errorf("%w: it was deleted meanwhile: %w", ErrNotFound, err)
+	}
+	return fmt.Errorf("append: %w", spaceError(err))
 }
 
 var _ io.Writer = (*Draft)(nil)
@@ -115,7 +123,7 @@ func (d *Draft) Commit(ctx context.Context, flags []imap.Flag, date time.Time) (
 	}
 	st, err := d.finish(date)
 	if err != nil {
-		return 0, 0, fmt.Errorf("append: %w", spaceError(err))
+		return 0, 0, d.mb.draftError(err)
 	}
 	r := record{
 		sub: maildir.Cur, date: date.Unix(), base: d.id.Base(st.Dev, st.Ino, st.Size),
@@ -218,7 +226,7 @@ type placing struct {
 // run places all, and makes next the snapshot of the mailbox.
 func (p *placing) run(next *snapshot) error {
 	mb := p.dest
-	put := func(conn *sqlite.Conn) error { return mb.putAndDrop(conn, p.records, nil) }
+	put := func(conn *sqlite.Conn) error { return putAndDrop(conn, mb.row.id, p.records, nil) }
 	early := false
 	for _, r := range p.records {
 		early = early || r.set.keywords != ""
@@ -278,7 +286,7 @@ func (p *placing) dropRows(written bool) {
 	for _, r := range p.records {
 		gone[r.uid] = true
 	}
-	err := p.dest.a.index.update(func(conn *sqlite.Conn) error { return p.dest.putAndDrop(conn, nil, gone) })
+	err := p.dest.a.index.update(func(conn *sqlite.Conn) error { return putAndDrop(conn, p.dest.row.id, nil, gone) })
 	if err != nil {
 		p.dest.a.log.Warn("rows without messages are left until the mailbox is next loaded", "error", err)
 	}

@@ -118,7 +118,7 @@ func (mb *mailbox) dropGone(gone map[imap.UID]bool) error {
 		return mb.distrust(err)
 	}
 	mb.mu.Lock()
-	unsynced := mb.unsynced
+	id, unsynced := mb.row.id, mb.unsynced
 	mb.unsynced = false
 	mb.mu.Unlock()
 	if unsynced {
@@ -126,7 +126,7 @@ func (mb *mailbox) dropGone(gone map[imap.UID]bool) error {
 			return mb.distrust(err)
 		}
 	}
-	err := mb.a.index.update(func(conn *sqlite.Conn) error { return mb.putAndDrop(conn, nil, gone) })
+	err := mb.a.index.update(func(conn *sqlite.Conn) error { return putAndDrop(conn, id, nil, gone) })
 	if err != nil {
 		return err
 	}

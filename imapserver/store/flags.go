@@ -149,7 +149,7 @@ func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
 	// What has been renamed is so, whether or not all went well.
 	e.s.modseq = modseq
 	cerr := mb.commit(e.done(), false, c.v, func(conn *sqlite.Conn) error {
-		return mb.putAndDrop(conn, c.changed, nil)
+		return putAndDrop(conn, mb.row.id, c.changed, nil)
 	})
 	if cerr != nil {
 		mb.cur.mtime, mb.new.mtime = 0, 0 // the next sync sees the new names

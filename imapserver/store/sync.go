@@ -491,7 +491,7 @@ func (l *look) apply() error {
 		e.s.modseq = modseq
 	}
 	err = mb.commit(e.done(), len(added) > 0 || mb.row.id == 0, nil, func(conn *sqlite.Conn) error {
-		return mb.putAndDrop(conn, put, l.gone)
+		return putAndDrop(conn, mb.row.id, put, l.gone)
 	})
 	if err != nil {
 		return err
@@ -511,14 +511,15 @@ func isNew(s maildir.Sub) int {
 	return 0
 }
 
-func (mb *mailbox) putAndDrop(conn *sqlite.Conn, put []record, gone map[imap.UID]bool) error {
+// putAndDrop writes rows of messages, and removes others.
+func putAndDrop(conn *sqlite.Conn, mailbox int64, put []record, gone map[imap.UID]bool) error {
 	for i := range put {
-		if err := putMessage(conn, mb.row.id, &put[i]); err != nil {
+		if err := putMessage(conn, mailbox, &put[i]); err != nil {
 			return err
 		}
 	}
 	for uid := range gone {
-		if err := dropMessage(conn, mb.row.id, uid); err != nil {
+		if err := dropMessage(conn, mailbox, uid); err != nil {
 			return err
 		}
 	}
