@@ -44,6 +44,7 @@ type Account struct {
 	start time.Time
 
 	validity validity
+	nameless sync.Once // for the line in the log about entries that are no mailboxes
 
 	mu     sync.Mutex          // also held while mailboxes are made, renamed and deleted
 	boxes  map[string]*mailbox // by directory; those in use and some that were

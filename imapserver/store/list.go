@@ -58,10 +58,11 @@ func (a *Account) List(ctx context.Context) ([]Entry, error) {
 		}
 		return e
 	}
+	var nameless []string
 	for _, dir := range dirs {
 		name, err := maildir.DecodeName(dir, a.enc)
 		if err != nil {
-			a.log.Debug("not a mailbox", "maildir", a.dir, "error", err)
+			nameless = append(nameless, dir)
 			continue
 		}
 		if st, err := os.Lstat(filepath.Join(a.dir, dir)); err != nil || !st.IsDir() {
@@ -71,6 +72,11 @@ func (a *Account) List(ctx context.Context) ([]Entry, error) {
 		e.Exists = true
 		st, err := os.Lstat(filepath.Join(a.dir, dir, "cur"))
 		e.Selectable = err == nil && st.IsDir()
+	}
+	if len(nameless) > 0 {
+		a.nameless.Do(func() {
+			a.log.Warn("entries whose names no mailbox can have are not shown", "maildir", a.dir, "count", len(nameless), "first", nameless[0])
+		})
 	}
 	subs, err := a.subscriptions()
 	if err != nil {
