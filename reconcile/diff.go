@@ -135,12 +135,12 @@ func (d *differ) change(want, have *Resource, diffs, moved []difference) Change 
 }
 
 // remember sees to it that the inventory knows of a resource that is in place, if
-// that is our doing or is to happen only once.
+// that is our doing, is ours by its name, or is to happen only once.
 func (d *differ) remember(k Kind, want, have *Resource) {
-	if k.Live || !d.inv.behind(want, k.Once) {
+	if k.Live || !d.inv.behind(want, k.Once || k.Adopt) {
 		return
 	}
-	if e, ok := d.inv.entry(want.Ref); ok && !k.Once && e.neverMade(have) {
+	if e, ok := d.inv.entry(want.Ref); ok && !k.Once && !k.Adopt && e.neverMade(have) {
 		d.plan.Forget = append(d.plan.Forget, want.Ref)
 		return
 	}

@@ -200,11 +200,11 @@ func (inv *Inventory) holds(want *Resource) bool {
 }
 
 // behind tells whether the inventory has to be told that the resource is in
-// place. What was there before us and is not ensured once stays out of it: we
-// did not make it, so it is not ours to remove.
-func (inv *Inventory) behind(want *Resource, once bool) bool {
+// place. What was there before us stays out of it, unless the kind takes it all
+// the same: we did not make it, so it is not ours to remove.
+func (inv *Inventory) behind(want *Resource, take bool) bool {
 	_, ok := inv.entry(want.Ref)
-	return (ok || once) && inv != nil && !inv.holds(want)
+	return (ok || take) && inv != nil && !inv.holds(want)
 }
 
 // was gives everything that earlier applications may have left of a resource.

@@ -26,6 +26,7 @@ type Kind struct {
 
 	Once        bool // ensured once: not looked at again while the inventory has it as it is wanted
 	Keep        bool // never removed: leaves the inventory only
+	Adopt       bool // named so that nobody else makes it: ours even where the inventory was lost
 	Live        bool // what people are connected to: not in the inventory, and the run itself may change it
 	DeleteFirst bool // what goes, goes before what comes, because it is in its way
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -19,6 +20,9 @@ func describe(rnd *rand.Rand) []Resource {
 		name := fmt.Sprint("n", n)
 		if rnd.IntN(3) > 0 {
 			want = append(want, res("plain", name, "content", value(), "mode", value()))
+		}
+		if rnd.IntN(2) > 0 {
+			want = append(want, res("own", name, "content", value()))
 		}
 		if rnd.IntN(3) > 0 {
 			want = append(want, res("kept", name, "place", value()))
@@ -71,6 +75,9 @@ func TestLaws(t *testing.T) {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
 			checkApplied(t, seed, m, state, want)
+			if rnd.IntN(3) == 0 {
+				checkLost(t, seed, m, state, want)
+			}
 		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -121,6 +128,25 @@ func checkApplied(t *testing.T, seed uint64, m *memory, state string, want []Res
 	}
 	if diff := cmp.Diff(before, read(t, state)); diff != "" {
 		t.Errorf("seed %d: the second apply changed the inventory: %s", seed, diff)
+	}
+}
+
+// checkLost loses the inventory: one apply later, what is ours by its name is
+// known again, and goes with the description.
+func checkLost(t *testing.T, seed uint64, m *memory, state string, want []Resource) {
+	t.Helper()
+	if err := os.RemoveAll(state + "/" + InventoryFile); err != nil {
+		t.Fatal(err)
+	}
+	m.mustApply(state, m.compare(state, want))
+	goes := map[Ref]bool{}
+	for _, c := range m.compare(state, nil).Changes {
+		goes[c.Ref] = c.Op == Delete
+	}
+	for _, r := range want {
+		if r.Ref.Kind == "own" && !goes[r.Ref] {
+			t.Errorf("seed %d: %s is foreign since the inventory was lost", seed, r.Ref)
+		}
 	}
 }
 

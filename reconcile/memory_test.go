@@ -25,11 +25,12 @@ func newMemory(t *testing.T) *memory {
 	return &memory{t: t, have: map[Ref]Resource{}, ours: map[Ref]bool{}, crash: func(string) error { return nil }}
 }
 
-// table has one kind of each sort: plain, kept, kept and ensured once, settling
+// table has one kind of each sort: plain, ours by its name, kept, kept and ensured once, settling
 // with removal first, and live.
 func (m *memory) table() []Kind {
 	return []Kind{
 		{Name: "plain", Observe: m.observe, Apply: m.apply},
+		{Name: "own", Observe: m.observe, Apply: m.apply, Adopt: true},
 		{Name: "kept", Observe: m.observe, Apply: m.apply, Keep: true},
 		{Name: "once", Observe: m.observe, Apply: m.apply, Keep: true, Once: true},
 		{Name: "unit", Observe: m.observe, Apply: m.apply, Settle: m.settle, DeleteFirst: true},

@@ -2,6 +2,7 @@ package kind
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -144,5 +145,29 @@ func TestSecretFileIsNotShown(t *testing.T) {
 	}
 	if data := b.content(b.path("state", reconcile.InventoryFile)); strings.Contains(data, "$6$") {
 		t.Errorf("the inventory holds the hash: %s", data)
+	}
+}
+
+// TestLostInventory: what bears our name is removed also after somebody has
+// removed the inventory; a file that could be anybody's is left.
+func TestLostInventory(t *testing.T) {
+	b := newBench(t)
+	var files []reconcile.Resource
+	for _, kind := range []string{"password-file", "daemon-config", "pam-service", "deploy-hook", "file"} {
+		files = append(files, File(kind, FileSpec{Path: b.path(kind), Mode: 0o600, Content: []byte("x"), Impact: reconcile.Live}, ""))
+	}
+	b.apply(files...)
+	b.must(os.Remove(filepath.Join(b.state, reconcile.InventoryFile)))
+	b.apply(files...)
+	b.apply()
+	left, err := filepath.Glob(b.path("*-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q %v", left, err)
+	}
+	b.wantMode(b.path("file"), "0600")
+	for _, k := range b.host.Table() {
+		if (k.Name == "unit" || k.Name == "certificate") && !k.Adopt {
+			t.Errorf("a lost inventory makes every %s foreign", k.Name)
+		}
 	}
 }
