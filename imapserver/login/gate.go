@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"mailstead/imapserver/handoff"
 )
 
 // gate counts connections that are not logged in, in all and by where they
@@ -16,6 +18,7 @@ type gate struct {
 	open  int
 	nets  map[netip.Prefix]*visits
 	swept time.Time
+	known *known
 }
 
 // visits is the connections of one net.
@@ -30,7 +33,9 @@ type level struct{ v4, v6, factor int }
 
 var levels = []level{{32, 64, 1}, {26, 48, 3}, {21, 32, 9}}
 
-func newGate(l Limits) *gate { return &gate{limits: l, nets: map[netip.Prefix]*visits{}} }
+func newGate(l Limits) *gate {
+	return &gate{limits: l, nets: map[netip.Prefix]*visits{}, known: newKnown(l)}
+}
 
 // prefix is the net of that level; addr is unmapped and without a zone.
 func (l level) prefix(addr netip.Addr) netip.Prefix {
@@ -47,7 +52,7 @@ func (g *gate) enter(addr netip.Addr, now time.Time) (refusal string) {
 	addr = addr.Unmap().WithZone("")
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.drop() {
+	if g.drop(g.known.has(handoff.Source(addr), now)) {
 		return "too many connections in all"
 	}
 	for _, l := range levels {
@@ -74,10 +79,13 @@ func (g *gate) enter(addr netip.Addr, now time.Time) (refusal string) {
 }
 
 // drop is random early drop: from Begin on some are refused at once, so that a
-// flood cannot fill the table up and shut everyone else out.
-func (g *gate) drop() bool {
+// flood cannot fill the table up and shut everyone else out. A known source is
+// refused only when its reserve is used up too.
+func (g *gate) drop(known bool) bool {
 	l := g.limits
 	switch {
+	case known:
+		return g.open >= l.Full+l.Reserve
 	case g.open < l.Begin:
 		return false
 	case g.open >= l.Full:
@@ -131,6 +139,13 @@ func (g *gate) leave(addr netip.Addr) {
 			v.open--
 		}
 	}
+}
+
+// loggedIn notes that a connection of addr has become a session, before leave.
+func (g *gate) loggedIn(addr netip.Addr, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.known.add(handoff.Source(addr), now)
 }
 
 // count is the number of connections that are not logged in.

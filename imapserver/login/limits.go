@@ -10,7 +10,12 @@ type Limits struct {
 
 	// Connections that are not logged in are dropped at random from Begin on,
 	// with a probability that rises from Rate (in per cent) to all at Full.
-	Begin, Rate, Full int
+	// Those of a source from which a user has logged in lately are not, and have
+	// Reserve more places: a flood of strangers shuts no user out.
+	Begin, Rate, Full, Reserve int
+
+	Known     int           // sources with a login that are remembered, the latest
+	KnownLife time.Duration // since the last login of one
 
 	PerSource int // connections of one source that are not logged in; three times as many of its /26 (/48), nine times of its /21 (/32)
 	NewMinute int // new connections of one source in a minute; the same for the nets
@@ -29,6 +34,9 @@ var Default = Limits{
 	Begin:         200,
 	Rate:          30,
 	Full:          1000,
+	Reserve:       100,
+	Known:         1 << 16,
+	KnownLife:     30 * 24 * time.Hour,
 	PerSource:     30,
 	NewMinute:     300,
 	Sources:       1 << 16,

@@ -240,7 +240,7 @@ func TestEarlyDrop(t *testing.T) {
 		g.open = tt.open
 		dropped := 0
 		for range 10000 {
-			if g.drop() {
+			if g.drop(false) {
 				dropped++
 			}
 		}

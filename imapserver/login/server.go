@@ -168,7 +168,10 @@ func (s *Server) admit(nc net.Conn, listener string) {
 		// A phone that sleeps is not woken more often than its network needs.
 		tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 30 * time.Second, Count: 4})
 	}
-	s.serve(nc, listener, addr, s.log, once)
+	s.serve(nc, listener, addr, s.log, func() {
+		s.gate.loggedIn(addr, time.Now())
+		once()
+	})
 }
 
 // serve is admit without its limits. loggedIn is called once the connection
