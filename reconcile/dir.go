@@ -24,6 +24,7 @@ type Dir struct {
 type UnsafeError struct {
 	Path   string // the directory
 	Reason string
+	Remedy string // the command that ends it
 }
 
 func (e *UnsafeError) Error() string {
@@ -191,7 +192,7 @@ func (w *walk) link(name, path string, st *unix.Stat_t) (string, error) {
 		return "", &fs.PathError{Op: "open", Path: path, Err: unix.ELOOP}
 	}
 	if !trusted(st.Uid) {
-		return "", &UnsafeError{Path: path, Reason: "is a link that belongs to " + uidName(st.Uid)}
+		return "", &UnsafeError{Path: path, Reason: "is a link that belongs to " + uidName(st.Uid), Remedy: takeOver(path)}
 	}
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(w.top(), name, buf)
@@ -206,11 +207,11 @@ func (w *walk) link(name, path string, st *unix.Stat_t) (string, error) {
 // nobody else can rename there.
 func checkDir(path string, st *unix.Stat_t, passing bool) error {
 	if !trusted(st.Uid) {
-		return &UnsafeError{Path: path, Reason: "belongs to " + uidName(st.Uid)}
+		return &UnsafeError{Path: path, Reason: "belongs to " + uidName(st.Uid), Remedy: takeOver(path)}
 	}
 	open := st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && !trustedGroup(st.Gid)
 	if open && !(passing && st.Mode&unix.S_ISVTX != 0) {
-		return &UnsafeError{Path: path, Reason: fmt.Sprintf("has mode %04o", st.Mode&0o7777)}
+		return &UnsafeError{Path: path, Reason: fmt.Sprintf("has mode %04o", st.Mode&0o7777), Remedy: "chmod go-w " + path}
 	}
 	return nil
 }
@@ -223,6 +224,8 @@ func trusted(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
 func trustedGroup(gid uint32) bool {
 	return gid < 100 || os.Geteuid() != 0 && int(gid) == os.Getegid()
 }
+
+func takeOver(path string) string { return fmt.Sprintf("chown -h %d %s", os.Geteuid(), path) }
 
 func uidName(uid uint32) string { return fmt.Sprintf("uid %d", uid) }
 

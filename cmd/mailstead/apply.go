@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,6 +64,9 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 		return err
 	}
 	writePlan(c, c.out, plan, o.verbose)
+	if err := needsRoot(o.opts, os.Geteuid()); err != nil {
+		return err
+	}
 	if !plan.Empty() && !o.yes && !o.boot {
 		if err := consent(ctx, c); err != nil {
 			return err
@@ -122,7 +126,20 @@ func notApplied(err error) error {
 	if errors.As(err, &locked) {
 		return &exitError{code: exitLocked, err: hint(err, "wait for it, or give --lock-timeout")}
 	}
+	var unsafe *reconcile.UnsafeError
+	if errors.As(err, &unsafe) {
+		// No apply can mend the directory that it takes its lock in.
+		return hint(err, "look at what is in it; is that in order, run %q and apply again", unsafe.Remedy)
+	}
 	return err
+}
+
+// needsRoot refuses, before anybody is asked, what would fail at the lock.
+func needsRoot(opts desired.Options, euid int) error {
+	if opts.Rootless || euid == 0 {
+		return nil
+	}
+	return hint(errors.New("nothing was applied: this needs root"), "run it as root; --rootless is for a description with paths of your own")
 }
 
 // verdict is what an apply that was begun ends with.

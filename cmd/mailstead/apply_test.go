@@ -72,6 +72,22 @@ func TestApplyUnrecorded(t *testing.T) {
 	}
 }
 
+func TestNeedsRoot(t *testing.T) {
+	for _, tc := range []struct {
+		rootless bool
+		euid     int
+		refused  bool
+	}{{false, 0, false}, {false, 1000, true}, {true, 1000, false}, {true, 0, false}} {
+		err := needsRoot(desired.Options{Rootless: tc.rootless}, tc.euid)
+		if (err != nil) != tc.refused {
+			t.Errorf("rootless %v as uid %d: %v", tc.rootless, tc.euid, err)
+		}
+		if err != nil && !strings.HasPrefix(hints(err)[0], "run it as root") {
+			t.Errorf("hints: %q", hints(err))
+		}
+	}
+}
+
 func TestProgress(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&console{err: &out, progress: true})
