@@ -210,7 +210,7 @@ func (mb *mailbox) durable() error {
 func (mb *mailbox) distrust(err error) error {
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	mb.cur.mtime, mb.new.mtime = 0, 0
+	mb.cur.ctime, mb.new.ctime = 0, 0
 	return err
 }
 

@@ -122,7 +122,7 @@ func (t *transfer) attempts(ctx context.Context, uids []imap.UID, v *View) error
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		t.src.cur.mtime, t.src.new.mtime = 0, 0
+		t.src.cur.ctime, t.src.new.ctime = 0, 0
 		if err := t.src.sync(ctx, false); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver/maildir"
 )
@@ -20,28 +21,39 @@ import (
 type crashCommand struct {
 	name string
 	run  func(r *crashRun) error
+	anew bool // messages cannot be linked or renamed into another mailbox
+}
+
+// otherDevice fails calls as if each mailbox were a file system of its own.
+func otherDevice(op maildir.Op) error {
+	if op.To != "" && filepath.Base(filepath.Dir(op.Path)) == "cur" && filepath.Dir(op.Path) != filepath.Dir(op.To) {
+		return unix.EXDEV
+	}
+	return nil
 }
 
 var crashDate = time.Unix(1_234_567_890, 0)
 
 var crashCommands = []crashCommand{
-	{"append", func(r *crashRun) error { return r.append("INBOX", imap.FlagSeen) }},
-	{"append-keyword", func(r *crashRun) error { return r.append("INBOX", imap.FlagFlagged, "Work") }},
-	{"store", func(r *crashRun) error { return r.v.Store(r.ctx, r.last(2), StoreAdd, []imap.Flag{imap.FlagAnswered}) }},
-	{"store-keyword", func(r *crashRun) error { return r.v.Store(r.ctx, r.last(2), StoreAdd, []imap.Flag{"Later"}) }},
-	{"store-both", func(r *crashRun) error {
+	{name: "append", run: func(r *crashRun) error { return r.append("INBOX", imap.FlagSeen) }},
+	{name: "append-keyword", run: func(r *crashRun) error { return r.append("INBOX", imap.FlagFlagged, "Work") }},
+	{name: "store", run: func(r *crashRun) error { return r.v.Store(r.ctx, r.last(2), StoreAdd, []imap.Flag{imap.FlagAnswered}) }},
+	{name: "store-keyword", run: func(r *crashRun) error { return r.v.Store(r.ctx, r.last(2), StoreAdd, []imap.Flag{"Later"}) }},
+	{name: "store-both", run: func(r *crashRun) error {
 		return r.v.Store(r.ctx, r.last(2), StoreSet, []imap.Flag{imap.FlagDraft, "Other"})
 	}},
-	{"expunge", func(r *crashRun) error { return r.v.Expunge(r.ctx, nil) }},
-	{"copy", func(r *crashRun) error { _, err := r.v.Copy(r.ctx, r.last(2), "Box"); return err }},
-	{"move", func(r *crashRun) error { _, err := r.v.Move(r.ctx, r.last(2), "Box"); return err }},
-	{"deliver", (*crashRun).deliver},
-	{"create", func(r *crashRun) error { r.n++; return r.a.Create(r.ctx, fmt.Sprintf("New%d", r.n)) }},
-	{"delete", func(r *crashRun) error { return ignore(r.a.Delete(r.ctx, "Old"), ErrNotFound) }},
-	{"rename", func(r *crashRun) error {
+	{name: "expunge", run: func(r *crashRun) error { return r.v.Expunge(r.ctx, nil) }},
+	{name: "copy", run: (*crashRun).copy},
+	{name: "move", run: (*crashRun).move},
+	{name: "copy-anew", run: (*crashRun).copy, anew: true},
+	{name: "move-anew", run: (*crashRun).move, anew: true},
+	{name: "deliver", run: (*crashRun).deliver},
+	{name: "create", run: func(r *crashRun) error { r.n++; return r.a.Create(r.ctx, fmt.Sprintf("New%d", r.n)) }},
+	{name: "delete", run: func(r *crashRun) error { return ignore(r.a.Delete(r.ctx, "Old"), ErrNotFound) }},
+	{name: "rename", run: func(r *crashRun) error {
 		return ignore(r.a.Rename(r.ctx, "Tree", "Moved"), ErrExists)
 	}},
-	{"subscribe", func(r *crashRun) error { r.n++; return r.a.Subscribe(r.ctx, fmt.Sprintf("Sub%d", r.n), true) }},
+	{name: "subscribe", run: func(r *crashRun) error { r.n++; return r.a.Subscribe(r.ctx, fmt.Sprintf("Sub%d", r.n), true) }},
 }
 
 // ignore makes a command that has been given before do nothing.
@@ -64,6 +76,16 @@ type crashRun struct {
 func (r *crashRun) append(box string, flags ...imap.Flag) error {
 	r.n++
 	_, _, err := tryAppend(r.a, box, fmt.Sprintf("Subject: new %d\r\n\r\nbody\r\n", r.n), crashDate, flags...)
+	return err
+}
+
+func (r *crashRun) copy() error {
+	_, err := r.v.Copy(r.ctx, r.last(2), "Box")
+	return err
+}
+
+func (r *crashRun) move() error {
+	_, err := r.v.Move(r.ctx, r.last(2), "Box")
 	return err
 }
 
@@ -235,6 +257,14 @@ func crashRecord(t *testing.T, template string, commands []crashCommand, skip fu
 	c.skip = skip
 	for _, cmd := range commands {
 		trace = c.trace
+		if cmd.anew {
+			trace = func(op maildir.Op) error {
+				if err := otherDevice(op); err != nil {
+					return err
+				}
+				return c.trace(op)
+			}
+		}
 		if err := cmd.run(r); err != nil {
 			t.Fatalf("%s: %v", cmd.name, err)
 		}

@@ -50,7 +50,7 @@ func (v *View) unlinkDeleted(ctx context.Context, uids imap.UIDSet) (gone map[im
 		if err := mb.removeGone(gone, v); err != nil {
 			return gone, err
 		}
-		mb.cur.mtime, mb.new.mtime = 0, 0
+		mb.cur.ctime, mb.new.ctime = 0, 0
 		if err := mb.sync(ctx, false); err != nil {
 			return gone, err
 		}

@@ -54,6 +54,9 @@ func faultRun(t *testing.T, template string, cmd crashCommand, fault error, k in
 		if !armed.Load() {
 			return nil
 		}
+		if cmd.anew && otherDevice(op) != nil {
+			return otherDevice(op)
+		}
 		if calls++; calls == k || sticky && calls > k {
 			if calls == k {
 				failed = op

@@ -92,7 +92,7 @@ func (c *storing) run(ctx context.Context, uids []imap.UID) error {
 		if err != nil || len(lost) == 0 {
 			return errors.Join(err, c.expunged())
 		}
-		mb.cur.mtime, mb.new.mtime = 0, 0
+		mb.cur.ctime, mb.new.ctime = 0, 0
 		if err := mb.sync(ctx, false); err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
 		return putAndDrop(conn, mb.row.id, c.changed, nil)
 	})
 	if cerr != nil {
-		mb.cur.mtime, mb.new.mtime = 0, 0 // the next sync sees the new names
+		mb.cur.ctime, mb.new.ctime = 0, 0 // the next sync sees the new names
 		return nil, errors.Join(err, cerr)
 	}
 	mb.inNew += inNew

@@ -38,7 +38,7 @@ type mailbox struct {
 	mu       sync.Mutex
 	dir      string // relative to the top Maildir
 	folder   *maildir.Folder
-	row      mailboxRow // as the index has it, but for the mtimes and counts
+	row      mailboxRow // as the index has it, but for the times and counts
 	sets     *flagsets
 	bases    baseTable
 	cur      dirState
@@ -133,7 +133,7 @@ func (mb *mailbox) loadIndex(ctx context.Context) error {
 		return err
 	}
 	if known {
-		mb.cur.mtime, mb.new.mtime = mb.row.curTime, mb.row.newTime
+		mb.cur.ctime, mb.new.ctime = mb.row.curTime, mb.row.newTime
 	} else if snap, err = mb.firstContact(); err != nil {
 		return err
 	}

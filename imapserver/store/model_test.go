@@ -130,7 +130,7 @@ func (m *model) freshen() {
 	defer m.a.mu.Unlock()
 	for _, mb := range m.a.boxes {
 		mb.mu.Lock()
-		mb.cur.mtime, mb.new.mtime = 0, 0
+		mb.cur.ctime, mb.new.ctime = 0, 0
 		mb.mu.Unlock()
 	}
 }

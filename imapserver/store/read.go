@@ -46,7 +46,7 @@ func (mb *mailbox) relook(ctx context.Context, r *record) error {
 	if now := mb.snap.Load().find(r.uid); now == nil || now.sub != r.sub || now.name() != r.name() {
 		return nil // someone has looked meanwhile
 	}
-	mb.cur.mtime, mb.new.mtime = 0, 0
+	mb.cur.ctime, mb.new.ctime = 0, 0
 	return mb.sync(ctx, false)
 }
 

@@ -74,13 +74,13 @@ func (a *Account) quickStatus(name string) (st Status, ok bool, err error) {
 	return st, true, nil
 }
 
-// dirTime gives the modification time of a directory, 0 if it cannot be had.
+// dirTime gives the time of a directory's last change, 0 if it cannot be had.
 func dirTime(path string) int64 {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
 		return 0
 	}
-	return st.Mtim.Nano()
+	return st.Ctim.Nano()
 }
 
 // totalSize adds up the sizes, and reads the messages whose size is not known.

@@ -241,3 +241,58 @@ func TestWake(t *testing.T) {
 		}
 	}
 }
+
+// TestPolled has no kernel to tell of changes.
+func TestPolled(t *testing.T) {
+	dir := newMaildir(t)
+	a := openAccount(t, dir)
+	a.watch.mu.Lock()
+	a.watch.notify.Close()
+	a.watch.notify = nil
+	a.watch.mu.Unlock()
+	v := selectBox(t, a, "INBOX", false)
+	deliver(t, dir, "1.a", "x: y\n\nz\n")
+	select {
+	case <-v.Wake():
+	case <-time.After(pollUnwatched + 3*time.Second):
+		t.Fatal("no wake")
+	}
+}
+
+func TestSeq(t *testing.T) {
+	a := openAccount(t, newMaildir(t))
+	for range 4 {
+		appendMessage(t, a, "INBOX", mail1, imap.FlagDeleted)
+	}
+	v := selectBox(t, a, "INBOX", false)
+	if err := v.Expunge(context.Background(), imap.UIDSetNum(2)); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, v)
+	for uid, want := range map[imap.UID]struct {
+		n  SeqNum
+		ok bool
+	}{0: {1, false}, 1: {1, true}, 2: {2, false}, 3: {2, true}, 4: {3, true}, 5: {4, false}, 1<<32 - 1: {4, false}} {
+		if n, ok := v.Seq(uid); n != want.n || ok != want.ok {
+			t.Errorf("uid %d is %d, %v; want %v", uid, n, ok, want)
+		}
+	}
+}
+
+// TestSizesAreKept holds that what was counted once is in the index.
+func TestSizesAreKept(t *testing.T) {
+	dir := newMaildir(t)
+	fill(t, dir, 1100)
+	a := openAccount(t, dir)
+	st, err := a.Status(context.Background(), "INBOX", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a = reopen(t, a)
+	v := selectBox(t, a, "INBOX", false)
+	total := int64(0)
+	v.told.all(func(r *record) bool { total += r.size.Load(); return true })
+	if total != st.Size {
+		t.Errorf("sizes in the index are %d, were %d", total, st.Size)
+	}
+}

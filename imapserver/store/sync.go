@@ -35,7 +35,7 @@ func (mb *mailbox) sync(ctx context.Context, move bool) error {
 		settled, err := mb.syncOnce(move, n == maxLooks-1)
 		if err != nil {
 			// What was seen has not been taken in.
-			mb.cur.mtime, mb.new.mtime = 0, 0
+			mb.cur.ctime, mb.new.ctime = 0, 0
 			return fmt.Errorf("sync %s: %w", mb.path(), spaceError(err))
 		}
 		if settled {
@@ -50,11 +50,11 @@ func (mb *mailbox) sync(ctx context.Context, move bool) error {
 // given any more once later ones have been; unless it is the last look.
 func (mb *mailbox) syncOnce(move, last bool) (settled bool, err error) {
 	now := time.Now()
-	newTime, err := mb.mtime(maildir.New)
+	newTime, err := mb.ctime(maildir.New)
 	if err != nil {
 		return false, err
 	}
-	curTime, err := mb.mtime(maildir.Cur)
+	curTime, err := mb.ctime(maildir.Cur)
 	if err != nil {
 		return false, err
 	}
@@ -84,7 +84,7 @@ func (mb *mailbox) syncOnce(move, last bool) (settled bool, err error) {
 		return false, err
 	}
 	if !l.settled {
-		mb.cur.mtime, mb.new.mtime = 0, 0
+		mb.cur.ctime, mb.new.ctime = 0, 0
 	}
 	if l.settled || last || mb.imports == nil {
 		return l.settled, l.apply()
@@ -118,13 +118,13 @@ type look struct {
 
 // listNew lists new and, if the mailbox is to be moved, moves what is there to
 // cur. It gives what was there, under its present names.
-func (l *look) listNew(mtime int64, now time.Time) ([]found, error) {
+func (l *look) listNew(ctime int64, now time.Time) ([]found, error) {
 	list, err := l.mb.folder.List(maildir.New)
 	if err != nil {
 		return nil, err
 	}
 	defer list.Release()
-	l.mb.new.listed(mtime, now)
+	l.mb.new.listed(ctime, now)
 	var all []found
 	for i := range list.Len() {
 		if l.usable(list, i, maildir.New) {
@@ -166,7 +166,7 @@ func (l *look) moveNew(all []found) error {
 func (l *look) listCur() error {
 	mb := l.mb
 	now := time.Now()
-	mtime, err := mb.mtime(maildir.Cur)
+	ctime, err := mb.ctime(maildir.Cur)
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (l *look) listCur() error {
 		}
 		l.seen[n] = true
 	}
-	mb.cur.listed(mtime, now)
+	mb.cur.listed(ctime, now)
 	return nil
 }
 

@@ -61,7 +61,7 @@ func newWatcher(log *slog.Logger, off bool) *watcher {
 	}
 	w.notify = notify
 	w.done.Add(1)
-	go w.listen()
+	go w.listen(notify)
 	return w
 }
 
@@ -128,11 +128,11 @@ func (w *watcher) remove(mb *mailbox) bool {
 }
 
 // listen passes on what the kernel tells.
-func (w *watcher) listen() {
+func (w *watcher) listen(notify *fsnotify.Watcher) {
 	defer w.done.Done()
 	for {
 		select {
-		case ev, ok := <-w.notify.Events:
+		case ev, ok := <-notify.Events:
 			if !ok {
 				return
 			}
@@ -141,7 +141,7 @@ func (w *watcher) listen() {
 				t.wake()
 			}
 			w.mu.Unlock()
-		case err, ok := <-w.notify.Errors:
+		case err, ok := <-notify.Errors:
 			if !ok {
 				return
 			}
@@ -212,7 +212,7 @@ func (mb *mailbox) background(ctx context.Context) (again time.Duration, err err
 	switch {
 	case len(mb.suspect) > 0:
 		again = missingWait
-	case mb.cur.mtime == 0 || mb.new.mtime == 0:
+	case mb.cur.ctime == 0 || mb.new.ctime == 0:
 		again = 2 * clockTick
 	default:
 		for _, d := range []*dirState{&mb.cur, &mb.new} {

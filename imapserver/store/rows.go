@@ -1,0 +1,216 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/emersion/go-imap/v2"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"mailstead/imapserver/maildir"
+)
+
+// mailboxRow is a row of the table mailbox.
+type mailboxRow struct {
+	id          int64
+	dir         string
+	uidValidity uint32
+	uidMark     imap.UID
+	modseqMark  ModSeq
+	recent      imap.UID
+	uiddb       bool
+	curTime     int64
+	newTime     int64
+	messages    int
+	unseen      int
+	deleted     int
+}
+
+const mailboxColumns = "id, dir, uidvalidity, uid_mark, modseq_mark, recent, uiddb, cur_ctime, new_ctime, messages, unseen, deleted"
+
+func scanMailbox(stmt *sqlite.Stmt) mailboxRow {
+	return mailboxRow{
+		id:          stmt.ColumnInt64(0),
+		dir:         stmt.ColumnText(1),
+		uidValidity: uint32(stmt.ColumnInt64(2)),
+		uidMark:     imap.UID(stmt.ColumnInt64(3)),
+		modseqMark:  ModSeq(stmt.ColumnInt64(4)),
+		recent:      imap.UID(stmt.ColumnInt64(5)),
+		uiddb:       stmt.ColumnBool(6),
+		curTime:     stmt.ColumnInt64(7),
+		newTime:     stmt.ColumnInt64(8),
+		messages:    stmt.ColumnInt(9),
+		unseen:      stmt.ColumnInt(10),
+		deleted:     stmt.ColumnInt(11),
+	}
+}
+
+// findMailbox gives the row of a directory; ok is false where there is none.
+func findMailbox(conn *sqlite.Conn, dir string) (row mailboxRow, ok bool, err error) {
+	err = sqlitex.Execute(conn, "SELECT "+mailboxColumns+" FROM mailbox WHERE dir = ?", &sqlitex.ExecOptions{
+		Args:       []any{dir},
+		ResultFunc: func(stmt *sqlite.Stmt) error { row, ok = scanMailbox(stmt), true; return nil },
+	})
+	return row, ok, err
+}
+
+// putMailbox writes a row; id 0 makes a new one and sets it.
+func putMailbox(conn *sqlite.Conn, r *mailboxRow) error {
+	id := any(r.id)
+	if r.id == 0 {
+		id = nil
+	}
+	err := sqlitex.Execute(conn, "INSERT INTO mailbox ("+mailboxColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"+
+		" ON CONFLICT (id) DO UPDATE SET dir=excluded.dir, uidvalidity=excluded.uidvalidity, uid_mark=excluded.uid_mark,"+
+		" modseq_mark=excluded.modseq_mark, recent=excluded.recent, uiddb=excluded.uiddb, cur_ctime=excluded.cur_ctime,"+
+		" new_ctime=excluded.new_ctime, messages=excluded.messages, unseen=excluded.unseen, deleted=excluded.deleted",
+		&sqlitex.ExecOptions{Args: []any{id, r.dir, int64(r.uidValidity), int64(r.uidMark), int64(r.modseqMark),
+			int64(r.recent), r.uiddb, r.curTime, r.newTime, r.messages, r.unseen, r.deleted}})
+	if err == nil && r.id == 0 {
+		r.id = conn.LastInsertRowID()
+	}
+	return err
+}
+
+// dropMailbox removes a mailbox and its messages.
+func dropMailbox(conn *sqlite.Conn, id int64) error {
+	for _, query := range []string{"DELETE FROM message WHERE mailbox = ?", "DELETE FROM mailbox WHERE id = ?"} {
+		if err := sqlitex.Execute(conn, query, &sqlitex.ExecOptions{Args: []any{id}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putMessage writes a message's row, whether or not there is one.
+func putMessage(conn *sqlite.Conn, mailbox int64, r *record) error {
+	stmt, err := conn.Prepare("INSERT OR REPLACE INTO message" +
+		" (mailbox, uid, modseq, base, suffix, sub, date, size, keywords) VALUES (?,?,?,?,?,?,?,?,?)")
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, mailbox)
+	stmt.BindInt64(2, int64(r.uid))
+	stmt.BindInt64(3, int64(r.modseq))
+	stmt.BindBytes(4, []byte(r.base))
+	stmt.BindBytes(5, []byte(r.set.suffix))
+	stmt.BindInt64(6, int64(r.sub))
+	stmt.BindInt64(7, r.date)
+	stmt.BindInt64(8, r.size.Load())
+	stmt.BindText(9, r.set.keywords)
+	return finish(stmt)
+}
+
+func finish(stmt *sqlite.Stmt) error {
+	_, err := stmt.Step()
+	return errors.Join(err, stmt.Reset())
+}
+
+func dropMessage(conn *sqlite.Conn, mailbox int64, uid imap.UID) error {
+	stmt, err := conn.Prepare("DELETE FROM message WHERE mailbox = ? AND uid = ?")
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, mailbox)
+	stmt.BindInt64(2, int64(uid))
+	return finish(stmt)
+}
+
+func putSize(conn *sqlite.Conn, mailbox int64, uid imap.UID, size int64) error {
+	stmt, err := conn.Prepare("UPDATE message SET size = ? WHERE mailbox = ? AND uid = ?")
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, size)
+	stmt.BindInt64(2, mailbox)
+	stmt.BindInt64(3, int64(uid))
+	return finish(stmt)
+}
+
+// loadMessages reads the rows of a mailbox into a snapshot. Rows that cannot be
+// (a UID of 0 or past the mark) are damage.
+func loadMessages(conn *sqlite.Conn, row mailboxRow, sets *flagsets) (*snapshot, error) {
+	l := loading{
+		row: row, sets: sets, run: make([]record, 0, chunkLen),
+		edit: (&snapshot{uidValidity: row.uidValidity, uidNext: row.uidMark, modseq: row.modseqMark}).edit(),
+	}
+	err := sqlitex.Execute(conn, "SELECT uid, modseq, base, suffix, sub, date, size, keywords FROM message"+
+		" WHERE mailbox = ? ORDER BY uid", &sqlitex.ExecOptions{Args: []any{row.id}, ResultFunc: l.add})
+	if err != nil {
+		return nil, err
+	}
+	l.flush()
+	return l.edit.done(), nil
+}
+
+// loading gathers rows by the chunk, so that the names of a chunk can lie in one
+// string: a million strings would cost the garbage collector dearly.
+type loading struct {
+	row   mailboxRow
+	sets  *flagsets
+	edit  *edit
+	run   []record
+	sizes []atomic.Int64
+	names []byte
+	ends  [chunkLen]int // in names, of the base of each record in run
+	buf   []byte
+}
+
+func (l *loading) add(stmt *sqlite.Stmt) error {
+	if len(l.run) == chunkLen {
+		l.flush()
+	}
+	if len(l.sizes) == 0 {
+		l.sizes = newSizes(chunkLen)
+	}
+	r := record{
+		uid:    imap.UID(stmt.ColumnInt64(0)),
+		modseq: ModSeq(stmt.ColumnInt64(1)),
+		sub:    maildir.Sub(stmt.ColumnInt64(4)),
+		date:   stmt.ColumnInt64(5),
+		size:   &l.sizes[0],
+	}
+	l.sizes = l.sizes[1:]
+	r.size.Store(max(stmt.ColumnInt64(6), sizeUnknown))
+	l.buf = columnBytes(stmt, 2, l.buf)
+	l.names = append(l.names, l.buf...)
+	l.ends[len(l.run)] = len(l.names)
+	l.buf = columnBytes(stmt, 3, l.buf)
+	r.set = l.sets.get(string(l.buf), stmt.ColumnText(7))
+	if r.uid == 0 || r.uid >= l.row.uidMark || r.modseq > l.row.modseqMark || r.sub > maildir.New {
+		return fmt.Errorf("%w: mailbox %q: message %d is out of range", errIndex, l.row.dir, r.uid)
+	}
+	l.run = append(l.run, r)
+	return nil
+}
+
+// flush moves what has been gathered into the snapshot.
+func (l *loading) flush() {
+	names := string(l.names)
+	start := 0
+	for i, r := range l.run {
+		r.base = names[start:l.ends[i]]
+		start = l.ends[i]
+		l.edit.add(r)
+	}
+	l.run, l.names = l.run[:0], l.names[:0]
+}
+
+func columnBytes(stmt *sqlite.Stmt, col int, buf []byte) []byte {
+	n := stmt.ColumnLen(col)
+	if cap(buf) < n {
+		buf = make([]byte, n, 2*n)
+	}
+	return buf[:stmt.ColumnBytes(col, buf[:n])]
+}
+
+// countRecent counts the messages that the next SELECT shows as \Recent.
+func countRecent(conn *sqlite.Conn, row mailboxRow) (n uint32, err error) {
+	err = sqlitex.Execute(conn, "SELECT count(*) FROM message WHERE mailbox = ? AND uid >= ?", &sqlitex.ExecOptions{
+		Args:       []any{row.id, int64(row.recent)},
+		ResultFunc: func(stmt *sqlite.Stmt) error { n = uint32(stmt.ColumnInt64(0)); return nil },
+	})
+	return n, err
+}
