@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/emersion/go-imap/v2"
+	"zombiezen.com/go/sqlite"
 
 	"mailstead/imapserver/maildir"
 )
@@ -77,8 +78,9 @@ func (mb *mailbox) firstContact() (*snapshot, error) {
 	return s, nil
 }
 
-// readUIDDB reads Courier's file. Its next UID is raised to our mark beside it:
-// it was written before UIDs were given out from an index that is lost now.
+// readUIDDB reads Courier's file. Its next UID is raised to our marks, which are
+// beside it, and in the index if the mailbox was gone: it was written before we
+// gave UIDs out.
 func (mb *mailbox) readUIDDB() (maildir.UIDDB, error) {
 	data, err := mb.folder.ReadSidecar(maildir.UIDDBFile)
 	if err != nil {
@@ -93,7 +95,15 @@ func (mb *mailbox) readUIDDB() (maildir.UIDDB, error) {
 		// It cannot be told which UIDs were given out.
 		return db, fmt.Errorf("%w: %w", maildir.ErrUIDDB, err)
 	}
-	db.Next = max(db.Next, uint32(mark))
+	var taken imap.UID
+	err = mb.a.index.view(func(conn *sqlite.Conn) error {
+		taken, err = takenMark(conn, db.Validity)
+		return err
+	})
+	if err != nil {
+		return db, err
+	}
+	db.Next = max(db.Next, uint32(mark), uint32(taken))
 	if db.Next > math.MaxUint32-1<<20 {
 		return db, fmt.Errorf("%s: %w: hardly a uid is left after %d", mb.path(), maildir.ErrUIDDB, db.Next)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,6 +70,10 @@ CREATE TABLE message (
 CREATE TABLE renaming (                -- directories about to be renamed
 	dir TEXT PRIMARY KEY,
 	dest TEXT NOT NULL
+);
+CREATE TABLE taken (                   -- from Courier, of mailboxes that are gone
+	uidvalidity INTEGER PRIMARY KEY,
+	uid_mark INTEGER NOT NULL
 );
 `
 
@@ -203,15 +208,26 @@ func prepareConn(conn *sqlite.Conn) error {
 	return nil
 }
 
-// checkConn reads a little of every table, so that a file that is not the
-// database it says to be is found out now.
+// checkConn compares the schema with ours, and reads a little of every table,
+// so that a file that is not the database it says to be is found out now.
 func checkConn(conn *sqlite.Conn) error {
-	for _, table := range []string{"account", "mailbox", "message", "renaming"} {
-		err := sqlitex.Execute(conn, "SELECT * FROM "+table+" LIMIT 1", nil)
-		if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultError { // the schema is another one
-			return fmt.Errorf("%w: %w", errIndex, err)
-		}
-		if err != nil {
+	var text strings.Builder
+	var tables []string
+	err := sqlitex.Execute(conn, "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid", &sqlitex.ExecOptions{
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			tables = append(tables, stmt.ColumnText(0))
+			text.WriteString("\n" + stmt.ColumnText(1) + ";")
+			return nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if text.String()+"\n" != schema {
+		return fmt.Errorf("%w: its schema is not ours", errIndex)
+	}
+	for _, table := range tables {
+		if err := sqlitex.Execute(conn, "SELECT * FROM "+table+" LIMIT 1", nil); err != nil {
 			return err
 		}
 	}

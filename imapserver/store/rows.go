@@ -74,14 +74,31 @@ func putMailbox(conn *sqlite.Conn, r *mailboxRow) error {
 	return err
 }
 
-// dropMailbox removes a mailbox and its messages.
+// dropMailbox removes a mailbox and its messages. The mark of UIDs that we gave
+// out on from Courier's stays: the mailbox may come back from a backup, with the
+// courierimapuiddb that it had before.
 func dropMailbox(conn *sqlite.Conn, id int64) error {
-	for _, query := range []string{"DELETE FROM message WHERE mailbox = ?", "DELETE FROM mailbox WHERE id = ?"} {
+	for _, query := range []string{
+		"INSERT INTO taken (uidvalidity, uid_mark) SELECT uidvalidity, uid_mark FROM mailbox WHERE id = ? AND uiddb" +
+			" ON CONFLICT DO UPDATE SET uid_mark = max(uid_mark, excluded.uid_mark)",
+		"DELETE FROM message WHERE mailbox = ?",
+		"DELETE FROM mailbox WHERE id = ?",
+	} {
 		if err := sqlitex.Execute(conn, query, &sqlitex.ExecOptions{Args: []any{id}}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// takenMark is the mark of UIDs of that UIDVALIDITY, if it was Courier's and the
+// mailbox went, else 0.
+func takenMark(conn *sqlite.Conn, uidValidity uint32) (mark imap.UID, err error) {
+	err = sqlitex.Execute(conn, "SELECT uid_mark FROM taken WHERE uidvalidity = ?", &sqlitex.ExecOptions{
+		Args:       []any{int64(uidValidity)},
+		ResultFunc: func(stmt *sqlite.Stmt) error { mark = imap.UID(stmt.ColumnInt64(0)); return nil },
+	})
+	return mark, err
 }
 
 // putMessage writes a message's row, whether or not there is one.

@@ -1,0 +1,76 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRestoredCourierMailbox: a mailbox whose UIDs were Courier's goes, by
+// DELETE and from outside, and comes back as it was before we gave UIDs out.
+func TestRestoredCourierMailbox(t *testing.T) {
+	for name, remove := range map[string]func(t *testing.T, a *Account, box string) *Account{
+		"deleted": func(t *testing.T, a *Account, _ string) *Account {
+			if err := a.Delete(t.Context(), "R&D"); err != nil {
+				t.Fatal(err)
+			}
+			return a
+		},
+		"removed while closed": func(t *testing.T, a *Account, box string) *Account {
+			if err := a.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.RemoveAll(box); err != nil {
+				t.Fatal(err)
+			}
+			return openAccount(t, filepath.Dir(box))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(untar(t, "courier-A.tar.gz"), "Maildir")
+			box, backup := filepath.Join(dir, ".R&D"), filepath.Join(t.TempDir(), "backup")
+			copyTree(t, backup, box)
+			a := openAccount(t, dir)
+			v := selectBox(t, a, "R&D", false)
+			validity := v.UIDValidity()
+			v.Close()
+			given := appendMessage(t, a, "R&D", mail1)
+			a = remove(t, a, box)
+			copyTree(t, box, backup)
+			v = selectBox(t, a, "R&D", false)
+			if v.UIDValidity() != validity {
+				t.Errorf("uidvalidity %d, was %d", v.UIDValidity(), validity)
+			}
+			v.Close()
+			if uid := appendMessage(t, a, "R&D", mail1); uid <= given {
+				t.Errorf("uid %d, and %d was given before", uid, given)
+			}
+		})
+	}
+}
+
+// TestSchemaDamaged: an index whose schema has another word somewhere is put
+// aside, not opened over and over.
+func TestSchemaDamaged(t *testing.T) {
+	dir := newMaildir(t)
+	a := openAccount(t, dir)
+	appendMessage(t, a, "INBOX", mail1)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "mailstead", indexFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := strings.Replace(string(data), "cur_ctime", "cur_cTime", 1)
+	if damaged == string(data) {
+		t.Fatal("no schema in the index")
+	}
+	put(t, path, strings.Replace(damaged, "uid_mark", "uid_mbrk", 1))
+	a = openAccount(t, dir)
+	if v := selectBox(t, a, "INBOX", true); v.Len() != 1 {
+		t.Errorf("%d messages", v.Len())
+	}
+}
