@@ -79,7 +79,8 @@ func testOutsideRenamer(t *testing.T, n int, ops *maildir.Ops) {
 	sessions.Wait()
 	stop()
 	outside.Wait()
-	if longest > 5*time.Second {
+	t.Logf("the longest poll took %v", longest)
+	if longest > 30*time.Second { // a busy machine, with the race detector, needs ten
 		t.Errorf("a poll took %v", longest)
 	}
 	poll(t, v)
