@@ -137,6 +137,7 @@ func (b *builder) addMail() error {
 		}
 		var needs []reconcile.Ref
 		if u.want.Virtual != nil {
+			needs = append(needs, kind.MailDirectoryRef(b.host.Mail.Root))
 			needs = append(needs, b.mail.needs...)
 		}
 		b.add(kind.Maildir(spec, u.want.Origin.String()), needs...)

@@ -28,7 +28,7 @@ func Directory(path string, mode fs.FileMode, owner, group, origin string) recon
 // Directory, but never goes.
 func MailDirectory(path string, mode fs.FileMode, owner, group, origin string) reconcile.Resource {
 	r := Directory(path, mode, owner, group, origin)
-	r.Ref.Kind = "mail-directory"
+	r.Ref = MailDirectoryRef(path)
 	return r
 }
 
@@ -64,6 +64,11 @@ func modeString(mode fs.FileMode) string {
 // DirectoryRef names a directory.
 func DirectoryRef(path string) reconcile.Ref {
 	return reconcile.Ref{Kind: "directory", Name: path}
+}
+
+// MailDirectoryRef names the directory that holds the mail of virtual users.
+func MailDirectoryRef(path string) reconcile.Ref {
+	return reconcile.Ref{Kind: "mail-directory", Name: path}
 }
 
 func observeDirectory(ctx context.Context, ask reconcile.Ask) (*reconcile.Resource, error) {

@@ -29,7 +29,7 @@ func killWorld(dir string, n int) []reconcile.Resource {
 		Directory(dir+"/bundles", 0o700, "", "", ""),
 		Directory(dir+"/vmail", 0o750, "", "", ""),
 		Directory(fmt.Sprintf("%s/only%d", dir, n), 0o755, "", "", ""),
-		Maildir(m, ""),
+		virtual(m),
 		Folder(m, FolderSpec{Name: "Sent", Use: []string{"sent", "trash"}[n-1], Subscribed: true}, ""),
 		Folder(m, FolderSpec{Name: fmt.Sprint("Box", n), Use: "junk", Subscribed: true}, ""),
 		Certificate(spec, ReadCertificate(context.Background(), spec), ""),

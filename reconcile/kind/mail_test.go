@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,13 @@ func alice(b *bench) MaildirSpec {
 	home := b.path("home", "alice")
 	b.must(os.MkdirAll(home, 0o755))
 	return MaildirSpec{User: "alice", Home: home, Path: filepath.Join(home, "Maildir"), UID: os.Getuid(), GID: os.Getgid()}
+}
+
+// virtual is the mail of a user whose home is made with it.
+func virtual(m MaildirSpec) reconcile.Resource {
+	r := Maildir(m, "")
+	r.Needs = []reconcile.Ref{MailDirectoryRef(filepath.Dir(m.Home))}
+	return r
 }
 
 // tree lists everything below a directory with its mode.
@@ -160,10 +168,14 @@ func TestMaildirOfNobody(t *testing.T) {
 		m.UID = 0
 		m.GID = 4321
 		b.apply(Maildir(m, "")) // root's own: the group is mended
-		return
+		b.must(os.Chown(m.Path+"/cur", 4321, 4321))
+	} else {
+		b.must(os.MkdirAll(m.Path, 0o700))
 	}
-	if err := b.tryApply(Maildir(m, "")); err == nil || !strings.Contains(err.Error(), "belongs to uid") {
-		t.Errorf("mail of another uid: %v", err)
+	got := b.plan(Maildir(m, ""))
+	if len(got) != 1 || !strings.HasPrefix(got[0], "unreadable ") || !strings.Contains(got[0], "belongs to uid") ||
+		!strings.HasSuffix(got[0], fmt.Sprintf(`: run "chown -hR %d:%d %s" as root`, m.UID, m.GID, m.Path)) {
+		t.Errorf("mail of another uid: %q", got)
 	}
 }
 
@@ -173,12 +185,14 @@ func TestVirtualHome(t *testing.T) {
 	b := newBench(t)
 	root := b.path("vmail")
 	m := MaildirSpec{User: "vera@example.org", Home: root + "/vera@example.org", Path: root + "/vera@example.org/Maildir", UID: os.Getuid(), GID: os.Getgid()}
-	b.apply(Directory(root, 0o750, "", "", ""), Maildir(m, ""))
+	b.apply(MailDirectory(root, 0o750, "", "", ""), virtual(m))
 	b.wantMode(m.Home, "0700")
 	b.wantMode(m.Path+"/cur", "0700")
 
 	m.User, m.Home, m.Path = "bob", b.path("nohome", "bob"), b.path("nohome", "bob", "Maildir")
-	if err := b.tryApply(Maildir(m, "")); err == nil || !strings.Contains(err.Error(), "no home directory") {
+	b.wantPlan([]string{fmt.Sprintf("unreadable maildir/bob: no home directory %s: run \"install -d -m 0700 -o %d -g %d %[1]s\" as root", m.Home, m.UID, m.GID)},
+		Maildir(m, ""))
+	if err := b.tryApply(virtual(m)); err == nil || !strings.Contains(err.Error(), "no home directory") {
 		t.Errorf("a home without a parent: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -46,11 +47,14 @@ func observeMaildir(ask reconcile.Ask) (*reconcile.Resource, error) {
 		return nil, err
 	}
 	t, err := openTree(p, false)
-	if t == nil || err != nil {
+	if err != nil {
 		return nil, err
 	}
+	if t == nil {
+		return nil, p.homeless(ask.Needs)
+	}
 	defer t.close()
-	s := survey{owner: p.owner}
+	s := survey{path: p.path, owner: p.owner}
 	if err := s.tree(t); err != nil {
 		return nil, err
 	}
@@ -60,8 +64,21 @@ func observeMaildir(ask reconcile.Ask) (*reconcile.Resource, error) {
 		value{name: "tree", value: s.missing.or(treeWhole)}), nil
 }
 
+// homeless refuses to plan mail in a home directory that does not exist, unless
+// the mail needs a directory in which it can be made.
+func (p mailPlace) homeless(needs []reconcile.Ref) error {
+	if len(needs) > 0 {
+		return nil
+	}
+	if _, err := os.Stat(p.home); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("no home directory %s: run \"install -d -m 0700 -o %d -g %d %s\" as root", p.home, p.owner.uid, p.owner.gid, p.home)
+}
+
 // survey collects what is wrong with a tree.
 type survey struct {
+	path                    string
 	owner                   identity
 	foreign, modes, missing faults
 }
@@ -90,8 +107,11 @@ func (s *survey) tree(t *tree) error {
 	}
 	own, err := t.dir.open(maildir.OwnDir)
 	if err == nil {
-		s.directory(own, maildir.OwnDir)
+		err = s.directory(own, maildir.OwnDir)
 		own.close()
+		if err != nil {
+			return err
+		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -115,7 +135,9 @@ func (s *survey) tree(t *tree) error {
 
 // mailbox looks at one mailbox; name is "" for the top Maildir.
 func (s *survey) mailbox(n *node, name string, folder bool) error {
-	s.directory(n, filepath.Join(".", name))
+	if err := s.directory(n, filepath.Join(".", name)); err != nil {
+		return err
+	}
 	if n.stat.Mode&0o100 == 0 {
 		return nil
 	}
@@ -128,8 +150,11 @@ func (s *survey) mailbox(n *node, name string, folder bool) error {
 		case err != nil:
 			return err
 		}
-		s.directory(d, filepath.Join(name, sub))
+		err = s.directory(d, filepath.Join(name, sub))
 		d.close()
+		if err != nil {
+			return err
+		}
 	}
 	if folder {
 		var st unix.Stat_t
@@ -140,13 +165,20 @@ func (s *survey) mailbox(n *node, name string, folder bool) error {
 	return nil
 }
 
-func (s *survey) directory(n *node, name string) {
-	if int(n.stat.Uid) != s.owner.uid || int(n.stat.Gid) != s.owner.gid {
+// directory looks at one directory. One of another uid is nothing that the owner
+// of the mail can mend: only root may give it away.
+func (s *survey) directory(n *node, name string) error {
+	if int(n.stat.Uid) != s.owner.uid {
+		return fmt.Errorf("%s belongs to uid %d, want %d: run \"chown -hR %d:%d %s\" as root",
+			n.name, n.stat.Uid, s.owner.uid, s.owner.uid, s.owner.gid, s.path)
+	}
+	if int(n.stat.Gid) != s.owner.gid {
 		s.foreign = append(s.foreign, fmt.Sprintf("%d:%d (%s)", n.stat.Uid, n.stat.Gid, name))
 	}
 	if mode := n.stat.Mode & 0o777; mode != mailDirMode {
 		s.modes = append(s.modes, fmt.Sprintf("%04o (%s)", mode, name))
 	}
+	return nil
 }
 
 func applyMaildir(c reconcile.Change) error {
