@@ -111,7 +111,7 @@ type inventoryJSON struct {
 func (inv *Inventory) decode(data []byte) error {
 	var f inventoryJSON
 	if err := json.Unmarshal(data, &f); err != nil {
-		return err
+		return damaged(err)
 	}
 	if f.Version != inventoryVersion {
 		return fmt.Errorf("version %d, and this program knows %d: use the version of mailstead that wrote it", f.Version, inventoryVersion)
@@ -119,14 +119,20 @@ func (inv *Inventory) decode(data []byte) error {
 	for _, raw := range f.Resources {
 		var e entry
 		if err := json.Unmarshal(raw, &e); err != nil {
-			return err
+			return damaged(err)
 		}
 		if e.Ref.Kind == "" || e.Ref.Name == "" {
-			return errors.New("a resource without a name")
+			return damaged(errors.New("a resource without a name"))
 		}
 		inv.entries[e.Ref] = e
 	}
 	return nil
+}
+
+// damaged says what to do about an inventory that this program did not leave so.
+func damaged(err error) error {
+	return fmt.Errorf("%w: put back a copy of the file, or move it away and apply again; "+
+		"what has left the description since the last apply then stays on the host", err)
 }
 
 func (inv *Inventory) encode() ([]byte, error) {

@@ -55,8 +55,8 @@ func TestInventoryFile(t *testing.T) {
 func TestInventoryRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"version": 2, "resources": []}`:                        "version 2, and this program knows 1: use the version of mailstead that wrote it",
-		`{"version": 1, "resources": [{"ref":{"kind":"file"}}]}`: "a resource without a name",
-		`{"version": 1, "resources": [`:                          "unexpected end of JSON input",
+		`{"version": 1, "resources": [{"ref":{"kind":"file"}}]}`: "a resource without a name: put back a copy",
+		`{"version": 1, "resources": [`:                          "unexpected end of JSON input: put back a copy of the file, or move it away",
 		`{"version": 1, "resources": [7]}`:                       "cannot unmarshal",
 	} {
 		state := t.TempDir()
