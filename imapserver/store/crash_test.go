@@ -13,6 +13,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"golang.org/x/sys/unix"
+	"zombiezen.com/go/sqlite"
 
 	"mailstead/imapserver/maildir"
 )
@@ -236,12 +237,6 @@ func crashRecord(t *testing.T, template string, commands []crashCommand, skip fu
 	t.Helper()
 	dir := filepath.Join(fastDir(t), "Maildir")
 	copyTree(t, dir, template)
-	old := time.Now().Add(-time.Hour) // what has not changed for so long is not looked at
-	for name := range (&crashFS{root: dir}).times() {
-		if err := os.Chtimes(filepath.Join(dir, name), old, old); err != nil {
-			t.Fatal(err)
-		}
-	}
 	c := &crashFS{}
 	trace := func(maildir.Op) error { return nil }
 	r := &crashRun{t: t, ctx: context.Background()}
@@ -506,6 +501,60 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	t.Logf("%d states of the disk", cuts)
+}
+
+// TestRowsAhead looks at the index at the moments when it is not as the
+// directories are: whoever starts from there must look at them.
+func TestRowsAhead(t *testing.T) {
+	dir := newMaildir(t)
+	var a *Account
+	seen := make(map[string]bool)
+	moment := ""
+	ops := &maildir.Ops{Trace: func(op maildir.Op) error {
+		if moment == "" || op.Call != strings.Fields(moment)[0] || !strings.Contains(op.Path+op.To, "/cur") {
+			return nil
+		}
+		seen[moment] = true
+		return a.index.view(func(conn *sqlite.Conn) error {
+			row, ok, err := findMailbox(conn, ".")
+			if err != nil || !ok || row.curTime != 0 || row.newTime != 0 {
+				t.Errorf("%s: times %d, %d are trusted; %v", moment, row.curTime, row.newTime, err)
+			}
+			return nil
+		})
+	}}
+	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, ops: ops})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	// settle has the directories trusted, and the index say so.
+	settle := func() {
+		time.Sleep(2 * clockTick)
+		v := selectBox(t, a, "INBOX", false)
+		v.mb.mu.Lock()
+		defer v.mb.mu.Unlock()
+		row := v.mb.row
+		if err := v.mb.write(&row, v.mb.snap.Load(), func(*sqlite.Conn) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if row.curTime == 0 || row.newTime == 0 {
+			t.Fatalf("times %d, %d are not trusted", row.curTime, row.newTime)
+		}
+	}
+	settle()
+	moment = "rename of an append with keywords"
+	appendMessage(t, a, "INBOX", mail1, "Work", imap.FlagDeleted)
+	moment = ""
+	settle()
+	moment = "syncdir of an expunge"
+	if err := selectBox(t, a, "INBOX", false).Expunge(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	moment = ""
+	if len(seen) != 2 {
+		t.Errorf("seen were %v", seen)
+	}
 }
 
 // TestCrashFirstContact kills the process at every call of a first contact, and

@@ -75,9 +75,8 @@ var noEntry = crashEntry{dir: -1}
 // crashCut is a moment at which the power may fail.
 type crashCut struct {
 	index int
-	acked int                  // so many commands were acknowledged
-	wal   []byte               // the log of the index as written
-	times map[string]time.Time // of the directories
+	acked int    // so many commands were acknowledged
+	wal   []byte // the log of the index as written
 	next  maildir.Op
 }
 
@@ -156,23 +155,9 @@ func (c *crashFS) trace(op maildir.Op) error {
 	defer c.mu.Unlock()
 	c.settle()
 	wal, _ := os.ReadFile(filepath.Join(c.root, maildir.OwnDir, indexFile+"-wal"))
-	c.cuts = append(c.cuts, crashCut{index: len(c.cuts), acked: c.acked, wal: wal, times: c.times(), next: op})
+	c.cuts = append(c.cuts, crashCut{index: len(c.cuts), acked: c.acked, wal: wal, next: op})
 	c.last = &op
 	return nil
-}
-
-// times gives when the directories of messages were last changed.
-func (c *crashFS) times() map[string]time.Time {
-	times := make(map[string]time.Time)
-	for _, pattern := range []string{"cur", "new", ".*/cur", ".*/new"} {
-		dirs, _ := filepath.Glob(filepath.Join(c.root, pattern))
-		for _, dir := range dirs {
-			if st, err := os.Stat(dir); err == nil {
-				times[strings.TrimPrefix(dir, c.root)] = st.ModTime()
-			}
-		}
-	}
-	return times
 }
 
 // ack notes that a command has been acknowledged, and the moment after.
@@ -302,14 +287,6 @@ func (c *crashFS) write(t *testing.T, dir string, cut crashCut, m crashModel, rn
 		}
 	}
 	c.writeDir(t, dir, tree, 0, cut, m, rnd)
-	if m.name != "all" {
-		return // a directory that lacks changes has not their time either
-	}
-	for name, at := range cut.times {
-		if err := os.Chtimes(filepath.Join(dir, name), at, at); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func (c *crashFS) writeDir(t *testing.T, dir string, tree crashTree, n int, cut crashCut, m crashModel, rnd *rand.Rand) {
