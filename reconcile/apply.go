@@ -231,7 +231,7 @@ func (a *applier) expected(c Change, have *Resource) bool {
 	if (c.Have == nil) != (have == nil) {
 		return a.madeState && c.Have == nil && c.Ref.Name == a.opts.State
 	}
-	return !slices.ContainsFunc(differences(c.Have, have), func(x difference) bool { return !x.Runs })
+	return !slices.ContainsFunc(differences(c.Have, have), func(x difference) bool { return !x.Runs && !x.Shared })
 }
 
 func settled(have, want *Resource) bool {

@@ -36,6 +36,7 @@ type Attr struct {
 	Secret bool   `json:"secret,omitempty"`
 	Impact Impact `json:"impact,omitempty"`
 	Runs   bool   `json:"runs,omitempty"` // of what runs, not of what is on disk
+	Shared bool   `json:"-"`              // other changes of the same run may change it too
 }
 
 // Resource is one thing on a host, wanted or found: a plain value that can be

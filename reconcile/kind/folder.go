@@ -24,7 +24,7 @@ func Folder(m MaildirSpec, f FolderSpec, origin string) reconcile.Resource {
 		Needs:  []reconcile.Ref{MaildirRef(m.User)},
 		Attrs: append(m.attrs(),
 			reconcile.Attr{Name: "name", Value: f.Name, Impact: reconcile.Live},
-			reconcile.Attr{Name: "use", Value: f.Use, Impact: reconcile.Live},
+			reconcile.Attr{Name: "use", Value: f.Use, Impact: reconcile.Live, Shared: true},
 			reconcile.Attr{Name: "subscribed", Value: subscribed, Impact: reconcile.Live}),
 	}
 }
@@ -167,17 +167,18 @@ func (f *mailFolder) make() error {
 	return f.complete(n, f.name != maildir.Inbox)
 }
 
-// setUse gives the mailbox its special use, or takes it away.
+// setUse gives the mailbox its special use, or takes it away. What had the use
+// before loses it: clients look for one mailbox of each (RFC 6154 §2).
 func (f *mailFolder) setUse(use string) error {
 	uses, err := f.uses()
 	if err != nil {
 		return err
 	}
-	next := slices.DeleteFunc(slices.Clone(uses), func(u maildir.SpecialUse) bool { return u.Name == f.name })
+	next := slices.DeleteFunc(slices.Clone(uses), func(u maildir.SpecialUse) bool { return u.Name == f.name || u.Use == use })
 	if use != "" {
 		next = append(next, maildir.SpecialUse{Use: use, Name: f.name})
 	}
-	if have, err := f.use(); err != nil || have == use {
+	if have, err := f.use(); err != nil || have == use && len(next) == len(uses) {
 		return err
 	}
 	data, err := maildir.EncodeSpecialUse(next)

@@ -235,6 +235,34 @@ func TestFolderIsEnsuredOnce(t *testing.T) {
 	b.wantMode(m.Path+"/.Sent/cur", "0700")
 }
 
+// TestSpecialUseMoves: one mailbox has it, also where another had it before or
+// two take each other's.
+func TestSpecialUseMoves(t *testing.T) {
+	b := newBench(t)
+	m := alice(b)
+	folders := func(pairs ...string) []reconcile.Resource {
+		want := []reconcile.Resource{Maildir(m, "")}
+		for i := 0; i < len(pairs); i += 2 {
+			want = append(want, Folder(m, FolderSpec{Name: pairs[i], Use: pairs[i+1]}, ""))
+		}
+		return want
+	}
+	for _, step := range []struct {
+		folders []string
+		file    string
+	}{
+		{[]string{"Junk", "junk", "Sent", "sent"}, "junk Junk\nsent Sent\n"},
+		{[]string{"Spam", "junk", "Sent", "sent"}, "sent Sent\njunk Spam\n"},
+		{[]string{"Spam", "sent", "Sent", "junk"}, "sent Spam\njunk Sent\n"},
+		{[]string{"Junk", "junk", "Sent", "trash", "Spam", "sent"}, "sent Spam\njunk Junk\ntrash Sent\n"},
+	} {
+		b.apply(folders(step.folders...)...)
+		if got := b.content(m.Path + "/mailstead/special-use"); got != step.file {
+			t.Errorf("%q: special use %q, want %q", step.folders, got, step.file)
+		}
+	}
+}
+
 // TestFolderOfAnOldTree: a tree from before Courier 5 keeps its spelling.
 func TestFolderOfAnOldTree(t *testing.T) {
 	b := newBench(t)
