@@ -495,7 +495,7 @@ func TestCrash(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for _, first := range crashCommands {
 		for _, second := range crashCommands {
-			if os.Getenv("MAILSTEAD_CRASH") != "" || rnd.IntN(20) == 0 && !testing.Short() {
+			if os.Getenv("MAILSTEAD_CRASH") != "" || rnd.IntN(40) == 0 && !testing.Short() {
 				run(first, second)
 			}
 		}

@@ -128,7 +128,13 @@ func openConn(path string) (*sqlite.Conn, error) {
 	if err := checkHeader(path); err != nil {
 		return nil, err
 	}
-	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite|sqlite.OpenCreate)
+	// SQLite would make it by the umask; its other files take the mode from it.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, maildir.FileMode)
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
 	if err != nil {
 		return nil, indexError(path, err)
 	}

@@ -135,6 +135,16 @@ func (a *Account) subscriptions() (maildir.Subscriptions, error) {
 	return maildir.ParseSubscriptions(data, a.enc), nil
 }
 
+// subscriptionsMode is the mode that the file has: another program may have it
+// shared.
+func (a *Account) subscriptionsMode() fs.FileMode {
+	st, err := os.Lstat(filepath.Join(a.dir, maildir.SubscriptionsFile))
+	if err != nil || !st.Mode().IsRegular() {
+		return maildir.FileMode
+	}
+	return st.Mode().Perm()
+}
+
 // Subscribe adds the name to the subscriptions, or removes it. The mailbox
 // need not exist.
 func (a *Account) Subscribe(ctx context.Context, name string, on bool) error {
@@ -155,7 +165,7 @@ func (a *Account) Subscribe(ctx context.Context, name string, on bool) error {
 	}
 	data, err := maildir.EncodeSubscriptions(subs, a.enc)
 	if err == nil {
-		err = a.ops.WriteFile(a.dir, maildir.SubscriptionsFile, 0o644, data)
+		err = a.ops.WriteFile(a.dir, maildir.SubscriptionsFile, a.subscriptionsMode(), data)
 	}
 	if err != nil {
 		return fmt.Errorf("subscribe %q: %w", name, spaceError(err))

@@ -120,6 +120,12 @@ func TestSubscribe(t *testing.T) {
 	if data, err := os.ReadFile(path); string(data) != "INBOX\n#shared.x\nINBOX.New\n" {
 		t.Errorf("the file is %q, %v", data, err)
 	}
+	if st, err := os.Stat(path); err != nil || st.Mode() != 0o644 {
+		t.Errorf("its mode is %v now, %v", st.Mode(), err)
+	}
+	if st, err := os.Stat(filepath.Join(a.own, indexFile)); err != nil || st.Mode() != 0o600 {
+		t.Errorf("the index has mode %v, %v", st.Mode(), err)
+	}
 	if err := a.Subscribe(ctx, "a/b", true); !errors.Is(err, ErrName) {
 		t.Errorf("subscribe to no name: %v", err)
 	}
