@@ -24,10 +24,15 @@ func TestFaults(t *testing.T) {
 	t.Parallel()
 	template := crashTemplate(t)
 	for _, cmd := range crashCommands {
+		after, err := faultTruth(t, template, cmd)
+		if err != nil {
+			t.Errorf("%s: %v", cmd.name, err)
+			continue
+		}
 		for fault, sticky := range map[unix.Errno]bool{unix.EIO: false, unix.ENOSPC: true} {
 			for k := 1; ; k++ {
 				name := fmt.Sprintf("%s, call %d, %v, from then on %v", cmd.name, k, fault, sticky)
-				hit, err := faultRun(t, template, cmd, fault, k, sticky)
+				hit, err := faultRun(t, template, cmd, after, fault, k, sticky)
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
@@ -39,9 +44,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// faultRun runs a command with call k failing. It tells whether there was such
+// faultRun runs a command, which is to lead to after, with call k failing. It tells whether there was such
 // a call, and what is wrong after.
-func faultRun(t *testing.T, template string, cmd crashCommand, fault error, k int, sticky bool) (hit bool, err error) {
+func faultRun(t *testing.T, template string, cmd crashCommand, after crashState, fault error, k int, sticky bool) (hit bool, err error) {
 	dir := filepath.Join(fastDir(t), "Maildir")
 	copyTree(t, dir, template)
 	defer os.RemoveAll(dir)
@@ -78,10 +83,6 @@ func faultRun(t *testing.T, template string, cmd crashCommand, fault error, k in
 	}
 	describe := func(err error) error {
 		return fmt.Errorf("%s %s failed, the command said %v: %w", failed.Call, failed.Path, cmdErr, err)
-	}
-	after, err := faultTruth(t, template, cmd)
-	if err != nil {
-		return hit, err
 	}
 	if cmdErr == nil {
 		before = after
