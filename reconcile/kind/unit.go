@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"mailstead/reconcile"
 )
@@ -178,7 +179,7 @@ func observeUnit(ctx context.Context, ask reconcile.Ask, st unitState) (*reconci
 		if err != nil {
 			return nil, err
 		}
-		if st.active && st.since.Before(fi.ModTime()) && st.since.UnixMicro() > 0 {
+		if st.active && outdated(st.since, fi.ModTime(), time.Now()) {
 			values = append(values, value{name: "running", value: unitOutdated})
 		}
 	case Down:
@@ -191,6 +192,12 @@ func observeUnit(ctx context.Context, ask reconcile.Ask, st unitState) (*reconci
 		}
 	}
 	return have, nil
+}
+
+// outdated tells whether a unit runs since before its file was written. A time
+// that is yet to come says nothing: a clock was wrong, and no restart would end it.
+func outdated(since, written, now time.Time) bool {
+	return since.Before(written) && since.UnixMicro() > 0 && !written.After(now)
 }
 
 // oldUnitFiles gives the files of a unit that earlier applications may have left

@@ -46,6 +46,23 @@ func remove(r reconcile.Resource) reconcile.Change {
 	return reconcile.Change{Ref: r.Ref, Op: reconcile.Delete, Have: as(r)}
 }
 
+func TestOutdated(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for name, tc := range map[string]struct {
+		since, written time.Time
+		want           bool
+	}{
+		"started after":  {now.Add(-time.Minute), now.Add(-time.Hour), false},
+		"written after":  {now.Add(-time.Hour), now.Add(-time.Minute), true},
+		"in the future":  {now.Add(-time.Hour), now.Add(time.Hour), false},
+		"time not known": {time.UnixMicro(0), now.Add(-time.Minute), false},
+	} {
+		if got := outdated(tc.since, tc.written, now); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestPlanUnits(t *testing.T) {
 	const dir = "/etc/systemd/system"
 	service := unitFor(dir, imapd, "S", Up)
