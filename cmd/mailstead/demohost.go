@@ -59,11 +59,15 @@ func onlyVirtual(h *schema.Host) (left []string) {
 func movePorts(listeners []schema.Listener, base int) ([]schema.Listener, error) {
 	moved := slices.Clone(listeners)
 	taken := map[int]string{}
+	lowest, highest := 65535, 1
+	for _, l := range listeners {
+		lowest, highest = min(lowest, l.Port), max(highest, l.Port)
+	}
 	for i := range moved {
 		l := &moved[i]
 		l.Address, l.Port = loopback, l.Port+base
 		if l.Port < 1 || l.Port > 65535 {
-			return nil, hint(fmt.Errorf("listener %s: %d is no port", l.Name, l.Port), "choose another --port-base")
+			return nil, hint(fmt.Errorf("listener %s: %d is no port", l.Name, l.Port), "--port-base can be from %d to %d", 1-lowest, 65535-highest)
 		}
 		if other, ok := taken[l.Port]; ok {
 			return nil, fmt.Errorf("listeners %s and %s have the same port on different addresses, and there is one address here", other, l.Name)

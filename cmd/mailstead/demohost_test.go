@@ -78,8 +78,12 @@ func TestMovePorts(t *testing.T) {
 		"too low":   {[]schema.Listener{{Name: "imaps", Port: 993}}, -993, "listener imaps: 0 is no port"},
 		"same port": {[]schema.Listener{{Name: "a", Address: "::1", Port: 143}, {Name: "b", Address: "127.0.0.1", Port: 143}}, 0, "listeners a and b have the same port"},
 	} {
-		if _, err := movePorts(test.listeners, test.base); err == nil || !strings.Contains(err.Error(), test.want) {
+		_, err := movePorts(test.listeners, test.base)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+		if h := hints(err); test.base != 0 && (len(h) != 1 || h[0] != "--port-base can be from -992 to 64542") {
+			t.Errorf("%s: hints %q", name, h)
 		}
 	}
 }
