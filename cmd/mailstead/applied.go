@@ -95,6 +95,15 @@ func recordApplied(ctx context.Context, l *look, wait time.Duration) error {
 	return nil
 }
 
+// noteUnrecorded says in a plan without changes that an apply has something to
+// write all the same.
+func (l *look) noteUnrecorded(plan *reconcile.Plan) {
+	path := filepath.Join(l.host.Paths.State, appliedFile)
+	if _, err := os.Lstat(path); plan.Empty() && errors.Is(err, fs.ErrNotExist) {
+		plan.Notes = append(plan.Notes, path+", by which the deploy hook goes, is not there: an apply writes it")
+	}
+}
+
 // readApplied gives the host that was last applied with this state directory.
 func readApplied(state string) (*schema.Host, desired.Options, error) {
 	a, err := decodeApplied(state)

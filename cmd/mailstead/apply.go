@@ -63,6 +63,7 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 	if err != nil {
 		return err
 	}
+	l.noteUnrecorded(plan)
 	writePlan(c, c.out, plan, o.verbose)
 	if err := needsRoot(o.opts, os.Geteuid()); err != nil {
 		return err
@@ -111,7 +112,11 @@ func (l *look) apply(ctx context.Context, c *console, plan *reconcile.Plan, wait
 		if report == nil {
 			return notApplied(err)
 		}
-		fmt.Fprintf(c.out, "\nApplied: %d of %d changes made.\n", report.Count(reconcile.Done), len(plan.Changes))
+		if len(plan.Changes) == 0 {
+			fmt.Fprintln(c.out, "\nApplied: only what is remembered has changed.")
+		} else {
+			fmt.Fprintf(c.out, "\nApplied: %d of %d changes made.\n", report.Count(reconcile.Done), len(plan.Changes))
+		}
 		// What was done could not be recorded: the next apply finds it out.
 		if err := errors.Join(err, l.reload(ctx)); err != nil {
 			return &exitError{code: exitPartial, err: errors.Join(verdict(report), err)}

@@ -65,6 +65,7 @@ func runPlan(ctx context.Context, o planOptions, c *console) error {
 	if err != nil {
 		return err
 	}
+	l.noteUnrecorded(plan)
 	if o.output == outputJSON {
 		if err := writePlanJSON(c.out, plan, target.PlanKey()); err != nil {
 			return err
