@@ -1,7 +1,5 @@
 package kind
 
-import "mailstead/reconcile"
-
 // Host is the machine that the kinds look at and change. Its methods are for
 // one goroutine. The zero Host is ready for use; Close it at the end.
 type Host struct {
@@ -24,26 +22,5 @@ func (h *Host) Close() {
 	if h.systemd != nil {
 		h.systemd.close()
 		h.systemd = nil
-	}
-}
-
-// Table lists the kinds in apply order: what others stand in or read comes
-// first, what runs comes last. What bears our name or lies in a directory of
-// ours is adopted.
-func (h *Host) Table() []reconcile.Kind {
-	return []reconcile.Kind{
-		{Name: "service-user", Observe: each(observeServiceUser), Apply: applyServiceUser, Keep: true},
-		{Name: "directory", Observe: each(observeDirectory), Apply: applyDirectory},
-		{Name: "mail-directory", Observe: each(observeDirectory), Apply: applyDirectory, Keep: true},
-		{Name: "maildir", Observe: h.observeMail, Apply: h.applyMail, Settle: h.settleMail, Keep: true},
-		{Name: "folder", Observe: h.observeMail, Apply: h.applyMail, Settle: h.settleMail, Keep: true, Once: true},
-		{Name: "certificate", Observe: each(observeCertificate), Apply: applyCertificate, Adopt: true},
-		{Name: "password-file", Observe: each(observeFile), Apply: applyFile, Adopt: true},
-		{Name: "daemon-config", Observe: each(observeFile), Apply: applyFile, Adopt: true},
-		{Name: "pam-service", Observe: each(observeFile), Apply: applyFile, Adopt: true},
-		{Name: "deploy-hook", Observe: each(observeFile), Apply: applyFile, Adopt: true},
-		{Name: "file", Observe: each(observeFile), Apply: applyFile},
-		{Name: "unit", Observe: h.observeUnits, Apply: h.applyUnit, Settle: h.settleUnits, Adopt: true, DeleteFirst: true},
-		{Name: "daemon", Observe: each(h.observeDaemon), Apply: h.applyDaemon, Live: true},
 	}
 }
