@@ -35,6 +35,7 @@ type processes struct {
 	log  *journal
 	path string // of the configuration
 	dir  string
+	own  bool // the daemon is this test's own program: see TestMain
 	cert []byte
 	st   control.Status
 }
@@ -71,6 +72,10 @@ func startProcessesWith(t *testing.T, more func(p *processes) []config.User) *pr
 	slices.SortFunc(users, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })
 	p.path = write(t, p.dir, p.c, users, p.cert)
 	p.cmd = exec.Command(program, "serve", "--config", p.path)
+	if p.own {
+		p.cmd = exec.Command(os.Args[0])
+		p.cmd.Env = append(os.Environ(), "IMAPSERVER_TEST_SERVE="+p.path)
+	}
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -223,6 +228,43 @@ func TestProcesses(t *testing.T) {
 	bob = p.login("bob")
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	bob.until("* BYE")
+}
+
+// TestHangingWorker stops a worker: the next login of its user is told so, and
+// the one after that has another.
+func TestHangingWorker(t *testing.T) {
+	p := startProcessesWith(t, func(p *processes) []config.User {
+		p.own = true
+		return nil
+	})
+	before, bob := p.login("alice"), p.login("bob")
+	worker := fmt.Sprint("worker ", aliceUID)
+	old := p.children()[worker]
+	if len(old) != 1 {
+		t.Fatalf("workers %v", old)
+	}
+	syscall.Kill(old[0], syscall.SIGSTOP)
+	c := dialTLS(t, p.st.Listeners[1].Address, &tls.Config{ServerName: "mail.example", RootCAs: pool(t, p.cert)})
+	c.until("* OK")
+	begun := time.Now()
+	c.send("a LOGIN alice pw-alice\r\n")
+	c.until("a NO [UNAVAILABLE]")
+	c.until("* BYE")
+	if d := time.Since(begun); d < testAnswer {
+		t.Errorf("refused after %v", d)
+	}
+	if _, err := before.r.ReadByte(); err == nil {
+		t.Error("a session goes on without its worker")
+	}
+	p.login("alice")
+	if now := p.children()[worker]; len(now) != 1 || now[0] == old[0] {
+		t.Errorf("worker %v is now %v", old, now)
+	}
+	bob.send("b NOOP\r\n")
+	bob.until("b OK")
+	if log := p.log.String(); !strings.Contains(log, "worker killed: it hangs") || !strings.Contains(log, "worker has not answered a login") {
+		t.Errorf("log:\n%s", log)
+	}
 }
 
 // checkPrivileges looks for anything that a process has besides its uid, and

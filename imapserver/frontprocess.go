@@ -17,14 +17,16 @@ var errNoFront = errors.New("the front does not run")
 type frontProcess struct {
 	*spawn.Process
 	log     *slog.Logger
-	open    func(*handoff.Open) error
+	open    func(*handoff.Open) (worker uint64, err error)
+	hangs   func(worker uint64)
 	helpers *helpers
 	answers calls
 	gone    chan error // its exit, once
 }
 
-func newFrontProcess(p *spawn.Process, log *slog.Logger, open func(*handoff.Open) error, h *helpers) *frontProcess {
-	f := &frontProcess{Process: p, log: log, open: open, helpers: h, gone: make(chan error, 1)}
+// newFrontProcess serves the front p for s.
+func newFrontProcess(p *spawn.Process, s *Supervisor) *frontProcess {
+	f := &frontProcess{Process: p, log: s.log, open: s.open, hangs: s.workers.Kill, helpers: s.helpers, gone: make(chan error, 1)}
 	go f.listen()
 	return f
 }
@@ -72,8 +74,11 @@ func (f *frontProcess) take(m handoff.Message, tasks *tasks) error {
 	case *handoff.Open:
 		tasks.run(func() {
 			defer m.Stream.Close()
-			f.Send(&handoff.Opened{Serial: m.Serial, Error: text(f.open(m))})
+			worker, err := f.open(m)
+			f.Send(&handoff.Opened{Serial: m.Serial, Worker: worker, Error: text(err)})
 		})
+	case *handoff.Hangs:
+		tasks.run(func() { f.hangs(m.Worker) })
 	case *handoff.NeedHelper:
 		tasks.run(func() {
 			answer := f.helpers.start(m.Serial)

@@ -50,16 +50,17 @@ func NewInline(s *Settings, o Options) (*Inline, error) {
 	return i, nil
 }
 
-// Open is handoff.Opener's: the session is begun in this process.
-func (i *Inline) Open(_ context.Context, o *handoff.Open) error {
+// Open is handoff.Opener's: the session is begun in this process, which nobody
+// kills should it hang.
+func (i *Inline) Open(_ context.Context, o *handoff.Open) (hangs func(), err error) {
 	s := i.front.settings.Load()
 	u, ok := s.user(o.User)
 	if !ok {
 		o.Stream.Close()
-		return fmt.Errorf("no user %q any more", o.User)
+		return nil, fmt.Errorf("no user %q any more", o.User)
 	}
 	i.mail.start(i.ctx, &handoff.Session{Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace})
-	return nil
+	return func() {}, nil
 }
 
 // Start begins to serve. The listeners are closed by Stop.

@@ -17,6 +17,7 @@ import (
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/login"
 )
 
 // channelPair makes a channel with both its ends in this process.
@@ -77,10 +78,22 @@ func settingsOf(t *testing.T, c *config.Config, users []config.User, pem ...[]by
 
 func startFront(t *testing.T, c *config.Config, users ...config.User) *testFront {
 	t.Helper()
+	return startFrontWith(t, nil, c, users...)
+}
+
+// impatient is limits under which a worker has that long to answer a login.
+func impatient(d time.Duration) *login.Limits {
+	l := login.Default
+	l.Answer = d
+	return &l
+}
+
+func startFrontWith(t *testing.T, limits *login.Limits, c *config.Config, users ...config.User) *testFront {
+	t.Helper()
 	ours, theirs := channelPair(t)
 	f := &testFront{Conn: ours, t: t, addr: map[string]string{}, cert: issue(t, time.Now().Add(time.Hour), "mail.example"), done: make(chan error, 1), log: &journal{}}
 	go func() {
-		f.done <- runFront(context.Background(), theirs, Options{Log: slog.New(slog.NewTextHandler(f.log, nil)), Auth: fast()})
+		f.done <- runFront(context.Background(), theirs, Options{Log: slog.New(slog.NewTextHandler(f.log, nil)), Login: limits, Auth: fast()})
 	}()
 	l, err := Bind(c)
 	if err != nil {
@@ -129,6 +142,9 @@ func (f *testFront) state(selfTest bool) (*handoff.State, []control.Bundle) {
 	return s, bundles
 }
 
+// testWorker is the number of the test as a worker.
+const testWorker = 77
+
 // accept takes the session that a login opens, as a worker would.
 func (f *testFront) accept(user, tag string) *net.UnixConn {
 	f.t.Helper()
@@ -141,7 +157,7 @@ func (f *testFront) accept(user, tag string) *net.UnixConn {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { stream.Close() })
-	if err := f.Send(&handoff.Opened{Serial: o.Serial}); err != nil {
+	if err := f.Send(&handoff.Opened{Serial: o.Serial, Worker: testWorker}); err != nil {
 		f.t.Fatal(err)
 	}
 	return stream
@@ -218,6 +234,30 @@ func TestFrontRole(t *testing.T) {
 	second.until("* BYE bob")
 	if err := <-f.done; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFrontSaysWhoHangs has the front tell which worker does not answer.
+func TestFrontSaysWhoHangs(t *testing.T) {
+	dir := t.TempDir()
+	f := startFrontWith(t, impatient(300*time.Millisecond), testConfig(dir), testUser(t, dir, "alice"))
+	c := f.dial()
+	c.send("a LOGIN alice pw-alice\r\n")
+	f.accept("alice", "a")
+	if h := receive[*handoff.Hangs](t, f.Conn); h.Worker != testWorker {
+		t.Errorf("%+v", h)
+	}
+	c.until("a NO [UNAVAILABLE]")
+	c.until("* BYE")
+	// The connection ends a moment after its last line.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		s, _ := f.state(false)
+		if s.Sessions == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d sessions", s.Sessions)
+		}
 	}
 }
 

@@ -20,8 +20,12 @@ import (
 	"mailstead/imapserver/control"
 )
 
-// TestMain is also the daemon, where a test starts its own program as one.
+// TestMain is also the daemon, where a test starts its own program as one, and
+// what that daemon starts of it as root.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && (os.Args[1] == "front" || os.Args[1] == "worker") {
+		serveRole(os.Args[1])
+	}
 	if path := os.Getenv("IMAPSERVER_TEST_SERVE"); path != "" {
 		if err := Run(context.Background(), path, Options{Log: NewLog(os.Stderr), Auth: fast()}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -30,6 +34,22 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// testAnswer is what workers have to answer a login in a daemon that is this
+// test's own program.
+const testAnswer = 3 * time.Second
+
+func serveRole(role string) {
+	serve := RunFront
+	if role == "worker" {
+		serve = RunWorker
+	}
+	if err := serve(context.Background(), Options{Log: NewLog(os.Stderr), Login: impatient(testAnswer), Auth: fast()}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // systemd is a socket that takes what a service tells systemd.

@@ -119,23 +119,23 @@ func (p *frontRole) state(ctx context.Context, q *handoff.Query) {
 }
 
 // Open is handoff.Opener's.
-func (l *link) Open(ctx context.Context, o *handoff.Open) error {
+func (l *link) Open(ctx context.Context, o *handoff.Open) (hangs func(), err error) {
 	defer o.Stream.Close()
 	m, err := l.answers.call(ctx, func(serial uint64) error {
 		o.Serial = serial
 		return l.Send(o)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	opened, ok := m.(*handoff.Opened)
 	if !ok {
-		return errors.New("the supervisor gave another answer than asked for")
+		return nil, errors.New("the supervisor gave another answer than asked for")
 	}
 	if opened.Error != "" {
-		return errors.New(opened.Error)
+		return nil, errors.New(opened.Error)
 	}
-	return nil
+	return func() { l.Send(&handoff.Hangs{Worker: opened.Worker}) }, nil
 }
 
 // Start is auth.HelperSource's.

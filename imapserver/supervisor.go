@@ -106,7 +106,7 @@ func (s *Supervisor) startFront(ctx context.Context) (*frontProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := newFrontProcess(p, s.log, s.open, s.helpers)
+	f := newFrontProcess(p, s)
 	m := &handoff.Settings{}
 	for name, each := range s.bound {
 		for _, socket := range each {
@@ -129,11 +129,11 @@ func (s *Supervisor) startFront(ctx context.Context) (*frontProcess, error) {
 
 // open passes a session on to the worker of its user. What the front says of
 // the user is only the name: the rest is from our own table.
-func (s *Supervisor) open(o *handoff.Open) error {
+func (s *Supervisor) open(o *handoff.Open) (worker uint64, err error) {
 	settings := s.settings.Load()
 	u, ok := settings.user(o.User)
 	if !ok {
-		return fmt.Errorf("no user %q any more", o.User)
+		return 0, fmt.Errorf("no user %q any more", o.User)
 	}
 	return s.workers.Hand(spawn.Identity{UID: u.UID, GID: u.GID}, &handoff.Session{
 		Open: *o, Maildir: u.Maildir, Namespace: settings.Config.Namespace,

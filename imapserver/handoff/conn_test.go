@@ -61,6 +61,8 @@ func TestMessages(t *testing.T) {
 		&Ready{Serial: 2, Error: "no"},
 		&open,
 		&Opened{Serial: 4, Error: "no"},
+		&Opened{Serial: 5, Worker: 6},
+		&Hangs{Worker: 6},
 		&Session{Open: open, Maildir: "/m", Namespace: "INBOX."},
 		&Idle{Sessions: 7},
 		&Stop{},

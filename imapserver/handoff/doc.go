@@ -6,7 +6,8 @@
 //
 //	front      --Open-->      supervisor --Session--> worker
 //	           <--Opened--               <--Idle--
-//	           <--Settings--             --Stop-->
+//	           --Hangs-->                --Stop-->
+//	           <--Settings--
 //	           --Ready-->
 //	           <--Query--  --State-->
 //	           --NeedHelper--> <--Helper--  --EndHelper-->

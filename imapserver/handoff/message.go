@@ -30,6 +30,7 @@ var kinds = []kind{
 	{"ready", func() Message { return &Ready{} }},
 	{"open", func() Message { return &Open{} }},
 	{"opened", func() Message { return &Opened{} }},
+	{"hangs", func() Message { return &Hangs{} }},
 	{"session", func() Message { return &Session{} }},
 	{"idle", func() Message { return &Idle{} }},
 	{"stop", func() Message { return &Stop{} }},
@@ -87,11 +88,20 @@ type Open struct {
 	Stream *os.File   `json:"-"`
 }
 
-// Opened is the answer to Open: a worker has the stream, or nobody has.
+// Opened is the answer to Open: a worker has the stream, or nobody has. Worker
+// is that worker's number, which no other has.
 type Opened struct {
 	noFiles
 	Serial uint64 `json:"serial"`
+	Worker uint64 `json:"worker,omitempty"`
 	Error  string `json:"error,omitempty"`
+}
+
+// Hangs says that a worker has not answered a login for so long that it never
+// will. It is killed, so that the next session of its uid gets another one.
+type Hangs struct {
+	noFiles
+	Worker uint64 `json:"worker"`
 }
 
 // Session is what a worker is told of a session: what the front has asked for
@@ -176,9 +186,10 @@ type Authenticator interface {
 
 // Opener is the way to a worker as login sees it: over a Conn to the
 // supervisor, or straight to the worker in the same process. On return, o.Stream
-// is the Opener's, also after an error. It is called from many goroutines.
+// is the Opener's, also after an error. Without one, hangs is for the caller to
+// say that the worker does not answer. It is called from many goroutines.
 type Opener interface {
-	Open(ctx context.Context, o *Open) error
+	Open(ctx context.Context, o *Open) (hangs func(), err error)
 }
 
 // Source is what counts as one client in limits: an IPv4 address, or the /64

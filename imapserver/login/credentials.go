@@ -100,7 +100,7 @@ func (c *conn) open(ctx context.Context, tag, user string) (*relay, error) {
 	if err != nil {
 		return nil, c.unavailable(user, err)
 	}
-	r := &relay{user: user, source: handoff.Source(c.addr), client: c.nc, worker: ours}
+	r := &relay{user: user, source: handoff.Source(c.addr), client: c.nc, worker: ours, login: &pending{id: c.id, tag: tag}}
 	if !c.server.sessions.add(r) {
 		theirs.Close()
 		r.worker.Close()
@@ -111,7 +111,7 @@ func (c *conn) open(ctx context.Context, tag, user string) (*relay, error) {
 	if _, err = r.worker.Write(c.r.Buffered()); err != nil {
 		theirs.Close()
 	} else {
-		err = c.server.opener.Open(ctx, &handoff.Open{ID: c.id, User: user, Tag: tag, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Stream: theirs})
+		r.login.hangs, err = c.server.opener.Open(ctx, &handoff.Open{ID: c.id, User: user, Tag: tag, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Stream: theirs})
 	}
 	if err != nil {
 		c.server.sessions.remove(r)

@@ -68,12 +68,12 @@ type keep struct {
 	kept []*os.File
 }
 
-func (k *keep) Open(_ context.Context, o *handoff.Open) error {
+func (k *keep) Open(_ context.Context, o *handoff.Open) (hangs func(), err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.kept = append(k.kept, o.Stream)
-	_, err := o.Stream.WriteString(o.Tag + " OK in\r\n")
-	return err
+	_, err = o.Stream.WriteString(o.Tag + " OK in\r\n")
+	return func() {}, err
 }
 
 // resident is this process's memory, once all that can be has been given back.

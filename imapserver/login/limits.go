@@ -24,7 +24,8 @@ type Limits struct {
 	PerUser       int // sessions of one user
 	PerUserSource int // of them from one source
 
-	Stall time.Duration // for which a client may take nothing of what it is sent
+	Answer time.Duration // that a worker has for its first octet
+	Stall  time.Duration // for which a client may take nothing of what it is sent
 }
 
 // Default is the limits in force.
@@ -42,5 +43,6 @@ var Default = Limits{
 	Sources:       1 << 16,
 	PerUser:       50,
 	PerUserSource: 20,
+	Answer:        30 * time.Second,
 	Stall:         5 * time.Minute,
 }

@@ -81,17 +81,17 @@ type echo struct {
 	refuse error
 }
 
-func (e *echo) Open(_ context.Context, o *handoff.Open) error {
+func (e *echo) Open(_ context.Context, o *handoff.Open) (hangs func(), err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.refuse != nil {
 		o.Stream.Close()
-		return e.refuse
+		return nil, e.refuse
 	}
 	e.opened = append(e.opened, o)
 	c, err := handoff.Stream(o.Stream)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	go func() {
 		defer c.Close()
@@ -105,7 +105,7 @@ func (e *echo) Open(_ context.Context, o *handoff.Open) error {
 			io.WriteString(c, line)
 		}
 	}()
-	return nil
+	return func() {}, nil
 }
 
 // served is a Server that listens.

@@ -1,8 +1,13 @@
 package login
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +21,14 @@ type relay struct {
 	source netip.Prefix
 	client net.Conn      // *tls.Conn, or as accepted
 	worker *net.UnixConn // without TLS
+	login  *pending      // until the worker has answered it
 	over   atomic.Bool   // cut was called
+}
+
+// pending is a login that the worker has still to answer.
+type pending struct {
+	id, tag string
+	hangs   func() // tells who can kill the worker
 }
 
 // cut ends the relay from another goroutine.
@@ -28,12 +40,14 @@ func (r *relay) cut() {
 
 // run copies. It ends when the worker has closed its end: after the client has
 // left, the worker may still have something to finish. A client that takes
-// nothing for stall is cut off.
-func (r *relay) run(stall time.Duration) {
+// nothing for l.Stall is cut off.
+func (r *relay) run(l Limits, log *slog.Logger) {
 	r.client.SetDeadline(time.Time{})
 	var up sync.WaitGroup
 	up.Go(r.up)
-	r.down(stall)
+	if raw, err := r.worker.SyscallConn(); err == nil && r.answered(raw, l, log) {
+		r.down(raw, l.Stall)
+	}
 	// What up still has of the client nobody wants any more.
 	r.client.Close()
 	r.worker.Close()
@@ -92,27 +106,69 @@ func (r *relay) upBulk() bool {
 
 // down copies from the worker to the client. It holds a buffer only while
 // there is something to copy.
-func (r *relay) down(stall time.Duration) {
-	raw, err := r.worker.SyscallConn()
-	if err != nil {
-		return
-	}
+func (r *relay) down(raw syscallConn, stall time.Duration) {
 	for {
 		buf, n := r.readWorker(raw)
-		if n > 0 {
-			r.client.SetWriteDeadline(time.Now().Add(stall))
-			if r.over.Load() { // or else the deadline has undone that of cut
-				return
-			}
-			_, err = r.client.Write(buf[:n])
-		}
+		ok := n > 0 && r.writeClient(buf[:n], stall)
 		if buf != nil {
 			bulks.Put(buf)
 		}
-		if n <= 0 || err != nil {
+		if !ok {
 			return
 		}
 	}
+}
+
+func (r *relay) writeClient(b []byte, stall time.Duration) bool {
+	r.client.SetWriteDeadline(time.Now().Add(stall))
+	if r.over.Load() { // or else the deadline has undone that of cut
+		return false
+	}
+	_, err := r.client.Write(b)
+	return err == nil
+}
+
+// answered waits until the worker has something to say. Instead of one that
+// hangs, or has died, it answers the login itself.
+func (r *relay) answered(raw syscallConn, l Limits, log *slog.Logger) bool {
+	login := r.login
+	r.login = nil
+	r.worker.SetReadDeadline(time.Now().Add(l.Answer))
+	fault := r.await(raw)
+	r.worker.SetReadDeadline(time.Time{})
+	switch {
+	case r.over.Load(): // as in writeClient
+		return false
+	case fault == nil:
+		return true
+	case errors.Is(fault, os.ErrDeadlineExceeded):
+		login.hangs()
+	}
+	log.Error("worker has not answered a login", "user", r.user, "err", fault)
+	r.writeClient(fmt.Appendf(nil, "%s NO [UNAVAILABLE] Your mail cannot be opened now (%s).\r\n* BYE Try again later.\r\n", login.tag, login.id), l.Stall)
+	return false
+}
+
+// await waits for an octet of the worker, which it leaves where it is.
+func (r *relay) await(raw syscallConn) error {
+	var n int
+	var fault error
+	err := raw.Read(func(fd uintptr) bool {
+		var b [1]byte
+		for {
+			n, _, fault = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK)
+			if fault != unix.EINTR {
+				return fault != unix.EAGAIN
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case fault == nil && n == 0:
+		return io.ErrUnexpectedEOF
+	}
+	return fault
 }
 
 // readWorker waits for octets of the worker and reads them into a buffer,

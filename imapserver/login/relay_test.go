@@ -2,13 +2,18 @@ package login
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"io"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"mailstead/imapserver/handoff"
 )
 
 // TestRelayCarriesEverything sends a few megabytes there and back, in pieces of
@@ -75,6 +80,86 @@ func TestWorkerEnds(t *testing.T) {
 	if _, err := c.r.ReadByte(); err != io.EOF { // TLS closed with close_notify
 		t.Errorf("%v", err)
 	}
+}
+
+// silent is an Opener whose worker never answers, until it is killed if it can
+// be.
+type silent struct {
+	mortal bool
+
+	mu     sync.Mutex
+	killed int
+}
+
+func (w *silent) Open(_ context.Context, o *handoff.Open) (hangs func(), err error) {
+	stream, err := handoff.Stream(o.Stream)
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.killed++; w.mortal {
+			stream.Close()
+		}
+	}, err
+}
+
+// TestWorkerHangs answers a login whose worker does not, and ends the session.
+func TestWorkerHangs(t *testing.T) {
+	const answer = 200 * time.Millisecond
+	s := start(t, func(l *Limits) { l.Answer = answer })
+	for i, mortal := range []bool{false, true} {
+		w := &silent{mortal: mortal}
+		s.opener = w
+		c := s.dialTLS("mail.example")
+		c.want("* OK ")
+		c.send("tag1 LOGIN alice right\r\nb NOOP\r\n")
+		begun := time.Now()
+		c.want("tag1 NO [UNAVAILABLE] ", "* BYE ")
+		if d := time.Since(begun); d < answer || d > 20*answer {
+			t.Errorf("answered after %v", d)
+		}
+		if rest := c.end(); rest != "" {
+			t.Errorf("%q", rest)
+		}
+		w.mu.Lock()
+		if w.killed != 1 {
+			t.Errorf("%d times said that it hangs", w.killed)
+		}
+		w.mu.Unlock()
+		if n := strings.Count(s.log.String(), `msg="worker has not answered a login" session=`); n != i+1 {
+			t.Errorf("%d lines in %s", n, s.log)
+		}
+	}
+	// One that has answered may be silent for as long as it likes.
+	s.opener = s.echo
+	c := s.dial("plain")
+	c.want("* OK ")
+	c.send("a LOGIN alice right\r\n")
+	c.want("a OK ")
+	time.Sleep(2 * answer)
+	c.send("hello\r\n")
+	c.want("hello")
+}
+
+// TestWorkerDiesEarly answers for a worker that takes a session and is gone.
+func TestWorkerDiesEarly(t *testing.T) {
+	s := start(t, nil)
+	w := &dead{}
+	s.opener = w
+	c := s.dial("plain")
+	c.want("* OK ")
+	c.send("a LOGIN alice right\r\n")
+	c.want("a NO [UNAVAILABLE] ", "* BYE ")
+	c.end()
+	if w.blamed.Load() {
+		t.Error("what is gone is said to hang")
+	}
+}
+
+// dead is an Opener whose worker has closed its end.
+type dead struct{ blamed atomic.Bool }
+
+func (d *dead) Open(_ context.Context, o *handoff.Open) (hangs func(), err error) {
+	return func() { d.blamed.Store(true) }, o.Stream.Close()
 }
 
 // TestStall cuts a client off that takes nothing of what it is sent.

@@ -167,6 +167,7 @@ func (s *Server) admit(nc net.Conn, listener string) {
 	if tc, ok := nc.(*net.TCPConn); ok {
 		// A phone that sleeps is not woken more often than its network needs.
 		tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 30 * time.Second, Count: 4})
+		nc = newPrompt(tc)
 	}
 	s.serve(nc, listener, addr, s.log, func() {
 		s.gate.loggedIn(addr, time.Now())
@@ -190,7 +191,7 @@ func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.
 	}
 	loggedIn()
 	defer s.sessions.remove(r)
-	r.run(s.limits.Stall)
+	r.run(s.limits, log)
 }
 
 // login runs a connection until its login; nil is one that has ended without.

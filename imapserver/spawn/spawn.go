@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -21,13 +22,15 @@ type Spawner struct {
 
 	mu      sync.Mutex
 	workers map[Identity]*worker
+	made    uint64 // workers, ever
 	stopped bool
 	running sync.WaitGroup
 }
 
 // worker is a process, or a place for one that is to be started.
 type worker struct {
-	id Identity
+	id     Identity
+	number uint64 // which no other has
 
 	mu    sync.Mutex // held while it is started and while a session is sent
 	proc  *Process   // nil before the first session
@@ -44,10 +47,10 @@ func New(log *slog.Logger, program string, args ...string) *Spawner {
 	}
 }
 
-// Hand gives a session to the worker of that identity, which is started if
-// there is none. The descriptor in m stays open and the caller's.
-func (s *Spawner) Hand(id Identity, m *handoff.Session) error {
-	err := errors.New("stopping")
+// Hand gives a session to the worker of that identity, started if there is
+// none, and returns its number. The descriptor in m stays open and the caller's.
+func (s *Spawner) Hand(id Identity, m *handoff.Session) (number uint64, err error) {
+	err = errors.New("stopping")
 	for range 3 { // one that is about to end is seen once, and one that has died
 		w := s.worker(id)
 		if w == nil {
@@ -55,10 +58,28 @@ func (s *Spawner) Hand(id Identity, m *handoff.Session) error {
 		}
 		var again bool
 		if again, err = w.hand(s, m); !again {
-			return err
+			return w.number, err
 		}
 	}
-	return err
+	return 0, err
+}
+
+// Kill ends a worker that hangs. One that has ended meanwhile is in the table
+// no more, and another in its place has another number.
+func (s *Spawner) Kill(number uint64) {
+	s.mu.Lock()
+	all := maps.Clone(s.workers)
+	s.mu.Unlock()
+	maps.DeleteFunc(all, func(_ Identity, w *worker) bool { return w.number != number })
+	for _, w := range all {
+		w.mu.Lock()
+		if w.proc != nil && !w.ended {
+			s.log.Error("worker killed: it hangs", "uid", w.id.UID, "pid", w.proc.PID())
+			s.end(w)
+			w.proc.Kill()
+		}
+		w.mu.Unlock()
+	}
 }
 
 // worker finds or makes the place for an identity; nil after Stop.
@@ -70,7 +91,8 @@ func (s *Spawner) worker(id Identity) *worker {
 	}
 	w := s.workers[id]
 	if w == nil {
-		w = &worker{id: id}
+		s.made++
+		w = &worker{id: id, number: s.made}
 		s.workers[id] = w
 	}
 	return w
@@ -136,8 +158,7 @@ func (s *Spawner) watch(w *worker) {
 	w.mu.Unlock()
 	w.proc.Close()
 	defer time.AfterFunc(leaveTimeout, w.proc.Kill).Stop()
-	err := w.proc.Wait()
-	if err != nil {
+	if err := w.proc.Wait(); err != nil {
 		s.log.Error("worker has died, and its sessions with it", "uid", w.id.UID, "pid", w.proc.PID(), "err", err)
 	}
 }
@@ -147,10 +168,7 @@ func (s *Spawner) watch(w *worker) {
 func (s *Spawner) Stop(ctx context.Context) {
 	s.mu.Lock()
 	s.stopped = true
-	var all []*worker
-	for _, w := range s.workers {
-		all = append(all, w)
-	}
+	all := maps.Clone(s.workers)
 	s.mu.Unlock()
 	for _, w := range all {
 		w.mu.Lock()

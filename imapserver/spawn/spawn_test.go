@@ -88,7 +88,7 @@ func hand(t *testing.T, s *Spawner, uid int, user string) (string, error) {
 		t.Fatal(err)
 	}
 	defer ours.Close()
-	err = s.Hand(Identity{uid, uid}, &handoff.Session{Open: handoff.Open{User: user, Stream: theirs}})
+	_, err = s.Hand(Identity{uid, uid}, &handoff.Session{Open: handoff.Open{User: user, Stream: theirs}})
 	theirs.Close()
 	if err != nil {
 		return "", err
@@ -172,6 +172,38 @@ func TestWorkerDies(t *testing.T) {
 	}
 	expect(t, s, 1001, "bob", "B")
 	if n := started.Load(); n != 5 {
+		t.Errorf("%d workers were started", n)
+	}
+}
+
+// TestWorkerHangs kills the worker that is meant and none that came after it.
+func TestWorkerHangs(t *testing.T) {
+	s, started := tested(t)
+	number := func(uid int, user string) uint64 {
+		t.Helper()
+		ours, theirs, err := handoff.StreamPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ours.Close()
+		defer theirs.Close()
+		n, err := s.Hand(Identity{uid, uid}, &handoff.Session{Open: handoff.Open{User: user, Stream: theirs}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	bob, alice := number(1001, "bob"), number(1000, "hang")
+	if again := number(1000, "late"); again != alice || alice == bob {
+		t.Errorf("worker %d, then %d; bob's is %d", alice, again, bob)
+	}
+	s.Kill(alice)
+	expect(t, s, 1000, "alice", "A")
+	s.Kill(alice)      // says another of its sessions
+	s.Kill(alice * 10) // nobody's
+	expect(t, s, 1000, "alice", "B")
+	expect(t, s, 1001, "bob", "B")
+	if n := started.Load(); n != 3 {
 		t.Errorf("%d workers were started", n)
 	}
 }

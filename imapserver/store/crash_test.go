@@ -368,7 +368,7 @@ func crashCompare(got, before, after crashState) error {
 }
 
 func compareBox(got, before, after crashBox) error {
-	if got.validity != before.validity {
+	if got.validity != before.validity && before.validity != 0 {
 		return fmt.Errorf("uidvalidity is %d, was %d", got.validity, before.validity)
 	}
 	if got.next < before.next || got.modseq < before.modseq {

@@ -85,7 +85,7 @@ func faultRun(t *testing.T, template string, cmd crashCommand, after crashState,
 		return fmt.Errorf("%s %s failed, the command said %v: %w", failed.Call, failed.Path, cmdErr, err)
 	}
 	if cmdErr == nil {
-		before = after
+		before = anyValidity(after, before)
 	}
 	if r.a.index.failed == nil {
 		live := observe(t, r.a)
@@ -108,11 +108,24 @@ func faultRun(t *testing.T, template string, cmd crashCommand, after crashState,
 func seen(before, live crashState) crashState {
 	for name, b := range before.boxes {
 		if l, ok := live.boxes[name]; ok {
-			b.next, b.modseq = max(b.next, l.next), max(b.modseq, l.modseq)
+			b.next, b.modseq, b.validity = max(b.next, l.next), max(b.modseq, l.modseq), l.validity
 			before.boxes[name] = b
 		}
 	}
 	return before
+}
+
+// anyValidity gives a state that another account was led to, in which mailboxes
+// that are new have a UIDVALIDITY of their own.
+func anyValidity(s, old crashState) crashState {
+	boxes := make(map[string]crashBox)
+	for name, b := range s.boxes {
+		if _, ok := old.boxes[name]; !ok {
+			b.validity = 0
+		}
+		boxes[name] = b
+	}
+	return crashState{boxes: boxes, subs: s.subs}
 }
 
 // faultTruth gives what a command leads to where nothing fails.
