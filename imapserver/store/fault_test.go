@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -183,7 +184,7 @@ func TestIndexFull(t *testing.T) {
 	if left := append(files(t, dir, "cur"), files(t, dir, "tmp")...); len(left) != n {
 		t.Errorf("%d files, want %d", len(left), n)
 	}
-	deliver(t, dir, "1.x", "a: b\n\n")
+	deliver(t, dir, "1."+strings.Repeat("x", 150), "a: b\n\n") // a longer row than those that did not fit
 	poll(t, v)
 	if v.Len() != n || read(t, v, 1) != mail1 {
 		t.Errorf("%d messages, want %d", v.Len(), n)
