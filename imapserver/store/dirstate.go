@@ -79,7 +79,7 @@ func (mb *mailbox) state(s maildir.Sub) *dirState {
 }
 
 // change runs fn, which changes these directories of the mailbox, and keeps
-// their states true.
+// their states true. Where fn fails, no one knows what it has changed.
 func (mb *mailbox) change(fn func() error, subs ...maildir.Sub) error {
 	var clean [2]bool
 	for i, s := range subs {
@@ -91,7 +91,7 @@ func (mb *mailbox) change(fn func() error, subs ...maildir.Sub) error {
 	for i, s := range subs {
 		d := mb.state(s)
 		after, serr := mb.ctime(s)
-		if !clean[i] || serr != nil {
+		if !clean[i] || err != nil || serr != nil {
 			d.ctime = 0
 		} else if after != d.ctime {
 			d.ctime = after

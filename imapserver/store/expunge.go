@@ -106,6 +106,7 @@ func (mb *mailbox) removeGone(gone map[imap.UID]bool, by *View) error {
 	e.s.modseq++
 	maps.Copy(mb.ghosts, there)
 	if err := mb.commit(e.done(), false, by, func(*sqlite.Conn) error { return nil }); err != nil {
+		mb.cur.ctime, mb.new.ctime = 0, 0 // the next sync sees that they are gone
 		return err
 	}
 	mb.inNew -= inNew
