@@ -80,7 +80,7 @@ func testOutsideRenamer(t *testing.T, n int, ops *maildir.Ops) {
 	stop()
 	outside.Wait()
 	t.Logf("the longest poll took %v", longest)
-	if longest > 30*time.Second { // a busy machine, with the race detector, needs ten
+	if longest > 2*time.Minute { // less than one second; half a minute with the race detector on a busy machine
 		t.Errorf("a poll took %v", longest)
 	}
 	poll(t, v)
