@@ -234,3 +234,28 @@ func openDamaged(t *testing.T, dir string, want []string) {
 	}
 	t.Error("the index is not made anew")
 }
+
+// TestSchemaDamaged: an index whose schema has another word somewhere is put
+// aside, not opened over and over.
+func TestSchemaDamaged(t *testing.T) {
+	dir := newMaildir(t)
+	a := openAccount(t, dir)
+	appendMessage(t, a, "INBOX", mail1)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "mailstead", indexFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := strings.Replace(string(data), "cur_ctime", "cur_ctimf", 1)
+	if damaged == string(data) {
+		t.Fatal("no schema in the index")
+	}
+	put(t, path, damaged)
+	a = openAccount(t, dir)
+	if v := selectBox(t, a, "INBOX", true); v.Len() != 1 {
+		t.Errorf("%d messages", v.Len())
+	}
+}
