@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// masked stands in the place of a secret that nobody keyed a digest of.
-const masked = "(secret)"
+// Hidden stands in the place of a secret.
+const Hidden = "(secret)"
 
 const keyedPrefix = "hmac-sha256:"
 
@@ -29,7 +29,7 @@ func isKeyed(v string) bool {
 // the inventory made of it, and as "(secret)" otherwise.
 func (a Attr) MarshalJSON() ([]byte, error) {
 	if a.Secret && !isKeyed(a.Value) && !isDigest(a.Value) {
-		a.Value = masked
+		a.Value = Hidden
 	}
 	type plain Attr
 	return json.Marshal(plain(a))

@@ -32,9 +32,6 @@ var impactPaints = map[reconcile.Impact]paint{
 // contentAttr is the attribute that holds a file's text.
 const contentAttr = "content"
 
-// maskedSecret is what is shown in the place of a secret.
-const maskedSecret = "(secret)"
-
 // tab is how a tabulator of a file is shown.
 const tab = "    "
 
@@ -105,7 +102,7 @@ func writeAttrs(c *console, w io.Writer, change reconcile.Change) {
 		case isOld && isNew && old.Value == new.Value:
 			fmt.Fprintf(w, "      %s: %s\n", name, shown(new))
 		case isOld && isNew && (old.Secret || new.Secret):
-			fmt.Fprintf(w, "      %s: %s, another one than now\n", name, maskedSecret)
+			fmt.Fprintf(w, "      %s: %s, another one than now\n", name, reconcile.Hidden)
 		case isOld && isNew:
 			fmt.Fprintf(w, "      %s: %s -> %s\n", name, shown(old), shown(new))
 		case isNew:
@@ -151,7 +148,7 @@ func diffPaint(line string) paint {
 func shown(a reconcile.Attr) string {
 	switch {
 	case a.Secret:
-		return maskedSecret
+		return reconcile.Hidden
 	case a.Value == "":
 		return "(none)"
 	case strings.Contains(a.Value, "\n"):
