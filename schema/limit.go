@@ -14,9 +14,11 @@ type limits struct {
 	heap uint64 // bytes, beyond what the program had before
 }
 
-// usual are the limits of Load. Ten thousand users need about two seconds and 200 MiB; a
+// usual are the limits of Load. Ten thousand users need about two seconds and 100 MiB; a
 // few lines that refer to each other ten times over can ask for any amount of either.
-var usual = limits{time: 30 * time.Second, heap: 512 << 20}
+// A string that grows stands in memory twice, so that more than double the limit
+// is in use before it is seen: less than 1 GiB in all.
+var usual = limits{time: 30 * time.Second, heap: 384 << 20}
 
 // run runs f, and gives up on it at the limits. CUE cannot be interrupted:
 // what was given up goes on in the background until the program ends, which
