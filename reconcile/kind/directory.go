@@ -72,23 +72,33 @@ func MailDirectoryRef(path string) reconcile.Ref {
 }
 
 func observeDirectory(ctx context.Context, ask reconcile.Ask) (*reconcile.Resource, error) {
-	path := ask.Ref.Name
-	if err := checkPath(path); err != nil {
-		return nil, err
-	}
-	d, err := reconcile.OpenDir(filepath.Dir(path), false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	d, st, err := lookAt(ask.Ref.Name, unix.S_IFDIR)
+	if err != nil || d == nil {
 		return nil, err
 	}
 	defer d.Close()
-	st, err := statAt(d, filepath.Base(path), unix.S_IFDIR)
-	if err != nil || st == nil {
-		return nil, err
-	}
 	return found(ask.Resource, foundMode(ctx, ask, st)...), nil
+}
+
+// lookAt opens the directory that a path is in, and looks at its name there. It
+// gives nil where there is nothing; otherwise the caller closes the directory.
+func lookAt(path string, typ uint32) (*reconcile.Dir, *unix.Stat_t, error) {
+	if err := checkPath(path); err != nil {
+		return nil, nil, err
+	}
+	d, err := reconcile.OpenDir(filepath.Dir(path), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := statAt(d, filepath.Base(path), typ)
+	if err != nil || st == nil {
+		d.Close()
+		return nil, nil, err
+	}
+	return d, st, nil
 }
 
 // statAt looks at one name in a directory, and refuses what is there if it is

@@ -45,23 +45,12 @@ func observeFile(ctx context.Context, ask reconcile.Ask) (*reconcile.Resource, e
 
 // readFile gives mode, owner, group and content of a file, nil where there is none.
 func readFile(ctx context.Context, ask reconcile.Ask, path string) ([]value, error) {
-	if err := checkPath(path); err != nil {
-		return nil, err
-	}
-	d, err := reconcile.OpenDir(filepath.Dir(path), false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	d, st, err := lookAt(path, unix.S_IFREG)
+	if err != nil || d == nil {
 		return nil, err
 	}
 	defer d.Close()
-	name := filepath.Base(path)
-	st, err := statAt(d, name, unix.S_IFREG)
-	if err != nil || st == nil {
-		return nil, err
-	}
-	data, err := d.ReadFile(name, maxFile)
+	data, err := d.ReadFile(filepath.Base(path), maxFile)
 	if err != nil {
 		return nil, err
 	}
