@@ -96,6 +96,31 @@ func TestListenRefuses(t *testing.T) {
 	}
 }
 
+// However a connection and the end of the context meet, the socket is gone when
+// Serve has returned.
+func TestServeEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control")
+	for range 300 {
+		l, err := Listen(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- Serve(ctx, l, func(context.Context, Request) Status { return Status{} }) }()
+		if c, err := net.Dial("unix", path); err == nil {
+			c.Close()
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(path); err == nil {
+			t.Fatal("the socket is still there")
+		}
+	}
+}
+
 func TestServeIgnoresNonsense(t *testing.T) {
 	path := serve(t, func(context.Context, Request) Status { return Status{PID: 1} })
 	for _, nonsense := range []string{"GET / HTTP/1.1\r\n\r\n", "{", strings.Repeat("[", 5000)} {

@@ -53,23 +53,25 @@ func Listen(path string) (net.Listener, error) {
 		os.Remove(staging)
 		return nil, fmt.Errorf("make control socket: %w", err)
 	}
-	return &socket{l, path}, nil
+	return &socket{l, sync.OnceValue(func() error {
+		os.Remove(path)
+		return l.Close()
+	})}, nil
 }
 
-// socket removes its path when it is closed.
+// socket removes its path when it is closed, once: a second Close must not
+// remove the socket of the daemon that has followed.
 type socket struct {
 	net.Listener
-	path string
+	close func() error
 }
 
-func (s *socket) Close() error {
-	os.Remove(s.path)
-	return s.Listener.Close()
-}
+func (s *socket) Close() error { return s.close() }
 
-// Serve answers requests until ctx ends or l fails. answer is called from many
-// goroutines; its context ends with ctx.
+// Serve answers requests until ctx ends or l fails, and has closed l when it
+// returns. answer is called from many goroutines; its context ends with ctx.
 func Serve(ctx context.Context, l net.Listener, answer func(context.Context, Request) Status) error {
+	defer l.Close() // the one below may still be on its way, or have been stopped
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	free := make(chan struct{}, maxAsking)
 	var asking sync.WaitGroup
@@ -77,6 +79,9 @@ func Serve(ctx context.Context, l net.Listener, answer func(context.Context, Req
 	for {
 		c, err := l.Accept()
 		if ctx.Err() != nil {
+			if err == nil {
+				c.Close()
+			}
 			return nil
 		}
 		if err != nil {
