@@ -15,8 +15,9 @@ import (
 // change or put another in the place of. It is held open, so what is done in it
 // is done in the directory that was checked.
 type Dir struct {
-	path string
-	fd   int
+	path   string
+	fd     int
+	shared bool // others may add names: it is sticky, see OpenParent
 }
 
 // UnsafeError says that somebody else can change a directory on the way to a
@@ -24,7 +25,7 @@ type Dir struct {
 type UnsafeError struct {
 	Path   string // the directory
 	Reason string
-	Remedy string // the command that ends it
+	Remedy string // the command that ends it; "": the directory is meant for all, take another
 }
 
 func (e *UnsafeError) Error() string {
@@ -34,12 +35,25 @@ func (e *UnsafeError) Error() string {
 // OpenDir opens a directory and checks every directory on the way to it. With
 // create, the directories that are missing are made with mode 0755.
 func OpenDir(path string, create bool) (*Dir, error) {
+	return openWalk(&walk{create: create}, path)
+}
+
+// OpenParent opens the directory that path is in, as OpenDir does. It may also be
+// one in which others can make names of their own but not touch ours, such as
+// /tmp: if what path names there is ours, or nothing yet. Whoever makes it asks
+// Owned whether somebody else was faster.
+func OpenParent(path string, create bool) (*Dir, error) {
+	path = filepath.Clean(path)
+	return openWalk(&walk{create: create, last: filepath.Base(path)}, filepath.Dir(path))
+}
+
+func openWalk(w *walk, path string) (*Dir, error) {
 	if !filepath.IsAbs(path) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not an absolute path")}
 	}
-	w := &walk{create: create}
 	defer w.close()
-	if err := w.run(filepath.Clean(path)); err != nil {
+	shared, err := w.run(filepath.Clean(path))
+	if err != nil {
 		return nil, err
 	}
 	// The walk holds a path descriptor; working in a directory needs a real one.
@@ -47,7 +61,16 @@ func OpenDir(path string, create bool) (*Dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &Dir{path: path, fd: fd}, nil
+	return &Dir{path: path, fd: fd, shared: shared}, nil
+}
+
+// Owned fails where a directory just made or found in d may be somebody else's.
+func (d *Dir) Owned(name string, st *unix.Stat_t) error {
+	if d.shared && !trusted(st.Uid) {
+		path := filepath.Join(d.path, name)
+		return &UnsafeError{Path: path, Reason: "belongs to " + uidName(st.Uid), Remedy: takeOver(path)}
+	}
+	return nil
 }
 
 // DirAt is a directory that the caller has opened and checked; Close closes fd.
@@ -72,6 +95,14 @@ type walk struct {
 	fds    []int    // of the directories from the root to where it is
 	names  []string // their names; the root has ""
 	links  int
+	last   string // what is to be made or found at its end; "" is anything
+}
+
+// ours says that what the walk is to find at its end is ours, or not there.
+func (w *walk) ours() bool {
+	var st unix.Stat_t
+	err := unix.Fstatat(w.top(), w.last, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return w.last != "" && (err == unix.ENOENT || err == nil && trusted(st.Uid))
 }
 
 func (w *walk) top() int { return w.fds[len(w.fds)-1] }
@@ -86,10 +117,11 @@ func (w *walk) close() {
 
 const pathFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
-func (w *walk) run(path string) error {
+// run walks a path. shared says that others can add names to where it ends.
+func (w *walk) run(path string) (shared bool, err error) {
 	fd, err := unix.Open("/", pathFlags, 0)
 	if err != nil {
-		return &fs.PathError{Op: "open", Path: "/", Err: err}
+		return false, &fs.PathError{Op: "open", Path: "/", Err: err}
 	}
 	w.fds, w.names = []int{fd}, []string{""}
 	left := strings.Split(strings.TrimPrefix(path, "/"), "/")
@@ -105,7 +137,7 @@ func (w *walk) run(path string) error {
 		}
 		target, err := w.step(name)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if target != "" {
 			if filepath.IsAbs(target) {
@@ -116,9 +148,12 @@ func (w *walk) run(path string) error {
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(w.top(), &st); err != nil {
-		return &fs.PathError{Op: "stat", Path: w.where(), Err: err}
+		return false, &fs.PathError{Op: "stat", Path: w.where(), Err: err}
 	}
-	return checkDir(w.where(), &st, false)
+	if err := checkDir(w.where(), &st, false); err == nil || !w.ours() {
+		return false, err
+	}
+	return true, checkDir(w.where(), &st, true)
 }
 
 func (w *walk) up() {
@@ -143,7 +178,7 @@ func (w *walk) step(name string) (target string, err error) {
 	}
 	err = unix.Fstatat(w.top(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err == unix.ENOENT && w.create {
-		if err := checkDir(w.where(), &dir, false); err != nil {
+		if err := checkDir(w.where(), &dir, true); err != nil {
 			return "", err
 		}
 		if err = w.mkdir(name); err == nil {
@@ -204,16 +239,21 @@ func (w *walk) link(name, path string, st *unix.Stat_t) (string, error) {
 
 // checkDir refuses a directory that somebody else can write. One that is sticky,
 // such as /tmp, may be passed on the way to something that is ours, which
-// nobody else can rename there.
+// nobody else can rename there, or that we are about to make.
 func checkDir(path string, st *unix.Stat_t, passing bool) error {
 	if !trusted(st.Uid) {
 		return &UnsafeError{Path: path, Reason: "belongs to " + uidName(st.Uid), Remedy: takeOver(path)}
 	}
 	open := st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && !trustedGroup(st.Gid)
-	if open && !(passing && st.Mode&unix.S_ISVTX != 0) {
-		return &UnsafeError{Path: path, Reason: fmt.Sprintf("has mode %04o", st.Mode&0o7777), Remedy: "chmod go-w " + path}
+	sticky := st.Mode&unix.S_ISVTX != 0
+	if !open || passing && sticky {
+		return nil
 	}
-	return nil
+	e := &UnsafeError{Path: path, Reason: fmt.Sprintf("has mode %04o", st.Mode&0o7777)}
+	if !sticky {
+		e.Remedy = "chmod go-w " + path
+	}
+	return e
 }
 
 func trusted(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }

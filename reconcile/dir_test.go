@@ -131,6 +131,63 @@ func openDir(t *testing.T, path string) *Dir {
 	return d
 }
 
+// A directory of ours may be made and found where others can make theirs.
+func TestOpenParentShared(t *testing.T) {
+	dir := t.TempDir()
+	shared := filepath.Join(dir, "shared")
+	if err := os.Mkdir(shared, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	open := func(mode fs.FileMode, name string) (*Dir, error) {
+		if err := os.Chmod(shared, mode); err != nil {
+			t.Fatal(err)
+		}
+		d, err := OpenParent(filepath.Join(shared, name), false)
+		if err == nil {
+			t.Cleanup(d.Close)
+		}
+		return d, err
+	}
+	if err := os.Mkdir(filepath.Join(shared, "ours"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var theirs unix.Stat_t
+	theirs.Uid = uint32(os.Geteuid()) + 1
+	for _, name := range []string{"ours", "none"} {
+		if _, err := open(0o777, name); err == nil {
+			t.Errorf("%s: taken where anyone can rename it", name)
+		}
+		d, err := open(0o777|fs.ModeSticky, name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if d.Owned(name, &theirs) == nil {
+			t.Errorf("%s: taken although it is somebody else's", name)
+		}
+	}
+	d, err := open(0o755, "ours")
+	if err != nil || d.Owned("ours", &theirs) != nil {
+		t.Errorf("where only we can write, an owner was refused: %v", err)
+	}
+	if err := os.Chmod(shared, 0o777|fs.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	made, err := OpenDir(filepath.Join(shared, "below", "that"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made.Close()
+	if os.Geteuid() == 0 {
+		if err := os.Chown(filepath.Join(shared, "ours"), 12345, -1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := open(0o777|fs.ModeSticky, "ours"); err == nil {
+			t.Error("taken although it is somebody else's")
+		}
+	}
+}
+
 func TestReplace(t *testing.T) {
 	top := t.TempDir()
 	d := openDir(t, top)

@@ -133,6 +133,9 @@ func notApplied(err error) error {
 	}
 	var unsafe *reconcile.UnsafeError
 	if errors.As(err, &unsafe) {
+		if unsafe.Remedy == "" {
+			return hint(err, "it is meant for everyone: choose a directory of your own below it")
+		}
 		// No apply can mend the directory that it takes its lock in.
 		return hint(err, "look at what is in it; is that in order, run %q and apply again", unsafe.Remedy)
 	}

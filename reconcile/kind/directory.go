@@ -86,7 +86,7 @@ func lookAt(path string, typ uint32) (*reconcile.Dir, *unix.Stat_t, error) {
 	if err := checkPath(path); err != nil {
 		return nil, nil, err
 	}
-	d, err := reconcile.OpenDir(filepath.Dir(path), false)
+	d, err := openParent(path, typ)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}
@@ -99,6 +99,15 @@ func lookAt(path string, typ uint32) (*reconcile.Dir, *unix.Stat_t, error) {
 		return nil, nil, err
 	}
 	return d, st, nil
+}
+
+// openParent opens the directory that a path is in. A directory may be in one
+// that others can add names to; it keeps them out by itself.
+func openParent(path string, typ uint32) (*reconcile.Dir, error) {
+	if typ == unix.S_IFDIR {
+		return reconcile.OpenParent(path, false)
+	}
+	return reconcile.OpenDir(filepath.Dir(path), false)
 }
 
 // statAt looks at one name in a directory, and refuses what is there if it is
@@ -141,7 +150,7 @@ func foundMode(ctx context.Context, ask reconcile.Ask, st *unix.Stat_t) []value 
 
 func applyDirectory(ctx context.Context, c reconcile.Change) error {
 	path := c.Ref.Name
-	d, err := reconcile.OpenDir(filepath.Dir(path), c.Want != nil)
+	d, err := reconcile.OpenParent(path, c.Want != nil)
 	if err != nil {
 		return err
 	}
@@ -162,6 +171,13 @@ func applyDirectory(ctx context.Context, c reconcile.Change) error {
 		return &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if err := d.Owned(name, &st); err != nil {
+		return err
+	}
 	if err := setMode(fd, path, mode, uid, gid); err != nil {
 		return err
 	}
