@@ -58,6 +58,7 @@ func names(t *testing.T) []string {
 			return err
 		case d.IsDir() && (name == ".git" || name == "bin"):
 			return filepath.SkipDir
+		case name == ".git": // of a work tree: it names the repository
 		case d.Type().IsRegular() && path.Ext(name) != ".test" && path.Ext(name) != ".out":
 			list = append(list, filepath.ToSlash(name))
 		}
