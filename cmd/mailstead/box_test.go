@@ -29,7 +29,7 @@ func e2e(t *testing.T) string {
 		lab = "/var/cache/mailstead-lab"
 	}
 	root := filepath.Join(lab, "root")
-	if _, err := os.Stat(filepath.Join(lab, "stamp")); err != nil {
+	if _, err := os.Stat(filepath.Join(lab, "root.stamp")); err != nil {
 		t.Fatalf("no lab: %v (make it with .ci/lab %s)", err, lab)
 	}
 	return root
