@@ -46,7 +46,8 @@ func (l *loader) strictStruct(r *rule, v cue.Value, path []string) {
 		}
 	}
 	for _, name := range r.names {
-		if r.fields[name].required && !seen[name] {
+		misspelt := l.faulty[pathKey(append(path[:len(path):len(path)], name))]
+		if r.fields[name].required && !seen[name] && !misspelt {
 			l.missing(r.fields[name], v, path, name)
 		}
 	}
@@ -123,6 +124,7 @@ func (l *loader) unknown(r *rule, name string, v cue.Value, path []string) {
 	message, hint := "has no field "+quote(name), ""
 	if near := nearest(name, r.names); near != "" {
 		message += fmt.Sprintf(" (did you mean %q?)", near)
+		l.faulty[pathKey(append(path[:len(path):len(path)], near))] = true // it is not missing as well
 	} else if elsewhere := l.schema.top.holding(name); elsewhere != "" {
 		hint = quote(name) + " is a field of " + elsewhere
 	} else if len(path) == 0 {
