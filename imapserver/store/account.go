@@ -41,6 +41,7 @@ type Account struct {
 	index *index
 	enc   maildir.Encoding
 	watch *watcher
+	feeds feeds
 	start time.Time
 
 	validity validity

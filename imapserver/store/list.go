@@ -170,5 +170,6 @@ func (a *Account) Subscribe(ctx context.Context, name string, on bool) error {
 	if err != nil {
 		return fmt.Errorf("subscribe %q: %w", name, spaceError(err))
 	}
+	a.feeds.markList()
 	return nil
 }

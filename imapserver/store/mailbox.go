@@ -223,6 +223,7 @@ func (mb *mailbox) commit(next *snapshot, durable bool, by *View, fn func(*sqlit
 		}
 	}
 	mb.snap.Store(next)
+	mb.a.feeds.mark(mb.dir)
 	for v := range mb.views {
 		if v != by {
 			v.poke()

@@ -33,6 +33,7 @@ func (a *Account) Create(ctx context.Context, name string) error {
 	if err := a.makeFolder(dir); err != nil {
 		return fmt.Errorf("create %q: %w", name, spaceError(err))
 	}
+	a.feeds.markList()
 	return nil
 }
 
@@ -129,6 +130,7 @@ func (a *Account) Delete(ctx context.Context, name string) error {
 	if err := a.deleteFolder(dir); err != nil {
 		return fmt.Errorf("delete %q: %w", name, spaceError(err))
 	}
+	a.feeds.markList()
 	return nil
 }
 
@@ -232,6 +234,7 @@ func (a *Account) Rename(ctx context.Context, from, to string) error {
 	if err := a.renameFolders(moves); err != nil {
 		return fmt.Errorf("rename %q to %q: %w", from, to, spaceError(err))
 	}
+	a.feeds.markList()
 	return nil
 }
 
@@ -355,6 +358,9 @@ func (a *Account) renameFolder(m renamed) error {
 	}
 	if err := a.ops.RenameNew(filepath.Join(a.dir, m.dir), filepath.Join(a.dir, m.dest)); err != nil {
 		return err
+	}
+	for _, sub := range []string{"new", "cur"} {
+		a.watch.forget(filepath.Join(a.dir, m.dir, sub))
 	}
 	if mb == nil {
 		return nil

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"mailstead/imapserver/maildir"
 )
 
 // How often a selected mailbox is looked at that the kernel tells us nothing
@@ -37,20 +40,25 @@ type watcher struct {
 
 	mu    sync.Mutex
 	boxes map[*mailbox]*watch
-	dirs  map[string]*watch
+	taps  map[string][]*tap // by directory
 }
+
+// tap is told of what happens in a directory, by the path of the entry. Its fn
+// must not wait for anything.
+type tap struct{ fn func(path string) }
 
 // watch is one mailbox being looked after.
 type watch struct {
 	mb      *mailbox
 	dirs    []string
+	tap     *tap
 	watched bool          // the kernel tells us
 	poke    chan struct{} // something has happened
 	stop    context.CancelFunc
 }
 
 func newWatcher(log *slog.Logger, off bool) *watcher {
-	w := &watcher{log: log, off: off, boxes: make(map[*mailbox]*watch), dirs: make(map[string]*watch)}
+	w := &watcher{log: log, off: off, boxes: make(map[*mailbox]*watch), taps: make(map[string][]*tap)}
 	if off {
 		return w
 	}
@@ -91,16 +99,10 @@ func (w *watcher) add(mb *mailbox, path string) {
 		dirs: []string{filepath.Join(path, "new"), filepath.Join(path, "cur")},
 	}
 	w.boxes[mb] = t
-	t.watched = w.notify != nil
+	t.tap = &tap{func(string) { t.wake() }}
+	t.watched = true
 	for _, dir := range t.dirs {
-		if w.notify == nil {
-			break
-		}
-		w.dirs[dir] = t
-		if err := w.notify.Add(dir); err != nil {
-			w.log.Warn("a mailbox is polled", "path", dir, "error", err)
-			t.watched = false
-		}
+		t.watched = w.attach(dir, t.tap) && t.watched
 	}
 	go t.run(ctx)
 }
@@ -116,15 +118,60 @@ func (w *watcher) remove(mb *mailbox) bool {
 	delete(w.boxes, mb)
 	t.stop()
 	for _, dir := range t.dirs {
-		if w.dirs[dir] != t {
-			continue
-		}
-		delete(w.dirs, dir)
-		if w.notify != nil {
-			w.notify.Remove(dir) // fails where the directory is gone
-		}
+		w.detach(dir, t.tap)
 	}
 	return true
+}
+
+// tap has t told of what happens in a directory. It gives false where the kernel
+// will not say.
+func (w *watcher) tap(dir string, t *tap) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.attach(dir, t)
+}
+
+// untap ends that.
+func (w *watcher) untap(dir string, t *tap) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.detach(dir, t)
+}
+
+// forget ends all taps of a directory that is renamed: to the kernel it is the
+// same, and letting go of it later would end those of its new name.
+func (w *watcher) forget(dir string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.taps[dir]; ok {
+		delete(w.taps, dir)
+		w.notify.Remove(dir)
+	}
+}
+
+// attach is tap with mu held.
+func (w *watcher) attach(dir string, t *tap) bool {
+	if w.notify == nil {
+		return false
+	}
+	w.taps[dir] = append(w.taps[dir], t)
+	if err := w.notify.Add(dir); err != nil {
+		w.log.Warn("a mailbox is polled", "path", dir, "error", err)
+		return false
+	}
+	return true
+}
+
+func (w *watcher) detach(dir string, t *tap) {
+	left := slices.DeleteFunc(w.taps[dir], func(other *tap) bool { return other == t })
+	if len(left) > 0 {
+		w.taps[dir] = left
+		return
+	}
+	if _, ok := w.taps[dir]; ok {
+		delete(w.taps, dir)
+		w.notify.Remove(dir) // fails where the directory is gone
+	}
 }
 
 // listen passes on what the kernel tells.
@@ -137,8 +184,8 @@ func (w *watcher) listen(notify *fsnotify.Watcher) {
 				return
 			}
 			w.mu.Lock()
-			if t := w.dirs[filepath.Dir(ev.Name)]; t != nil {
-				t.wake()
+			for _, t := range w.taps[filepath.Dir(ev.Name)] {
+				t.fn(ev.Name)
 			}
 			w.mu.Unlock()
 		case err, ok := <-notify.Errors:
@@ -149,8 +196,10 @@ func (w *watcher) listen(notify *fsnotify.Watcher) {
 				w.log.Warn("cannot watch mailboxes", "error", err)
 			}
 			w.mu.Lock()
-			for _, t := range w.boxes {
-				t.wake()
+			for dir, taps := range w.taps { // something was lost
+				for _, t := range taps {
+					t.fn(filepath.Join(dir, maildir.SubscriptionsFile))
+				}
 			}
 			w.mu.Unlock()
 		}

@@ -1,0 +1,192 @@
+package store
+
+import (
+	"path/filepath"
+	"sync"
+	"time"
+
+	"mailstead/imapserver/maildir"
+)
+
+// Feed tells which mailboxes of an account something has happened to, selected
+// or not. It says where to look and not what there is: whoever asks compares
+// with what he knew, so that nothing is lost however much happens at once. One
+// goroutine owns a Feed; Wake alone may be used from another.
+type Feed struct {
+	a     *Account
+	match func(name string) bool
+	wake  chan struct{}
+	taps  map[string]*tap // by directory that is watched; for the owner
+	poll  *time.Timer     // nil: the kernel tells of everything
+
+	mu      sync.Mutex // the innermost of all
+	changed map[string]bool
+	list    bool
+	closed  bool
+}
+
+// feeds are the feeds of an account. Its mutex is taken after all others but
+// those of the feeds.
+type feeds struct {
+	mu  sync.Mutex
+	all map[*Feed]bool
+}
+
+// Feed begins to tell of the mailboxes whose name matches. match is called by
+// the goroutine that owns the Feed.
+func (a *Account) Feed(match func(name string) bool) (*Feed, error) {
+	f := &Feed{
+		a: a, match: match, wake: make(chan struct{}, 1),
+		taps: make(map[string]*tap), changed: make(map[string]bool),
+	}
+	a.feeds.mu.Lock()
+	if a.feeds.all == nil {
+		a.feeds.all = make(map[*Feed]bool)
+	}
+	a.feeds.all[f] = true
+	a.feeds.mu.Unlock()
+	f.tap(a.dir, func(path string) {
+		if name := filepath.Base(path); name[0] == '.' || name == maildir.SubscriptionsFile {
+			f.markList()
+		}
+	})
+	if err := f.rescan(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Close ends the Feed.
+func (f *Feed) Close() {
+	f.a.feeds.mu.Lock()
+	delete(f.a.feeds.all, f)
+	f.a.feeds.mu.Unlock()
+	for path, t := range f.taps {
+		f.a.watch.untap(path, t)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	if f.poll != nil {
+		f.poll.Stop()
+	}
+}
+
+// Wake is readable once there is something to Take.
+func (f *Feed) Wake() <-chan struct{} { return f.wake }
+
+// Take gives the mailboxes that something may have happened to since the last
+// Take, and whether mailboxes or subscriptions may have come or gone.
+func (f *Feed) Take() (names []string, list bool, err error) {
+	f.mu.Lock()
+	changed := f.changed
+	f.changed = make(map[string]bool)
+	list, f.list = f.list, false
+	f.mu.Unlock()
+	if list {
+		if err := f.rescan(); err != nil {
+			return nil, true, err
+		}
+	}
+	for dir := range changed {
+		if name, err := maildir.DecodeName(dir, f.a.enc); err == nil && f.match(name) {
+			names = append(names, name)
+		}
+	}
+	return names, list, nil
+}
+
+// rescan watches the mailboxes that there are now. What is gone is let go of
+// first: a directory that was renamed is the same to the kernel.
+func (f *Feed) rescan() error {
+	dirs, err := f.a.folderDirs()
+	if err != nil {
+		return err
+	}
+	there := map[string]string{f.a.dir: ""} // directories to watch, of which mailbox
+	for _, dir := range append(dirs, ".") {
+		if name, err := maildir.DecodeName(dir, f.a.enc); err == nil && f.match(name) {
+			there[filepath.Join(f.a.dir, dir, "new")] = dir
+			there[filepath.Join(f.a.dir, dir, "cur")] = dir
+		}
+	}
+	for path, t := range f.taps {
+		if _, ok := there[path]; !ok {
+			f.a.watch.untap(path, t)
+			delete(f.taps, path)
+		}
+	}
+	for path, dir := range there {
+		if f.taps[path] == nil {
+			f.tap(path, func(string) { f.mark(dir) })
+		}
+	}
+	return nil
+}
+
+// tap watches a directory. Where the kernel does not, the Feed wakes its owner
+// by the clock.
+func (f *Feed) tap(path string, fn func(string)) {
+	t := &tap{fn: fn}
+	f.taps[path] = t
+	if !f.a.watch.tap(path, t) && f.poll == nil {
+		f.poll = time.AfterFunc(pollUnwatched, f.again)
+	}
+}
+
+// again marks everything, now and in a while.
+func (f *Feed) again() {
+	dirs, err := f.a.folderDirs()
+	if err != nil {
+		f.a.log.Warn("cannot look for changed mailboxes", "error", err)
+	}
+	for _, dir := range append(dirs, ".") {
+		f.mark(dir)
+	}
+	f.markList()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.poll.Reset(pollUnwatched)
+	}
+}
+
+func (f *Feed) mark(dir string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changed[dir] = true
+	f.poke()
+}
+
+func (f *Feed) markList() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list = true
+	f.poke()
+}
+
+func (f *Feed) poke() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// mark tells all feeds of a change to the mailbox of a directory.
+func (s *feeds) mark(dir string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.all {
+		f.mark(dir)
+	}
+}
+
+// markList tells all feeds that mailboxes or subscriptions have changed.
+func (s *feeds) markList() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.all {
+		f.markList()
+	}
+}
