@@ -18,8 +18,9 @@ func (s *session) append(ctx context.Context, c *wire.Append) (imap.ResponseCode
 		return "", s.decline(c.Message, no(imap.ResponseCodeCannot, "message is empty"))
 	}
 	var draft *store.Draft
-	err := s.names.resolve(c.Mailbox, func(name string) (err error) {
-		draft, err = s.Account.NewDraft(ctx, name)
+	err := s.at(ctx, c.Mailbox, func(p place) (err error) {
+		c.Flags = permitted(c.Flags, p.rights)
+		draft, err = p.account.NewDraft(ctx, p.name)
 		return err
 	})
 	if err != nil {

@@ -5,13 +5,14 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"mailstead/imapserver/store"
 	"mailstead/imapserver/wire"
 )
 
 // close is CLOSE (RFC 9051 §6.4.1): UNSELECT, and what is marked as deleted
 // goes without a word. Where it cannot go, the mailbox stays selected.
 func (s *session) close(ctx context.Context) (imap.ResponseCode, error) {
-	if !s.selected.view.ReadOnly() {
+	if !s.selected.view.ReadOnly() && s.selected.rights.Has(store.RightExpunge) {
 		if err := s.selected.view.Expunge(ctx, nil); err != nil {
 			return "", err
 		}

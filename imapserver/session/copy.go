@@ -30,8 +30,8 @@ func (s *session) copy(ctx context.Context, c *wire.Copy) (imap.ResponseCode, er
 		transfer = s.selected.view.Move
 	}
 	var done store.CopyResult
-	err = s.names.resolve(c.Mailbox, func(name string) (err error) {
-		done, err = transfer(ctx, numbers(spans), name)
+	err = s.at(ctx, c.Mailbox, func(p place) (err error) {
+		done, err = transfer(ctx, numbers(spans), p.target())
 		return err
 	})
 	if err != nil {

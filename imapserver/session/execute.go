@@ -19,7 +19,12 @@ func (s *session) execute(ctx context.Context, req wire.Request) error {
 		return s.countBad(e)
 	}
 	s.byUID = strings.HasPrefix(req.Row.Name, "UID ")
-	code, err := s.dispatch(ctx, req)
+	s.need = needOf(req.Row.Name)
+	var code imap.ResponseCode
+	err := s.authorize(req)
+	if err == nil {
+		code, err = s.dispatch(ctx, req)
+	}
 	if fatal(err) {
 		return err
 	}

@@ -81,7 +81,7 @@ func (s *session) newFetch(c *wire.Fetch) *fetch {
 			f.read = true
 			f.parse = f.parse || !whole(item.Section)
 			f.partial = f.partial || item.Section.Partial != nil
-			f.seen = f.seen || !item.Section.Peek && !f.view.ReadOnly()
+			f.seen = f.seen || !item.Section.Peek && !f.view.ReadOnly() && s.selected.rights.Has(store.RightSeen)
 		}
 	}
 	return f

@@ -93,7 +93,7 @@ func (s *session) listStatus(ctx context.Context, c *wire.List, n *node, name st
 	if c.ReturnStatus == nil || !n.Selectable {
 		return nil
 	}
-	err := s.writeStatus(ctx, n.Name, name, c.ReturnStatus)
+	err := s.writeStatus(ctx, place{home: home{account: s.Account, own: true}, name: n.Name}, name, c.ReturnStatus)
 	if err != nil {
 		if e := s.convert("LIST", err); e.Code == imap.ResponseCodeUnavailable {
 			return e

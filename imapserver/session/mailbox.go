@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -12,21 +11,17 @@ import (
 // create is CREATE (RFC 9051 §6.3.4). A delimiter at the end says that names
 // below this one will follow, which needs no preparation.
 func (s *session) create(ctx context.Context, c *wire.Create) (imap.ResponseCode, error) {
-	name, err := s.names.target(strings.TrimSuffix(c.Mailbox, delimiter))
-	if err != nil {
-		return "", err
-	}
-	return "", s.Account.Create(ctx, name)
+	return "", s.toMake(ctx, c.Mailbox, func(p place) error { return p.account.Create(ctx, p.name) })
 }
 
 // delete is DELETE (RFC 9051 §6.3.5). The client's own selected mailbox is left
 // first.
 func (s *session) delete(ctx context.Context, c *wire.Delete) (imap.ResponseCode, error) {
-	return "", s.names.resolve(c.Mailbox, func(name string) error {
-		if err := s.Account.Delete(ctx, name); err != nil {
+	return "", s.at(ctx, c.Mailbox, func(p place) error {
+		if err := p.account.Delete(ctx, p.name); err != nil {
 			return err
 		}
-		if s.selected != nil && s.selected.view.Name() == name {
+		if s.selected != nil && s.selected.account == p.account && s.selected.view.Name() == p.name {
 			s.deselect()
 			s.w.Status("*", imap.StatusResponseTypeOK, codeClosed, "selected mailbox deleted")
 		}
@@ -36,11 +31,14 @@ func (s *session) delete(ctx context.Context, c *wire.Delete) (imap.ResponseCode
 
 // rename is RENAME (RFC 9051 §6.3.6).
 func (s *session) rename(ctx context.Context, c *wire.Rename) (imap.ResponseCode, error) {
-	to, err := s.names.target(strings.TrimSuffix(c.To, delimiter))
-	if err != nil {
-		return "", err
-	}
-	return "", s.names.resolve(c.From, func(from string) error { return s.Account.Rename(ctx, from, to) })
+	return "", s.at(ctx, c.From, func(from place) error {
+		return s.toMake(ctx, c.To, func(to place) error {
+			if from.account != to.account {
+				return no(imap.ResponseCodeCannot, "a mailbox stays with its owner")
+			}
+			return from.account.Rename(ctx, from.name, to.name)
+		})
+	})
 }
 
 // subscribe is SUBSCRIBE and UNSUBSCRIBE (RFC 9051 §6.3.7 and §6.3.8). Of two

@@ -15,17 +15,23 @@ import (
 // before is left even where this fails.
 func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.ResponseCode, error) {
 	s.leavePrevious()
-	var view *store.View
-	err := s.names.resolve(c.Mailbox, func(name string) (err error) {
-		view, err = s.Account.Select(ctx, name, c.ReadOnly)
-		return err
+	err := s.at(ctx, c.Mailbox, func(p place) error {
+		view, err := p.account.Select(ctx, p.name, c.ReadOnly || !p.rights.Any(change))
+		if err != nil {
+			return err
+		}
+		view.Restrict(p.rights)
+		s.selected = &selection{
+			home: p.home, view: view, rights: p.rights,
+			recent: view.Recent(), keywords: slices.Clone(view.Keywords()),
+		}
+		return nil
 	})
 	if err != nil {
 		return "", err
 	}
-	s.selected = &selection{view: view, recent: view.Recent(), keywords: slices.Clone(view.Keywords())}
 	s.writeSelected()
-	if view.ReadOnly() {
+	if s.selected.view.ReadOnly() {
 		return codeReadOnly, nil
 	}
 	return codeReadWrite, nil

@@ -15,7 +15,9 @@ import (
 
 // selection is the selected mailbox and what the client was told of it.
 type selection struct {
+	home
 	view     *store.View
+	rights   store.Rights
 	recent   int
 	keywords []imap.Flag
 	kept     atomic.Pointer[content] // a message that is being fetched in pieces
@@ -44,6 +46,9 @@ func (s *session) tell(ctx context.Context, flags wire.CommandFlag) error {
 
 // poll brings the view up to date and tells the client what has changed.
 func (s *session) poll(ctx context.Context, expunge, scan bool) error {
+	if err := s.review(); err != nil {
+		return err
+	}
 	updates, err := s.selected.view.Poll(ctx, expunge, scan)
 	if err != nil {
 		return s.gone(err)
@@ -132,7 +137,7 @@ func (s *session) writeMailboxFlags() {
 	if s.selected.view.ReadOnly() {
 		flags = nil
 	} else {
-		flags = append(flags, imap.FlagWildcard)
+		flags = permitted(append(flags, imap.FlagWildcard), s.selected.rights)
 	}
 	s.w.Flags(flags, false)
 	s.w.Raw("] flags that are kept\r\n")

@@ -47,6 +47,7 @@ type session struct {
 	w        *wire.Writer
 	selected *selection // nil: no mailbox
 	byUID    bool       // the running command is the UID form of another
+	need     need       // the rights that it needs
 	utf8     bool       // UTF8=ACCEPT is enabled
 	bad      int        // commands in a row that were answered BAD
 	commands int

@@ -12,15 +12,15 @@ import (
 
 // status is STATUS (RFC 9051 §6.3.11).
 func (s *session) status(ctx context.Context, c *wire.Status) (imap.ResponseCode, error) {
-	return "", s.names.resolve(c.Mailbox, func(name string) error {
-		return s.writeStatus(ctx, name, shown(c.Mailbox), c.Items)
+	return "", s.at(ctx, c.Mailbox, func(p place) error {
+		return s.writeStatus(ctx, p, shown(c.Mailbox), c.Items)
 	})
 }
 
 // writeStatus looks a mailbox up and writes its STATUS response. client is its
 // name as the client knows it.
-func (s *session) writeStatus(ctx context.Context, name, client string, items []wire.StatusItem) error {
-	st, err := s.Account.Status(ctx, name, slices.Contains(items, wire.StatusSize))
+func (s *session) writeStatus(ctx context.Context, p place, client string, items []wire.StatusItem) error {
+	st, err := p.account.Status(ctx, p.name, slices.Contains(items, wire.StatusSize))
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ func (s *session) store(ctx context.Context, c *wire.Store) (imap.ResponseCode, 
 	if err != nil {
 		return "", err
 	}
+	if !mayStore(c, s.selected.rights) {
+		return "", errRights
+	}
 	if len(spans) == 0 {
 		return "", s.readOnly()
 	}
@@ -46,6 +49,15 @@ func (s *session) store(ctx context.Context, c *wire.Store) (imap.ResponseCode, 
 		}
 	}
 	return "", nil
+}
+
+// mayStore tells whether one of the flags may be changed, which is enough
+// (RFC 4314 §4).
+func mayStore(c *wire.Store, have store.Rights) bool {
+	if c.Op == wire.StoreSet { // it takes away what it does not name
+		return have.Any(flagRights)
+	}
+	return len(c.Flags) == 0 || len(permitted(c.Flags, have)) > 0
 }
 
 // others leaves out what this session's own STORE has changed.

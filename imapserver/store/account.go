@@ -45,7 +45,10 @@ type Account struct {
 	start time.Time
 
 	validity validity
-	nameless sync.Once // for the line in the log about entries that are no mailboxes
+	acls     aclFiles
+
+	nameless   sync.Once // for the line in the log about entries that are no mailboxes
+	unreadable sync.Once // for that about rights that cannot be read
 
 	mu     sync.Mutex          // also held while mailboxes are made, renamed and deleted
 	boxes  map[string]*mailbox // by directory; those in use and some that were

@@ -215,7 +215,7 @@ func BenchmarkCopyKeywords(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		if _, err := v.Copy(ctx, allSeqs(v), "Box"); err != nil {
+		if _, err := v.Copy(ctx, allSeqs(v), here(v, "Box")); err != nil {
 			b.Fatal(err)
 		}
 	}

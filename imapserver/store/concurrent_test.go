@@ -104,9 +104,9 @@ func concurrentCommand(a *Account, v *View, rnd *rand.Rand, name, other, body st
 	var err error
 	switch rnd.IntN(5) {
 	case 0:
-		_, err = v.Copy(ctx, []SeqNum{n}, other)
+		_, err = v.Copy(ctx, []SeqNum{n}, here(v, other))
 	case 1:
-		_, err = v.Move(ctx, []SeqNum{n}, other)
+		_, err = v.Move(ctx, []SeqNum{n}, here(v, other))
 	case 2:
 		err = v.Store(ctx, []SeqNum{n}, StoreAdd, []imap.Flag{imap.FlagDeleted, "x"})
 	case 3:

@@ -21,23 +21,30 @@ import (
 // writes back what is older than 30 seconds.
 const freshFile = time.Minute
 
+// Target is where Copy and Move put messages.
+type Target struct {
+	Account *Account // whose mailbox it is; one that has the same uid
+	Mailbox string
+	Rights  Rights // of who copies: flags that they may not set are lost (RFC 4314 §4)
+}
+
 // Copy copies messages by hard link, flags and dates included. All or none.
-func (v *View) Copy(ctx context.Context, seqs []SeqNum, dest string) (CopyResult, error) {
-	res, err := v.transfer(ctx, seqs, dest, false)
+func (v *View) Copy(ctx context.Context, seqs []SeqNum, to Target) (CopyResult, error) {
+	res, err := v.transfer(ctx, seqs, to, false)
 	if err != nil {
-		return CopyResult{}, fmt.Errorf("copy to %q: %w", dest, spaceError(err))
+		return CopyResult{}, fmt.Errorf("copy to %q: %w", to.Mailbox, spaceError(err))
 	}
 	return res, nil
 }
 
 // Move moves messages by rename; Poll then tells their expunge.
-func (v *View) Move(ctx context.Context, seqs []SeqNum, dest string) (CopyResult, error) {
+func (v *View) Move(ctx context.Context, seqs []SeqNum, to Target) (CopyResult, error) {
 	if v.readOnly {
 		return CopyResult{}, ErrReadOnly
 	}
-	res, err := v.transfer(ctx, seqs, dest, true)
+	res, err := v.transfer(ctx, seqs, to, true)
 	if err != nil {
-		return CopyResult{}, fmt.Errorf("move to %q: %w", dest, spaceError(err))
+		return CopyResult{}, fmt.Errorf("move to %q: %w", to.Mailbox, spaceError(err))
 	}
 	return res, nil
 }
@@ -46,22 +53,23 @@ func (v *View) Move(ctx context.Context, seqs []SeqNum, dest string) (CopyResult
 type transfer struct {
 	src, dst *mailbox
 	move     bool
+	rights   Rights    // to dst
 	from     []*record // in src
 	records  []record  // in dst, as many
 	copied   []bool    // not linked or renamed, but written anew
 }
 
-func (v *View) transfer(ctx context.Context, seqs []SeqNum, dest string, move bool) (CopyResult, error) {
-	dst, err := v.mb.a.get(ctx, dest)
+func (v *View) transfer(ctx context.Context, seqs []SeqNum, to Target, move bool) (CopyResult, error) {
+	dst, err := to.Account.get(ctx, to.Mailbox)
 	if err != nil {
 		return CopyResult{}, err
 	}
-	defer v.mb.a.put(dst)
+	defer to.Account.put(dst)
 	uids := make([]imap.UID, len(seqs))
 	for i, n := range seqs {
 		uids[i] = v.told.at(int(n) - 1).uid
 	}
-	t := &transfer{src: v.mb, dst: dst, move: move}
+	t := &transfer{src: v.mb, dst: dst, move: move, rights: to.Rights}
 	if err := t.run(ctx, uids, v); err != nil || len(uids) == 0 {
 		return CopyResult{}, err
 	}
@@ -80,7 +88,7 @@ func (t *transfer) lock() (unlock func()) {
 		a.mu.Lock()
 		return a.mu.Unlock
 	}
-	if a.order > b.order {
+	if b.before(a) {
 		a, b = b, a
 	}
 	a.mu.Lock()
@@ -89,6 +97,15 @@ func (t *transfer) lock() (unlock func()) {
 		b.mu.Unlock()
 		a.mu.Unlock()
 	}
+}
+
+// before tells which lock of two is taken first: of one account, that of the
+// mailbox that was made first.
+func (mb *mailbox) before(other *mailbox) bool {
+	if mb.a != other.a {
+		return mb.a.dir < other.a.dir
+	}
+	return mb.order < other.order
 }
 
 func (t *transfer) run(ctx context.Context, uids []imap.UID, v *View) error {
@@ -203,17 +220,23 @@ func (t *transfer) prepare(ctx context.Context, uids []imap.UID) error {
 				return err
 			}
 		}
-		keywords, err := t.dst.sets.canonical(strings.Fields(r.set.keywords))
-		if err != nil {
-			return err
-		}
-		suffix := r.set.suffix
+		suffix, names := r.set.suffix, r.set.keywords
 		if suffix == "" {
 			suffix = maildir.WithFlags("", 0)
 		}
+		if mask := maskOf(t.rights); mask != allFlags {
+			suffix = maildir.WithFlags(suffix, r.set.sys&mask.sys)
+			if !mask.keywords {
+				names = ""
+			}
+		}
+		keywords, err := t.dst.sets.canonical(strings.Fields(names))
+		if err != nil {
+			return err
+		}
 		t.from = append(t.from, r)
 		t.records = append(t.records, record{
-			sub: maildir.Cur, date: r.date, base: t.src.a.namer.Next().Base(st.Dev, st.Ino, st.Size),
+			sub: maildir.Cur, date: r.date, base: t.dst.a.namer.Next().Base(st.Dev, st.Ino, st.Size),
 			set: t.dst.sets.get(suffix, keywords), size: newSize(r.size.Load()),
 		})
 	}
@@ -263,7 +286,7 @@ func (t *transfer) copyFile(i int) error {
 		return err
 	}
 	defer in.Close()
-	tmp := t.src.a.namer.Next().Tmp()
+	tmp := t.dst.a.namer.Next().Tmp()
 	out, err := t.dst.folder.Create(tmp)
 	if err != nil {
 		return err

@@ -81,12 +81,12 @@ func (r *crashRun) append(box string, flags ...imap.Flag) error {
 }
 
 func (r *crashRun) copy() error {
-	_, err := r.v.Copy(r.ctx, r.last(2), "Box")
+	_, err := r.v.Copy(r.ctx, r.last(2), here(r.v, "Box"))
 	return err
 }
 
 func (r *crashRun) move() error {
-	_, err := r.v.Move(r.ctx, r.last(2), "Box")
+	_, err := r.v.Move(r.ctx, r.last(2), here(r.v, "Box"))
 	return err
 }
 

@@ -189,10 +189,10 @@ func TestIndexFull(t *testing.T) {
 	if v.Len() != n || read(t, v, 1) != mail1 {
 		t.Errorf("%d messages, want %d", v.Len(), n)
 	}
-	if _, err := v.Copy(ctx, allSeqs(v), "Box"); !errors.Is(err, ErrNoSpace) {
+	if _, err := v.Copy(ctx, allSeqs(v), here(v, "Box")); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("copy: %v", err)
 	}
-	if _, err := v.Move(ctx, allSeqs(v), "Box"); !errors.Is(err, ErrNoSpace) {
+	if _, err := v.Move(ctx, allSeqs(v), here(v, "Box")); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("move: %v", err)
 	}
 	poll(t, v)

@@ -14,7 +14,31 @@ import (
 	"mailstead/imapserver/maildir"
 )
 
-// Store changes flags; \Recent is ignored. It returns once the change survives
+// flagMask is the flags that a user may change.
+type flagMask struct {
+	sys      maildir.Flags
+	keywords bool
+}
+
+var allFlags = flagMask{sys: ^maildir.Flags(0), keywords: true}
+
+// maskOf gives the flags that rights allow to change (RFC 4314 §4, STORE).
+func maskOf(r Rights) flagMask {
+	m := flagMask{keywords: r.Has(RightWrite)}
+	if m.keywords {
+		m.sys = ^(maildir.Seen | maildir.Trashed)
+	}
+	if r.Has(RightSeen) {
+		m.sys |= maildir.Seen
+	}
+	if r.Has(RightDeleted) {
+		m.sys |= maildir.Trashed
+	}
+	return m
+}
+
+// Store changes flags; \Recent is ignored, and so are those that the view's
+// user has no right to. It returns once the change survives
 // a power cut. The changes reach this view too in the next Poll, as Own.
 // ErrExpunged where some of the messages are gone; the others are changed.
 func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []imap.Flag) error {
@@ -31,7 +55,7 @@ func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []ima
 		uids[i] = v.told.at(int(n) - 1).uid
 	}
 	slices.Sort(uids)
-	c := &storing{v: v, mb: v.mb, op: op, sys: sys, keywords: keywords}
+	c := &storing{v: v, mb: v.mb, op: op, sys: sys, keywords: keywords, mask: maskOf(v.rights)}
 	err = c.run(ctx, slices.Compact(uids))
 	// What has been changed in part is durable, too.
 	if c.renamed {
@@ -71,6 +95,7 @@ type storing struct {
 	op       StoreOp
 	sys      maildir.Flags
 	keywords []string // canonical
+	mask     flagMask // what may change
 
 	renamed   bool // a file has another name now
 	keyworded bool // the index has other keywords now
@@ -165,7 +190,7 @@ func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
 // one changes one message's file and gives its new record.
 func (c *storing) one(old *record) (record, error) {
 	mb, r := c.mb, *old
-	sys := c.combineSys(r.set.sys)
+	sys := r.set.sys&^c.mask.sys | c.combineSys(r.set.sys)&c.mask.sys
 	keywords, err := c.combineKeywords(r.set.keywords)
 	if err != nil {
 		return r, err
@@ -199,6 +224,9 @@ func (c *storing) combineSys(old maildir.Flags) maildir.Flags {
 }
 
 func (c *storing) combineKeywords(old string) (string, error) {
+	if !c.mask.keywords {
+		return old, nil
+	}
 	var list []string
 	switch c.op {
 	case StoreAdd:

@@ -127,10 +127,18 @@ func (a *Account) Delete(ctx context.Context, name string) error {
 	if err := a.exists(name, dir); err != nil {
 		return err
 	}
-	if err := a.deleteFolder(dir); err != nil {
+	if _, ok, _ := a.ownACL(dir); ok {
+		// RFC 4314 §4: its rights go with it, and its inferiors have theirs.
+		err = a.settle(dir)
+	}
+	if err == nil {
+		err = a.deleteFolder(dir)
+	}
+	if err != nil {
 		return fmt.Errorf("delete %q: %w", name, spaceError(err))
 	}
 	a.feeds.markList()
+	a.dropACL(dir)
 	return nil
 }
 
@@ -231,10 +239,19 @@ func (a *Account) Rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.renameFolders(moves); err != nil {
+	if err = a.keepACLs(moves); err == nil {
+		err = a.renameFolders(moves)
+	}
+	if err != nil {
 		return fmt.Errorf("rename %q to %q: %w", from, to, spaceError(err))
 	}
 	a.feeds.markList()
+	for _, m := range moves {
+		a.dropACL(m.dir)
+	}
+	if dir, err := a.dirOf(from); err == nil { // which moves has not if it is only a parent
+		a.dropACL(dir)
+	}
 	return nil
 }
 
@@ -254,7 +271,7 @@ func (a *Account) renameInbox(ctx context.Context, to string) error {
 	}
 	// Where that fails, the new mailbox stays: messages may be there already,
 	// and someone may have put others there.
-	_, err = v.Move(ctx, seqs, to)
+	_, err = v.Move(ctx, seqs, Target{Account: a, Mailbox: to, Rights: AllRights})
 	return err
 }
 

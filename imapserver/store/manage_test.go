@@ -161,7 +161,7 @@ func TestDelete(t *testing.T) {
 	if _, err := v.Read(ctx, 1); err == nil {
 		t.Error("a deleted message is read")
 	}
-	if _, err := v.Copy(ctx, []SeqNum{1}, "INBOX"); !errors.Is(err, ErrNotFound) {
+	if _, err := v.Copy(ctx, []SeqNum{1}, here(v, "INBOX")); !errors.Is(err, ErrNotFound) {
 		t.Errorf("copy from a deleted mailbox: %v", err)
 	}
 	v.Close()

@@ -284,7 +284,7 @@ func (m *model) transfer(v *modelView, move bool) {
 		do = v.Move
 	}
 	m.look(v)
-	res, err := do(context.Background(), seqs, name)
+	res, err := do(context.Background(), seqs, here(v.View, name))
 	m.note("%s: copy %v to %s, move %v: %v, %v", v.name, seqs, name, move, res.Dest, err)
 	if move && v.readOnly {
 		m.wantError(err, ErrReadOnly)

@@ -40,6 +40,7 @@ var (
 	ErrExpunged = errors.New("message has been expunged")
 	ErrNoSpace  = errors.New("no space left")
 	ErrReadOnly = errors.New("mailbox is open read-only")
+	ErrACL      = errors.New("list of rights cannot be so")
 )
 
 // SeqNum is a message sequence number in one View, from 1.

@@ -177,7 +177,7 @@ func TestCopyAndMove(t *testing.T) {
 		appendMessage(t, a, "INBOX", m, imap.FlagSeen, "Work")
 	}
 	v := selectBox(t, a, "INBOX", false)
-	res, err := v.Copy(ctx, []SeqNum{2, 3}, "Box")
+	res, err := v.Copy(ctx, []SeqNum{2, 3}, here(v, "Box"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestCopyAndMove(t *testing.T) {
 	if diff := cmp.Diff([]string{`1 \Seen Work`, `2 \Seen Work`}, lines(w)); diff != "" {
 		t.Error(diff)
 	}
-	res, err = v.Move(ctx, []SeqNum{1, 2}, "Box")
+	res, err = v.Move(ctx, []SeqNum{1, 2}, here(v, "Box"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,10 +205,10 @@ func TestCopyAndMove(t *testing.T) {
 	if got := read(t, w, 1) + read(t, w, 3) + read(t, w, 4); got != mail2+mail1+mail2 {
 		t.Errorf("read %q", got)
 	}
-	if _, err := v.Copy(ctx, []SeqNum{1}, "none"); !errors.Is(err, ErrNotFound) {
+	if _, err := v.Copy(ctx, []SeqNum{1}, here(v, "none")); !errors.Is(err, ErrNotFound) {
 		t.Errorf("copy to no mailbox: %v", err)
 	}
-	if res, err := v.Copy(ctx, []SeqNum{1}, "inbox"); err != nil || res.Dest[0] != 4 {
+	if res, err := v.Copy(ctx, []SeqNum{1}, here(v, "inbox")); err != nil || res.Dest[0] != 4 {
 		t.Errorf("copy to itself: %+v, %v", res, err)
 	}
 	a = reopen(t, a)

@@ -218,3 +218,8 @@ func copyTree(t testing.TB, to, from string) {
 		t.Fatal(err)
 	}
 }
+
+// here is a mailbox of the view's own account.
+func here(v *View, name string) Target {
+	return Target{Account: v.mb.a, Mailbox: name, Rights: AllRights}
+}

@@ -91,9 +91,9 @@ func TestStaleNames(t *testing.T) {
 	commands := []func() error{
 		func() error { _, err := v.Read(ctx, 1); return err },
 		func() error { return v.Store(ctx, []SeqNum{1}, StoreAdd, []imap.Flag{imap.FlagDraft}) },
-		func() error { _, err := v.Copy(ctx, []SeqNum{1}, "Box"); return err },
+		func() error { _, err := v.Copy(ctx, []SeqNum{1}, here(v, "Box")); return err },
 		func() error { return v.Expunge(ctx, nil) },
-		func() error { _, err := v.Move(ctx, []SeqNum{1}, "Box"); return err },
+		func() error { _, err := v.Move(ctx, []SeqNum{1}, here(v, "Box")); return err },
 	}
 	for i, cmd := range commands {
 		uid := appendMessage(t, a, "INBOX", mail1)

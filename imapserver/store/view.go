@@ -16,6 +16,7 @@ import (
 type View struct {
 	mb       *mailbox
 	readOnly bool
+	rights   Rights // of its user, as far as they are about flags
 	wake     chan struct{}
 	closed   bool
 
@@ -35,7 +36,7 @@ func (a *Account) Select(ctx context.Context, name string, readOnly bool) (*View
 	if err != nil {
 		return nil, err
 	}
-	v := &View{mb: mb, readOnly: readOnly, wake: make(chan struct{}, 1), own: make(map[imap.UID]ownChange)}
+	v := &View{mb: mb, readOnly: readOnly, rights: AllRights, wake: make(chan struct{}, 1), own: make(map[imap.UID]ownChange)}
 	mb.mu.Lock()
 	mb.views[v] = true
 	if !mb.gone.Load() {
@@ -136,6 +137,10 @@ func (v *View) HighestModSeq() ModSeq { return v.told.modseq }
 
 // ReadOnly tells whether the view may change messages.
 func (v *View) ReadOnly() bool { return v.readOnly }
+
+// Restrict says which rights the view's user has: Store leaves the other flags
+// as they are.
+func (v *View) Restrict(r Rights) { v.rights = r }
 
 // Len is the number of messages (EXISTS).
 func (v *View) Len() int { return v.told.len }

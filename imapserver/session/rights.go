@@ -1,0 +1,195 @@
+package session
+
+import (
+	"context"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// need is the rights that a command needs (RFC 4314 §4).
+type need struct {
+	named    store.Rights // of the mailbox that it names
+	oneOf    store.Rights // one of them, of that mailbox; 0: none
+	above    store.Rights // of the mailbox above the name that it makes
+	selected store.Rights // of the selected mailbox
+}
+
+// needs is every command after login. Those that are about no mailbox need
+// nothing; neither do SUBSCRIBE and UNSUBSCRIBE, which do not look whether there
+// is one. What depends on the command's arguments its own code looks at: LIST
+// shows what may be looked up, STORE and FETCH change flags that may be changed,
+// CLOSE expunges where that is allowed.
+var needs = map[string]need{
+	"CAPABILITY":  {},
+	"NOOP":        {},
+	"LOGOUT":      {},
+	"ID":          {},
+	"ENABLE":      {},
+	"NAMESPACE":   {},
+	"IDLE":        {},
+	"LIST":        {},
+	"LSUB":        {},
+	"SUBSCRIBE":   {},
+	"UNSUBSCRIBE": {},
+
+	"SELECT":  {named: store.RightRead},
+	"EXAMINE": {named: store.RightRead},
+	"STATUS":  {named: store.RightRead},
+	"CREATE":  {above: store.RightCreate},
+	"DELETE":  {named: store.RightDelete},
+	"RENAME":  {named: store.RightDelete, above: store.RightCreate},
+	"APPEND":  {named: store.RightInsert},
+
+	"CHECK":    {},
+	"CLOSE":    {},
+	"UNSELECT": {},
+	"EXPUNGE":  {selected: store.RightExpunge},
+	"SEARCH":   {selected: store.RightRead},
+	"FETCH":    {selected: store.RightRead},
+	"STORE":    {selected: store.RightRead},
+	"COPY":     {selected: store.RightRead, named: store.RightInsert},
+	"MOVE":     {selected: store.RightRead | store.RightDeleted | store.RightExpunge, named: store.RightInsert},
+}
+
+// needOf gives the row of a command; UID forms need what the others do.
+func needOf(command string) need { return needs[strings.TrimPrefix(command, "UID ")] }
+
+// errRights is the answer to who may see a mailbox, but not do that with it.
+var errRights = no(imap.ResponseCodeNoPerm, "not permitted")
+
+// met tells whether the rights to the mailbox that a command names suffice.
+func (n need) met(have store.Rights) bool {
+	return have.Has(n.named) && (n.oneOf == 0 || have.Any(n.oneOf))
+}
+
+// change are the rights without any of which a mailbox is read-only: its flags
+// are shared by all who see it (RFC 4314 §5.2).
+const change = store.RightInsert | store.RightExpunge | store.RightSeen | store.RightWrite | store.RightDeleted
+
+// flagRights are those that it takes to change flags, of which one is enough for
+// a STORE not to fail (RFC 4314 §4).
+const flagRights = store.RightSeen | store.RightWrite | store.RightDeleted
+
+// rightTo gives the right that it takes to change a flag.
+func rightTo(f imap.Flag) store.Rights {
+	switch f {
+	case imap.FlagSeen:
+		return store.RightSeen
+	case imap.FlagDeleted:
+		return store.RightDeleted
+	}
+	return store.RightWrite
+}
+
+// permitted leaves out the flags that a new message may not be given: they are
+// lost without a word (RFC 4314 §4, APPEND).
+func permitted(flags []imap.Flag, have store.Rights) []imap.Flag {
+	var out []imap.Flag
+	for _, f := range flags {
+		if have.Has(rightTo(f)) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// authorize looks at the rights to the selected mailbox before a command that is
+// about it.
+func (s *session) authorize(req wire.Request) error {
+	if s.selected == nil || req.Row.States != wire.Selected {
+		return nil
+	}
+	if err := s.review(); err != nil {
+		return err
+	}
+	if !s.selected.rights.Has(s.need.selected) {
+		return errRights
+	}
+	return nil
+}
+
+// review takes note of what others have made of the rights to the selected
+// mailbox (RFC 4314 §5.1.1). One that may not be read any more is gone.
+func (s *session) review() error {
+	v := s.selected
+	now := v.view.Rights(s.User, v.own)
+	if now == v.rights {
+		return nil
+	}
+	if !now.Has(store.RightRead) {
+		return s.gone(store.ErrNotFound)
+	}
+	v.rights = now
+	v.view.Restrict(now)
+	s.writeMailboxFlags()
+	return nil
+}
+
+// place is a mailbox that a command is about, as the session's user sees it.
+type place struct {
+	home
+	name   string // the store's
+	rights store.Rights
+}
+
+// home is the account of a mailbox.
+type home struct {
+	account *store.Account
+	own     bool // it is the user's own
+}
+
+// denied is the answer to who lacks a right. Without the right to look a mailbox
+// up, it is as if there were none (RFC 4314 §6).
+func (p place) denied(ctx context.Context) error {
+	if p.rights.Has(store.RightLookup) && p.account.Exists(ctx, p.name) {
+		return errRights
+	}
+	return store.ErrNotFound
+}
+
+// target is the place as one to copy to.
+func (p place) target() store.Target {
+	return store.Target{Account: p.account, Mailbox: p.name, Rights: p.rights}
+}
+
+// at calls f with the mailbox that a client's name means, if the user has the
+// rights to it that the command needs. Where the name may mean two mailboxes, it
+// goes on to the second if there is not the first.
+func (s *session) at(ctx context.Context, client string, f func(p place) error) error {
+	h := home{account: s.Account, own: true}
+	return s.names.resolve(client, func(name string) error {
+		p := place{home: h, name: name}
+		var err error
+		if p.rights, err = h.account.Rights(ctx, name, s.User, h.own); err != nil {
+			return err
+		}
+		if !s.need.met(p.rights) {
+			return p.denied(ctx)
+		}
+		return f(p)
+	})
+}
+
+// toMake calls f with the place of a mailbox that is to be made under a client's
+// name, if the user has the rights to the one above it that the command needs.
+func (s *session) toMake(ctx context.Context, client string, f func(p place) error) error {
+	name, err := s.names.target(strings.TrimSuffix(client, delimiter))
+	if err != nil {
+		return err
+	}
+	p := place{home: home{account: s.Account, own: true}, name: name}
+	if p.rights, err = p.account.RightsToMake(ctx, name, s.User, p.own); err != nil {
+		return err
+	}
+	switch {
+	case p.rights.Has(s.need.above):
+		return f(p)
+	case p.rights.Has(store.RightLookup):
+		return errRights
+	}
+	return store.ErrNotFound // as if the one above were not there
+}
