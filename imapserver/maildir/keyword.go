@@ -1,10 +1,12 @@
 package maildir
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"strconv"
 	"strings"
 )
@@ -13,12 +15,15 @@ import (
 // messages, and a file per message that has changed since :list was written.
 const (
 	KeywordsDir  = "courierimapkeywords"
-	keywordsList = ":list"
+	KeywordsList = ":list"
 )
 
 // maxSidecar bounds what is read of a file beside the messages. A :list of a
 // million messages has about 80 MB.
 const maxSidecar = 256 << 20
+
+// maxListed bounds what is taken in of the keywords of one message.
+const maxListed = 1000
 
 // ParseKeywords reads a :list: names, an empty line, then lines
 // "<base name>:<index> <index>...". Indexes out of range are left out.
@@ -40,7 +45,7 @@ func ParseKeywords(data []byte) map[string][]string {
 			}
 			var list []string
 			for s := range strings.FieldsSeq(indexes) {
-				if i, err := strconv.Atoi(s); err == nil && i >= 0 && i < len(names) {
+				if i, err := strconv.Atoi(s); err == nil && i >= 0 && i < len(names) && len(list) < maxListed {
 					list = append(list, names[i])
 				}
 			}
@@ -50,49 +55,91 @@ func ParseKeywords(data []byte) map[string][]string {
 	return lists
 }
 
+// EncodeKeywords makes a :list of messages, by base name, with their keywords,
+// parted by spaces. It is nil if there are none. A base name with a colon cannot
+// stand there, and is left out.
+func EncodeKeywords(messages iter.Seq2[string, string]) []byte {
+	var names, lines bytes.Buffer
+	index := make(map[string]int)
+	for base, keywords := range messages {
+		if keywords == "" || strings.Contains(base, ":") {
+			continue
+		}
+		lines.WriteString(base)
+		sep := byte(':')
+		for k := range strings.FieldsSeq(keywords) {
+			i, known := index[k]
+			if !known {
+				i = len(index)
+				index[k] = i
+				names.WriteString(k + "\n")
+			}
+			lines.WriteByte(sep)
+			lines.WriteString(strconv.Itoa(i))
+			sep = ' '
+		}
+		lines.WriteByte('\n')
+	}
+	if len(index) == 0 {
+		return nil
+	}
+	names.WriteByte('\n')
+	names.Write(lines.Bytes())
+	return names.Bytes()
+}
+
+// CourierKeywords is what Courier's files say of the keywords in a folder.
+type CourierKeywords struct {
+	Lists   map[string][]string // by base name
+	Changed map[string]bool     // base names with a file of their own
+	Files   []string            // those files
+}
+
 // ReadKeywords reads the keywords that Courier has for the messages of a
 // folder, by base name: a file of the message's own name counts most, then the
-// one of the highest number, then :list. Where there are none, the map is
-// empty.
-func (f *Folder) ReadKeywords() (map[string][]string, error) {
+// one of the highest number, then :list. Where there are none, it is empty.
+func (f *Folder) ReadKeywords() (CourierKeywords, error) {
 	// A file that goes away meanwhile has been folded into another one.
 	for try := 0; ; try++ {
-		lists, err := f.readKeywords()
+		k, err := f.readKeywords()
 		if !errors.Is(err, fs.ErrNotExist) || try == 20 {
-			return lists, err
+			return k, err
 		}
 	}
 }
 
-func (f *Folder) readKeywords() (map[string][]string, error) {
+func (f *Folder) readKeywords() (k CourierKeywords, err error) {
 	defer f.hold(nil)()
 	d, err := openDirAt(f.root, KeywordsDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return k, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s/%s: %w", f.path, KeywordsDir, err)
+		return k, fmt.Errorf("read %s/%s: %w", f.path, KeywordsDir, err)
 	}
 	defer closeFD(d)
 	l, err := readDir(d, 0, isSnapshotFS(d))
 	if err != nil {
-		return nil, fmt.Errorf("read %s/%s: %w", f.path, KeywordsDir, err)
+		return k, fmt.Errorf("read %s/%s: %w", f.path, KeywordsDir, err)
 	}
 	defer l.Release()
-	lists := make(map[string][]string)
+	k = CourierKeywords{Lists: make(map[string][]string), Changed: make(map[string]bool)}
 	newest := make(map[string]keywordsFile)
 	for i := range l.Len() {
 		name := string(l.Name(i))
-		if name == keywordsList {
+		if name == KeywordsList {
 			data, err := readFileAt(d, name)
 			if err != nil {
-				return nil, fmt.Errorf("read %s/%s/%s: %w", f.path, KeywordsDir, name, err)
+				return k, fmt.Errorf("read %s/%s/%s: %w", f.path, KeywordsDir, name, err)
 			}
-			lists = ParseKeywords(data)
+			k.Lists = ParseKeywords(data)
 			continue
 		}
-		if base, rank, ok := parseKeywordsFile(name); ok && rank > newest[base].rank {
-			newest[base] = keywordsFile{name, rank}
+		if base, rank, ok := parseKeywordsFile(name); ok {
+			k.Files = append(k.Files, name)
+			if rank > newest[base].rank {
+				newest[base] = keywordsFile{name, rank}
+			}
 		}
 	}
 	for base, kf := range newest {
@@ -101,11 +148,12 @@ func (f *Folder) readKeywords() (map[string][]string, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s/%s/%s: %w", f.path, KeywordsDir, kf.name, err)
+			return k, fmt.Errorf("read %s/%s/%s: %w", f.path, KeywordsDir, kf.name, err)
 		}
-		lists[base] = strings.Fields(string(data))
+		k.Lists[base] = strings.Fields(string(data))
+		k.Changed[base] = true
 	}
-	return lists, nil
+	return k, nil
 }
 
 // keywordsFile is a file for one message; of several, the highest rank counts.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,7 @@ import (
 
 func testdata(t testing.TB, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", "courier", name))
+	data, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +25,7 @@ func testdata(t testing.TB, name string) []byte {
 }
 
 func TestParseUIDDBFixture(t *testing.T) {
-	data := testdata(t, "uiddb")
+	data := testdata(t, "courier/uiddb")
 	db, err := ParseUIDDB(data)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +77,7 @@ func TestParseUIDDB(t *testing.T) {
 }
 
 func FuzzParseUIDDB(f *testing.F) {
-	f.Add(testdata(f, "uiddb"))
+	f.Add(testdata(f, "courier/uiddb"))
 	for _, s := range []string{"1 77 9\n1 a\n1 b\n", "1 77 9\r\n4294967295 a\n", " 1 1 1\n 9 a:2,S\n9 a"} {
 		f.Add([]byte(s))
 	}
@@ -97,6 +98,7 @@ func FuzzParseUIDDB(f *testing.F) {
 		if db.Validity == 0 {
 			t.Errorf("%q: uidvalidity 0", data)
 		}
+		db.Dropped = 0
 		again, err := ParseUIDDB(EncodeUIDDB(db))
 		if diff := cmp.Diff(db, again); err != nil || diff != "" {
 			t.Errorf("%q: written and read again: %v %s", data, err, diff)
@@ -110,14 +112,14 @@ func TestParseKeywords(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	lists := ParseKeywords(testdata(t, "keywords.list"))
+	lists := ParseKeywords(testdata(t, "courier/keywords.list"))
 	if got := lists["1795445009.M153813P17110V000000000000FE00I00000000009B69AE_7.mx1.example.test,S=3822"]; !slices.Equal(got, []string{"$Junk", "Later"}) {
 		t.Errorf("keywords of the fixture: %q", got)
 	}
 }
 
 func FuzzParseKeywords(f *testing.F) {
-	f.Add(testdata(f, "keywords.list"))
+	f.Add(testdata(f, "courier/keywords.list"))
 	f.Add([]byte("\n\na:0 1 18446744073709551616\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		names := make(map[string]bool)
@@ -137,8 +139,8 @@ func FuzzParseKeywords(f *testing.F) {
 // TestReadKeywords has every kind of file, and the order in which they count.
 func TestReadKeywords(t *testing.T) {
 	f := newFolder(t)
-	if lists, err := f.ReadKeywords(); err != nil || len(lists) != 0 {
-		t.Errorf("without a directory: %v, %v", lists, err)
+	if k, err := f.ReadKeywords(); err != nil || len(k.Lists) != 0 {
+		t.Errorf("without a directory: %v, %v", k, err)
 	}
 	dir := filepath.Join(f.Path(), KeywordsDir)
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -163,13 +165,36 @@ func TestReadKeywords(t *testing.T) {
 	}
 	want := map[string][]string{"only": {"Listed"}, "folded": {"Newer"}, "fresh": {"A", "B"}, "emptied": {}}
 	got, err := f.ReadKeywords()
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+	if diff := cmp.Diff(want, got.Lists); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
+	}
+	if want := map[string]bool{"folded": true, "fresh": true, "emptied": true}; !maps.Equal(got.Changed, want) {
+		t.Errorf("changed are %v", got.Changed)
+	}
+	if slices.Sort(got.Files); !slices.Equal(got.Files, []string{".5984817.folded", ".984817.folded", ".99999999.fresh", "emptied", "fresh", "link"}) {
+		t.Errorf("files are %q", got.Files)
+	}
+}
+
+// TestEncodeKeywords writes a :list and reads it again.
+func TestEncodeKeywords(t *testing.T) {
+	data := EncodeKeywords(func(yield func(base, keywords string) bool) {
+		_ = yield("m1", "Work $Junk") && yield("m2", "") && yield("odd:name", "Work") && yield("m3", "$Junk")
+	})
+	if string(data) != "Work\n$Junk\n\nm1:0 1\nm3:1\n" {
+		t.Errorf("written as %q", data)
+	}
+	want := map[string][]string{"m1": {"Work", "$Junk"}, "m3": {"$Junk"}}
+	if diff := cmp.Diff(want, ParseKeywords(data)); diff != "" {
+		t.Error(diff)
+	}
+	if data := EncodeKeywords(func(yield func(base, keywords string) bool) { yield("m", "") }); data != nil {
+		t.Errorf("without keywords it is %q", data)
 	}
 }
 
 func TestSubscriptions(t *testing.T) {
-	data := testdata(t, "subscribed")
+	data := testdata(t, "courier/subscribed")
 	s := ParseSubscriptions(data, UTF8)
 	want := []string{"INBOX", "Sent", "Trash", "Projects.Alpha", "Projects.Alpha.Sub", "Entwürfe 2024", "日本語", "Gone"}
 	if diff := cmp.Diff(want, s.Names()); diff != "" {

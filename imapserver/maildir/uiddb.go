@@ -20,6 +20,7 @@ type UIDDB struct {
 	Validity uint32
 	Next     uint32
 	Messages []UIDDBMessage
+	Dropped  int // lines that could not be used
 }
 
 // UIDDBMessage is one line: the UID of the message with that base name.
@@ -58,15 +59,12 @@ func ParseUIDDB(data []byte) (UIDDB, error) {
 	for line := range bytes.Lines(body) {
 		if m, ok := parseUIDDBLine(line); ok {
 			db.Messages = append(db.Messages, m)
+		} else {
+			db.Dropped++
 		}
 	}
-	db.sanitise()
-	if n := len(db.Messages); n > 0 && db.Messages[n-1].UID >= db.Next {
-		last := db.Messages[n-1].UID
-		if last == math.MaxUint32 {
-			return UIDDB{}, fmt.Errorf("%w: no uid is left after %d", ErrUIDDB, last)
-		}
-		db.Next = last + 1
+	if err := db.sanitise(); err != nil {
+		return UIDDB{}, fmt.Errorf("%w: %w", ErrUIDDB, err)
 	}
 	return db, nil
 }
@@ -88,19 +86,30 @@ func parseUIDDBLine(line []byte) (UIDDBMessage, bool) {
 }
 
 // sanitise sorts by UID and drops what claims a UID or a name for the second
-// time. Of two lines with one UID the first in the file is the older claim.
-func (db *UIDDB) sanitise() {
+// time. Of two lines with one UID the first in the file is the older claim. The
+// next UID is raised above all that were seen.
+func (db *UIDDB) sanitise() error {
+	if len(db.Messages) == 0 {
+		return nil
+	}
 	slices.SortStableFunc(db.Messages, func(a, b UIDDBMessage) int { return cmp.Compare(a.UID, b.UID) })
+	highest := db.Messages[len(db.Messages)-1].UID
+	if highest == math.MaxUint32 {
+		return fmt.Errorf("no uid is left after %d", highest)
+	}
+	db.Next = max(db.Next, highest+1)
 	seen := make(map[string]bool, len(db.Messages))
 	var last uint32
 	db.Messages = slices.DeleteFunc(db.Messages, func(m UIDDBMessage) bool {
 		if m.UID == last || seen[m.Base] {
+			db.Dropped++
 			return true
 		}
 		last = m.UID
 		seen[m.Base] = true
 		return false
 	})
+	return nil
 }
 
 // parseUID reads a number that is not 0 and fits 32 bits (RFC 9051 §2.3.1.1).

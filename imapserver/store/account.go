@@ -171,6 +171,9 @@ func (a *Account) loadAccount() error {
 		if err := a.validity.lost(a); err != nil {
 			return err
 		}
+		if err := a.takeOver(detected); err != nil {
+			return err
+		}
 	}
 	if known {
 		// It is kept unless some name cannot be of it.

@@ -49,7 +49,7 @@ type mailbox struct {
 	unsynced bool                   // messages were removed from new
 	ahead    bool                   // the index has rows of messages that are not in cur yet
 	ghosts   map[imap.UID]bool      // and these of messages that are gone
-	imports  *courier               // what Courier knew, until the first sync
+	imports  *foreign               // what another server knew, until the first sync
 	views    map[*View]bool
 	odd      map[string]bool // names that have been logged
 	curSync  *group          // makes the entries of cur durable

@@ -185,6 +185,12 @@ func untar(t testing.TB, name string) string {
 			}
 			continue
 		}
+		if h.Typeflag == tar.TypeLink {
+			if err := os.Link(filepath.Join(dir, h.Linkname), path); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		data, err := io.ReadAll(r)
 		if err != nil {
 			t.Fatal(err)

@@ -46,8 +46,8 @@ func (mb *mailbox) sync(ctx context.Context, move bool) error {
 }
 
 // syncOnce looks once. It is settled when another look would not tell more. At
-// first contact nothing is taken in before that, since Courier's UIDs cannot be
-// given any more once later ones have been; unless it is the last look.
+// first contact nothing is taken in before that, since another server's UIDs
+// cannot be given any more once later ones have been; unless it is the last look.
 func (mb *mailbox) syncOnce(move, last bool) (settled bool, err error) {
 	now := time.Now()
 	newTime, err := mb.ctime(maildir.New)
@@ -529,7 +529,7 @@ func putAndDrop(conn *sqlite.Conn, mailbox int64, put []record, gone map[imap.UI
 // numbered is a fresh message with what decides on its place.
 type numbered struct {
 	*found
-	uid imap.UID // as Courier had it, or 0
+	uid imap.UID // as another server had it, or 0
 	key maildir.Key
 }
 
@@ -546,14 +546,18 @@ func (a numbered) compare(b numbered) int {
 }
 
 // number gives the fresh messages UIDs, in Courier's order behind those that
-// Courier has numbered.
+// another server has numbered.
 func (l *look) number(e *edit, modseq ModSeq) ([]record, error) {
 	if len(l.fresh) == 0 {
 		return nil, nil
 	}
 	fresh := make([]numbered, 0, len(l.fresh))
 	for _, f := range l.fresh {
-		fresh = append(fresh, numbered{f, l.mb.imports.uid(f.base), maildir.SortKey(f.base)})
+		fresh = append(fresh, numbered{found: f, key: maildir.SortKey(f.base)})
+	}
+	l.mb.imports.number(fresh)
+	if l.mb.imports != nil {
+		e.s.uidNext = max(e.s.uidNext, l.mb.imports.next)
 	}
 	slices.SortFunc(fresh, numbered.compare)
 	sizes := newSizes(len(fresh))
@@ -567,7 +571,7 @@ func (l *look) number(e *edit, modseq ModSeq) ([]record, error) {
 			uid = e.s.uidNext
 			e.s.uidNext++
 		}
-		keywords, err := l.mb.sets.canonical(l.mb.imports.keywordsOf(f.base))
+		keywords, err := l.mb.sets.canonical(l.mb.imports.keywordsOf(f.base, f.suffix))
 		if err != nil {
 			l.mb.a.log.Warn("keywords of a message are lost", "path", l.mb.path(), "name", f.name(), "error", err)
 		}

@@ -1,0 +1,56 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"mailstead/imapserver/maildir"
+)
+
+// takeOver converts what Dovecot has for an account that the index does not
+// know, to Courier's form, which is ours: the subscriptions. UIDs and keywords
+// are taken over when a mailbox is first opened.
+func (a *Account) takeOver(enc maildir.Encoding) error {
+	dovecot, err := os.Lstat(filepath.Join(a.dir, maildir.DovecotSubscriptionsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ours, err := os.Lstat(filepath.Join(a.dir, maildir.SubscriptionsFile))
+	if err == nil && !ours.ModTime().Before(dovecot.ModTime()) {
+		a.log.Warn("Dovecot's subscriptions are not taken over, since Courier's are newer", "maildir", a.dir)
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	data, err := maildir.ReadFile(a.dir, maildir.DovecotSubscriptionsFile)
+	if errors.Is(err, maildir.ErrIrregular) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	parsed, dropped := maildir.ParseDovecotSubscriptions(data)
+	var subs maildir.Subscriptions
+	for _, name := range parsed.Names() {
+		if _, err := maildir.EncodeName(name, enc); err != nil {
+			dropped++
+			continue
+		}
+		subs.Set(name, true)
+	}
+	if data, err = maildir.EncodeSubscriptions(subs, enc); err != nil {
+		return fmt.Errorf("take over subscriptions: %w", err)
+	}
+	if err := a.ops.WriteFile(a.dir, maildir.SubscriptionsFile, a.subscriptionsMode(), data); err != nil {
+		return fmt.Errorf("take over subscriptions: %w", spaceError(err))
+	}
+	a.log.Info("took over Dovecot's subscriptions", "maildir", a.dir, "names", len(subs.Names()), "lines that name nothing", dropped)
+	return nil
+}
