@@ -9,11 +9,16 @@ import "mailstead/imapserver/wire"
 type addressList struct {
 	lexer
 	dst   []byte
-	left  *int // addresses that may still be written
-	group bool // between the two marks of a group
+	left  *int           // addresses that may still be written
+	group bool           // between the two marks of a group
+	first *parsedAddress // if not nil: takes the first address, and nothing is written
 
 	address
 }
+
+// parsedAddress is an address as ENVELOPE shows it, or the start of a group,
+// whose name is its mailbox.
+type parsedAddress struct{ name, mailbox, host string }
 
 // address is what has been read of one address.
 type address struct {
@@ -37,6 +42,17 @@ func appendAddresses(dst, value []byte, left *int) []byte {
 	a.finish()
 	a.endGroup()
 	return a.dst
+}
+
+// firstAddress gives the first address of a field.
+func firstAddress(value []byte) (p parsedAddress, ok bool) {
+	left := 1
+	a := addressList{lexer: lexer{b: value}, left: &left, first: &p}
+	for space := a.skip(); !a.end() && left > 0; space = a.skip() {
+		a.step(space)
+	}
+	a.finish()
+	return p, left == 0
 }
 
 // step reads one token, or all that stands in angle brackets.
@@ -181,19 +197,28 @@ func (a *addressList) finish() {
 		if !a.at {
 			mailbox = a.phrase
 		}
-		a.dst = append(a.dst, '(')
-		if len(name) == 0 {
-			a.dst = append(a.dst, "NIL"...)
-		} else {
-			a.dst = wire.AppendString(a.dst, string(name))
-		}
-		a.dst = append(a.dst, " NIL "...)
-		a.dst = wire.AppendString(a.dst, string(mailbox))
-		a.dst = append(a.dst, ' ')
-		a.dst = wire.AppendString(a.dst, string(a.host))
-		a.dst = append(a.dst, ')')
+		a.write(name, mailbox)
 	}
 	a.reset()
+}
+
+// write writes the present address under these names.
+func (a *addressList) write(name, mailbox []byte) {
+	if a.first != nil {
+		*a.first = parsedAddress{string(name), string(mailbox), string(a.host)}
+		return
+	}
+	a.dst = append(a.dst, '(')
+	if len(name) == 0 {
+		a.dst = append(a.dst, "NIL"...)
+	} else {
+		a.dst = wire.AppendString(a.dst, string(name))
+	}
+	a.dst = append(a.dst, " NIL "...)
+	a.dst = wire.AppendString(a.dst, string(mailbox))
+	a.dst = append(a.dst, ' ')
+	a.dst = wire.AppendString(a.dst, string(a.host))
+	a.dst = append(a.dst, ')')
 }
 
 // reset makes ready for the next address, in the same buffers.
@@ -208,6 +233,10 @@ func (a *addressList) startGroup() {
 	if !a.group && *a.left > 0 {
 		*a.left--
 		a.group = true
+		if a.first != nil {
+			a.first.mailbox = string(a.phrase)
+			return
+		}
 		a.dst = append(a.dst, "(NIL NIL "...)
 		a.dst = wire.AppendString(a.dst, string(a.phrase))
 		a.dst = append(a.dst, " NIL)"...)

@@ -8,7 +8,8 @@ import (
 
 // Date is the time that the Date field gives, in the field's own zone. ok is
 // false where there is no field or it names no day. Where only the day can be
-// read, the time is midnight UTC.
+// read, the time is midnight UTC; where the zone cannot, the time is UTC
+// (RFC 5256 §2.2).
 func (m *Message) Date() (t time.Time, ok bool) {
 	value, ok := firstField(m.fields(m.root), "Date")
 	if !ok || len(value) > maxDate {
@@ -18,7 +19,33 @@ func (m *Message) Date() (t time.Time, ok bool) {
 	if t, err := mail.ParseDate(s); err == nil {
 		return t, true
 	}
-	return parseDay(s)
+	if t, ok := parseDay(s); ok {
+		return addClock(t, s), true
+	}
+	return time.Time{}, false
+}
+
+// addClock adds to a day the first word of a date that is a time of day, and the
+// zone if it is the next word.
+func addClock(day time.Time, s string) time.Time {
+	words := strings.Fields(s)
+	for i, w := range words {
+		clock, err := time.Parse("15:04:05", w)
+		if err != nil {
+			clock, err = time.Parse("15:04", w)
+		}
+		if err != nil {
+			continue
+		}
+		zone := time.UTC
+		if i+1 < len(words) {
+			if z, err := time.Parse("-0700", words[i+1]); err == nil {
+				zone = z.Location()
+			}
+		}
+		return time.Date(day.Year(), day.Month(), day.Day(), clock.Hour(), clock.Minute(), clock.Second(), 0, zone)
+	}
+	return day
 }
 
 var months = []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}

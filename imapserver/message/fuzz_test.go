@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
@@ -56,6 +57,32 @@ func checkMessage(t *testing.T, b []byte) {
 		t.Errorf("%q: header: %q, %v", b, text, err)
 	}
 	m.Date()
+	checkOverview(t, m)
+}
+
+func checkOverview(t *testing.T, m *Message) {
+	t.Helper()
+	o := m.Overview()
+	header, _ := m.Section(&imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader})
+	if alone := Parse(header).Overview(); !cmp.Equal(alone, o) && len(header) <= maxHeader {
+		t.Errorf("%q: overview %+v, of the header alone %+v", m.raw, o, alone)
+	}
+	if back, err := ParseOverview(o.Append(nil)); err != nil || !cmp.Equal(back, o) {
+		t.Errorf("%q: overview %+v, encoded and parsed %+v, %v", m.raw, o, back, err)
+	}
+}
+
+// FuzzParseOverview holds that what is taken for an encoded Overview is one.
+func FuzzParseOverview(f *testing.F) {
+	for _, o := range overviews {
+		f.Add(o.Append(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o, err := ParseOverview(b)
+		if err == nil && string(o.Append(nil)) != string(b) {
+			t.Errorf("%q is taken for %+v", b, o)
+		}
+	})
 }
 
 func checkEntity(t *testing.T, m *Message, e *entity, start, end, depth int) {

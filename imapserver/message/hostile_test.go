@@ -87,6 +87,12 @@ var hostile = []struct {
 	{"base64", func(n int) string {
 		return "Content-Transfer-Encoding: base64\r\n\r\n" + strings.Repeat("A=\r\n", n/4)
 	}},
+	{"brackets", func(n int) string { return "Subject: " + strings.Repeat("[a]", n/3) + "\r\n\r\n" }},
+	{"forwards", func(n int) string {
+		return "Subject: " + strings.Repeat("[fwd: re[a]:", n/16) + strings.Repeat("](fwd) ", n/8) + "\r\n\r\n"
+	}},
+	{"references", func(n int) string { return "References: " + strings.Repeat("<a@b>", n/5) + "\r\n\r\n" }},
+	{"no references", func(n int) string { return "References: " + strings.Repeat("<a@(", n/4) + "\r\n\r\n" }},
 	{"dates", func(n int) string { return "Date: " + strings.Repeat("Feb ", n/4) + "\r\n\r\n" }},
 }
 
@@ -109,6 +115,7 @@ func answerAll(b []byte) {
 		io.Copy(io.Discard, r)
 	}
 	m.Date()
+	m.Overview()
 }
 
 // TestHostileTime shows that four times the message is about four times the

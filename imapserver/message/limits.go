@@ -14,4 +14,6 @@ const (
 	maxRepeats   = 100      // fields of one name whose addresses are joined
 	maxDate      = 1000     // octets of a Date field
 	maxCharset   = 64       // octets of a charset's name
+	maxSortText  = 1024     // octets of a subject, mailbox or name that an Overview keeps
+	maxRefs      = 256      // ancestors that an Overview keeps
 )
