@@ -3,6 +3,7 @@ package dialogue
 import (
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -63,7 +64,7 @@ func (m *matcher) any(pattern, have []node) bool {
 	}
 	p, others := pattern[0], pattern[1:]
 	if p.isRest() {
-		if len(others) == 0 {
+		if !slices.ContainsFunc(others, func(n node) bool { return !n.isRest() }) {
 			return true
 		}
 		return m.any(append(others[:len(others):len(others)], p), have)

@@ -99,6 +99,8 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.append(ctx, c)
 	case wire.Idle:
 		return s.idle(ctx)
+	case *wire.Notify:
+		return s.setNotify(ctx, c)
 	case wire.Close:
 		return s.close(ctx)
 	case wire.Unselect:

@@ -17,7 +17,7 @@ const pause = 50 * time.Millisecond
 // DONE, this one tells what happens to the mailbox.
 func (s *session) idle(ctx context.Context) (imap.ResponseCode, error) {
 	s.w.Continue("idling")
-	if s.selected != nil {
+	if s.selected != nil && s.notify.ofSelected() {
 		if err := s.poll(ctx, true, true); err != nil {
 			return "", err
 		}
@@ -27,38 +27,57 @@ func (s *session) idle(ctx context.Context) (imap.ResponseCode, error) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.r.ReadDone() }()
-	return "", s.push(ctx, done)
+	return "", s.push(ctx, done, true)
+}
+
+// await waits for the client's next command and meanwhile tells what it has
+// asked for by NOTIFY.
+func (s *session) await(ctx context.Context) error {
+	if s.notify == nil || s.r.Waiting() {
+		return nil
+	}
+	if err := s.w.Flush(); err != nil {
+		return lost(err)
+	}
+	s.byUID = false
+	done := make(chan error, 1)
+	go func() { done <- s.r.Wait() }()
+	return s.push(ctx, done, false)
 }
 
 // push tells updates until the client is done. An error of its own must not
 // leave the reading goroutine behind: it gives the Reader back by what it reads
 // or, once the connection is closed, by what it cannot.
-func (s *session) push(ctx context.Context, done <-chan error) error {
+func (s *session) push(ctx context.Context, done <-chan error, idle bool) error {
 	var wake <-chan struct{}
 	var rest <-chan time.Time
-	if s.selected != nil {
+	if s.selected != nil && s.notify.ofSelected() {
 		wake = s.selected.view.Wake()
 	}
 	for {
-		ready := wake
+		ready, news := wake, s.notify.wake()
 		if rest != nil {
-			ready = nil
+			ready, news = nil, nil
 		}
+		var err error
 		select {
 		case err := <-done:
 			return lost(err)
 		case <-rest:
 			rest = nil
+			continue
 		case <-ready:
-			err := s.poll(ctx, true, false)
-			if e := s.w.Flush(); err == nil && e != nil {
-				err = e
-			}
-			if err != nil {
-				return s.abandon(err, done)
-			}
-			rest = time.After(pause)
+			err = s.poll(ctx, idle || !s.notify.delayed(), false)
+		case <-news:
+			err = s.tellNews(ctx)
 		}
+		if e := s.w.Flush(); err == nil && e != nil {
+			err = e
+		}
+		if err != nil {
+			return s.abandon(err, done)
+		}
+		rest = time.After(pause)
 	}
 }
 

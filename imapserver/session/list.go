@@ -56,6 +56,7 @@ type listed struct {
 	name      string
 	attrs     []imap.MailboxAttr
 	childInfo []string // selection options that mailboxes below it meet
+	oldName   string   // what it was called before, if it is told for that (RFC 5465 §5.4)
 }
 
 // writeListed writes a LIST or LSUB response.
@@ -82,6 +83,11 @@ func (s *session) writeListed(c *wire.List, l listed) {
 		s.w.String(option)
 	}
 	if l.childInfo != nil {
+		s.w.Raw("))")
+	}
+	if l.oldName != "" {
+		s.w.Raw(` ("OLDNAME" (`)
+		s.w.Mailbox(l.oldName)
 		s.w.Raw("))")
 	}
 	s.w.CRLF()

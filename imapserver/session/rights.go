@@ -31,6 +31,7 @@ var needs = map[string]need{
 	"ENABLE":      {},
 	"NAMESPACE":   {},
 	"IDLE":        {},
+	"NOTIFY":      {},
 	"LIST":        {},
 	"LSUB":        {},
 	"SUBSCRIBE":   {},

@@ -23,7 +23,7 @@ func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.Respo
 		view.Restrict(p.rights)
 		s.selected = &selection{
 			home: p.home, view: view, rights: p.rights,
-			recent: view.Recent(), keywords: slices.Clone(view.Keywords()),
+			recent: view.Recent(), exists: view.Len(), keywords: slices.Clone(view.Keywords()),
 		}
 		return nil
 	})

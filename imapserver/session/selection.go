@@ -19,6 +19,8 @@ type selection struct {
 	view     *store.View
 	rights   store.Rights
 	recent   int
+	exists   int      // messages that the client was told of
+	fresh    imap.UID // NOTIFY has items of the messages from here on to tell; 0 none
 	keywords []imap.Flag
 	kept     atomic.Pointer[content] // a message that is being fetched in pieces
 	forget   *time.Timer             // lets it go; nil: nothing was ever kept
@@ -38,10 +40,20 @@ func (s *session) deselect() {
 
 // tell sends the untagged updates that a command with these flags may send.
 func (s *session) tell(ctx context.Context, flags wire.CommandFlag) error {
-	if s.selected == nil || flags&wire.NoPoll != 0 {
+	if flags&wire.NoPoll != 0 {
 		return nil
 	}
-	return s.poll(ctx, flags&wire.UsesSeq == 0, flags&wire.Scans != 0)
+	if s.selected != nil && (s.notify.ofSelected() || flags&wire.Removes != 0) {
+		if err := s.poll(ctx, flags&wire.UsesSeq == 0, flags&wire.Scans != 0); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-s.notify.wake():
+		return s.tellNews(ctx)
+	default:
+		return nil
+	}
 }
 
 // poll brings the view up to date and tells the client what has changed.
@@ -54,7 +66,7 @@ func (s *session) poll(ctx context.Context, expunge, scan bool) error {
 		return s.gone(err)
 	}
 	s.writeUpdates(updates)
-	return nil
+	return s.tellFresh(ctx)
 }
 
 // gone ends the session where its mailbox is no more: there is no other way to
@@ -76,10 +88,15 @@ func (s *session) writeUpdates(updates []store.Update) {
 	for _, u := range updates {
 		switch u.Kind {
 		case store.UpdateExpunge:
+			s.selected.exists--
 			s.writeCount(uint64(u.Seq), "EXPUNGE")
 		case store.UpdateExists:
 			s.writeCount(uint64(u.Seq), "EXISTS")
+			s.noteFresh(int(u.Seq))
 		case store.UpdateFlags:
+			if !s.notify.ofFlags() {
+				continue
+			}
 			if now, ok := s.selected.view.Seq(u.UID); ok {
 				s.writeFlags(u.Seq, s.selected.view.At(now))
 			}

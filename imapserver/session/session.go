@@ -45,11 +45,12 @@ type session struct {
 	conn     *conn
 	r        *wire.Reader
 	w        *wire.Writer
-	selected *selection // nil: no mailbox
-	byUID    bool       // the running command is the UID form of another
-	need     need       // the rights that it needs
-	utf8     bool       // UTF8=ACCEPT is enabled
-	bad      int        // commands in a row that were answered BAD
+	selected *selection    // nil: no mailbox
+	notify   *notification // nil: NOTIFY was not given
+	byUID    bool          // the running command is the UID form of another
+	need     need          // the rights that it needs
+	utf8     bool          // UTF8=ACCEPT is enabled
+	bad      int           // commands in a row that were answered BAD
 	commands int
 }
 
@@ -76,6 +77,7 @@ func Serve(ctx context.Context, nc net.Conn, p Params) (err error) {
 	defer stop()
 	defer c.Close()
 	defer s.deselect()
+	defer s.endNotify()
 	defer func() { err = s.end(err, recover()) }()
 	return s.run(work)
 }
@@ -87,6 +89,9 @@ func (s *session) run(ctx context.Context) error {
 		s.w.Status(s.Tag, imap.StatusResponseTypeOK, imap.ResponseCode(caps), "logged in")
 	}
 	for {
+		if err := s.await(ctx); err != nil {
+			return err
+		}
 		req, err := s.r.ReadCommand(s.state())
 		var refused *imap.Error
 		switch {

@@ -24,6 +24,12 @@ func (s *session) writeStatus(ctx context.Context, p place, client string, items
 	if err != nil {
 		return err
 	}
+	s.writeStatusItems(client, items, &st)
+	return nil
+}
+
+// writeStatusItems writes a STATUS response.
+func (s *session) writeStatusItems(client string, items []wire.StatusItem, st *store.Status) {
 	s.w.Raw("* STATUS ")
 	s.w.Mailbox(client)
 	for i, item := range items {
@@ -34,10 +40,9 @@ func (s *session) writeStatus(ctx context.Context, p place, client string, items
 		}
 		s.w.Raw(string(item))
 		s.w.Raw(" ")
-		s.w.Number(statusValue(&st, item))
+		s.w.Number(statusValue(st, item))
 	}
 	s.w.Raw(")\r\n")
-	return nil
 }
 
 func statusValue(st *store.Status, item wire.StatusItem) uint64 {

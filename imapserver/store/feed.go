@@ -2,6 +2,7 @@ package store
 
 import (
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,22 @@ type Feed struct {
 	mu      sync.Mutex // the innermost of all
 	changed map[string]bool
 	list    bool
+	renamed []Renamed
 	closed  bool
+}
+
+// Renamed is a mailbox with another name.
+type Renamed struct{ From, To string }
+
+// maxRenamed is how many of them a Feed remembers. The others are told as
+// mailboxes that have gone and come.
+const maxRenamed = 1000
+
+// News is what a Feed tells of.
+type News struct {
+	Changed []string  // mailboxes that something may have happened to
+	List    bool      // mailboxes or subscriptions may have come or gone
+	Renamed []Renamed // what RENAME did, in its order
 }
 
 // feeds are the feeds of an account. Its mutex is taken after all others but
@@ -50,7 +66,7 @@ func (a *Account) Feed(match func(name string) bool) (*Feed, error) {
 			f.markList()
 		}
 	})
-	if err := f.rescan(); err != nil {
+	if err := f.Rescan(); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -76,30 +92,31 @@ func (f *Feed) Close() {
 // Wake is readable once there is something to Take.
 func (f *Feed) Wake() <-chan struct{} { return f.wake }
 
-// Take gives the mailboxes that something may have happened to since the last
-// Take, and whether mailboxes or subscriptions may have come or gone.
-func (f *Feed) Take() (names []string, list bool, err error) {
+// Take gives what there is since the last Take.
+func (f *Feed) Take() (News, error) {
 	f.mu.Lock()
 	changed := f.changed
 	f.changed = make(map[string]bool)
-	list, f.list = f.list, false
+	news := News{List: f.list, Renamed: f.renamed}
+	f.list, f.renamed = false, nil
 	f.mu.Unlock()
-	if list {
-		if err := f.rescan(); err != nil {
-			return nil, true, err
+	if news.List {
+		if err := f.Rescan(); err != nil {
+			return news, err
 		}
 	}
 	for dir := range changed {
 		if name, err := maildir.DecodeName(dir, f.a.enc); err == nil && f.match(name) {
-			names = append(names, name)
+			news.Changed = append(news.Changed, name)
 		}
 	}
-	return names, list, nil
+	slices.Sort(news.Changed)
+	return news, nil
 }
 
-// rescan watches the mailboxes that there are now. What is gone is let go of
+// Rescan watches the mailboxes that there are now and that match now. What is gone is let go of
 // first: a directory that was renamed is the same to the kernel.
-func (f *Feed) rescan() error {
+func (f *Feed) Rescan() error {
 	dirs, err := f.a.folderDirs()
 	if err != nil {
 		return err
@@ -179,6 +196,20 @@ func (s *feeds) mark(dir string) {
 	defer s.mu.Unlock()
 	for f := range s.all {
 		f.mark(dir)
+	}
+}
+
+// markRenamed tells all feeds of mailboxes with other names.
+func (s *feeds) markRenamed(list []Renamed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.all {
+		f.mu.Lock()
+		if len(f.renamed)+len(list) <= maxRenamed {
+			f.renamed = append(f.renamed, list...)
+		}
+		f.mu.Unlock()
+		f.markList()
 	}
 }
 

@@ -20,11 +20,11 @@ func await(t *testing.T, f *Feed, want string) {
 		case <-deadline:
 			t.Fatalf("not told of %q", want)
 		}
-		names, list, err := f.Take()
+		news, err := f.Take()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slices.Contains(names, want) || list && want == "list" {
+		if slices.Contains(news.Changed, want) || news.List && want == "list" || slices.Contains(news.Renamed, Renamed{"A", want}) {
 			return
 		}
 	}
@@ -36,7 +36,7 @@ func rest(t *testing.T, f *Feed) {
 	for {
 		select {
 		case <-f.Wake():
-			if _, _, err := f.Take(); err != nil {
+			if _, err := f.Take(); err != nil {
 				t.Fatal(err)
 			}
 		case <-time.After(100 * time.Millisecond):
@@ -84,7 +84,7 @@ func TestFeed(t *testing.T) {
 	if err := a.Rename(t.Context(), "A", "C"); err != nil {
 		t.Fatal(err)
 	}
-	await(t, f, "list")
+	await(t, f, "C")
 	rest(t, f)
 	arrive(".C", "2.a.x")
 	await(t, f, "C")

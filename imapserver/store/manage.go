@@ -245,7 +245,7 @@ func (a *Account) Rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return fmt.Errorf("rename %q to %q: %w", from, to, spaceError(err))
 	}
-	a.feeds.markList()
+	a.feeds.markRenamed(a.renamedNames(moves))
 	for _, m := range moves {
 		a.dropACL(m.dir)
 	}
@@ -315,6 +315,19 @@ func (a *Account) planRename(from, to string) ([]renamed, error) {
 		}
 	}
 	return moves, nil
+}
+
+// renamedNames gives the names of the directories.
+func (a *Account) renamedNames(moves []renamed) []Renamed {
+	var list []Renamed
+	for _, m := range slices.Backward(moves) {
+		from, ferr := maildir.DecodeName(m.dir, a.enc)
+		to, terr := maildir.DecodeName(m.dest, a.enc)
+		if ferr == nil && terr == nil {
+			list = append(list, Renamed{from, to})
+		}
+	}
+	return list
 }
 
 // renameFolders tells the index what is to come, renames, and tells it that it

@@ -53,6 +53,7 @@ var Capabilities = []CapabilityRow{
 	{imap.CapStatusSize, 8438, PhaseAuth},
 	{imap.CapESearch, 4731, PhaseAuth},
 	{imap.CapUTF8Accept, 6855, PhaseAuth},
+	{imap.CapNotify, 5465, PhaseAuth},
 }
 
 // AppendCapabilities adds the capabilities of a phase, parted by spaces, but

@@ -125,8 +125,20 @@ func decodeSASL(s string) ([]byte, error) {
 	return b, nil
 }
 
-// ReadDone reads the DONE that ends IDLE. It alone does not flush the Writer,
-// so that another goroutine may use that while ReadDone waits.
+// Wait waits until the client begins another command. Like ReadDone it does not
+// flush the Writer.
+func (r *Reader) Wait() error {
+	r.src.hold = true
+	defer func() { r.src.hold = false }()
+	_, err := r.br.Peek(1)
+	return err
+}
+
+// Waiting tells whether the client has sent something that was not read yet.
+func (r *Reader) Waiting() bool { return r.br.Buffered() > 0 }
+
+// ReadDone reads the DONE that ends IDLE. It does not flush the Writer, so that
+// another goroutine may use that while ReadDone waits.
 func (r *Reader) ReadDone() error {
 	r.src.hold = true
 	defer func() { r.src.hold = false }()

@@ -56,6 +56,12 @@ func TestReadCommand(t *testing.T) {
 		{"AUTHENTICATE PLAIN =", &Authenticate{"PLAIN", []byte{}}},
 		{"AUTHENTICATE PLAIN AGEAYg==", &Authenticate{"PLAIN", []byte("\x00a\x00b")}},
 		{`LOGIN alice "a \"b\\"`, &Login{"alice", `a "b\`}},
+		{"NOTIFY NONE", &Notify{}},
+		{"notify set status (Selected (messagenew (UID FLAGS) MessageExpunge)) (Mailboxes (a b) NONE)", &Notify{true, []NotifyGroup{
+			{MailboxFilter{FilterSelected, nil}, []NotifyEvent{EventMessageNew, EventMessageExpunge},
+				[]FetchItem{{Kind: FetchUID, Name: "UID"}, {Kind: FetchFlags, Name: "FLAGS"}}},
+			{MailboxFilter{FilterMailboxes, []string{"a", "b"}}, nil, nil},
+		}}},
 		{"LOGIN {5+}\r\nalice {3+}\r\np w", &Login{"alice", "p w"}},
 		{`LOGIN ali]ce ""`, &Login{"ali]ce", ""}},
 		{"ENABLE UTF8=accept X", &Enable{[]imap.Cap{"UTF8=ACCEPT", "X"}}},

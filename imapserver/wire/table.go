@@ -28,6 +28,9 @@ const (
 	Scans
 	// NoPoll: no untagged updates are sent with this command.
 	NoPoll
+	// Removes: the command removes messages of the selected mailbox, and tells
+	// so whatever the client has asked to be notified of.
+	Removes
 )
 
 // CommandRow is a command.
@@ -65,12 +68,13 @@ var Commands = []CommandRow{
 	{"STATUS", 3501, "", loggedIn, 0, parseStatus},
 	{"APPEND", 3501, "", loggedIn, 0, parseAppend},
 	{"IDLE", 2177, imap.CapIdle, loggedIn, 0, plain(Idle{})},
+	{"NOTIFY", 5465, imap.CapNotify, loggedIn, 0, parseNotify},
 
 	{"CHECK", 3501, "", Selected, Scans, plain(Check{})},
 	{"CLOSE", 3501, "", Selected, NoPoll, plain(Close{})},
 	{"UNSELECT", 3691, imap.CapUnselect, Selected, NoPoll, plain(Unselect{})},
-	{"EXPUNGE", 3501, "", Selected, 0, parseExpunge},
-	{"UID EXPUNGE", 4315, imap.CapUIDPlus, Selected, 0, parseUIDExpunge},
+	{"EXPUNGE", 3501, "", Selected, Removes, parseExpunge},
+	{"UID EXPUNGE", 4315, imap.CapUIDPlus, Selected, Removes, parseUIDExpunge},
 	{"SEARCH", 3501, "", Selected, UsesSeq, parseSearch},
 	{"UID SEARCH", 3501, "", Selected, 0, parseUIDSearch},
 	{"FETCH", 3501, "", Selected, UsesSeq, parseFetch},
@@ -79,8 +83,8 @@ var Commands = []CommandRow{
 	{"UID STORE", 3501, "", Selected, 0, parseUIDStore},
 	{"COPY", 3501, "", Selected, UsesSeq, parseCopy},
 	{"UID COPY", 3501, "", Selected, 0, parseUIDCopy},
-	{"MOVE", 6851, imap.CapMove, Selected, 0, parseMove},
-	{"UID MOVE", 6851, imap.CapMove, Selected, 0, parseUIDMove},
+	{"MOVE", 6851, imap.CapMove, Selected, Removes, parseMove},
+	{"UID MOVE", 6851, imap.CapMove, Selected, Removes, parseUIDMove},
 }
 
 // plain parses a command without arguments.

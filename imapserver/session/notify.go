@@ -1,0 +1,377 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// codeOverflow says that NOTIFY has ended (RFC 5465 §5.8).
+const codeOverflow imap.ResponseCode = "NOTIFICATIONOVERFLOW"
+
+// notification is what the client has asked for by NOTIFY, and what it was told.
+// Of mailboxes that are not selected the state is told, not every event: what
+// differs from what the client knows. A nil notification is that of a client
+// that has not said NOTIFY, which is told of the selected mailbox alone.
+type notification struct {
+	groups []wire.NotifyGroup // with the store's names
+	feed   *store.Feed        // nil: nothing is told of other mailboxes
+	told   map[string]store.Status
+	list   map[string]store.Entry
+}
+
+// setNotify is NOTIFY (RFC 5465 §3).
+func (s *session) setNotify(ctx context.Context, c *wire.Notify) (imap.ResponseCode, error) {
+	n := &notification{told: make(map[string]store.Status)}
+	for _, g := range c.Groups {
+		names, err := s.storeNames(g.Filter.Names)
+		if err != nil {
+			return "", err
+		}
+		g.Filter.Names = names
+		for i := range g.Fetch {
+			if g.Fetch[i].Section != nil {
+				g.Fetch[i].Section.Peek = true // telling of a message does not make it seen
+			}
+		}
+		n.groups = append(n.groups, g)
+	}
+	if slices.ContainsFunc(n.groups, func(g wire.NotifyGroup) bool { return !ofSelected(g) && len(g.Events) > 0 }) {
+		if err := s.beginNotify(ctx, n, c.Status); err != nil {
+			n.close()
+			return "", err
+		}
+	}
+	s.endNotify()
+	s.notify = n
+	return "", nil
+}
+
+// beginNotify starts to watch, and takes the state from which changes are told.
+// With status, it tells it.
+func (s *session) beginNotify(ctx context.Context, n *notification, status bool) (err error) {
+	if n.list, err = s.listMap(ctx); err != nil {
+		return err
+	}
+	if n.feed, err = s.Account.Feed(n.watches); err != nil {
+		return err
+	}
+	watched := 0
+	for _, name := range slices.Sorted(maps.Keys(n.list)) {
+		e := n.list[name]
+		if !e.Selectable || !n.watches(name) {
+			continue
+		}
+		if watched++; watched > s.Limits.Notify {
+			return no(codeOverflow, "too many mailboxes")
+		}
+		if !n.wants(name, wire.EventMessageNew) {
+			continue
+		}
+		st, err := s.stateOf(ctx, name)
+		if err != nil {
+			continue // it has gone, or cannot be read: then there is nothing to tell
+		}
+		n.told[name] = st
+		if status && !s.isSelected(name) {
+			s.writeNews(name, &st)
+		}
+	}
+	return nil
+}
+
+// storeNames gives the store's names for the client's.
+func (s *session) storeNames(client []string) ([]string, error) {
+	var names []string
+	for _, name := range client {
+		target, err := s.names.target(name)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, target)
+	}
+	return names, nil
+}
+
+func (s *session) listMap(ctx context.Context) (map[string]store.Entry, error) {
+	entries, err := s.Account.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make(map[string]store.Entry, len(entries))
+	for _, e := range entries {
+		list[e.Name] = e
+	}
+	return list, nil
+}
+
+// endNotify makes the session one that has not said NOTIFY.
+func (s *session) endNotify() {
+	s.notify.close()
+	s.notify = nil
+}
+
+func (n *notification) close() {
+	if n != nil && n.feed != nil {
+		n.feed.Close()
+	}
+}
+
+// overflow ends notifications that cannot be kept up, and says so (RFC 5465
+// §5.8).
+func (s *session) overflow(err error) {
+	s.Log.Error("notifications end", "user", s.User, "err", err)
+	s.endNotify()
+	s.notify = &notification{}
+	s.w.Status("*", imap.StatusResponseTypeOK, codeOverflow, "no more notifications, ask anew")
+}
+
+func ofSelected(g wire.NotifyGroup) bool {
+	return g.Filter.Kind == wire.FilterSelected || g.Filter.Kind == wire.FilterSelectedDelayed
+}
+
+// selectedGroup gives the events of the selected mailbox, or nil.
+func (n *notification) selectedGroup() *wire.NotifyGroup {
+	if n == nil {
+		return nil
+	}
+	if i := slices.IndexFunc(n.groups, ofSelected); i >= 0 {
+		return &n.groups[i]
+	}
+	return nil
+}
+
+// ofSelected tells whether changes to the selected mailbox are told. Who says
+// NOTIFY without them wants none (RFC 5465 §3.1).
+func (n *notification) ofSelected() bool {
+	g := n.selectedGroup()
+	return n == nil || g != nil && g.Has(wire.EventMessageNew)
+}
+
+// ofFlags tells whether changed flags of the selected mailbox are told.
+func (n *notification) ofFlags() bool {
+	g := n.selectedGroup()
+	return n == nil || g != nil && g.Has(wire.EventFlagChange)
+}
+
+// delayed tells whether expunges wait for a command or IDLE.
+func (n *notification) delayed() bool {
+	g := n.selectedGroup()
+	return g != nil && g.Filter.Kind == wire.FilterSelectedDelayed
+}
+
+// wake is readable once there is something to tell of other mailboxes.
+func (n *notification) wake() <-chan struct{} {
+	if n == nil || n.feed == nil {
+		return nil
+	}
+	return n.feed.Wake()
+}
+
+// wants tells whether an event of a mailbox that is not selected is told. The
+// first group that has the mailbox and either the event or no event at all
+// decides (RFC 5465 §6).
+func (n *notification) wants(name string, e wire.NotifyEvent) bool {
+	for i := range n.groups {
+		g := &n.groups[i]
+		if ofSelected(*g) || !n.in(name, g.Filter) {
+			continue
+		}
+		if len(g.Events) == 0 || g.Has(e) {
+			return len(g.Events) > 0
+		}
+	}
+	return false
+}
+
+// watches tells whether anything of a mailbox is told.
+func (n *notification) watches(name string) bool {
+	return slices.ContainsFunc(wire.NotifyEvents, func(r wire.NotifyRow) bool { return n.wants(name, r.Event) })
+}
+
+// in tells whether a filter chooses a mailbox. INBOXES are where mail may be
+// delivered, which is everywhere: it is PERSONAL then (RFC 5465 §6.4).
+func (n *notification) in(name string, f wire.MailboxFilter) bool {
+	switch f.Kind {
+	case wire.FilterPersonal, wire.FilterInboxes:
+		return true
+	case wire.FilterSubscribed:
+		return n.list[name].Subscribed
+	case wire.FilterMailboxes:
+		return slices.Contains(f.Names, name)
+	case wire.FilterSubtree:
+		return slices.ContainsFunc(f.Names, func(top string) bool {
+			return name == top || strings.HasPrefix(name, top+delimiter)
+		})
+	}
+	return false
+}
+
+// tellNews tells what has happened to mailboxes that are not selected.
+func (s *session) tellNews(ctx context.Context) error {
+	n := s.notify
+	news, err := n.feed.Take()
+	if err == nil && news.List {
+		err = s.tellList(ctx, news.Renamed)
+	}
+	for _, name := range news.Changed {
+		if err == nil {
+			err = s.tellStatus(ctx, name)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		s.overflow(err)
+		return nil
+	}
+	return err
+}
+
+// tellStatus tells the state of a mailbox, where the client knows another one.
+func (s *session) tellStatus(ctx context.Context, name string) error {
+	n := s.notify
+	if s.isSelected(name) || !n.wants(name, wire.EventMessageNew) {
+		return nil
+	}
+	st, err := s.stateOf(ctx, name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		delete(n.told, name)
+		return nil
+	case err != nil:
+		return err
+	}
+	old, known := n.told[name]
+	n.told[name] = st
+	messages := !known || old.UIDValidity != st.UIDValidity || old.UIDNext != st.UIDNext || old.Messages != st.Messages
+	if messages || old.HighestModSeq != st.HighestModSeq && n.wants(name, wire.EventFlagChange) {
+		s.writeNews(name, &st)
+	}
+	return nil
+}
+
+// stateOf gives the state of a mailbox that may be read.
+func (s *session) stateOf(ctx context.Context, name string) (st store.Status, err error) {
+	if !s.may(ctx, name, store.RightRead) {
+		return st, store.ErrNotFound
+	}
+	return s.Account.Status(ctx, name, false)
+}
+
+// may tells whether the user has a right to a mailbox of his own: an ACL can take
+// it from him.
+func (s *session) may(ctx context.Context, name string, r store.Rights) bool {
+	have, err := s.Account.Rights(ctx, name, s.User, true)
+	return err == nil && have.Has(r)
+}
+
+// writeNews writes the STATUS response that tells of a change.
+func (s *session) writeNews(name string, st *store.Status) {
+	items := []wire.StatusItem{wire.StatusMessages, wire.StatusUIDNext, wire.StatusUIDValidity, wire.StatusUnseen}
+	s.writeStatusItems(s.names.canonical(name), items, st)
+}
+
+// tellList tells of mailboxes that have come and gone, and of subscriptions.
+func (s *session) tellList(ctx context.Context, renamed []store.Renamed) error {
+	n := s.notify
+	entries, err := s.Account.List(ctx)
+	if err != nil {
+		return err
+	}
+	t := newTree(entries, s.names)
+	for _, r := range renamed {
+		old, had := n.list[r.From]
+		node := t.byName[r.To]
+		if !had || node == nil || !n.wants(r.To, wire.EventMailboxName) {
+			continue
+		}
+		s.writeEntry(node, s.names.canonical(r.From))
+		old.Name = r.To
+		n.list[r.To] = old
+		if t.byName[r.From] == nil {
+			delete(n.list, r.From)
+		}
+		n.told[r.To] = n.told[r.From]
+		delete(n.told, r.From)
+	}
+	before := n.list
+	n.list = make(map[string]store.Entry, len(t.nodes))
+	for _, node := range t.nodes {
+		n.list[node.Name] = node.Entry
+	}
+	if err := n.feed.Rescan(); err != nil { // which mailboxes are subscribed
+		return err
+	}
+	for _, node := range t.nodes {
+		if err := s.tellEntry(ctx, node, before); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if t.byName[name] == nil && n.wants(name, wire.EventMailboxName) {
+			s.writeListed(&wire.List{}, listed{name: s.names.canonical(name), attrs: []imap.MailboxAttr{imap.MailboxAttrNonExistent}})
+			delete(n.told, name)
+		}
+	}
+	return nil
+}
+
+// tellEntry tells of one name, if it was not there before or was another.
+func (s *session) tellEntry(ctx context.Context, node *node, before map[string]store.Entry) error {
+	n, e, old := s.notify, node.Entry, before[node.Name]
+	if !s.may(ctx, e.Name, store.RightLookup) {
+		return nil
+	}
+	named := old.Exists != e.Exists || old.Selectable != e.Selectable
+	if named && n.wants(e.Name, wire.EventMailboxName) ||
+		old.Subscribed != e.Subscribed && n.wants(e.Name, wire.EventSubscriptionChange) {
+		s.writeEntry(node, "")
+	}
+	if named && e.Selectable {
+		return s.tellStatus(ctx, e.Name)
+	}
+	return nil
+}
+
+func (s *session) writeEntry(node *node, oldName string) {
+	attrs := node.attrs(&wire.List{Extended: true, ReturnSubscribed: true})
+	s.writeListed(&wire.List{}, listed{name: s.names.canonical(node.Name), attrs: attrs, oldName: oldName})
+}
+
+// isSelected tells whether a mailbox is the selected one, of which its own group
+// tells.
+func (s *session) isSelected(name string) bool {
+	return s.selected != nil && s.selected.own && s.selected.view.Name() == name
+}
+
+// noteFresh notes the messages that an EXISTS has told of, for tellFresh.
+func (s *session) noteFresh(exists int) {
+	v := s.selected
+	if g := s.notify.selectedGroup(); g != nil && g.Fetch != nil && v.fresh == 0 && exists > v.exists {
+		v.fresh = v.view.UIDAt(store.SeqNum(v.exists + 1))
+	}
+	v.exists = exists
+}
+
+// tellFresh tells what NOTIFY wants to know of new messages (RFC 5465 §5.2).
+func (s *session) tellFresh(ctx context.Context) error {
+	v, g := s.selected, s.notify.selectedGroup()
+	if v.fresh == 0 || g == nil {
+		return nil
+	}
+	first, _ := v.view.Seq(v.fresh)
+	v.fresh = 0
+	f := s.newFetch(&wire.Fetch{Items: g.Fetch})
+	for seq := first; seq <= store.SeqNum(v.view.Len()) && s.w.Err() == nil; seq++ {
+		if err := f.row(ctx, seq); err != nil {
+			return err
+		}
+	}
+	return nil // what is gone already will be told
+}
