@@ -102,7 +102,7 @@ func ParseACL(data []byte) ACL {
 			at[key{id, negative}] = i
 			acl = append(acl, Grant{ID: id, Negative: negative})
 		}
-		acl[i].Rights |= parseRights(letters)
+		acl[i].Rights |= ParseRights(letters)
 	}
 	return acl
 }

@@ -32,7 +32,7 @@ const kept = RightLookup | RightAdmin
 
 // rightsOrder is how rights are written by convention, those without a meaning
 // after them.
-const rightsOrder = "lrswipkxtea0123456789bcdfghjmnoquvyz"
+const rightsOrder = "lrwstipekxa0123456789bfghjmnoquvyz"
 
 // rightOf gives the right of a letter or digit, 0 for any other octet.
 func rightOf(c byte) Rights {
@@ -63,16 +63,19 @@ func (r Rights) String() string {
 	return b.String()
 }
 
-// parseRights reads the letters of a file. What is no letter or digit cannot be
-// a right, and is left out.
-func parseRights(s string) Rights {
+// ParseRights reads letters and digits, as a file has them. What is neither
+// cannot be a right, and is left out.
+func ParseRights(s string) Rights {
 	var r Rights
 	for i := range len(s) {
-		c := s[i]
-		if c == 'c' { // Courier's, which keeps to RFC 2086 here
-			c = 'k'
+		switch s[i] {
+		case 'c': // Courier's, which keeps to RFC 2086 here
+			r |= RightCreate
+		case 'd': // older
+			r |= RightDelete | RightDeleted | RightExpunge
+		default:
+			r |= rightOf(s[i])
 		}
-		r |= rightOf(c)
 	}
 	return r
 }

@@ -13,7 +13,7 @@ const SubscriptionsFile = "courierimapsubscribed"
 const inboxPrefix = Inbox + "."
 
 // Subscriptions is what a subscriptions file says, in its order. Lines that
-// name no mailbox of the account (`#shared.bob.Team`) are kept as they are.
+// name no mailbox (`shared.bob.Team`) are kept as they are.
 type Subscriptions struct {
 	lines []subscription
 }
@@ -21,7 +21,11 @@ type Subscriptions struct {
 // subscription is one line; name is empty where only the line is known.
 type subscription struct {
 	name, line string
+	other      bool // name is one of another user's mailboxes, full
 }
+
+// othersMark is what the names of other users' mailboxes begin with.
+const othersMark = "#"
 
 // ParseSubscriptions reads a courierimapsubscribed file. Its lines are full
 // names behind "INBOX." in the encoding of the tree.
@@ -32,11 +36,14 @@ func ParseSubscriptions(data []byte, enc Encoding) Subscriptions {
 		if line == "" {
 			continue
 		}
-		name := subscribedName(line, enc)
-		if name == "" {
-			s.lines = append(s.lines, subscription{line: line})
-		} else if !s.Has(name) {
-			s.lines = append(s.lines, subscription{name: name, line: line})
+		sub := subscription{line: line, other: strings.HasPrefix(line, othersMark)}
+		if sub.other {
+			sub.name, _ = DecodeName("."+line, enc)
+		} else {
+			sub.name = subscribedName(line, enc)
+		}
+		if sub.name == "" || s.index(sub.name, sub.other) < 0 {
+			s.lines = append(s.lines, sub)
 		}
 	}
 	return s
@@ -60,17 +67,21 @@ func subscribedName(line string, enc Encoding) string {
 func EncodeSubscriptions(s Subscriptions, enc Encoding) ([]byte, error) {
 	var b bytes.Buffer
 	for _, l := range s.lines {
-		switch l.name {
-		case "":
+		switch {
+		case l.name == "":
 			b.WriteString(l.line)
-		case Inbox:
+		case l.name == Inbox:
 			b.WriteString(Inbox)
 		default:
 			dir, err := EncodeName(l.name, enc)
 			if err != nil {
 				return nil, fmt.Errorf("encode subscriptions: %w", err)
 			}
-			b.WriteString(Inbox)
+			if l.other {
+				dir = dir[1:] // its dot
+			} else {
+				b.WriteString(Inbox)
+			}
 			b.WriteString(dir)
 		}
 		b.WriteByte('\n')
@@ -79,10 +90,15 @@ func EncodeSubscriptions(s Subscriptions, enc Encoding) ([]byte, error) {
 }
 
 // Names are the subscribed mailboxes of the account, INBOX as "INBOX".
-func (s Subscriptions) Names() []string {
+func (s Subscriptions) Names() []string { return s.names(false) }
+
+// Others are the subscribed mailboxes of other users, with their full names.
+func (s Subscriptions) Others() []string { return s.names(true) }
+
+func (s Subscriptions) names(other bool) []string {
 	var names []string
 	for _, l := range s.lines {
-		if l.name != "" {
+		if l.name != "" && l.other == other {
 			names = append(names, l.name)
 		}
 	}
@@ -91,27 +107,33 @@ func (s Subscriptions) Names() []string {
 
 // Has tells whether the name is subscribed.
 func (s Subscriptions) Has(name string) bool {
-	return s.index(name) >= 0
+	return s.index(name, false) >= 0
 }
 
 // Set adds the name at the end, or removes it, and tells whether that changed
 // anything. The name must be one that EncodeName takes, INBOX in capitals.
-func (s *Subscriptions) Set(name string, on bool) bool {
-	i := s.index(name)
+func (s *Subscriptions) Set(name string, on bool) bool { return s.set(name, false, on) }
+
+// SetOther is Set for the full name of another user's mailbox, which begins with
+// "#".
+func (s *Subscriptions) SetOther(name string, on bool) bool { return s.set(name, true, on) }
+
+func (s *Subscriptions) set(name string, other, on bool) bool {
+	i := s.index(name, other)
 	switch {
 	case on == (i >= 0):
 		return false
 	case on:
-		s.lines = append(s.lines, subscription{name: name})
+		s.lines = append(s.lines, subscription{name: name, other: other})
 	default:
 		s.lines = append(s.lines[:i:i], s.lines[i+1:]...)
 	}
 	return true
 }
 
-func (s Subscriptions) index(name string) int {
+func (s Subscriptions) index(name string, other bool) int {
 	for i, l := range s.lines {
-		if l.name == name {
+		if l.name == name && l.other == other {
 			return i
 		}
 	}

@@ -41,10 +41,16 @@ func (s *session) id(c *wire.ID) (imap.ResponseCode, error) {
 	return "", nil
 }
 
-// namespace is NAMESPACE (RFC 2342): the personal one, and no others.
+// namespace is NAMESPACE (RFC 2342): the personal one, that of other users if
+// anything may be shared, and no shared ones.
 func (s *session) namespace() (imap.ResponseCode, error) {
 	s.w.Raw("* NAMESPACE ((")
 	s.w.String(string(s.names))
-	s.w.Raw(" \"" + delimiter + "\")) NIL NIL\r\n")
+	s.w.Raw(" \"" + delimiter + "\")) ")
+	if s.Others != nil {
+		s.w.Raw("((\"" + sharedPrefix + "\" \"" + delimiter + "\")) NIL\r\n")
+	} else {
+		s.w.Raw("NIL NIL\r\n")
+	}
 	return "", nil
 }

@@ -95,6 +95,16 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.namespace()
 	case *wire.Status:
 		return s.status(ctx, c)
+	case *wire.GetACL:
+		return s.getACL(ctx, c)
+	case *wire.SetACL:
+		return s.setACL(ctx, c)
+	case *wire.DeleteACL:
+		return s.deleteACL(ctx, c)
+	case *wire.ListRights:
+		return s.listRights(ctx, c)
+	case *wire.MyRights:
+		return s.myRights(ctx, c)
 	case *wire.Append:
 		return s.append(ctx, c)
 	case wire.Idle:

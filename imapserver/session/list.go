@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -21,17 +22,29 @@ func (s *session) list(ctx context.Context, c *wire.List) (imap.ResponseCode, er
 	if err != nil {
 		return "", err
 	}
-	t := newTree(entries, s.names)
-	patterns := s.listPatterns(c)
+	own, others := s.listPatterns(c)
+	if err := s.listTree(ctx, c, newTree(s.personal(entries), s.names), own); err != nil || others == nil {
+		return "", err
+	}
+	if entries, err = s.listOthers(ctx, others); err != nil {
+		return "", err
+	}
+	t := newTree(entries, "")
+	t.others = true
+	return "", s.listTree(ctx, c, t, others)
+}
+
+// listTree writes the responses for one of the trees.
+func (s *session) listTree(ctx context.Context, c *wire.List, t *tree, patterns []listPattern) error {
 	for _, n := range t.nodes {
 		for _, l := range t.listed(c, n, patterns) {
 			s.writeListed(c, l)
-			if err := s.listStatus(ctx, c, n, l.name); err != nil {
-				return "", err
+			if err := s.listMore(ctx, c, t, n, l.name); err != nil {
+				return err
 			}
 		}
 	}
-	return "", nil
+	return nil
 }
 
 // listPattern is a pattern and the kind of names that it is for.
@@ -40,15 +53,22 @@ type listPattern struct {
 	alias bool
 }
 
-func (s *session) listPatterns(c *wire.List) []listPattern {
-	var list []listPattern
+// listPatterns gives the patterns for the user's own mailboxes, and those for
+// other users' mailboxes.
+func (s *session) listPatterns(c *wire.List) (own, others []listPattern) {
 	for _, text := range c.Patterns {
-		if text != "" {
-			text = c.Reference + text
-			list = append(list, listPattern{newPattern(text), s.names.asksAlias(text)})
+		if text == "" {
+			continue
+		}
+		text = c.Reference + text
+		if s.Others != nil && asksOthers(text) {
+			others = append(others, listPattern{pattern: newPattern(text)})
+		}
+		if s.Others == nil || !strings.HasPrefix(text, sharedPrefix) {
+			own = append(own, listPattern{newPattern(text), s.names.asksAlias(text)})
 		}
 	}
-	return list
+	return own, others
 }
 
 // listed is what one response of LIST says.
@@ -93,13 +113,36 @@ func (s *session) writeListed(c *wire.List, l listed) {
 	s.w.CRLF()
 }
 
-// listStatus is the STATUS of LIST-STATUS (RFC 5819). A mailbox that has
-// vanished meanwhile has none.
-func (s *session) listStatus(ctx context.Context, c *wire.List, n *node, name string) error {
-	if c.ReturnStatus == nil || !n.Selectable {
+// listMore writes what LIST was asked to return with a name, beyond what is said
+// in the response itself.
+func (s *session) listMore(ctx context.Context, c *wire.List, t *tree, n *node, name string) error {
+	if !n.Selectable || !c.ReturnMyRights && c.ReturnStatus == nil {
 		return nil
 	}
-	err := s.writeStatus(ctx, place{home: home{account: s.Account, own: true}, name: n.Name}, name, c.ReturnStatus)
+	more := func(p place) error {
+		if c.ReturnMyRights { // RFC 8440
+			s.writeMyRights(name, p.rights)
+		}
+		return s.listStatus(ctx, c, p, name)
+	}
+	if !t.others {
+		return s.enter(ctx, s.home(), n.Name, more)
+	}
+	user, mailbox, _ := s.cutOthers(n.Name)
+	err := s.visit(ctx, user, func(h home) error { return s.enter(ctx, h, mailbox, more) })
+	if errors.Is(err, store.ErrNotFound) { // not shared any more
+		return nil
+	}
+	return err
+}
+
+// listStatus is the STATUS of LIST-STATUS (RFC 5819). A mailbox that has
+// vanished meanwhile has none, nor has one that may not be read.
+func (s *session) listStatus(ctx context.Context, c *wire.List, p place, name string) error {
+	if c.ReturnStatus == nil || !p.rights.Has(store.RightRead) {
+		return nil
+	}
+	err := s.writeStatus(ctx, p, name, c.ReturnStatus)
 	if err != nil {
 		if e := s.convert("LIST", err); e.Code == imap.ResponseCodeUnavailable {
 			return e
@@ -111,6 +154,7 @@ func (s *session) listStatus(ctx context.Context, c *wire.List, n *node, name st
 // tree is the mailbox list with what only the others tell of each name.
 type tree struct {
 	names  namespace
+	others bool // of other users, with their full names
 	nodes  []*node
 	byName map[string]*node
 }

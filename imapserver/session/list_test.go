@@ -24,7 +24,7 @@ func answerList(t *testing.T, ns namespace, entries []store.Entry, command strin
 	c := req.Command.(*wire.List)
 	tree := newTree(entries, ns)
 	for _, n := range tree.nodes {
-		for _, l := range tree.listed(c, n, s.listPatterns(c)) {
+		for _, l := range tree.listed(c, n, ownPatterns(s, c)) {
 			s.writeListed(c, l)
 		}
 	}
@@ -111,4 +111,9 @@ func TestListOwnName(t *testing.T) {
 	if got := answerList(t, "", entries, `LIST "" INBOX.*`); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
+}
+
+func ownPatterns(s *session, c *wire.List) []listPattern {
+	own, _ := s.listPatterns(c)
+	return own
 }

@@ -45,6 +45,9 @@ func (s *session) rename(ctx context.Context, c *wire.Rename) (imap.ResponseCode
 // mailboxes that the name may mean it takes the one that is there, or that is
 // subscribed.
 func (s *session) subscribe(ctx context.Context, c *wire.Subscribe) (imap.ResponseCode, error) {
+	if _, _, ok := s.cutOthers(c.Mailbox); ok {
+		return "", s.Account.SubscribeOther(ctx, c.Mailbox, c.On)
+	}
 	names := s.names.candidates(c.Mailbox)
 	if len(names) > 1 {
 		entries, err := s.Account.List(ctx)

@@ -107,6 +107,49 @@ func (ns namespace) asksAlias(pattern string) bool {
 	return len(fixed) >= len(courier) || !strings.EqualFold(fixed, courier[:len(fixed)])
 }
 
+// sharedPrefix is the prefix of the mailboxes of other users, as Courier has it: after
+// it stands the user, whose INBOX that is, and then the rest of the name. LIST
+// shows them to who asks for names that begin with "#".
+const sharedPrefix = "#shared" + delimiter
+
+// othersName is a user in such a name, where a dot would be the delimiter.
+func othersName(user string) string { return strings.ReplaceAll(user, delimiter, " ") }
+
+// canonicalOthers gives the client's name of a mailbox of another user.
+func canonicalOthers(user, name string) string {
+	if name == inbox {
+		return sharedPrefix + othersName(user)
+	}
+	return sharedPrefix + othersName(user) + delimiter + name
+}
+
+// cutOthers parts the name of another user's mailbox in the user and the store's
+// name; ok is false for other names. Where nothing is shared, all names are the
+// user's own.
+func (s *session) cutOthers(client string) (user, name string, ok bool) {
+	rest, ok := strings.CutPrefix(client, sharedPrefix)
+	if !ok || s.Others == nil {
+		return "", "", false
+	}
+	user, name, below := strings.Cut(rest, delimiter)
+	switch {
+	case !below:
+		name = inbox
+	case isInbox(name):
+		name = "" // which no mailbox has: INBOX has another name already
+	}
+	return strings.ReplaceAll(user, " ", delimiter), name, true
+}
+
+// asksOthers says that a pattern of LIST asks for mailboxes of other users.
+func asksOthers(pattern string) bool {
+	fixed := pattern
+	if i := strings.IndexAny(pattern, "*%"); i >= 0 {
+		fixed = pattern[:i]
+	}
+	return strings.HasPrefix(fixed, "#") && (strings.HasPrefix(fixed, sharedPrefix) || strings.HasPrefix(sharedPrefix, fixed))
+}
+
 // shown is a client's name as answers repeat it.
 func shown(client string) string {
 	if isInbox(client) {

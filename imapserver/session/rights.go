@@ -45,6 +45,12 @@ var needs = map[string]need{
 	"RENAME":  {named: store.RightDelete, above: store.RightCreate},
 	"APPEND":  {named: store.RightInsert},
 
+	"GETACL":     {named: store.RightAdmin},
+	"SETACL":     {named: store.RightAdmin},
+	"DELETEACL":  {named: store.RightAdmin},
+	"LISTRIGHTS": {named: store.RightAdmin},
+	"MYRIGHTS":   {oneOf: store.RightLookup | store.RightRead | store.RightInsert | store.RightCreate | store.RightDelete | store.RightAdmin},
+
 	"CHECK":    {},
 	"CLOSE":    {},
 	"UNSELECT": {},
@@ -140,7 +146,8 @@ type place struct {
 // home is the account of a mailbox.
 type home struct {
 	account *store.Account
-	own     bool // it is the user's own
+	owner   string // the user whose mail it is
+	own     bool   // that is the session's
 }
 
 // denied is the answer to who lacks a right. Without the right to look a mailbox
@@ -152,6 +159,9 @@ func (p place) denied(ctx context.Context) error {
 	return store.ErrNotFound
 }
 
+// home is the user's own account.
+func (s *session) home() home { return home{account: s.Account, owner: s.User, own: true} }
+
 // target is the place as one to copy to.
 func (p place) target() store.Target {
 	return store.Target{Account: p.account, Mailbox: p.name, Rights: p.rights}
@@ -161,29 +171,54 @@ func (p place) target() store.Target {
 // rights to it that the command needs. Where the name may mean two mailboxes, it
 // goes on to the second if there is not the first.
 func (s *session) at(ctx context.Context, client string, f func(p place) error) error {
-	h := home{account: s.Account, own: true}
-	return s.names.resolve(client, func(name string) error {
-		p := place{home: h, name: name}
-		var err error
-		if p.rights, err = h.account.Rights(ctx, name, s.User, h.own); err != nil {
-			return err
-		}
-		if !s.need.met(p.rights) {
-			return p.denied(ctx)
-		}
-		return f(p)
-	})
+	if user, name, ok := s.cutOthers(client); ok {
+		return s.visit(ctx, user, func(h home) error { return s.enter(ctx, h, name, f) })
+	}
+	return s.names.resolve(client, func(name string) error { return s.enter(ctx, s.home(), name, f) })
+}
+
+// enter calls f with a mailbox of an account, if the user has the rights.
+func (s *session) enter(ctx context.Context, h home, name string, f func(p place) error) error {
+	p := place{home: h, name: name}
+	var err error
+	if p.rights, err = h.account.Rights(ctx, name, s.User, h.own); err != nil {
+		return err
+	}
+	if !s.need.met(p.rights) {
+		return p.denied(ctx)
+	}
+	return f(p)
+}
+
+// visit calls f with the account of another user, who shares something with this
+// one. Of anyone else there is nothing to be found.
+func (s *session) visit(ctx context.Context, user string, f func(h home) error) error {
+	a, release, err := s.Others.Open(ctx, user, s.User)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return f(home{account: a, owner: user})
 }
 
 // toMake calls f with the place of a mailbox that is to be made under a client's
 // name, if the user has the rights to the one above it that the command needs.
 func (s *session) toMake(ctx context.Context, client string, f func(p place) error) error {
-	name, err := s.names.target(strings.TrimSuffix(client, delimiter))
+	client = strings.TrimSuffix(client, delimiter)
+	if user, name, ok := s.cutOthers(client); ok {
+		return s.visit(ctx, user, func(h home) error { return s.makeIn(ctx, h, name, f) })
+	}
+	name, err := s.names.target(client)
 	if err != nil {
 		return err
 	}
-	p := place{home: home{account: s.Account, own: true}, name: name}
-	if p.rights, err = p.account.RightsToMake(ctx, name, s.User, p.own); err != nil {
+	return s.makeIn(ctx, s.home(), name, f)
+}
+
+func (s *session) makeIn(ctx context.Context, h home, name string, f func(p place) error) error {
+	p := place{home: h, name: name}
+	var err error
+	if p.rights, err = h.account.RightsToMake(ctx, name, s.User, h.own); err != nil {
 		return err
 	}
 	switch {

@@ -25,9 +25,13 @@ func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.Respo
 			home: p.home, view: view, rights: p.rights,
 			recent: view.Recent(), exists: view.Len(), keywords: slices.Clone(view.Keywords()),
 		}
-		return nil
+		if !p.own { // it is given back when f returns
+			_, s.selected.release, err = s.Others.Open(ctx, p.owner, s.User)
+		}
+		return err
 	})
 	if err != nil {
+		s.deselect()
 		return "", err
 	}
 	s.writeSelected()

@@ -18,6 +18,7 @@ type selection struct {
 	home
 	view     *store.View
 	rights   store.Rights
+	release  func() // gives the account back; nil: it is the session's own
 	recent   int
 	exists   int      // messages that the client was told of
 	fresh    imap.UID // NOTIFY has items of the messages from here on to tell; 0 none
@@ -35,6 +36,9 @@ func (s *session) deselect() {
 		s.selected.forget.Stop()
 	}
 	s.selected.view.Close()
+	if s.selected.release != nil {
+		s.selected.release()
+	}
 	s.selected = nil
 }
 

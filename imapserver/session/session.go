@@ -24,10 +24,11 @@ import (
 type Params struct {
 	Account   *store.Account
 	User      string
-	Namespace string       // prefix of the personal namespace: "" or "INBOX."
-	Log       *slog.Logger // its attributes name the connection
-	Limits    *wire.Limits // nil: wire.PostAuth
-	Without   []imap.Cap   // capabilities that are switched off for this user
+	Others    *store.Neighbours // the way to what other users share; nil: nothing is shared
+	Namespace string            // prefix of the personal namespace: "" or "INBOX."
+	Log       *slog.Logger      // its attributes name the connection
+	Limits    *wire.Limits      // nil: wire.PostAuth
+	Without   []imap.Cap        // capabilities that are switched off for this user
 
 	// Tag, if not "", is that of the LOGIN or AUTHENTICATE that has succeeded:
 	// Serve answers it first.

@@ -73,6 +73,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		namer: maildir.NewNamer(),
 		boxes: make(map[string]*mailbox),
 		start: time.Now(),
+		acls:  aclFiles{top: dir},
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

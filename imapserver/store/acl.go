@@ -49,14 +49,42 @@ const (
 	IDGroup  = maildir.IDGroup
 )
 
+// ParseRights reads the letters of rights.
+func ParseRights(letters string) Rights { return maildir.ParseRights(letters) }
+
 // CheckID tells whether an ACL can have an identifier.
 func CheckID(id string) error { return maildir.CheckID(id) }
 
-// aclFiles reads the files with rights, which any program may replace at any
-// time: a file is read again when it is another one.
+// aclFiles reads the files with rights of a Maildir tree, which any program may
+// replace at any time: a file is read again when it is another one.
 type aclFiles struct {
+	top string // the top Maildir
+
 	mu   sync.Mutex
 	read map[string]aclFile // by path
+}
+
+// of gives the rights to the mailbox of a directory: what its own file says or,
+// where there is none, that of the nearest name above it (as Courier does).
+func (f *aclFiles) of(dir string) (ACL, error) {
+	for ; ; dir = above(dir) {
+		acl, ok, err := f.own(dir)
+		if err != nil || ok {
+			return acl, err
+		}
+		if dir == "." {
+			return maildir.DefaultACL(), nil
+		}
+	}
+}
+
+// own gives what is said of that very name.
+func (f *aclFiles) own(dir string) (acl ACL, ok bool, err error) {
+	acl, ok, err = f.get(filepath.Join(f.top, dir, maildir.ACLFile))
+	if ok || err != nil || dir == "." {
+		return acl, ok, err
+	}
+	return f.get(filepath.Join(f.top, maildir.ACLDir, dir[1:]))
 }
 
 // aclFile is a file as it was read.
@@ -191,34 +219,17 @@ func above(dir string) string {
 	return "."
 }
 
-// aclOf gives the rights to the mailbox of a directory: what its own file says
-// or, where there is none, that of the nearest name above it (as Courier does).
-// Of what cannot be read, the owner has all and nobody else anything.
+// aclOf gives the rights to the mailbox of a directory. Of what cannot be read,
+// the owner has all and nobody else anything.
 func (a *Account) aclOf(dir string) ACL {
-	for ; ; dir = above(dir) {
-		acl, ok, err := a.ownACL(dir)
-		if err != nil {
-			a.unreadable.Do(func() {
-				a.log.Error("rights cannot be read: the owner has them all, nobody else any", "maildir", a.dir, "dir", dir, "error", err)
-			})
-			return maildir.DefaultACL()
-		}
-		if ok {
-			return acl
-		}
-		if dir == "." {
-			return maildir.DefaultACL()
-		}
+	acl, err := a.acls.of(dir)
+	if err != nil {
+		a.unreadable.Do(func() {
+			a.log.Error("rights cannot be read: the owner has them all, nobody else any", "maildir", a.dir, "dir", dir, "error", err)
+		})
+		return maildir.DefaultACL()
 	}
-}
-
-// ownACL gives what is said of that very name.
-func (a *Account) ownACL(dir string) (acl ACL, ok bool, err error) {
-	acl, ok, err = a.acls.get(filepath.Join(a.dir, dir, maildir.ACLFile))
-	if ok || err != nil || dir == "." {
-		return acl, ok, err
-	}
-	return a.acls.get(filepath.Join(a.dir, maildir.ACLDir, dir[1:]))
+	return acl
 }
 
 // ChangeACL replaces the rights to a mailbox by what change makes of them; the
@@ -290,7 +301,7 @@ func (a *Account) settle(dir string) error {
 			continue
 		}
 		done = child
-		if _, ok, err := a.ownACL(child); ok || err != nil {
+		if _, ok, err := a.acls.own(child); ok || err != nil {
 			continue // what cannot be read is nobody's but the owner's already
 		}
 		if err := a.writeACL(child, acl); err != nil {

@@ -45,7 +45,11 @@ func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []ima
 	if v.readOnly {
 		return ErrReadOnly
 	}
+	mask := maskOf(v.rights)
 	sys, names := splitFlags(flags)
+	if !mask.keywords {
+		names = nil // they are not to become some of the mailbox's
+	}
 	keywords, err := v.mb.keywordsFor(op, names)
 	if err != nil {
 		return err
@@ -55,7 +59,7 @@ func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []ima
 		uids[i] = v.told.at(int(n) - 1).uid
 	}
 	slices.Sort(uids)
-	c := &storing{v: v, mb: v.mb, op: op, sys: sys, keywords: keywords, mask: maskOf(v.rights)}
+	c := &storing{v: v, mb: v.mb, op: op, sys: sys, keywords: keywords, mask: mask}
 	err = c.run(ctx, slices.Compact(uids))
 	// What has been changed in part is durable, too.
 	if c.renamed {

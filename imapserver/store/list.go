@@ -26,8 +26,10 @@ var useAttrs = map[string]imap.MailboxAttr{
 }
 
 // folderDirs gives the names in the top Maildir that start with a dot.
-func (a *Account) folderDirs() ([]string, error) {
-	l, err := maildir.ListDir(a.dir)
+func (a *Account) folderDirs() ([]string, error) { return folderDirs(a.dir) }
+
+func folderDirs(top string) ([]string, error) {
+	l, err := maildir.ListDir(top)
 	if err != nil {
 		return nil, err
 	}
@@ -148,11 +150,31 @@ func (a *Account) subscriptionsMode() fs.FileMode {
 // Subscribe adds the name to the subscriptions, or removes it. The mailbox
 // need not exist.
 func (a *Account) Subscribe(ctx context.Context, name string, on bool) error {
-	if _, err := a.dirOf(name); err != nil {
-		return err
-	}
 	if strings.EqualFold(name, maildir.Inbox) {
 		name = maildir.Inbox
+	}
+	return a.subscribe(name, func(s *maildir.Subscriptions) bool { return s.Set(name, on) })
+}
+
+// SubscribeOther is Subscribe for a mailbox of another user, by its full name,
+// which begins with "#".
+func (a *Account) SubscribeOther(ctx context.Context, name string, on bool) error {
+	return a.subscribe(name, func(s *maildir.Subscriptions) bool { return s.SetOther(name, on) })
+}
+
+// SubscribedOthers gives the subscribed mailboxes of other users.
+func (a *Account) SubscribedOthers(ctx context.Context) ([]string, error) {
+	subs, err := a.subscriptions()
+	if err != nil {
+		return nil, err
+	}
+	return subs.Others(), ctx.Err()
+}
+
+// subscribe changes the subscriptions; set tells whether it has.
+func (a *Account) subscribe(name string, set func(*maildir.Subscriptions) bool) error {
+	if _, err := a.dirOf(name); err != nil {
+		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -160,7 +182,7 @@ func (a *Account) Subscribe(ctx context.Context, name string, on bool) error {
 		return errClosed
 	}
 	subs, err := a.subscriptions()
-	if err != nil || !subs.Set(name, on) {
+	if err != nil || !set(&subs) {
 		return err
 	}
 	data, err := maildir.EncodeSubscriptions(subs, a.enc)

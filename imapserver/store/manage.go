@@ -127,7 +127,7 @@ func (a *Account) Delete(ctx context.Context, name string) error {
 	if err := a.exists(name, dir); err != nil {
 		return err
 	}
-	if _, ok, _ := a.ownACL(dir); ok {
+	if _, ok, _ := a.acls.own(dir); ok {
 		// RFC 4314 §4: its rights go with it, and its inferiors have theirs.
 		err = a.settle(dir)
 	}

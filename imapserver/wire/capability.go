@@ -53,6 +53,9 @@ var Capabilities = []CapabilityRow{
 	{imap.CapStatusSize, 8438, PhaseAuth},
 	{imap.CapESearch, 4731, PhaseAuth},
 	{imap.CapUTF8Accept, 6855, PhaseAuth},
+	{imap.CapACL, 4314, PhaseAuth},
+	{"RIGHTS=texk", 4314, PhaseAuth},
+	{imap.CapListMyRights, 8440, PhaseAuth},
 	{imap.CapNotify, 5465, PhaseAuth},
 }
 

@@ -82,6 +82,7 @@ type (
 		ReturnChildren   bool
 		ReturnSpecialUse bool
 		ReturnStatus     []StatusItem // nil: not asked for
+		ReturnMyRights   bool
 	}
 
 	// Status is STATUS.

@@ -24,6 +24,7 @@ var ListReturns = []ListOption{
 		d.expectSP()
 		c.ReturnStatus = d.expectStatusItems()
 	}},
+	{"MYRIGHTS", 8440, func(_ *decoder, c *List) { c.ReturnMyRights = true }},
 }
 
 // parseList reads LIST (RFC 9051 §6.3.9).

@@ -133,7 +133,9 @@ func TestCapabilities(t *testing.T) {
 		PhaseClear: "IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE STARTTLS AUTH=PLAIN AUTH=LOGIN",
 		PhaseTLS:   "IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN",
 		PhaseAuth: "IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE SPECIAL-USE" +
-			" LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH UTF8=ACCEPT NOTIFY",
+			" LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH UTF8=ACCEPT" +
+			" ACL RIGHTS=texk LIST-MYRIGHTS" +
+			" NOTIFY",
 	} {
 		if got := string(AppendCapabilities(nil, phase)); got != want {
 			t.Errorf("phase %d: got %s, want %s", phase, got, want)

@@ -1,0 +1,179 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"mailstead/imapserver/maildir"
+)
+
+// lookAgain is how long what users share is remembered. What changes through us
+// is seen at once, and so are mailboxes that come and go; the rest may take so
+// long.
+const lookAgain = 30 * time.Second
+
+// Neighbours are the users whose mail has the same uid, so that one process can
+// open it, and what they share with each other. Its methods may be called from
+// many goroutines.
+type Neighbours struct {
+	log  *slog.Logger
+	open func(ctx context.Context, maildir string) (*Account, func(), error)
+
+	mu    sync.Mutex
+	users map[string]*neighbour // by name
+}
+
+// neighbour is a user.
+type neighbour struct {
+	dir string // as the user's Maildir is configured
+
+	mu     sync.Mutex // held while the Maildir is looked at
+	acls   *aclFiles
+	looked time.Time
+	ctime  int64 // of the top Maildir then
+	shared []SharedMailbox
+}
+
+// SharedMailbox is a mailbox to which others than its owner have some right.
+type SharedMailbox struct {
+	Name       string
+	Selectable bool
+	ACL        ACL
+}
+
+// NewNeighbours makes one without users. open gives the account of a Maildir,
+// and what gives it back.
+func NewNeighbours(log *slog.Logger, open func(ctx context.Context, maildir string) (*Account, func(), error)) *Neighbours {
+	return &Neighbours{log: log, open: open}
+}
+
+// Update says who the users are: their Maildirs by name. Without any, nothing is
+// shared.
+func (n *Neighbours) Update(maildirs map[string]string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	old := n.users
+	n.users = make(map[string]*neighbour, len(maildirs))
+	for name, dir := range maildirs {
+		if u := old[name]; u != nil && u.dir == dir {
+			n.users[name] = u
+			continue
+		}
+		n.users[name] = &neighbour{dir: dir}
+	}
+}
+
+// Any tells whether there are users who may share.
+func (n *Neighbours) Any() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.users) > 0
+}
+
+// Names gives the users, sorted.
+func (n *Neighbours) Names() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.users))
+}
+
+func (n *Neighbours) user(name string) *neighbour {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.users[name]
+}
+
+// Forget has a user's mailboxes looked at again: rights have changed.
+func (n *Neighbours) Forget(name string) {
+	if u := n.user(name); u != nil {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.looked = time.Time{}
+	}
+}
+
+// Shared gives what a user shares with anyone, without opening the account.
+// Someone who cannot be looked at shares nothing.
+func (n *Neighbours) Shared(name string) []SharedMailbox {
+	u := n.user(name)
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := dirTime(u.dir)
+	if u.acls != nil {
+		now = dirTime(u.acls.top)
+	}
+	if now != 0 && now == u.ctime && time.Since(u.looked) < lookAgain {
+		return u.shared
+	}
+	var err error
+	if u.shared, err = u.look(); err != nil && !os.IsNotExist(err) {
+		n.log.Error("cannot tell what a user shares", "user", name, "maildir", u.dir, "error", err)
+	}
+	u.looked, u.ctime = time.Now(), now
+	return u.shared
+}
+
+// look reads the rights to all mailboxes. mu is held.
+func (u *neighbour) look() ([]SharedMailbox, error) {
+	dir, err := filepath.EvalSymlinks(u.dir)
+	if err != nil {
+		return nil, err
+	}
+	if u.acls == nil || u.acls.top != dir {
+		u.acls = &aclFiles{top: dir}
+	}
+	dirs, err := folderDirs(dir)
+	if err != nil {
+		return nil, err
+	}
+	enc := maildir.DetectEncoding(dirs)
+	var list []SharedMailbox
+	for _, d := range append(dirs, ".") {
+		name, err := maildir.DecodeName(d, enc)
+		if err != nil {
+			continue
+		}
+		acl, err := u.acls.of(d)
+		if err != nil || !sharedWithAnyone(acl) {
+			continue
+		}
+		if st, err := os.Lstat(filepath.Join(dir, d)); err != nil || !st.IsDir() {
+			continue
+		}
+		st, err := os.Lstat(filepath.Join(dir, d, "cur"))
+		list = append(list, SharedMailbox{Name: name, Selectable: err == nil && st.IsDir(), ACL: acl})
+	}
+	return list, nil
+}
+
+// sharedWithAnyone tells whether someone else than the owner may have a right.
+func sharedWithAnyone(acl ACL) bool {
+	return slices.ContainsFunc(acl, func(g Grant) bool { return g.ID != IDOwner && !g.Negative && g.Rights != 0 })
+}
+
+// Open gives the account of a user who shares a mailbox with the reader, and
+// what gives it back; for all others it fails with ErrNotFound, whether or not
+// there is such a user.
+func (n *Neighbours) Open(ctx context.Context, name, reader string) (*Account, func(), error) {
+	granted := func(m SharedMailbox) bool { return m.ACL.Rights(reader, false) != 0 }
+	u := n.user(name)
+	if u == nil || name == reader || !slices.ContainsFunc(n.Shared(name), granted) {
+		return nil, nil, fmt.Errorf("%w: nothing of %q", ErrNotFound, name)
+	}
+	a, release, err := n.open(ctx, u.dir)
+	if err != nil {
+		n.log.Error("mail of another user not opened", "user", name, "maildir", u.dir, "error", err)
+		return nil, nil, fmt.Errorf("%w: it cannot be opened", ErrNotFound)
+	}
+	return a, release, nil
+}
