@@ -51,6 +51,8 @@ func (c *compiler) node(k wire.SearchKey) node {
 		return known(func(m *Message) bool { return hasFlag(m.Flags, k.Flag) })
 	case wire.SearchRecent:
 		return known(func(m *Message) bool { return m.Recent })
+	case wire.SearchModSeq:
+		return known(func(m *Message) bool { return m.ModSeq >= k.ModSeq })
 	case wire.SearchSeq:
 		set := newRanges(len(k.SeqSet), func(i int) (uint32, uint32) { return k.SeqSet[i].Start, k.SeqSet[i].Stop }, c.last.Seq)
 		return known(func(m *Message) bool { return set.contains(m.Seq) })

@@ -24,6 +24,7 @@ import (
 type Message struct {
 	Seq          uint32 // message sequence number
 	UID          imap.UID
+	ModSeq       uint64
 	Flags        []imap.Flag // without \Recent
 	Recent       bool
 	InternalDate time.Time // in the zone in which INTERNALDATE shows it

@@ -14,24 +14,6 @@ func (s *session) capability() (imap.ResponseCode, error) {
 	return "", nil
 }
 
-// enable is ENABLE (RFC 5161). Capabilities that it does not know, or that are
-// switched off for the user, are passed over.
-func (s *session) enable(c *wire.Enable) (imap.ResponseCode, error) {
-	s.w.Raw("* ENABLED")
-	for _, name := range c.Caps {
-		if name != imap.CapUTF8Accept || s.off(name) || s.utf8 {
-			continue
-		}
-		s.utf8 = true
-		s.r.SetUTF8()
-		s.w.SetUTF8()
-		s.w.Raw(" ")
-		s.w.Raw(string(name))
-	}
-	s.w.CRLF()
-	return "", nil
-}
-
 // id is ID (RFC 2971). What the client says of itself goes into the log.
 func (s *session) id(c *wire.ID) (imap.ResponseCode, error) {
 	if len(c.Params) > 0 {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -13,8 +14,11 @@ import (
 // execute runs a command and answers it. It gives the errors that end the
 // session.
 func (s *session) execute(ctx context.Context, req wire.Request) error {
-	if req.Row.Cap != "" && s.off(req.Row.Cap) {
-		e := &imap.Error{Type: imap.StatusResponseTypeBad, Text: "unknown command"}
+	if i := slices.IndexFunc(req.Uses, s.off); i >= 0 {
+		e := bad("unknown command")
+		if req.Uses[i] != req.Row.Cap {
+			e.Text = req.Row.Name + ": unknown argument"
+		}
 		s.w.Error(req.Tag, e)
 		return s.countBad(e)
 	}

@@ -212,6 +212,8 @@ func (f *fetch) item(item *wire.FetchItem, m *loaded) {
 		w.Number(uint64(m.UID))
 	case wire.FetchFlags:
 		w.Flags(m.Flags, m.Recent)
+	case wire.FetchModSeq:
+		f.s.writeModSeq(m.ModSeq)
 	case wire.FetchInternalDate:
 		w.Append(func(dst []byte) []byte { return wire.AppendDateTime(dst, m.InternalDate) })
 	case wire.FetchSize:

@@ -130,7 +130,7 @@ func (q *query) take(seq store.SeqNum) bool {
 func (q *query) match(ctx context.Context, seq store.SeqNum) (bool, error) {
 	m := q.view.At(seq)
 	q.at = seq
-	q.known = search.Message{Seq: uint32(seq), UID: m.UID, Flags: m.Flags, Recent: m.Recent, InternalDate: m.InternalDate}
+	q.known = search.Message{Seq: uint32(seq), UID: m.UID, ModSeq: uint64(m.ModSeq), Flags: m.Flags, Recent: m.Recent, InternalDate: m.InternalDate}
 	ok, err := q.program.Match(ctx, &q.known, q)
 	if errors.Is(err, store.ErrExpunged) { // what is gone matches nothing
 		return false, nil

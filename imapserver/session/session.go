@@ -50,7 +50,7 @@ type session struct {
 	notify   *notification // nil: NOTIFY was not given
 	byUID    bool          // the running command is the UID form of another
 	need     need          // the rights that it needs
-	utf8     bool          // UTF8=ACCEPT is enabled
+	enabled  []imap.Cap    // by ENABLE or by what implies it
 	bad      int           // commands in a row that were answered BAD
 	commands int
 }
@@ -176,5 +176,8 @@ func (s *session) state() wire.State {
 	return wire.Authenticated
 }
 
-// off says that a capability is switched off for this user.
-func (s *session) off(c imap.Cap) bool { return slices.Contains(s.Without, c) }
+// off says that a capability is switched off for this user, or is none of the
+// server's.
+func (s *session) off(c imap.Cap) bool {
+	return slices.Contains(s.Without, c) || !wire.Advertised(c)
+}

@@ -61,6 +61,8 @@ func statusValue(st *store.Status, item wire.StatusItem) uint64 {
 		return uint64(st.Deleted)
 	case wire.StatusSize:
 		return uint64(st.Size)
+	case wire.StatusHighestModSeq:
+		return uint64(st.HighestModSeq)
 	}
 	panic("session: no value for STATUS item " + string(item)) // a row without code; a test looks for it
 }

@@ -59,6 +59,11 @@ var Capabilities = []CapabilityRow{
 	{imap.CapNotify, 5465, PhaseAuth},
 }
 
+// Advertised tells whether a capability is in the table.
+func Advertised(name imap.Cap) bool {
+	return slices.ContainsFunc(Capabilities, func(r CapabilityRow) bool { return r.Name == name })
+}
+
 // AppendCapabilities adds the capabilities of a phase, parted by spaces, but
 // for those in without.
 func AppendCapabilities(dst []byte, phase Phase, without ...imap.Cap) []byte {

@@ -53,6 +53,7 @@ type (
 	Select struct {
 		Mailbox  string
 		ReadOnly bool
+		QResync  *QResync // nil: not asked for
 	}
 	// Create is CREATE.
 	Create struct{ Mailbox string }
@@ -116,6 +117,9 @@ type (
 	Fetch struct {
 		Set   imap.NumSet // imap.SeqSet or imap.UIDSet
 		Items []FetchItem // macros are resolved; UID FETCH adds no UID by itself
+
+		ChangedSince uint64 // 0: whatever the mod-sequence
+		Vanished     bool   // tell what is gone since
 	}
 
 	// Store is STORE and UID STORE.
@@ -124,6 +128,8 @@ type (
 		Op     StoreOp
 		Silent bool
 		Flags  []imap.Flag
+
+		UnchangedSince *uint64 // a mod-sequence; nil: in any case
 	}
 
 	// Copy is COPY, UID COPY, MOVE and UID MOVE.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -15,9 +16,10 @@ type decoder struct {
 	r        *Reader
 	err      error
 	name     string // the command's, for messages
-	line     int64  // octets read of the command's lines
-	total    int64  // and of its literals
-	dropped  int64  // octets of literals that were refused
+	uses     []imap.Cap
+	line     int64 // octets read of the command's lines
+	total    int64 // and of its literals
+	dropped  int64 // octets of literals that were refused
 	literals int
 	depth    int
 	ended    bool // the client awaits the answer: nothing is left to skip
@@ -34,6 +36,13 @@ func (d *decoder) fail(text string) {
 // refuse records an error of the given type and code.
 func (d *decoder) refuse(typ imap.StatusResponseType, code imap.ResponseCode, text string) {
 	d.stop(&imap.Error{Type: typ, Code: code, Text: text})
+}
+
+// use notes that the command makes use of a capability.
+func (d *decoder) use(c imap.Cap) {
+	if c != "" && !slices.Contains(d.uses, c) {
+		d.uses = append(d.uses, c)
+	}
 }
 
 func (d *decoder) stop(err error) {
@@ -184,6 +193,7 @@ func (d *decoder) expectCommand(state State) *CommandRow {
 		return nil
 	}
 	d.name = row.Name
+	d.use(row.Cap)
 	return row
 }
 

@@ -39,14 +39,15 @@ Made from the tables of ` + "`imapserver/wire`" + `; do not edit it here.
 
 "In the clear" is a listener on a loopback address that allows a login without TLS.
 
-| capability | RFC | before TLS | in the clear | under TLS | after login |
-|---|---|---|---|---|---|
+| capability | RFC | before TLS | in the clear | under TLS | after login | for ENABLE |
+|---|---|---|---|---|---|---|
 `)
 	for _, row := range Capabilities {
 		fmt.Fprintf(&b, "| %s | %d |", row.Name, row.RFC)
 		for _, phase := range []Phase{PhaseNoTLS, PhaseClear, PhaseTLS, PhaseAuth} {
 			b.WriteString(cell(row.When&phase != 0))
 		}
+		b.WriteString(cell(FindEnable(row.Name) != nil))
 		b.WriteString("\n")
 	}
 	b.WriteString(`

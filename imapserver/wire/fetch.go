@@ -23,6 +23,7 @@ const (
 	FetchBody          FetchKind = "BODY"
 	FetchBodyStructure FetchKind = "BODYSTRUCTURE"
 	FetchSection       FetchKind = "BODY[]"
+	FetchModSeq        FetchKind = "MODSEQ"
 )
 
 // FetchItem is one thing that FETCH asks for.
@@ -36,6 +37,7 @@ type FetchItem struct {
 type FetchRow struct {
 	Name  string
 	RFC   int
+	Cap   imap.Cap                                // the capability that brings it; "" for the base
 	Macro []FetchKind                             // for a macro: what it stands for
 	parse func(d *decoder, name string) FetchItem // nil: the item of that name, or the macro
 }
@@ -56,6 +58,7 @@ var FetchItems = []FetchRow{
 	{Name: "RFC822", RFC: 3501, parse: parseRFC822},
 	{Name: "RFC822.HEADER", RFC: 3501, parse: parseRFC822},
 	{Name: "RFC822.TEXT", RFC: 3501, parse: parseRFC822},
+	{Name: "MODSEQ", RFC: 7162, Cap: imap.CapCondStore},
 }
 
 func findFetch(name string) *FetchRow {
@@ -80,9 +83,15 @@ func (d *decoder) fetch(uid bool) Command {
 		if len(c.Items) == 0 {
 			d.fail("item expected")
 		}
-		return c
+	} else {
+		c.Items = d.expectFetchItem(true)
 	}
-	c.Items = d.expectFetchItem(true)
+	if d.take(' ') {
+		modifiers(d, c, FetchModifiers)
+	}
+	if c.Vanished && (!uid || c.ChangedSince == 0) { // RFC 7162 §3.2.6
+		d.fail("VANISHED is for UID FETCH with CHANGEDSINCE")
+	}
 	return c
 }
 
@@ -111,6 +120,9 @@ func (i FetchItem) limit() int64 {
 // expectFetchItem reads an item or, where one may be, a macro.
 func (d *decoder) expectFetchItem(macro bool) []FetchItem {
 	row := findFetch(strings.ToUpper(d.run(fetchChar)))
+	if row != nil {
+		d.use(row.Cap)
+	}
 	switch {
 	case row == nil, row.Macro != nil && !macro:
 		d.fail("item expected")

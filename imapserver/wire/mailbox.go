@@ -44,10 +44,19 @@ func (d *decoder) spMailbox() string {
 	return d.expectMailbox()
 }
 
-func parseSelect(d *decoder) Command  { return &Select{Mailbox: d.spMailbox()} }
-func parseExamine(d *decoder) Command { return &Select{Mailbox: d.spMailbox(), ReadOnly: true} }
+func parseSelect(d *decoder) Command  { return d.selectMailbox(false) }
+func parseExamine(d *decoder) Command { return d.selectMailbox(true) }
 func parseCreate(d *decoder) Command  { return &Create{Mailbox: d.spMailbox()} }
 func parseDelete(d *decoder) Command  { return &Delete{Mailbox: d.spMailbox()} }
+
+// selectMailbox reads SELECT and EXAMINE (RFC 9051 §6.3.2).
+func (d *decoder) selectMailbox(readOnly bool) Command {
+	c := &Select{Mailbox: d.spMailbox(), ReadOnly: readOnly}
+	if d.take(' ') {
+		modifiers(d, c, SelectParameters)
+	}
+	return c
+}
 
 func parseRename(d *decoder) Command {
 	from := d.spMailbox()

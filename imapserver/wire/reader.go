@@ -54,6 +54,7 @@ type Request struct {
 	Tag     string // "" if not even the tag could be read: answer untagged
 	Row     *CommandRow
 	Command Command
+	Uses    []imap.Cap // the capabilities that it makes use of, that of Row among them
 }
 
 // ByeError ends a connection.
@@ -83,6 +84,7 @@ func (r *Reader) ReadCommand(state State) (Request, error) {
 	d.expectSP()
 	if req.Row = d.expectCommand(state); req.Row != nil {
 		req.Command = req.Row.parse(d)
+		req.Uses = d.uses
 	}
 	if r.pending == nil {
 		d.expectCRLF()

@@ -11,6 +11,7 @@ import (
 type SearchRow struct {
 	Name  string
 	RFC   int
+	Cap   imap.Cap                   // the capability that brings it; "" for the base
 	parse func(d *decoder) SearchKey // reads the arguments
 	// keys is for the words that combine keys: how many follow. It has parse's
 	// place because the parser of keys reads this table.
@@ -32,6 +33,7 @@ var SearchKeys = []SearchRow{
 	{Name: "HEADER", RFC: 3501, parse: parseHeaderKey},
 	{Name: "KEYWORD", RFC: 3501, parse: parseKeyword},
 	{Name: "LARGER", RFC: 3501, parse: sizeKey(SearchLarger)},
+	{Name: "MODSEQ", RFC: 7162, Cap: imap.CapCondStore, parse: parseModSeqKey},
 	{Name: "NEW", RFC: 3501, parse: always(andKey(SearchKey{Op: SearchRecent}, notKey(flagKey(imap.FlagSeen))))},
 	{Name: "NOT", RFC: 3501, keys: 1},
 	{Name: "OLD", RFC: 3501, parse: always(notKey(SearchKey{Op: SearchRecent}))},
@@ -206,13 +208,14 @@ func (d *decoder) searchKey(word string) SearchKey {
 		return d.plainKey()
 	}
 	for _, row := range SearchKeys {
-		switch {
-		case row.Name != word:
-		case row.parse != nil:
-			return row.parse(d)
-		default:
-			return d.combinedKey(row)
+		if row.Name != word {
+			continue
 		}
+		d.use(row.Cap)
+		if row.parse != nil {
+			return row.parse(d)
+		}
+		return d.combinedKey(row)
 	}
 	d.fail("unknown search key")
 	return SearchKey{}

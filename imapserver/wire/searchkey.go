@@ -14,6 +14,7 @@ type SearchKey struct {
 	Header string      // HEADER: the field's name
 	Date   time.Time   // BEFORE, ON, SINCE, SENTBEFORE ...: midnight UTC of the day
 	Size   int64       // LARGER, SMALLER: octets
+	ModSeq uint64      // MODSEQ: the least that matches
 	Flag   imap.Flag   // FLAG: a system flag or a keyword
 	SeqSet imap.SeqSet // SEQ: message sequence numbers
 	UIDSet imap.UIDSet // UID
@@ -45,4 +46,5 @@ const (
 	SearchSentSince  SearchOp = "SENTSINCE"
 	SearchLarger     SearchOp = "LARGER"
 	SearchSmaller    SearchOp = "SMALLER"
+	SearchModSeq     SearchOp = "MODSEQ"
 )

@@ -1,6 +1,10 @@
 package wire
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+)
 
 // StatusItem is one thing that STATUS asks for.
 type StatusItem string
@@ -14,23 +18,27 @@ const (
 	StatusUnseen      StatusItem = "UNSEEN"
 	StatusDeleted     StatusItem = "DELETED"
 	StatusSize        StatusItem = "SIZE"
+
+	StatusHighestModSeq StatusItem = "HIGHESTMODSEQ"
 )
 
 // StatusRow is a word that STATUS knows.
 type StatusRow struct {
 	Item StatusItem
 	RFC  int
+	Cap  imap.Cap // the capability that brings it; "" for the base
 }
 
 // StatusItems is every word that STATUS knows.
 var StatusItems = []StatusRow{
-	{StatusMessages, 3501},
-	{StatusRecent, 3501},
-	{StatusUIDNext, 3501},
-	{StatusUIDValidity, 3501},
-	{StatusUnseen, 3501},
-	{StatusDeleted, 8438},
-	{StatusSize, 8438},
+	{StatusMessages, 3501, ""},
+	{StatusRecent, 3501, ""},
+	{StatusUIDNext, 3501, ""},
+	{StatusUIDValidity, 3501, ""},
+	{StatusUnseen, 3501, ""},
+	{StatusDeleted, 8438, imap.CapStatusSize},
+	{StatusSize, 8438, imap.CapStatusSize},
+	{StatusHighestModSeq, 7162, imap.CapCondStore},
 }
 
 // parseStatus reads STATUS (RFC 9051 §6.3.11).
@@ -46,9 +54,13 @@ func (d *decoder) expectStatusItems() []StatusItem {
 	items := []StatusItem{}
 	d.list(func() {
 		item := StatusItem(d.expectWord("item"))
-		if !slices.ContainsFunc(StatusItems, func(r StatusRow) bool { return r.Item == item }) {
+		i := slices.IndexFunc(StatusItems, func(r StatusRow) bool { return r.Item == item })
+		if i < 0 {
 			d.fail("unknown item")
-		} else if !slices.Contains(items, item) {
+			return
+		}
+		d.use(StatusItems[i].Cap)
+		if !slices.Contains(items, item) {
 			items = append(items, item)
 		}
 	})

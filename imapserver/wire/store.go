@@ -10,6 +10,10 @@ func (d *decoder) store(uid bool) Command {
 	d.expectSP()
 	c := &Store{Set: d.expectSet(uid)}
 	d.expectSP()
+	if next, _ := d.peek(); next == '(' {
+		modifiers(d, c, StoreModifiers)
+		d.expectSP()
+	}
 	switch {
 	case d.take('+'):
 		c.Op = StoreAdd
