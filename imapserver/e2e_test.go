@@ -66,6 +66,7 @@ func startProcessesWith(t *testing.T, more func(p *processes) []config.User) *pr
 		}
 	}
 	p.c = testConfig(p.dir)
+	p.c.Sharing = true
 	p.c.Workers, p.c.Service = config.WorkerPerUID, config.Identity{UID: serviceUID, GID: serviceUID}
 	p.cert = issue(t, time.Now().Add(time.Hour), "mail.example")
 	users := append(p.users(), more(p)...)
@@ -211,6 +212,16 @@ func TestProcesses(t *testing.T) {
 		if err := syscall.Lstat(f, &st); err != nil || st.Uid != aliceUID || st.Gid != aliceUID || st.Mode&0o077 != 0 {
 			t.Errorf("%s: uid %d, mode %o, %v", f, st.Uid, st.Mode, err)
 		}
+	}
+
+	// What one shares, those of the same uid find, and nobody else.
+	v1.send("s SETACL INBOX anyone lr\r\n")
+	v1.until("s OK")
+	v2.send("s STATUS #shared.virtual1 (MESSAGES)\r\n")
+	v2.until("s OK")
+	alice.send("s STATUS #shared.virtual1 (MESSAGES)\r\nt LIST \"\" #*\r\n")
+	if said := alice.until("t OK"); strings.Contains(said, "* ") {
+		t.Errorf("alice, of another uid, sees %q", said)
 	}
 
 	// A worker that is killed takes its own sessions with it, and nobody else's.

@@ -47,7 +47,15 @@ func NewInline(s *Settings, o Options) (*Inline, error) {
 		i.Stop()
 		return nil, err
 	}
+	i.share(s)
 	return i, nil
+}
+
+// share says who shares mail with each other: everyone has the same uid.
+func (i *Inline) share(s *Settings) {
+	if len(s.Users) > 0 {
+		i.mail.neighbours.Update(s.neighbours(identityOf(s.Users[0])))
+	}
 }
 
 // Open is handoff.Opener's: the session is begun in this process, which nobody
@@ -82,7 +90,13 @@ func (i *Inline) Stop() {
 }
 
 // Reload goes over to s, or changes nothing.
-func (i *Inline) Reload(s *Settings) error { return i.front.reload(s) }
+func (i *Inline) Reload(s *Settings) error {
+	if err := i.front.reload(s); err != nil {
+		return err
+	}
+	i.share(s)
+	return nil
+}
 
 // Status tells what is being served.
 func (i *Inline) Status(context.Context) (control.Status, error) { return i.front.status(), nil }

@@ -25,6 +25,9 @@ type mail struct {
 	linger time.Duration
 	quiet  func(started uint64) // called when there is no session and no open account; may be nil
 
+	neighbours *store.Neighbours // what users share with each other
+	met        []byte            // as the last session named them; the worker's goroutine alone has it
+
 	mu       sync.Mutex
 	accounts map[string]*account // by Maildir
 	started  uint64              // sessions, ever
@@ -46,7 +49,9 @@ type account struct {
 }
 
 func newMail(log *slog.Logger) *mail {
-	return &mail{log: log, linger: linger, accounts: map[string]*account{}}
+	m := &mail{log: log, linger: linger, accounts: map[string]*account{}}
+	m.neighbours = store.NewNeighbours(log, m.lend)
+	return m
 }
 
 // start runs a session in a goroutine of its own, until the client leaves or
@@ -94,14 +99,28 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		return
 	}
 	defer m.release(s.Maildir, a)
+	var others *store.Neighbours
+	if m.neighbours.Any() {
+		others = m.neighbours
+	}
 	// It has logged its end, and the reason.
 	session.Serve(ctx, conn, session.Params{
 		Account:   a.store,
 		User:      s.User,
+		Others:    others,
 		Namespace: s.Namespace,
 		Log:       log,
 		Tag:       s.Tag,
 	})
+}
+
+// lend gives a session the account of another user.
+func (m *mail) lend(ctx context.Context, maildir string) (*store.Account, func(), error) {
+	a, err := m.acquire(ctx, maildir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a.store, func() { m.release(maildir, a) }, nil
 }
 
 // acquire opens the account, or joins those who have; release gives it back.

@@ -27,7 +27,8 @@ type Settings struct {
 	Users   []config.User  // by name, ascending
 	Bundles []login.Bundle // as Config.TLS.Bundles
 
-	raw rawSettings
+	raw     rawSettings
+	sharing sharing
 }
 
 // rawSettings is the files that Settings were read from. The front gets them,

@@ -135,8 +135,9 @@ func (s *Supervisor) open(o *handoff.Open) (worker uint64, err error) {
 	if !ok {
 		return 0, fmt.Errorf("no user %q any more", o.User)
 	}
-	return s.workers.Hand(spawn.Identity{UID: u.UID, GID: u.GID}, &handoff.Session{
-		Open: *o, Maildir: u.Maildir, Namespace: settings.Config.Namespace,
+	id := identityOf(u)
+	return s.workers.Hand(id, &handoff.Session{
+		Open: *o, Maildir: u.Maildir, Namespace: settings.Config.Namespace, Neighbours: settings.sharing.of(settings, id),
 	})
 }
 

@@ -55,7 +55,9 @@ func runWorker(ctx context.Context, c *handoff.Conn, m *mail) error {
 		}
 		switch received := received.(type) {
 		case *handoff.Session:
-			m.start(ctx, received)
+			if fault = m.meet(received.Neighbours); fault == nil {
+				m.start(ctx, received)
+			}
 		case *handoff.Stop:
 			fault = io.EOF
 		default:

@@ -21,6 +21,7 @@ type Daemon struct {
 	Certificates []schema.Certificate // that can be served
 	Default      string               // the certificate for clients that ask for no name that there is
 	Namespace    string
+	Sharing      bool // virtual users may share mail
 	PAM          bool // somebody logs in through PAM
 	Users        []User
 }
@@ -63,6 +64,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		Listeners: renderListeners(d.Listeners),
 		TLS:       config.TLS{Policy: d.Policy, Bundles: renderBundles(d)},
 		Namespace: d.Namespace,
+		Sharing:   d.Sharing,
 		Workers:   workers,
 	}
 	if d.PAM {

@@ -45,8 +45,14 @@ type Host struct {
 	Users     []User   // sorted by name
 	Folders   []Folder // for every user who names no policy; sorted by name. User.Folders holds what is made for each
 	Namespace string   // personal namespace prefix: "" or "INBOX."
+	Sharing   Sharing
 	Mail      Mail
 	Paths     Paths
+}
+
+// Sharing says what users may share with each other.
+type Sharing struct {
+	Virtual bool // virtual users may share mailboxes with each other
 }
 
 // TLSMode says how TLS starts on a listener.

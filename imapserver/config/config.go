@@ -21,6 +21,7 @@ type Config struct {
 	Listeners  []Listener `json:"listeners"`
 	TLS        TLS        `json:"tls"`
 	Namespace  string     `json:"namespace,omitempty"` // personal namespace prefix: "" or "INBOX."
+	Sharing    bool       `json:"sharing,omitempty"`   // users whose mail has one uid and gid may share it with each other
 	PAM        *PAM       `json:"pam,omitempty"`       // nil: no user logs in through PAM
 	Workers    Workers    `json:"workers"`
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,9 @@ type Account struct {
 	Password string
 	Maildir  string
 	UID, GID int // who owns the mail
+	// Others are the accounts of the other users of the script, by the names that
+	// it has for them.
+	Others map[string]*Account
 
 	// Dial connects to a listener: "plain", "starttls" or "tls". The
 	// certificates are for localhost, issued by Roots.
@@ -121,7 +125,13 @@ func (a *Account) setFlags(folder, name, flags string) error {
 
 // act does an action on the Maildir.
 func (a *Account) act(s *Script, step Step) error {
-	args := step.Args
+	args := slices.Clone(step.Args)
+	if user, folder, other := strings.Cut(args[0], "/"); other {
+		if a.Others[user] == nil {
+			return fmt.Errorf("no user %q", user)
+		}
+		a, args[0] = a.Others[user], folder
+	}
 	switch step.Verb {
 	case "mkdir":
 		return a.makeFolder(args[0])

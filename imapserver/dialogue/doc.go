@@ -14,6 +14,8 @@
 //	# requires: MOVE           skipped on a server without these capabilities
 //	# only: mailstead          run on this server alone, for the reason given beside it
 //	# namespace: INBOX.        the personal namespace's prefix; none by default
+//	# users: bob a@b.c         other users, who may share their mail; "bob/Team" is a
+//	                           folder of bob's where one is named, and $bob his name
 //
 // Empty lines and other comments are for the reader. A line that begins with
 // "@dovecot " or "@mailstead " counts on that server alone.
@@ -57,7 +59,7 @@
 //	$name     is any word where it stands first, and then the same word
 //	{{hello}} is the message of that name
 //
-// "differ a b" wants $a and $b to be two words.
+// "differ a b" wants $a and $b to be two words. "as 2 bob" has bob log in on connection 2.
 //
 // What is sent may hold $name too; {{hello}} there is a literal, sent after
 // the server's "+", and {{hello+}} one that does not wait for it. {{"a\r\n"}} and

@@ -3,9 +3,12 @@ package dialogue
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,21 +28,16 @@ var listeners = []config.Listener{
 }
 
 // Mailstead starts a server of our own in this process, for as long as the
-// test runs, with one user whose Maildir is empty. namespace is the prefix of
-// the personal namespace.
-func Mailstead(t testing.TB, namespace string) *Account {
+// test runs, with one user whose Maildir is empty, and others who may share theirs.
+// namespace is the prefix of the personal namespace.
+func Mailstead(t testing.TB, namespace string, others ...string) *Account {
 	t.Helper()
-	a := &Account{
-		Server:   "mailstead",
-		User:     "demo",
-		Password: "secret",
-		Maildir:  filepath.Join(t.TempDir(), "Maildir"),
-		UID:      os.Getuid(),
-		GID:      os.Getgid(),
-	}
-	a.Use = func(use, folder string) error { return useFolder(a.Maildir, use, folder) }
-	if err := makeMaildir(a); err != nil {
-		t.Fatal(err)
+	a := account(t, "demo")
+	for _, name := range others {
+		if a.Others == nil {
+			a.Others = map[string]*Account{}
+		}
+		a.Others[name] = account(t, name)
 	}
 	id, err := newIdentity()
 	if err != nil {
@@ -55,6 +53,28 @@ func Mailstead(t testing.TB, namespace string) *Account {
 		return net.DialTimeout(addr.Network(), addr.String(), patience)
 	}
 	start(t, a, id, namespace, sockets)
+	return a
+}
+
+// account makes a user of our server.
+func account(t testing.TB, user string) *Account {
+	t.Helper()
+	a := &Account{
+		Server:   "mailstead",
+		User:     user,
+		Password: "secret",
+		Maildir:  filepath.Join(t.TempDir(), user, "Maildir"),
+		UID:      os.Getuid(),
+		GID:      os.Getgid(),
+	}
+	a.Use = func(use, folder string) error { return useFolder(a.Maildir, use, folder) }
+	err := os.Mkdir(filepath.Dir(a.Maildir), 0o700)
+	if err == nil {
+		err = makeMaildir(a)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return a
 }
 
@@ -77,9 +97,14 @@ func start(t testing.TB, a *Account, id *identity, namespace string, sockets ima
 			{Name: "localhost", File: "/nonexistent/localhost.pem", Names: []string{"localhost"}},
 		}},
 		Namespace: namespace,
+		Sharing:   len(a.Others) > 0,
 		Workers:   config.WorkerInline,
 	}
-	users := []config.User{{Name: a.User, Hash: string(hash), UID: a.UID, GID: a.GID, Home: filepath.Dir(a.Maildir), Maildir: a.Maildir}}
+	var users []config.User
+	for _, u := range append(slices.Collect(maps.Values(a.Others)), a) {
+		users = append(users, config.User{Name: u.User, Hash: string(hash), UID: u.UID, GID: u.GID, Home: filepath.Dir(u.Maildir), Maildir: u.Maildir})
+	}
+	slices.SortFunc(users, func(x, y config.User) int { return strings.Compare(x.Name, y.Name) })
 	settings, err := imapserver.NewSettings(conf, users, [][]byte{append(id.key, id.certificate...)})
 	if err != nil {
 		t.Fatal(err)

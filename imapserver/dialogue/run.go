@@ -25,20 +25,24 @@ type runner struct {
 	account *Account
 	steps   []Step
 	conns   map[int]*conn
-	raw     map[int]bool // connections that are not logged out at the end
+	users   map[int]*Account // who logs in, where that is not the account's user
+	raw     map[int]bool     // connections that are not logged out at the end
 	matcher
 	log *transcript
 }
 
 func newRunner(s *Script, a *Account) *runner {
 	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	r := &runner{script: s, account: a, conns: map[int]*conn{}, raw: map[int]bool{}, log: new(transcript)}
+	r := &runner{script: s, account: a, conns: map[int]*conn{}, users: map[int]*Account{}, raw: map[int]bool{}, log: new(transcript)}
 	r.vars = map[string]string{
 		"user":       a.User,
 		"password":   a.Password,
 		"user64":     encode(a.User),
 		"password64": encode(a.Password),
 		"plain":      encode("\x00" + a.User + "\x00" + a.Password),
+	}
+	for name, other := range a.Others {
+		r.vars[name] = other.User
 	}
 	for name, text := range s.messages {
 		r.vars[name+"_size"] = strconv.Itoa(len(text))
@@ -91,6 +95,9 @@ func (r *runner) step(i int) (n int, err error) {
 			return 1, err
 		}
 		return r.say(c, i)
+	case "as":
+		r.users[step.Conn] = r.account.Others[step.Args[1]]
+		return 1, nil
 	case "differ":
 		if a, b := step.Args[0], step.Args[1]; r.vars[a] == r.vars[b] {
 			return 1, fmt.Errorf("both $%s and $%s are %q", a, b, r.vars[a])
@@ -147,7 +154,11 @@ func (r *runner) conn(number int) (*conn, error) {
 	if !strings.HasPrefix(greeting, "* OK ") {
 		return nil, fmt.Errorf("greeted with %q", greeting)
 	}
-	if err := c.send(fmt.Sprintf("login LOGIN %s %s\r\n", r.account.User, r.account.Password)); err != nil {
+	user := r.account
+	if other := r.users[number]; other != nil {
+		user = other
+	}
+	if err := c.send(fmt.Sprintf("login LOGIN %s %s\r\n", user.User, user.Password)); err != nil {
 		return nil, err
 	}
 	return c, r.untilTagged(c, "login", nil)

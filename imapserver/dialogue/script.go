@@ -15,6 +15,7 @@ type Script struct {
 	Requires  []string
 	Only      string
 	Namespace string
+	Users     []string // beside the one whose account it is
 	Steps     []Step
 
 	messages map[string]string // with CRLF
@@ -40,6 +41,7 @@ var actions = map[string]struct{ min, max int }{
 	"flags":    {3, 3},
 	"differ":   {2, 2},
 	"use":      {2, 2},
+	"as":       {2, 2},
 	"connect":  {1, 2},
 	"starttls": {1, 1},
 	"close":    {1, 1},
@@ -92,6 +94,10 @@ func (s *Script) check() error {
 			if _, ok := s.messages[step.Args[1]]; !ok {
 				err = fmt.Errorf("no message %q", step.Args[1])
 			}
+		case "as":
+			if !slices.Contains(s.Users, step.Args[1]) {
+				err = fmt.Errorf("no user %q", step.Args[1])
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", s.Name, step.Line, err)
@@ -130,7 +136,7 @@ func (s *Script) parseLine(line string) (Step, error) {
 		return step, fmt.Errorf("cannot read %q", line)
 	}
 	switch step.Verb {
-	case "connect", "starttls", "close", "eof":
+	case "connect", "starttls", "close", "eof", "as":
 		c, err := strconv.Atoi(step.Args[0])
 		if err != nil || c < 1 || c > 9 {
 			return step, fmt.Errorf("no connection %q", step.Args[0])
@@ -151,6 +157,8 @@ func (s *Script) parseComment(comment string) {
 		s.Requires = append(s.Requires, words...)
 	case key == "only":
 		s.Only = strings.Trim(words[0], ",;")
+	case key == "users":
+		s.Users = append(s.Users, words...)
 	case key == "namespace":
 		s.Namespace = words[0]
 	}

@@ -35,6 +35,9 @@ func (o *Open) setFiles(fs []*os.File) error {
 	return nil
 }
 
+// payload is not what Open's is: a session has one.
+func (s *Session) payload() *[]byte { return &s.Neighbours }
+
 func (h *Helper) payload() *[]byte { return nil }
 
 func (h *Helper) files() []*os.File {

@@ -108,8 +108,9 @@ type Hangs struct {
 // and what the supervisor's own table says of that user.
 type Session struct {
 	Open
-	Maildir   string `json:"maildir"`
-	Namespace string `json:"namespace,omitempty"`
+	Maildir    string `json:"maildir"`
+	Namespace  string `json:"namespace,omitempty"`
+	Neighbours []byte `json:"-"` // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
 }
 
 // Idle says that a worker has had no session for a while, and how many it has

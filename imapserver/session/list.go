@@ -23,13 +23,15 @@ func (s *session) list(ctx context.Context, c *wire.List) (imap.ResponseCode, er
 		return "", err
 	}
 	own, others := s.listPatterns(c)
-	if err := s.listTree(ctx, c, newTree(s.personal(entries), s.names), own); err != nil || others == nil {
+	t := newTree(entries, s.names)
+	t.beside = s.Others != nil
+	if err := s.listTree(ctx, c, t, own); err != nil || others == nil {
 		return "", err
 	}
 	if entries, err = s.listOthers(ctx, others); err != nil {
 		return "", err
 	}
-	t := newTree(entries, "")
+	t = newTree(entries, "")
 	t.others = true
 	return "", s.listTree(ctx, c, t, others)
 }
@@ -155,6 +157,7 @@ func (s *session) listStatus(ctx context.Context, c *wire.List, p place, name st
 type tree struct {
 	names  namespace
 	others bool // of other users, with their full names
+	beside bool // of the user, where there may be such names beside it
 	nodes  []*node
 	byName map[string]*node
 }
@@ -235,6 +238,9 @@ func (t *tree) matched(c *wire.List, n *node, p listPattern) (listed, bool) {
 		}
 	}
 	if !p.match(l.name, foldOf(l.name)) {
+		return l, false
+	}
+	if t.beside && strings.HasPrefix(l.name, sharedPrefix) { // which would mean another mailbox
 		return l, false
 	}
 	if c.LSub {

@@ -9,17 +9,6 @@ import (
 	"mailstead/imapserver/store"
 )
 
-// personal leaves out mailboxes of the user whose names are those of others'.
-// They have their hidden names only.
-func (s *session) personal(entries []store.Entry) []store.Entry {
-	if s.Others == nil {
-		return entries
-	}
-	return slices.DeleteFunc(entries, func(e store.Entry) bool {
-		return strings.HasPrefix(s.names.canonical(e.Name), sharedPrefix)
-	})
-}
-
 // listOthers gives the mailboxes of other users that this one may look up, and
 // those that are subscribed, with their full names. Whose they are, and not the
 // user's own, their special uses are no news.

@@ -164,6 +164,7 @@ func (b *builder) addDaemonFiles() error {
 		Policy:    b.host.TLS.Policy,
 		Default:   b.host.TLS.Default,
 		Namespace: b.host.Namespace,
+		Sharing:   b.host.Sharing.Virtual,
 		PAM:       b.hasSystem(),
 	}
 	for _, c := range b.certs {
