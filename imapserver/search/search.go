@@ -61,6 +61,9 @@ func Compile(key wire.SearchKey, last Last) *Program {
 	return p
 }
 
+// Reads says whether the program may have to read messages.
+func (p *Program) Reads() bool { return p.root.cost > costNone }
+
 // Match says whether the message meets the program. Errors come from src and
 // from ctx alone.
 func (p *Program) Match(ctx context.Context, m *Message, src Source) (bool, error) {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,7 +25,7 @@ func (d *discard) Write(p []byte) (int, error)      { d.n += int64(len(p)); retu
 func (d *discard) SetWriteDeadline(time.Time) error { return nil }
 
 // mailboxOf makes an account with n messages in INBOX, whose flags take turns.
-func mailboxOf(b *testing.B, n int, flags ...string) *store.Account {
+func mailboxOf(b testing.TB, n int, flags ...string) *store.Account {
 	maildir := filepath.Join(b.TempDir(), "Maildir")
 	for _, dir := range []string{"cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(maildir, dir), 0o700); err != nil {
@@ -38,7 +39,7 @@ func mailboxOf(b *testing.B, n int, flags ...string) *store.Account {
 			b.Fatal(err)
 		}
 	}
-	a, err := store.Open(b.Context(), store.Options{Maildir: maildir, Log: slog.New(slog.DiscardHandler)})
+	a, err := store.Open(context.Background(), store.Options{Maildir: maildir, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,8 +2,7 @@ package session
 
 import (
 	"context"
-	"errors"
-	"time"
+	"iter"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -33,19 +32,14 @@ func (s *session) search(ctx context.Context, tag string, c *wire.Search) (imap.
 
 // query is a search while it runs.
 type query struct {
-	view    *store.View
-	program *search.Program
-	spans   []span // where to look
-	uid     bool   // found holds UIDs
-	found   []uint32
+	view  *store.View
+	scan  *scan
+	spans []span // where to look
+	uid   bool   // found holds UIDs
+	found []uint32
 	// first and last say that the lowest or the highest match alone is wanted.
 	first, last bool
-
-	at    store.SeqNum // the message that is looked at
-	known search.Message
 }
-
-var _ search.Source = (*query)(nil)
 
 func (s *session) newQuery(c *wire.Search) *query {
 	v := s.selected.view
@@ -56,7 +50,7 @@ func (s *session) newQuery(c *wire.Search) *query {
 		last.UID = v.UIDAt(total)
 		q.spans = s.selected.scope(c.Key)
 	}
-	q.program = search.Compile(c.Key, last)
+	q.scan = newScan(v, func() *search.Program { return search.Compile(c.Key, last) })
 	if r := c.Return; r != nil {
 		q.first = *r == wire.SearchReturn{Min: true}
 		q.last = *r == wire.SearchReturn{Max: true}
@@ -85,36 +79,30 @@ func (v *selection) scope(k wire.SearchKey) []span {
 	return all
 }
 
-// run looks at the messages, and now and then whether the client is still
-// there.
+// run looks at the messages.
 func (q *query) run(ctx context.Context, c *conn) error {
-	looked, n := time.Now(), 0
-	for i := range q.spans {
-		sp := q.spans[i]
-		if q.last {
-			sp = q.spans[len(q.spans)-1-i]
-		}
-		for k := range sp.last - sp.first + 1 {
-			seq := sp.first + k
+	return q.scan.run(ctx, c, q.seqs(), q.take)
+}
+
+// seqs is the messages to look at, in the order in which they are wanted.
+func (q *query) seqs() iter.Seq[store.SeqNum] {
+	return func(yield func(store.SeqNum) bool) {
+		for i := range q.spans {
+			sp := q.spans[i]
 			if q.last {
-				seq = sp.last - k
+				sp = q.spans[len(q.spans)-1-i]
 			}
-			ok, err := q.match(ctx, seq)
-			if err != nil {
-				return err
-			}
-			if ok && q.take(seq) {
-				return nil
-			}
-			if n++; n%32 == 0 && time.Since(looked) > lookEvery {
-				if c.hungUp() {
-					return lost(errHungUp)
+			for k := range sp.last - sp.first + 1 {
+				seq := sp.first + k
+				if q.last {
+					seq = sp.last - k
 				}
-				looked = time.Now()
+				if !yield(seq) {
+					return
+				}
 			}
 		}
 	}
-	return nil
 }
 
 // take keeps a match, and says whether it was the only one wanted.
@@ -126,21 +114,6 @@ func (q *query) take(seq store.SeqNum) bool {
 	q.found = append(q.found, n)
 	return q.first || q.last
 }
-
-func (q *query) match(ctx context.Context, seq store.SeqNum) (bool, error) {
-	m := q.view.At(seq)
-	q.at = seq
-	q.known = search.Message{Seq: uint32(seq), UID: m.UID, ModSeq: uint64(m.ModSeq), Flags: m.Flags, Recent: m.Recent, InternalDate: m.InternalDate}
-	ok, err := q.program.Match(ctx, &q.known, q)
-	if errors.Is(err, store.ErrExpunged) { // what is gone matches nothing
-		return false, nil
-	}
-	return ok, err
-}
-
-// Size and Raw read the message that is looked at, for the program.
-func (q *query) Size(ctx context.Context) (int64, error) { return q.view.Size(ctx, q.at) }
-func (q *query) Raw(ctx context.Context) ([]byte, error) { return q.view.Read(ctx, q.at) }
 
 // writeESearch writes the answer of RFC 4731. Without a match, only COUNT has
 // something to say.

@@ -12,7 +12,8 @@ import (
 
 // View is one session's view of a mailbox: the messages with their sequence
 // numbers as this session has been told. It changes only in Poll. One
-// goroutine owns a View; Wake alone may be used from another.
+// goroutine owns a View; Wake may be used from another, and so may what reads
+// messages while the owner does nothing else with it.
 type View struct {
 	mb       *mailbox
 	readOnly bool

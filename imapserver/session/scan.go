@@ -1,0 +1,152 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mailstead/imapserver/search"
+	"mailstead/imapserver/store"
+)
+
+const (
+	// maxMatchers is how many messages one search reads at the same time.
+	maxMatchers = 8
+	// maxRound is how many messages are matched, for each matcher, before
+	// what they gave is taken. The first rounds are short: the answer may be
+	// among the first messages.
+	maxRound = 64
+)
+
+// matcher matches one message at a time. Each goroutine of a search has its own.
+type matcher struct {
+	view    *store.View
+	program *search.Program
+	at      store.SeqNum // the message that is looked at
+	known   search.Message
+}
+
+var _ search.Source = (*matcher)(nil)
+
+func (m *matcher) match(ctx context.Context, seq store.SeqNum) (bool, error) {
+	is := m.view.At(seq)
+	m.at = seq
+	m.known = search.Message{
+		Seq: uint32(seq), UID: is.UID, ModSeq: uint64(is.ModSeq), Flags: is.Flags, Recent: is.Recent, InternalDate: is.InternalDate,
+	}
+	ok, err := m.program.Match(ctx, &m.known, m)
+	if errors.Is(err, store.ErrExpunged) { // what is gone matches nothing
+		return false, nil
+	}
+	return ok, err
+}
+
+// Size and Raw read the message that is looked at, for the program.
+func (m *matcher) Size(ctx context.Context) (int64, error) { return m.view.Size(ctx, m.at) }
+func (m *matcher) Raw(ctx context.Context) ([]byte, error) { return m.view.Read(ctx, m.at) }
+
+// scan matches messages in rounds. Within a round every core takes the next
+// message that no one has; what matches is told in the order of the messages.
+type scan struct {
+	matchers []*matcher // the first is the session's own
+	seqs     []store.SeqNum
+	found    []bool
+	errs     []error
+	next     atomic.Int64 // of seqs, which no one has taken
+	crash    atomic.Pointer[string]
+}
+
+// newScan makes one for a search; compile gives its program. A program that
+// reads no message is not worth a second goroutine.
+func newScan(v *store.View, compile func() *search.Program) *scan {
+	first := &matcher{view: v, program: compile()}
+	s := &scan{matchers: []*matcher{first}}
+	if first.program.Reads() {
+		for range min(runtime.GOMAXPROCS(0), maxMatchers) - 1 {
+			s.matchers = append(s.matchers, &matcher{view: v, program: compile()})
+		}
+	}
+	return s
+}
+
+// run looks at messages, and now and then whether the client is still there.
+// take is given each match and says whether no more are wanted.
+func (s *scan) run(ctx context.Context, c *conn, seqs iter.Seq[store.SeqNum], take func(store.SeqNum) bool) error {
+	looked := time.Now()
+	size := len(s.matchers)
+	for seq := range seqs {
+		s.seqs = append(s.seqs, seq)
+		if len(s.seqs) < size {
+			continue
+		}
+		size = min(2*size, maxRound*len(s.matchers))
+		if done, err := s.round(ctx, take); done || err != nil {
+			return err
+		}
+		if time.Since(looked) > lookEvery {
+			if c.hungUp() {
+				return lost(errHungUp)
+			}
+			looked = time.Now()
+		}
+	}
+	_, err := s.round(ctx, take)
+	return err
+}
+
+// round matches the messages in s.seqs.
+func (s *scan) round(ctx context.Context, take func(store.SeqNum) bool) (done bool, err error) {
+	n := len(s.seqs)
+	s.found, s.errs = make([]bool, n), make([]error, n)
+	s.next.Store(0)
+	s.share(ctx)
+	for i, seq := range s.seqs {
+		if s.errs[i] != nil {
+			return false, s.errs[i]
+		}
+		if s.found[i] && take(seq) {
+			return true, nil
+		}
+	}
+	s.seqs = s.seqs[:0]
+	return false, nil
+}
+
+// share has the matchers do the work of a round. A panic of any of them is one
+// of the session, which alone ends by it.
+func (s *scan) share(ctx context.Context) {
+	var others sync.WaitGroup
+	for _, m := range s.matchers[1:min(len(s.matchers), max(len(s.seqs), 1))] {
+		others.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					text := fmt.Sprintf("%v, in a goroutine of a search:\n%s", r, debug.Stack())
+					s.crash.Store(&text)
+				}
+			}()
+			s.work(ctx, m)
+		})
+	}
+	defer others.Wait()
+	s.work(ctx, s.matchers[0])
+	others.Wait()
+	if text := s.crash.Load(); text != nil {
+		panic(*text)
+	}
+}
+
+func (s *scan) work(ctx context.Context, m *matcher) {
+	for {
+		i := int(s.next.Add(1)) - 1
+		if i >= len(s.seqs) {
+			return
+		}
+		s.found[i], s.errs[i] = m.match(ctx, s.seqs[i])
+	}
+}

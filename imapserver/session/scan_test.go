@@ -1,0 +1,116 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mailstead/imapserver/search"
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// useCores has searches share their work, on whatever machine.
+func useCores(t *testing.T) {
+	old := runtime.GOMAXPROCS(4)
+	t.Cleanup(func() { runtime.GOMAXPROCS(old) })
+}
+
+var subjectKey = wire.SearchKey{Op: wire.SearchHeader, Header: "Subject", Text: "not there"}
+
+// TestScanOrder holds that messages that are read side by side are told in their
+// order, and that one match is enough where one is asked for.
+func TestScanOrder(t *testing.T) {
+	useCores(t)
+	s := newServer(t)
+	var want []string
+	const total = 700
+	for i := range total {
+		word := "nothing"
+		if i%3 == 1 {
+			word = "needle"
+			want = append(want, fmt.Sprint(i+1))
+		}
+		s.deliver(fmt.Sprintf("%d.M1P1.host", 1000+i), "Subject: "+word+"\n\n"+strings.Repeat("hay ", i%7*3000)+word+"\n")
+	}
+	c := s.connect()
+	c.ok("SELECT INBOX")
+	all := strings.Join(want, " ")
+	c.want("SEARCH BODY needle", "* SEARCH "+all+"\na OK SEARCH completed")
+	c.want("SEARCH HEADER Subject needle", "* SEARCH "+all+"\na OK SEARCH completed")
+	c.want("SEARCH NOT TEXT needle NOT TEXT nothing", "* SEARCH\na OK SEARCH completed")
+	c.want("SEARCH RETURN (MIN) BODY needle", "* ESEARCH (TAG \"a\") MIN 2\na OK SEARCH completed")
+	c.want("SEARCH RETURN (MAX) BODY needle", "* ESEARCH (TAG \"a\") MAX 698\na OK SEARCH completed")
+	c.want("SEARCH RETURN (MAX) 1:100,300:310,5 BODY needle", "* ESEARCH (TAG \"a\") MAX 308\na OK SEARCH completed")
+	c.want("UID SEARCH 4:9 TEXT needle", "* SEARCH 5 8\na OK UID SEARCH completed")
+}
+
+// TestScanPanic holds that a panic in a goroutine of a search is one of the
+// session, where it is caught, and comes after all of them have ended.
+func TestScanPanic(t *testing.T) {
+	useCores(t)
+	a := mailboxOf(t, 40, "S")
+	v, err := a.Select(t.Context(), "INBOX", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	for broken := range 4 {
+		s := &scan{matchers: make([]*matcher, 4)}
+		for i := range s.matchers {
+			s.matchers[i] = &matcher{view: v, program: search.Compile(subjectKey, search.Last{})}
+		}
+		s.matchers[broken].program = nil
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("matcher %d: no panic", broken)
+				}
+			}()
+			for range 100 {
+				s.seqs = slices.Collect(func(yield func(store.SeqNum) bool) {
+					for n := range 40 {
+						if !yield(store.SeqNum(n + 1)) {
+							return
+						}
+					}
+				})
+				if _, err := s.round(t.Context(), func(store.SeqNum) bool { return false }); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}()
+	}
+}
+
+// TestScanHungUp ends a search that no one waits for.
+func TestScanHungUp(t *testing.T) {
+	a := mailboxOf(t, 1, "S")
+	v, err := a.Select(t.Context(), "INBOX", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := socket(t, fds[0]), socket(t, fds[1])
+	defer ours.Close()
+	theirs.Close()
+	looked := 0
+	s := newScan(v, func() *search.Program { return search.Compile(subjectKey, search.Last{}) })
+	err = s.run(t.Context(), newConn(ours), forever, func(store.SeqNum) bool { looked++; return false })
+	if !errors.Is(err, errHungUp) {
+		t.Errorf("after %d messages: %v", looked, err)
+	}
+}
+
+func forever(yield func(store.SeqNum) bool) {
+	for yield(1) {
+	}
+}
