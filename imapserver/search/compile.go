@@ -17,7 +17,7 @@ type cost int
 const (
 	costNone   cost = iota // nothing beyond Message
 	costSize               // the size, which mostly is known
-	costHeader             // the message; its header is looked through
+	costHeader             // the message's header
 	costText               // the message; all of it is decoded
 )
 
@@ -33,8 +33,9 @@ func known(test func(*Message) bool) node {
 }
 
 type compiler struct {
-	p    *Program
-	last Last
+	p     *Program
+	frame Frame
+	fuzzy bool // inside FUZZY
 }
 
 func (c *compiler) node(k wire.SearchKey) node {
@@ -54,12 +55,12 @@ func (c *compiler) node(k wire.SearchKey) node {
 	case wire.SearchModSeq:
 		return known(func(m *Message) bool { return m.ModSeq >= k.ModSeq })
 	case wire.SearchSeq:
-		set := newRanges(len(k.SeqSet), func(i int) (uint32, uint32) { return k.SeqSet[i].Start, k.SeqSet[i].Stop }, c.last.Seq)
+		set := newRanges(len(k.SeqSet), func(i int) (uint32, uint32) { return k.SeqSet[i].Start, k.SeqSet[i].Stop }, c.frame.Seq)
 		return known(func(m *Message) bool { return set.contains(m.Seq) })
 	case wire.SearchUID:
 		set := newRanges(len(k.UIDSet), func(i int) (uint32, uint32) {
 			return uint32(k.UIDSet[i].Start), uint32(k.UIDSet[i].Stop)
-		}, uint32(c.last.UID))
+		}, uint32(c.frame.UID))
 		return known(func(m *Message) bool { return set.contains(uint32(m.UID)) })
 	case wire.SearchBefore, wire.SearchOn, wire.SearchSince:
 		test := dayTest(k.Op, k.Date)
@@ -70,11 +71,36 @@ func (c *compiler) node(k wire.SearchKey) node {
 		return sized(func(n int64) bool { return n > k.Size })
 	case wire.SearchSmaller:
 		return sized(func(n int64) bool { return n < k.Size })
+	case wire.SearchSaved:
+		set := newRanges(len(c.frame.Saved), func(i int) (uint32, uint32) {
+			return uint32(c.frame.Saved[i].Start), uint32(c.frame.Saved[i].Stop)
+		}, 0)
+		return known(func(m *Message) bool { return set.contains(uint32(m.UID)) })
+	case wire.SearchOlder: // RFC 5032 §2: the very second is both
+		return known(func(m *Message) bool { return m.InternalDate.Unix() <= c.p.now.Add(-k.Interval).Unix() })
+	case wire.SearchYounger:
+		return known(func(m *Message) bool { return m.InternalDate.Unix() >= c.p.now.Add(-k.Interval).Unix() })
+	}
+	return c.stringNode(k)
+}
+
+// stringNode makes a node of a key that looks for a string, or of FUZZY.
+func (c *compiler) stringNode(k wire.SearchKey) node {
+	switch k.Op {
 	case wire.SearchHeader:
-		n := c.p.headers.add(k.Header, k.Text)
-		return node{costHeader, func(t *target) (bool, error) { return t.header(n) }}
+		return c.text(costHeader, k.Text, func(pattern []byte) int { return c.p.headers.add(k.Header, pattern) }, (*target).inHeader)
 	case wire.SearchBody, wire.SearchText:
-		return c.text(k.Text, k.Op == wire.SearchText)
+		if k.Text == "" { // which every message contains
+			return known(func(*Message) bool { return true })
+		}
+		header := k.Op == wire.SearchText
+		return c.text(costText, k.Text, func(pattern []byte) int { return c.p.texts.add(pattern, header) }, (*target).inText)
+	case wire.SearchFuzzy:
+		outer := c.fuzzy
+		c.fuzzy = true
+		n := all(c.nodes(k.Keys), false)
+		c.fuzzy = outer
+		return n
 	}
 	panic("search: no such key: " + string(k.Op)) // the parser makes no others
 }
@@ -87,14 +113,16 @@ func (c *compiler) nodes(keys []wire.SearchKey) []node {
 	return list
 }
 
-// text makes a node of BODY or TEXT. Every message contains the empty string.
-func (c *compiler) text(s string, header bool) node {
-	pattern := fold(s)
-	if len(pattern) == 0 {
-		return known(func(*Message) bool { return true })
+// text makes a node of a string that is looked for. add gives a folded pattern
+// a number, by which in says whether it was found.
+func (c *compiler) text(cost cost, s string, add func(pattern []byte) int, in func(*target, int) (bool, error)) node {
+	if c.fuzzy && s != "" {
+		f := newFuzzyKey(s, add, in)
+		c.p.fuzzies = append(c.p.fuzzies, f)
+		return node{cost, f.match}
 	}
-	n := c.p.texts.add(pattern, header)
-	return node{costText, func(t *target) (bool, error) { return t.text(n) }}
+	n := add(fold(s))
+	return node{cost, func(t *target) (bool, error) { return in(t, n) }}
 }
 
 // all makes AND of its nodes; where stop is true, OR. It asks the cheap ones

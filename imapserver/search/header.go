@@ -20,13 +20,13 @@ type headerKey struct {
 	found   bool
 }
 
-func (h *headerKeys) add(name, text string) int {
+func (h *headerKeys) add(name string, pattern []byte) int {
 	if h.byName == nil {
 		h.byName = map[string][]int{}
 	}
 	name = strings.ToLower(name)
 	h.byName[name] = append(h.byName[name], len(h.keys))
-	h.keys = append(h.keys, headerKey{pattern: fold(text)})
+	h.keys = append(h.keys, headerKey{pattern: pattern})
 	return len(h.keys) - 1
 }
 

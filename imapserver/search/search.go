@@ -35,15 +35,20 @@ type Message struct {
 type Source interface {
 	// Size is RFC822.SIZE, in octets.
 	Size(ctx context.Context) (int64, error)
+	// Header is the message's header with CRLF line ends.
+	Header(ctx context.Context) ([]byte, error)
 	// Raw is the whole message with CRLF line ends.
 	Raw(ctx context.Context) ([]byte, error)
 }
 
-// Last is what "*" means in the sets of a program: the highest numbers in the
-// mailbox, 0 where it is empty.
-type Last struct {
-	Seq uint32
-	UID imap.UID
+// Frame is what the keys of a program are about beside the message.
+type Frame struct {
+	// Seq and UID are what "*" means in a set: the highest numbers in the
+	// mailbox, 0 where it is empty.
+	Seq   uint32
+	UID   imap.UID
+	Saved imap.UIDSet // what "$" means (RFC 5182), ascending and apart, without "*"
+	Now   time.Time   // OLDER and YOUNGER count from it (RFC 5032)
 }
 
 // Program is a compiled search. One goroutine at a time may use it.
@@ -51,12 +56,16 @@ type Program struct {
 	root    node
 	headers headerKeys
 	texts   textKeys
+	fuzzies []*fuzzyKey
+	rating  bool // score is wanted
+	score   int
+	now     time.Time
 }
 
 // Compile makes a program of a parsed key. The key is not kept.
-func Compile(key wire.SearchKey, last Last) *Program {
-	p := new(Program)
-	c := compiler{p: p, last: last}
+func Compile(key wire.SearchKey, frame Frame) *Program {
+	p := &Program{now: frame.Now}
+	c := compiler{p: p, frame: frame}
 	p.root = c.node(key)
 	return p
 }
@@ -71,8 +80,16 @@ func (p *Program) Match(ctx context.Context, m *Message, src Source) (bool, erro
 		return false, err
 	}
 	t := target{ctx: ctx, p: p, m: m, src: src}
-	return p.root.match(&t)
+	ok, err := p.root.match(&t)
+	p.score = best
+	if ok && err == nil && p.rating {
+		p.score, err = p.rate(&t)
+	}
+	return ok, err
 }
+
+// SetTime makes OLDER and YOUNGER count from another time.
+func (p *Program) SetTime(now time.Time) { p.now = now }
 
 // target is one message while it is matched, with what has been read of it.
 type target struct {
@@ -83,9 +100,10 @@ type target struct {
 
 	size    int64
 	sized   bool
-	parsed  *message.Message
-	headed  bool // p.headers holds the findings of this message
-	scanned bool // p.texts does
+	parsed  *message.Message // all of it
+	header  *message.Message // its header at least
+	headed  bool             // p.headers holds the findings of this message
+	scanned bool             // p.texts does
 	sent    day
 	dated   bool
 }
@@ -108,14 +126,26 @@ func (t *target) read() (*message.Message, error) {
 			return nil, err
 		}
 		t.parsed = message.Parse(raw)
+		t.header = t.parsed
 	}
 	return t.parsed, nil
+}
+
+func (t *target) readHeader() (*message.Message, error) {
+	if t.header == nil {
+		raw, err := t.src.Header(t.ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.header = message.Parse(raw)
+	}
+	return t.header, nil
 }
 
 // sentDay is the day of the Date field, the zero day where there is none.
 func (t *target) sentDay() (day, error) {
 	if !t.dated {
-		m, err := t.read()
+		m, err := t.readHeader()
 		if err != nil {
 			return day{}, err
 		}
@@ -127,10 +157,10 @@ func (t *target) sentDay() (day, error) {
 	return t.sent, nil
 }
 
-// header says whether header key n is met.
-func (t *target) header(n int) (bool, error) {
+// inHeader says whether header key n is met.
+func (t *target) inHeader(n int) (bool, error) {
 	if !t.headed {
-		m, err := t.read()
+		m, err := t.readHeader()
 		if err != nil {
 			return false, err
 		}
@@ -140,8 +170,8 @@ func (t *target) header(n int) (bool, error) {
 	return t.p.headers.keys[n].found, nil
 }
 
-// text says whether text key n is met.
-func (t *target) text(n int) (bool, error) {
+// inText says whether text key n is met.
+func (t *target) inText(n int) (bool, error) {
 	if !t.scanned {
 		m, err := t.read()
 		if err != nil {

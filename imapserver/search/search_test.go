@@ -14,12 +14,17 @@ import (
 
 // source is a message that counts how often it is asked.
 type source struct {
-	raw         string
-	sizes, raws int
-	err         error
+	raw                  string
+	sizes, headers, raws int
+	err                  error
 }
 
 func (s *source) Size(context.Context) (int64, error) { s.sizes++; return int64(len(s.raw)), s.err }
+func (s *source) Header(context.Context) ([]byte, error) {
+	s.headers++
+	head, _, _ := strings.Cut(s.raw, "\r\n\r\n")
+	return []byte(head + "\r\n\r\n"), s.err
+}
 func (s *source) Raw(context.Context) ([]byte, error) { s.raws++; return []byte(s.raw), s.err }
 
 const letter = "Date: Tue, 1 Apr 2025 23:30:00 -0500\r\n" +
@@ -147,7 +152,7 @@ func TestMatch(t *testing.T) {
 		{"text has neither", text(wire.SearchText, "coffee"), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := Compile(c.key, Last{Seq: 5, UID: 50})
+			p := Compile(c.key, Frame{Seq: 5, UID: 50})
 			for range 2 { // a program starts anew with each message
 				have, err := p.Match(t.Context(), &now, &source{raw: letter})
 				if err != nil || have != c.want {
@@ -164,7 +169,7 @@ func TestMatch(t *testing.T) {
 
 // TestFindings holds that a program keeps nothing of the message before.
 func TestFindings(t *testing.T) {
-	p := Compile(keys(wire.SearchOr, header("Subject", "a"), text(wire.SearchText, "q"), date(wire.SearchSentOn, 2025, 1, 1)), Last{})
+	p := Compile(keys(wire.SearchOr, header("Subject", "a"), text(wire.SearchText, "q"), date(wire.SearchSentOn, 2025, 1, 1)), Frame{})
 	for i, c := range []struct {
 		raw  string
 		want bool
@@ -184,7 +189,7 @@ func TestFindings(t *testing.T) {
 
 func TestNoDate(t *testing.T) {
 	for _, op := range []wire.SearchOp{wire.SearchSentBefore, wire.SearchSentOn, wire.SearchSentSince} {
-		p := Compile(date(op, 2025, 4, 1), Last{})
+		p := Compile(date(op, 2025, 4, 1), Frame{})
 		if have, err := p.Match(t.Context(), &now, &source{raw: "Subject: x\r\n\r\n"}); have || err != nil {
 			t.Errorf("%s: %v, %v", op, have, err)
 		}
@@ -192,7 +197,7 @@ func TestNoDate(t *testing.T) {
 }
 
 func TestEmptyMailbox(t *testing.T) {
-	p := Compile(keys(wire.SearchOr, seq(imap.SeqRange{Start: 1, Stop: 0}), uid(imap.UIDRange{})), Last{})
+	p := Compile(keys(wire.SearchOr, seq(imap.SeqRange{Start: 1, Stop: 0}), uid(imap.UIDRange{})), Frame{})
 	if have, err := p.Match(t.Context(), &Message{Seq: 1, UID: 1}, &source{}); have || err != nil {
 		t.Errorf("%v, %v", have, err)
 	}
@@ -205,24 +210,59 @@ func TestReads(t *testing.T) {
 	body, subject := text(wire.SearchBody, "straße"), header("Subject", "tea")
 	large := size(wire.SearchLarger, 1)
 	for _, c := range []struct {
-		name        string
-		key         wire.SearchKey
-		sizes, raws int
+		name                 string
+		key                  wire.SearchKey
+		sizes, headers, raws int
 	}{
-		{"and stops before the text", keys(wire.SearchAnd, body, subject, large, miss), 0, 0},
-		{"or stops before the text", keys(wire.SearchOr, body, hit), 0, 0},
-		{"size before text", keys(wire.SearchAnd, body, size(wire.SearchSmaller, 1)), 1, 0},
-		{"nested", keys(wire.SearchAnd, keys(wire.SearchNot, body), keys(wire.SearchOr, miss, miss)), 0, 0},
-		{"all of it", keys(wire.SearchAnd, body, text(wire.SearchText, "inner"), subject, large, date(wire.SearchSentOn, 2025, 4, 1), size(wire.SearchLarger, 2)), 1, 1},
-		{"empty string", text(wire.SearchText, ""), 0, 0},
+		{"and stops before the text", keys(wire.SearchAnd, body, subject, large, miss), 0, 0, 0},
+		{"or stops before the text", keys(wire.SearchOr, body, hit), 0, 0, 0},
+		{"size before text", keys(wire.SearchAnd, body, size(wire.SearchSmaller, 1)), 1, 0, 0},
+		{"nested", keys(wire.SearchAnd, keys(wire.SearchNot, body), keys(wire.SearchOr, miss, miss)), 0, 0, 0},
+		{"all of it", keys(wire.SearchAnd, body, text(wire.SearchText, "inner"), subject, large, date(wire.SearchSentOn, 2025, 4, 1), size(wire.SearchLarger, 2)), 1, 1, 1},
+		{"the header", keys(wire.SearchAnd, subject, header("From", "org"), date(wire.SearchSentOn, 2025, 4, 1)), 0, 1, 0},
+		{"the header stops before the text", keys(wire.SearchAnd, body, header("Subject", "coffee")), 0, 1, 0},
+		{"empty string", text(wire.SearchText, ""), 0, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			src := &source{raw: letter}
-			if _, err := Compile(c.key, Last{}).Match(t.Context(), &now, src); err != nil {
+			if _, err := Compile(c.key, Frame{}).Match(t.Context(), &now, src); err != nil {
 				t.Fatal(err)
 			}
-			if src.sizes != c.sizes || src.raws != c.raws {
-				t.Errorf("size asked %d times, message read %d times; want %d and %d", src.sizes, src.raws, c.sizes, c.raws)
+			if src.sizes != c.sizes || src.headers != c.headers || src.raws != c.raws {
+				t.Errorf("asked for size, header, message %d, %d, %d times; want %d, %d, %d", src.sizes, src.headers, src.raws, c.sizes, c.headers, c.raws)
+			}
+		})
+	}
+}
+
+func TestFrame(t *testing.T) {
+	saved := Frame{Saved: imap.UIDSet{{Start: 1, Stop: 9}, {Start: 30, Stop: 30}}}
+	for _, c := range []struct {
+		name  string
+		op    wire.SearchOp
+		age   time.Duration
+		frame Frame
+		want  bool
+	}{
+		{"saved", wire.SearchSaved, 0, saved, true},
+		{"not saved", wire.SearchSaved, 0, Frame{Saved: imap.UIDSet{{Start: 1, Stop: 29}}}, false},
+		{"nothing saved", wire.SearchSaved, 0, Frame{}, false},
+		{"older", wire.SearchOlder, time.Minute, Frame{}, true},
+		{"old to the second", wire.SearchOlder, time.Hour, Frame{}, true},
+		{"not older", wire.SearchOlder, time.Hour + time.Second, Frame{}, false},
+		{"younger", wire.SearchYounger, 2 * time.Hour, Frame{}, true},
+		{"young to the second", wire.SearchYounger, time.Hour, Frame{}, true},
+		{"not younger", wire.SearchYounger, time.Hour - time.Second, Frame{}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.frame.Now = now.InternalDate.Add(time.Hour)
+			p := Compile(wire.SearchKey{Op: c.op, Interval: c.age}, c.frame)
+			if ok, err := p.Match(t.Context(), &now, &source{}); err != nil || ok != c.want {
+				t.Errorf("have %v, %v", ok, err)
+			}
+			p.SetTime(now.InternalDate.Add(time.Hour * 24 * 365))
+			if ok, _ := p.Match(t.Context(), &now, &source{}); c.op == wire.SearchYounger && ok {
+				t.Error("still young after a year")
 			}
 		})
 	}
@@ -235,7 +275,7 @@ func TestErrors(t *testing.T) {
 		keys(wire.SearchNot, text(wire.SearchText, "x")),
 		keys(wire.SearchOr, size(wire.SearchLarger, 1), text(wire.SearchText, "x")),
 	} {
-		if ok, err := Compile(key, Last{}).Match(t.Context(), &now, &source{err: gone}); ok || !errors.Is(err, gone) {
+		if ok, err := Compile(key, Frame{}).Match(t.Context(), &now, &source{err: gone}); ok || !errors.Is(err, gone) {
 			t.Errorf("%s: %v, %v", key.Op, ok, err)
 		}
 	}
@@ -245,16 +285,18 @@ func TestErrors(t *testing.T) {
 func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	src := canceller{cancel}
-	p := Compile(text(wire.SearchBody, "never"), Last{})
+	p := Compile(text(wire.SearchBody, "never"), Frame{})
 	if _, err := p.Match(ctx, &now, src); !errors.Is(err, context.Canceled) {
 		t.Errorf("while reading: %v", err)
 	}
-	if _, err := Compile(keys(wire.SearchAll), Last{}).Match(ctx, &now, src); !errors.Is(err, context.Canceled) {
+	if _, err := Compile(keys(wire.SearchAll), Frame{}).Match(ctx, &now, src); !errors.Is(err, context.Canceled) {
 		t.Errorf("before: %v", err)
 	}
 }
 
 type canceller struct{ cancel func() }
+
+func (c canceller) Header(context.Context) ([]byte, error) { return nil, nil }
 
 func (c canceller) Size(context.Context) (int64, error) { return 0, nil }
 func (c canceller) Raw(context.Context) ([]byte, error) {

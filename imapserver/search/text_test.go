@@ -43,7 +43,7 @@ func TestFoldPieces(t *testing.T) {
 func TestChunks(t *testing.T) {
 	const word = "Grüße aus dem Norden"
 	for _, key := range []string{word, "norden", "ß", word + " " + word} {
-		p := Compile(text(wire.SearchBody, key), Last{})
+		p := Compile(text(wire.SearchBody, key), Frame{})
 		for at := chunk - 64; at < chunk+64; at++ {
 			raw := "\r\n" + strings.Repeat("x", at) + word + " " + word + strings.Repeat("y", 2*chunk)
 			if ok, err := p.Match(t.Context(), &now, &source{raw: raw}); !ok || err != nil {
@@ -56,7 +56,7 @@ func TestChunks(t *testing.T) {
 // TestNoMatchAcrossTexts holds that what one text leaves does not join the next.
 func TestNoMatchAcrossTexts(t *testing.T) {
 	raw := "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n" + strings.Repeat("a", chunk+10) + "left\r\n--x\r\n\r\nright\r\n--x--\r\n"
-	p := Compile(text(wire.SearchBody, "leftright"), Last{})
+	p := Compile(text(wire.SearchBody, "leftright"), Frame{})
 	if ok, err := p.Match(t.Context(), &now, &source{raw: raw}); ok || err != nil {
 		t.Errorf("%v, %v", ok, err)
 	}
@@ -73,7 +73,7 @@ func TestManyKeys(t *testing.T) {
 		best := time.Hour
 		for range 3 {
 			start := time.Now()
-			p := Compile(keys(wire.SearchOr, list...), Last{})
+			p := Compile(keys(wire.SearchOr, list...), Frame{})
 			if ok, err := p.Match(t.Context(), &now, &source{raw: raw}); ok || err != nil {
 				t.Fatal(ok, err)
 			}

@@ -33,8 +33,12 @@ func (s *session) expunge(ctx context.Context, c *wire.Expunge) (imap.ResponseCo
 	if c.UIDs == nil {
 		return "", view.Expunge(ctx, nil)
 	}
+	spans, err := s.selected.spans(c.UIDs)
+	if err != nil {
+		return "", err
+	}
 	uids := imap.UIDSet{} // without "*", and not nil
-	for _, sp := range s.selected.uidSpans(c.UIDs) {
+	for _, sp := range spans {
 		uids = append(uids, imap.UIDRange{Start: view.UIDAt(sp.first), Stop: view.UIDAt(sp.last)})
 	}
 	return "", view.Expunge(ctx, uids)

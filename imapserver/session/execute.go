@@ -123,6 +123,10 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.expunge(ctx, c)
 	case *wire.Search:
 		return s.search(ctx, req.Tag, c)
+	case *wire.Sort:
+		return s.sort(ctx, req.Tag, c)
+	case *wire.Thread:
+		return s.thread(ctx, req.Tag, c)
 	case *wire.Fetch:
 		return s.fetch(ctx, c)
 	case *wire.Store:

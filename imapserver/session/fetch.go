@@ -21,6 +21,9 @@ func (s *session) fetch(ctx context.Context, c *wire.Fetch) (imap.ResponseCode, 
 	if err != nil {
 		return "", err
 	}
+	if c.Partial != nil {
+		spans = cutSpans(spans, c.Partial)
+	}
 	f := s.newFetch(c)
 	f.partial = f.partial && len(spans) == 1 && spans[0].first == spans[0].last
 	for _, sp := range spans {

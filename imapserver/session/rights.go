@@ -56,6 +56,8 @@ var needs = map[string]need{
 	"UNSELECT": {},
 	"EXPUNGE":  {selected: store.RightExpunge},
 	"SEARCH":   {selected: store.RightRead},
+	"SORT":     {selected: store.RightRead},
+	"THREAD":   {selected: store.RightRead},
 	"FETCH":    {selected: store.RightRead},
 	"STORE":    {selected: store.RightRead},
 	"COPY":     {selected: store.RightRead, named: store.RightInsert},

@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"mailstead/imapserver/search"
 	"mailstead/imapserver/store"
@@ -34,29 +33,34 @@ type matcher struct {
 
 var _ search.Source = (*matcher)(nil)
 
-func (m *matcher) match(ctx context.Context, seq store.SeqNum) (bool, error) {
+// match gives the score of a message, 0 for one that does not match.
+func (m *matcher) match(ctx context.Context, seq store.SeqNum) (score uint8, err error) {
 	is := m.view.At(seq)
 	m.at = seq
 	m.known = search.Message{
 		Seq: uint32(seq), UID: is.UID, ModSeq: uint64(is.ModSeq), Flags: is.Flags, Recent: is.Recent, InternalDate: is.InternalDate,
 	}
 	ok, err := m.program.Match(ctx, &m.known, m)
-	if errors.Is(err, store.ErrExpunged) { // what is gone matches nothing
-		return false, nil
+	switch {
+	case errors.Is(err, store.ErrExpunged): // what is gone matches nothing
+		return 0, nil
+	case !ok || err != nil:
+		return 0, err
 	}
-	return ok, err
+	return uint8(m.program.Score()), nil
 }
 
-// Size and Raw read the message that is looked at, for the program.
-func (m *matcher) Size(ctx context.Context) (int64, error) { return m.view.Size(ctx, m.at) }
-func (m *matcher) Raw(ctx context.Context) ([]byte, error) { return m.view.Read(ctx, m.at) }
+// Size, Header and Raw read the message that is looked at, for the program.
+func (m *matcher) Size(ctx context.Context) (int64, error)    { return m.view.Size(ctx, m.at) }
+func (m *matcher) Header(ctx context.Context) ([]byte, error) { return m.view.Header(ctx, m.at) }
+func (m *matcher) Raw(ctx context.Context) ([]byte, error)    { return m.view.Read(ctx, m.at) }
 
 // scan matches messages in rounds. Within a round every core takes the next
 // message that no one has; what matches is told in the order of the messages.
 type scan struct {
 	matchers []*matcher // the first is the session's own
 	seqs     []store.SeqNum
-	found    []bool
+	scores   []uint8
 	errs     []error
 	next     atomic.Int64 // of seqs, which no one has taken
 	crash    atomic.Pointer[string]
@@ -75,10 +79,9 @@ func newScan(v *store.View, compile func() *search.Program) *scan {
 	return s
 }
 
-// run looks at messages, and now and then whether the client is still there.
-// take is given each match and says whether no more are wanted.
-func (s *scan) run(ctx context.Context, c *conn, seqs iter.Seq[store.SeqNum], take func(store.SeqNum) bool) error {
-	looked := time.Now()
+// run looks at messages; between two rounds it says how far it is. take is given
+// each match with its score, and says whether no more are wanted.
+func (s *scan) run(ctx context.Context, p *progress, seqs iter.Seq[store.SeqNum], take func(store.SeqNum, uint8) bool) error {
 	size := len(s.matchers)
 	for seq := range seqs {
 		s.seqs = append(s.seqs, seq)
@@ -86,14 +89,12 @@ func (s *scan) run(ctx context.Context, c *conn, seqs iter.Seq[store.SeqNum], ta
 			continue
 		}
 		size = min(2*size, maxRound*len(s.matchers))
+		n := len(s.seqs)
 		if done, err := s.round(ctx, take); done || err != nil {
 			return err
 		}
-		if time.Since(looked) > lookEvery {
-			if c.hungUp() {
-				return lost(errHungUp)
-			}
-			looked = time.Now()
+		if err := p.step(n); err != nil {
+			return err
 		}
 	}
 	_, err := s.round(ctx, take)
@@ -101,16 +102,16 @@ func (s *scan) run(ctx context.Context, c *conn, seqs iter.Seq[store.SeqNum], ta
 }
 
 // round matches the messages in s.seqs.
-func (s *scan) round(ctx context.Context, take func(store.SeqNum) bool) (done bool, err error) {
+func (s *scan) round(ctx context.Context, take func(store.SeqNum, uint8) bool) (done bool, err error) {
 	n := len(s.seqs)
-	s.found, s.errs = make([]bool, n), make([]error, n)
+	s.scores, s.errs = make([]uint8, n), make([]error, n)
 	s.next.Store(0)
 	s.share(ctx)
 	for i, seq := range s.seqs {
 		if s.errs[i] != nil {
 			return false, s.errs[i]
 		}
-		if s.found[i] && take(seq) {
+		if s.scores[i] > 0 && take(seq, s.scores[i]) {
 			return true, nil
 		}
 	}
@@ -147,6 +148,6 @@ func (s *scan) work(ctx context.Context, m *matcher) {
 		if i >= len(s.seqs) {
 			return
 		}
-		s.found[i], s.errs[i] = m.match(ctx, s.seqs[i])
+		s.scores[i], s.errs[i] = m.match(ctx, s.seqs[i])
 	}
 }

@@ -62,7 +62,7 @@ func TestScanPanic(t *testing.T) {
 	for broken := range 4 {
 		s := &scan{matchers: make([]*matcher, 4)}
 		for i := range s.matchers {
-			s.matchers[i] = &matcher{view: v, program: search.Compile(subjectKey, search.Last{})}
+			s.matchers[i] = &matcher{view: v, program: search.Compile(subjectKey, search.Frame{})}
 		}
 		s.matchers[broken].program = nil
 		func() {
@@ -79,7 +79,7 @@ func TestScanPanic(t *testing.T) {
 						}
 					}
 				})
-				if _, err := s.round(t.Context(), func(store.SeqNum) bool { return false }); err != nil {
+				if _, err := s.round(t.Context(), func(store.SeqNum, uint8) bool { return false }); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -103,8 +103,8 @@ func TestScanHungUp(t *testing.T) {
 	defer ours.Close()
 	theirs.Close()
 	looked := 0
-	s := newScan(v, func() *search.Program { return search.Compile(subjectKey, search.Last{}) })
-	err = s.run(t.Context(), newConn(ours), forever, func(store.SeqNum) bool { looked++; return false })
+	s := newScan(v, func() *search.Program { return search.Compile(subjectKey, search.Frame{}) })
+	err = s.run(t.Context(), (&session{conn: newConn(ours)}).newProgress("a", 0), forever, func(store.SeqNum, uint8) bool { looked++; return false })
 	if !errors.Is(err, errHungUp) {
 		t.Errorf("after %d messages: %v", looked, err)
 	}

@@ -48,12 +48,20 @@ func (s *session) leavePrevious() {
 	}
 }
 
-// leave does what a SELECT or EXAMINE has to do that was refused as it was read:
-// after NO, for a name that cannot be, no mailbox is selected. BAD changes
-// nothing.
+// leave does what a command has to do that was refused as it was read. After NO
+// to SELECT, for a name that cannot be, no mailbox is selected; after NO to a
+// search, for a character set, it has found nothing. BAD changes nothing.
 func (s *session) leave(req wire.Request, refused *imap.Error) {
-	if req.Row != nil && (req.Row.Name == "SELECT" || req.Row.Name == "EXAMINE") && refused.Type == imap.StatusResponseTypeNo {
+	if refused.Type != imap.StatusResponseTypeNo {
+		return
+	}
+	switch c := req.Command.(type) {
+	case *wire.Select:
 		s.leavePrevious()
+	case *wire.Search:
+		s.unsave(c)
+	case *wire.Sort:
+		s.unsave(&c.Search)
 	}
 }
 

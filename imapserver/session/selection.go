@@ -23,6 +23,7 @@ type selection struct {
 	exists   int      // messages that the client was told of
 	fresh    imap.UID // NOTIFY has items of the messages from here on to tell; 0 none
 	keywords []imap.Flag
+	saved    imap.UIDSet             // what "$" means
 	kept     atomic.Pointer[content] // a message that is being fetched in pieces
 	forget   *time.Timer             // lets it go; nil: nothing was ever kept
 }

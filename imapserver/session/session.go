@@ -33,6 +33,8 @@ type Params struct {
 	// Tag, if not "", is that of the LOGIN or AUTHENTICATE that has succeeded:
 	// Serve answers it first.
 	Tag string
+
+	pace time.Duration // progressEvery, where a test wants another
 }
 
 // grace is how long a command may go on after the server was told to stop.

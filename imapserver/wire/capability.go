@@ -25,7 +25,7 @@ const (
 // CapabilityRow is a capability and when it is advertised.
 type CapabilityRow struct {
 	Name imap.Cap
-	RFC  int
+	RFC  int // 0: a draft, named beside the row
 	When Phase
 }
 
@@ -52,6 +52,18 @@ var Capabilities = []CapabilityRow{
 	{imap.CapListStatus, 5819, PhaseAuth},
 	{imap.CapStatusSize, 8438, PhaseAuth},
 	{imap.CapESearch, 4731, PhaseAuth},
+	{imap.CapSearchRes, 5182, PhaseAuth},
+	{imap.CapWithin, 5032, PhaseAuth},
+	{imap.CapSearchFuzzy, 6203, PhaseAuth},
+	{CapPartial, 9394, PhaseAuth},
+	{imap.CapSort, 5256, PhaseAuth},
+	{imap.CapSortDisplay, 5957, PhaseAuth},
+	{imap.CapESort, 5267, PhaseAuth},
+	{CapThreadOrderedSubject, 5256, PhaseAuth},
+	{CapThreadReferences, 5256, PhaseAuth},
+	{CapThreadRefs, 0, PhaseAuth}, // draft-ietf-morg-inthread
+	{CapI18NLevel1, 5255, PhaseAuth},
+	{imap.CapInProgress, 9585, PhaseAuth},
 	{imap.CapUTF8Accept, 6855, PhaseAuth},
 	{imap.CapACL, 4314, PhaseAuth},
 	{"RIGHTS=texk", 4314, PhaseAuth},

@@ -110,16 +110,15 @@ type (
 		Return *SearchReturn // nil: an answer as of RFC 3501
 		Key    SearchKey
 	}
-	// SearchReturn is the result options of SEARCH (RFC 4731 §3.1).
-	SearchReturn struct{ Min, Max, All, Count bool }
 
 	// Fetch is FETCH and UID FETCH: the type of Set tells which.
 	Fetch struct {
 		Set   imap.NumSet // imap.SeqSet or imap.UIDSet
 		Items []FetchItem // macros are resolved; UID FETCH adds no UID by itself
 
-		ChangedSince uint64 // 0: whatever the mod-sequence
-		Vanished     bool   // tell what is gone since
+		ChangedSince uint64        // 0: whatever the mod-sequence
+		Vanished     bool          // tell what is gone since
+		Partial      *PartialRange // of the messages of Set; nil: all of them
 	}
 
 	// Store is STORE and UID STORE.

@@ -43,7 +43,11 @@ Made from the tables of ` + "`imapserver/wire`" + `; do not edit it here.
 |---|---|---|---|---|---|---|
 `)
 	for _, row := range Capabilities {
-		fmt.Fprintf(&b, "| %s | %d |", row.Name, row.RFC)
+		rfc := fmt.Sprint(row.RFC)
+		if row.RFC == 0 {
+			rfc = "draft"
+		}
+		fmt.Fprintf(&b, "| %s | %s |", row.Name, rfc)
 		for _, phase := range []Phase{PhaseNoTLS, PhaseClear, PhaseTLS, PhaseAuth} {
 			b.WriteString(cell(row.When&phase != 0))
 		}

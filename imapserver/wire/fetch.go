@@ -89,6 +89,9 @@ func (d *decoder) fetch(uid bool) Command {
 	if d.take(' ') {
 		modifiers(d, c, FetchModifiers)
 	}
+	if c.Partial != nil && !uid { // RFC 9394 §3.3
+		d.fail("PARTIAL is for UID FETCH")
+	}
 	if c.Vanished && (!uid || c.ChangedSince == 0) { // RFC 7162 §3.2.6
 		d.fail("VANISHED is for UID FETCH with CHANGEDSINCE")
 	}

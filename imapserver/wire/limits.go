@@ -13,6 +13,7 @@ type Limits struct {
 	Ranges   int   // ranges of a sequence set, once merged
 	Message  int64 // octets of the message of APPEND
 	Discard  int64 // octets of a refused non-synchronising literal that are read and dropped beyond those of a command; a larger one ends the connection
+	Saved    int   // ranges of UIDs that "$" stands for
 	Notify   int   // mailboxes that NOTIFY watches
 	SASL     int64 // octets of one SASL response line
 	Bad      int   // commands in a row that are answered BAD before the connection is closed
@@ -46,6 +47,7 @@ var PostAuth = Limits{
 	Ranges:   16384,
 	Message:  100 << 20,
 	Discard:  1 << 30,
+	Saved:    1 << 16,
 	Notify:   10000,
 	SASL:     0,
 	Bad:      20,

@@ -8,7 +8,8 @@ import (
 )
 
 // Modifier is a word of the list in parentheses that a command C may have: a
-// modifier of FETCH or STORE, a parameter of SELECT (RFC 4466 §2).
+// modifier of FETCH or STORE, a parameter of SELECT, a result option of SEARCH
+// (RFC 4466 §2).
 type Modifier[C any] struct {
 	Name  string
 	RFC   int
@@ -22,6 +23,7 @@ var FetchModifiers = []Modifier[*Fetch]{
 		d.expectSP()
 		c.ChangedSince = d.expectNonZero(math.MaxInt64)
 	}},
+	{"PARTIAL", 9394, CapPartial, func(d *decoder, c *Fetch) { c.Partial = d.spPartial() }},
 	{"VANISHED", 7162, imap.CapQResync, func(_ *decoder, c *Fetch) { c.Vanished = true }},
 }
 
@@ -40,13 +42,20 @@ var SelectParameters = []Modifier[*Select]{
 	{"QRESYNC", 7162, imap.CapQResync, parseQResync},
 }
 
-// modifiers reads the list of words and what follows each; each word may be
-// there once.
+// modifiers reads the list of words and what follows each, of which there must
+// be one.
 func modifiers[C any](d *decoder, c C, rows []Modifier[C]) {
+	if optionalModifiers(d, c, rows) == 0 {
+		d.fail("modifier expected")
+	}
+}
+
+// optionalModifiers reads the list of words and what follows each, and says how
+// many there are; each word may be there once.
+func optionalModifiers[C any](d *decoder, c C, rows []Modifier[C]) (n int) {
 	seen := make([]bool, len(rows))
-	empty := true
 	d.list(func() {
-		empty = false
+		n++
 		name := d.expectWord("modifier")
 		for i, row := range rows {
 			if row.Name == name && !seen[i] {
@@ -58,9 +67,7 @@ func modifiers[C any](d *decoder, c C, rows []Modifier[C]) {
 		}
 		d.fail("unknown modifier, or one given twice")
 	})
-	if empty {
-		d.fail("modifier expected")
-	}
+	return n
 }
 
 // QResync is the parameter QRESYNC of SELECT (RFC 7162 §3.2.5): what the client

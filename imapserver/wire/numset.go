@@ -96,10 +96,23 @@ func (d *decoder) expectUIDSet() imap.UIDSet {
 	return set
 }
 
-// expectSet reads the set of a command that has a UID form.
+// expectSet reads the set of a command that has a UID form. "$" is
+// imap.SearchRes() in both.
 func (d *decoder) expectSet(uid bool) imap.NumSet {
+	if d.takeSaved() {
+		return imap.SearchRes()
+	}
 	if uid {
 		return d.expectUIDSet()
 	}
 	return d.expectSeqSet()
+}
+
+// takeSaved takes "$", which stands for what a search has saved (RFC 5182).
+func (d *decoder) takeSaved() bool {
+	if !d.take('$') {
+		return false
+	}
+	d.use(imap.CapSearchRes)
+	return true
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/google/go-cmp/cmp"
@@ -210,7 +211,35 @@ func TestReadCommand(t *testing.T) {
 		{"SEARCH SINCE 32-Jan-2026", nil},
 		{"UID SEARCH RETURN () 1", &Search{UID: true, Return: &SearchReturn{All: true}, Key: SearchKey{Op: SearchSeq, SeqSet: one}}},
 		{"SEARCH RETURN (MIN max COUNT) ALL", &Search{Return: &SearchReturn{Min: true, Max: true, Count: true}, Key: SearchKey{Op: SearchAll}}},
-		{"SEARCH RETURN (SAVE) ALL", nil},
+		{"SEARCH RETURN (SAVE) ALL", &Search{Return: &SearchReturn{Save: true}, Key: SearchKey{Op: SearchAll}}},
+		{"SEARCH RETURN (PARTIAL -7:-3 UPDATE COUNT CONTEXT) $", &Search{
+			Return: &SearchReturn{Partial: &PartialRange{From: 7, To: 3, Backward: true}, Update: true, Count: true}, Key: SearchKey{Op: SearchSaved},
+		}},
+		{"SEARCH RETURN (RELEVANCY) OR 1 FUZZY TO a", &Search{Return: &SearchReturn{Relevancy: true}, Key: SearchKey{Op: SearchOr, Keys: []SearchKey{
+			{Op: SearchSeq, SeqSet: imap.SeqSet{{Start: 1, Stop: 1}}},
+			{Op: SearchFuzzy, Keys: []SearchKey{{Op: SearchHeader, Header: "To", Text: "a"}}},
+		}}}},
+		{"SEARCH OLDER 60 UID $", key(andKey(SearchKey{Op: SearchOlder, Interval: time.Minute}, SearchKey{Op: SearchSaved}))},
+		{"SEARCH RETURN (PARTIAL 1:2 ALL) ALL", nil},
+		{"SEARCH RETURN (PARTIAL 1:-2) ALL", nil},
+		{"SEARCH RETURN (RELEVANCY) ALL", nil},
+		{"SEARCH RETURN (NONSENSE) ALL", nil},
+		{"SEARCH 1,$", nil},
+		{"SEARCH FUZZY", nil},
+		{"FETCH $ UID", &Fetch{Set: imap.SearchRes(), Items: []FetchItem{{Kind: FetchUID, Name: "UID"}}}},
+		{"UID SORT (REVERSE DATE SUBJECT) utf-8 ALL", &Sort{
+			Search: Search{UID: true, Key: SearchKey{Op: SearchAll}}, By: []SortCriterion{{SortDate, true}, {SortSubject, false}},
+		}},
+		{"SORT RETURN () (RELEVANCY) US-ASCII FUZZY ALL", &Sort{
+			Search: Search{Return: &SearchReturn{All: true}, Key: SearchKey{Op: SearchFuzzy, Keys: []SearchKey{{Op: SearchAll}}}},
+			By:     []SortCriterion{{SortRelevancy, false}},
+		}},
+		{"SORT (RELEVANCY) UTF-8 ALL", nil},
+		{"SORT (REVERSE REVERSE DATE) UTF-8 ALL", nil},
+		{"SORT () UTF-8 ALL", nil},
+		{"SORT (DATE) UTF-8", nil},
+		{"THREAD refs UTF-8 ALL", &Thread{Search: Search{Key: SearchKey{Op: SearchAll}}, Algorithm: ThreadRefs}},
+		{"THREAD x UTF-8 ALL", nil},
 		{"UID NOOP", nil},
 		{"FROB", nil},
 		{"NOOP ", nil},
@@ -475,7 +504,7 @@ func TestSequenceSets(t *testing.T) {
 		{"4294967295,*", "4294967295,*"},
 		{"1:4294967295", "1:4294967295"},
 		{"10:12,11:*", "10:*"},
-		{"", ""}, {"0", ""}, {"1:", ""}, {"1,", ""}, {",1", ""}, {"01", ""}, {"4294967296", ""}, {"1:2:3", ""}, {"$", ""},
+		{"", ""}, {"0", ""}, {"1:", ""}, {"1,", ""}, {",1", ""}, {"01", ""}, {"4294967296", ""}, {"1:2:3", ""}, {"$", "$"}, {"1,$", ""}, {"$,1", ""},
 	}
 	for _, tt := range tests {
 		c := newClient("a UID EXPUNGE "+tt.in+"\r\n", &PostAuth)

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
@@ -20,6 +21,7 @@ type SearchRow struct {
 
 // SearchKeys is every search key.
 var SearchKeys = []SearchRow{
+	{Name: "$", RFC: 5182, Cap: imap.CapSearchRes, parse: always(SearchKey{Op: SearchSaved})},
 	{Name: "ALL", RFC: 3501, parse: always(SearchKey{Op: SearchAll})},
 	{Name: "ANSWERED", RFC: 3501, parse: always(flagKey(imap.FlagAnswered))},
 	{Name: "BCC", RFC: 3501, parse: headerKey("Bcc")},
@@ -30,6 +32,7 @@ var SearchKeys = []SearchRow{
 	{Name: "DRAFT", RFC: 3501, parse: always(flagKey(imap.FlagDraft))},
 	{Name: "FLAGGED", RFC: 3501, parse: always(flagKey(imap.FlagFlagged))},
 	{Name: "FROM", RFC: 3501, parse: headerKey("From")},
+	{Name: "FUZZY", RFC: 6203, Cap: imap.CapSearchFuzzy, keys: 1},
 	{Name: "HEADER", RFC: 3501, parse: parseHeaderKey},
 	{Name: "KEYWORD", RFC: 3501, parse: parseKeyword},
 	{Name: "LARGER", RFC: 3501, parse: sizeKey(SearchLarger)},
@@ -37,6 +40,7 @@ var SearchKeys = []SearchRow{
 	{Name: "NEW", RFC: 3501, parse: always(andKey(SearchKey{Op: SearchRecent}, notKey(flagKey(imap.FlagSeen))))},
 	{Name: "NOT", RFC: 3501, keys: 1},
 	{Name: "OLD", RFC: 3501, parse: always(notKey(SearchKey{Op: SearchRecent}))},
+	{Name: "OLDER", RFC: 5032, Cap: imap.CapWithin, parse: intervalKey(SearchOlder)},
 	{Name: "ON", RFC: 3501, parse: dateKey(SearchOn)},
 	{Name: "OR", RFC: 3501, keys: 2},
 	{Name: "RECENT", RFC: 3501, parse: always(SearchKey{Op: SearchRecent})},
@@ -56,6 +60,7 @@ var SearchKeys = []SearchRow{
 	{Name: "UNFLAGGED", RFC: 3501, parse: always(notKey(flagKey(imap.FlagFlagged)))},
 	{Name: "UNKEYWORD", RFC: 3501, parse: func(d *decoder) SearchKey { return notKey(parseKeyword(d)) }},
 	{Name: "UNSEEN", RFC: 3501, parse: always(notKey(flagKey(imap.FlagSeen)))},
+	{Name: "YOUNGER", RFC: 5032, Cap: imap.CapWithin, parse: intervalKey(SearchYounger)},
 }
 
 func flagKey(f imap.Flag) SearchKey      { return SearchKey{Op: SearchFlag, Flag: f} }
@@ -105,7 +110,17 @@ func parseKeyword(d *decoder) SearchKey {
 
 func parseUIDKey(d *decoder) SearchKey {
 	d.expectSP()
+	if d.takeSaved() {
+		return SearchKey{Op: SearchSaved}
+	}
 	return SearchKey{Op: SearchUID, UIDSet: d.expectUIDSet()}
+}
+
+func intervalKey(op SearchOp) func(*decoder) SearchKey {
+	return func(d *decoder) SearchKey {
+		d.expectSP()
+		return SearchKey{Op: op, Interval: time.Duration(d.expectNonZero32()) * time.Second}
+	}
 }
 
 // spSearchText reads a string to search for. Without CHARSET too it may be
@@ -131,11 +146,16 @@ func parseUIDSearch(d *decoder) Command { return d.search(true) }
 func (d *decoder) search(uid bool) Command {
 	c := &Search{UID: uid}
 	d.expectSP()
+	d.searchProgram(c)
+	return c
+}
+
+// searchProgram reads "[RETURN (options) SP] [CHARSET charset SP] keys".
+func (d *decoder) searchProgram(c *Search) {
 	word := d.searchWord()
 	if word == "RETURN" {
-		d.expectSP()
-		c.Return = d.searchReturn()
-		d.expectSP()
+		d.use(imap.CapESearch)
+		c.Return = d.spSearchReturn()
 		word = d.searchWord()
 	}
 	if word == "CHARSET" {
@@ -144,12 +164,20 @@ func (d *decoder) search(uid bool) Command {
 		d.expectSP()
 		word = d.searchWord()
 	}
+	d.searchKeys(c, word)
+}
+
+// searchKeys reads the keys, the first of which begins with word, up to the end
+// of the command.
+func (d *decoder) searchKeys(c *Search, word string) {
 	keys := []SearchKey{d.searchKey(word)}
 	for d.take(' ') {
 		keys = append(keys, d.searchKey(d.searchWord()))
 	}
 	c.Key = joinKeys(keys)
-	return c
+	if c.Return != nil && c.Return.Relevancy && !c.Key.fuzzy() { // RFC 6203 §4
+		d.fail("RELEVANCY needs FUZZY")
+	}
 }
 
 func joinKeys(keys []SearchKey) SearchKey {
@@ -159,36 +187,18 @@ func joinKeys(keys []SearchKey) SearchKey {
 	return andKey(keys...)
 }
 
-func (d *decoder) searchReturn() *SearchReturn {
-	r := &SearchReturn{}
-	d.list(func() {
-		switch d.expectWord("option") {
-		case "MIN":
-			r.Min = true
-		case "MAX":
-			r.Max = true
-		case "ALL":
-			r.All = true
-		case "COUNT":
-			r.Count = true
-		default:
-			d.fail("unknown option")
-		}
-	})
-	if *r == (SearchReturn{}) { // RFC 4731 §3.1
-		r.All = true
-	}
-	return r
-}
-
 func (d *decoder) charset() {
 	name := d.expectAString("character set")
 	switch {
 	case d.r.utf8: // RFC 6855 §3
 		d.fail("CHARSET is not possible with UTF8=ACCEPT")
-	case !strings.EqualFold(name, "UTF-8") && !strings.EqualFold(name, "US-ASCII"):
+	case !isCharset(name):
 		d.badCharset()
 	}
+}
+
+func isCharset(name string) bool {
+	return strings.EqualFold(name, "UTF-8") || strings.EqualFold(name, "US-ASCII")
 }
 
 // searchWord takes the word that a key begins with; a sequence set or a

@@ -18,7 +18,9 @@ type SearchKey struct {
 	Flag   imap.Flag   // FLAG: a system flag or a keyword
 	SeqSet imap.SeqSet // SEQ: message sequence numbers
 	UIDSet imap.UIDSet // UID
-	Keys   []SearchKey // AND, OR (two), NOT (one)
+	Keys   []SearchKey // AND, OR (two), NOT, FUZZY (one)
+	// Interval is for OLDER and YOUNGER.
+	Interval time.Duration
 }
 
 // SearchOp names the test that a SearchKey makes. Keys of the grammar that say
@@ -46,5 +48,19 @@ const (
 	SearchSentSince  SearchOp = "SENTSINCE"
 	SearchLarger     SearchOp = "LARGER"
 	SearchSmaller    SearchOp = "SMALLER"
+	SearchFuzzy      SearchOp = "FUZZY"
+	SearchOlder      SearchOp = "OLDER"
+	SearchYounger    SearchOp = "YOUNGER"
+	SearchSaved      SearchOp = "$" // what SEARCH RETURN (SAVE) has found
 	SearchModSeq     SearchOp = "MODSEQ"
 )
+
+// fuzzy tells whether a key has FUZZY in it.
+func (k *SearchKey) fuzzy() bool {
+	for i := range k.Keys {
+		if k.Keys[i].fuzzy() {
+			return true
+		}
+	}
+	return k.Op == SearchFuzzy
+}

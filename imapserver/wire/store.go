@@ -1,6 +1,10 @@
 package wire
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+)
 
 func parseStore(d *decoder) Command    { return d.store(false) }
 func parseUIDStore(d *decoder) Command { return d.store(true) }
@@ -48,5 +52,6 @@ func parseExpunge(d *decoder) Command { return &Expunge{} }
 // parseUIDExpunge reads UID EXPUNGE (RFC 4315 §2.1).
 func parseUIDExpunge(d *decoder) Command {
 	d.expectSP()
-	return &Expunge{UIDs: d.expectUIDSet()}
+	set, _ := d.expectSet(true).(imap.UIDSet)
+	return &Expunge{UIDs: set}
 }
