@@ -92,7 +92,6 @@ func EncodeKeywords(messages iter.Seq2[string, string]) []byte {
 type CourierKeywords struct {
 	Lists   map[string][]string // by base name
 	Changed map[string]bool     // base names with a file of their own
-	Files   []string            // those files
 }
 
 // ReadKeywords reads the keywords that Courier has for the messages of a
@@ -135,11 +134,8 @@ func (f *Folder) readKeywords() (k CourierKeywords, err error) {
 			k.Lists = ParseKeywords(data)
 			continue
 		}
-		if base, rank, ok := parseKeywordsFile(name); ok {
-			k.Files = append(k.Files, name)
-			if rank > newest[base].rank {
-				newest[base] = keywordsFile{name, rank}
-			}
+		if base, rank, ok := parseKeywordsFile(name); ok && rank > newest[base].rank {
+			newest[base] = keywordsFile{name, rank}
 		}
 	}
 	for base, kf := range newest {
@@ -154,6 +150,41 @@ func (f *Folder) readKeywords() (k CourierKeywords, err error) {
 		k.Changed[base] = true
 	}
 	return k, nil
+}
+
+// ClearKeywords removes the files for single messages, which count more than
+// :list, once that says all.
+func (f *Folder) ClearKeywords() error {
+	names, err := f.keywordFiles()
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	return f.RemoveSidecars(InKeywords, names...)
+}
+
+func (f *Folder) keywordFiles() ([]string, error) {
+	defer f.hold(nil)()
+	d, err := f.openPlace(InKeywords)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: InKeywords.path(f, ""), Err: err}
+	}
+	defer closeFD(d)
+	l, err := readDir(d, 0, isSnapshotFS(d))
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: InKeywords.path(f, ""), Err: err}
+	}
+	defer l.Release()
+	var names []string
+	for i := range l.Len() {
+		name := string(l.Name(i))
+		if _, _, ok := parseKeywordsFile(name); ok && name != KeywordsList {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }
 
 // keywordsFile is a file for one message; of several, the highest rank counts.

@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -49,6 +51,7 @@ func TestParseUIDDB(t *testing.T) {
 	}{
 		{"1 795445006 8\n", "1 795445006 8\n"},
 		{"  1  77\t9 more fields\n", head},
+		{"1 77 9 mailstead\n1 a\n", "1 77 9 mailstead\n1 a\n"},
 		{head + "3 c\n1 a\n2 b\n", head + "1 a\n2 b\n3 c\n"},
 		{head + "3 c\n1 a", head + "1 a\n3 c\n"}, // no LF at the end
 		{"1 77 9\r\n1 a\r\n", head + "1 a\n"},
@@ -171,8 +174,12 @@ func TestReadKeywords(t *testing.T) {
 	if want := map[string]bool{"folded": true, "fresh": true, "emptied": true}; !maps.Equal(got.Changed, want) {
 		t.Errorf("changed are %v", got.Changed)
 	}
-	if slices.Sort(got.Files); !slices.Equal(got.Files, []string{".5984817.folded", ".984817.folded", ".99999999.fresh", "emptied", "fresh", "link"}) {
-		t.Errorf("files are %q", got.Files)
+	if err := f.ClearKeywords(); err != nil {
+		t.Error(err)
+	}
+	left, err := f.ReadKeywords()
+	if diff := cmp.Diff(ParseKeywords([]byte("Listed\n\nonly:0\nfolded:0\nfresh:0\nemptied:0\n")), left.Lists); err != nil || diff != "" {
+		t.Errorf("once cleared: %v %s", err, diff)
 	}
 }
 
@@ -268,5 +275,93 @@ func TestReadSidecar(t *testing.T) {
 	}
 	if _, err := f.ReadSidecar("big"); err == nil || !strings.Contains(err.Error(), fmt.Sprint(maxSidecar)) {
 		t.Errorf("a file that is too long: %v", err)
+	}
+}
+
+// TestReplaceSidecar replaces a file whole, and keeps its mode.
+func TestReplaceSidecar(t *testing.T) {
+	f := newFolder(t)
+	n := NewNamer()
+	for _, data := range []string{"one\n", "two\n"} {
+		if err := f.ReplaceSidecar(BesideCur, UIDDBFile, n, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.ReadSidecar(UIDDBFile); err != nil || string(got) != data {
+			t.Errorf("it says %q, %v", got, err)
+		}
+		if err := os.Chmod(filepath.Join(f.Path(), UIDDBFile), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st, err := f.StatSidecar(BesideCur, UIDDBFile); err != nil || st.Mode != 0o644 || st.Size != 4 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if err := f.ReplaceSidecar(InKeywords, KeywordsList, n, []byte("x")); err != nil {
+		t.Error(err)
+	}
+	if err := f.RemoveSidecars(InKeywords, KeywordsList, "none"); err != nil {
+		t.Error(err)
+	}
+	if left := names(t, f, Tmp); len(left) > 0 {
+		t.Errorf("tmp has %q", left)
+	}
+}
+
+// TestLockCourier: one holder at a time; who is no more holds nothing.
+func TestLockCourier(t *testing.T) {
+	f := newFolder(t)
+	n := NewNamer()
+	unlock, err := f.LockCourier(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := nodename()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := f.name(Tmp, courierLock)
+	if data, err := os.ReadFile(path); err != nil || string(data) != fmt.Sprintf("%d:%s", os.Getpid(), node) {
+		t.Errorf("the lock says %q, %v", data, err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := f.LockCourier(short, n); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the lock is given to two: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+	for name, lock := range map[string]struct {
+		text string
+		age  time.Duration
+		free bool
+	}{
+		"dead":           {"999999999:" + node, 0, true},
+		"elsewhere":      {"1:elsewhere", 0, false},
+		"long elsewhere": {"1:elsewhere", 2 * lockAge, true},
+		"empty":          {"", 0, false},
+		"long empty":     {"", 2 * lockAge, true},
+		"our own":        {fmt.Sprintf("%d:%s", os.Getpid(), node), 2 * lockAge, false},
+	} {
+		if err := os.WriteFile(path, []byte(lock.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		then := time.Now().Add(-lock.age)
+		if err := os.Chtimes(path, then, then); err != nil {
+			t.Fatal(err)
+		}
+		short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		unlock, err := f.LockCourier(short, n)
+		if (err == nil) != lock.free {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			unlock()
+		}
+		cancel()
+		os.Remove(path)
+	}
+	if left := names(t, f, Tmp); len(left) > 0 {
+		t.Errorf("tmp has %q", left)
 	}
 }

@@ -20,8 +20,13 @@ type UIDDB struct {
 	Validity uint32
 	Next     uint32
 	Messages []UIDDBMessage
-	Dropped  int // lines that could not be used
+	Ours     bool // it was written by us, and not by Courier since
+	Dropped  int  // lines that could not be used
 }
+
+// uiddbOurs is a fourth field of the first line, which Courier overlooks, and
+// does not write when it next changes the file.
+const uiddbOurs = "mailstead"
 
 // UIDDBMessage is one line: the UID of the message with that base name.
 type UIDDBMessage struct {
@@ -55,7 +60,7 @@ func ParseUIDDB(data []byte) (UIDDB, error) {
 	if err != nil {
 		return UIDDB{}, fmt.Errorf("%w: next uid: %w", ErrUIDDB, err)
 	}
-	db := UIDDB{Validity: validity, Next: next}
+	db := UIDDB{Validity: validity, Next: next, Ours: len(f) > 3 && string(f[3]) == uiddbOurs}
 	for line := range bytes.Lines(body) {
 		if m, ok := parseUIDDBLine(line); ok {
 			db.Messages = append(db.Messages, m)
@@ -127,7 +132,11 @@ func parseUID(s string) (uint32, error) {
 // which Courier would drop it.
 func EncodeUIDDB(db UIDDB) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "1 %d %d\n", db.Validity, db.Next)
+	fmt.Fprintf(&b, "1 %d %d", db.Validity, db.Next)
+	if db.Ours {
+		b.WriteString(" " + uiddbOurs)
+	}
+	b.WriteByte('\n')
 	for _, m := range db.Messages {
 		b.WriteString(strconv.FormatUint(uint64(m.UID), 10))
 		b.WriteByte(' ')
