@@ -92,6 +92,7 @@ func EncodeKeywords(messages iter.Seq2[string, string]) []byte {
 type CourierKeywords struct {
 	Lists   map[string][]string // by base name
 	Changed map[string]bool     // base names with a file of their own
+	Cut     bool                // :list has lost its end, or more
 }
 
 // ReadKeywords reads the keywords that Courier has for the messages of a
@@ -132,6 +133,8 @@ func (f *Folder) readKeywords() (k CourierKeywords, err error) {
 				return k, fmt.Errorf("read %s/%s/%s: %w", f.path, KeywordsDir, name, err)
 			}
 			k.Lists = ParseKeywords(data)
+			// Courier removes a :list without names.
+			k.Cut = !bytes.Contains(data, []byte("\n\n")) || data[len(data)-1] != '\n'
 			continue
 		}
 		if base, rank, ok := parseKeywordsFile(name); ok && rank > newest[base].rank {
@@ -228,4 +231,13 @@ func readFileAt(dirfd int, name string) ([]byte, error) {
 		return nil, fmt.Errorf("longer than %d bytes", maxSidecar)
 	}
 	return io.ReadAll(io.LimitReader(file, maxSidecar))
+}
+
+// CourierKeyword tells whether Courier takes a keyword: it refuses some of the
+// characters that an atom may have, NIL, and numbers.
+func CourierKeyword(name string) bool {
+	if name == "" || strings.EqualFold(name, "NIL") || strings.ContainsAny(name, " (){}%*\"\\[]~") {
+		return false
+	}
+	return strings.Trim(name, "0123456789") != ""
 }

@@ -41,6 +41,10 @@ type Account struct {
 	index *index
 	enc   maildir.Encoding
 	watch *watcher
+
+	courierDelay time.Duration
+	keeper       *keeper // of Courier's files; nil: they are not kept
+
 	feeds feeds
 	start time.Time
 
@@ -74,6 +78,11 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		boxes: make(map[string]*mailbox),
 		start: time.Now(),
 		acls:  aclFiles{top: dir},
+
+		courierDelay: o.courierDelay,
+	}
+	if a.courierDelay == 0 {
+		a.courierDelay = courierDelay
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -82,7 +91,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		a.ops = &maildir.Ops{}
 	}
 	a.watch = newWatcher(a.log, o.unwatched)
-	if err := a.open(ctx); err != nil {
+	if err := a.open(ctx, o); err != nil {
 		a.watch.close()
 		a.closeFiles()
 		return nil, fmt.Errorf("open %s: %w", a.dir, spaceError(err))
@@ -90,7 +99,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 	return a, nil
 }
 
-func (a *Account) open(ctx context.Context) error {
+func (a *Account) open(ctx context.Context, o Options) error {
 	if _, err := os.Lstat(filepath.Join(a.dir, "cur")); err != nil {
 		return fmt.Errorf("not a Maildir: %w", err)
 	}
@@ -115,7 +124,11 @@ func (a *Account) open(ctx context.Context) error {
 	if err := a.recover(); err != nil {
 		return err
 	}
-	return a.loadAccount()
+	kept, err := a.loadAccount(o.Courier)
+	if kept && err == nil {
+		a.keeper = newKeeper(a.courierDelay, a.courierError)
+	}
+	return err
 }
 
 // takeLock takes the kernel's lock on our directory. It goes with the process.
@@ -147,47 +160,52 @@ func (a *Account) takeLock(ctx context.Context) error {
 
 // loadAccount reads the row of the account, or makes it: then the encoding is
 // that of the tree. What the index once said of the encoding holds, since
-// mailboxes come and go, unless the tree has names that it cannot explain.
-func (a *Account) loadAccount() error {
+// mailboxes come and go, unless the tree has names that it cannot explain. It
+// tells whether Courier's files are kept, as they are from the day on when someone
+// has asked for it.
+func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 	dirs, err := a.folderDirs()
 	if err != nil {
-		return err
+		return false, err
 	}
 	detected := maildir.DetectEncoding(dirs)
-	var known bool
+	var known, was bool
 	err = a.index.view(func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, "SELECT encoding, uidvalidity FROM account", &sqlitex.ExecOptions{
+		return sqlitex.Execute(conn, "SELECT encoding, uidvalidity, courier FROM account", &sqlitex.ExecOptions{
 			ResultFunc: func(stmt *sqlite.Stmt) error {
 				known = true
 				a.enc = maildir.Encoding(stmt.ColumnInt(0))
 				a.validity.last = uint32(stmt.ColumnInt64(1))
+				was = stmt.ColumnBool(2)
 				return nil
 			},
 		})
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !known {
-		if err := a.validity.lost(a); err != nil {
-			return err
+		if err := errors.Join(a.validity.lost(a), a.takeOver(detected)); err != nil {
+			return false, err
 		}
-		if err := a.takeOver(detected); err != nil {
-			return err
-		}
+		was = a.hasCourier(dirs)
 	}
-	if known {
-		// It is kept unless some name cannot be of it.
-		other := maildir.DetectEncoding(append(dirs, ".&AOk-")) == maildir.UTF8
-		if a.enc == maildir.UTF8 || !other {
-			return nil
-		}
+	kept = was || keep
+	// It is kept unless some name cannot be of it.
+	changed := known && a.enc != maildir.UTF8 && maildir.DetectEncoding(append(dirs, ".&AOk-")) == maildir.UTF8
+	switch {
+	case changed:
 		a.log.Warn("mailbox names on disk are UTF-8 now", "maildir", a.dir)
+	case known && kept == was:
+		return kept, nil
 	}
-	a.enc = detected
-	return a.index.update(func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, "INSERT INTO account (id, encoding, uidvalidity) VALUES (1, ?, 0)"+
-			" ON CONFLICT (id) DO UPDATE SET encoding = excluded.encoding", &sqlitex.ExecOptions{Args: []any{int(a.enc)}})
+	if changed || !known {
+		a.enc = detected
+	}
+	return kept, a.index.update(func(conn *sqlite.Conn) error {
+		return sqlitex.Execute(conn, "INSERT INTO account (id, encoding, uidvalidity, courier) VALUES (1, ?, 0, ?)"+
+			" ON CONFLICT (id) DO UPDATE SET encoding = excluded.encoding, courier = excluded.courier",
+			&sqlitex.ExecOptions{Args: []any{int(a.enc), kept}})
 	})
 }
 
@@ -200,15 +218,19 @@ func (a *Account) Close() error {
 	}
 	a.closed = true
 	a.watch.close()
+	if a.keeper != nil {
+		a.keeper.close()
+	}
 	var errs []error
 	for dir, mb := range a.boxes {
+		errs = append(errs, a.leaveToCourier(mb))
 		mb.mu.Lock()
 		errs = append(errs, mb.unload())
 		mb.gone.Store(true)
 		mb.mu.Unlock()
 		delete(a.boxes, dir)
 	}
-	errs = append(errs, a.index.durable(), a.closeFiles())
+	errs = append(errs, a.leaveRest(), a.index.durable(), a.closeFiles())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close %s: %w", a.dir, err)
 	}
@@ -316,7 +338,7 @@ func (a *Account) trim() {
 		var oldest *mailbox
 		boxes, messages := 0, 0
 		for dir, mb := range a.boxes {
-			if mb.refs > 0 {
+			if mb.refs > 0 || mb.courier.pending.Load() {
 				continue
 			}
 			if s := mb.snap.Load(); s == nil {

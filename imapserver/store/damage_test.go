@@ -85,8 +85,9 @@ func TestIndexLost(t *testing.T) {
 			if uid := appendMessage(t, a, "INBOX", mail1); uid <= given {
 				t.Errorf("uid %d was given before", uid)
 			}
+			// Courier's files are kept for it, too.
 			v = selectBox(t, a, "Own", false)
-			if v.UIDValidity() <= own || v.Len() != 1 || v.UIDAt(1) != ownUID {
+			if v.UIDValidity() != own || v.Len() != 1 || v.UIDAt(1) != ownUID {
 				t.Errorf("uidvalidity %d, was %d; %q", v.UIDValidity(), own, lines(v))
 			}
 		})

@@ -20,11 +20,23 @@ func (mb *mailbox) firstContact() (*snapshot, error) {
 		return nil, err
 	}
 	mb.row = mailboxRow{dir: mb.dir}
+	mb.courier.row = courierRow{}
+	for _, f := range found {
+		if f.server == "Courier" {
+			mb.courier.row.uids, mb.courier.row.digest = f.changed, f.digest
+		}
+	}
+	if mb.courier.row.keywords, err = sidecarTime(mb.folder, maildir.InKeywords, ""); err != nil {
+		return nil, err
+	}
 	s := &snapshot{uidNext: 1, modseq: 1} // RFC 7162 §3.1: a mod-sequence is not 0
 	mb.imports = mb.chooseForeign(found)
 	if f := mb.imports; f.validity != 0 {
 		s.uidValidity, s.uidNext = f.validity, f.next
 		mb.row.uiddb = true
+		if f.server == "Courier" {
+			mb.courier.row.next = f.said
+		}
 		mb.a.validity.took(f.validity)
 		mb.a.log.Info("took over the UIDs of another server", "path", mb.path(), "server", f.server, "file", f.file,
 			"uidvalidity", s.uidValidity, "uidnext", s.uidNext)

@@ -24,8 +24,11 @@ type foreign struct {
 	server   string
 	file     string
 	written  time.Time
+	changed  int64  // ctime, ns
+	digest   int64  // of the content
 	validity uint32 // 0: it says nothing of UIDs
 	next     imap.UID
+	said     imap.UID            // next as the file has it
 	uids     map[string]imap.UID // by base name
 	fields   bool                // UIDs are those in the names, as mbsync puts them there
 	far      map[uint32]uint32   // by the UIDs in the names; nil: they are the UIDs
@@ -90,6 +93,11 @@ func (f *foreign) number(fresh []numbered) {
 	}
 }
 
+// says tells whether Courier's files are just what the snapshot is.
+func (f *foreign) says(s *snapshot) bool {
+	return f != nil && f.server == "Courier" && f.said == s.uidNext && len(f.uids) == s.len
+}
+
 // keywordsOf gives the keywords of a message, as far as they can be such. The
 // letters in a name count here and never again: from the first contact on, the
 // index has the keywords, and the letters stay as they are.
@@ -117,6 +125,7 @@ func (f *foreign) keywordsOf(base, suffix string) []string {
 // take sets the UIDs of a sound list.
 func (f *foreign) take(db maildir.UIDDB) {
 	f.validity, f.next, f.dropped = db.Validity, imap.UID(db.Next), db.Dropped
+	f.said = f.next
 	f.uids = make(map[string]imap.UID, len(db.Messages))
 	for _, m := range db.Messages {
 		f.uids[m.Base] = imap.UID(m.UID)
@@ -129,8 +138,10 @@ func (f *foreign) readFile(mb *mailbox) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.written = st.ModTime
-	return mb.folder.ReadSidecar(f.file)
+	f.written, f.changed = st.ModTime, st.Change.UnixNano()
+	data, err := mb.folder.ReadSidecar(f.file)
+	f.digest = digest(data)
+	return data, err
 }
 
 // readCourier reads courierimapuiddb and courierimapkeywords.

@@ -39,7 +39,8 @@ const schema = `
 CREATE TABLE account (
 	id INTEGER PRIMARY KEY CHECK (id = 1),
 	encoding INTEGER NOT NULL,     -- of directory names, maildir.Encoding
-	uidvalidity INTEGER NOT NULL   -- the highest one given to any mailbox
+	uidvalidity INTEGER NOT NULL,  -- the highest one given to any mailbox
+	courier INTEGER NOT NULL       -- Courier's files are kept
 );
 CREATE TABLE mailbox (
 	id INTEGER PRIMARY KEY,
@@ -67,6 +68,14 @@ CREATE TABLE message (
 	keywords TEXT NOT NULL,        -- sorted, parted by spaces
 	PRIMARY KEY (mailbox, uid)
 ) WITHOUT ROWID;
+CREATE TABLE courier (                 -- Courier's files of a mailbox as we know them
+	mailbox INTEGER PRIMARY KEY,
+	next INTEGER NOT NULL,         -- UID in courierimapuiddb; Courier gives those from here on. 0: unknown
+	uids_ctime INTEGER NOT NULL,   -- ns, of courierimapuiddb
+	uids_digest INTEGER NOT NULL,  -- of its content
+	modseq INTEGER NOT NULL,       -- of the keywords in courierimapkeywords
+	keywords_ctime INTEGER NOT NULL
+);
 CREATE TABLE renaming (                -- directories about to be renamed
 	dir TEXT PRIMARY KEY,
 	dest TEXT NOT NULL

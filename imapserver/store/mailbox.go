@@ -50,6 +50,7 @@ type mailbox struct {
 	ahead    bool                   // the index has rows of messages that are not in cur yet
 	ghosts   map[imap.UID]bool      // and these of messages that are gone
 	imports  *foreign               // what another server knew, until the first sync
+	courier  courierFiles
 	views    map[*View]bool
 	odd      map[string]bool // names that have been logged
 	curSync  *group          // makes the entries of cur durable
@@ -132,6 +133,12 @@ func (mb *mailbox) loadIndex(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if known && mb.a.keeper != nil {
+		if known, err = mb.reopen(snap); err != nil {
+			return err
+		}
+		snap = mb.snap.Load()
+	}
 	if known {
 		mb.cur.ctime, mb.new.ctime = mb.row.curTime, mb.row.newTime
 	} else if snap, err = mb.firstContact(); err != nil {
@@ -139,7 +146,7 @@ func (mb *mailbox) loadIndex(ctx context.Context) error {
 	}
 	mb.setSnap(snap)
 	mb.purge()
-	if !known {
+	if !known || mb.imports != nil {
 		return mb.sync(ctx, false)
 	}
 	return nil
@@ -223,6 +230,7 @@ func (mb *mailbox) commit(next *snapshot, durable bool, by *View, fn func(*sqlit
 		}
 	}
 	mb.snap.Store(next)
+	mb.noteCourier(false)
 	mb.a.feeds.mark(mb.dir)
 	for v := range mb.views {
 		if v != by {
@@ -250,6 +258,7 @@ func (mb *mailbox) raiseUIDs(next imap.UID) (imap.UID, error) {
 		return 0, fmt.Errorf("mailbox %q: no UIDs are left", mb.name())
 	}
 	mark := next + markStep
+	mb.noteCourier(true)
 	if mb.row.uiddb {
 		if err := mb.writeUIDNext(mark); err != nil {
 			return 0, spaceError(err)
@@ -272,7 +281,9 @@ func (mb *mailbox) write(row *mailboxRow, s *snapshot, fn func(*sqlite.Conn) err
 		}
 		if fresh {
 			mb.row.id = row.id
-			if err := putValidity(conn, row.uidValidity); err != nil {
+			mb.courier.row.modseq = s.modseq
+			err := errors.Join(putValidity(conn, row.uidValidity), putCourier(conn, row.id, mb.courier.row))
+			if err != nil {
 				return err
 			}
 		}

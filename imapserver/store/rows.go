@@ -82,6 +82,7 @@ func dropMailbox(conn *sqlite.Conn, id int64) error {
 		"INSERT INTO taken (uidvalidity, uid_mark) SELECT uidvalidity, uid_mark FROM mailbox WHERE id = ? AND uiddb" +
 			" ON CONFLICT DO UPDATE SET uid_mark = max(uid_mark, excluded.uid_mark)",
 		"DELETE FROM message WHERE mailbox = ?",
+		"DELETE FROM courier WHERE mailbox = ?",
 		"DELETE FROM mailbox WHERE id = ?",
 	} {
 		if err := sqlitex.Execute(conn, query, &sqlitex.ExecOptions{Args: []any{id}}); err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"sync/atomic"
@@ -152,6 +153,22 @@ func (e *edit) add(r record) {
 	}
 	e.s.chunks[last] = append(e.s.chunks[last], r)
 	e.count(&r, 1)
+}
+
+// addAll adds messages in the order of their UIDs, which need not be above all
+// others.
+func (e *edit) addAll(records []record) {
+	if last := len(e.s.chunks) - 1; last >= 0 && len(records) > 0 {
+		if ch := e.s.chunks[last]; ch[len(ch)-1].uid >= records[0].uid {
+			records = slices.Concat(slices.Concat(e.s.chunks...), records)
+			slices.SortFunc(records, func(a, b record) int { return cmp.Compare(a.uid, b.uid) })
+			e.s.chunks, e.owned = nil, make(map[int]bool)
+			e.s.len, e.s.unseen, e.s.deleted = 0, 0, 0
+		}
+	}
+	for _, r := range records {
+		e.add(r)
+	}
 }
 
 // remove takes out the messages with those UIDs. Nothing may be set or added

@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
+
+	"mailstead/imapserver/maildir"
 )
 
 // Status answers STATUS; size asks for Status.Size, which may have to read messages.
@@ -56,9 +58,13 @@ func (a *Account) quickStatus(name string) (st Status, ok bool, err error) {
 		return st, false, nil
 	}
 	var row mailboxRow
+	var courier courierRow
 	err = a.index.view(func(conn *sqlite.Conn) (err error) {
 		if row, ok, err = findMailbox(conn, dir); err == nil && ok {
 			st.Recent, err = countRecent(conn, row)
+		}
+		if err == nil && ok && a.keeper != nil {
+			courier, err = findCourier(conn, row.id)
 		}
 		return err
 	})
@@ -66,6 +72,10 @@ func (a *Account) quickStatus(name string) (st Status, ok bool, err error) {
 		return st, false, err
 	}
 	path := filepath.Join(a.dir, dir)
+	if a.keeper != nil && (dirTime(filepath.Join(path, maildir.UIDDBFile)) != courier.uids ||
+		dirTime(filepath.Join(path, maildir.KeywordsDir)) != courier.keywords) {
+		return st, false, nil // Courier was here
+	}
 	if dirTime(filepath.Join(path, "new")) != row.newTime || dirTime(filepath.Join(path, "cur")) != row.curTime {
 		return st, false, nil
 	}
@@ -74,7 +84,7 @@ func (a *Account) quickStatus(name string) (st Status, ok bool, err error) {
 	return st, true, nil
 }
 
-// dirTime gives the time of a directory's last change, 0 if it cannot be had.
+// dirTime gives the time of a directory's or a file's last change, 0 if it cannot be had.
 func dirTime(path string) int64 {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {

@@ -53,9 +53,12 @@ type ModSeq uint64
 type Options struct {
 	Maildir string // absolute path of the top Maildir
 	Log     *slog.Logger
+	Courier bool // keep Courier's files from now on, even where Courier never was
 
 	ops       *maildir.Ops // what tests look through
 	unwatched bool         // nothing happens unless it is asked for
+
+	courierDelay time.Duration // of Courier's files; 0: the usual one
 }
 
 // Entry is one line of a mailbox list.

@@ -456,6 +456,7 @@ func (l *look) missing() {
 func (l *look) apply() error {
 	mb := l.mb
 	if len(l.changed)+len(l.fresh)+len(l.gone) == 0 && mb.row.id != 0 {
+		mb.imports = nil
 		return nil
 	}
 	e := l.snap.edit()
@@ -478,8 +479,8 @@ func (l *look) apply() error {
 	if err != nil {
 		return err
 	}
+	e.addAll(added)
 	for _, r := range added {
-		e.add(r)
 		inNew += isNew(r.sub)
 	}
 	put = append(put, added...)
@@ -500,6 +501,9 @@ func (l *look) apply() error {
 		mb.bases.add(r.base, r.uid)
 	}
 	mb.inNew = inNew
+	if s := mb.snap.Load(); mb.imports.says(s) {
+		mb.courier.written = s
+	}
 	mb.imports = nil
 	return nil
 }

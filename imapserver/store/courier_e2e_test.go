@@ -1,0 +1,274 @@
+package store_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/dialogue"
+	"mailstead/imapserver/store"
+)
+
+// mailState is all that a client can learn of an account.
+type mailState struct {
+	Boxes      map[string]boxState
+	Subscribed []string
+}
+
+type boxState struct {
+	UIDValidity uint32
+	UIDNext     imap.UID
+	Messages    map[imap.UID]messageState
+}
+
+type messageState struct {
+	Flags  string // sorted; keywords too
+	Date   int64
+	Size   int64
+	Digest string
+}
+
+func newMessageState(flags []imap.Flag, date time.Time, size int64, body []byte) messageState {
+	var names []string
+	for _, f := range flags {
+		if f != `\Recent` {
+			names = append(names, string(f))
+		}
+	}
+	slices.Sort(names)
+	sum := sha256.Sum256(body)
+	return messageState{strings.Join(names, " "), date.Unix(), size, hex.EncodeToString(sum[:8])}
+}
+
+// traveller takes an account from Mailstead to Courier and back.
+type traveller struct {
+	t       *testing.T
+	rnd     *rand.Rand
+	dir     string
+	address string
+	made    int // names and messages so far
+}
+
+// TestCourierRoundTrip: after random changes by us Courier serves the same, and
+// after random changes by Courier we do; three times.
+func TestCourierRoundTrip(t *testing.T) {
+	dialogue.LabDir(t)
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("MAILSTEAD_SEED"); s != "" {
+		fmt.Sscan(s, &seed)
+	}
+	t.Logf("MAILSTEAD_SEED=%d", seed)
+	home := t.TempDir()
+	if out, err := exec.Command("tar", "-C", home, "--no-same-owner", "-xzpf", "testdata/courier-A.tar.gz").CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v\n%s", err, out)
+	}
+	tr := &traveller{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), dir: filepath.Join(home, "Maildir")}
+	tr.address = dialogue.StartCourier(t, dialogue.CourierUser{
+		Name: "demo", Password: "secret", Home: home, UID: os.Getuid(), GID: os.Getgid(),
+	})
+	for round := range 3 {
+		ours := tr.ourTurn(round == 0)
+		if t.Failed() {
+			return
+		}
+		courier := tr.couriersTurn(ours)
+		if t.Failed() {
+			return
+		}
+		a := tr.open()
+		if diff := cmp.Diff(courier, tr.ours(a)); diff != "" {
+			t.Errorf("round %d: Courier said (-), we say (+): %s", round, diff)
+		}
+		tr.close(a)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func (tr *traveller) open() *store.Account {
+	tr.t.Helper()
+	log := slog.New(slog.NewTextHandler(logWriter{tr.t}, nil))
+	a, err := store.Open(context.Background(), store.Options{Maildir: tr.dir, Log: log, Courier: true})
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	return a
+}
+
+type logWriter struct{ t *testing.T }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.t.Logf("log: %s", p)
+	return len(p), nil
+}
+
+func (tr *traveller) close(a *store.Account) {
+	tr.t.Helper()
+	if err := a.Close(); err != nil {
+		tr.t.Fatal(err)
+	}
+}
+
+// ourTurn changes the account at random and hands it back. It gives what it is
+// then. One that is stopped without a handback must be right, too.
+func (tr *traveller) ourTurn(handback bool) mailState {
+	a := tr.open()
+	for range 60 {
+		tr.ourStep(a)
+	}
+	if handback {
+		if _, err := a.Handback(context.Background(), false); err != nil {
+			tr.t.Fatal(err)
+		}
+	}
+	// Mail in new has no UID for Courier yet.
+	s := tr.ours(a)
+	tr.close(a)
+	return s
+}
+
+// ours asks us.
+func (tr *traveller) ours(a *store.Account) mailState {
+	ctx := context.Background()
+	list, err := a.List(ctx)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	s := mailState{Boxes: make(map[string]boxState)}
+	for _, e := range list {
+		if e.Subscribed {
+			s.Subscribed = append(s.Subscribed, e.Name)
+		}
+		if !e.Selectable {
+			continue
+		}
+		v, err := a.Select(ctx, e.Name, false)
+		if err != nil {
+			tr.t.Fatal(err)
+		}
+		b := boxState{v.UIDValidity(), v.UIDNext(), make(map[imap.UID]messageState)}
+		for n := store.SeqNum(1); int(n) <= v.Len(); n++ {
+			m := v.At(n)
+			body, err := v.Read(ctx, n)
+			if err != nil {
+				tr.t.Fatal(err)
+			}
+			size, err := v.Size(ctx, n)
+			if err != nil {
+				tr.t.Fatal(err)
+			}
+			b.Messages[m.UID] = newMessageState(m.Flags, m.InternalDate, size, body)
+		}
+		v.Close()
+		s.Boxes[e.Name] = b
+	}
+	slices.Sort(s.Subscribed)
+	return s
+}
+
+// couriersTurn compares what Courier says, then changes the account at random
+// and gives what Courier says then.
+func (tr *traveller) couriersTurn(want mailState) mailState {
+	c := tr.login()
+	defer c.Close()
+	if diff := cmp.Diff(want, tr.couriers(c)); diff != "" {
+		tr.t.Errorf("we said (-), Courier says (+): %s", diff)
+		return want
+	}
+	for range 40 {
+		tr.courierStep(c)
+	}
+	tr.courierManage(c)
+	s := tr.couriers(c)
+	if err := c.Logout().Wait(); err != nil {
+		tr.t.Error(err)
+	}
+	return s
+}
+
+func (tr *traveller) login() *imapclient.Client {
+	c, err := imapclient.DialInsecure(tr.address, nil)
+	if err == nil {
+		err = c.Login("demo", "secret").Wait()
+	}
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	return c
+}
+
+// courierName and ourName translate: Courier has every mailbox below INBOX.
+func courierName(name string) string {
+	if name == "INBOX" {
+		return name
+	}
+	return "INBOX." + name
+}
+
+func ourName(name string) string { return strings.TrimPrefix(name, "INBOX.") }
+
+// couriers asks Courier.
+func (tr *traveller) couriers(c *imapclient.Client) mailState {
+	list, err := c.List("", "*", nil).Collect()
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	s := mailState{Boxes: make(map[string]boxState)}
+	for _, e := range list {
+		if !slices.Contains(e.Attrs, imap.MailboxAttrNoSelect) {
+			s.Boxes[ourName(e.Mailbox)] = tr.courierBox(c, e.Mailbox)
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(tr.dir, "courierimapsubscribed"))
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if name := ourName(strings.TrimSpace(line)); name[0] != '#' {
+			s.Subscribed = append(s.Subscribed, name)
+		}
+	}
+	slices.Sort(s.Subscribed)
+	return s
+}
+
+func (tr *traveller) courierBox(c *imapclient.Client, name string) boxState {
+	sel, err := c.Select(name, nil).Wait()
+	if err != nil {
+		tr.t.Fatalf("SELECT %s: %v", name, err)
+	}
+	b := boxState{UIDValidity: sel.UIDValidity, Messages: make(map[imap.UID]messageState)}
+	if sel.NumMessages > 0 {
+		section := &imap.FetchItemBodySection{Peek: true}
+		all, err := c.Fetch(imap.SeqSet{{Start: 1}}, &imap.FetchOptions{
+			UID: true, Flags: true, InternalDate: true, RFC822Size: true, BodySection: []*imap.FetchItemBodySection{section},
+		}).Collect()
+		if err != nil {
+			tr.t.Fatalf("FETCH %s: %v", name, err)
+		}
+		for _, m := range all {
+			b.Messages[m.UID] = newMessageState(m.Flags, m.InternalDate, m.RFC822Size, m.FindBodySection(section))
+		}
+	}
+	st, err := c.Status(name, &imap.StatusOptions{UIDNext: true}).Wait()
+	if err != nil {
+		tr.t.Fatalf("STATUS %s: %v", name, err)
+	}
+	b.UIDNext = st.UIDNext
+	return b
+}
