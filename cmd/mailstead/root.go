@@ -19,6 +19,7 @@ var commands = []func() *cobra.Command{
 	newApplyCommand,
 	newStatusCommand,
 	newUpCommand,
+	newHandbackCommand,
 	newHashPasswordCommand,
 	newDeployHookCommand,
 	newVersionCommand,

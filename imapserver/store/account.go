@@ -148,7 +148,7 @@ func (a *Account) takeLock(ctx context.Context) error {
 			return &fs.PathError{Op: "lock", Path: a.own, Err: err}
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("lock %s: another process has the account open", a.own)
+			return fmt.Errorf("lock %s: %w", a.own, ErrInUse)
 		}
 		select {
 		case <-ctx.Done():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -63,9 +64,9 @@ type traveller struct {
 	made    int // names and messages so far
 }
 
-// TestCourierRoundTrip: after random changes by us Courier serves the same, and
-// after random changes by Courier we do; three times.
-func TestCourierRoundTrip(t *testing.T) {
+// newTraveller unpacks a fixture and starts Courier on it.
+func newTraveller(t *testing.T, fixture string) *traveller {
+	t.Helper()
 	dialogue.LabDir(t)
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("MAILSTEAD_SEED"); s != "" {
@@ -73,13 +74,50 @@ func TestCourierRoundTrip(t *testing.T) {
 	}
 	t.Logf("MAILSTEAD_SEED=%d", seed)
 	home := t.TempDir()
-	if out, err := exec.Command("tar", "-C", home, "--no-same-owner", "-xzpf", "testdata/courier-A.tar.gz").CombinedOutput(); err != nil {
+	if out, err := exec.Command("tar", "-C", home, "--no-same-owner", "-xzpf", "testdata/"+fixture+".tar.gz").CombinedOutput(); err != nil {
 		t.Fatalf("tar: %v\n%s", err, out)
 	}
 	tr := &traveller{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), dir: filepath.Join(home, "Maildir")}
 	tr.address = dialogue.StartCourier(t, dialogue.CourierUser{
 		Name: "demo", Password: "secret", Home: home, UID: os.Getuid(), GID: os.Getgid(),
 	})
+	return tr
+}
+
+// TestCourierFromDovecot: what Dovecot has left is Courier's after a handback,
+// under the names that Courier gives directories, but for an emoji.
+func TestCourierFromDovecot(t *testing.T) {
+	tr := newTraveller(t, "dovecot-A")
+	a := tr.open()
+	want := tr.ours(a)
+	want.Boxes["_ emoji"] = want.Boxes["😀 emoji"]
+	delete(want.Boxes, "😀 emoji")
+	if _, err := a.Handback(t.Context(), false); !errors.Is(err, store.ErrUnfit) {
+		t.Errorf("handed back with an emoji: %v", err)
+	}
+	if _, err := a.Handback(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	tr.close(a)
+	c := tr.login()
+	defer c.Close()
+	if diff := cmp.Diff(want, tr.couriers(c)); diff != "" {
+		t.Errorf("we said (-), Courier says (+): %s", diff)
+	}
+	if err := c.Logout().Wait(); err != nil {
+		t.Error(err)
+	}
+	a = tr.open()
+	if diff := cmp.Diff(want, tr.ours(a)); diff != "" {
+		t.Errorf("it was (-), it is (+): %s", diff)
+	}
+	tr.close(a)
+}
+
+// TestCourierRoundTrip: after random changes by us Courier serves the same, and
+// after random changes by Courier we do; three times.
+func TestCourierRoundTrip(t *testing.T) {
+	tr := newTraveller(t, "courier-A")
 	for round := range 3 {
 		ours := tr.ourTurn(round == 0)
 		if t.Failed() {

@@ -18,9 +18,9 @@ import (
 
 // Unfit is something in an account that Courier has no way to represent.
 type Unfit struct {
-	Name  string // of the mailbox, or of an entry that is none
-	Why   string
-	Force bool // Handback changes it, if it is told to
+	Name    string // of the mailbox, or of an entry that is none
+	Why     string
+	Renames bool // Handback gives the mailbox another name, if it is told to
 }
 
 // HandedBack is what Handback has done.

@@ -40,6 +40,7 @@ var (
 	ErrExpunged = errors.New("message has been expunged")
 	ErrNoSpace  = errors.New("no space left")
 	ErrReadOnly = errors.New("mailbox is open read-only")
+	ErrInUse    = errors.New("another process has the account open")
 	ErrACL      = errors.New("list of rights cannot be so")
 )
 

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"mailstead/imapserver/store"
+)
+
+type handbackOptions struct {
+	maildir string
+	force   bool
+	check   bool
+}
+
+func newHandbackCommand() *cobra.Command {
+	var o handbackOptions
+	cmd := &cobra.Command{
+		Use:   "handback MAILDIR",
+		Short: "leave a Maildir as Courier-IMAP is to find it",
+		Long: `Writes what Courier needs to serve the Maildir as we have: the same UIDVALIDITY,
+UIDs, flags, keywords and subscriptions, under the names that Courier 5 gives
+directories. Clients notice nothing. First it lists what Courier cannot
+represent. No message is touched; mail that nobody has seen moves from new to
+cur. Run it once the daemon does not serve the account any more; as root, it
+becomes the owner of the Maildir.
+
+Where Courier was before, its files are kept up to date anyway, and stopping
+the daemon is enough. From a handback on, they are kept in any account: it may
+come back and go again.` + exitStatus(exitDone, exitFailed),
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.maildir = args[0]
+			return runHandback(cmd.Context(), o, newConsole(cmd))
+		},
+	}
+	cmd.Flags().BoolVar(&o.force, "force", false, "give folders other names where Courier cannot have theirs")
+	cmd.Flags().BoolVarP(&o.check, "check", "n", false, "only list what Courier cannot represent")
+	return cmd
+}
+
+func runHandback(ctx context.Context, o handbackOptions, c *console) error {
+	dir, err := filepath.Abs(o.maildir)
+	if err != nil {
+		return err
+	}
+	o.maildir = dir
+	st, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	owner := st.Sys().(*syscall.Stat_t)
+	switch uid := uint32(os.Geteuid()); {
+	case uid == owner.Uid:
+		return handback(ctx, o, c)
+	case uid != 0:
+		return hint(fmt.Errorf("hand back %s: it belongs to the uid %d", dir, owner.Uid), "run this as that user, or as root")
+	}
+	return handbackAs(ctx, owner.Uid, owner.Gid, o, c)
+}
+
+// handbackAs starts this program again as the owner of the Maildir: root does
+// nothing itself in a directory that somebody else may change.
+func handbackAs(ctx context.Context, uid, gid uint32, o handbackOptions, c *console) error {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "handback",
+		fmt.Sprintf("--force=%v", o.force), fmt.Sprintf("--check=%v", o.check), "--", o.maildir)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH")}
+	cmd.Stdout, cmd.Stderr = c.out, c.err
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: []uint32{}}}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return &exitError{code: exit.ExitCode()} // it has said why
+	}
+	if err != nil {
+		return fmt.Errorf("hand back as the uid %d: %w", uid, err)
+	}
+	return nil
+}
+
+// handback does it, as the owner.
+func handback(ctx context.Context, o handbackOptions, c *console) error {
+	log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	a, err := store.Open(ctx, store.Options{Maildir: o.maildir, Log: log, Courier: !o.check})
+	if errors.Is(err, store.ErrInUse) {
+		return hint(err, "stop the daemon, or wait until it has let go of the account: a minute after the last session")
+	}
+	if err != nil {
+		return err
+	}
+	done, err := handbackAccount(ctx, a, o, c)
+	if err = errors.Join(err, a.Close()); err != nil || o.check {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(done.Renamed)) {
+		fmt.Fprintf(c.out, "%s is %s now.\n", visible(name), visible(done.Renamed[name]))
+	}
+	_, err = fmt.Fprintf(c.out, "%s is Courier's: %d mailboxes, %d messages.\n", visible(o.maildir), done.Mailboxes, done.Messages)
+	return err
+}
+
+// handbackAccount lists what Courier cannot represent, then hands back.
+func handbackAccount(ctx context.Context, a *store.Account, o handbackOptions, c *console) (done store.HandedBack, err error) {
+	unfit, err := a.Unfit(ctx)
+	if err != nil {
+		return done, err
+	}
+	renames := false
+	for _, u := range unfit {
+		renames = renames || u.Renames
+		fmt.Fprintf(c.out, "%s: %s\n", visible(u.Name), visible(u.Why))
+	}
+	switch {
+	case o.check:
+		return done, nil
+	case renames && !o.force:
+		return done, hint(store.ErrUnfit, "rename the folders, or give them the names above with --force")
+	}
+	return a.Handback(ctx, o.force)
+}
