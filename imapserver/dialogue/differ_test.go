@@ -95,23 +95,7 @@ var (
 // TestDiffer asks our server and a real Dovecot the same questions about the
 // same messages. Each difference is one of the list, or a fault.
 func TestDiffer(t *testing.T) {
-	path := os.Getenv("MAILSTEAD_PEER_DOVECOT")
-	if path == "" {
-		if os.Getenv("MAILSTEAD_E2E") != "1" {
-			t.Skip("set MAILSTEAD_PEER_DOVECOT=/usr/sbin/dovecot (as root) to compare with it")
-		}
-		var err error
-		if path, err = exec.LookPath("dovecot"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	script := &Script{Name: "differ"}
-	dovecot := StartDovecot(t, path, []*Script{script})
-	theirs, err := dovecot.Account(script)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours := Mailstead(t, "")
+	ours, theirs := twoServers(t, "differ")
 	c := &corpus{rand.New(rand.NewPCG(1, 2))}
 	messages := make([]string, corpusSize)
 	for i := range messages {
@@ -138,6 +122,28 @@ func TestDiffer(t *testing.T) {
 			t.Errorf("not seen any more: %s", k.reason)
 		}
 	}
+}
+
+// twoServers gives an empty account of our server and one of a real Dovecot.
+func twoServers(t *testing.T, name string) (ours, theirs *Account) {
+	t.Helper()
+	path := os.Getenv("MAILSTEAD_PEER_DOVECOT")
+	if path == "" {
+		if os.Getenv("MAILSTEAD_E2E") != "1" {
+			t.Skip("set MAILSTEAD_PEER_DOVECOT=/usr/sbin/dovecot (as root) to compare with it")
+		}
+		var err error
+		if path, err = exec.LookPath("dovecot"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := &Script{Name: name}
+	dovecot := StartDovecot(t, path, []*Script{script})
+	theirs, err := dovecot.Account(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Mailstead(t, ""), theirs
 }
 
 type differ struct {
