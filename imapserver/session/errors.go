@@ -24,6 +24,7 @@ var answers = []struct {
 	{store.ErrKeywords, imap.ResponseCodeLimit, "too many keywords, or one too long"},
 	{store.ErrExpunged, codeExpungeIssued, "some of the messages have been expunged"},
 	{store.ErrNoSpace, imap.ResponseCodeOverQuota, "no space left"},
+	{store.ErrAnnotations, "METADATA TOOMANY", "too many annotations"},
 	{store.ErrACL, imap.ResponseCodeLimit, "too many rights, or an identifier too long"},
 	{store.ErrReadOnly, imap.ResponseCodeCannot, "mailbox is open read-only"},
 }

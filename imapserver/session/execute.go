@@ -109,6 +109,10 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.listRights(ctx, c)
 	case *wire.MyRights:
 		return s.myRights(ctx, c)
+	case *wire.GetMetadata:
+		return s.getMetadata(ctx, c)
+	case *wire.SetMetadata:
+		return s.setMetadata(ctx, c)
 	case *wire.Append:
 		return s.append(ctx, c)
 	case wire.Idle:

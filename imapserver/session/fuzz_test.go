@@ -62,6 +62,8 @@ func FuzzServe(f *testing.F) {
 		"a CREATE &APw-\r\na SUBSCRIBE &APw-\r\na RENAME &APw- b\r\na DELETE b\r\na STATUS inbox (MESSAGES)\r\n",
 		"a ENABLE UTF8=ACCEPT\r\na SELECT \"\xc3\xbc\"\r\na NAMESPACE\r\na ID NIL\r\na IDLE\r\nDONE\r\n",
 		"a APPEND INBOX (\\Seen) {17+}\r\nSubject: s\r\n\r\nx\r\na COPY 1:* INBOX\r\na UID MOVE 1 INBOX\r\n",
+		"a SETACL INBOX bob +lrc\r\na SETACL INBOX x \"\"\r\na GETACL INBOX\r\na MYRIGHTS inbox\r\na LISTRIGHTS INBOX -x\r\na DELETEACL INBOX x\r\n",
+		"a SETMETADATA INBOX (/private/x ~{2+}\r\n\x00y /shared/comment \"z\")\r\na GETMETADATA (DEPTH infinity MAXSIZE 1) INBOX (/private /shared)\r\na LIST \"\" * RETURN (MYRIGHTS METADATA (/private/x))\r\n",
 		"a SEARCH RETURN (MIN MAX ALL COUNT) OR (TEXT \"x\" 1) NOT SENTSINCE 1-Jan-2026\r\na CLOSE\r\n",
 	} {
 		f.Add(s)
@@ -143,7 +145,8 @@ func checkData(b []byte) (rest []byte, err error) {
 			if !ok || err != nil || i+len(head)+3+n > len(b) {
 				return nil, fmt.Errorf("literal in %q", b)
 			}
-			if i += len(head) + 2 + n; bytes.IndexByte(b[i+1-n:i+1], 0) >= 0 {
+			eight := b[i-1] == '~' // literal8 may hold NUL
+			if i += len(head) + 2 + n; !eight && bytes.IndexByte(b[i+1-n:i+1], 0) >= 0 {
 				return nil, errors.New("NUL in a literal")
 			}
 		case c == '\r':
@@ -186,6 +189,7 @@ func TestCheckResponses(t *testing.T) {
 		"* 1 FETCH \"\\a\"\r\n":                     false,
 		"* OK caf\xe9\r\n":                          false,
 		"* 1 FETCH ({1}\r\n\x00)\r\n":               false,
+		"* 1 FETCH (~{1}\r\n\x00)\r\n":              true,
 		"hello\r\n":                                 false,
 	} {
 		if err := checkResponses([]byte(in)); (err == nil) != ok {

@@ -118,12 +118,15 @@ func (s *session) writeListed(c *wire.List, l listed) {
 // listMore writes what LIST was asked to return with a name, beyond what is said
 // in the response itself.
 func (s *session) listMore(ctx context.Context, c *wire.List, t *tree, n *node, name string) error {
-	if !n.Selectable || !c.ReturnMyRights && c.ReturnStatus == nil {
+	if !n.Selectable || !c.ReturnMyRights && c.ReturnMetadata == nil && c.ReturnStatus == nil {
 		return nil
 	}
 	more := func(p place) error {
 		if c.ReturnMyRights { // RFC 8440
 			s.writeMyRights(name, p.rights)
+		}
+		if err := s.listMetadata(ctx, c, p, name); err != nil {
+			return err
 		}
 		return s.listStatus(ctx, c, p, name)
 	}

@@ -51,6 +51,9 @@ var needs = map[string]need{
 	"LISTRIGHTS": {named: store.RightAdmin},
 	"MYRIGHTS":   {oneOf: store.RightLookup | store.RightRead | store.RightInsert | store.RightCreate | store.RightDelete | store.RightAdmin},
 
+	"GETMETADATA": {named: store.RightLookup, oneOf: annotated},
+	"SETMETADATA": {named: store.RightLookup, oneOf: annotated},
+
 	"CHECK":    {},
 	"CLOSE":    {},
 	"UNSELECT": {},

@@ -84,6 +84,13 @@ CREATE TABLE taken (                   -- from Courier, of mailboxes that are go
 	uidvalidity INTEGER PRIMARY KEY,
 	uid_mark INTEGER NOT NULL
 );
+CREATE TABLE metadata (                -- annotations (RFC 5464)
+	mailbox INTEGER NOT NULL,      -- 0: of the server
+	user TEXT NOT NULL,            -- Scope: "" shared, "=" private of the owner, "=NAME" of others
+	entry TEXT NOT NULL,           -- in lower case
+	value BLOB NOT NULL,
+	PRIMARY KEY (mailbox, user, entry)
+) WITHOUT ROWID;
 `
 
 // pragmas make a commit cheap and leave the sync to us: in WAL mode with

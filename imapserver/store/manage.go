@@ -271,8 +271,10 @@ func (a *Account) renameInbox(ctx context.Context, to string) error {
 	}
 	// Where that fails, the new mailbox stays: messages may be there already,
 	// and someone may have put others there.
-	_, err = v.Move(ctx, seqs, Target{Account: a, Mailbox: to, Rights: AllRights})
-	return err
+	if _, err := v.Move(ctx, seqs, Target{Account: a, Mailbox: to, Rights: AllRights}); err != nil {
+		return err
+	}
+	return a.copyMetadata(ctx, v, to)
 }
 
 // planRename lists what a RENAME renames, the mailbox itself last: it is there

@@ -83,6 +83,7 @@ func dropMailbox(conn *sqlite.Conn, id int64) error {
 			" ON CONFLICT DO UPDATE SET uid_mark = max(uid_mark, excluded.uid_mark)",
 		"DELETE FROM message WHERE mailbox = ?",
 		"DELETE FROM courier WHERE mailbox = ?",
+		"DELETE FROM metadata WHERE mailbox = ?",
 		"DELETE FROM mailbox WHERE id = ?",
 	} {
 		if err := sqlitex.Execute(conn, query, &sqlitex.ExecOptions{Args: []any{id}}); err != nil {

@@ -68,6 +68,8 @@ var Capabilities = []CapabilityRow{
 	{imap.CapACL, 4314, PhaseAuth},
 	{"RIGHTS=texk", 4314, PhaseAuth},
 	{imap.CapListMyRights, 8440, PhaseAuth},
+	{imap.CapMetadata, 5464, PhaseAuth},
+	{imap.CapListMetadata, 9590, PhaseAuth},
 	{imap.CapNotify, 5465, PhaseAuth},
 }
 

@@ -84,6 +84,7 @@ type (
 		ReturnSpecialUse bool
 		ReturnStatus     []StatusItem // nil: not asked for
 		ReturnMyRights   bool
+		ReturnMetadata   []string // entries; nil: not asked for
 	}
 
 	// Status is STATUS.

@@ -16,6 +16,7 @@ func FuzzReadCommand(f *testing.F) {
 		"a LOGIN {5+}\r\nalice {3}\r\np w\r\n",
 		"a AUTHENTICATE PLAIN AGEAYg==\r\n",
 		"a ID (\"name\" NIL)\r\nb STARTTLS\r\n",
+		"a SETACL x -bob +cd\r\na LISTRIGHTS x bob\r\na SETMETADATA x (/private/a ~{2+}\r\n\x00y /shared/b NIL)\r\na GETMETADATA x (DEPTH 1 MAXSIZE 5) (/shared)\r\n",
 		"a APPEND x (\\Seen) \" 1-Feb-2026 03:04:05 +0100\" {5+}\r\nhello\r\nb APPEND x UTF8 (~{3}\r\nabc)\r\n",
 		"a LIST (SUBSCRIBED) \"\" (a% *b) RETURN (STATUS (UNSEEN))\r\n",
 		"a UID FETCH 1:*,3 (UID BODY.PEEK[1.2.HEADER.FIELDS (A \"B\")]<0.5>)\r\n",

@@ -25,6 +25,10 @@ var ListReturns = []ListOption{
 		c.ReturnStatus = d.expectStatusItems()
 	}},
 	{"MYRIGHTS", 8440, func(_ *decoder, c *List) { c.ReturnMyRights = true }},
+	{"METADATA", 9590, func(d *decoder, c *List) {
+		d.expectSP()
+		c.ReturnMetadata = d.expectEntries(nil)
+	}},
 }
 
 // parseList reads LIST (RFC 9051 §6.3.9).

@@ -40,7 +40,10 @@ func (d *decoder) expectHead() (h head) {
 
 // literal reads a literal that is not the message of APPEND. A synchronising
 // client is asked to go on only once the size is accepted.
-func (d *decoder) literal() (string, bool) {
+func (d *decoder) literal() (string, bool) { return d.octets(false) }
+
+// octets is literal for one that may hold NUL (literal8, RFC 9051 §9).
+func (d *decoder) octets(nul bool) (string, bool) {
 	h := d.expectHead()
 	if d.err != nil {
 		return "", false
@@ -64,7 +67,7 @@ func (d *decoder) literal() (string, bool) {
 		return "", false
 	}
 	d.total += h.size
-	if bytes.IndexByte(b, 0) >= 0 {
+	if !nul && bytes.IndexByte(b, 0) >= 0 {
 		d.fail("NUL in a literal")
 		return "", false
 	}

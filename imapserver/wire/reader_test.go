@@ -35,6 +35,8 @@ func (c *client) said() string {
 
 var opaque = cmpopts.IgnoreUnexported(Literal{})
 
+func ptr[T any](v T) *T { return &v }
+
 func key(k SearchKey) *Search { return &Search{Key: k} }
 
 func TestReadCommand(t *testing.T) {
@@ -121,6 +123,40 @@ func TestReadCommand(t *testing.T) {
 		{"SETACL a \"b\xff\" l", nil},
 		{"SETACL a bob", nil},
 		{`LIST "" % RETURN (MYRIGHTS)`, &List{Patterns: []string{"%"}, Extended: true, ReturnMyRights: true}},
+		{"GETMETADATA a /shared/Comment", &GetMetadata{Mailbox: "a", Entries: []string{"/shared/comment"}}},
+		{`GETMETADATA "" (/shared/comment "/private/vendor/x" /shared/COMMENT)`, &GetMetadata{
+			Entries: []string{"/shared/comment", "/private/vendor/x"}}},
+		{"GETMETADATA (MAXSIZE 10 DEPTH infinity) a (/private)", &GetMetadata{"a", []string{"/private"}, MetadataOptions{ptr(int64(10)), DepthInfinity}}},
+		{"GETMETADATA a (DEPTH 1) (/private/x)", &GetMetadata{"a", []string{"/private/x"}, MetadataOptions{Depth: 1}}},
+		{"GETMETADATA a (MAXSIZE 0) /private/x", &GetMetadata{"a", []string{"/private/x"}, MetadataOptions{MaxSize: ptr(int64(0))}}},
+		{"GETMETADATA a ()", nil},
+		{"GETMETADATA () a /shared/x", nil},
+		{"GETMETADATA a (DEPTH 2) /shared/x", nil},
+		{"GETMETADATA a (DEPTH 1 /shared/x)", nil},
+		{"GETMETADATA a (MAXSIZE x) /shared/x", nil},
+		{"GETMETADATA a (MAXSIZE 99999999999999999999) /shared/x", nil},
+		{"GETMETADATA a (FOO 1) /shared/x", nil},
+		{"GETMETADATA a (DEPTH 1) (DEPTH 1) /shared/x", nil},
+		{"GETMETADATA a shared/x", nil},
+		{"GETMETADATA a /other/x", nil},
+		{"GETMETADATA a /shared/", nil},
+		{"GETMETADATA a /shared//x", nil},
+		{`GETMETADATA a "/shared/*"`, nil},
+		{"GETMETADATA a {10+}\r\n/shared/\xc3\xbc", nil},
+		{"GETMETADATA a /shared/" + strings.Repeat("x", 250), nil},
+		{"SETMETADATA a (/shared/comment {1+}\r\nx /private/comment NIL)", &SetMetadata{"a", []MetadataEntry{
+			{"/shared/comment", ptr("x")}, {"/private/comment", nil}}}},
+		{"SETMETADATA a (/shared/comment ~{2+}\r\n\x00x)", &SetMetadata{"a", []MetadataEntry{{"/shared/comment", ptr("\x00x")}}}},
+		{"SETMETADATA a (/shared/comment {2+}\r\n\x00x)", nil},
+		{"SETMETADATA a (/shared/comment ~x)", nil},
+		{"SETMETADATA a (/shared NIL)", nil},
+		{"SETMETADATA a (/shared/vendor/x NIL)", nil},
+		{"SETMETADATA a (/shared/vendor/x/y NIL)", &SetMetadata{"a", []MetadataEntry{{"/shared/vendor/x/y", nil}}}},
+		{"SETMETADATA a (/shared/comment)", nil},
+		{"SETMETADATA a ()", nil},
+		{"SETMETADATA a /shared/comment x", nil},
+		{`LIST "" % RETURN (METADATA (/shared/comment))`, &List{Patterns: []string{"%"}, Extended: true, ReturnMetadata: []string{"/shared/comment"}}},
+		{`LIST "" % RETURN (METADATA ())`, nil},
 		{"CHECK", Check{}},
 		{"CLOSE", Close{}},
 		{"UNSELECT", Unselect{}},

@@ -133,6 +133,18 @@ func (d *decoder) expectNString(what string) (s string, isNil bool) {
 	return "", true
 }
 
+// expectNString8 reads a string, a literal8 or NIL.
+func (d *decoder) expectNString8(what string) (s string, isNil bool) {
+	if d.take('~') {
+		s, ok := d.octets(true)
+		if !ok {
+			d.fail(what + " expected")
+		}
+		return s, false
+	}
+	return d.expectNString(what)
+}
+
 func (d *decoder) expectAString(what string) string {
 	if s, ok := d.takeString(); ok {
 		return s

@@ -71,6 +71,8 @@ var Commands = []CommandRow{
 	{"DELETEACL", 4314, imap.CapACL, loggedIn, 0, parseDeleteACL},
 	{"LISTRIGHTS", 4314, imap.CapACL, loggedIn, 0, parseListRights},
 	{"MYRIGHTS", 4314, imap.CapACL, loggedIn, 0, parseMyRights},
+	{"GETMETADATA", 5464, imap.CapMetadata, loggedIn, 0, parseGetMetadata},
+	{"SETMETADATA", 5464, imap.CapMetadata, loggedIn, 0, parseSetMetadata},
 	{"APPEND", 3501, "", loggedIn, 0, parseAppend},
 	{"IDLE", 2177, imap.CapIdle, loggedIn, 0, plain(Idle{})},
 	{"NOTIFY", 5465, imap.CapNotify, loggedIn, 0, parseNotify},
