@@ -36,6 +36,7 @@ type Account struct {
 	own   string // our directory in it
 	log   *slog.Logger
 	ops   *maildir.Ops
+	boot  string // the run of the kernel
 	namer *maildir.Namer
 	lock  *os.File
 	index *index
@@ -74,6 +75,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		own:   filepath.Join(dir, maildir.OwnDir),
 		log:   o.Log,
 		ops:   o.ops,
+		boot:  o.boot,
 		namer: maildir.NewNamer(),
 		boxes: make(map[string]*mailbox),
 		start: time.Now(),
@@ -86,6 +88,9 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
+	}
+	if a.boot == "" {
+		a.boot = readBoot()
 	}
 	if a.ops == nil {
 		a.ops = &maildir.Ops{}

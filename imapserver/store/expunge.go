@@ -105,7 +105,8 @@ func (mb *mailbox) removeGone(gone map[imap.UID]bool, by *View) error {
 	e.remove(there)
 	e.s.modseq++
 	maps.Copy(mb.ghosts, there)
-	if err := mb.commit(e.done(), false, by, func(*sqlite.Conn) error { return nil }); err != nil {
+	bury := func(conn *sqlite.Conn) error { return mb.bury(conn, now, there, e.s.modseq) }
+	if err := mb.commit(e.done(), false, by, bury); err != nil {
 		mb.cur.ctime, mb.new.ctime = 0, 0 // the next sync sees that they are gone
 		return err
 	}

@@ -19,7 +19,8 @@ func (mb *mailbox) firstContact() (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	mb.row = mailboxRow{dir: mb.dir}
+	s := &snapshot{uidNext: 1, modseq: firstModSeq()}
+	mb.row, mb.floor = mailboxRow{dir: mb.dir}, s.modseq
 	mb.courier.row = courierRow{}
 	for _, f := range found {
 		if f.server == "Courier" {
@@ -29,7 +30,6 @@ func (mb *mailbox) firstContact() (*snapshot, error) {
 	if mb.courier.row.keywords, err = sidecarTime(mb.folder, maildir.InKeywords, ""); err != nil {
 		return nil, err
 	}
-	s := &snapshot{uidNext: 1, modseq: 1} // RFC 7162 §3.1: a mod-sequence is not 0
 	mb.imports = mb.chooseForeign(found)
 	if f := mb.imports; f.validity != 0 {
 		s.uidValidity, s.uidNext = f.validity, f.next

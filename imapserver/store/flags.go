@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 
@@ -42,8 +43,16 @@ func maskOf(r Rights) flagMask {
 // a power cut. The changes reach this view too in the next Poll, as Own.
 // ErrExpunged where some of the messages are gone; the others are changed.
 func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []imap.Flag) error {
+	_, err := v.StoreUnchanged(ctx, seqs, op, flags, math.MaxInt64)
+	return err
+}
+
+// StoreUnchanged is Store for those of the messages whose mod-sequence is not
+// above since. It gives the UIDs of the others, ascending (RFC 7162 §3.1.3), with
+// ErrExpunged too.
+func (v *View) StoreUnchanged(ctx context.Context, seqs []SeqNum, op StoreOp, flags []imap.Flag, since ModSeq) (modified []imap.UID, err error) {
 	if v.readOnly {
-		return ErrReadOnly
+		return nil, ErrReadOnly
 	}
 	mask := maskOf(v.rights)
 	sys, names := splitFlags(flags)
@@ -52,14 +61,14 @@ func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []ima
 	}
 	keywords, err := v.mb.keywordsFor(op, names)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	uids := make([]imap.UID, len(seqs))
 	for i, n := range seqs {
 		uids[i] = v.told.at(int(n) - 1).uid
 	}
 	slices.Sort(uids)
-	c := &storing{v: v, mb: v.mb, op: op, sys: sys, keywords: keywords, mask: mask}
+	c := &storing{v: v, mb: v.mb, op: op, sys: sys, keywords: keywords, mask: mask, since: since}
 	err = c.run(ctx, slices.Compact(uids))
 	// What has been changed in part is durable, too.
 	if c.renamed {
@@ -68,10 +77,11 @@ func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []ima
 	if c.keyworded {
 		err = errors.Join(err, v.mb.a.index.durable())
 	}
+	slices.Sort(c.modified)
 	if err != nil {
-		return fmt.Errorf("store: %w", spaceError(err))
+		err = fmt.Errorf("store: %w", spaceError(err))
 	}
-	return nil
+	return c.modified, err
 }
 
 // keywordsFor gives keywords in the mailbox's spelling. To remove one that no
@@ -100,9 +110,11 @@ type storing struct {
 	sys      maildir.Flags
 	keywords []string // canonical
 	mask     flagMask // what may change
+	since    ModSeq   // what has a higher one is left
 
-	renamed   bool // a file has another name now
-	keyworded bool // the index has other keywords now
+	modified  []imap.UID // what was left
+	renamed   bool       // a file has another name now
+	keyworded bool       // the index has other keywords now
 	changed   []record
 	from      []ModSeq // of changed, before
 	missing   bool
@@ -151,6 +163,10 @@ func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
 			old := now.find(uid)
 			if old == nil {
 				c.missing = true
+				continue
+			}
+			if old.modseq > c.since {
+				c.modified = append(c.modified, uid)
 				continue
 			}
 			r, err := c.one(old)

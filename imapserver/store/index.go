@@ -47,7 +47,10 @@ CREATE TABLE mailbox (
 	dir TEXT NOT NULL UNIQUE,      -- relative to the top Maildir, "." for INBOX
 	uidvalidity INTEGER NOT NULL,
 	uid_mark INTEGER NOT NULL,
+	modseq INTEGER NOT NULL,       -- the highest one as of the last commit
 	modseq_mark INTEGER NOT NULL,
+	floor INTEGER NOT NULL,        -- what has changed since a lower one is not known
+	boot TEXT NOT NULL,            -- of the machine, at the last commit
 	recent INTEGER NOT NULL,       -- UIDs from here on are \Recent for the next SELECT
 	uiddb INTEGER NOT NULL,        -- UIDs were taken from Courier: uidnext file is kept
 	cur_ctime INTEGER NOT NULL,    -- ns; of cur and new as the rows show them, 0 unknown
@@ -76,6 +79,13 @@ CREATE TABLE courier (                 -- Courier's files of a mailbox as we kno
 	modseq INTEGER NOT NULL,       -- of the keywords in courierimapkeywords
 	keywords_ctime INTEGER NOT NULL
 );
+CREATE TABLE expunged (                -- UIDs of messages that are gone
+	mailbox INTEGER NOT NULL,
+	modseq INTEGER NOT NULL,       -- since when
+	first INTEGER NOT NULL,
+	last INTEGER NOT NULL,
+	PRIMARY KEY (mailbox, modseq, first)
+) WITHOUT ROWID;
 CREATE TABLE renaming (                -- directories about to be renamed
 	dir TEXT PRIMARY KEY,
 	dest TEXT NOT NULL

@@ -54,6 +54,8 @@ type mailbox struct {
 	views    map[*View]bool
 	odd      map[string]bool // names that have been logged
 	curSync  *group          // makes the entries of cur durable
+	floor    ModSeq          // since before it, it is not known what has changed
+	graves   int             // rows of expunged, or -1: not counted yet
 }
 
 // newMailbox gives one that is not loaded. Account.mu is held.
@@ -61,7 +63,7 @@ func newMailbox(a *Account, dir string) *mailbox {
 	a.made++
 	mb := &mailbox{
 		a: a, order: a.made, dir: dir,
-		ghosts: make(map[imap.UID]bool), views: make(map[*View]bool), odd: make(map[string]bool),
+		graves: -1, ghosts: make(map[imap.UID]bool), views: make(map[*View]bool), odd: make(map[string]bool),
 	}
 	mb.curSync = newGroup(func() error { return mb.folder.Sync(maildir.Cur) })
 	return mb
@@ -141,6 +143,7 @@ func (mb *mailbox) loadIndex(ctx context.Context) error {
 	}
 	if known {
 		mb.cur.ctime, mb.new.ctime = mb.row.curTime, mb.row.newTime
+		mb.floor = floorOf(mb.row, mb.a.boot)
 	} else if snap, err = mb.firstContact(); err != nil {
 		return err
 	}
@@ -269,6 +272,7 @@ func (mb *mailbox) raiseUIDs(next imap.UID) (imap.UID, error) {
 
 // write commits rows in one transaction; sizes that have become known go along.
 func (mb *mailbox) write(row *mailboxRow, s *snapshot, fn func(*sqlite.Conn) error) error {
+	row.modseq, row.floor, row.boot = s.modseq, mb.floor, mb.a.boot
 	row.messages, row.unseen, row.deleted = s.len, s.unseen, s.deleted
 	row.curTime, row.newTime = mb.cur.lasting(), mb.new.lasting()
 	if mb.ahead || len(mb.ghosts) > 0 {

@@ -64,7 +64,7 @@ func (v *View) tell(now *snapshot, expunge bool) []Update {
 		for _, n := range slices.Backward(d.gone) {
 			updates = append(updates, Update{Kind: UpdateExpunge, Seq: SeqNum(n + 1), UID: v.told.at(n).uid})
 		}
-		v.told = now
+		v.told, v.sure = now, now.modseq
 	} else {
 		v.told = withhold(v.told, now, d)
 	}

@@ -18,7 +18,10 @@ type mailboxRow struct {
 	dir         string
 	uidValidity uint32
 	uidMark     imap.UID
+	modseq      ModSeq
 	modseqMark  ModSeq
+	floor       ModSeq
+	boot        string
 	recent      imap.UID
 	uiddb       bool
 	curTime     int64
@@ -28,7 +31,8 @@ type mailboxRow struct {
 	deleted     int
 }
 
-const mailboxColumns = "id, dir, uidvalidity, uid_mark, modseq_mark, recent, uiddb, cur_ctime, new_ctime, messages, unseen, deleted"
+const mailboxColumns = "id, dir, uidvalidity, uid_mark, modseq_mark, recent, uiddb, cur_ctime, new_ctime, messages, unseen, deleted" +
+	", modseq, floor, boot"
 
 func scanMailbox(stmt *sqlite.Stmt) mailboxRow {
 	return mailboxRow{
@@ -44,6 +48,9 @@ func scanMailbox(stmt *sqlite.Stmt) mailboxRow {
 		messages:    stmt.ColumnInt(9),
 		unseen:      stmt.ColumnInt(10),
 		deleted:     stmt.ColumnInt(11),
+		modseq:      ModSeq(stmt.ColumnInt64(12)),
+		floor:       ModSeq(stmt.ColumnInt64(13)),
+		boot:        stmt.ColumnText(14),
 	}
 }
 
@@ -62,12 +69,14 @@ func putMailbox(conn *sqlite.Conn, r *mailboxRow) error {
 	if r.id == 0 {
 		id = nil
 	}
-	err := sqlitex.Execute(conn, "INSERT INTO mailbox ("+mailboxColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"+
+	err := sqlitex.Execute(conn, "INSERT INTO mailbox ("+mailboxColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"+
 		" ON CONFLICT (id) DO UPDATE SET dir=excluded.dir, uidvalidity=excluded.uidvalidity, uid_mark=excluded.uid_mark,"+
 		" modseq_mark=excluded.modseq_mark, recent=excluded.recent, uiddb=excluded.uiddb, cur_ctime=excluded.cur_ctime,"+
-		" new_ctime=excluded.new_ctime, messages=excluded.messages, unseen=excluded.unseen, deleted=excluded.deleted",
+		" new_ctime=excluded.new_ctime, messages=excluded.messages, unseen=excluded.unseen, deleted=excluded.deleted,"+
+		" modseq=excluded.modseq, floor=excluded.floor, boot=excluded.boot",
 		&sqlitex.ExecOptions{Args: []any{id, r.dir, int64(r.uidValidity), int64(r.uidMark), int64(r.modseqMark),
-			int64(r.recent), r.uiddb, r.curTime, r.newTime, r.messages, r.unseen, r.deleted}})
+			int64(r.recent), r.uiddb, r.curTime, r.newTime, r.messages, r.unseen, r.deleted,
+			int64(r.modseq), int64(r.floor), r.boot}})
 	if err == nil && r.id == 0 {
 		r.id = conn.LastInsertRowID()
 	}
@@ -84,6 +93,7 @@ func dropMailbox(conn *sqlite.Conn, id int64) error {
 		"DELETE FROM message WHERE mailbox = ?",
 		"DELETE FROM courier WHERE mailbox = ?",
 		"DELETE FROM metadata WHERE mailbox = ?",
+		"DELETE FROM expunged WHERE mailbox = ?",
 		"DELETE FROM mailbox WHERE id = ?",
 	} {
 		if err := sqlitex.Execute(conn, query, &sqlitex.ExecOptions{Args: []any{id}}); err != nil {
@@ -149,7 +159,7 @@ func putSize(conn *sqlite.Conn, mailbox int64, uid imap.UID, size int64) error {
 }
 
 // loadMessages reads the rows of a mailbox into a snapshot. Rows that cannot be
-// (a UID of 0 or past the mark) are damage.
+// (a UID of 0 or past the mark, or not in order) are damage.
 func loadMessages(conn *sqlite.Conn, row mailboxRow, sets *flagsets) (*snapshot, error) {
 	l := loading{
 		row: row, sets: sets, run: make([]record, 0, chunkLen),
@@ -175,6 +185,7 @@ type loading struct {
 	names []byte
 	ends  [chunkLen]int // in names, of the base of each record in run
 	buf   []byte
+	last  imap.UID // of what was added last
 }
 
 func (l *loading) add(stmt *sqlite.Stmt) error {
@@ -198,9 +209,10 @@ func (l *loading) add(stmt *sqlite.Stmt) error {
 	l.ends[len(l.run)] = len(l.names)
 	l.buf = columnBytes(stmt, 3, l.buf)
 	r.set = l.sets.get(string(l.buf), stmt.ColumnText(7))
-	if r.uid == 0 || r.uid >= l.row.uidMark || r.modseq > l.row.modseqMark || r.sub > maildir.New {
+	if r.uid <= l.last || r.uid >= l.row.uidMark || r.modseq > l.row.modseqMark || r.sub > maildir.New {
 		return fmt.Errorf("%w: mailbox %q: message %d is out of range", errIndex, l.row.dir, r.uid)
 	}
+	l.last = r.uid
 	l.run = append(l.run, r)
 	return nil
 }

@@ -492,6 +492,9 @@ func (l *look) apply() error {
 		e.s.modseq = modseq
 	}
 	err = mb.commit(e.done(), len(added) > 0 || mb.row.id == 0, nil, func(conn *sqlite.Conn) error {
+		if err := mb.bury(conn, l.snap, l.gone, modseq); err != nil {
+			return err
+		}
 		return putAndDrop(conn, mb.row.id, put, l.gone)
 	})
 	if err != nil {

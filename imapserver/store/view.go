@@ -22,6 +22,7 @@ type View struct {
 	closed   bool
 
 	told   *snapshot              // as the session has been told
+	sure   ModSeq                 // all up to it has been told
 	recent []uidRange             // of messages that are \Recent here; ascending
 	own    map[imap.UID]ownChange // changes by Store that Poll has not told
 }
@@ -50,6 +51,7 @@ func (a *Account) Select(ctx context.Context, name string, readOnly bool) (*View
 	}
 	mb.mu.Lock()
 	v.told = mb.snap.Load()
+	v.sure = v.told.modseq
 	v.takeRecent(v.told)
 	mb.mu.Unlock()
 	return v, nil
@@ -132,9 +134,6 @@ func (v *View) UIDValidity() uint32 { return v.told.uidValidity }
 
 // UIDNext is the mailbox's as of the last Poll.
 func (v *View) UIDNext() imap.UID { return v.told.uidNext }
-
-// HighestModSeq is the mailbox's as of the last Poll.
-func (v *View) HighestModSeq() ModSeq { return v.told.modseq }
 
 // ReadOnly tells whether the view may change messages.
 func (v *View) ReadOnly() bool { return v.readOnly }
