@@ -135,6 +135,7 @@ func (mb *mailbox) loadIndex(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	mb.floor = floorOf(mb.row, mb.a.boot)
 	if known && mb.a.keeper != nil {
 		if known, err = mb.reopen(snap); err != nil {
 			return err
@@ -143,7 +144,6 @@ func (mb *mailbox) loadIndex(ctx context.Context) error {
 	}
 	if known {
 		mb.cur.ctime, mb.new.ctime = mb.row.curTime, mb.row.newTime
-		mb.floor = floorOf(mb.row, mb.a.boot)
 	} else if snap, err = mb.firstContact(); err != nil {
 		return err
 	}
