@@ -10,10 +10,15 @@ import (
 // writeESearch writes the answer of RFC 4731 to a search of the selected
 // mailbox.
 func (s *session) writeESearch(tag string, c *wire.Search, r *result) {
-	s.w.Raw("* ESEARCH (TAG ")
-	s.w.String(tag)
+	s.beginESearch(tag)
 	s.w.Raw(")")
 	s.writeResults(c, r)
+}
+
+// beginESearch writes an ESEARCH response up to where its correlators end.
+func (s *session) beginESearch(tag string) {
+	s.w.Raw("* ESEARCH (TAG ")
+	s.w.String(tag)
 }
 
 // writeResults writes the items that were asked for, and ends the response.

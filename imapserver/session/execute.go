@@ -131,6 +131,8 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.sort(ctx, req.Tag, c)
 	case *wire.Thread:
 		return s.thread(ctx, req.Tag, c)
+	case *wire.CancelUpdate:
+		return s.cancelUpdate(c)
 	case *wire.Fetch:
 		return s.fetch(ctx, c)
 	case *wire.Store:

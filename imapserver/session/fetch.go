@@ -262,7 +262,7 @@ func (f *fetch) markSeen(ctx context.Context) error {
 		seqs[i] = t.seq
 	}
 	stored := f.view.Store(ctx, seqs, store.StoreAdd, []imap.Flag{imap.FlagSeen})
-	updates, err := f.view.Poll(ctx, false, false)
+	updates, err := f.s.selected.poll(ctx, false, false)
 	if err != nil {
 		return f.s.gone(err)
 	}

@@ -61,10 +61,13 @@ var needs = map[string]need{
 	"SEARCH":   {selected: store.RightRead},
 	"SORT":     {selected: store.RightRead},
 	"THREAD":   {selected: store.RightRead},
-	"FETCH":    {selected: store.RightRead},
-	"STORE":    {selected: store.RightRead},
-	"COPY":     {selected: store.RightRead, named: store.RightInsert},
-	"MOVE":     {selected: store.RightRead | store.RightDeleted | store.RightExpunge, named: store.RightInsert},
+
+	"CANCELUPDATE": {},
+
+	"FETCH": {selected: store.RightRead},
+	"STORE": {selected: store.RightRead},
+	"COPY":  {selected: store.RightRead, named: store.RightInsert},
+	"MOVE":  {selected: store.RightRead | store.RightDeleted | store.RightExpunge, named: store.RightInsert},
 }
 
 // needOf gives the row of a command; UID forms need what the others do.

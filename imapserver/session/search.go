@@ -11,6 +11,9 @@ import (
 
 // search is SEARCH and UID SEARCH (RFC 9051 §6.4.4).
 func (s *session) search(ctx context.Context, tag string, c *wire.Search) (imap.ResponseCode, error) {
+	if err := s.checkLive(tag, c); err != nil {
+		return "", err
+	}
 	q := s.newQuery(c)
 	q.narrow(c.Return)
 	if err := q.run(ctx, s.newProgress(tag, q.total())); err != nil {
@@ -34,6 +37,7 @@ type result struct {
 	view   *store.View
 	seqs   []store.SeqNum
 	scores []uint8 // of each, if they were asked for
+	sorted bool    // the order is not that of the mailbox
 }
 
 // answer writes the answer to SEARCH or SORT, and does what its options ask for.
@@ -53,8 +57,11 @@ func (s *session) answer(tag, name string, c *wire.Search, r *result) error {
 			return err
 		}
 	}
-	if c.Return.Results() {
+	if c.Return.Results() || !c.Return.Save { // RFC 5182 §2.1: SAVE alone says nothing
 		s.writeESearch(tag, c, r)
+	}
+	if c.Return.Update {
+		s.keepLive(tag, c, r)
 	}
 	return nil
 }

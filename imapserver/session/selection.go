@@ -24,6 +24,8 @@ type selection struct {
 	fresh    imap.UID // NOTIFY has items of the messages from here on to tell; 0 none
 	keywords []imap.Flag
 	saved    imap.UIDSet             // what "$" means
+	live     []*liveSearch           // searches whose results are kept up to date
+	changed  []imap.UID              // messages whose flags have changed since those were
 	kept     atomic.Pointer[content] // a message that is being fetched in pieces
 	forget   *time.Timer             // lets it go; nil: nothing was ever kept
 }
@@ -66,12 +68,23 @@ func (s *session) poll(ctx context.Context, expunge, scan bool) error {
 	if err := s.review(); err != nil {
 		return err
 	}
-	updates, err := s.selected.view.Poll(ctx, expunge, scan)
+	updates, err := s.selected.poll(ctx, expunge, scan)
 	if err != nil {
 		return s.gone(err)
 	}
+	s.tellRemoved(updates)
 	s.writeUpdates(updates)
+	if err := s.tellLive(ctx); err != nil {
+		return err
+	}
 	return s.tellFresh(ctx)
+}
+
+// poll brings the view up to date.
+func (v *selection) poll(ctx context.Context, expunge, scan bool) ([]store.Update, error) {
+	updates, err := v.view.Poll(ctx, expunge, scan)
+	v.noteLive(updates)
+	return updates, err
 }
 
 // gone ends the session where its mailbox is no more: there is no other way to

@@ -12,6 +12,9 @@ import (
 
 // sort is SORT and UID SORT (RFC 5256 §3, RFC 5267 §3).
 func (s *session) sort(ctx context.Context, tag string, c *wire.Sort) (imap.ResponseCode, error) {
+	if err := s.checkLive(tag, &c.Search); err != nil {
+		return "", err
+	}
 	q := s.newQuery(&c.Search)
 	order := search.NewSorter(c.By)
 	if order.NeedsScore() {
@@ -35,7 +38,7 @@ func (s *session) order(ctx context.Context, tag string, q *query, order *search
 	if err := q.each(ctx, want, p, order.Add); err != nil {
 		return nil, err
 	}
-	r := &result{view: q.view}
+	r := &result{view: q.view, sorted: true}
 	for _, i := range order.Sorted() {
 		r.seqs = append(r.seqs, q.found[i])
 		if q.rated {

@@ -34,7 +34,7 @@ func (s *session) store(ctx context.Context, c *wire.Store) (imap.ResponseCode, 
 	if err := view.Store(ctx, numbers(spans), storeOps[c.Op], c.Flags); err != nil {
 		return "", err
 	}
-	updates, err := view.Poll(ctx, false, false)
+	updates, err := s.selected.poll(ctx, false, false)
 	if err != nil {
 		return "", s.gone(err)
 	}

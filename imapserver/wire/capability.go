@@ -56,6 +56,7 @@ var Capabilities = []CapabilityRow{
 	{imap.CapWithin, 5032, PhaseAuth},
 	{imap.CapSearchFuzzy, 6203, PhaseAuth},
 	{CapPartial, 9394, PhaseAuth},
+	{CapContextSearch, 5267, PhaseAuth},
 	{imap.CapSort, 5256, PhaseAuth},
 	{imap.CapSortDisplay, 5957, PhaseAuth},
 	{imap.CapESort, 5267, PhaseAuth},

@@ -14,6 +14,7 @@ type Limits struct {
 	Message  int64 // octets of the message of APPEND
 	Discard  int64 // octets of a refused non-synchronising literal that are read and dropped beyond those of a command; a larger one ends the connection
 	Saved    int   // ranges of UIDs that "$" stands for
+	Live     int   // searches whose results are kept up to date (RFC 5267 §4.3)
 	Notify   int   // mailboxes that NOTIFY watches
 	SASL     int64 // octets of one SASL response line
 	Bad      int   // commands in a row that are answered BAD before the connection is closed
@@ -48,6 +49,7 @@ var PostAuth = Limits{
 	Message:  100 << 20,
 	Discard:  1 << 30,
 	Saved:    1 << 16,
+	Live:     8,
 	Notify:   10000,
 	SASL:     0,
 	Bad:      20,

@@ -75,3 +75,23 @@ func (d *decoder) spPartial() *PartialRange {
 	p.To = d.expectNonZero32()
 	return p
 }
+
+// CancelUpdate is CANCELUPDATE: the tags of searches that were to be kept up to
+// date.
+type CancelUpdate struct{ Tags []string }
+
+// parseCancelUpdate reads CANCELUPDATE (RFC 5267 §4.3.5).
+func parseCancelUpdate(d *decoder) Command {
+	c := &CancelUpdate{}
+	d.expectSP()
+	for d.err == nil {
+		if len(c.Tags) == d.r.limits.Items {
+			d.fail("too many tags")
+		}
+		c.Tags = append(c.Tags, d.expectAString("tag"))
+		if !d.take(' ') {
+			break
+		}
+	}
+	return c
+}

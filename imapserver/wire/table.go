@@ -88,6 +88,7 @@ var Commands = []CommandRow{
 	{"UID SORT", 5256, imap.CapSort, Selected, 0, parseUIDSort},
 	{"THREAD", 5256, "", Selected, UsesSeq, parseThread},
 	{"UID THREAD", 5256, "", Selected, 0, parseUIDThread},
+	{"CANCELUPDATE", 5267, CapContextSearch, Selected, 0, parseCancelUpdate},
 	{"FETCH", 3501, "", Selected, UsesSeq, parseFetch},
 	{"UID FETCH", 3501, "", Selected, 0, parseUIDFetch},
 	{"STORE", 3501, "", Selected, UsesSeq, parseStore},

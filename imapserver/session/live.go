@@ -1,0 +1,248 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/search"
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// noUpdate says that a search is not kept up to date (RFC 5267 §4.3.1).
+func noUpdate(tag string) imap.ResponseCode { return imap.ResponseCode(`NOUPDATE "` + tag + `"`) }
+
+// liveSearch is a search whose results are kept up to date: the client is told
+// what comes and what goes (RFC 5267 §4.3). OLDER and YOUNGER are looked at again
+// only when something else changes the message (RFC 5032 §2).
+type liveSearch struct {
+	tag     string
+	uid     bool // results are told as UIDs
+	matcher matcher
+	matches imap.UIDSet // ascending and apart, without "*"; may have UIDs in it that no message has
+	next    imap.UID    // messages from here on have not been looked at
+}
+
+// checkLive refuses a search under the tag of one that is kept up to date.
+func (s *session) checkLive(tag string, c *wire.Search) error {
+	if c.Return != nil && c.Return.Update && s.findLive(tag) >= 0 {
+		return bad("this tag is that of a search that is kept up to date")
+	}
+	return nil
+}
+
+func (s *session) findLive(tag string) int {
+	return slices.IndexFunc(s.selected.live, func(l *liveSearch) bool { return l.tag == tag })
+}
+
+// keepLive keeps what a search has found up to date, if it can: an order of
+// SORT it cannot keep up.
+func (s *session) keepLive(tag string, c *wire.Search, r *result) {
+	v := s.selected
+	matches := uidRanges(v.view, r.seqs)
+	if r.sorted || len(v.live) >= s.Limits.Live || len(matches) > s.Limits.Saved {
+		s.w.Status("*", imap.StatusResponseTypeNo, noUpdate(tag), "results are not kept up to date")
+		return
+	}
+	key := v.fix(c.Key)
+	v.live = append(v.live, &liveSearch{
+		tag: tag, uid: c.UID, matches: matches, next: v.view.UIDNext(),
+		matcher: matcher{view: v.view, program: search.Compile(key, search.Frame{})},
+	})
+}
+
+// cancelUpdate is CANCELUPDATE (RFC 5267 §4.3.5).
+func (s *session) cancelUpdate(c *wire.CancelUpdate) (imap.ResponseCode, error) {
+	for _, tag := range c.Tags {
+		if s.findLive(tag) < 0 {
+			return "", no(imap.ResponseCodeClientBug, "no search with this tag is kept up to date")
+		}
+	}
+	v := s.selected
+	v.live = slices.DeleteFunc(v.live, func(l *liveSearch) bool { return slices.Contains(c.Tags, l.tag) })
+	return "", nil
+}
+
+// fix gives a key that means the same later: numbers of messages are those of now
+// (RFC 5267 §4.3), as is what "$" stands for.
+func (v *selection) fix(k wire.SearchKey) wire.SearchKey {
+	switch k.Op {
+	case wire.SearchSaved:
+		return wire.SearchKey{Op: wire.SearchUID, UIDSet: v.saved}
+	case wire.SearchSeq:
+		return wire.SearchKey{Op: wire.SearchUID, UIDSet: v.fixSeqs(k.SeqSet)}
+	case wire.SearchUID:
+		k.UIDSet = v.fixUIDs(k.UIDSet)
+	}
+	keys := make([]wire.SearchKey, len(k.Keys))
+	for i := range k.Keys {
+		keys[i] = v.fix(k.Keys[i])
+	}
+	k.Keys = keys
+	return k
+}
+
+func (v *selection) fixSeqs(set imap.SeqSet) imap.UIDSet {
+	total := uint32(v.view.Len())
+	var spans []span
+	for _, r := range set {
+		first, last := cmp.Or(r.Start, total), min(cmp.Or(r.Stop, total), total)
+		if r.Stop == 0 { // "n:*" has the last message in it even where n is beyond
+			first = min(first, total)
+		}
+		if first > 0 && first <= last {
+			spans = addSpan(spans, store.SeqNum(first), store.SeqNum(last))
+		}
+	}
+	return uidRanges(v.view, numbers(spans))
+}
+
+// fixUIDs gives a set without "*". What comes later is in "n:*" too.
+func (v *selection) fixUIDs(set imap.UIDSet) (fixed imap.UIDSet) {
+	last := imap.UID(0)
+	if n := v.view.Len(); n > 0 {
+		last = v.view.UIDAt(store.SeqNum(n))
+	}
+	for _, r := range set {
+		switch {
+		case r.Stop != 0:
+		case r.Start != 0:
+			r.Stop = math.MaxUint32
+			if last != 0 {
+				r.Start = min(r.Start, last)
+			}
+		case last != 0:
+			r = imap.UIDRange{Start: last, Stop: last}
+		default:
+			continue
+		}
+		fixed = append(fixed, r)
+	}
+	return fixed
+}
+
+// noteLive takes note of what has changed, for tellLive.
+func (v *selection) noteLive(updates []store.Update) {
+	if len(v.live) == 0 {
+		v.changed = nil
+		return
+	}
+	for _, u := range updates {
+		if u.Kind == store.UpdateFlags {
+			v.changed = append(v.changed, u.UID)
+		}
+	}
+}
+
+// tellRemoved tells which results are about to be expunged, as long as their
+// numbers are right (RFC 5267 §4.3.4). Those of updates are: they are told from
+// the last message to the first.
+func (s *session) tellRemoved(updates []store.Update) {
+	for _, l := range s.selected.live {
+		var gone imap.UIDSet
+		var nums []uint32
+		for _, u := range slices.Backward(updates) {
+			if u.Kind != store.UpdateExpunge || !contains(l.matches, u.UID) {
+				continue
+			}
+			gone = append(gone, imap.UIDRange{Start: u.UID, Stop: u.UID})
+			if l.uid {
+				nums = append(nums, uint32(u.UID))
+			} else {
+				nums = append(nums, uint32(u.Seq))
+			}
+		}
+		l.matches = without(l.matches, gone)
+		s.writeLive(l, "REMOVEFROM", nums)
+	}
+}
+
+// tellLive looks at what is new and at what has changed, and tells which results
+// that has made and unmade.
+func (s *session) tellLive(ctx context.Context) error {
+	v := s.selected
+	changed := slices.Compact(slices.Sorted(slices.Values(v.changed)))
+	v.changed = nil
+	for _, l := range slices.Clone(v.live) {
+		err := s.refresh(ctx, l, changed)
+		if err == nil && len(l.matches) > s.Limits.Saved {
+			err = errors.New("too many ranges of messages")
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			s.Log.Error("search is not kept up to date any more", "user", s.User, "err", err)
+			v.live = slices.DeleteFunc(v.live, func(k *liveSearch) bool { return k == l })
+			s.w.Status("*", imap.StatusResponseTypeNo, noUpdate(l.tag), "results are not kept up to date any more")
+		}
+	}
+	return nil
+}
+
+// refresh brings one search up to date.
+func (s *session) refresh(ctx context.Context, l *liveSearch, changed []imap.UID) error {
+	view := s.selected.view
+	l.matcher.program.SetTime(time.Now())
+	var come, gone []store.SeqNum
+	look := func(seq store.SeqNum, uid imap.UID) error {
+		score, err := l.matcher.match(ctx, seq)
+		switch was := contains(l.matches, uid); {
+		case score > 0 && !was:
+			come = append(come, seq)
+		case score == 0 && was:
+			gone = append(gone, seq)
+		}
+		return err
+	}
+	for _, uid := range changed {
+		if seq, ok := view.Seq(uid); ok && uid < l.next {
+			if err := look(seq, uid); err != nil {
+				return err
+			}
+		}
+	}
+	first, _ := view.Seq(l.next)
+	for seq := first; seq <= store.SeqNum(view.Len()); seq++ {
+		if err := look(seq, view.UIDAt(seq)); err != nil {
+			return err
+		}
+	}
+	l.next = max(l.next, view.UIDNext())
+	l.matches = without(with(l.matches, uidRanges(view, come)), uidRanges(view, gone))
+	s.writeLive(l, "ADDTO", l.numbers(come))
+	s.writeLive(l, "REMOVEFROM", l.numbers(gone))
+	return nil
+}
+
+// numbers is how the client knows messages.
+func (l *liveSearch) numbers(seqs []store.SeqNum) []uint32 {
+	r := result{view: l.matcher.view, seqs: seqs}
+	nums := make([]uint32, len(seqs))
+	for i := range seqs {
+		nums[i] = r.number(i, l.uid)
+	}
+	return nums
+}
+
+// writeLive tells that results have come or gone. Position 0 leaves it to the
+// client to keep them in order (RFC 5267 §4.3.3).
+func (s *session) writeLive(l *liveSearch, item string, nums []uint32) {
+	if len(nums) == 0 {
+		return
+	}
+	s.beginESearch(l.tag)
+	s.w.Raw(")")
+	if l.uid {
+		s.w.Raw(" UID")
+	}
+	s.w.Raw(" " + item + " (0 ")
+	s.w.Raw(imap.SeqSet(appendRuns(nil, nums)).String())
+	s.w.Raw(")\r\n")
+}
