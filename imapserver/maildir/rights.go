@@ -21,7 +21,7 @@ const (
 	RightDelete  Rights = 1 << ('x' - 'a') // delete it, or rename it
 	RightDeleted Rights = 1 << ('t' - 'a') // change \Deleted
 	RightExpunge Rights = 1 << ('e' - 'a')
-	RightAdmin   Rights = 1 << ('a' - 'a') // read and change the list of rights
+	RightAdmin   Rights = 1 // a: read and change the list of rights
 
 	AllRights = RightLookup | RightRead | RightSeen | RightWrite | RightInsert | RightPost | RightCreate | RightDelete | RightDeleted | RightExpunge | RightAdmin
 )

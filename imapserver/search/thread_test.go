@@ -80,10 +80,9 @@ func TestThreads(t *testing.T) {
 
 // plain is REFERENCES as RFC 5256 has it, step by step, without regard to time.
 type plain struct {
-	found       *Found // nil: a dummy
-	parent      *plain
-	children    []*plain
-	replacement *plain
+	found    *Found // nil: a dummy
+	parent   *plain
+	children []*plain
 }
 
 func (p *plain) date() (int64, uint32) {
