@@ -30,7 +30,7 @@ type HandedBack struct {
 }
 
 // ErrUnfit says that Handback would have to change names of mailboxes.
-var ErrUnfit = errors.New("not all names of mailboxes are such that Courier can have them")
+var ErrUnfit = errors.New("some names of mailboxes are none that Courier can have")
 
 // bmp is the last character that Courier's clients can be told of.
 const bmp = '\uffff'
