@@ -131,6 +131,8 @@ func (p *responseParser) quoted() node {
 				c = '\r'
 			case p.messages != nil && c == 'n':
 				c = '\n'
+			case p.messages != nil && c == '0':
+				c = 0
 			case c != '"' && c != '\\':
 				p.fail("bad escape")
 			}

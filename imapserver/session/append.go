@@ -1,73 +1,172 @@
 package session
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
 
+	"mailstead/imapserver/message"
 	"mailstead/imapserver/store"
 	"mailstead/imapserver/wire"
 )
 
-// append is APPEND (RFC 9051 §6.3.12). The message streams into the store. A
-// mailbox that is missing is told before the client is asked for the message.
+// append is APPEND (RFC 9051 §6.3.12, RFC 3502). The messages stream into the
+// store, which shows all of them or none. A mailbox that is missing is told before
+// the client is asked for a message.
 func (s *session) append(ctx context.Context, c *wire.Append) (imap.ResponseCode, error) {
-	if c.Message.Size() == 0 {
-		return "", s.decline(c.Message, no(imap.ResponseCodeCannot, "message is empty"))
+	code, err := s.receive(ctx, c)
+	if e := lost(c.Close()); fatal(e) {
+		return "", e
 	}
-	var draft *store.Draft
-	err := s.at(ctx, c.Mailbox, func(p place) (err error) {
-		c.Flags = permitted(c.Flags, p.rights)
-		draft, err = p.account.NewDraft(ctx, p.name)
-		return err
-	})
+	return code, tryCreate(err)
+}
+
+func (s *session) receive(ctx context.Context, c *wire.Append) (imap.ResponseCode, error) {
+	r, err := s.newReceiver(ctx, c)
 	if err != nil {
-		return "", s.decline(c.Message, tryCreate(err))
-	}
-	defer draft.Abort()
-	if err := receive(draft, c.Message); err != nil {
 		return "", err
 	}
-	uidValidity, uid, err := draft.Commit(ctx, c.Flags, c.Date)
+	defer r.abort()
+	if err := r.messages(c); err != nil {
+		return "", err
+	}
+	uidValidity, uids, err := store.CommitAll(ctx, r.drafts)
 	if err != nil {
-		return "", tryCreate(err)
+		return "", err
 	}
-	return imap.ResponseCode(fmt.Sprintf("APPENDUID %d %d", uidValidity, uid)), nil
+	return appendUID(uidValidity, uids), nil
 }
 
-// decline refuses a message with the error given, unless the connection has one
-// of its own.
-func (s *session) decline(m *wire.Literal, err error) error {
-	if e := lost(m.Close()); fatal(e) {
-		return e
-	}
-	return err
+// appendUID makes the code that says which UIDs the messages have (RFC 4315 §3).
+func appendUID(uidValidity uint32, uids []imap.UID) imap.ResponseCode {
+	return imap.ResponseCode(fmt.Sprintf("APPENDUID %d %s", uidValidity, imap.SeqSet(appendRuns(nil, uids))))
 }
 
-// receive reads a message to its end, even where the draft does not take all of
-// it: the client is in the middle of sending.
-func receive(draft *store.Draft, m *wire.Literal) error {
-	d := &sink{draft: draft}
-	if _, err := io.Copy(d, m); err != nil {
-		return lost(err)
-	}
-	if err := m.Close(); err != nil {
-		return lost(err)
-	}
-	return d.err
+// receiver takes the messages of an APPEND into drafts.
+type receiver struct {
+	ctx    context.Context
+	s      *session
+	rights store.Rights // to the mailbox
+	drafts []*store.Draft
 }
 
-// sink writes to a draft until that fails, and goes on taking octets.
+// newReceiver opens the draft of the first message.
+func (s *session) newReceiver(ctx context.Context, c *wire.Append) (*receiver, error) {
+	r := &receiver{ctx: ctx, s: s}
+	err := s.at(ctx, c.Mailbox, func(p place) error {
+		r.rights = p.rights
+		draft, err := p.account.NewDraft(ctx, p.name)
+		if err == nil {
+			r.drafts = append(r.drafts, draft)
+		}
+		return err
+	})
+	return r, err
+}
+
+func (r *receiver) abort() {
+	for _, d := range r.drafts {
+		d.Abort()
+	}
+}
+
+// messages reads all messages of a command.
+func (r *receiver) messages(c *wire.Append) error {
+	for m := c.First; ; {
+		if err := r.message(c, m); err != nil {
+			return err
+		}
+		next, err := c.Next()
+		if err != nil {
+			return lost(err)
+		}
+		if next == nil {
+			return nil
+		}
+		draft, err := r.drafts[0].Another()
+		if err != nil {
+			return err
+		}
+		r.drafts = append(r.drafts, draft)
+		m = next
+	}
+}
+
+// message reads a message into the last draft. What a file with LF line ends
+// cannot hold may come as a literal8, or from a message that is there already:
+// such a message is gathered first, to be looked at as a whole.
+func (r *receiver) message(c *wire.Append, m *wire.AppendMessage) error {
+	to := &sink{draft: r.drafts[len(r.drafts)-1]}
+	if m.Gathered {
+		to.binary = new(bytes.Buffer)
+	}
+	for {
+		p, err := m.Part()
+		if err != nil {
+			return lost(err)
+		}
+		if i := slices.IndexFunc(c.Uses(), r.s.off); i >= 0 {
+			return bad("APPEND: unknown argument")
+		}
+		if p == nil {
+			break
+		}
+		if err := r.part(to, p); err != nil {
+			return err
+		}
+	}
+	return to.finish(permitted(m.Flags, r.rights), m)
+}
+
+// part reads a part of a message.
+func (r *receiver) part(to *sink, p *wire.AppendPart) error {
+	if p.Text.Size() == 0 {
+		return errEmpty
+	}
+	_, err := io.Copy(to, p.Text)
+	return lost(err)
+}
+
+// errEmpty is the answer to a message without an octet.
+var errEmpty = no(imap.ResponseCodeCannot, "message is empty")
+
+// sink writes to a draft until that fails, and goes on taking octets: the client
+// is in the middle of sending.
 type sink struct {
-	draft *store.Draft
-	err   error
+	draft  *store.Draft
+	binary *bytes.Buffer // what is gathered; nil: octets go to the draft at once
+	err    error
 }
 
 func (d *sink) Write(p []byte) (int, error) {
-	if d.err == nil {
+	switch {
+	case d.binary != nil:
+		d.binary.Write(p)
+	case d.err == nil:
 		_, d.err = d.draft.Write(p)
 	}
 	return len(p), nil
+}
+
+// finish makes the draft a message.
+func (d *sink) finish(flags []imap.Flag, m *wire.AppendMessage) error {
+	if d.err == nil && d.binary != nil {
+		text, err := message.Text(d.binary.Bytes())
+		if errors.Is(err, message.ErrEncoding) {
+			return errEncoding
+		}
+		if err != nil {
+			return err
+		}
+		_, d.err = d.draft.Write(text)
+	}
+	if d.err != nil {
+		return d.err
+	}
+	return d.draft.Finish(flags, m.Date)
 }

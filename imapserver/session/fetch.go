@@ -80,9 +80,9 @@ func (s *session) newFetch(c *wire.Fetch) *fetch {
 			f.size = true
 		case wire.FetchEnvelope, wire.FetchBody, wire.FetchBodyStructure:
 			f.read, f.parse = true, true
-		case wire.FetchSection:
+		case wire.FetchSection, wire.FetchBinary, wire.FetchBinarySize:
 			f.read = true
-			f.parse = f.parse || !whole(item.Section)
+			f.parse = f.parse || !whole(item.Section) || item.Kind != wire.FetchSection
 			f.partial = f.partial || item.Section.Partial != nil
 			f.seen = f.seen || !item.Section.Peek && !f.view.ReadOnly() && s.selected.rights.Has(store.RightSeen)
 		}
@@ -107,6 +107,7 @@ type content struct {
 	uid    imap.UID
 	raw    []byte
 	parsed *message.Message
+	binary map[string]*[]byte // parts as BINARY gives them; nil: there is no such part
 }
 
 // linger is how long a message that was read in part is kept for the next part:
@@ -184,6 +185,9 @@ func (f *fetch) load(ctx context.Context, seq store.SeqNum, m *loaded) (ok bool,
 	if f.parse && m.parsed == nil {
 		m.parsed = message.Parse(m.raw)
 	}
+	if err := f.decode(m); err != nil {
+		return false, f.miss(ctx, err)
+	}
 	if f.partial {
 		f.s.selected.keep(m.content)
 	}
@@ -229,6 +233,8 @@ func (f *fetch) item(item *wire.FetchItem, m *loaded) {
 		w.Append(func(dst []byte) []byte { return m.parsed.AppendBodyStructure(dst, true) })
 	case wire.FetchSection:
 		f.section(item.Section, m)
+	case wire.FetchBinary, wire.FetchBinarySize:
+		f.binary(item, m)
 	}
 }
 
@@ -243,12 +249,16 @@ func (f *fetch) section(sec *imap.FetchItemBodySection, m *loaded) {
 		f.s.w.Raw("NIL")
 		return
 	}
-	if p := sec.Partial; p != nil {
-		from := min(p.Offset, int64(len(b)))
-		b = b[from:]
-		b = b[:min(p.Size, int64(len(b)))]
+	f.s.w.Literal(cut(b, sec.Partial))
+}
+
+// cut gives the octets that <partial> asks for.
+func cut(b []byte, p *imap.SectionPartial) []byte {
+	if p == nil {
+		return b
 	}
-	f.s.w.Literal(b)
+	b = b[min(p.Offset, int64(len(b))):]
+	return b[:min(p.Size, int64(len(b)))]
 }
 
 // markSeen stores the \Seen that rows have told already, and tells the flags

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -22,14 +21,15 @@ import (
 type Draft struct {
 	mb   *mailbox
 	id   maildir.Unique
-	file *os.File
+	file *os.File // nil: the message is finished
 	buf  *bufio.Writer
 	size int64 // RFC822.SIZE so far
 	disk int64 // octets on disk so far
 	last byte
 	err  error
 
-	placed bool // the file has left tmp
+	record record // what Finish has made of it
+	placed bool   // the file has left tmp
 	done   bool
 }
 
@@ -40,10 +40,24 @@ func (a *Account) NewDraft(ctx context.Context, name string) (*Draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := a.namer.Next()
+	return mb.newDraft()
+}
+
+// Another opens a draft of another message for the same mailbox.
+func (d *Draft) Another() (*Draft, error) {
+	a := d.mb.a
+	a.mu.Lock()
+	d.mb.refs++
+	a.mu.Unlock()
+	return d.mb.newDraft()
+}
+
+// newDraft takes over the caller's hold of the mailbox.
+func (mb *mailbox) newDraft() (*Draft, error) {
+	id := mb.a.namer.Next()
 	f, err := mb.folder.Create(id.Tmp())
 	if err != nil {
-		a.put(mb)
+		mb.a.put(mb)
 		return nil, mb.draftError(err)
 	}
 	return &Draft{mb: mb, id: id, file: f, buf: bufio.NewWriterSize(f, 64<<10)}, nil
@@ -90,13 +104,13 @@ func (d *Draft) add(p []byte) {
 	}
 }
 
-// Abort removes the file. It does nothing after Commit.
+// Abort removes the file. It does nothing after the message has been committed.
 func (d *Draft) Abort() {
 	if d.done {
 		return
 	}
 	d.done = true
-	d.file.Close()
+	d.close()
 	defer d.mb.a.put(d.mb)
 	if d.placed {
 		return
@@ -106,35 +120,83 @@ func (d *Draft) Abort() {
 	}
 }
 
+func (d *Draft) close() {
+	if d.file != nil {
+		d.file.Close()
+		d.file, d.buf = nil, nil
+	}
+}
+
+// Size is the message's RFC822.SIZE as far as it has been written.
+func (d *Draft) Size() int64 { return d.size }
+
 // Commit puts the message into the mailbox; once it returns, message, UID and
 // flags survive a power cut. A zero date is now.
 func (d *Draft) Commit(ctx context.Context, flags []imap.Flag, date time.Time) (uidValidity uint32, uid imap.UID, err error) {
 	defer d.Abort()
-	if d.done {
-		return 0, 0, errors.New("append: the message is committed or aborted already")
+	if err := d.Finish(flags, date); err != nil {
+		return 0, 0, err
+	}
+	uidValidity, uids, err := CommitAll(ctx, []*Draft{d})
+	if err != nil {
+		return 0, 0, err
+	}
+	return uidValidity, uids[0], nil
+}
+
+// Finish says that the message is whole, and makes it durable in tmp. A zero
+// date is now.
+func (d *Draft) Finish(flags []imap.Flag, date time.Time) error {
+	if d.done || d.file == nil {
+		return errors.New("append: the message is finished or aborted already")
 	}
 	sys, names := splitFlags(flags)
 	keywords, err := d.mb.sets.canonical(names)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	if date.IsZero() {
 		date = time.Now()
 	}
 	st, err := d.finish(date)
 	if err != nil {
-		return 0, 0, d.mb.draftError(err)
+		return d.mb.draftError(err)
 	}
-	r := record{
+	d.close()
+	d.record = record{
 		sub: maildir.Cur, date: date.Unix(), base: d.id.Base(st.Dev, st.Ino, st.Size),
-		set: d.mb.sets.get(maildir.WithFlags("", sys), keywords), size: new(atomic.Int64),
+		set: d.mb.sets.get(maildir.WithFlags("", sys), keywords), size: newSize(d.size),
 	}
-	r.size.Store(d.size)
-	if uidValidity, uid, err = d.mb.append(r, d.id.Tmp()); err != nil {
-		return 0, 0, fmt.Errorf("append: %w", spaceError(err))
+	return nil
+}
+
+// CommitAll puts finished messages into their mailbox, which is the same for
+// all: all or none, under UIDs that ascend without a gap (RFC 3502). Once it
+// returns, they survive a power cut.
+func CommitAll(ctx context.Context, drafts []*Draft) (uidValidity uint32, uids []imap.UID, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, nil, err
 	}
-	d.placed = true
-	return uidValidity, uid, nil
+	for _, d := range drafts {
+		if d.done || d.file != nil || d.mb != drafts[0].mb {
+			return 0, nil, errors.New("append: the message is not finished, or is aborted")
+		}
+	}
+	mb := drafts[0].mb
+	mb.mu.Lock()
+	next, err := mb.appendLocked(drafts)
+	mb.mu.Unlock()
+	if err == nil {
+		for _, d := range drafts {
+			d.placed = true
+			uids = append(uids, d.record.uid)
+		}
+		err = mb.durable()
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("append: %w", spaceError(err))
+	}
+	return next.uidValidity, uids, nil
 }
 
 // finish makes the file in tmp complete and durable.
@@ -158,40 +220,28 @@ func (d *Draft) finish(date time.Time) (maildir.Stat, error) {
 	return f.Stat(maildir.Tmp, d.id.Tmp())
 }
 
-// append gives the message in tmp a UID and its place in cur.
-func (mb *mailbox) append(r record, tmp string) (uidValidity uint32, uid imap.UID, err error) {
-	mb.mu.Lock()
-	next, err := mb.appendLocked(&r, tmp)
-	mb.mu.Unlock()
-	if err == nil {
-		err = mb.durable()
-	}
-	if err != nil {
-		return 0, 0, err
-	}
-	return next.uidValidity, r.uid, nil
-}
-
-// appendLocked is append but for the syncs. Keywords stand in the index alone:
-// if there are any, the row is durable before the message can be seen.
-func (mb *mailbox) appendLocked(r *record, tmp string) (*snapshot, error) {
+// appendLocked gives the messages in tmp their UIDs and their places in cur.
+// Keywords stand in the index alone: if there are any, the rows are durable
+// before the messages can be seen. mu is held.
+func (mb *mailbox) appendLocked(drafts []*Draft) (*snapshot, error) {
 	if mb.gone.Load() {
 		return nil, fmt.Errorf("%w: %q", ErrNotFound, mb.name())
 	}
 	e := mb.snap.Load().edit()
 	e.s.modseq++
-	r.modseq = e.s.modseq
-	r.uid = e.s.uidNext
-	e.s.uidNext++
-	e.add(*r)
-	p := &placing{
-		dest:    mb,
-		records: []record{*r},
-		place: func(int) error {
-			return mb.folder.Rename(maildir.Tmp, tmp, mb.folder, maildir.Cur, r.name())
-		},
-		undo: func(int) error { return mb.folder.Unlink(maildir.Cur, r.name()) },
+	p := &placing{dest: mb, records: make([]record, len(drafts))}
+	for i, d := range drafts {
+		r := &d.record
+		r.modseq = e.s.modseq
+		r.uid = e.s.uidNext
+		e.s.uidNext++
+		e.add(*r)
+		p.records[i] = *r
 	}
+	p.place = func(i int) error {
+		return mb.folder.Rename(maildir.Tmp, drafts[i].id.Tmp(), mb.folder, maildir.Cur, p.records[i].name())
+	}
+	p.undo = func(i int) error { return mb.folder.Unlink(maildir.Cur, p.records[i].name()) }
 	next := e.done()
 	return next, p.run(next)
 }

@@ -72,6 +72,8 @@ var Capabilities = []CapabilityRow{
 	{imap.CapMetadata, 5464, PhaseAuth},
 	{imap.CapListMetadata, 9590, PhaseAuth},
 	{imap.CapNotify, 5465, PhaseAuth},
+	{imap.CapBinary, 3516, PhaseAuth},
+	{imap.CapMultiAppend, 3502, PhaseAuth},
 }
 
 // Advertised tells whether a capability is in the table.

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"time"
-
 	"github.com/emersion/go-imap/v2"
 )
 
@@ -93,13 +91,17 @@ type (
 		Items   []StatusItem
 	}
 
-	// Append is APPEND. Message has not been read yet: the command is at its
-	// end only after Message.Close.
+	// Append is APPEND. The octets of its messages have not been read yet:
+	// AppendMessage.Part gives them, Next the messages after the first. The
+	// command is at its end once Next has given nil, or after Close.
 	Append struct {
 		Mailbox string
-		Flags   []imap.Flag
-		Date    time.Time // zero: not given
-		Message *Literal
+		First   *AppendMessage
+
+		d        *decoder
+		single   bool // no message may follow the first
+		messages int
+		literal  *Literal // that has been announced last
 	}
 
 	// Expunge is EXPUNGE, and UID EXPUNGE where UIDs is not nil.

@@ -24,13 +24,15 @@ const (
 	FetchBodyStructure FetchKind = "BODYSTRUCTURE"
 	FetchSection       FetchKind = "BODY[]"
 	FetchModSeq        FetchKind = "MODSEQ"
+	FetchBinary        FetchKind = "BINARY[]"
+	FetchBinarySize    FetchKind = "BINARY.SIZE[]"
 )
 
 // FetchItem is one thing that FETCH asks for.
 type FetchItem struct {
 	Kind    FetchKind
 	Name    string                     // how the response names it: "FLAGS", "BODY[TEXT]<0>"
-	Section *imap.FetchItemBodySection // FetchSection
+	Section *imap.FetchItemBodySection // FetchSection; of FetchBinary and FetchBinarySize the part
 }
 
 // FetchRow is a word that FETCH knows: an item or a macro.
@@ -59,6 +61,9 @@ var FetchItems = []FetchRow{
 	{Name: "RFC822.HEADER", RFC: 3501, parse: parseRFC822},
 	{Name: "RFC822.TEXT", RFC: 3501, parse: parseRFC822},
 	{Name: "MODSEQ", RFC: 7162, Cap: imap.CapCondStore},
+	{Name: "BINARY", RFC: 3516, Cap: imap.CapBinary, parse: parseBinary},
+	{Name: "BINARY.PEEK", RFC: 3516, Cap: imap.CapBinary, parse: parseBinary},
+	{Name: "BINARY.SIZE", RFC: 3516, Cap: imap.CapBinary, parse: parseBinary},
 }
 
 func findFetch(name string) *FetchRow {
@@ -170,16 +175,23 @@ func (d *decoder) expectSection(peek bool) FetchItem {
 	d.expect('[', "section")
 	d.sectionSpec(s)
 	d.expect(']', "end of the section")
-	if d.take('<') {
-		s.Partial = &imap.SectionPartial{Offset: d.expectNumber63()}
-		d.expect('.', "size of the part")
-		s.Partial.Size = int64(d.expectNonZero(math.MaxInt64))
-		d.expect('>', "end of the part")
-	}
+	s.Partial = d.partial()
 	if d.err != nil {
 		return FetchItem{}
 	}
 	return FetchItem{FetchSection, sectionName(s), s}
+}
+
+// partial reads "<offset.size>", if it comes.
+func (d *decoder) partial() *imap.SectionPartial {
+	if !d.take('<') {
+		return nil
+	}
+	p := &imap.SectionPartial{Offset: d.expectNumber63()}
+	d.expect('.', "size of the part")
+	p.Size = int64(d.expectNonZero(math.MaxInt64))
+	d.expect('>', "end of the part")
+	return p
 }
 
 // sectionSpec reads what stands between the brackets (RFC 9051 §6.4.5).
@@ -255,13 +267,7 @@ func isFieldName(s string) bool {
 
 // sectionName writes a section as the response names it.
 func sectionName(s *imap.FetchItemBodySection) string {
-	b := []byte("BODY[")
-	for i, n := range s.Part {
-		if i > 0 {
-			b = append(b, '.')
-		}
-		b = strconv.AppendInt(b, int64(n), 10)
-	}
+	b := append([]byte("BODY["), partName(s.Part)...)
 	if s.Specifier != imap.PartSpecifierNone {
 		if len(s.Part) > 0 {
 			b = append(b, '.')
@@ -274,13 +280,7 @@ func sectionName(s *imap.FetchItemBodySection) string {
 	case s.HeaderFieldsNot != nil:
 		b = appendFields(append(b, ".FIELDS.NOT ("...), s.HeaderFieldsNot)
 	}
-	b = append(b, ']')
-	if s.Partial != nil {
-		b = append(b, '<')
-		b = strconv.AppendInt(b, s.Partial.Offset, 10)
-		b = append(b, '>')
-	}
-	return string(b)
+	return string(b) + "]" + offsetName(s.Partial)
 }
 
 func appendFields(b []byte, names []string) []byte {

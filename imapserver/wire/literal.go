@@ -110,6 +110,14 @@ func (d *decoder) recover() error {
 	if !refusal(d.err) {
 		return d.err
 	}
+	if err := d.skipRest(); err != nil {
+		return err
+	}
+	return d.err
+}
+
+// skipRest reads up to the end of the command.
+func (d *decoder) skipRest() error {
 	for !d.ended {
 		if d.total > d.r.limits.Command {
 			return &ByeError{"command too long"}
@@ -118,7 +126,7 @@ func (d *decoder) recover() error {
 			return err
 		}
 	}
-	return d.err
+	return nil
 }
 
 // skipLine reads the rest of a line, and the literal that it ends with. Where
@@ -174,13 +182,12 @@ func parseHead(line []byte) (head, bool) {
 	return head{size: n, sync: !plus}, len(digits) > 0
 }
 
-// Literal is the message of APPEND. The first Read asks a synchronising client
-// to go on.
+// Literal is a literal of a message of APPEND. The first Read asks a
+// synchronising client to go on.
 type Literal struct {
 	r        *Reader
-	d        *decoder // of its command
 	head     head
-	utf8     bool // UTF8 (~{n}...): a parenthesis follows
+	closing  bool // UTF8 (~{n}...): a parenthesis follows
 	accepted bool
 	left     int64
 }
@@ -188,7 +195,7 @@ type Literal struct {
 // Size is its size in octets as announced.
 func (l *Literal) Size() int64 { return l.head.size }
 
-// Read reads the message.
+// Read reads the literal.
 func (l *Literal) Read(p []byte) (int, error) {
 	if !l.accepted {
 		l.accepted = true
@@ -206,34 +213,4 @@ func (l *Literal) Read(p []byte) (int, error) {
 		return 0, midCommand(err)
 	}
 	return n, nil
-}
-
-// Close reads the end of the command. Of a message that has not been read, it
-// drops what the client will send of it. The errors are those of ReadCommand.
-func (l *Literal) Close() error {
-	if l.r.pending != l {
-		return nil
-	}
-	l.r.pending = nil
-	d := l.d
-	switch {
-	case l.accepted:
-		if _, err := io.CopyN(io.Discard, l.r.br, l.left); err != nil {
-			return midCommand(err)
-		}
-	case l.head.sync:
-		return nil
-	default:
-		if err := d.drop(l.head.size); err != nil {
-			return err
-		}
-	}
-	if l.utf8 {
-		d.expect(')', "end of the message")
-	}
-	d.expectCRLF()
-	if d.err != nil {
-		return d.recover()
-	}
-	return nil
 }

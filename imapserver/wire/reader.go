@@ -21,7 +21,7 @@ type Reader struct {
 	w       *Writer
 	limits  *Limits
 	utf8    bool
-	pending *Literal // of the last command, if it was not closed
+	pending *Append // the last command, if it was not read to its end
 }
 
 // flushFirst sends what the server has to say before it waits for the client.
@@ -70,8 +70,8 @@ func (e *ByeError) Error() string { return e.Text }
 //     with its text and close.
 //   - others are the connection's; io.EOF between two commands.
 func (r *Reader) ReadCommand(state State) (Request, error) {
-	if l := r.pending; l != nil {
-		if err := l.Close(); err != nil && !refusal(err) {
+	if c := r.pending; c != nil {
+		if err := c.Close(); err != nil {
 			return Request{}, err
 		}
 	}
