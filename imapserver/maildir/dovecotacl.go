@@ -1,88 +1,41 @@
 package maildir
 
-import (
-	"bytes"
-	"fmt"
-	"slices"
-	"strings"
-)
+import "strings"
 
-// The files with the rights that others have in a mailbox.
-const (
-	DovecotACLFile = "dovecot-acl"
-	CourierACLFile = "courierimapacl"
-)
+// DovecotACLFile is where Dovecot keeps the rights to a mailbox.
+const DovecotACLFile = "dovecot-acl"
 
-// everyRight are all that Courier knows, in the order in which it writes
-// them.
-const everyRight = "aceilrstwx"
-
-// ConvertDovecotACL makes a courierimapacl of a dovecot-acl. Both are lines
-// "<identifier> <rights>"; Dovecot's k is Courier's c, "authenticated" is
-// everyone who can log in, and after " :" it has rights of its own. What
-// Courier has no word for is counted in dropped.
-func ConvertDovecotACL(data []byte) (acl []byte, dropped int) {
-	rights := map[string]string{"owner": everyRight, "administrators": everyRight}
-	order := []string{"owner", "administrators"}
+// ParseDovecotACL reads a dovecot-acl: lines of an identifier, a space and
+// rights, and after " :" rights of Dovecot's own. "authenticated" is everyone
+// who can log in. An identifier with a space is quoted; an ACL here can have
+// none, nor groups that override users. Lines that cannot be taken over are
+// counted in dropped. Of the owner nothing need be said to have every right.
+func ParseDovecotACL(data []byte) (acl ACL, dropped int) {
+	acl = DefaultACL()
+	owner := false
 	for line := range strings.Lines(string(data)) {
 		line = strings.TrimRight(line, "\r\n")
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		id, letters, ok := parseDovecotACLLine(line)
-		if !ok {
+		id, letters, found := strings.Cut(line, " ")
+		id, negative := strings.CutPrefix(id, "-")
+		if id == "authenticated" {
+			id = IDAnyone
+		}
+		known := id == IDOwner || id == IDAnyone || strings.HasPrefix(id, IDUser) || strings.HasPrefix(id, IDGroup)
+		if !found || !known || CheckID(id) != nil {
 			dropped++
 			continue
 		}
-		if !slices.Contains(order, id) {
-			order = append(order, id)
-		} else if id != "owner" {
-			letters += rights[id]
+		letters, _, _ = strings.Cut(letters, ":")
+		rights := ParseRights(letters)
+		if id == IDOwner && !negative && !owner {
+			owner = true // it says what the owner has, instead of everything
+		} else {
+			rights |= acl.Of(id, negative)
 		}
-		rights[id] = sortRights(letters)
+		acl = acl.With(id, negative, rights)
 	}
-	var b bytes.Buffer
-	for _, id := range order {
-		fmt.Fprintf(&b, "%s %s\n", id, rights[id])
-	}
-	return b.Bytes(), dropped
-}
-
-// parseDovecotACLLine gives Courier's identifier, and the letters as they are.
-func parseDovecotACLLine(line string) (id, letters string, ok bool) {
-	if quoted, isQuoted := strings.CutPrefix(line, `"`); isQuoted {
-		id, letters, ok = strings.Cut(quoted, `" `)
-	} else {
-		id, letters, ok = strings.Cut(line, " ")
-	}
-	if !ok || strings.ContainsAny(id, " \t\\\"") {
-		return "", "", false // Courier's identifiers end at the first space
-	}
-	letters, _, _ = strings.Cut(letters, ":")
-	name, negative := strings.CutPrefix(id, "-")
-	switch {
-	case name == "authenticated":
-		name = "anyone"
-	case name == "owner", name == "anyone":
-	case strings.HasPrefix(name, "user="), strings.HasPrefix(name, "group="):
-	default:
-		return "", "", false
-	}
-	if negative {
-		name = "-" + name
-	}
-	return name, letters, true
-}
-
-// sortRights gives each right once, as Courier spells and sorts them; p, which
-// has no meaning here, goes along as Courier lets it.
-func sortRights(letters string) string {
-	var b strings.Builder
-	letters = strings.ReplaceAll(letters, "k", "c")
-	for _, r := range "aceilprstwx" {
-		if strings.ContainsRune(letters, r) {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
+	return acl, dropped
 }

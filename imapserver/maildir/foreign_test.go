@@ -258,3 +258,32 @@ func TestNameFields(t *testing.T) {
 		t.Error("P is seen where it is not, or not where it is")
 	}
 }
+
+func TestParseDovecotACL(t *testing.T) {
+	acl, dropped := ParseDovecotACL(testdata(t, "dovecot/acl"))
+	data, err := EncodeACL(acl)
+	const want = "owner aceilprstwx\ngroup=staff lrs\nuser=bob ilrstw\n-user=carol sw\nadministrators aceilprstwx\n"
+	if err != nil || string(data) != want || dropped != 0 {
+		t.Errorf("%q, %v, %d dropped", data, err, dropped)
+	}
+	acl, dropped = ParseDovecotACL([]byte("owner lr\nauthenticated l :lookup read\nanyone r\n\"user=a b\" l\ngroup-override=g l\nuser=x\n\n# y z\n-user=k k\n"))
+	data, err = EncodeACL(acl)
+	if want := "owner alr\nanyone lr\n-user=k c\n"; err != nil || !strings.HasPrefix(string(data), want) || dropped != 3 {
+		t.Errorf("%q, %v, %d dropped", data, err, dropped)
+	}
+}
+
+func FuzzParseDovecotACL(f *testing.F) {
+	f.Add(testdata(f, "dovecot/acl"))
+	f.Add([]byte("owner lr\n-authenticated l :x\n\"user=a b\" l\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		acl, _ := ParseDovecotACL(data)
+		encoded, err := EncodeACL(acl)
+		if err != nil {
+			return // too long
+		}
+		if again := ParseACL(encoded); !again.Of(IDOwner, false).Has(RightLookup | RightAdmin) {
+			t.Errorf("%q takes from the owner what cannot be taken: %v", data, again)
+		}
+	})
+}

@@ -233,8 +233,8 @@ func readFileAt(dirfd int, name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, maxSidecar))
 }
 
-// CourierKeyword tells whether Courier takes a keyword: it refuses some of the
-// characters that an atom may have, NIL, and numbers.
+// CourierKeyword tells whether Courier lets a client set a keyword: it refuses
+// some of the characters that an atom may have, NIL, and numbers.
 func CourierKeyword(name string) bool {
 	if name == "" || strings.EqualFold(name, "NIL") || strings.ContainsAny(name, " (){}%*\"\\[]~") {
 		return false

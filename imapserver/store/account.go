@@ -190,7 +190,7 @@ func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 		return false, err
 	}
 	if !known {
-		if err := errors.Join(a.validity.lost(a), a.takeOver(detected)); err != nil {
+		if err := errors.Join(a.validity.lost(a), a.takeOver(dirs, detected)); err != nil {
 			return false, err
 		}
 		was = a.hasCourier(dirs)

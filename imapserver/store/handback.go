@@ -82,14 +82,14 @@ func (a *Account) Unfit(ctx context.Context) ([]Unfit, error) {
 	return all, nil
 }
 
-// unfitKeywords lists the keywords of a mailbox that Courier cannot keep.
+// unfitKeywords lists the keywords of a mailbox that Courier cannot set or keep.
 func (a *Account) unfitKeywords(ctx context.Context, name string) ([]Unfit, error) {
 	mb, err := a.get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer a.put(mb)
-	lost := make(map[string]bool)
+	odd := make(map[string]bool)
 	colons := 0
 	mb.snap.Load().all(func(r *record) bool {
 		if r.set.keywords != "" && strings.Contains(r.base, ":") {
@@ -97,14 +97,14 @@ func (a *Account) unfitKeywords(ctx context.Context, name string) ([]Unfit, erro
 		}
 		for k := range strings.FieldsSeq(r.set.keywords) {
 			if !maildir.CourierKeyword(k) {
-				lost[k] = true
+				odd[k] = true
 			}
 		}
 		return true
 	})
 	var all []Unfit
-	for k := range lost {
-		all = append(all, Unfit{Name: name, Why: fmt.Sprintf("the keyword %q is one that Courier does not take", k)})
+	for k := range odd {
+		all = append(all, Unfit{Name: name, Why: fmt.Sprintf("the keyword %q is one that Courier shows, but lets no client set", k)})
 	}
 	if colons > 0 {
 		all = append(all, Unfit{Name: name, Why: fmt.Sprintf("the keywords of %d messages with a colon in the name of their file", colons)})

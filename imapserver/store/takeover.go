@@ -11,9 +11,47 @@ import (
 )
 
 // takeOver converts what Dovecot has for an account that the index does not
-// know, to Courier's form, which is ours: the subscriptions. UIDs and keywords
-// are taken over when a mailbox is first opened.
-func (a *Account) takeOver(enc maildir.Encoding) error {
+// know, to Courier's form, which is ours: subscriptions and rights. UIDs and
+// keywords are taken over when a mailbox is first opened.
+func (a *Account) takeOver(dirs []string, enc maildir.Encoding) error {
+	for _, dir := range append([]string{"."}, dirs...) {
+		if err := a.takeOverACL(dir); err != nil {
+			return fmt.Errorf("take over rights: %w", spaceError(err))
+		}
+	}
+	return a.takeOverSubscriptions(enc)
+}
+
+// takeOverACL writes the rights to a mailbox as Courier has them, unless they are
+// there.
+func (a *Account) takeOverACL(dir string) error {
+	dir = filepath.Join(a.dir, dir)
+	if st, err := os.Lstat(dir); err != nil || !st.IsDir() {
+		return nil
+	}
+	data, err := maildir.ReadFile(dir, maildir.DovecotACLFile)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, maildir.ErrIrregular) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, maildir.ACLFile)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	acl, dropped := maildir.ParseDovecotACL(data[:min(len(data), maildir.MaxACL)])
+	if data, err = maildir.EncodeACL(acl); err != nil {
+		a.log.Error("Dovecot's rights are not taken over; the owner alone has some", "path", dir, "error", err)
+		return nil
+	}
+	if err := a.ops.WriteFile(dir, maildir.ACLFile, maildir.FileMode, data); err != nil {
+		return err
+	}
+	a.log.Info("took over Dovecot's rights", "path", dir, "lines without an equivalent", dropped)
+	return nil
+}
+
+func (a *Account) takeOverSubscriptions(enc maildir.Encoding) error {
 	dovecot, err := os.Lstat(filepath.Join(a.dir, maildir.DovecotSubscriptionsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
