@@ -111,6 +111,7 @@ type look struct {
 	changed  []found           // known messages under another name
 	fresh    map[string]*found // unknown ones, by base
 	doubles  []found           // files with the base of another one
+	rebased  []rebased
 	gone     map[imap.UID]bool
 	snapshot bool // every list was of one moment
 	settled  bool
@@ -290,6 +291,7 @@ func (l *look) examine() error {
 			return err
 		}
 	}
+	l.rebase()
 	l.missing()
 	return nil
 }
@@ -455,26 +457,13 @@ func (l *look) missing() {
 // apply makes the next snapshot.
 func (l *look) apply() error {
 	mb := l.mb
-	if len(l.changed)+len(l.fresh)+len(l.gone) == 0 && mb.row.id != 0 {
+	if len(l.changed)+len(l.rebased)+len(l.fresh)+len(l.gone) == 0 && mb.row.id != 0 {
 		mb.imports = nil
 		return nil
 	}
 	e := l.snap.edit()
 	modseq := l.snap.modseq + 1
-	var put []record
-	inNew := mb.inNew
-	for _, f := range l.changed {
-		r := *mb.bases.find(l.snap, []byte(f.base))
-		set := mb.sets.get(f.suffix, r.set.keywords)
-		if set.sys != r.set.sys {
-			r.modseq = modseq
-			e.s.modseq = modseq
-		}
-		inNew += isNew(f.sub) - isNew(r.sub)
-		r.sub, r.set = f.sub, set
-		e.set(r)
-		put = append(put, r)
-	}
+	put, inNew := l.rename(e, modseq)
 	added, err := l.number(e, modseq)
 	if err != nil {
 		return err
@@ -490,6 +479,7 @@ func (l *look) apply() error {
 		}
 		e.remove(l.gone)
 		e.s.modseq = modseq
+		mb.a.log.Info("another program has removed messages", "path", mb.path(), "messages", len(l.gone))
 	}
 	err = mb.commit(e.done(), len(added) > 0 || mb.row.id == 0, nil, func(conn *sqlite.Conn) error {
 		if err := mb.bury(conn, l.snap, l.gone, modseq); err != nil {
@@ -503,12 +493,43 @@ func (l *look) apply() error {
 	for _, r := range added {
 		mb.bases.add(r.base, r.uid)
 	}
+	for _, m := range l.rebased {
+		mb.bases.add(m.to.base, m.uid)
+		mb.courier.renamed = true
+	}
 	mb.inNew = inNew
 	if s := mb.snap.Load(); mb.imports.says(s) {
 		mb.courier.written = s
 	}
 	mb.imports = nil
 	return nil
+}
+
+// rename enters the names that other programs have given to known messages. It
+// gives their records, and how many messages are in new then.
+func (l *look) rename(e *edit, modseq ModSeq) (put []record, inNew int) {
+	inNew = l.mb.inNew
+	enter := func(old *record, f *found) {
+		r := *old
+		if f.base != old.base {
+			r.base = strings.Clone(f.base)
+		}
+		r.sub, r.set = f.sub, l.mb.sets.get(f.suffix, old.set.keywords)
+		if r.set.sys != old.set.sys {
+			r.modseq = modseq
+			e.s.modseq = modseq
+		}
+		inNew += isNew(r.sub) - isNew(old.sub)
+		e.set(r)
+		put = append(put, r)
+	}
+	for i := range l.changed {
+		enter(l.mb.bases.find(l.snap, []byte(l.changed[i].base)), &l.changed[i])
+	}
+	for _, m := range l.rebased {
+		enter(l.snap.find(m.uid), m.to)
+	}
+	return put, inNew
 }
 
 func isNew(s maildir.Sub) int {
