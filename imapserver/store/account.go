@@ -47,6 +47,7 @@ type Account struct {
 	keeper       *keeper // of Courier's files; nil: they are not kept
 
 	feeds feeds
+	text  *textBuilder
 	start time.Time
 
 	validity validity
@@ -96,6 +97,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		a.ops = &maildir.Ops{}
 	}
 	a.watch = newWatcher(a.log, o.unwatched)
+	a.text = newTextBuilder(a, filepath.Join(a.own, textFile), o.textDelay())
 	if err := a.open(ctx, o); err != nil {
 		a.watch.close()
 		a.closeFiles()
@@ -216,6 +218,7 @@ func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 
 // Close ends every View and closes the index.
 func (a *Account) Close() error {
+	text := a.text.close()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -226,7 +229,7 @@ func (a *Account) Close() error {
 	if a.keeper != nil {
 		a.keeper.close()
 	}
-	var errs []error
+	errs := []error{text}
 	for dir, mb := range a.boxes {
 		errs = append(errs, a.leaveToCourier(mb))
 		mb.mu.Lock()

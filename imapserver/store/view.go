@@ -54,6 +54,7 @@ func (a *Account) Select(ctx context.Context, name string, readOnly bool) (*View
 	v.sure = v.told.modseq
 	v.takeRecent(v.told)
 	mb.mu.Unlock()
+	mb.noteText(v.told.uidNext, true)
 	return v, nil
 }
 
