@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"mailstead/imapserver/bench"
 )
 
 // row is a line of the table: what is measured, and how much of Dovecot's time
@@ -89,11 +91,35 @@ func (r *row) measure(t *testing.T, all []*server, measured map[string][]time.Du
 			if r.need != "" && !s.dial(t, user(1)).Has(r.need) {
 				continue
 			}
+			settle(t, all)
 			if d := r.run(t, s); n >= 0 {
 				measured[s.name] = append(measured[s.name], d)
 			}
 		}
 	}
+}
+
+// settle waits until no server does anything in the background.
+func settle(t testing.TB, all []*server) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		before := busy(all)
+		time.Sleep(50 * time.Millisecond)
+		if busy(all)-before <= 10*time.Millisecond {
+			return
+		}
+	}
+	t.Log("the servers do not come to rest")
+}
+
+func busy(all []*server) time.Duration {
+	var total time.Duration
+	for _, s := range all {
+		if s.daemon != nil {
+			total += bench.CPU(s.daemon.Process.Pid)
+		}
+	}
+	return total
 }
 
 // print prints the row of the table, as soon as it is known.

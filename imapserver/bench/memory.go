@@ -7,16 +7,22 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// Memory is the proportional set size of a process and all that it has started,
-// in KiB.
-func Memory(root int) (int64, error) {
-	children := map[int][]int{}
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return 0, err
-	}
+// process is one of a server's.
+type process struct {
+	pid   int
+	ticks int64 // of CPU time, with that of children that have ended
+}
+
+// tick is the unit of /proc/PID/stat, on every port of Linux.
+const tick = 10 * time.Millisecond
+
+// family gives a process and all that it has started.
+func family(root int) []process {
+	all, children := map[int]process{}, map[int][]int{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -26,14 +32,41 @@ func Memory(root int) (int64, error) {
 		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		parent, _ := strconv.Atoi(fields[1])
+		p := process{pid: pid}
+		for _, f := range fields[11:15] { // utime, stime, cutime, cstime
+			n, _ := strconv.ParseInt(f, 10, 64)
+			p.ticks += n
+		}
+		all[pid] = p
 		children[parent] = append(children[parent], pid)
 	}
+	var list []process
+	for next := []int{root}; len(next) > 0; {
+		pid := next[0]
+		next = append(next[1:], children[pid]...)
+		if p, ok := all[pid]; ok {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// CPU is the time that a process and all that it has started have worked.
+func CPU(root int) time.Duration {
+	var total time.Duration
+	for _, p := range family(root) {
+		total += time.Duration(p.ticks) * tick
+	}
+	return total
+}
+
+// Memory is the proportional set size of a process and all that it has started,
+// in KiB.
+func Memory(root int) (int64, error) {
 	var total int64
-	for list := []int{root}; len(list) > 0; {
-		pid := list[0]
-		list = append(list[1:], children[pid]...)
-		n, err := proportional(pid)
-		if err != nil && pid == root {
+	for _, p := range family(root) {
+		n, err := proportional(p.pid)
+		if err != nil && p.pid == root {
 			return 0, err
 		}
 		total += n
