@@ -12,7 +12,6 @@ import (
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/session"
 	"mailstead/imapserver/store"
-	"mailstead/imapserver/wire"
 )
 
 // linger is how long an account stays open, and a worker alive, after the last
@@ -28,6 +27,8 @@ type mail struct {
 
 	neighbours *store.Neighbours // what users share with each other
 	met        []byte            // as the last session named them; the worker's goroutine alone has it
+
+	background chan struct{} // room for one that fills caches
 
 	mu       sync.Mutex
 	accounts map[string]*account // by Maildir
@@ -50,7 +51,7 @@ type account struct {
 }
 
 func newMail(log *slog.Logger) *mail {
-	m := &mail{log: log, linger: linger, accounts: map[string]*account{}}
+	m := &mail{log: log, linger: linger, background: make(chan struct{}, 1), accounts: map[string]*account{}}
 	m.neighbours = store.NewNeighbours(log, m.lend)
 	return m
 }
@@ -93,11 +94,6 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		return
 	}
 	defer conn.Close()
-	without, err := wire.Off(s.Without...)
-	if err != nil { // settings are checked, and both processes are of one program
-		log.Error("session not begun", "user", s.User, "err", err)
-		return
-	}
 	a, err := m.acquire(ctx, s.Maildir)
 	if err != nil {
 		log.Error("mail not opened", "user", s.User, "maildir", s.Maildir, "err", err)
@@ -116,7 +112,6 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		Others:    others,
 		Namespace: s.Namespace,
 		Log:       log,
-		Without:   without,
 		Tag:       s.Tag,
 	})
 }
@@ -187,6 +182,8 @@ func (m *mail) open(a *account, maildir string) {
 	a.store, a.err = store.Open(context.Background(), store.Options{
 		Maildir: maildir,
 		Log:     m.log.With(slog.String("maildir", maildir)),
+
+		Background: m.background,
 	})
 }
 

@@ -35,8 +35,7 @@ type User struct {
 	Hash     schema.Secret // "" asks PAM
 	Identity               // who owns the mail
 	Home     string
-	Maildir  string   // absolute
-	Off      []string // capabilities that are switched off
+	Maildir  string // absolute
 }
 
 // DaemonFiles are the texts of the daemon's two files.
@@ -84,7 +83,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 func renderListeners(listeners []schema.Listener) []config.Listener {
 	out := make([]config.Listener, 0, len(listeners))
 	for _, l := range listeners {
-		out = append(out, config.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: string(l.TLS), Off: l.Capabilities.Off})
+		out = append(out, config.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: string(l.TLS)})
 	}
 	slices.SortFunc(out, func(a, b config.Listener) int { return strings.Compare(a.Name, b.Name) })
 	return out
@@ -113,7 +112,7 @@ func renderUsers(users []User, workers config.Workers) ([]byte, error) {
 	for _, u := range users {
 		out = append(out, config.User{
 			Name: u.Name, Hash: string(u.Hash),
-			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir, Off: u.Off,
+			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir,
 		})
 	}
 	slices.SortFunc(out, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })

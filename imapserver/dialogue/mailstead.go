@@ -29,10 +29,11 @@ var listeners = []config.Listener{
 
 // Mailstead starts a server of our own in this process, for as long as the
 // test runs, with one user whose Maildir is empty, and others who may share theirs.
-func Mailstead(t testing.TB, setup Setup) *Account {
+// namespace is the prefix of the personal namespace.
+func Mailstead(t testing.TB, namespace string, others ...string) *Account {
 	t.Helper()
 	a := account(t, "demo")
-	for _, name := range setup.Users {
+	for _, name := range others {
 		if a.Others == nil {
 			a.Others = map[string]*Account{}
 		}
@@ -51,7 +52,7 @@ func Mailstead(t testing.TB, setup Setup) *Account {
 		addr := sockets[listener][0].Addr()
 		return net.DialTimeout(addr.Network(), addr.String(), patience)
 	}
-	start(t, a, id, setup, sockets)
+	start(t, a, id, namespace, sockets)
 	return a
 }
 
@@ -78,7 +79,7 @@ func account(t testing.TB, user string) *Account {
 }
 
 // start serves the account and stops with the test.
-func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserver.Listeners) {
+func start(t testing.TB, a *Account, id *identity, namespace string, sockets imapserver.Listeners) {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(a.Password), bcrypt.MinCost+1)
 	if err != nil {
@@ -95,7 +96,7 @@ func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserv
 		TLS: config.TLS{Policy: config.Modern, Bundles: []config.Bundle{
 			{Name: "localhost", File: "/nonexistent/localhost.pem", Names: []string{"localhost"}},
 		}},
-		Namespace: setup.Namespace,
+		Namespace: namespace,
 		Sharing:   len(a.Others) > 0,
 		Workers:   config.WorkerInline,
 	}
@@ -103,7 +104,6 @@ func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserv
 	for _, u := range append(slices.Collect(maps.Values(a.Others)), a) {
 		users = append(users, config.User{Name: u.User, Hash: string(hash), UID: u.UID, GID: u.GID, Home: filepath.Dir(u.Maildir), Maildir: u.Maildir})
 	}
-	users[len(users)-1].Off = setup.Off
 	slices.SortFunc(users, func(x, y config.User) int { return strings.Compare(x.Name, y.Name) })
 	settings, err := imapserver.NewSettings(conf, users, [][]byte{append(id.key, id.certificate...)})
 	if err != nil {

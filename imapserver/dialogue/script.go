@@ -10,21 +10,15 @@ import (
 
 // Script is a parsed script.
 type Script struct {
-	Setup
-	Name     string
-	Covers   []string
-	Requires []string
-	Only     string
-	Steps    []Step
-
-	messages map[string]string // with CRLF
-}
-
-// Setup is how a script's user is configured.
-type Setup struct {
+	Name      string
+	Covers    []string
+	Requires  []string
+	Only      string
 	Namespace string
 	Users     []string // beside the one whose account it is
-	Off       []string // capabilities that are switched off
+	Steps     []Step
+
+	messages map[string]string // with CRLF
 }
 
 // Step is a line of a script.
@@ -165,8 +159,6 @@ func (s *Script) parseComment(comment string) {
 		s.Only = strings.Trim(words[0], ",;")
 	case key == "users":
 		s.Users = append(s.Users, words...)
-	case key == "off":
-		s.Off = append(s.Off, words...)
 	case key == "namespace":
 		s.Namespace = words[0]
 	}

@@ -1,10 +1,6 @@
 package message
 
-import (
-	"strings"
-
-	"github.com/emersion/go-imap/v2"
-)
+import "github.com/emersion/go-imap/v2"
 
 // Section gives the octets of BODY[section] (RFC 9051 §6.4.5.1), before
 // <partial> is applied; they share the message's. ok is false where the
@@ -34,9 +30,9 @@ func (m *Message) Section(s *imap.FetchItemBodySection) (b []byte, ok bool) {
 	case imap.PartSpecifierHeader:
 		switch {
 		case s.HeaderFields != nil:
-			return selectFields(m.header(e), s.HeaderFields, true), true
+			return NewFieldFilter(s.HeaderFields, true).Append(nil, m.header(e)), true
 		case s.HeaderFieldsNot != nil:
-			return selectFields(m.header(e), s.HeaderFieldsNot, false), true
+			return NewFieldFilter(s.HeaderFieldsNot, false).Append(nil, m.header(e)), true
 		}
 		return m.header(e), true
 	}
@@ -66,27 +62,4 @@ func (m *Message) part(numbers []int) *entity {
 		}
 	}
 	return e
-}
-
-// selectFields gives the fields of a header whose names are listed, or those
-// that are not, and the empty line after it.
-func selectFields(header []byte, names []string, listed bool) []byte {
-	set := make(map[string]bool, len(names))
-	for _, n := range names {
-		set[strings.ToLower(n)] = true
-	}
-	var out, key []byte
-	rest := header
-	for f := range rawFields(header) {
-		name, _, _ := splitField(f)
-		key = key[:0]
-		for _, c := range name {
-			key = append(key, lower(c))
-		}
-		if set[string(key)] == listed {
-			out = append(out, f...)
-		}
-		rest = rest[len(f):]
-	}
-	return append(out, rest...)
 }

@@ -66,6 +66,7 @@ func (c *compiler) node(k wire.SearchKey) node {
 		test := dayTest(k.Op, k.Date)
 		return known(func(m *Message) bool { return test(dayOf(m.InternalDate)) })
 	case wire.SearchSentBefore, wire.SearchSentOn, wire.SearchSentSince:
+		c.p.dated = true
 		return sent(dayTest(k.Op, k.Date))
 	case wire.SearchLarger:
 		return sized(func(n int64) bool { return n > k.Size })

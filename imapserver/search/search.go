@@ -12,6 +12,8 @@ package search
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -35,7 +37,8 @@ type Message struct {
 type Source interface {
 	// Size is RFC822.SIZE, in octets.
 	Size(ctx context.Context) (int64, error)
-	// Header is the message's header with CRLF line ends.
+	// Header is the message's header with CRLF line ends, or of it the fields
+	// that Program.HeaderNames gives.
 	Header(ctx context.Context) ([]byte, error)
 	// Raw is the whole message with CRLF line ends.
 	Raw(ctx context.Context) ([]byte, error)
@@ -55,6 +58,7 @@ type Frame struct {
 type Program struct {
 	root    node
 	headers headerKeys
+	dated   bool // the Date field matters
 	texts   textKeys
 	fuzzies []*fuzzyKey
 	rating  bool // score is wanted
@@ -68,6 +72,15 @@ func Compile(key wire.SearchKey, frame Frame) *Program {
 	c := compiler{p: p, frame: frame}
 	p.root = c.node(key)
 	return p
+}
+
+// HeaderNames gives the fields that matter of what Source.Header gives.
+func (p *Program) HeaderNames() []string {
+	names := slices.Sorted(maps.Keys(p.headers.byName))
+	if p.dated {
+		names = append(names, "date")
+	}
+	return names
 }
 
 // Reads says whether the program may have to read messages.

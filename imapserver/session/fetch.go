@@ -25,6 +25,7 @@ func (s *session) fetch(ctx context.Context, c *wire.Fetch) (imap.ResponseCode, 
 		spans = cutSpans(spans, c.Partial)
 	}
 	f := s.newFetch(c)
+	defer f.kept.Close()
 	f.partial = f.partial && len(spans) == 1 && spans[0].first == spans[0].last
 	for _, sp := range spans {
 		for seq := sp.first; seq <= sp.last; seq++ {
@@ -52,6 +53,7 @@ type fetch struct {
 	parse   bool // an item needs it parsed
 	partial bool // it is about one message, of which an item is a piece
 	flags   bool // FLAGS is asked for
+	kept    kept
 	seen    bool // an item sets \Seen
 	missed  error
 	unseen  []told // rows that said \Seen before it was stored
@@ -87,6 +89,7 @@ func (s *session) newFetch(c *wire.Fetch) *fetch {
 			f.seen = f.seen || !item.Section.Peek && !f.view.ReadOnly() && s.selected.rights.Has(store.RightSeen)
 		}
 	}
+	f.kept = newKept(f.view, f.items)
 	return f
 }
 
@@ -100,6 +103,7 @@ type loaded struct {
 	store.Message
 	*content
 	size int64
+	kept bool // what the items need of it is in fetch.kept, and not in content
 }
 
 // content is what is in a message.
@@ -153,7 +157,7 @@ func (f *fetch) row(ctx context.Context, seq store.SeqNum) error {
 		if i > 0 {
 			w.Raw(" ")
 		}
-		f.item(&f.items[i], &m)
+		f.item(i, &m)
 	}
 	if flags && !f.flags {
 		w.Raw(" FLAGS ")
@@ -172,7 +176,8 @@ func (f *fetch) load(ctx context.Context, seq store.SeqNum, m *loaded) (ok bool,
 	if f.partial {
 		m.content = f.s.selected.recall(m.UID)
 	}
-	if f.read && m.content == nil {
+	m.kept = f.read && m.content == nil && f.kept.recall(seq)
+	if f.read && m.content == nil && !m.kept {
 		m.content = &content{uid: m.UID}
 		m.raw, err = f.view.Read(ctx, seq)
 	}
@@ -182,8 +187,9 @@ func (f *fetch) load(ctx context.Context, seq store.SeqNum, m *loaded) (ok bool,
 	if err != nil {
 		return false, f.miss(ctx, err)
 	}
-	if f.parse && m.parsed == nil {
+	if f.parse && !m.kept && m.parsed == nil {
 		m.parsed = message.Parse(m.raw)
+		f.kept.Keep(seq, m.parsed)
 	}
 	if err := f.decode(m); err != nil {
 		return false, f.miss(ctx, err)
@@ -209,11 +215,14 @@ func (f *fetch) miss(ctx context.Context, err error) error {
 	return nil
 }
 
-// item writes one item of a row.
-func (f *fetch) item(item *wire.FetchItem, m *loaded) {
-	w := f.s.w
+// item writes the item of that index.
+func (f *fetch) item(i int, m *loaded) {
+	w, item := f.s.w, &f.items[i]
 	w.Raw(item.Name)
 	w.Raw(" ")
+	if m.kept && f.kept.write(w, i, item.Kind) {
+		return
+	}
 	switch item.Kind {
 	case wire.FetchUID:
 		w.Number(uint64(m.UID))

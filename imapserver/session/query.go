@@ -9,7 +9,6 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
-	"mailstead/imapserver/message"
 	"mailstead/imapserver/search"
 	"mailstead/imapserver/store"
 	"mailstead/imapserver/wire"
@@ -19,7 +18,6 @@ import (
 type query struct {
 	view     *store.View
 	scan     *scan
-	key      wire.SearchKey
 	spans    []span // where to look
 	backward bool   // the last message is looked at first
 	limit    int    // matches that are enough; 0: all are wanted
@@ -32,7 +30,7 @@ type query struct {
 func newQuery(view *store.View, saved imap.UIDSet, key wire.SearchKey) *query {
 	total := store.SeqNum(view.Len())
 	frame := search.Frame{Seq: uint32(total), Saved: saved, Now: time.Now()}
-	q := &query{view: view, key: key}
+	q := &query{view: view}
 	if total > 0 {
 		frame.UID = view.UIDAt(total)
 		q.spans = scope(view, saved, key)
@@ -92,13 +90,9 @@ func scope(view *store.View, saved imap.UIDSet, k wire.SearchKey) []span {
 // total is how many messages are to be looked at.
 func (q *query) total() int { return count(q.spans) }
 
-// run looks at the messages that the text index does not rule out.
+// run looks at the messages.
 func (q *query) run(ctx context.Context, p *progress) error {
-	may, err := q.view.TextMatches(ctx, search.Narrow(q.key), search.HasText(q.key))
-	if err != nil {
-		return err
-	}
-	err = q.scan.run(ctx, p, q.seqs(may), q.take)
+	err := q.scan.run(ctx, p, q.seqs(), q.take)
 	if q.backward {
 		slices.Reverse(q.found)
 		slices.Reverse(q.scores)
@@ -107,7 +101,7 @@ func (q *query) run(ctx context.Context, p *progress) error {
 }
 
 // seqs is the messages to look at, in the order in which they are wanted.
-func (q *query) seqs(may *store.TextMatches) iter.Seq[store.SeqNum] {
+func (q *query) seqs() iter.Seq[store.SeqNum] {
 	return func(yield func(store.SeqNum) bool) {
 		for i := range q.spans {
 			sp := q.spans[i]
@@ -119,7 +113,7 @@ func (q *query) seqs(may *store.TextMatches) iter.Seq[store.SeqNum] {
 				if q.backward {
 					seq = sp.last - k
 				}
-				if may.May(seq) && !yield(seq) {
+				if !yield(seq) {
 					return
 				}
 			}
@@ -142,12 +136,14 @@ type wanted struct{ overview, size bool }
 // each calls f with every match: Found.Num is its index among the matches. What
 // has been expunged meanwhile is left out.
 func (q *query) each(ctx context.Context, want wanted, p *progress, f func(*search.Found)) error {
+	cache := q.view.Reading()
+	defer cache.Close()
 	for i, seq := range q.found {
 		found := search.Found{Num: uint32(i), Arrival: q.view.At(seq).InternalDate.Unix()}
 		if q.rated {
 			found.Score = int(q.scores[i])
 		}
-		err := q.read(ctx, seq, want, &found)
+		err := q.read(ctx, cache, seq, want, &found)
 		if errors.Is(err, store.ErrExpunged) {
 			continue
 		}
@@ -162,13 +158,11 @@ func (q *query) each(ctx context.Context, want wanted, p *progress, f func(*sear
 	return nil
 }
 
-func (q *query) read(ctx context.Context, seq store.SeqNum, want wanted, f *search.Found) (err error) {
+func (q *query) read(ctx context.Context, cache *store.Reading, seq store.SeqNum, want wanted, f *search.Found) (err error) {
 	if want.overview {
-		var o message.Overview
-		if o, err = q.view.Overview(ctx, seq); err != nil {
+		if f.Overview, err = cache.Overview(ctx, seq); err != nil {
 			return err
 		}
-		f.Overview = o
 	}
 	if want.size {
 		f.Size, err = q.view.Size(ctx, seq)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"mailstead/imapserver/message"
 	"mailstead/imapserver/search"
 	"mailstead/imapserver/store"
 )
@@ -26,12 +27,21 @@ const (
 // matcher matches one message at a time. Each goroutine of a search has its own.
 type matcher struct {
 	view    *store.View
+	kept    *store.Reading // nil: the program needs fields that the cache does not have
 	program *search.Program
 	at      store.SeqNum // the message that is looked at
 	known   search.Message
 }
 
 var _ search.Source = (*matcher)(nil)
+
+func newMatcher(v *store.View, p *search.Program) *matcher {
+	m := &matcher{view: v, program: p}
+	if names := p.HeaderNames(); len(names) > 0 && message.KeptFields.Covers(names) {
+		m.kept = v.Reading()
+	}
+	return m
+}
 
 // match gives the score of a message, 0 for one that does not match.
 func (m *matcher) match(ctx context.Context, seq store.SeqNum) (score uint8, err error) {
@@ -51,9 +61,17 @@ func (m *matcher) match(ctx context.Context, seq store.SeqNum) (score uint8, err
 }
 
 // Size, Header and Raw read the message that is looked at, for the program.
-func (m *matcher) Size(ctx context.Context) (int64, error)    { return m.view.Size(ctx, m.at) }
-func (m *matcher) Header(ctx context.Context) ([]byte, error) { return m.view.Header(ctx, m.at) }
-func (m *matcher) Raw(ctx context.Context) ([]byte, error)    { return m.view.Read(ctx, m.at) }
+func (m *matcher) Size(ctx context.Context) (int64, error) { return m.view.Size(ctx, m.at) }
+func (m *matcher) Raw(ctx context.Context) ([]byte, error) { return m.view.Read(ctx, m.at) }
+
+func (m *matcher) Header(ctx context.Context) ([]byte, error) {
+	if m.kept != nil {
+		if fields, ok := m.kept.Part(m.at, store.PartFields); ok {
+			return fields, nil
+		}
+	}
+	return m.view.Header(ctx, m.at)
+}
 
 // scan matches messages in rounds. Within a round every core takes the next
 // message that no one has; what matches is told in the order of the messages.
@@ -69,11 +87,11 @@ type scan struct {
 // newScan makes one for a search; compile gives its program. A program that
 // reads no message is not worth a second goroutine.
 func newScan(v *store.View, compile func() *search.Program) *scan {
-	first := &matcher{view: v, program: compile()}
+	first := newMatcher(v, compile())
 	s := &scan{matchers: []*matcher{first}}
 	if first.program.Reads() {
 		for range min(runtime.GOMAXPROCS(0), maxMatchers) - 1 {
-			s.matchers = append(s.matchers, &matcher{view: v, program: compile()})
+			s.matchers = append(s.matchers, newMatcher(v, compile()))
 		}
 	}
 	return s
@@ -82,6 +100,7 @@ func newScan(v *store.View, compile func() *search.Program) *scan {
 // run looks at messages; between two rounds it says how far it is. take is given
 // each match with its score, and says whether no more are wanted.
 func (s *scan) run(ctx context.Context, p *progress, seqs iter.Seq[store.SeqNum], take func(store.SeqNum, uint8) bool) error {
+	defer s.rest()
 	size := len(s.matchers)
 	for seq := range seqs {
 		s.seqs = append(s.seqs, seq)
@@ -99,6 +118,15 @@ func (s *scan) run(ctx context.Context, p *progress, seqs iter.Seq[store.SeqNum]
 	}
 	_, err := s.round(ctx, take)
 	return err
+}
+
+// rest has the matchers give back what they hold of the cache.
+func (s *scan) rest() {
+	for _, m := range s.matchers {
+		if m.kept != nil {
+			m.kept.Close()
+		}
+	}
 }
 
 // round matches the messages in s.seqs.

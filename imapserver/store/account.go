@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,7 +48,7 @@ type Account struct {
 	keeper       *keeper // of Courier's files; nil: they are not kept
 
 	feeds feeds
-	text  *textBuilder
+	fill  *filler
 	start time.Time
 
 	validity validity
@@ -55,6 +56,8 @@ type Account struct {
 
 	nameless   sync.Once // for the line in the log about entries that are no mailboxes
 	unreadable sync.Once // for that about rights that cannot be read
+
+	served atomic.Int64 // when a session last used the cache, Unix ns
 
 	mu     sync.Mutex          // also held while mailboxes are made, renamed and deleted
 	boxes  map[string]*mailbox // by directory; those in use and some that were
@@ -97,7 +100,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		a.ops = &maildir.Ops{}
 	}
 	a.watch = newWatcher(a.log, o.unwatched)
-	a.text = newTextBuilder(a, filepath.Join(a.own, textFile), o.textDelay())
+	a.fill = newFiller(a, o.Background)
 	if err := a.open(ctx, o); err != nil {
 		a.watch.close()
 		a.closeFiles()
@@ -218,7 +221,7 @@ func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 
 // Close ends every View and closes the index.
 func (a *Account) Close() error {
-	text := a.text.close()
+	a.fill.close()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -229,7 +232,7 @@ func (a *Account) Close() error {
 	if a.keeper != nil {
 		a.keeper.close()
 	}
-	errs := []error{text}
+	var errs []error
 	for dir, mb := range a.boxes {
 		errs = append(errs, a.leaveToCourier(mb))
 		mb.mu.Lock()
@@ -313,6 +316,19 @@ func (a *Account) hold(dir string) (*mailbox, error) {
 	return mb, nil
 }
 
+// holdLoaded gives the mailbox of a directory if it is loaded, and keeps it so
+// until put.
+func (a *Account) holdLoaded(dir string) *mailbox {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	mb := a.boxes[dir]
+	if a.closed || mb == nil || mb.gone.Load() || !mb.loaded.Load() {
+		return nil
+	}
+	mb.refs++
+	return mb
+}
+
 // ensure loads the mailbox if that has not been done.
 func (mb *mailbox) ensure(ctx context.Context) error {
 	if mb.loaded.Load() && !mb.gone.Load() {
@@ -334,6 +350,7 @@ func (a *Account) put(mb *mailbox) {
 	}
 	if a.boxes[mb.dir] != mb && mb.folder != nil {
 		mb.folder.Close() // deleted
+		mb.closeCache()
 	}
 	if !a.closed {
 		a.trim()

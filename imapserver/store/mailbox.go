@@ -32,12 +32,9 @@ type mailbox struct {
 	refs int
 	used time.Time
 
-	// textDue is the UIDNEXT from which on the text index is to be worked on; 0
-	// where that is not known, the highest number where there is none.
-	textDue atomic.Uint32
-
-	loaded atomic.Bool // folder, sets and snap are there to stay; set under mu
-	gone   atomic.Bool // it is no more, as a whole or under its name; set under mu
+	cache  atomic.Pointer[cache] // nil until it is used; set under mu
+	loaded atomic.Bool           // folder, sets and snap are there to stay; set under mu
+	gone   atomic.Bool           // it is no more, as a whole or under its name; set under mu
 
 	mu       sync.Mutex
 	dir      string // relative to the top Maildir
@@ -57,6 +54,7 @@ type mailbox struct {
 	courier  courierFiles
 	views    map[*View]bool
 	odd      map[string]bool // names that have been logged
+	uncached bool            // there can be no cache
 	curSync  *group          // makes the entries of cur durable
 	floor    ModSeq          // since before it, it is not known what has changed
 	graves   int             // rows of expunged, or -1: not counted yet
@@ -197,6 +195,7 @@ func (mb *mailbox) unload() error {
 	}
 	mb.end()
 	mb.folder.Close()
+	mb.closeCache()
 	return err
 }
 
@@ -239,7 +238,6 @@ func (mb *mailbox) commit(next *snapshot, durable bool, by *View, fn func(*sqlit
 	mb.snap.Store(next)
 	mb.noteCourier(false)
 	mb.a.feeds.mark(mb.dir)
-	mb.noteText(next.uidNext, false)
 	for v := range mb.views {
 		if v != by {
 			v.poke()

@@ -97,6 +97,7 @@ func (a *Account) forget(dir string) error {
 		if err != nil || !ok {
 			return err
 		}
+		os.Remove(a.cachePath(row.id)) // what is left of it, sweep removes
 		return dropMailbox(conn, row.id)
 	})
 }

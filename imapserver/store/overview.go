@@ -5,19 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-
-	"mailstead/imapserver/message"
 )
-
-// Overview is what SORT and THREAD compare of message n. ErrExpunged where
-// another session has removed it.
-func (v *View) Overview(ctx context.Context, n SeqNum) (message.Overview, error) {
-	header, err := v.Header(ctx, n)
-	if err != nil {
-		return message.Overview{}, err
-	}
-	return message.Parse(header).Overview(), nil
-}
 
 // Header gives the header of message n, with the empty line after it and CRLF
 // line ends. No more of the message is read than a piece beyond it.

@@ -45,14 +45,14 @@ func TestOverview(t *testing.T) {
 	a := openAccount(t, newMaildir(t))
 	appendMessage(t, a, "INBOX", "Subject: Re: x\r\nFrom: <a@b>\r\n\r\nTo: no\r\n", imap.FlagDeleted)
 	v, other := selectBox(t, a, "INBOX", false), selectBox(t, a, "INBOX", false)
-	o, err := v.Overview(ctx, 1)
+	o, err := v.Reading().Overview(ctx, 1)
 	if want := (message.Overview{Subject: "x", Reply: true, From: "a", FromName: "a@b"}); err != nil || !cmp.Equal(o, want) {
 		t.Errorf("%v, %s", err, cmp.Diff(want, o))
 	}
 	if err := other.Expunge(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Overview(ctx, 1); !errors.Is(err, ErrExpunged) {
+	if _, err := v.Reading().Overview(ctx, 1); !errors.Is(err, ErrExpunged) {
 		t.Errorf("of an expunged message: %v", err)
 	}
 }

@@ -56,6 +56,11 @@ type Options struct {
 	Log     *slog.Logger
 	Courier bool // keep Courier's files from now on, even where Courier never was
 
+	// Background is for the work that is not waited for, such as filling the
+	// cache: as much goes on at once as it has room for, in all accounts that
+	// have it. nil: there is no such work.
+	Background chan struct{}
+
 	ops       *maildir.Ops // what tests look through
 	unwatched bool         // nothing happens unless it is asked for
 	boot      string       // the run of the kernel; "": that of this machine

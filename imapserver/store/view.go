@@ -53,8 +53,8 @@ func (a *Account) Select(ctx context.Context, name string, readOnly bool) (*View
 	v.told = mb.snap.Load()
 	v.sure = v.told.modseq
 	v.takeRecent(v.told)
+	a.fill.ask(mb.dir)
 	mb.mu.Unlock()
-	mb.noteText(v.told.uidNext, true)
 	return v, nil
 }
 
