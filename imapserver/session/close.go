@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -13,11 +15,39 @@ import (
 // goes without a word. Where it cannot go, the mailbox stays selected.
 func (s *session) close(ctx context.Context) (imap.ResponseCode, error) {
 	if !s.selected.view.ReadOnly() && s.selected.rights.Has(store.RightExpunge) {
-		if err := s.selected.view.Expunge(ctx, nil); err != nil {
+		code, err := s.expungeUntold(ctx)
+		if err != nil {
 			return "", err
 		}
+		s.deselect()
+		return code, nil
 	}
 	return s.unselect()
+}
+
+// expungeUntold expunges. A client that knows QRESYNC is told the mod-sequence,
+// from which it can go on if nothing else has happened (RFC 7162 §3.2.8).
+func (s *session) expungeUntold(ctx context.Context) (imap.ResponseCode, error) {
+	view := s.selected.view
+	if !s.on(imap.CapQResync) {
+		return "", view.Expunge(ctx, nil)
+	}
+	deleted := make(map[imap.UID]bool)
+	for n := range store.SeqNum(view.Len()) {
+		if m := view.At(n + 1); slices.Contains(m.Flags, imap.FlagDeleted) {
+			deleted[m.UID] = true
+		}
+	}
+	if err := view.Expunge(ctx, nil); err != nil {
+		return "", err
+	}
+	updates, err := view.Poll(ctx, true, false)
+	if err != nil || slices.ContainsFunc(updates, func(u store.Update) bool {
+		return u.Kind != store.UpdateExpunge || !deleted[u.UID]
+	}) {
+		return "", nil
+	}
+	return imap.ResponseCode(fmt.Sprintf(codeHighestModSeq, view.HighestModSeq())), nil
 }
 
 // unselect is UNSELECT (RFC 3691).

@@ -11,20 +11,25 @@ import (
 // enable is ENABLE (RFC 5161). Capabilities that it does not know, that cannot
 // be enabled or that are switched off for the user are passed over.
 func (s *session) enable(c *wire.Enable) (imap.ResponseCode, error) {
-	s.w.Raw("* ENABLED")
+	var rows []*wire.EnableRow
 	for _, name := range c.Caps {
 		row := wire.FindEnable(name)
-		if row == nil || s.off(row.Name) || s.on(row.Name) {
-			continue
+		if row != nil && !s.off(row.Name) && !s.on(row.Name) && !slices.Contains(rows, row) {
+			rows = append(rows, row)
 		}
-		s.turnOn(row.Name)
-		for _, c := range row.Implies {
-			s.turnOn(c)
-		}
+	}
+	s.w.Raw("* ENABLED")
+	for _, row := range rows {
 		s.w.Raw(" ")
 		s.w.Raw(string(row.Name))
 	}
 	s.w.CRLF()
+	for _, row := range rows {
+		s.turnOn(row.Name)
+		for _, c := range row.Implies {
+			s.turnOn(c)
+		}
+	}
 	return "", nil
 }
 
@@ -37,8 +42,11 @@ func (s *session) turnOn(c imap.Cap) {
 		return
 	}
 	s.enabled = append(s.enabled, c)
-	if c == imap.CapUTF8Accept {
+	switch c {
+	case imap.CapUTF8Accept:
 		s.r.SetUTF8()
 		s.w.SetUTF8()
+	case imap.CapCondStore:
+		s.tellHighest()
 	}
 }

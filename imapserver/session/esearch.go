@@ -49,7 +49,31 @@ func (s *session) writeResults(c *wire.Search, r *result) {
 	if o.Relevancy {
 		s.writeScores(r.scores[first:last])
 	}
+	if n > 0 && c.Key.Uses(wire.SearchModSeq) {
+		s.w.Raw(" MODSEQ ")
+		s.w.Number(uint64(r.modseq(o)))
+	}
 	s.w.CRLF()
+}
+
+// modseq gives the highest mod-sequence of the messages that the answer names
+// (RFC 4731 §3.2): of all that were found, unless MIN and MAX are all it has.
+func (r *result) modseq(o *wire.SearchReturn) (highest store.ModSeq) {
+	seqs := r.seqs
+	if n := len(seqs); !o.All && !o.Count && o.Partial == nil {
+		switch {
+		case o.Min && o.Max:
+			seqs = []store.SeqNum{seqs[0], seqs[n-1]}
+		case o.Min:
+			seqs = seqs[:1]
+		case o.Max:
+			seqs = seqs[n-1:]
+		}
+	}
+	for _, seq := range seqs {
+		highest = max(highest, r.view.At(seq).ModSeq)
+	}
+	return highest
 }
 
 func (s *session) writeItem(name string, n uint32) {

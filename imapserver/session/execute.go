@@ -27,6 +27,9 @@ func (s *session) execute(ctx context.Context, req wire.Request) error {
 	var code imap.ResponseCode
 	err := s.authorize(req)
 	if err == nil {
+		err = s.implied(req)
+	}
+	if err == nil {
 		code, err = s.dispatch(ctx, req)
 	}
 	if fatal(err) {
@@ -39,6 +42,9 @@ func (s *session) execute(ctx context.Context, req wire.Request) error {
 	}
 	if err == nil {
 		s.bad = 0
+		if code == "" {
+			code = s.removedCode(req.Row)
+		}
 		s.w.Status(req.Tag, imap.StatusResponseTypeOK, code, req.Row.Name+" completed")
 		return nil
 	}

@@ -27,20 +27,30 @@ func (s *session) fetch(ctx context.Context, c *wire.Fetch) (imap.ResponseCode, 
 	f := s.newFetch(c)
 	defer f.kept.Close()
 	f.partial = f.partial && len(spans) == 1 && spans[0].first == spans[0].last
-	for _, sp := range spans {
-		for seq := sp.first; seq <= sp.last; seq++ {
-			if err := f.row(ctx, seq); err != nil {
-				return "", err
-			}
-			if s.w.Err() != nil {
-				return "", lost(s.w.Err())
-			}
+	if c.Vanished {
+		if err := f.vanished(c.Set.(imap.UIDSet)); err != nil {
+			return "", err
 		}
 	}
-	if err := f.markSeen(ctx); err != nil {
+	if err := f.rows(ctx, spans); err != nil {
 		return "", err
 	}
 	return "", f.missed
+}
+
+// rows writes the responses.
+func (f *fetch) rows(ctx context.Context, spans []span) error {
+	for _, sp := range spans {
+		for seq := sp.first; seq <= sp.last; seq++ {
+			if err := f.row(ctx, seq); err != nil {
+				return err
+			}
+			if err := f.s.w.Err(); err != nil {
+				return lost(err)
+			}
+		}
+	}
+	return f.markSeen(ctx)
 }
 
 // fetch is a FETCH while it runs.
@@ -48,11 +58,12 @@ type fetch struct {
 	s       *session
 	view    *store.View
 	items   []wire.FetchItem
-	size    bool // RFC822.SIZE is asked for
-	read    bool // an item needs the message
-	parse   bool // an item needs it parsed
-	partial bool // it is about one message, of which an item is a piece
-	flags   bool // FLAGS is asked for
+	since   store.ModSeq // messages that have not changed since are passed over
+	size    bool         // RFC822.SIZE is asked for
+	read    bool         // an item needs the message
+	parse   bool         // an item needs it parsed
+	partial bool         // it is about one message, of which an item is a piece
+	flags   bool         // FLAGS is asked for
 	kept    kept
 	seen    bool // an item sets \Seen
 	missed  error
@@ -71,8 +82,14 @@ const lot = 256
 
 func (s *session) newFetch(c *wire.Fetch) *fetch {
 	f := &fetch{s: s, view: s.selected.view, items: c.Items}
-	if s.byUID && !slices.ContainsFunc(f.items, func(i wire.FetchItem) bool { return i.Kind == wire.FetchUID }) {
-		f.items = append([]wire.FetchItem{{Kind: wire.FetchUID, Name: string(wire.FetchUID)}}, f.items...)
+	if c.ChangedSince > 0 {
+		f.since = f.view.Since(store.ModSeq(c.ChangedSince))
+	}
+	if c.ChangedSince > 0 || s.on(imap.CapCondStore) && f.has(wire.FetchFlags) { // RFC 7162 §3.1 and §3.1.4.1
+		f.add(wire.FetchModSeq)
+	}
+	if s.byUID {
+		f.add(wire.FetchUID)
 	}
 	for _, item := range f.items {
 		switch item.Kind {
@@ -91,6 +108,17 @@ func (s *session) newFetch(c *wire.Fetch) *fetch {
 	}
 	f.kept = newKept(f.view, f.items)
 	return f
+}
+
+func (f *fetch) has(k wire.FetchKind) bool {
+	return slices.ContainsFunc(f.items, func(i wire.FetchItem) bool { return i.Kind == k })
+}
+
+// add puts an item in front, unless it was asked for.
+func (f *fetch) add(k wire.FetchKind) {
+	if !f.has(k) {
+		f.items = append([]wire.FetchItem{{Kind: k, Name: string(k)}}, f.items...)
+	}
 }
 
 // whole says that a section is all of the message.
@@ -140,19 +168,22 @@ func (v *selection) recall(uid imap.UID) *content {
 // first octet.
 func (f *fetch) row(ctx context.Context, seq store.SeqNum) error {
 	m := loaded{Message: f.view.At(seq)}
+	if m.ModSeq <= f.since {
+		return nil
+	}
 	if ok, err := f.load(ctx, seq, &m); !ok {
 		return err
 	}
 	flags := f.flags
 	if f.seen && !slices.Contains(m.Flags, imap.FlagSeen) {
-		m.Flags = append(slices.Clone(m.Flags), imap.FlagSeen)
+		if !f.s.on(imap.CapCondStore) { // else the flags are told with their mod-sequence, once they have it
+			m.Flags = append(slices.Clone(m.Flags), imap.FlagSeen)
+			flags = true
+		}
 		f.unseen = append(f.unseen, told{seq, m.Flags})
-		flags = true
 	}
 	w := f.s.w
-	w.Raw("* ")
-	w.Number(uint64(seq))
-	w.Raw(" FETCH (")
+	f.s.beginFetch(seq)
 	for i := range f.items {
 		if i > 0 {
 			w.Raw(" ")

@@ -22,6 +22,7 @@ func TestSelect(t *testing.T) {
 * OK [UNSEEN 1] first unseen message
 * OK [UIDVALIDITY #] UIDs are valid
 * OK [UIDNEXT 2] next UID
+* OK [HIGHESTMODSEQ #] highest mod-sequence
 a OK [READ-WRITE] SELECT completed`)
 	c.want("EXAMINE INBOX", `* OK [CLOSED] previous mailbox closed
 * FLAGS (\Answered \Flagged \Deleted \Seen \Draft)
@@ -31,6 +32,7 @@ a OK [READ-WRITE] SELECT completed`)
 * OK [UNSEEN 1] first unseen message
 * OK [UIDVALIDITY #] UIDs are valid
 * OK [UIDNEXT 2] next UID
+* OK [HIGHESTMODSEQ #] highest mod-sequence
 a OK [READ-ONLY] EXAMINE completed`)
 	c.want("STORE 1 FLAGS ()", "a NO [CANNOT] mailbox is open read-only")
 	c.want("EXPUNGE", "a NO [CANNOT] mailbox is open read-only")

@@ -49,6 +49,11 @@ func (s *session) answer(tag, name string, c *wire.Search, r *result) error {
 			s.w.Raw(" ")
 			s.w.Number(uint64(r.number(i, c.UID)))
 		}
+		if len(r.seqs) > 0 && c.Key.Uses(wire.SearchModSeq) { // RFC 7162 §3.1.5
+			s.w.Raw(" (MODSEQ ")
+			s.w.Number(uint64(r.modseq(&wire.SearchReturn{All: true})))
+			s.w.Raw(")")
+		}
 		s.w.CRLF()
 		return nil
 	}

@@ -35,6 +35,11 @@ func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.Respo
 		return "", err
 	}
 	s.writeSelected()
+	if c.QResync != nil {
+		if err := s.resync(ctx, c.QResync); err != nil {
+			return "", err
+		}
+	}
 	if s.selected.view.ReadOnly() {
 		return codeReadOnly, nil
 	}
@@ -75,6 +80,9 @@ func (s *session) writeSelected() {
 	}
 	s.writeCode("UIDs are valid", "UIDVALIDITY %d", v.UIDValidity())
 	s.writeCode("next UID", "UIDNEXT %d", v.UIDNext())
+	if !s.off(imap.CapCondStore) {
+		s.tellHighest()
+	}
 }
 
 // writeCode writes an untagged OK for its code.

@@ -77,6 +77,9 @@ func (s *session) poll(ctx context.Context, expunge, scan bool) error {
 	if err := s.tellLive(ctx); err != nil {
 		return err
 	}
+	if s.selected.view.Withholds() && s.on(imap.CapCondStore) {
+		s.tellHighest() // below that of the expunges (RFC 7162 §3.2)
+	}
 	return s.tellFresh(ctx)
 }
 
@@ -103,11 +106,9 @@ func (s *session) writeUpdates(updates []store.Update) {
 		return
 	}
 	s.writeKeywords()
+	updates = s.writeExpunges(updates)
 	for _, u := range updates {
 		switch u.Kind {
-		case store.UpdateExpunge:
-			s.selected.exists--
-			s.writeCount(uint64(u.Seq), "EXPUNGE")
 		case store.UpdateExists:
 			s.writeCount(uint64(u.Seq), "EXISTS")
 			s.noteFresh(int(u.Seq))
@@ -126,6 +127,28 @@ func (s *session) writeUpdates(updates []store.Update) {
 	}
 }
 
+// writeExpunges tells of the messages that are gone, which come first, and gives
+// the other updates.
+func (s *session) writeExpunges(updates []store.Update) []store.Update {
+	n := slices.IndexFunc(updates, func(u store.Update) bool { return u.Kind != store.UpdateExpunge })
+	if n < 0 {
+		n = len(updates)
+	}
+	s.selected.exists -= n
+	if s.on(imap.CapQResync) {
+		var gone imap.UIDSet
+		for _, u := range slices.Backward(updates[:n]) { // they come from the end
+			gone.AddNum(u.UID)
+		}
+		s.writeVanished(gone, false)
+		return updates[n:]
+	}
+	for _, u := range updates[:n] {
+		s.writeCount(uint64(u.Seq), "EXPUNGE")
+	}
+	return updates[n:]
+}
+
 // writeCount writes a response of a number and a word.
 func (s *session) writeCount(n uint64, word string) {
 	s.w.Raw("* ")
@@ -136,18 +159,22 @@ func (s *session) writeCount(n uint64, word string) {
 }
 
 // writeFlags tells the flags of a message; in the answer to a UID command its
-// UID too (RFC 9051 §6.4.9).
+// UID too (RFC 9051 §6.4.9), and to a client that knows mod-sequences both
+// (RFC 7162 §3.1).
 func (s *session) writeFlags(seq store.SeqNum, m store.Message) {
-	s.w.Raw("* ")
-	s.w.Number(uint64(seq))
-	s.w.Raw(" FETCH (")
-	if s.byUID {
+	s.beginFetch(seq)
+	condStore := s.on(imap.CapCondStore)
+	if s.byUID || condStore {
 		s.w.Raw("UID ")
 		s.w.Number(uint64(m.UID))
 		s.w.Raw(" ")
 	}
 	s.w.Raw("FLAGS ")
 	s.w.Flags(m.Flags, m.Recent)
+	if condStore {
+		s.w.Raw(" MODSEQ ")
+		s.writeModSeq(m.ModSeq)
+	}
 	s.w.Raw(")\r\n")
 }
 

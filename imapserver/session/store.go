@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"errors"
+	"math"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
@@ -31,8 +33,13 @@ func (s *session) store(ctx context.Context, c *wire.Store) (imap.ResponseCode, 
 		return "", s.readOnly()
 	}
 	view := s.selected.view
-	if err := view.Store(ctx, numbers(spans), storeOps[c.Op], c.Flags); err != nil {
-		return "", err
+	since := store.ModSeq(math.MaxInt64)
+	if c.UnchangedSince != nil {
+		since = store.ModSeq(*c.UnchangedSince)
+	}
+	left, err := view.StoreUnchanged(ctx, numbers(spans), storeOps[c.Op], c.Flags, since)
+	if err != nil {
+		return "", s.partly(left, err)
 	}
 	updates, err := s.selected.poll(ctx, false, false)
 	if err != nil {
@@ -40,15 +47,38 @@ func (s *session) store(ctx context.Context, c *wire.Store) (imap.ResponseCode, 
 	}
 	s.writeUpdates(others(updates))
 	s.writeKeywords()
-	if c.Silent {
-		return "", nil
+	if !c.Silent || s.on(imap.CapCondStore) {
+		s.writeStored(spans, left, c.Silent)
 	}
+	return s.modified(left), nil
+}
+
+// writeStored tells what STORE has made of the messages, but for those that it
+// has left.
+func (s *session) writeStored(spans []span, left []imap.UID, silent bool) {
 	for _, sp := range spans {
 		for seq := sp.first; seq <= sp.last && s.w.Err() == nil; seq++ {
-			s.writeFlags(seq, view.At(seq))
+			m := s.selected.view.At(seq)
+			if _, found := slices.BinarySearch(left, m.UID); found {
+				continue
+			}
+			if silent {
+				s.writeChange(seq, m)
+			} else {
+				s.writeFlags(seq, m)
+			}
 		}
 	}
-	return "", nil
+}
+
+// partly is the answer to a STORE that could not change all messages, and has
+// left some.
+func (s *session) partly(left []imap.UID, err error) error {
+	code := s.modified(left)
+	if code == "" || !errors.Is(err, store.ErrExpunged) {
+		return err
+	}
+	return no(code, "some of the messages have been expunged, and some have been changed")
 }
 
 // mayStore tells whether one of the flags may be changed, which is enough

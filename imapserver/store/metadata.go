@@ -99,7 +99,7 @@ func (a *Account) SetMetadata(ctx context.Context, mailbox string, list []Annota
 
 func (a *Account) setMetadata(ctx context.Context, mailbox string, list []Annotation) error {
 	if mailbox == "" {
-		return a.putAnnotations(0, list)
+		return a.index.update(func(conn *sqlite.Conn) error { return putAnnotations(conn, 0, list) })
 	}
 	mb, err := a.get(ctx, mailbox)
 	if err != nil {
@@ -114,22 +114,22 @@ func (a *Account) setMetadata(ctx context.Context, mailbox string, list []Annota
 	case mb.row.id == 0:
 		return ErrNoSpace // or it would have a row by now
 	}
-	return a.putAnnotations(mb.row.id, list)
+	e := mb.snap.Load().edit()
+	e.s.modseq++ // RFC 7162 §3.2
+	return mb.commit(e.done(), false, nil, func(conn *sqlite.Conn) error { return putAnnotations(conn, mb.row.id, list) })
 }
 
-func (a *Account) putAnnotations(id int64, list []Annotation) error {
-	return a.index.update(func(conn *sqlite.Conn) error {
-		for _, m := range list {
-			query, args := "DELETE FROM metadata WHERE mailbox = ? AND user = ? AND entry = ?", []any{id, string(m.Scope), m.Entry}
-			if m.Value != nil {
-				query, args = "INSERT OR REPLACE INTO metadata (mailbox, user, entry, value) VALUES (?, ?, ?, ?)", append(args, m.Value)
-			}
-			if err := sqlitex.Execute(conn, query, &sqlitex.ExecOptions{Args: args}); err != nil {
-				return err
-			}
+func putAnnotations(conn *sqlite.Conn, id int64, list []Annotation) error {
+	for _, m := range list {
+		query, args := "DELETE FROM metadata WHERE mailbox = ? AND user = ? AND entry = ?", []any{id, string(m.Scope), m.Entry}
+		if m.Value != nil {
+			query, args = "INSERT OR REPLACE INTO metadata (mailbox, user, entry, value) VALUES (?, ?, ?, ?)", append(args, m.Value)
 		}
-		return checkAnnotations(conn, id, list)
-	})
+		if err := sqlitex.Execute(conn, query, &sqlitex.ExecOptions{Args: args}); err != nil {
+			return err
+		}
+	}
+	return checkAnnotations(conn, id, list)
 }
 
 // checkAnnotations fails where there are too many of those that were added to.

@@ -66,6 +66,8 @@ var Capabilities = []CapabilityRow{
 	{CapI18NLevel1, 5255, PhaseAuth},
 	{imap.CapInProgress, 9585, PhaseAuth},
 	{imap.CapUTF8Accept, 6855, PhaseAuth},
+	{imap.CapCondStore, 7162, PhaseAuth},
+	{imap.CapQResync, 7162, PhaseAuth},
 	{imap.CapACL, 4314, PhaseAuth},
 	{"RIGHTS=texk", 4314, PhaseAuth},
 	{imap.CapListMyRights, 8440, PhaseAuth},

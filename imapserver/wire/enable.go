@@ -16,6 +16,8 @@ type EnableRow struct {
 // advertised.
 var Enabling = []EnableRow{
 	{imap.CapUTF8Accept, nil},
+	{imap.CapCondStore, nil},
+	{imap.CapQResync, []imap.Cap{imap.CapCondStore}}, // RFC 7162 §3.2.3
 }
 
 // FindEnable gives the row of a capability, or nil.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -63,4 +64,9 @@ func (k *SearchKey) fuzzy() bool {
 		}
 	}
 	return k.Op == SearchFuzzy
+}
+
+// Uses tells whether a test is made by the key, or by one inside it.
+func (k SearchKey) Uses(op SearchOp) bool {
+	return k.Op == op || slices.ContainsFunc(k.Keys, func(inner SearchKey) bool { return inner.Uses(op) })
 }
