@@ -24,6 +24,7 @@ func (s *session) execute(ctx context.Context, req wire.Request) error {
 	}
 	s.byUID = strings.HasPrefix(req.Row.Name, "UID ")
 	s.need = needOf(req.Row.Name)
+	defer s.giveBack()
 	var code imap.ResponseCode
 	err := s.authorize(req)
 	if err == nil {

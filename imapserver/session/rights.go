@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -127,10 +128,18 @@ func (s *session) authorize(req wire.Request) error {
 	return nil
 }
 
+// reviewEvery is how long rights to the selected mailbox hold that another program
+// may change meanwhile. What changes through us is seen at once.
+const reviewEvery = 100 * time.Millisecond
+
 // review takes note of what others have made of the rights to the selected
 // mailbox (RFC 4314 §5.1.1). One that may not be read any more is gone.
 func (s *session) review() error {
 	v := s.selected
+	if v.changes == v.account.RightsChanged() && time.Since(v.reviewed) < reviewEvery {
+		return nil
+	}
+	v.changes, v.reviewed = v.account.RightsChanged(), time.Now()
 	now := v.view.Rights(s.User, v.own)
 	if now == v.rights {
 		return nil
@@ -180,7 +189,11 @@ func (p place) target() store.Target {
 // goes on to the second if there is not the first.
 func (s *session) at(ctx context.Context, client string, f func(p place) error) error {
 	if user, name, ok := s.cutOthers(client); ok {
-		return s.visit(ctx, user, func(h home) error { return s.enter(ctx, h, name, f) })
+		h, err := s.borrow(ctx, user)
+		if err != nil {
+			return err
+		}
+		return s.enter(ctx, h, name, f)
 	}
 	return s.names.resolve(client, func(name string) error { return s.enter(ctx, s.home(), name, f) })
 }
@@ -198,8 +211,28 @@ func (s *session) enter(ctx context.Context, h home, name string, f func(p place
 	return f(p)
 }
 
-// visit calls f with the account of another user, who shares something with this
-// one. Of anyone else there is nothing to be found.
+// borrow gives the account of another user, who shares something with this one,
+// until the command has been answered. Of anyone else there is nothing to be
+// found.
+func (s *session) borrow(ctx context.Context, user string) (home, error) {
+	a, release, err := s.Others.Open(ctx, user, s.User)
+	if err != nil {
+		return home{}, err
+	}
+	s.borrowed = append(s.borrowed, release)
+	return home{account: a, owner: user}, nil
+}
+
+// giveBack gives back what the command has borrowed.
+func (s *session) giveBack() {
+	for _, release := range s.borrowed {
+		release()
+	}
+	s.borrowed = nil
+}
+
+// visit calls f with the account of another user as borrow gives it, for as long
+// as f runs.
 func (s *session) visit(ctx context.Context, user string, f func(h home) error) error {
 	a, release, err := s.Others.Open(ctx, user, s.User)
 	if err != nil {
@@ -214,7 +247,11 @@ func (s *session) visit(ctx context.Context, user string, f func(h home) error) 
 func (s *session) toMake(ctx context.Context, client string, f func(p place) error) error {
 	client = strings.TrimSuffix(client, delimiter)
 	if user, name, ok := s.cutOthers(client); ok {
-		return s.visit(ctx, user, func(h home) error { return s.makeIn(ctx, h, name, f) })
+		h, err := s.borrow(ctx, user)
+		if err != nil {
+			return err
+		}
+		return s.makeIn(ctx, h, name, f)
 	}
 	name, err := s.names.target(client)
 	if err != nil {

@@ -18,7 +18,9 @@ type selection struct {
 	home
 	view     *store.View
 	rights   store.Rights
-	release  func() // gives the account back; nil: it is the session's own
+	changes  uint64    // of rights in the account, as of the last look at them
+	reviewed time.Time // when that was
+	release  func()    // gives the account back; nil: it is the session's own
 	recent   int
 	exists   int      // messages that the client was told of
 	fresh    imap.UID // NOTIFY has items of the messages from here on to tell; 0 none

@@ -52,6 +52,7 @@ type session struct {
 	notify   *notification // nil: NOTIFY was not given
 	byUID    bool          // the running command is the UID form of another
 	need     need          // the rights that it needs
+	borrowed []func()      // what gives back other users' accounts that it has opened
 	enabled  []imap.Cap    // by ENABLE or by what implies it
 	bad      int           // commands in a row that were answered BAD
 	commands int

@@ -51,8 +51,9 @@ type Account struct {
 	fill  *filler
 	start time.Time
 
-	validity validity
-	acls     aclFiles
+	validity      validity
+	acls          aclFiles
+	rightsChanged atomic.Uint64
 
 	nameless   sync.Once // for the line in the log about entries that are no mailboxes
 	unreadable sync.Once // for that about rights that cannot be read

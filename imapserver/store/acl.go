@@ -232,6 +232,9 @@ func (a *Account) aclOf(dir string) ACL {
 	return acl
 }
 
+// RightsChanged counts how often rights may have changed through the account.
+func (a *Account) RightsChanged() uint64 { return a.rightsChanged.Load() }
+
 // ChangeACL replaces the rights to a mailbox by what change makes of them; the
 // rights to others stay as they are. Once it returns, they survive a power cut.
 func (a *Account) ChangeACL(ctx context.Context, name string, change func(ACL) (ACL, error)) error {
@@ -274,6 +277,7 @@ func (a *Account) writeACL(dir string, acl ACL) error {
 			return err
 		}
 	}
+	defer a.rightsChanged.Add(1)
 	defer a.acls.forget(filepath.Join(in, name))
 	return a.ops.WriteFile(in, name, maildir.FileMode, data)
 }
@@ -350,6 +354,7 @@ func (a *Account) dropACL(dir string) {
 	if _, err := os.Lstat(path); err != nil {
 		return
 	}
+	defer a.rightsChanged.Add(1)
 	if err := a.removeAll(path); err != nil {
 		a.log.Warn("rights to a mailbox that is gone are left", "maildir", a.dir, "dir", dir, "error", err)
 	}
