@@ -50,7 +50,7 @@ type MbsyncState struct {
 	NearValidity uint32
 	FarNext      uint32            // above every far UID seen
 	Far          map[uint32]uint32 // near UID to far UID; neither occurs twice
-	Dropped      int               // lines that could not be used
+	Dropped      int               // lines that could not be used, or contradict others
 }
 
 // ParseMbsyncState reads a .mbsyncstate file: lines "<name> <number>", an empty
@@ -70,21 +70,39 @@ func ParseMbsyncState(data []byte) (MbsyncState, error) {
 	if s.FarValidity == 0 || s.NearValidity == 0 {
 		return MbsyncState{}, fmt.Errorf("%w: it lacks a uidvalidity", ErrMbsync)
 	}
-	taken := make(map[uint32]bool)
+	s.pairs(body)
+	return s, nil
+}
+
+// pairs reads the lines behind the heading. Of two that claim the same UID, none
+// can be trusted.
+func (s *MbsyncState) pairs(body string) {
+	nearOf := make(map[uint32]uint32) // by far UID
+	seen := make(map[uint32]bool)     // near UIDs
+	twice := make(map[uint32]bool)    // the same
 	for line := range strings.Lines(body) {
 		far, near, err := parsePair(line)
-		if err != nil || far != 0 && taken[far] || s.Far[near] != 0 {
+		s.FarNext = max(s.FarNext, far+1)
+		if err != nil {
 			s.Dropped++
-			s.FarNext = max(s.FarNext, far+1)
 			continue
+		}
+		old, taken := nearOf[far]
+		if far != 0 && taken || near != 0 && seen[near] {
+			s.Dropped++
+			twice[old], twice[near] = true, true
+		}
+		seen[near] = true
+		if far != 0 {
+			nearOf[far] = near
 		}
 		if far != 0 && near != 0 {
 			s.Far[near] = far
-			taken[far] = true
 		}
-		s.FarNext = max(s.FarNext, far+1)
 	}
-	return s, nil
+	for near := range twice {
+		delete(s.Far, near)
+	}
 }
 
 // heading reads one line of the heading. Names that are not known say nothing

@@ -90,9 +90,9 @@ func parseUIDDBLine(line []byte) (UIDDBMessage, bool) {
 	return UIDDBMessage{UID: n, Base: base}, base != ""
 }
 
-// sanitise sorts by UID and drops what claims a UID or a name for the second
-// time. Of two lines with one UID the first in the file is the older claim. The
-// next UID is raised above all that were seen.
+// sanitise sorts by UID and drops lines that claim the same UID, since none can
+// be trusted then, and those that name a message for the second time. The next
+// UID is raised above all that were seen.
 func (db *UIDDB) sanitise() error {
 	if len(db.Messages) == 0 {
 		return nil
@@ -104,16 +104,17 @@ func (db *UIDDB) sanitise() error {
 	}
 	db.Next = max(db.Next, highest+1)
 	seen := make(map[string]bool, len(db.Messages))
-	var last uint32
-	db.Messages = slices.DeleteFunc(db.Messages, func(m UIDDBMessage) bool {
-		if m.UID == last || seen[m.Base] {
+	kept := make([]UIDDBMessage, 0, len(db.Messages))
+	for i, m := range db.Messages {
+		twice := i > 0 && db.Messages[i-1].UID == m.UID || i+1 < len(db.Messages) && db.Messages[i+1].UID == m.UID
+		if twice || seen[m.Base] {
 			db.Dropped++
-			return true
+			continue
 		}
-		last = m.UID
 		seen[m.Base] = true
-		return false
-	})
+		kept = append(kept, m)
+	}
+	db.Messages = kept
 	return nil
 }
 

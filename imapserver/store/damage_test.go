@@ -94,59 +94,145 @@ func TestIndexLost(t *testing.T) {
 	}
 }
 
-// TestUIDDBDamaged flips every byte of a courierimapuiddb, and cuts it at every
-// length.
-func TestUIDDBDamaged(t *testing.T) {
+// sidecars are files of other servers, each with a mailbox that it is about.
+var sidecars = []struct{ fixture, top, box, file string }{
+	{"courier-A", "Maildir", ".R&D", maildir.UIDDBFile},
+	{"courier-A", "Maildir", ".R&D", filepath.Join(maildir.KeywordsDir, maildir.KeywordsList)},
+	{"courier-A", "Maildir", ".", maildir.SubscriptionsFile},
+	{"dovecot-A", "Maildir", ".Projects.Alpha.Sub", maildir.DovecotUIDListFile},
+	{"dovecot-A", "Maildir", ".Projects.Alpha.Sub", maildir.DovecotKeywordsFile},
+	{"dovecot-A", "Maildir", ".Projects.Alpha", maildir.DovecotACLFile},
+	{"dovecot-A", "Maildir", ".", maildir.DovecotSubscriptionsFile},
+	{"mbsync-A", "mbA/INBOX", ".", maildir.MbsyncUIDFile},
+	{"mbsync-A", "mbA/INBOX", ".", maildir.MbsyncStateFile},
+}
+
+// TestSidecarsDamaged flips every byte of the files that other servers have
+// left, and cuts them at every length: the mail is all there, and no message has
+// a UID that was another one's.
+func TestSidecarsDamaged(t *testing.T) {
+	for _, s := range sidecars {
+		t.Run(s.fixture+"/"+s.file, func(t *testing.T) {
+			t.Parallel()
+			whole := filepath.Join(fastDir(t), "Maildir")
+			copyTree(t, whole, filepath.Join(untar(t, s.fixture+".tar.gz"), s.top))
+			good, err := os.ReadFile(filepath.Join(whole, s.box, s.file))
+			if errors.Is(err, os.ErrNotExist) {
+				t.Skip("the fixture has none")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := meet(t, whole, s.box, s.file, good)
+			step := max(1, len(good)/60)
+			if os.Getenv("MAILSTEAD_CRASH") != "" {
+				step = 1
+			}
+			for i := 0; i < len(good); i += step {
+				bad := bytes.Clone(good)
+				bad[i] ^= 1 << (i % 8)
+				meet(t, whole, s.box, s.file, bad).compare(t, fmt.Sprintf("byte %d flipped", i), want)
+				meet(t, whole, s.box, s.file, good[:i]).compare(t, fmt.Sprintf("cut at %d", i), want)
+			}
+		})
+	}
+}
+
+// TestCourierFilesDamaged does so with what Courier leaves to an index that knows
+// the mailbox.
+func TestCourierFilesDamaged(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(fastDir(t), "Maildir")
-	copyTree(t, dir, filepath.Join(untar(t, "courier-A.tar.gz"), "Maildir"))
-	box := filepath.Join(dir, ".R&D")
-	file := filepath.Join(box, maildir.UIDDBFile)
-	good, err := os.ReadFile(file)
+	whole := filepath.Join(fastDir(t), "Maildir")
+	if err := maildir.MakeTree(whole, false); err != nil {
+		t.Fatal(err)
+	}
+	copyTree(t, filepath.Join(whole, ".R&D"), filepath.Join(untar(t, "courier-A.tar.gz"), "Maildir", ".R&D"))
+	a, err := Open(context.Background(), Options{Maildir: whole, unwatched: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string(nil)
-	check := func(what string, data []byte) {
-		put(t, file, string(data))
-		os.RemoveAll(filepath.Join(dir, maildir.OwnDir))
-		os.Remove(filepath.Join(box, courierUIDNext))
-		a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true})
+	appendMessage(t, a, "R&D", mail1, "Work")
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{maildir.UIDDBFile, filepath.Join(maildir.KeywordsDir, maildir.KeywordsList)} {
+		good, err := os.ReadFile(filepath.Join(whole, ".R&D", file))
 		if err != nil {
-			t.Fatal(what, err)
+			t.Fatal(err)
 		}
-		defer a.Close()
-		v := selectBox(t, a, "R&D", true)
-		defer v.Close()
-		got := bodies(t, v)
-		if want == nil {
-			want = got
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: %s", what, diff)
-		}
-		highest := v.UIDAt(SeqNum(v.Len()))
-		if uid := appendMessage(t, a, "R&D", mail1); uid <= highest {
-			t.Errorf("%s: uid %d after %d", what, uid, highest)
-		}
-		all := files(t, box, "cur")
-		for _, name := range all {
-			if !bytes.Contains(good, []byte(strings.Split(name, ":")[0])) {
-				os.Remove(filepath.Join(box, "cur", name))
-			}
+		want := meet(t, whole, ".R&D", file, good)
+		for i := 0; i < len(good); i += max(1, len(good)/60) {
+			bad := bytes.Clone(good)
+			bad[i] ^= 1 << (i % 8)
+			meet(t, whole, ".R&D", file, bad).compare(t, fmt.Sprintf("%s: byte %d flipped", file, i), want)
+			meet(t, whole, ".R&D", file, good[:i]).compare(t, fmt.Sprintf("%s: cut at %d", file, i), want)
 		}
 	}
-	check("whole", good)
-	step := 1
-	if testing.Short() {
-		step = 17
+}
+
+// met is a mailbox as it was at first contact.
+type met struct {
+	validity uint32
+	next     imap.UID            // before messages that no one had numbered
+	uids     map[string]imap.UID // by file
+	bodies   []string
+}
+
+// meet has first contact with a copy of a mailbox in which a file is another.
+func meet(t *testing.T, whole, box, file string, data []byte) met {
+	t.Helper()
+	dir := filepath.Join(fastDir(t), "Maildir")
+	if _, err := os.Stat(filepath.Join(whole, maildir.OwnDir)); err == nil {
+		copyTree(t, dir, whole) // the index knows it
+	} else {
+		if err := maildir.MakeTree(dir, false); err != nil {
+			t.Fatal(err)
+		}
+		copyTree(t, filepath.Join(dir, box), filepath.Join(whole, box))
 	}
-	for i := 0; i < len(good); i += step {
-		bad := bytes.Clone(good)
-		bad[i] ^= 1 << (i % 8)
-		check(fmt.Sprintf("byte %d flipped", i), bad)
-		if i%3 == 0 {
-			check(fmt.Sprintf("cut at %d", i), good[:i])
+	put(t, filepath.Join(dir, box, file), string(data))
+	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	defer a.Close()
+	name, err := maildir.DecodeName(box, a.enc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := selectBox(t, a, name, true)
+	defer v.Close()
+	m := met{validity: v.UIDValidity(), next: v.mb.row.recent, uids: make(map[string]imap.UID), bodies: bodies(t, v)}
+	v.told.all(func(r *record) bool { m.uids[r.base] = r.uid; return true })
+	highest := imap.UID(0)
+	if v.Len() > 0 {
+		highest = v.UIDAt(SeqNum(v.Len()))
+	}
+	if uid := appendMessage(t, a, name, mail1); uid <= highest {
+		t.Errorf("uid %d after %d", uid, highest)
+	}
+	return m
+}
+
+// compare holds what must be true of damage, whatever it has hit.
+func (m met) compare(t *testing.T, what string, sound met) {
+	t.Helper()
+	if diff := cmp.Diff(sound.bodies, m.bodies); diff != "" {
+		t.Errorf("%s: %s", what, diff)
+	}
+	if m.validity != sound.validity {
+		return
+	}
+	owner := make(map[imap.UID]string)
+	for base, uid := range sound.uids {
+		if uid < sound.next {
+			owner[uid] = base
+		}
+	}
+	for base, uid := range m.uids {
+		if other := owner[uid]; other != "" && other != base {
+			t.Errorf("%s: %s has the uid %d of %s", what, base, uid, other)
 		}
 	}
 }

@@ -167,6 +167,9 @@ func (mb *mailbox) courierKeywords() map[string][]string {
 		// Keywords are not worth a mailbox that cannot be opened.
 		mb.a.log.Error("cannot read Courier's keywords", "error", err)
 	}
+	if k.Cut {
+		mb.a.log.Warn("Courier's keywords are damaged; some are lost", "path", mb.path(), "file", maildir.KeywordsDir+"/"+maildir.KeywordsList)
+	}
 	return k.Lists
 }
 
