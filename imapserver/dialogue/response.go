@@ -181,7 +181,7 @@ func order(r []node) []node {
 	if len(r) > 2 && r[2].kind == code {
 		r[2].kids = orderCode(r[2].kids)
 	}
-	if len(r) > 3 && r[2].is("FETCH") && r[3].kind == list {
+	if len(r) > 3 && (r[2].is("FETCH") || r[2].is("UIDFETCH")) && r[3].kind == list {
 		r[3] = pairs(r[3].kids)
 	}
 	if len(r) < 3 || r[0].text != "*" {

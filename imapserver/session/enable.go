@@ -48,5 +48,7 @@ func (s *session) turnOn(c imap.Cap) {
 		s.w.SetUTF8()
 	case imap.CapCondStore:
 		s.tellHighest()
+	case imap.CapUIDOnly:
+		s.dropNumbered()
 	}
 }

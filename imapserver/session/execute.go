@@ -28,6 +28,9 @@ func (s *session) execute(ctx context.Context, req wire.Request) error {
 	var code imap.ResponseCode
 	err := s.authorize(req)
 	if err == nil {
+		err = s.numbered(req)
+	}
+	if err == nil {
 		err = s.implied(req)
 	}
 	if err == nil {

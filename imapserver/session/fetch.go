@@ -88,7 +88,7 @@ func (s *session) newFetch(c *wire.Fetch) *fetch {
 	if c.ChangedSince > 0 || s.on(imap.CapCondStore) && f.has(wire.FetchFlags) { // RFC 7162 §3.1 and §3.1.4.1
 		f.add(wire.FetchModSeq)
 	}
-	if s.byUID {
+	if s.byUID && !s.on(imap.CapUIDOnly) {
 		f.add(wire.FetchUID)
 	}
 	for _, item := range f.items {
@@ -183,7 +183,7 @@ func (f *fetch) row(ctx context.Context, seq store.SeqNum) error {
 		f.unseen = append(f.unseen, told{seq, m.Flags})
 	}
 	w := f.s.w
-	f.s.beginFetch(seq)
+	f.s.beginFetch(seq, m.UID)
 	for i := range f.items {
 		if i > 0 {
 			w.Raw(" ")

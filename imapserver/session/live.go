@@ -57,6 +57,19 @@ func (s *session) keepLive(tag string, c *wire.Search, r *result) {
 	})
 }
 
+// dropNumbered ends the updates of searches that are told by sequence number.
+func (s *session) dropNumbered() {
+	if s.selected == nil {
+		return
+	}
+	s.selected.live = slices.DeleteFunc(s.selected.live, func(l *liveSearch) bool {
+		if !l.uid {
+			s.w.Status("*", imap.StatusResponseTypeNo, noUpdate(l.tag), "UIDONLY is enabled")
+		}
+		return !l.uid
+	})
+}
+
 // cancelUpdate is CANCELUPDATE (RFC 5267 §4.3.5).
 func (s *session) cancelUpdate(c *wire.CancelUpdate) (imap.ResponseCode, error) {
 	for _, tag := range c.Tags {

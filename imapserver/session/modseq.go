@@ -53,20 +53,16 @@ func (s *session) writeModSeq(n store.ModSeq) {
 	s.w.Raw(")")
 }
 
-// beginFetch begins a FETCH response.
-func (s *session) beginFetch(seq store.SeqNum) {
-	s.w.Raw("* ")
-	s.w.Number(uint64(seq))
-	s.w.Raw(" FETCH (")
-}
-
 // writeChange tells the mod-sequence of a message, as a silent STORE does once
 // CONDSTORE is enabled (RFC 7162 §3.1.3).
 func (s *session) writeChange(seq store.SeqNum, m store.Message) {
-	s.beginFetch(seq)
-	s.w.Raw("UID ")
-	s.w.Number(uint64(m.UID))
-	s.w.Raw(" MODSEQ ")
+	s.beginFetch(seq, m.UID)
+	if !s.on(imap.CapUIDOnly) {
+		s.w.Raw("UID ")
+		s.w.Number(uint64(m.UID))
+		s.w.Raw(" ")
+	}
+	s.w.Raw("MODSEQ ")
 	s.writeModSeq(m.ModSeq)
 	s.w.Raw(")\r\n")
 }

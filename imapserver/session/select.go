@@ -75,7 +75,7 @@ func (s *session) writeSelected() {
 	s.writeMailboxFlags()
 	s.writeCount(uint64(v.Len()), "EXISTS")
 	s.writeCount(uint64(v.Recent()), "RECENT")
-	if n := firstUnseen(v); n > 0 {
+	if n := firstUnseen(v); n > 0 && !s.on(imap.CapUIDOnly) {
 		s.writeCode("first unseen message", "UNSEEN %d", n)
 	}
 	s.writeCode("UIDs are valid", "UIDVALIDITY %d", v.UIDValidity())

@@ -137,7 +137,7 @@ func (s *session) writeExpunges(updates []store.Update) []store.Update {
 		n = len(updates)
 	}
 	s.selected.exists -= n
-	if s.on(imap.CapQResync) {
+	if s.on(imap.CapQResync) || s.on(imap.CapUIDOnly) {
 		var gone imap.UIDSet
 		for _, u := range slices.Backward(updates[:n]) { // they come from the end
 			gone.AddNum(u.UID)
@@ -164,9 +164,9 @@ func (s *session) writeCount(n uint64, word string) {
 // UID too (RFC 9051 §6.4.9), and to a client that knows mod-sequences both
 // (RFC 7162 §3.1).
 func (s *session) writeFlags(seq store.SeqNum, m store.Message) {
-	s.beginFetch(seq)
+	s.beginFetch(seq, m.UID)
 	condStore := s.on(imap.CapCondStore)
-	if s.byUID || condStore {
+	if (s.byUID || condStore) && !s.on(imap.CapUIDOnly) {
 		s.w.Raw("UID ")
 		s.w.Number(uint64(m.UID))
 		s.w.Raw(" ")

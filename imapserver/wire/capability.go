@@ -68,6 +68,7 @@ var Capabilities = []CapabilityRow{
 	{imap.CapUTF8Accept, 6855, PhaseAuth},
 	{imap.CapCondStore, 7162, PhaseAuth},
 	{imap.CapQResync, 7162, PhaseAuth},
+	{imap.CapUIDOnly, 9586, PhaseAuth},
 	{imap.CapACL, 4314, PhaseAuth},
 	{"RIGHTS=texk", 4314, PhaseAuth},
 	{imap.CapListMyRights, 8440, PhaseAuth},

@@ -17,6 +17,7 @@ type decoder struct {
 	err      error
 	name     string // the command's, for messages
 	uses     []imap.Cap
+	bySeq    bool  // it speaks of messages by sequence number
 	line     int64 // octets read of the command's lines
 	total    int64 // and of its literals
 	dropped  int64 // octets of literals that were refused

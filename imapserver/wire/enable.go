@@ -18,6 +18,7 @@ var Enabling = []EnableRow{
 	{imap.CapUTF8Accept, nil},
 	{imap.CapCondStore, nil},
 	{imap.CapQResync, []imap.Cap{imap.CapCondStore}}, // RFC 7162 §3.2.3
+	{imap.CapUIDOnly, nil},
 }
 
 // FindEnable gives the row of a capability, or nil.

@@ -81,6 +81,7 @@ func wireNumber(n uint64) uint32 {
 // least one range; zero stands for "*", and a range that ends in zero always
 // has the last message in it.
 func (d *decoder) expectSeqSet() imap.SeqSet {
+	d.bySeq = true
 	var set imap.SeqSet
 	for _, s := range d.expectSpans() {
 		set = append(set, imap.SeqRange{Start: wireNumber(s.first), Stop: wireNumber(s.last)})

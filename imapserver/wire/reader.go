@@ -55,6 +55,7 @@ type Request struct {
 	Row     *CommandRow
 	Command Command
 	Uses    []imap.Cap // the capabilities that it makes use of, that of Row among them
+	BySeq   bool       // it has a set of sequence numbers in it
 }
 
 // ByeError ends a connection.
@@ -84,7 +85,7 @@ func (r *Reader) ReadCommand(state State) (Request, error) {
 	d.expectSP()
 	if req.Row = d.expectCommand(state); req.Row != nil {
 		req.Command = req.Row.parse(d)
-		req.Uses = d.uses
+		req.Uses, req.BySeq = d.uses, d.bySeq
 	}
 	if r.pending == nil {
 		d.expectCRLF()
