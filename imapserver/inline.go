@@ -67,7 +67,7 @@ func (i *Inline) Open(_ context.Context, o *handoff.Open) (hangs func(), err err
 		o.Stream.Close()
 		return nil, fmt.Errorf("no user %q any more", o.User)
 	}
-	i.mail.start(i.ctx, &handoff.Session{Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace})
+	i.mail.start(i.ctx, s.session(o, u))
 	return func() {}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/session"
 	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
 )
 
 // linger is how long an account stays open, and a worker alive, after the last
@@ -94,6 +95,11 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		return
 	}
 	defer conn.Close()
+	without, err := wire.Off(s.Without...)
+	if err != nil { // settings are checked, and both processes are of one program
+		log.Error("session not begun", "user", s.User, "err", err)
+		return
+	}
 	a, err := m.acquire(ctx, s.Maildir)
 	if err != nil {
 		log.Error("mail not opened", "user", s.User, "maildir", s.Maildir, "err", err)
@@ -112,6 +118,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		Others:    others,
 		Namespace: s.Namespace,
 		Log:       log,
+		Without:   without,
 		Tag:       s.Tag,
 	})
 }

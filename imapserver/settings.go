@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/login"
 	"mailstead/imapserver/spawn"
+	"mailstead/imapserver/wire"
 )
 
 // maxBundle bounds the PEM file of a bundle; maxUsers that of the users.
@@ -145,6 +147,9 @@ func checkUser(c *config.Config, u config.User) error {
 	if u.Hash == "" && c.PAM == nil {
 		return errors.New("no hash, and no PAM service is configured")
 	}
+	if _, err := wire.Off(u.Off...); err != nil {
+		return err
+	}
 	if c.Workers != config.WorkerPerUID {
 		return nil
 	}
@@ -169,6 +174,17 @@ func (s *Settings) user(name string) (config.User, bool) {
 		return config.User{}, false
 	}
 	return s.Users[i], true
+}
+
+// session is what a worker is told of a session of u.
+func (s *Settings) session(o *handoff.Open, u config.User) *handoff.Session {
+	off := u.Off
+	for _, l := range s.Config.Listeners {
+		if l.Name == o.Listener {
+			off = append(slices.Clip(off), l.Off...)
+		}
+	}
+	return &handoff.Session{Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace, Without: off}
 }
 
 // checkReload says why the daemon cannot go over to s from old while it runs.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u, ok := s.user("bob"); !ok || u != users[1] {
+	if u, ok := s.user("bob"); !ok || !reflect.DeepEqual(u, users[1]) {
 		t.Errorf("%+v", u)
 	}
 	for _, name := range []string{"", "Bob", "carol", "alic", "alicf"} {

@@ -136,9 +136,9 @@ func (s *Supervisor) open(o *handoff.Open) (worker uint64, err error) {
 		return 0, fmt.Errorf("no user %q any more", o.User)
 	}
 	id := identityOf(u)
-	return s.workers.Hand(id, &handoff.Session{
-		Open: *o, Maildir: u.Maildir, Namespace: settings.Config.Namespace, Neighbours: settings.sharing.of(settings, id),
-	})
+	session := settings.session(o, u)
+	session.Neighbours = settings.sharing.of(settings, id)
+	return s.workers.Hand(id, session)
 }
 
 // Failed tells what has ended the service.

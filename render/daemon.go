@@ -35,7 +35,8 @@ type User struct {
 	Hash     schema.Secret // "" asks PAM
 	Identity               // who owns the mail
 	Home     string
-	Maildir  string // absolute
+	Maildir  string   // absolute
+	Off      []string // capabilities that are switched off
 }
 
 // DaemonFiles are the texts of the daemon's two files.
@@ -83,7 +84,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 func renderListeners(listeners []schema.Listener) []config.Listener {
 	out := make([]config.Listener, 0, len(listeners))
 	for _, l := range listeners {
-		out = append(out, config.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: string(l.TLS)})
+		out = append(out, config.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: string(l.TLS), Off: l.Capabilities.Off})
 	}
 	slices.SortFunc(out, func(a, b config.Listener) int { return strings.Compare(a.Name, b.Name) })
 	return out
@@ -112,7 +113,7 @@ func renderUsers(users []User, workers config.Workers) ([]byte, error) {
 	for _, u := range users {
 		out = append(out, config.User{
 			Name: u.Name, Hash: string(u.Hash),
-			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir,
+			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir, Off: u.Off,
 		})
 	}
 	slices.SortFunc(out, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })

@@ -72,6 +72,13 @@ type Listener struct {
 	Address string // an IP address; "" is every address, IPv6 and IPv4
 	Port    int    // 1 to 65535
 	TLS     TLSMode
+
+	Capabilities Capabilities
+}
+
+// Capabilities says which capabilities of IMAP clients are offered.
+type Capabilities struct {
+	Off []string // those that are not; as the daemon's table spells them
 }
 
 // TLS is the policy of the host and its certificates.
@@ -118,6 +125,8 @@ type User struct {
 	Virtual *VirtualUser
 	Maildir string   // absolute, or for a system user relative to the home directory
 	Folders []Folder // everything that is made for this user: those of the policy or else of the host, and their own; sorted by name
+
+	Capabilities Capabilities
 }
 
 // SystemUser is an account of the host that logs in through PAM. What is

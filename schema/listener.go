@@ -20,6 +20,7 @@ func (c *completer) listeners() {
 // checkListener checks one listener by itself.
 func (c *completer) checkListener(l *Listener, s spot) bool {
 	before := len(c.faults)
+	l.Capabilities.Off = off(s.at("capabilities", "off"), true)
 	if l.Port == 0 {
 		c.fault(CodeMissing, s.at("port").path, s.pos(), "is missing: only imap and imaps imply a port",
 			fmt.Sprintf("write %s: port: ..., or name the listener imap or imaps", l.Name))

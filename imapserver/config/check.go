@@ -16,6 +16,7 @@ const (
 	maxSocket   = 107  // sun_path less its NUL
 	maxUserName = 255
 	maxHash     = 1024
+	maxOff      = 200
 	maxID       = 1<<32 - 2 // the last one means "no id" to the kernel
 )
 
@@ -24,6 +25,7 @@ var (
 	bundleName  = regexp.MustCompile(`^[A-Za-z0-9_*]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_-])?$`)
 	domainLabel = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
 	generation  = regexp.MustCompile(`^[0-9a-z-]{1,64}$`)
+	capability  = regexp.MustCompile(`^[0-9A-Za-z.=+_-]{1,64}$`)
 	cryptHash   = regexp.MustCompile(`^\$[0-9A-Za-z./$=,+_-]+$`)
 )
 
@@ -111,6 +113,7 @@ func checkListener(l Listener, certificates bool) error {
 	if l.Port < 0 || l.Port > 65535 {
 		f.add("port: %d is not between 1 and 65535", l.Port)
 	}
+	f.at("off", checkOff(l.Off))
 	switch l.TLS {
 	case STARTTLS, Implicit:
 		if !certificates {
@@ -124,6 +127,19 @@ func checkListener(l Listener, certificates bool) error {
 		f.add("tls: %q: one of %q, %q and %q", l.TLS, STARTTLS, Implicit, Plain)
 	}
 	return errors.Join(f...)
+}
+
+// checkOff wants names of capabilities; whether there are such the daemon knows.
+func checkOff(names []string) error {
+	if len(names) > maxOff {
+		return fmt.Errorf("%d names, more than %d", len(names), maxOff)
+	}
+	for _, name := range names {
+		if !capability.MatchString(name) {
+			return fmt.Errorf("%q is not the name of a capability", name)
+		}
+	}
+	return nil
 }
 
 // overlap says whether two addresses cannot both be bound to one port. The

@@ -47,6 +47,8 @@ type Listener struct {
 	Address string `json:"address,omitempty"` // an IP address; "" is every address, IPv6 and IPv4
 	Port    int    `json:"port"`              // 0 takes a free one, which status reports
 	TLS     string `json:"tls"`               // STARTTLS, Implicit or Plain
+	// Off is the capabilities that are switched off, before login and after.
+	Off []string `json:"off,omitempty"`
 }
 
 // The values of Listener.TLS.
@@ -89,4 +91,6 @@ type User struct {
 	GID     int    `json:"gid"`
 	Home    string `json:"home"`
 	Maildir string `json:"maildir"` // absolute
+	// Off is the capabilities that are switched off, beside the listener's.
+	Off []string `json:"off,omitempty"`
 }

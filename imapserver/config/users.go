@@ -169,5 +169,6 @@ func checkUser(u User) error {
 	}
 	f.at("home", checkPath(u.Home))
 	f.at("maildir", checkPath(u.Maildir))
+	f.at("off", checkOff(u.Off))
 	return errors.Join(f...)
 }

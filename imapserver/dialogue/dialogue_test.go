@@ -48,7 +48,7 @@ func TestMailstead(t *testing.T) {
 		}
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			dialogue.Run(t, s, dialogue.Mailstead(t, s.Namespace, s.Users...))
+			dialogue.Run(t, s, dialogue.Mailstead(t, s.Setup))
 		})
 	}
 }

@@ -143,7 +143,7 @@ func twoServers(t *testing.T, name string) (ours, theirs *Account) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Mailstead(t, ""), theirs
+	return Mailstead(t, Setup{}), theirs
 }
 
 type differ struct {

@@ -14,6 +14,7 @@
 //	# requires: MOVE           skipped on a server without these capabilities
 //	# only: mailstead          run on this server alone, for the reason given beside it
 //	# namespace: INBOX.        the personal namespace's prefix; none by default
+//	# off: ENABLE              capabilities that are switched off for the user
 //	# users: bob a@b.c         other users, who may share their mail; "bob/Team" is a
 //	                           folder of bob's where one is named, and $bob his name
 //

@@ -45,6 +45,15 @@ auth_failure_delay = 0
 first_valid_uid = 1
 mail_location = maildir:~/Maildir
 mail_max_userip_connections = 100
+mail_plugins = acl
+mail_attribute_dict = file:%h/Maildir/dovecot-attributes
+protocol imap {
+  mail_plugins = acl imap_acl
+  imap_metadata = yes
+}
+plugin {
+  acl = vfile
+}
 passdb {
   driver = passwd-file
   args = scheme=PLAIN username_format=%u {{.Dir}}/users

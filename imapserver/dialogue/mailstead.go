@@ -29,11 +29,10 @@ var listeners = []config.Listener{
 
 // Mailstead starts a server of our own in this process, for as long as the
 // test runs, with one user whose Maildir is empty, and others who may share theirs.
-// namespace is the prefix of the personal namespace.
-func Mailstead(t testing.TB, namespace string, others ...string) *Account {
+func Mailstead(t testing.TB, setup Setup) *Account {
 	t.Helper()
 	a := account(t, "demo")
-	for _, name := range others {
+	for _, name := range setup.Users {
 		if a.Others == nil {
 			a.Others = map[string]*Account{}
 		}
@@ -52,7 +51,7 @@ func Mailstead(t testing.TB, namespace string, others ...string) *Account {
 		addr := sockets[listener][0].Addr()
 		return net.DialTimeout(addr.Network(), addr.String(), patience)
 	}
-	start(t, a, id, namespace, sockets)
+	start(t, a, id, setup, sockets)
 	return a
 }
 
@@ -79,7 +78,7 @@ func account(t testing.TB, user string) *Account {
 }
 
 // start serves the account and stops with the test.
-func start(t testing.TB, a *Account, id *identity, namespace string, sockets imapserver.Listeners) {
+func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserver.Listeners) {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(a.Password), bcrypt.MinCost+1)
 	if err != nil {
@@ -96,7 +95,7 @@ func start(t testing.TB, a *Account, id *identity, namespace string, sockets ima
 		TLS: config.TLS{Policy: config.Modern, Bundles: []config.Bundle{
 			{Name: "localhost", File: "/nonexistent/localhost.pem", Names: []string{"localhost"}},
 		}},
-		Namespace: namespace,
+		Namespace: setup.Namespace,
 		Sharing:   len(a.Others) > 0,
 		Workers:   config.WorkerInline,
 	}
@@ -104,6 +103,7 @@ func start(t testing.TB, a *Account, id *identity, namespace string, sockets ima
 	for _, u := range append(slices.Collect(maps.Values(a.Others)), a) {
 		users = append(users, config.User{Name: u.User, Hash: string(hash), UID: u.UID, GID: u.GID, Home: filepath.Dir(u.Maildir), Maildir: u.Maildir})
 	}
+	users[len(users)-1].Off = setup.Off
 	slices.SortFunc(users, func(x, y config.User) int { return strings.Compare(x.Name, y.Name) })
 	settings, err := imapserver.NewSettings(conf, users, [][]byte{append(id.key, id.certificate...)})
 	if err != nil {

@@ -10,15 +10,21 @@ import (
 
 // Script is a parsed script.
 type Script struct {
-	Name      string
-	Covers    []string
-	Requires  []string
-	Only      string
-	Namespace string
-	Users     []string // beside the one whose account it is
-	Steps     []Step
+	Setup
+	Name     string
+	Covers   []string
+	Requires []string
+	Only     string
+	Steps    []Step
 
 	messages map[string]string // with CRLF
+}
+
+// Setup is how a script's user is configured.
+type Setup struct {
+	Namespace string
+	Users     []string // beside the one whose account it is
+	Off       []string // capabilities that are switched off
 }
 
 // Step is a line of a script.
@@ -159,6 +165,8 @@ func (s *Script) parseComment(comment string) {
 		s.Only = strings.Trim(words[0], ",;")
 	case key == "users":
 		s.Users = append(s.Users, words...)
+	case key == "off":
+		s.Off = append(s.Off, words...)
 	case key == "namespace":
 		s.Namespace = words[0]
 	}

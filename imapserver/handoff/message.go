@@ -79,13 +79,14 @@ type Ready struct {
 // end of the connection without TLS; the worker answers the login, whose tag
 // is Tag, on it.
 type Open struct {
-	Serial uint64     `json:"serial"`
-	ID     string     `json:"id"` // of the connection, as the log has it
-	User   string     `json:"user"`
-	Tag    string     `json:"tag"`
-	Remote netip.Addr `json:"remote"`
-	TLS    bool       `json:"tls"`
-	Stream *os.File   `json:"-"`
+	Serial   uint64     `json:"serial"`
+	ID       string     `json:"id"` // of the connection, as the log has it
+	User     string     `json:"user"`
+	Tag      string     `json:"tag"`
+	Listener string     `json:"listener"`
+	Remote   netip.Addr `json:"remote"`
+	TLS      bool       `json:"tls"`
+	Stream   *os.File   `json:"-"`
 }
 
 // Opened is the answer to Open: a worker has the stream, or nobody has. Worker
@@ -108,9 +109,10 @@ type Hangs struct {
 // and what the supervisor's own table says of that user.
 type Session struct {
 	Open
-	Maildir    string `json:"maildir"`
-	Namespace  string `json:"namespace,omitempty"`
-	Neighbours []byte `json:"-"` // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
+	Maildir    string   `json:"maildir"`
+	Namespace  string   `json:"namespace,omitempty"`
+	Without    []string `json:"without,omitempty"` // capabilities that are switched off
+	Neighbours []byte   `json:"-"`                 // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
 }
 
 // Idle says that a worker has had no session for a while, and how many it has

@@ -24,6 +24,7 @@ type conn struct {
 	server   *Server
 	settings *settings // as of the accept, then of STARTTLS
 	nc       net.Conn  // the *tls.Conn once there is TLS
+	listener string
 	id       string
 	addr     netip.Addr
 	log      *slog.Logger
@@ -44,9 +45,9 @@ func (e errEnd) Error() string { return e.reason }
 
 // run speaks with the client until it is logged in, which gives the relay, or
 // leaves, which gives the reason.
-func (c *conn) run(ctx context.Context, listener string) (*relay, string) {
-	mode := c.settings.modes[listener]
-	if listener == selfTest {
+func (c *conn) run(ctx context.Context) (*relay, string) {
+	mode := c.settings.modes[c.listener]
+	if c.listener == selfTest {
 		mode = config.Plain
 	}
 	switch mode {
@@ -80,11 +81,15 @@ func (c *conn) reset() {
 
 // without is the capabilities that the table has and this connection has not.
 func (c *conn) without() []imap.Cap {
+	off := c.settings.off[c.listener]
 	if c.phase != wire.PhaseTLS && len(c.settings.certificates.bundles) == 0 {
-		return []imap.Cap{imap.CapStartTLS}
+		off = append(slices.Clip(off), imap.CapStartTLS)
 	}
-	return nil
+	return off
 }
+
+// off tells whether a capability is switched off on the listener.
+func (c *conn) off(name imap.Cap) bool { return slices.Contains(c.settings.off[c.listener], name) }
 
 func (c *conn) capabilities() string {
 	return string(wire.AppendCapabilities([]byte("CAPABILITY "), c.phase, c.without()...))
@@ -169,6 +174,9 @@ func (c *conn) reason(err error) string {
 // execute runs one command. An *imap.Error is its answer, others end the
 // connection.
 func (c *conn) execute(ctx context.Context, req wire.Request) (*relay, error) {
+	if slices.ContainsFunc(req.Uses, c.off) {
+		return nil, &imap.Error{Type: imap.StatusResponseTypeBad, Text: "Not possible here."}
+	}
 	switch cmd := req.Command.(type) {
 	case wire.Capability:
 		c.w.Raw("* " + c.capabilities() + "\r\n")

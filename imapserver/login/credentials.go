@@ -44,7 +44,7 @@ func (c *conn) authenticate(ctx context.Context, tag string, cmd *wire.Authentic
 		return nil, c.privacy(tag)
 	}
 	m, ok := sasl.New(cmd.Mechanism)
-	if !ok {
+	if !ok || c.off(imap.AuthCap(cmd.Mechanism)) {
 		return nil, &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeCannot, Text: "There is no such mechanism here."}
 	}
 	response := cmd.Initial
@@ -111,7 +111,9 @@ func (c *conn) open(ctx context.Context, tag, user string) (*relay, error) {
 	if _, err = r.worker.Write(c.r.Buffered()); err != nil {
 		theirs.Close()
 	} else {
-		r.login.hangs, err = c.server.opener.Open(ctx, &handoff.Open{ID: c.id, User: user, Tag: tag, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Stream: theirs})
+		r.login.hangs, err = c.server.opener.Open(ctx, &handoff.Open{
+			ID: c.id, User: user, Tag: tag, Listener: c.listener, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Stream: theirs,
+		})
 	}
 	if err != nil {
 		c.server.sessions.remove(r)

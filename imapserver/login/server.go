@@ -15,8 +15,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/wire"
 )
 
 // Options say how a Server works.
@@ -51,7 +54,8 @@ type Server struct {
 // settings is what Update replaces as one.
 type settings struct {
 	certificates *certificates
-	modes        map[string]string // TLS mode by name of listener
+	modes        map[string]string     // TLS mode by name of listener
+	off          map[string][]imap.Cap // switched off, by name of listener
 }
 
 // New makes a Server that serves nothing before Update.
@@ -79,14 +83,17 @@ func (s *Server) Update(c *config.Config, bundles []Bundle) error {
 	if err != nil {
 		return err
 	}
-	modes := map[string]string{}
+	modes, off := map[string]string{}, map[string][]imap.Cap{}
 	for _, l := range c.Listeners {
 		if l.TLS != config.Plain && len(bundles) == 0 {
 			return fmt.Errorf("listener %s: TLS without any certificate", l.Name)
 		}
+		if off[l.Name], err = wire.Off(l.Off...); err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
 		modes[l.Name] = l.TLS
 	}
-	s.settings.Store(&settings{certificates, modes})
+	s.settings.Store(&settings{certificates, modes, off})
 	return nil
 }
 
@@ -204,8 +211,8 @@ func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string,
 	nc.SetDeadline(time.Now().Add(s.limits.Lifetime))
 	// Ahead of its time it wakes a connection that waits for the client.
 	defer context.AfterFunc(s.ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })()
-	c := &conn{server: s, nc: nc, id: id, addr: addr, log: log, settings: s.settings.Load()}
-	r, reason := c.run(ctx, listener)
+	c := &conn{server: s, nc: nc, listener: listener, id: id, addr: addr, log: log, settings: s.settings.Load()}
+	r, reason := c.run(ctx)
 	if r == nil {
 		log.Info("disconnected before login", "reason", reason, "tls", c.tlsVersion())
 		c.nc.Close() // which under TLS says so to the client

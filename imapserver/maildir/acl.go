@@ -52,7 +52,7 @@ type Grant struct {
 type ACL []Grant
 
 // DefaultACL is that of a mailbox about which nothing is said.
-func DefaultACL() ACL { return ACL{{ID: IDOwner, Rights: AllRights}} }
+func DefaultACL() ACL { return ACL{{ID: IDOwner, Rights: courierAll}} }
 
 // CanonicalID gives the form in which an ACL has an identifier of a file.
 func CanonicalID(id string) string {
@@ -113,7 +113,7 @@ func EncodeACL(acl ACL) ([]byte, error) {
 	if i := acl.index(IDOwner, true); i >= 0 {
 		acl[i].Rights &^= kept
 	}
-	acl = acl.With(idAdministrators, false, AllRights)
+	acl = acl.With(idAdministrators, false, courierAll)
 	var b bytes.Buffer
 	for _, g := range acl {
 		if err := CheckID(g.ID); err != nil && g.ID != idAdministrators {

@@ -26,8 +26,8 @@ func TestACL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Courier's line of the administrators goes to the end, with p.
-	const again = "owner aceilrstwx\nuser=bob ilrstw\nanyone lr\n-user=carol sw\ngroup=staff lrs\n-group=students r\nadministrators aceilprstwx\n"
+	// Courier's line of the administrators goes to the end.
+	const again = "owner aceilrstwx\nuser=bob ilrstw\nanyone lr\n-user=carol sw\ngroup=staff lrs\n-group=students r\nadministrators aceilrstwx\n"
 	if diff := cmp.Diff(again, string(data)); diff != "" {
 		t.Errorf("encoded (-want +got):\n%s", diff)
 	}
@@ -63,7 +63,7 @@ func TestEffectiveRights(t *testing.T) {
 // out, and no identifier makes a second line.
 func TestEncodeACL(t *testing.T) {
 	data, err := EncodeACL(ACL{{"user=bob", false, RightLookup}, {IDOwner, true, AllRights}})
-	if want := "user=bob l\n-owner ceiprstwx\nowner al\nadministrators aceilprstwx\n"; err != nil || string(data) != want {
+	if want := "user=bob l\n-owner ceiprstwx\nowner al\nadministrators aceilrstwx\n"; err != nil || string(data) != want {
 		t.Errorf("got %q, %v; want %q", data, err, want)
 	}
 	for _, id := range []string{"", "user=", "a\nowner", "a b", "-bob", "a\xff", "a\x00", "a\u0085b", "group=administrators", strings.Repeat("x", MaxIdentifier+1)} {

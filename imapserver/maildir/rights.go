@@ -30,6 +30,10 @@ const (
 // list could not be set right again.
 const kept = RightLookup | RightAdmin
 
+// courierAll are the rights that Courier gives the owner and the administrators:
+// posting is none that it knows.
+const courierAll = AllRights &^ RightPost
+
 // rightsOrder is how rights are written by convention, those without a meaning
 // after them.
 const rightsOrder = "lrwstipekxa0123456789bfghjmnoquvyz"

@@ -12,12 +12,11 @@ import (
 const chunk = 32 << 10
 
 // textKeys is the BODY and TEXT keys of a program, looked for in one go through
-// a message. It holds no more of the text than a chunk and a pattern's length.
+// a message.
 type textKeys struct {
-	keys   []textKey
-	keep   int    // the longest pattern less one: what of a chunk may begin a match in the next
-	in     []byte // text as read
-	folded []byte
+	keys []textKey
+	keep int // the longest pattern less one: what of a piece may begin a match in the next
+	folder
 }
 
 type textKey struct {
@@ -68,35 +67,50 @@ func (x *textKeys) done() bool {
 
 // read looks through one text.
 func (x *textKeys) read(ctx context.Context, r io.Reader, header bool) error {
-	if x.in == nil {
-		x.in = make([]byte, chunk)
-	}
-	x.folded = x.folded[:0]
-	left := 0 // octets of a character not yet whole, at the start of x.in
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := io.ReadFull(r, x.in[left:])
-		final := err != nil // the readers of package message end with io.EOF and nothing else
-		var rest []byte
-		x.folded, rest = appendFold(x.folded, x.in[:left+n], final)
-		x.look(header)
-		if final {
-			return nil
-		}
-		left = copy(x.in, rest)
-		if drop := len(x.folded) - x.keep; drop > 0 {
-			x.folded = x.folded[:copy(x.folded, x.folded[drop:])]
+	return x.fold(ctx, r, x.keep, func(text []byte) bool {
+		x.look(text, header)
+		return !x.done()
+	})
+}
+
+func (x *textKeys) look(text []byte, header bool) {
+	for i := range x.keys {
+		k := &x.keys[i]
+		if !k.found && (k.header || !header) {
+			k.found = bytes.Contains(text, k.pattern)
 		}
 	}
 }
 
-func (x *textKeys) look(header bool) {
-	for i := range x.keys {
-		k := &x.keys[i]
-		if !k.found && (k.header || !header) {
-			k.found = bytes.Contains(x.folded, k.pattern)
+// folder folds texts piece by piece. It holds no more of a text than a chunk.
+type folder struct {
+	in     []byte // text as read
+	folded []byte
+}
+
+// fold reads one text and gives it to look, folded, in pieces: each begins with
+// the last keep octets of the one before. It stops when look returns false, and
+// when ctx ends.
+func (f *folder) fold(ctx context.Context, r io.Reader, keep int, look func(text []byte) bool) error {
+	if f.in == nil {
+		f.in = make([]byte, chunk)
+	}
+	f.folded = f.folded[:0]
+	left := 0 // octets of a character not yet whole, at the start of f.in
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := io.ReadFull(r, f.in[left:])
+		final := err != nil // the readers of package message end with io.EOF and nothing else
+		var rest []byte
+		f.folded, rest = appendFold(f.folded, f.in[:left+n], final)
+		if !look(f.folded) || final {
+			return nil
+		}
+		left = copy(f.in, rest)
+		if drop := len(f.folded) - keep; drop > 0 {
+			f.folded = f.folded[:copy(f.folded, f.folded[drop:])]
 		}
 	}
 }

@@ -39,7 +39,7 @@ func (s *session) receive(ctx context.Context, c *wire.Append) (imap.ResponseCod
 	if err != nil {
 		return "", err
 	}
-	return appendUID(uidValidity, uids), nil
+	return s.uidPlus(appendUID(uidValidity, uids)), nil
 }
 
 // appendUID makes the code that says which UIDs the messages have (RFC 4315 §3).

@@ -14,6 +14,14 @@ func (s *session) capability() (imap.ResponseCode, error) {
 	return "", nil
 }
 
+// uidPlus leaves out a code of UIDPLUS (RFC 4315 §3) where that is switched off.
+func (s *session) uidPlus(code imap.ResponseCode) imap.ResponseCode {
+	if s.off(imap.CapUIDPlus) {
+		return ""
+	}
+	return code
+}
+
 // id is ID (RFC 2971). What the client says of itself goes into the log.
 func (s *session) id(c *wire.ID) (imap.ResponseCode, error) {
 	if len(c.Params) > 0 {

@@ -37,7 +37,7 @@ func (s *session) copy(ctx context.Context, c *wire.Copy) (imap.ResponseCode, er
 	if err != nil {
 		return "", tryCreate(err)
 	}
-	code := copyUID(done)
+	code := s.uidPlus(copyUID(done))
 	if c.Move && code != "" {
 		s.w.Status("*", imap.StatusResponseTypeOK, code, "moved")
 		return "", nil

@@ -18,6 +18,7 @@ import (
 type query struct {
 	view     *store.View
 	scan     *scan
+	key      wire.SearchKey
 	spans    []span // where to look
 	backward bool   // the last message is looked at first
 	limit    int    // matches that are enough; 0: all are wanted
@@ -30,7 +31,7 @@ type query struct {
 func newQuery(view *store.View, saved imap.UIDSet, key wire.SearchKey) *query {
 	total := store.SeqNum(view.Len())
 	frame := search.Frame{Seq: uint32(total), Saved: saved, Now: time.Now()}
-	q := &query{view: view}
+	q := &query{view: view, key: key}
 	if total > 0 {
 		frame.UID = view.UIDAt(total)
 		q.spans = scope(view, saved, key)
@@ -90,9 +91,13 @@ func scope(view *store.View, saved imap.UIDSet, k wire.SearchKey) []span {
 // total is how many messages are to be looked at.
 func (q *query) total() int { return count(q.spans) }
 
-// run looks at the messages.
+// run looks at the messages that the text index does not rule out.
 func (q *query) run(ctx context.Context, p *progress) error {
-	err := q.scan.run(ctx, p, q.seqs(), q.take)
+	may, err := q.view.TextMatches(ctx, search.Narrow(q.key), search.HasText(q.key))
+	if err != nil {
+		return err
+	}
+	err = q.scan.run(ctx, p, q.seqs(may), q.take)
 	if q.backward {
 		slices.Reverse(q.found)
 		slices.Reverse(q.scores)
@@ -101,7 +106,7 @@ func (q *query) run(ctx context.Context, p *progress) error {
 }
 
 // seqs is the messages to look at, in the order in which they are wanted.
-func (q *query) seqs() iter.Seq[store.SeqNum] {
+func (q *query) seqs(may *store.TextMatches) iter.Seq[store.SeqNum] {
 	return func(yield func(store.SeqNum) bool) {
 		for i := range q.spans {
 			sp := q.spans[i]
@@ -113,7 +118,7 @@ func (q *query) seqs() iter.Seq[store.SeqNum] {
 				if q.backward {
 					seq = sp.last - k
 				}
-				if !yield(seq) {
+				if may.May(seq) && !yield(seq) {
 					return
 				}
 			}

@@ -3,11 +3,16 @@ package session
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"mailstead/imapserver/search"
 	"mailstead/imapserver/store"
@@ -113,4 +118,45 @@ func TestScanHungUp(t *testing.T) {
 func forever(yield func(store.SeqNum) bool) {
 	for yield(1) {
 	}
+}
+
+// TestSearchIndexed holds that SEARCH gives the same with a text index as it did
+// without, also of messages that came after it was made.
+func TestSearchIndexed(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	deliver := func(from, to int) {
+		for i := from; i < to; i++ {
+			s.deliver(fmt.Sprintf("1700000000.M%06dP1.host", i), fmt.Sprintf("Subject: about %d\n\nthis is number %d.\n", i%7, i))
+		}
+	}
+	deliver(0, 200)
+	c := s.connect()
+	c.ok("SELECT INBOX")
+	searches := []string{
+		"SEARCH BODY {6+}\r\nNUMBER TEXT {2+}\r\n12", `SEARCH BODY "number 19"`, `SEARCH OR BODY "is number 5" SUBJECT "about 6"`,
+		`SEARCH NOT TEXT "about 3"`, `SEARCH RETURN (MIN MAX COUNT) BODY "number 1"`, `SEARCH RETURN (MAX) 1:90 BODY "number 1"`,
+	}
+	ask := func() (answers []string) {
+		for _, q := range searches {
+			answers = append(answers, c.ok("%s", q))
+		}
+		return answers
+	}
+	before := ask()
+	index := filepath.Join(s.maildir, "mailstead", "text.db")
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if st, err := os.Stat(index + "-wal"); err == nil && st.Size() > 10_000 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no text index was made")
+		}
+	}
+	if diff := cmp.Diff(before, ask()); diff != "" {
+		t.Errorf("with an index (-before +after)\n%s", diff)
+	}
+	deliver(200, 230)
+	c.ok("NOOP")
+	c.want(`SEARCH BODY "number 20"`, "* SEARCH 21 201 202 203 204 205 206 207 208 209 210\na OK SEARCH completed")
 }

@@ -48,6 +48,7 @@ type Account struct {
 	keeper       *keeper // of Courier's files; nil: they are not kept
 
 	feeds feeds
+	text  *textBuilder
 	fill  *filler
 	start time.Time
 
@@ -101,6 +102,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		a.ops = &maildir.Ops{}
 	}
 	a.watch = newWatcher(a.log, o.unwatched)
+	a.text = newTextBuilder(a, filepath.Join(a.own, textFile), o.textDelay())
 	a.fill = newFiller(a, o.Background)
 	if err := a.open(ctx, o); err != nil {
 		a.watch.close()
@@ -222,6 +224,7 @@ func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 
 // Close ends every View and closes the index.
 func (a *Account) Close() error {
+	text := a.text.close()
 	a.fill.close()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -233,7 +236,7 @@ func (a *Account) Close() error {
 	if a.keeper != nil {
 		a.keeper.close()
 	}
-	var errs []error
+	errs := []error{text}
 	for dir, mb := range a.boxes {
 		errs = append(errs, a.leaveToCourier(mb))
 		mb.mu.Lock()

@@ -58,8 +58,6 @@ const (
 // errBlock says that a block is not what was written.
 var errBlock = errors.New("cache is damaged")
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // baseHash tells messages of one UID apart, should UIDs have been given out anew.
 func baseHash(base string) uint64 {
 	b := []byte(base)

@@ -114,6 +114,16 @@ var pragmas = []string{
 	"PRAGMA cache_size=-4000",
 }
 
+// dbForm is what a database of ours must be like.
+type dbForm struct {
+	schema  string
+	id      uint32
+	version int
+	pragmas []string
+}
+
+var indexForm = dbForm{schema, indexID, indexVersion, pragmas}
+
 // errIndex says that the index cannot be used as it is.
 var errIndex = errors.New("index is damaged")
 
@@ -134,13 +144,13 @@ type index struct {
 // with a new one in its place; lost then says so.
 func openIndex(dir string, ops *maildir.Ops) (x *index, lost error, err error) {
 	path := filepath.Join(dir, indexFile)
-	conn, err := openConn(path)
+	conn, err := openConn(path, &indexForm)
 	if errors.Is(err, errIndex) {
 		lost = err
 		if err := putAside(path); err != nil {
 			return nil, lost, err
 		}
-		conn, err = openConn(path)
+		conn, err = openConn(path, &indexForm)
 	}
 	if err != nil {
 		return nil, lost, err
@@ -150,8 +160,9 @@ func openIndex(dir string, ops *maildir.Ops) (x *index, lost error, err error) {
 	return x, lost, nil
 }
 
-func openConn(path string) (*sqlite.Conn, error) {
-	if err := checkHeader(path); err != nil {
+// openConn opens a database of that form, or makes one.
+func openConn(path string, form *dbForm) (*sqlite.Conn, error) {
+	if err := checkHeader(path, form.id); err != nil {
 		return nil, err
 	}
 	// SQLite would make it by the umask; its other files take the mode from it.
@@ -164,7 +175,7 @@ func openConn(path string) (*sqlite.Conn, error) {
 	if err != nil {
 		return nil, indexError(path, err)
 	}
-	if err := prepareConn(conn); err != nil {
+	if err := prepareConn(conn, form); err != nil {
 		conn.Close()
 		return nil, indexError(path, err)
 	}
@@ -174,7 +185,7 @@ func openConn(path string) (*sqlite.Conn, error) {
 // checkHeader looks at the start of the file, as sqlite.org/fileformat2.html §1.3
 // has it: some damage there would make the database read-only, or of a release
 // that has never been.
-func checkHeader(path string) error {
+func checkHeader(path string, id uint32) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -202,13 +213,13 @@ func checkHeader(path string) error {
 		return err
 	}
 	number := func(at int) uint32 { return binary.BigEndian.Uint32(head[at:]) }
-	if head[18] > 2 || head[19] > 2 || number(44) > 4 || number(56) != 1 || number(68) != indexID {
+	if head[18] > 2 || head[19] > 2 || number(44) > 4 || number(56) != 1 || number(68) != id {
 		return fmt.Errorf("%s: %w: its header is not one of ours", path, errIndex)
 	}
 	return nil
 }
 
-func prepareConn(conn *sqlite.Conn) error {
+func prepareConn(conn *sqlite.Conn, form *dbForm) error {
 	conn.SetBusyTimeout(5 * time.Second)
 	if err := sqlitex.ExecuteTransient(conn, "PRAGMA locking_mode=EXCLUSIVE", nil); err != nil {
 		return err
@@ -218,21 +229,21 @@ func prepareConn(conn *sqlite.Conn) error {
 		return err
 	}
 	switch version {
-	case indexVersion:
-		err = checkConn(conn)
+	case form.version:
+		err = checkConn(conn, form.schema)
 	case 0:
 		// In the journal mode that a new database has, which is durable: were it
 		// in WAL mode already, the file's header would not be ours until the
 		// first checkpoint.
 		err = sqlitex.ExecuteScript(conn, fmt.Sprintf("%s PRAGMA user_version=%d; PRAGMA application_id=%d;",
-			schema, indexVersion, indexID), nil)
+			form.schema, form.version, form.id), nil)
 	default:
-		err = fmt.Errorf("schema version %d is of another release than this one, which has %d", version, indexVersion)
+		err = fmt.Errorf("schema version %d is of another release than this one, which has %d", version, form.version)
 	}
 	if err != nil {
 		return err
 	}
-	for _, p := range pragmas {
+	for _, p := range form.pragmas {
 		if err := sqlitex.ExecuteTransient(conn, p, nil); err != nil {
 			return err
 		}
@@ -242,7 +253,7 @@ func prepareConn(conn *sqlite.Conn) error {
 
 // checkConn compares the schema with ours, and reads a little of every table,
 // so that a file that is not the database it says to be is found out now.
-func checkConn(conn *sqlite.Conn) error {
+func checkConn(conn *sqlite.Conn, schema string) error {
 	var text strings.Builder
 	var tables []string
 	err := sqlitex.Execute(conn, "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid", &sqlitex.ExecOptions{

@@ -32,6 +32,10 @@ type mailbox struct {
 	refs int
 	used time.Time
 
+	// textDue is the UIDNEXT from which on the text index is to be worked on; 0
+	// where that is not known, the highest number where there is none.
+	textDue atomic.Uint32
+
 	cache  atomic.Pointer[cache] // nil until it is used; set under mu
 	loaded atomic.Bool           // folder, sets and snap are there to stay; set under mu
 	gone   atomic.Bool           // it is no more, as a whole or under its name; set under mu
@@ -238,6 +242,7 @@ func (mb *mailbox) commit(next *snapshot, durable bool, by *View, fn func(*sqlit
 	mb.snap.Store(next)
 	mb.noteCourier(false)
 	mb.a.feeds.mark(mb.dir)
+	mb.noteText(next.uidNext, false)
 	for v := range mb.views {
 		if v != by {
 			v.poke()

@@ -55,6 +55,7 @@ func (a *Account) Select(ctx context.Context, name string, readOnly bool) (*View
 	v.takeRecent(v.told)
 	a.fill.ask(mb.dir)
 	mb.mu.Unlock()
+	mb.noteText(v.told.uidNext, true)
 	return v, nil
 }
 

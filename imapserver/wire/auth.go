@@ -20,6 +20,7 @@ func parseAuthenticate(d *decoder) Command {
 	d.expectSP()
 	a := &Authenticate{Mechanism: d.expectWord("mechanism")}
 	if d.take(' ') {
+		d.use(imap.CapSASLIR)
 		a.Initial = d.expectBase64()
 	}
 	return a

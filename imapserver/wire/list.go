@@ -1,31 +1,34 @@
 package wire
 
+import "github.com/emersion/go-imap/v2"
+
 // ListOption is an option of LIST (RFC 5258 §3).
 type ListOption struct {
 	Name  string
 	RFC   int
+	Cap   imap.Cap // the capability that brings it
 	parse func(d *decoder, c *List)
 }
 
 // ListSelections is every selection option of LIST.
 var ListSelections = []ListOption{
-	{"SUBSCRIBED", 5258, func(_ *decoder, c *List) { c.SelectSubscribed = true }},
-	{"REMOTE", 5258, func(_ *decoder, c *List) { c.SelectRemote = true }},
-	{"RECURSIVEMATCH", 5258, func(_ *decoder, c *List) { c.SelectRecursive = true }},
-	{"SPECIAL-USE", 6154, func(_ *decoder, c *List) { c.SelectSpecialUse = true }},
+	{"SUBSCRIBED", 5258, imap.CapListExtended, func(_ *decoder, c *List) { c.SelectSubscribed = true }},
+	{"REMOTE", 5258, imap.CapListExtended, func(_ *decoder, c *List) { c.SelectRemote = true }},
+	{"RECURSIVEMATCH", 5258, imap.CapListExtended, func(_ *decoder, c *List) { c.SelectRecursive = true }},
+	{"SPECIAL-USE", 6154, imap.CapSpecialUse, func(_ *decoder, c *List) { c.SelectSpecialUse = true }},
 }
 
 // ListReturns is every return option of LIST.
 var ListReturns = []ListOption{
-	{"SUBSCRIBED", 5258, func(_ *decoder, c *List) { c.ReturnSubscribed = true }},
-	{"CHILDREN", 5258, func(_ *decoder, c *List) { c.ReturnChildren = true }},
-	{"SPECIAL-USE", 6154, func(_ *decoder, c *List) { c.ReturnSpecialUse = true }},
-	{"STATUS", 5819, func(d *decoder, c *List) {
+	{"SUBSCRIBED", 5258, imap.CapListExtended, func(_ *decoder, c *List) { c.ReturnSubscribed = true }},
+	{"CHILDREN", 5258, imap.CapListExtended, func(_ *decoder, c *List) { c.ReturnChildren = true }},
+	{"SPECIAL-USE", 6154, imap.CapSpecialUse, func(_ *decoder, c *List) { c.ReturnSpecialUse = true }},
+	{"STATUS", 5819, imap.CapListStatus, func(d *decoder, c *List) {
 		d.expectSP()
 		c.ReturnStatus = d.expectStatusItems()
 	}},
-	{"MYRIGHTS", 8440, func(_ *decoder, c *List) { c.ReturnMyRights = true }},
-	{"METADATA", 9590, func(d *decoder, c *List) {
+	{"MYRIGHTS", 8440, imap.CapListMyRights, func(_ *decoder, c *List) { c.ReturnMyRights = true }},
+	{"METADATA", 9590, imap.CapListMetadata, func(d *decoder, c *List) {
 		d.expectSP()
 		c.ReturnMetadata = d.expectEntries(nil)
 	}},
@@ -36,7 +39,7 @@ func parseList(d *decoder) Command {
 	c := &List{}
 	d.expectSP()
 	if next, _ := d.peek(); next == '(' {
-		c.Extended = true
+		d.extend(c)
 		d.listOptions(c, ListSelections)
 		d.expectSP()
 	}
@@ -48,7 +51,7 @@ func parseList(d *decoder) Command {
 			d.fail("RETURN expected")
 		}
 		d.expectSP()
-		c.Extended = true
+		d.extend(c)
 		d.listOptions(c, ListReturns)
 	}
 	if c.SelectRecursive && !c.SelectSubscribed && !c.SelectSpecialUse {
@@ -57,12 +60,18 @@ func parseList(d *decoder) Command {
 	return c
 }
 
+// extend takes note of a LIST that RFC 3501 does not have.
+func (d *decoder) extend(c *List) {
+	c.Extended = true
+	d.use(imap.CapListExtended)
+}
+
 func (d *decoder) listPatterns(c *List) {
 	if next, _ := d.peek(); next != '(' {
 		c.Patterns = []string{d.expectPattern()}
 		return
 	}
-	c.Extended = true
+	d.extend(c)
 	d.list(func() { c.Patterns = append(c.Patterns, d.expectPattern()) })
 	if len(c.Patterns) == 0 {
 		d.fail("mailbox name expected")
@@ -74,6 +83,7 @@ func (d *decoder) listOptions(c *List, rows []ListOption) {
 		name := d.expectWord("option")
 		for _, row := range rows {
 			if row.Name == name {
+				d.use(row.Cap)
 				row.parse(d, c)
 				return
 			}
