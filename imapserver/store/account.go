@@ -367,7 +367,7 @@ func (a *Account) trim() {
 		var oldest *mailbox
 		boxes, messages := 0, 0
 		for dir, mb := range a.boxes {
-			if mb.refs > 0 || mb.courier.pending.Load() {
+			if mb.refs > 0 || mb.courier.pending.Load() || mb.courier.busy.Load() {
 				continue
 			}
 			if s := mb.snap.Load(); s == nil {

@@ -46,6 +46,7 @@ type courierRow struct {
 type courierFiles struct {
 	writing sync.Mutex  // one writer at a time; taken before mailbox.mu
 	pending atomic.Bool // the keeper is going to write
+	busy    atomic.Bool // it is writing
 
 	// Guarded by mailbox.mu.
 	row     courierRow
@@ -141,7 +142,9 @@ func (k *keeper) run(ctx context.Context) {
 	for {
 		mb, wait := k.next()
 		if mb != nil {
-			if err := mb.writeCourier(ctx, false); err != nil {
+			err := mb.writeCourier(ctx, false)
+			mb.courier.busy.Store(false)
+			if err != nil {
 				if ctx.Err() != nil {
 					return
 				}
@@ -170,6 +173,7 @@ func (k *keeper) next() (mb *mailbox, wait time.Duration) {
 	for m, at := range k.due {
 		if !at.After(now) {
 			delete(k.due, m)
+			m.courier.busy.Store(true) // from now on, instead of pending, it keeps the mailbox loaded
 			return m, 0
 		}
 		wait = min(wait, at.Sub(now))
