@@ -12,7 +12,7 @@ import (
 
 // copy is COPY, MOVE and their UID forms (RFC 9051 §6.4.7 and §6.4.8). MOVE
 // tells COPYUID before the poll at its end tells what has gone.
-func (s *session) copy(ctx context.Context, c *wire.Copy) (imap.ResponseCode, error) {
+func (s *session) copy(ctx context.Context, tag string, c *wire.Copy) (imap.ResponseCode, error) {
 	spans, err := s.selected.spans(c.Set)
 	if err != nil {
 		return "", err
@@ -30,9 +30,11 @@ func (s *session) copy(ctx context.Context, c *wire.Copy) (imap.ResponseCode, er
 		transfer = s.selected.view.Move
 	}
 	var done store.CopyResult
-	err = s.at(ctx, c.Mailbox, func(p place) (err error) {
-		done, err = transfer(ctx, numbers(spans), p.target())
-		return err
+	err = s.patiently(tag, func() error {
+		return s.at(ctx, c.Mailbox, func(p place) (err error) {
+			done, err = transfer(ctx, numbers(spans), p.target())
+			return err
+		})
 	})
 	if err != nil {
 		return "", tryCreate(err)

@@ -141,6 +141,8 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.sort(ctx, req.Tag, c)
 	case *wire.Thread:
 		return s.thread(ctx, req.Tag, c)
+	case *wire.ESearch:
+		return s.searchMailboxes(ctx, req.Tag, c)
 	case *wire.CancelUpdate:
 		return s.cancelUpdate(c)
 	case *wire.Fetch:
@@ -148,7 +150,7 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 	case *wire.Store:
 		return s.store(ctx, c)
 	case *wire.Copy:
-		return s.copy(ctx, c)
+		return s.copy(ctx, req.Tag, c)
 	}
 	return "", errors.New("no code for this command")
 }

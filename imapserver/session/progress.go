@@ -1,7 +1,9 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -58,7 +60,7 @@ func (p *progress) step(n int) error {
 }
 
 // writeProgress tells that a command goes on (RFC 9585 §4): how many steps of how
-// many are done, or nothing of that where there are not more to come.
+// many are done, or nothing of that where it is not known.
 func (s *session) writeProgress(tag string, done, goal int) error {
 	if s.off(imap.CapInProgress) {
 		return nil
@@ -73,4 +75,38 @@ func (s *session) writeProgress(tag string, done, goal int) error {
 	}
 	s.writeCode("still at work", "INPROGRESS (%s %s)", quoted, state)
 	return lost(s.w.Flush())
+}
+
+// patiently calls f, and meanwhile says now and then that the command goes on: f
+// itself says nothing, and must not write. A panic of f is one of the session.
+func (s *session) patiently(tag string, f func() error) error {
+	type outcome struct {
+		err   error
+		crash string
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		defer func() {
+			if r := recover(); r != nil {
+				o.crash = fmt.Sprintf("%v, in a goroutine of a command:\n%s", r, debug.Stack())
+			}
+			done <- o
+		}()
+		o.err = f()
+	}()
+	tick := time.NewTicker(s.progressEvery())
+	defer tick.Stop()
+	var gone error
+	for {
+		select {
+		case o := <-done:
+			if o.crash != "" {
+				panic(o.crash)
+			}
+			return cmp.Or(gone, o.err)
+		case <-tick.C:
+			gone = cmp.Or(gone, s.writeProgress(tag, 0, 0))
+		}
+	}
 }

@@ -41,6 +41,7 @@ var needs = map[string]need{
 	"SELECT":  {named: store.RightRead},
 	"EXAMINE": {named: store.RightRead},
 	"STATUS":  {named: store.RightRead},
+	"ESEARCH": {named: store.RightRead},
 	"CREATE":  {above: store.RightCreate},
 	"DELETE":  {named: store.RightDelete},
 	"RENAME":  {named: store.RightDelete, above: store.RightCreate},

@@ -67,6 +67,8 @@ func (s *session) leave(req wire.Request, refused *imap.Error) {
 		s.unsave(c)
 	case *wire.Sort:
 		s.unsave(&c.Search)
+	case *wire.ESearch:
+		s.unsave(&c.Search)
 	}
 }
 

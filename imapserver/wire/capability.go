@@ -57,6 +57,7 @@ var Capabilities = []CapabilityRow{
 	{imap.CapSearchFuzzy, 6203, PhaseAuth},
 	{CapPartial, 9394, PhaseAuth},
 	{CapContextSearch, 5267, PhaseAuth},
+	{imap.CapMultiSearch, 7377, PhaseAuth},
 	{imap.CapSort, 5256, PhaseAuth},
 	{imap.CapSortDisplay, 5957, PhaseAuth},
 	{imap.CapESort, 5267, PhaseAuth},

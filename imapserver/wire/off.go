@@ -30,7 +30,7 @@ var Needs = []NeedRow{
 	}},
 	{imap.CapSearchRes, []imap.Cap{imap.CapESearch}},
 	{CapPartial, []imap.Cap{imap.CapESearch}},
-	{CapContextSearch, []imap.Cap{imap.CapESearch}},
+	{CapContextSearch, []imap.Cap{imap.CapESearch, CapPartial}}, // which has PARTIAL too
 	{imap.CapMultiSearch, []imap.Cap{imap.CapESearch}},
 	{imap.CapSortDisplay, []imap.Cap{imap.CapSort}},
 	{imap.CapESort, []imap.Cap{imap.CapSort, imap.CapESearch}},

@@ -63,7 +63,7 @@ func TestOffIsWhole(t *testing.T) {
 
 // arguments is what follows a word of the tables where something must.
 var arguments = map[string]string{
-	"BINARY": "[1]", "BINARY.PEEK": "[1]", "BINARY.SIZE": "[1]", "CANCELUPDATE": ` "a"`,
+	"BINARY": "[1]", "BINARY.PEEK": "[1]", "BINARY.SIZE": "[1]", "CANCELUPDATE": ` "a"`, "ESEARCH": " ALL",
 	"ENABLE": " X", "ID": " NIL", "NOTIFY": " NONE",
 	"GETACL": " a", "MYRIGHTS": " a", "LISTRIGHTS": " a b", "DELETEACL": " a b", "SETACL": " a b l",
 	"GETMETADATA": " a /private/x", "SETMETADATA": " a (/private/x NIL)",

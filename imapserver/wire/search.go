@@ -146,13 +146,13 @@ func parseUIDSearch(d *decoder) Command { return d.search(true) }
 func (d *decoder) search(uid bool) Command {
 	c := &Search{UID: uid}
 	d.expectSP()
-	d.searchProgram(c)
+	d.searchProgram(c, d.searchWord())
 	return c
 }
 
-// searchProgram reads "[RETURN (options) SP] [CHARSET charset SP] keys".
-func (d *decoder) searchProgram(c *Search) {
-	word := d.searchWord()
+// searchProgram reads "[RETURN (options) SP] [CHARSET charset SP] keys", which
+// begins with word.
+func (d *decoder) searchProgram(c *Search, word string) {
 	if word == "RETURN" {
 		d.use(imap.CapESearch)
 		c.Return = d.spSearchReturn()

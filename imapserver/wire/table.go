@@ -75,6 +75,7 @@ var Commands = []CommandRow{
 	{"SETMETADATA", 5464, imap.CapMetadata, loggedIn, 0, parseSetMetadata},
 	{"APPEND", 3501, "", loggedIn, 0, parseAppend},
 	{"IDLE", 2177, imap.CapIdle, loggedIn, 0, plain(Idle{})},
+	{"ESEARCH", 7377, imap.CapMultiSearch, loggedIn, 0, parseESearch},
 	{"NOTIFY", 5465, imap.CapNotify, loggedIn, 0, parseNotify},
 
 	{"CHECK", 3501, "", Selected, Scans, plain(Check{})},
