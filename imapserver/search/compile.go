@@ -16,7 +16,7 @@ type cost int
 
 const (
 	costNone   cost = iota // nothing beyond Message
-	costSize               // the size, which mostly is known
+	costSize               // the size, which mostly is known, or how the message came
 	costHeader             // the message's header
 	costText               // the message; all of it is decoded
 )
@@ -72,6 +72,11 @@ func (c *compiler) node(k wire.SearchKey) node {
 		return sized(func(n int64) bool { return n > k.Size })
 	case wire.SearchSmaller:
 		return sized(func(n int64) bool { return n < k.Size })
+	case wire.SearchSavedBefore, wire.SearchSavedOn, wire.SearchSavedSince:
+		test := dayTest(k.Op, k.Date)
+		return arrived(func(saved time.Time, _ string) bool { return test(dayOf(saved)) })
+	case wire.SearchEmailID:
+		return arrived(func(_ time.Time, id string) bool { return id == k.Text })
 	case wire.SearchSaved:
 		set := newRanges(len(c.frame.Saved), func(i int) (uint32, uint32) {
 			return uint32(c.frame.Saved[i].Start), uint32(c.frame.Saved[i].Stop)
@@ -166,6 +171,13 @@ func sized(test func(int64) bool) node {
 	}}
 }
 
+func arrived(test func(saved time.Time, emailID string) bool) node {
+	return node{costSize, func(t *target) (bool, error) {
+		saved, id, err := t.arrival()
+		return err == nil && test(saved, id), err
+	}}
+}
+
 func hasFlag(flags []imap.Flag, want imap.Flag) bool {
 	return slices.ContainsFunc(flags, func(f imap.Flag) bool { return strings.EqualFold(string(f), string(want)) })
 }
@@ -189,9 +201,9 @@ func (d day) compare(e day) int {
 func dayTest(op wire.SearchOp, date time.Time) func(day) bool {
 	want := dayOf(date)
 	switch op {
-	case wire.SearchBefore, wire.SearchSentBefore:
+	case wire.SearchBefore, wire.SearchSentBefore, wire.SearchSavedBefore:
 		return func(d day) bool { return d.compare(want) < 0 }
-	case wire.SearchSince, wire.SearchSentSince:
+	case wire.SearchSince, wire.SearchSentSince, wire.SearchSavedSince:
 		return func(d day) bool { return d.compare(want) >= 0 }
 	}
 	return func(d day) bool { return d == want }

@@ -37,6 +37,8 @@ type Message struct {
 type Source interface {
 	// Size is RFC822.SIZE, in octets.
 	Size(ctx context.Context) (int64, error)
+	// Arrival is SAVEDATE (RFC 8514) and EMAILID (RFC 8474).
+	Arrival(ctx context.Context) (saved time.Time, emailID string, err error)
 	// Header is the message's header with CRLF line ends, or of it the fields
 	// that Program.HeaderNames gives.
 	Header(ctx context.Context) ([]byte, error)
@@ -113,6 +115,9 @@ type target struct {
 
 	size    int64
 	sized   bool
+	arrived bool
+	saved   time.Time
+	emailID string
 	parsed  *message.Message // all of it
 	header  *message.Message // its header at least
 	headed  bool             // p.headers holds the findings of this message
@@ -130,6 +135,16 @@ func (t *target) readSize() (int64, error) {
 		t.size, t.sized = size, true
 	}
 	return t.size, nil
+}
+
+func (t *target) arrival() (saved time.Time, emailID string, err error) {
+	if !t.arrived {
+		if t.saved, t.emailID, err = t.src.Arrival(t.ctx); err != nil {
+			return t.saved, "", err
+		}
+		t.arrived = true
+	}
+	return t.saved, t.emailID, nil
 }
 
 func (t *target) read() (*message.Message, error) {

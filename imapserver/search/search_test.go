@@ -20,6 +20,10 @@ type source struct {
 }
 
 func (s *source) Size(context.Context) (int64, error) { s.sizes++; return int64(len(s.raw)), s.err }
+func (s *source) Arrival(context.Context) (time.Time, string, error) {
+	return time.Date(2026, 3, 4, 23, 0, 0, 0, time.UTC), "Mx", nil
+}
+
 func (s *source) Header(context.Context) ([]byte, error) {
 	s.headers++
 	head, _, _ := strings.Cut(s.raw, "\r\n\r\n")
@@ -296,6 +300,9 @@ func TestCancel(t *testing.T) {
 
 type canceller struct{ cancel func() }
 
+func (c canceller) Arrival(context.Context) (time.Time, string, error) {
+	return time.Time{}, "", nil
+}
 func (c canceller) Header(context.Context) ([]byte, error) { return nil, nil }
 
 func (c canceller) Size(context.Context) (int64, error) { return 0, nil }

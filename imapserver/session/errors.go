@@ -26,6 +26,7 @@ var answers = []struct {
 	{store.ErrNoSpace, imap.ResponseCodeOverQuota, "no space left"},
 	{store.ErrAnnotations, "METADATA TOOMANY", "too many annotations"},
 	{store.ErrACL, imap.ResponseCodeLimit, "too many rights, or an identifier too long"},
+	{store.ErrUse, codeUseAttr, "the mailbox cannot have this special use"},
 	{store.ErrReadOnly, imap.ResponseCodeCannot, "mailbox is open read-only"},
 }
 

@@ -62,6 +62,7 @@ type fetch struct {
 	size    bool         // RFC822.SIZE is asked for
 	read    bool         // an item needs the message
 	parse   bool         // an item needs it parsed
+	arrival bool         // an item needs to know how it came
 	partial bool         // it is about one message, of which an item is a piece
 	flags   bool         // FLAGS is asked for
 	kept    kept
@@ -97,6 +98,8 @@ func (s *session) newFetch(c *wire.Fetch) *fetch {
 			f.flags = true
 		case wire.FetchSize:
 			f.size = true
+		case wire.FetchSaveDate, wire.FetchEmailID:
+			f.arrival = true
 		case wire.FetchEnvelope, wire.FetchBody, wire.FetchBodyStructure:
 			f.read, f.parse = true, true
 		case wire.FetchSection, wire.FetchBinary, wire.FetchBinarySize:
@@ -130,8 +133,9 @@ func whole(sec *imap.FetchItemBodySection) bool {
 type loaded struct {
 	store.Message
 	*content
-	size int64
-	kept bool // what the items need of it is in fetch.kept, and not in content
+	size    int64
+	kept    bool // what the items need of it is in fetch.kept, and not in content
+	arrival store.Arrival
 }
 
 // content is what is in a message.
@@ -215,6 +219,9 @@ func (f *fetch) load(ctx context.Context, seq store.SeqNum, m *loaded) (ok bool,
 	if err == nil && f.size {
 		m.size, err = f.view.Size(ctx, seq)
 	}
+	if err == nil && f.arrival {
+		m.arrival, err = f.view.Arrival(ctx, seq)
+	}
 	if err != nil {
 		return false, f.miss(ctx, err)
 	}
@@ -271,6 +278,12 @@ func (f *fetch) item(i int, m *loaded) {
 		w.Append(func(dst []byte) []byte { return m.parsed.AppendBodyStructure(dst, false) })
 	case wire.FetchBodyStructure:
 		w.Append(func(dst []byte) []byte { return m.parsed.AppendBodyStructure(dst, true) })
+	case wire.FetchSaveDate:
+		w.Append(func(dst []byte) []byte { return wire.AppendDateTime(dst, m.arrival.Saved) })
+	case wire.FetchEmailID:
+		w.Raw("(" + m.arrival.EmailID + ")")
+	case wire.FetchThreadID:
+		w.Raw("NIL")
 	case wire.FetchSection:
 		f.section(item.Section, m)
 	case wire.FetchBinary, wire.FetchBinarySize:

@@ -24,6 +24,7 @@ func newKept(v *store.View, items []wire.FetchItem) kept {
 	for i, item := range items {
 		switch item.Kind {
 		case wire.FetchUID, wire.FetchFlags, wire.FetchInternalDate, wire.FetchSize, wire.FetchModSeq:
+		case wire.FetchSaveDate, wire.FetchEmailID, wire.FetchThreadID:
 		case wire.FetchEnvelope:
 			k.parts = append(k.parts, store.PartEnvelope)
 		case wire.FetchBody:

@@ -23,6 +23,7 @@ func TestSelect(t *testing.T) {
 * OK [UIDVALIDITY #] UIDs are valid
 * OK [UIDNEXT 2] next UID
 * OK [HIGHESTMODSEQ #] highest mod-sequence
+* OK [MAILBOXID (@)] mailbox identifier
 a OK [READ-WRITE] SELECT completed`)
 	c.want("EXAMINE INBOX", `* OK [CLOSED] previous mailbox closed
 * FLAGS (\Answered \Flagged \Deleted \Seen \Draft)
@@ -33,6 +34,7 @@ a OK [READ-WRITE] SELECT completed`)
 * OK [UIDVALIDITY #] UIDs are valid
 * OK [UIDNEXT 2] next UID
 * OK [HIGHESTMODSEQ #] highest mod-sequence
+* OK [MAILBOXID (@)] mailbox identifier
 a OK [READ-ONLY] EXAMINE completed`)
 	c.want("STORE 1 FLAGS ()", "a NO [CANNOT] mailbox is open read-only")
 	c.want("EXPUNGE", "a NO [CANNOT] mailbox is open read-only")
@@ -199,12 +201,12 @@ func TestIdle(t *testing.T) {
 func TestMailboxes(t *testing.T) {
 	s := newServer(t)
 	c := s.connect()
-	c.want("CREATE Sent", "a OK CREATE completed")
+	c.want("CREATE Sent", "a OK [MAILBOXID (@)] CREATE completed")
 	c.want("CREATE Sent", "a NO [ALREADYEXISTS] mailbox exists already")
 	c.want("CREATE INBOX", "a NO [ALREADYEXISTS] mailbox exists already")
-	c.want("CREATE a.b.", "a OK CREATE completed")
-	c.want("CREATE INBOX.c", "a OK CREATE completed")
-	c.want("CREATE Entw&APw-rfe", "a OK CREATE completed")
+	c.want("CREATE a.b.", "a OK [MAILBOXID (@)] CREATE completed")
+	c.want("CREATE INBOX.c", "a OK [MAILBOXID (@)] CREATE completed")
+	c.want("CREATE Entw&APw-rfe", "a OK [MAILBOXID (@)] CREATE completed")
 	c.want("CREATE ../x", "a NO [CANNOT] this mailbox name cannot be used")
 	c.want("CREATE INBOX.inbox", "a NO [CANNOT] this mailbox name cannot be used")
 	c.want("DELETE INBOX", "a NO [CANNOT] not possible with INBOX")

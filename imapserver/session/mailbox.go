@@ -8,10 +8,22 @@ import (
 	"mailstead/imapserver/wire"
 )
 
+// codeUseAttr says that a mailbox cannot have a special use (RFC 6154 §6).
+const codeUseAttr imap.ResponseCode = "USEATTR"
+
 // create is CREATE (RFC 9051 §6.3.4). A delimiter at the end says that names
 // below this one will follow, which needs no preparation.
-func (s *session) create(ctx context.Context, c *wire.Create) (imap.ResponseCode, error) {
-	return "", s.toMake(ctx, c.Mailbox, func(p place) error { return p.account.Create(ctx, p.name) })
+func (s *session) create(ctx context.Context, c *wire.Create) (code imap.ResponseCode, err error) {
+	err = s.toMake(ctx, c.Mailbox, func(p place) error {
+		err := p.account.Create(ctx, p.name, c.Uses...)
+		if err != nil || s.off(imap.CapObjectID) {
+			return err
+		}
+		st, err := p.account.Status(ctx, p.name, false)
+		code = imap.ResponseCode("MAILBOXID (" + st.MailboxID + ")") // RFC 8474 §4.1
+		return err
+	})
+	return code, err
 }
 
 // delete is DELETE (RFC 9051 §6.3.5). The client's own selected mailbox is left

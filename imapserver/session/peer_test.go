@@ -208,6 +208,7 @@ func compare(t *testing.T, command, got, want string) {
 	t.Helper()
 	expr := strings.ReplaceAll(regexp.QuoteMeta(want), "#", `\d+`)
 	expr = strings.ReplaceAll(expr, `"@"`, `"[^"]*"`)
+	expr = strings.ReplaceAll(expr, `\(@\)`, `\([^)]*\)`)
 	if !regexp.MustCompile(`\A` + expr + `\z`).MatchString(got) {
 		t.Errorf("%.100s: got\n%.2000s\nwant\n%s", command, got, want)
 	}

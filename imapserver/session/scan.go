@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"mailstead/imapserver/message"
 	"mailstead/imapserver/search"
@@ -71,6 +72,11 @@ func (m *matcher) Header(ctx context.Context) ([]byte, error) {
 		}
 	}
 	return m.view.Header(ctx, m.at)
+}
+
+func (m *matcher) Arrival(ctx context.Context) (saved time.Time, emailID string, err error) {
+	a, err := m.view.Arrival(ctx, m.at)
+	return a.Saved, a.EmailID, err
 }
 
 // scan matches messages in rounds. Within a round every core takes the next

@@ -85,6 +85,9 @@ func (s *session) writeSelected() {
 	if !s.off(imap.CapCondStore) {
 		s.tellHighest()
 	}
+	if !s.off(imap.CapObjectID) {
+		s.writeCode("mailbox identifier", "MAILBOXID (%s)", v.MailboxID())
+	}
 }
 
 // writeCode writes an untagged OK for its code.

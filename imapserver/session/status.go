@@ -40,7 +40,14 @@ func (s *session) writeStatusItems(client string, items []wire.StatusItem, st *s
 		}
 		s.w.Raw(string(item))
 		s.w.Raw(" ")
-		s.w.Number(statusValue(st, item))
+		switch item {
+		case wire.StatusMailboxID:
+			s.w.Raw("(" + st.MailboxID + ")")
+		case wire.StatusAppendLimit:
+			s.w.Number(uint64(s.Limits.Message))
+		default:
+			s.w.Number(statusValue(st, item))
+		}
 	}
 	s.w.Raw(")\r\n")
 }

@@ -269,6 +269,7 @@ func (mb *mailbox) distrust(err error) error {
 type placing struct {
 	dest    *mailbox // its mu is held
 	records []record
+	origins [][]byte          // what they are copies of, one for each; nil: they are none
 	place   func(i int) error // makes the name in cur
 	undo    func(i int) error
 }
@@ -276,7 +277,6 @@ type placing struct {
 // run places all, and makes next the snapshot of the mailbox.
 func (p *placing) run(next *snapshot) error {
 	mb := p.dest
-	put := func(conn *sqlite.Conn) error { return putAndDrop(conn, mb.row.id, p.records, nil) }
 	early := false
 	for _, r := range p.records {
 		early = early || r.set.keywords != ""
@@ -289,7 +289,7 @@ func (p *placing) run(next *snapshot) error {
 		if err := mb.raiseMarks(&row, next); err != nil {
 			return err
 		}
-		if err := mb.write(&row, mb.snap.Load(), put); err != nil {
+		if err := mb.write(&row, mb.snap.Load(), p.put); err != nil {
 			return err
 		}
 		mb.row = row
@@ -301,11 +301,24 @@ func (p *placing) run(next *snapshot) error {
 		p.dropRows(early)
 		return err
 	}
-	if err := mb.commit(next, false, nil, put); err != nil {
+	if err := mb.commit(next, false, nil, p.put); err != nil {
 		return errors.Join(err, mb.change(func() error { return p.undoAll(len(p.records)) }, maildir.Cur))
 	}
 	for _, r := range p.records {
 		mb.bases.add(r.base, r.uid)
+	}
+	return nil
+}
+
+// put writes the rows.
+func (p *placing) put(conn *sqlite.Conn) error {
+	if err := putAndDrop(conn, p.dest.row.id, p.records, nil); err != nil {
+		return err
+	}
+	for i, origin := range p.origins {
+		if err := putOrigin(conn, p.dest.row.id, p.records[i].uid, origin); err != nil {
+			return err
+		}
 	}
 	return nil
 }

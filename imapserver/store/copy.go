@@ -160,7 +160,11 @@ func (t *transfer) attempt(ctx context.Context, uids []imap.UID, v *View) error 
 		e.s.uidNext++
 		e.add(*r)
 	}
-	p := &placing{dest: t.dst, records: t.records, place: t.place, undo: t.undo}
+	origins, err := t.src.origins(t.from)
+	if err != nil {
+		return err
+	}
+	p := &placing{dest: t.dst, records: t.records, origins: origins, place: t.place, undo: t.undo}
 	place := func() error { return p.run(e.done()) }
 	if !t.move {
 		return place()

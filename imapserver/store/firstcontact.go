@@ -20,7 +20,7 @@ func (mb *mailbox) firstContact() (*snapshot, error) {
 		return nil, err
 	}
 	s := &snapshot{uidNext: 1, modseq: firstModSeq()}
-	mb.row, mb.floor = mailboxRow{dir: mb.dir}, s.modseq
+	mb.row, mb.floor = mailboxRow{dir: mb.dir, objectID: newObjectID()}, s.modseq
 	mb.courier.row = courierRow{}
 	for _, f := range found {
 		if f.server == "Courier" {

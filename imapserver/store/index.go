@@ -57,7 +57,8 @@ CREATE TABLE mailbox (
 	new_ctime INTEGER NOT NULL,
 	messages INTEGER NOT NULL,     -- counts of the rows
 	unseen INTEGER NOT NULL,
-	deleted INTEGER NOT NULL
+	deleted INTEGER NOT NULL,
+	objectid TEXT NOT NULL         -- MAILBOXID
 );
 CREATE TABLE message (
 	mailbox INTEGER NOT NULL,
@@ -69,6 +70,8 @@ CREATE TABLE message (
 	date INTEGER NOT NULL,         -- INTERNALDATE, Unix seconds
 	size INTEGER NOT NULL,         -- RFC822.SIZE, -1 unknown
 	keywords TEXT NOT NULL,        -- sorted, parted by spaces
+	saved INTEGER NOT NULL,        -- SAVEDATE, Unix seconds: when this row was made
+	origin BLOB,                   -- of a copy: digest of the first one's base
 	PRIMARY KEY (mailbox, uid)
 ) WITHOUT ROWID;
 CREATE TABLE courier (                 -- Courier's files of a mailbox as we know them

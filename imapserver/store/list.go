@@ -115,14 +115,11 @@ func (a *Account) List(ctx context.Context) ([]Entry, error) {
 
 // markUses enters the special uses of mailboxes that exist.
 func (a *Account) markUses(entries map[string]*Entry) {
-	data, err := maildir.ReadFile(a.own, maildir.SpecialUseFile)
+	uses, err := a.readUses()
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			a.log.Warn("cannot read the special uses", "error", err)
-		}
-		return
+		a.log.Warn("special uses are not shown", "error", err)
 	}
-	for _, u := range maildir.ParseSpecialUse(data) {
+	for _, u := range uses {
 		if e := entries[u.Name]; e != nil && e.Exists && e.Use == "" {
 			e.Use = useAttrs[u.Use]
 		}

@@ -10,14 +10,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/emersion/go-imap/v2"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"mailstead/imapserver/maildir"
 )
 
-// Create makes a mailbox. Missing parents are not made.
-func (a *Account) Create(ctx context.Context, name string) error {
+// Create makes a mailbox, with a special use (RFC 6154) if one is given. Missing
+// parents are not made.
+func (a *Account) Create(ctx context.Context, name string, use ...imap.MailboxAttr) error {
 	if strings.EqualFold(name, maildir.Inbox) {
 		return fmt.Errorf("%w: %q", ErrExists, name)
 	}
@@ -30,7 +32,20 @@ func (a *Account) Create(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.makeFolder(dir); err != nil {
+	var uses []maildir.SpecialUse
+	if len(use) > 0 {
+		if uses, err = a.addUses(name, use); err != nil {
+			return fmt.Errorf("create %q: %w", name, err)
+		}
+	}
+	if uses != nil {
+		// A use without its mailbox is no harm: nobody is shown it.
+		err = a.writeUses(uses)
+	}
+	if err == nil {
+		err = a.makeFolder(dir)
+	}
+	if err != nil {
 		return fmt.Errorf("create %q: %w", name, spaceError(err))
 	}
 	a.feeds.markList()
@@ -246,7 +261,9 @@ func (a *Account) Rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return fmt.Errorf("rename %q to %q: %w", from, to, spaceError(err))
 	}
-	a.feeds.markRenamed(a.renamedNames(moves))
+	names := a.renamedNames(moves)
+	a.moveUses(names)
+	a.feeds.markRenamed(names)
 	for _, m := range moves {
 		a.dropACL(m.dir)
 	}

@@ -310,7 +310,7 @@ func TestStatus(t *testing.T) {
 	}
 	want := Status{
 		Messages: 3, Recent: 3, Unseen: 2, Deleted: 1, UIDNext: 4, UIDValidity: st.UIDValidity, HighestModSeq: st.HighestModSeq,
-		Size: int64(len(mail1 + mail2 + mail3)),
+		MailboxID: st.MailboxID, Size: int64(len(mail1 + mail2 + mail3)),
 	}
 	if diff := cmp.Diff(want, st); diff != "" {
 		t.Error(diff)

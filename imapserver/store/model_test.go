@@ -492,7 +492,7 @@ func (m *model) status(v *modelView) {
 		want.Unseen++
 		want.Size += int64(len(body))
 	}
-	st.UIDNext, st.UIDValidity, st.HighestModSeq, st.Recent = 0, 0, 0, 0
+	st.UIDNext, st.UIDValidity, st.HighestModSeq, st.Recent, st.MailboxID = 0, 0, 0, 0, ""
 	if diff := cmp.Diff(want, st); diff != "" {
 		m.t.Errorf("status of %s: %s", v.name, diff)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"zombiezen.com/go/sqlite"
@@ -29,10 +30,11 @@ type mailboxRow struct {
 	messages    int
 	unseen      int
 	deleted     int
+	objectID    string
 }
 
 const mailboxColumns = "id, dir, uidvalidity, uid_mark, modseq_mark, recent, uiddb, cur_ctime, new_ctime, messages, unseen, deleted" +
-	", modseq, floor, boot"
+	", modseq, floor, boot, objectid"
 
 func scanMailbox(stmt *sqlite.Stmt) mailboxRow {
 	return mailboxRow{
@@ -51,6 +53,7 @@ func scanMailbox(stmt *sqlite.Stmt) mailboxRow {
 		modseq:      ModSeq(stmt.ColumnInt64(12)),
 		floor:       ModSeq(stmt.ColumnInt64(13)),
 		boot:        stmt.ColumnText(14),
+		objectID:    stmt.ColumnText(15),
 	}
 }
 
@@ -69,14 +72,14 @@ func putMailbox(conn *sqlite.Conn, r *mailboxRow) error {
 	if r.id == 0 {
 		id = nil
 	}
-	err := sqlitex.Execute(conn, "INSERT INTO mailbox ("+mailboxColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"+
+	err := sqlitex.Execute(conn, "INSERT INTO mailbox ("+mailboxColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"+
 		" ON CONFLICT (id) DO UPDATE SET dir=excluded.dir, uidvalidity=excluded.uidvalidity, uid_mark=excluded.uid_mark,"+
 		" modseq_mark=excluded.modseq_mark, recent=excluded.recent, uiddb=excluded.uiddb, cur_ctime=excluded.cur_ctime,"+
 		" new_ctime=excluded.new_ctime, messages=excluded.messages, unseen=excluded.unseen, deleted=excluded.deleted,"+
 		" modseq=excluded.modseq, floor=excluded.floor, boot=excluded.boot",
 		&sqlitex.ExecOptions{Args: []any{id, r.dir, int64(r.uidValidity), int64(r.uidMark), int64(r.modseqMark),
 			int64(r.recent), r.uiddb, r.curTime, r.newTime, r.messages, r.unseen, r.deleted,
-			int64(r.modseq), int64(r.floor), r.boot}})
+			int64(r.modseq), int64(r.floor), r.boot, r.objectID}})
 	if err == nil && r.id == 0 {
 		r.id = conn.LastInsertRowID()
 	}
@@ -113,10 +116,13 @@ func takenMark(conn *sqlite.Conn, uidValidity uint32) (mark imap.UID, err error)
 	return mark, err
 }
 
-// putMessage writes a message's row, whether or not there is one.
+// putMessage writes a message's row, whether or not there is one. When the
+// message came, and of what it is a copy, stays.
 func putMessage(conn *sqlite.Conn, mailbox int64, r *record) error {
-	stmt, err := conn.Prepare("INSERT OR REPLACE INTO message" +
-		" (mailbox, uid, modseq, base, suffix, sub, date, size, keywords) VALUES (?,?,?,?,?,?,?,?,?)")
+	stmt, err := conn.Prepare("INSERT INTO message" +
+		" (mailbox, uid, modseq, base, suffix, sub, date, size, keywords, saved) VALUES (?,?,?,?,?,?,?,?,?,?)" +
+		" ON CONFLICT DO UPDATE SET modseq=excluded.modseq, base=excluded.base, suffix=excluded.suffix, sub=excluded.sub," +
+		" date=excluded.date, size=excluded.size, keywords=excluded.keywords")
 	if err != nil {
 		return err
 	}
@@ -129,6 +135,7 @@ func putMessage(conn *sqlite.Conn, mailbox int64, r *record) error {
 	stmt.BindInt64(7, r.date)
 	stmt.BindInt64(8, r.size.Load())
 	stmt.BindText(9, r.set.keywords)
+	stmt.BindInt64(10, time.Now().Unix())
 	return finish(stmt)
 }
 

@@ -28,12 +28,12 @@ func (a *Account) Status(ctx context.Context, name string, size bool) (Status, e
 		return Status{}, err
 	}
 	mb.mu.Lock()
-	s, recent := mb.snap.Load(), mb.row.recent
+	s, recent, id := mb.snap.Load(), mb.row.recent, mb.row.objectID
 	mb.mu.Unlock()
 	first, _ := s.index(recent)
 	st := Status{
 		Messages: uint32(s.len), Recent: uint32(s.len - first), Unseen: uint32(s.unseen), Deleted: uint32(s.deleted),
-		UIDNext: s.uidNext, UIDValidity: s.uidValidity, HighestModSeq: s.modseq,
+		UIDNext: s.uidNext, UIDValidity: s.uidValidity, HighestModSeq: s.modseq, MailboxID: id,
 	}
 	if size {
 		st.Size, err = mb.totalSize(ctx, s)
@@ -80,6 +80,7 @@ func (a *Account) quickStatus(name string) (st Status, ok bool, err error) {
 		return st, false, nil
 	}
 	st.Messages, st.Unseen, st.Deleted = uint32(row.messages), uint32(row.unseen), uint32(row.deleted)
+	st.MailboxID = row.objectID
 	st.UIDNext, st.UIDValidity, st.HighestModSeq = row.uidMark, row.uidValidity, row.modseqMark
 	return st, true, nil
 }

@@ -41,6 +41,7 @@ var (
 	ErrNoSpace  = errors.New("no space left")
 	ErrReadOnly = errors.New("mailbox is open read-only")
 	ErrInUse    = errors.New("another process has the account open")
+	ErrUse      = errors.New("mailbox cannot have this special use")
 	ErrACL      = errors.New("list of rights cannot be so")
 )
 
@@ -86,7 +87,8 @@ type Status struct {
 	UIDNext       imap.UID
 	UIDValidity   uint32
 	HighestModSeq ModSeq
-	Size          int64 // sum of RFC822.SIZE; only if asked for
+	Size          int64  // sum of RFC822.SIZE; only if asked for
+	MailboxID     string // OBJECTID (RFC 8474 §4)
 }
 
 // Message is what is known of a message without reading it.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"zombiezen.com/go/sqlite"
@@ -329,6 +330,10 @@ type oneMessage struct {
 
 func (m oneMessage) Size(ctx context.Context) (int64, error)    { return m.v.Size(ctx, m.n) }
 func (m oneMessage) Header(ctx context.Context) ([]byte, error) { return m.v.Header(ctx, m.n) }
+func (m oneMessage) Arrival(ctx context.Context) (time.Time, string, error) {
+	a, err := m.v.Arrival(ctx, m.n)
+	return a.Saved, a.EmailID, err
+}
 func (m oneMessage) Raw(ctx context.Context) ([]byte, error)    { return m.v.Read(ctx, m.n) }
 
 // TestTextDiffers changes a mailbox and what there is of its text index, and

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
@@ -78,7 +79,15 @@ var Capabilities = []CapabilityRow{
 	{imap.CapNotify, 5465, PhaseAuth},
 	{imap.CapBinary, 3516, PhaseAuth},
 	{imap.CapMultiAppend, 3502, PhaseAuth},
+	{capAppendLimit, 7889, PhaseAuth},
+	{imap.CapSaveDate, 8514, PhaseAuth},
+	{imap.CapObjectID, 8474, PhaseAuth},
+	{imap.CapCreateSpecialUse, 6154, PhaseAuth},
 }
+
+// capAppendLimit tells how large a message may be (RFC 7889 §2), in every
+// mailbox alike.
+var capAppendLimit = imap.Cap(fmt.Sprintf("APPENDLIMIT=%d", PostAuth.Message))
 
 // Advertised tells whether a capability is in the table.
 func Advertised(name imap.Cap) bool {

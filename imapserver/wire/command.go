@@ -53,8 +53,11 @@ type (
 		ReadOnly bool
 		QResync  *QResync // nil: not asked for
 	}
-	// Create is CREATE.
-	Create struct{ Mailbox string }
+	// Create is CREATE. Uses are special uses that the mailbox is to have.
+	Create struct {
+		Mailbox string
+		Uses    []imap.MailboxAttr
+	}
 	// Delete is DELETE.
 	Delete struct{ Mailbox string }
 	// Rename is RENAME.

@@ -24,6 +24,9 @@ const (
 	FetchBodyStructure FetchKind = "BODYSTRUCTURE"
 	FetchSection       FetchKind = "BODY[]"
 	FetchModSeq        FetchKind = "MODSEQ"
+	FetchSaveDate      FetchKind = "SAVEDATE"
+	FetchEmailID       FetchKind = "EMAILID"
+	FetchThreadID      FetchKind = "THREADID"
 	FetchBinary        FetchKind = "BINARY[]"
 	FetchBinarySize    FetchKind = "BINARY.SIZE[]"
 )
@@ -61,6 +64,9 @@ var FetchItems = []FetchRow{
 	{Name: "RFC822.HEADER", RFC: 3501, parse: parseRFC822},
 	{Name: "RFC822.TEXT", RFC: 3501, parse: parseRFC822},
 	{Name: "MODSEQ", RFC: 7162, Cap: imap.CapCondStore},
+	{Name: "SAVEDATE", RFC: 8514, Cap: imap.CapSaveDate},
+	{Name: "EMAILID", RFC: 8474, Cap: imap.CapObjectID},
+	{Name: "THREADID", RFC: 8474, Cap: imap.CapObjectID},
 	{Name: "BINARY", RFC: 3516, Cap: imap.CapBinary, parse: parseBinary},
 	{Name: "BINARY.PEEK", RFC: 3516, Cap: imap.CapBinary, parse: parseBinary},
 	{Name: "BINARY.SIZE", RFC: 3516, Cap: imap.CapBinary, parse: parseBinary},

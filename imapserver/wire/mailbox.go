@@ -46,7 +46,6 @@ func (d *decoder) spMailbox() string {
 
 func parseSelect(d *decoder) Command  { return d.selectMailbox(false) }
 func parseExamine(d *decoder) Command { return d.selectMailbox(true) }
-func parseCreate(d *decoder) Command  { return &Create{Mailbox: d.spMailbox()} }
 func parseDelete(d *decoder) Command  { return &Delete{Mailbox: d.spMailbox()} }
 
 // selectMailbox reads SELECT and EXAMINE (RFC 9051 §6.3.2).
@@ -54,6 +53,15 @@ func (d *decoder) selectMailbox(readOnly bool) Command {
 	c := &Select{Mailbox: d.spMailbox(), ReadOnly: readOnly}
 	if d.take(' ') {
 		modifiers(d, c, SelectParameters)
+	}
+	return c
+}
+
+// parseCreate reads CREATE (RFC 9051 §6.3.4, RFC 6154 §3).
+func parseCreate(d *decoder) Command {
+	c := &Create{Mailbox: d.spMailbox()}
+	if d.take(' ') {
+		modifiers(d, c, CreateParameters)
 	}
 	return c
 }

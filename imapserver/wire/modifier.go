@@ -42,6 +42,17 @@ var SelectParameters = []Modifier[*Select]{
 	{"QRESYNC", 7162, imap.CapQResync, parseQResync},
 }
 
+// CreateParameters is every parameter of CREATE.
+var CreateParameters = []Modifier[*Create]{
+	{"USE", 6154, imap.CapCreateSpecialUse, func(d *decoder, c *Create) {
+		d.expectSP()
+		d.list(func() {
+			d.expect('\\', "special use")
+			c.Uses = append(c.Uses, imap.MailboxAttr(`\`+d.expectAtom("special use")))
+		})
+	}},
+}
+
 // modifiers reads the list of words and what follows each, of which there must
 // be one.
 func modifiers[C any](d *decoder, c C, rows []Modifier[C]) {

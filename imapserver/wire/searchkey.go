@@ -54,6 +54,11 @@ const (
 	SearchYounger    SearchOp = "YOUNGER"
 	SearchSaved      SearchOp = "$" // what SEARCH RETURN (SAVE) has found
 	SearchModSeq     SearchOp = "MODSEQ"
+
+	SearchSavedBefore SearchOp = "SAVEDBEFORE"
+	SearchSavedOn     SearchOp = "SAVEDON"
+	SearchSavedSince  SearchOp = "SAVEDSINCE"
+	SearchEmailID     SearchOp = "EMAILID" // Text is the identifier
 )
 
 // fuzzy tells whether a key has FUZZY in it.

@@ -20,6 +20,8 @@ const (
 	StatusSize        StatusItem = "SIZE"
 
 	StatusHighestModSeq StatusItem = "HIGHESTMODSEQ"
+	StatusMailboxID     StatusItem = "MAILBOXID"
+	StatusAppendLimit   StatusItem = "APPENDLIMIT"
 )
 
 // StatusRow is a word that STATUS knows.
@@ -39,6 +41,8 @@ var StatusItems = []StatusRow{
 	{StatusDeleted, 8438, imap.CapStatusSize},
 	{StatusSize, 8438, imap.CapStatusSize},
 	{StatusHighestModSeq, 7162, imap.CapCondStore},
+	{StatusMailboxID, 8474, imap.CapObjectID},
+	{StatusAppendLimit, 7889, capAppendLimit},
 }
 
 // parseStatus reads STATUS (RFC 9051 §6.3.11).
