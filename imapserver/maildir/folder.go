@@ -170,6 +170,20 @@ func (f *Folder) Stat(s Sub, name string) (Stat, error) {
 	return newStat(&st), nil
 }
 
+// Born gives when a file was made, which nobody can set; the zero time where the
+// file system does not say.
+func (f *Folder) Born(s Sub, name string) (time.Time, error) {
+	defer f.hold(nil)()
+	var st unix.Statx_t
+	if err := unix.Statx(f.subs[s], name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME, &st); err != nil {
+		return time.Time{}, f.fail("stat", s, name, err)
+	}
+	if st.Mask&unix.STATX_BTIME == 0 {
+		return time.Time{}, nil
+	}
+	return time.Unix(st.Btime.Sec, int64(st.Btime.Nsec)), nil
+}
+
 // Open opens a message for reading. ErrIrregular if it is anything but a
 // regular file; it never waits for the other end of a pipe.
 func (f *Folder) Open(s Sub, name string) (*File, error) {

@@ -369,3 +369,30 @@ func TestWriteFile(t *testing.T) {
 		t.Errorf("into no directory: %v", err)
 	}
 }
+
+// A file is as old as it is, whatever its other times say.
+func TestBorn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "Maildir")
+	if err := MakeTree(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "cur", "a:2,")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, long, long); err != nil {
+		t.Fatal(err)
+	}
+	f, err := OpenFolder(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if born, err := f.Born(Cur, "a:2,"); err != nil || !born.IsZero() && time.Since(born) > time.Minute {
+		t.Errorf("born %v, %v", born, err)
+	}
+	if _, err := f.Born(Cur, "b:2,"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no such file: %v", err)
+	}
+}

@@ -247,12 +247,18 @@ func (mb *mailbox) appendLocked(drafts []*Draft) (*snapshot, error) {
 }
 
 // durable returns once what was done to the mailbox survives a power cut: the
-// names in cur and what has been committed to the index.
+// names in cur and what has been committed to the index. Either may be so first:
+// a name without a row is a message that is new, a row without a name one that
+// is gone. Both at once are one commit of the file system's journal.
 func (mb *mailbox) durable() error {
-	if err := mb.curSync.wait(); err != nil {
+	index := make(chan error, 1)
+	go func() { index <- mb.a.index.durable() }()
+	err := mb.curSync.wait()
+	ierr := <-index
+	if err != nil {
 		return mb.distrust(err)
 	}
-	return mb.a.index.durable()
+	return ierr
 }
 
 // distrust has the mailbox read anew: after a sync has failed, what is on disk

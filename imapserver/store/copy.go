@@ -219,7 +219,7 @@ func (t *transfer) prepare(ctx context.Context, uids []imap.UID) error {
 		if err != nil {
 			return err
 		}
-		if time.Since(st.Change) < freshFile {
+		if time.Since(st.Change) < freshFile && t.src.isFresh(r, st) {
 			if err := t.src.syncFile(r); err != nil {
 				return err
 			}
@@ -245,6 +245,17 @@ func (t *transfer) prepare(ctx context.Context, uids []imap.UID) error {
 		})
 	}
 	return nil
+}
+
+// isFresh tells whether a message's file was made or written a short while ago. A
+// link or another name that it has been given is no reason to sync what it
+// holds: for each file that would have the disk empty its cache.
+func (mb *mailbox) isFresh(r *record, st maildir.Stat) bool {
+	if time.Since(st.ModTime) < freshFile {
+		return true
+	}
+	born, err := mb.folder.Born(r.sub, r.name())
+	return err != nil || born.IsZero() || time.Since(born) < freshFile
 }
 
 // syncFile makes a message durable.

@@ -71,10 +71,12 @@ func (v *View) StoreUnchanged(ctx context.Context, seqs []SeqNum, op StoreOp, fl
 	c := &storing{v: v, mb: v.mb, op: op, sys: sys, keywords: keywords, mask: mask, since: since}
 	err = c.run(ctx, slices.Compact(uids))
 	// What has been changed in part is durable, too.
-	if c.renamed {
+	switch {
+	case c.renamed && c.keyworded:
+		err = errors.Join(err, v.mb.durable())
+	case c.renamed:
 		err = errors.Join(err, v.mb.curSync.wait())
-	}
-	if c.keyworded {
+	case c.keyworded:
 		err = errors.Join(err, v.mb.a.index.durable())
 	}
 	slices.Sort(c.modified)

@@ -95,6 +95,9 @@ func (t *flagsets) spell(k string) string {
 // canonical gives keywords as a flagset has them. It fails with ErrKeywords for
 // what cannot be one, or is one too many for the mailbox.
 func (t *flagsets) canonical(names []string) (string, error) {
+	if len(names) == 0 {
+		return "", nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fresh := make(map[string]bool)

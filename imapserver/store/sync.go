@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -281,8 +283,9 @@ func (l *look) examine() error {
 		}
 	}
 	lost := make(map[string]bool)
-	for _, f := range l.byInode() {
-		if err := l.stat(f, lost); err != nil {
+	all := l.byInode()
+	for i, err := range l.statAll(all) {
+		if err := l.judge(all[i], err, lost); err != nil {
 			return err
 		}
 	}
@@ -303,21 +306,46 @@ func (l *look) byInode() []*found {
 	return all
 }
 
-// stat looks at one fresh message. Where it is not there any more, it is taken
-// out and entered in lost.
+// statShare is how many files are worth a goroutine of their own.
+const statShare = 1000
+
+// statAll looks at files, on every core where they are many, and gives what
+// became of each.
+func (l *look) statAll(all []*found) []error {
+	errs := make([]error, len(all))
+	share := max(statShare, (len(all)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var done sync.WaitGroup
+	for start := 0; start < len(all); start += share {
+		done.Go(func() {
+			for i := start; i < min(start+share, len(all)); i++ {
+				all[i].st, errs[i] = l.mb.folder.Stat(all[i].sub, all[i].name())
+			}
+		})
+	}
+	done.Wait()
+	return errs
+}
+
+// stat looks at one fresh message.
 func (l *look) stat(f *found, lost map[string]bool) error {
-	st, err := l.mb.folder.Stat(f.sub, f.name())
+	var err error
+	f.st, err = l.mb.folder.Stat(f.sub, f.name())
+	return l.judge(f, err, lost)
+}
+
+// judge takes in what a look at a fresh message gave. Where it is not there any
+// more, it is taken out and entered in lost.
+func (l *look) judge(f *found, err error, lost map[string]bool) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		delete(l.fresh, f.base)
 		lost[f.base] = true
 	case err != nil:
 		return err
-	case !st.Regular:
+	case !f.st.Regular:
 		delete(l.fresh, f.base)
 		l.mb.irregular(f.sub, f.name())
 	default:
-		f.st = st
 		l.fresh[f.base] = f
 	}
 	return nil
