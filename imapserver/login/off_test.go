@@ -17,7 +17,7 @@ func TestSwitchedOff(t *testing.T) {
 	if err := s.Update(c, s.bundles); err != nil {
 		t.Fatal(err)
 	}
-	s.dial("imap").want("* OK [CAPABILITY IMAP4rev1 LITERAL- SASL-IR ID ")
+	s.dial("imap").want("* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ")
 	client := s.dial("plain")
 	client.want("* OK [CAPABILITY IMAP4rev1 LITERAL- ENABLE IDLE STARTTLS AUTH=PLAIN] ")
 	client.send("a ID NIL\r\nb AUTHENTICATE PLAIN =\r\nc AUTHENTICATE LOGIN\r\nd LOGIN alice right\r\n")

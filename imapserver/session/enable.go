@@ -44,8 +44,11 @@ func (s *session) turnOn(c imap.Cap) {
 	s.enabled = append(s.enabled, c)
 	switch c {
 	case imap.CapUTF8Accept:
-		s.r.SetUTF8()
+		s.r.SetAccept()
 		s.w.SetUTF8()
+	case imap.CapIMAP4rev2:
+		s.r.SetUTF8()
+		s.w.SetRev2()
 	case imap.CapCondStore:
 		s.tellHighest()
 	case imap.CapUIDOnly:

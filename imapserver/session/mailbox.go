@@ -48,7 +48,11 @@ func (s *session) rename(ctx context.Context, c *wire.Rename) (imap.ResponseCode
 			if from.account != to.account {
 				return no(imap.ResponseCodeCannot, "a mailbox stays with its owner")
 			}
-			return from.account.Rename(ctx, from.name, to.name)
+			err := from.account.Rename(ctx, from.name, to.name)
+			if err == nil && s.rev2() { // RFC 9051 §6.3.6
+				s.writeListed(&wire.List{}, listed{name: shown(c.To), oldName: shown(c.From)})
+			}
+			return err
 		})
 	})
 }

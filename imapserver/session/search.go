@@ -14,6 +14,9 @@ func (s *session) search(ctx context.Context, tag string, c *wire.Search) (imap.
 	if err := s.checkLive(tag, c); err != nil {
 		return "", err
 	}
+	if c.Return == nil && s.rev2() {
+		c.Return = &wire.SearchReturn{All: true} // RFC 9051 §6.4.4
+	}
 	q := s.newQuery(c)
 	q.narrow(c.Return)
 	if err := q.run(ctx, s.newProgress(tag, q.total())); err != nil {

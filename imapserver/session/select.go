@@ -35,6 +35,9 @@ func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.Respo
 		return "", err
 	}
 	s.writeSelected()
+	if s.rev2() { // RFC 9051 §6.3.2
+		s.writeListed(&wire.List{}, listed{name: shown(c.Mailbox)})
+	}
 	if c.QResync != nil {
 		if err := s.resync(ctx, c.QResync); err != nil {
 			return "", err
@@ -76,8 +79,10 @@ func (s *session) writeSelected() {
 	v := s.selected.view
 	s.writeMailboxFlags()
 	s.writeCount(uint64(v.Len()), "EXISTS")
-	s.writeCount(uint64(v.Recent()), "RECENT")
-	if n := firstUnseen(v); n > 0 && !s.on(imap.CapUIDOnly) {
+	if !s.rev2() {
+		s.writeCount(uint64(v.Recent()), "RECENT")
+	}
+	if n := firstUnseen(v); n > 0 && !s.on(imap.CapUIDOnly) && !s.rev2() {
 		s.writeCode("first unseen message", "UNSEEN %d", n)
 	}
 	s.writeCode("UIDs are valid", "UIDVALIDITY %d", v.UIDValidity())

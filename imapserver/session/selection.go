@@ -123,7 +123,7 @@ func (s *session) writeUpdates(updates []store.Update) {
 			}
 		}
 	}
-	if recent := s.selected.view.Recent(); recent != s.selected.recent {
+	if recent := s.selected.view.Recent(); recent != s.selected.recent && !s.rev2() {
 		s.selected.recent = recent
 		s.writeCount(uint64(recent), "RECENT")
 	}

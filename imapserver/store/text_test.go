@@ -334,7 +334,7 @@ func (m oneMessage) Arrival(ctx context.Context) (time.Time, string, error) {
 	a, err := m.v.Arrival(ctx, m.n)
 	return a.Saved, a.EmailID, err
 }
-func (m oneMessage) Raw(ctx context.Context) ([]byte, error)    { return m.v.Read(ctx, m.n) }
+func (m oneMessage) Raw(ctx context.Context) ([]byte, error) { return m.v.Read(ctx, m.n) }
 
 // TestTextDiffers changes a mailbox and what there is of its text index, and
 // compares what is found with what a scan finds.

@@ -33,6 +33,7 @@ type CapabilityRow struct {
 // Capabilities is every capability of the server, in the order advertised.
 var Capabilities = []CapabilityRow{
 	{imap.CapIMAP4rev1, 3501, phaseAny},
+	{imap.CapIMAP4rev2, 9051, phaseAny},
 	{imap.CapLiteralMinus, 7888, phasePre},
 	{imap.CapLiteralPlus, 7888, PhaseAuth},
 	{imap.CapSASLIR, 4959, phasePre},

@@ -19,6 +19,7 @@ var Enabling = []EnableRow{
 	{imap.CapCondStore, nil},
 	{imap.CapQResync, []imap.Cap{imap.CapCondStore}}, // RFC 7162 §3.2.3
 	{imap.CapUIDOnly, nil},
+	{imap.CapIMAP4rev2, nil},
 }
 
 // FindEnable gives the row of a capability, or nil.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strings"
 	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
@@ -33,10 +34,20 @@ func (d *decoder) mailboxName(s string) string {
 		return s
 	}
 	name, ok := DecodeUTF7(s)
+	if !ok && isUTF8Name(s) {
+		return s
+	}
 	if !ok {
 		d.refuse(imap.StatusResponseTypeNo, imap.ResponseCodeCannot, "mailbox name is not valid modified UTF-7")
 	}
 	return name
+}
+
+// isUTF8Name tells a name in UTF-8 from one in a bad encoding. Deviation: clients
+// made with go-imap write UTF-8 as soon as IMAP4rev2 is advertised, without
+// enabling it. No name in modified UTF-7 has such octets in it.
+func isUTF8Name(s string) bool {
+	return utf8.ValidString(s) && strings.IndexFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) >= 0
 }
 
 func (d *decoder) spMailbox() string {

@@ -23,10 +23,10 @@ type NeedRow struct {
 var Needs = []NeedRow{
 	{imap.CapQResync, []imap.Cap{imap.CapCondStore, imap.CapEnable}},
 	{imap.CapUTF8Accept, []imap.Cap{imap.CapEnable}},
-	{"UIDONLY", []imap.Cap{imap.CapEnable}},
+	{imap.CapUIDOnly, []imap.Cap{imap.CapEnable}},
 	{imap.CapIMAP4rev2, []imap.Cap{ // RFC 9051 Appendix E
 		imap.CapEnable, imap.CapNamespace, imap.CapUnselect, imap.CapUIDPlus, imap.CapESearch, imap.CapSearchRes, imap.CapIdle,
-		imap.CapSASLIR, imap.CapListExtended, imap.CapListStatus, imap.CapMove, imap.CapSpecialUse, imap.CapStatusSize,
+		imap.CapSASLIR, imap.CapBinary, imap.CapListExtended, imap.CapListStatus, imap.CapMove, imap.CapSpecialUse, imap.CapStatusSize,
 	}},
 	{imap.CapSearchRes, []imap.Cap{imap.CapESearch}},
 	{CapPartial, []imap.Cap{imap.CapESearch}},

@@ -21,6 +21,7 @@ type Reader struct {
 	w       *Writer
 	limits  *Limits
 	utf8    bool
+	accept  bool    // UTF8=ACCEPT is enabled
 	pending *Append // the last command, if it was not read to its end
 }
 
@@ -183,8 +184,11 @@ func midCommand(err error) error {
 	return err
 }
 
-// SetUTF8 turns UTF8=ACCEPT on (RFC 6855): mailbox names are UTF-8 from now on.
+// SetUTF8 says that mailbox names are UTF-8 from now on.
 func (r *Reader) SetUTF8() { r.utf8 = true }
+
+// SetAccept turns UTF8=ACCEPT on (RFC 6855), which is SetUTF8 and more.
+func (r *Reader) SetAccept() { r.utf8, r.accept = true, true }
 
 // Buffered gives what has been read of the connection and not been used: what
 // STARTTLS drops and what a login hands over to the session.

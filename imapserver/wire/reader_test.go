@@ -69,6 +69,7 @@ func TestReadCommand(t *testing.T) {
 		{`LOGIN ali]ce ""`, &Login{"ali]ce", ""}},
 		{"ENABLE UTF8=accept X", &Enable{[]imap.Cap{"UTF8=ACCEPT", "X"}}},
 		{"SELECT inbox", &Select{Mailbox: "inbox"}},
+		{"SELECT \"ü&\"", &Select{Mailbox: "ü&"}}, // as go-imap writes it
 		{"SELECT a (condstore)", &Select{Mailbox: "a"}},
 		{"SELECT a (CONDSTORE QRESYNC (7 9))", &Select{Mailbox: "a", QResync: &QResync{UIDValidity: 7, ModSeq: 9}}},
 		{"EXAMINE a (QRESYNC (7 9 5,3:4 (1:2,9 6:7,20)))", &Select{Mailbox: "a", ReadOnly: true, QResync: &QResync{
@@ -359,7 +360,7 @@ func TestResync(t *testing.T) {
 		{"garbage after a forgotten message", "a APPEND x {3+}\r\nabcd\r\n", "none", ""},
 		{"bad mailbox name", "a SELECT &bad\r\n", "NO", ""},
 		{"bad mailbox name and a literal", "a RENAME &bad {3+}\r\nabc\r\n", "NO", ""},
-		{"raw UTF-8 in a name", "a SELECT \"ü\"\r\n", "NO", ""},
+		{"neither UTF-7 nor UTF-8 in a name", "a SELECT \"\xff\"\r\n", "NO", ""},
 		{"invalid UTF-8 to search for", "a SEARCH TEXT \"\xff\"\r\n", "NO", ""},
 		{"unknown charset", "a SEARCH CHARSET KOI8-R TEXT {3}\r\n", "NO", ""},
 		{"deep nesting", "a SEARCH " + strings.Repeat("(", 60) + "\r\n", "BAD", ""},
@@ -550,7 +551,7 @@ func TestAppendParts(t *testing.T) {
 
 func TestUTF8(t *testing.T) {
 	c := newClient("a SELECT \"ü&-\"\r\nb APPEND x UTF8 (~{3+}\r\nabc)\r\nc SEARCH CHARSET UTF-8 ALL\r\nd SELECT \"\xff\"\r\n", &PostAuth)
-	c.SetUTF8()
+	c.SetAccept()
 	if req, err := c.ReadCommand(Authenticated); err != nil || req.Command.(*Select).Mailbox != "ü&-" {
 		t.Errorf("name: %v %v", req, err)
 	}

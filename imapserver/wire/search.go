@@ -196,7 +196,7 @@ func joinKeys(keys []SearchKey) SearchKey {
 func (d *decoder) charset() {
 	name := d.expectAString("character set")
 	switch {
-	case d.r.utf8: // RFC 6855 §3
+	case d.r.accept: // RFC 6855 §3
 		d.fail("CHARSET is not possible with UTF8=ACCEPT")
 	case !isCharset(name):
 		d.badCharset()

@@ -21,6 +21,7 @@ type Writer struct {
 	page *[held]byte // nil: nothing is held back
 	buf  []byte      // of page
 	utf8 bool
+	rev2 bool
 	err  error
 }
 
@@ -52,8 +53,12 @@ func (w *Writer) send(b []byte) {
 // Err is the first error of writing.
 func (w *Writer) Err() error { return w.err }
 
-// SetUTF8 turns UTF8=ACCEPT on (RFC 6855).
+// SetUTF8 says that the client takes UTF-8 (RFC 6855, RFC 9051 §4.3).
 func (w *Writer) SetUTF8() { w.utf8 = true }
+
+// SetRev2 says that the client speaks IMAP4rev2, which has no \Recent
+// (RFC 9051, appendix E).
+func (w *Writer) SetRev2() { w.utf8, w.rev2 = true, true }
 
 // room gives a buffer that n octets can be appended to without growing, if n
 // is at most what is held back.
@@ -179,8 +184,9 @@ func (w *Writer) Mailbox(name string) {
 	w.String(name)
 }
 
-// Flags writes a flag list; recent puts \Recent first.
+// Flags writes a flag list; recent puts \Recent first, where there is such a flag.
 func (w *Writer) Flags(flags []imap.Flag, recent bool) {
+	recent = recent && !w.rev2
 	w.Raw("(")
 	if recent {
 		w.Raw(string(FlagRecent))
