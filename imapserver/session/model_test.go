@@ -41,6 +41,7 @@ type worldMessage struct {
 type worldClient struct {
 	*peer
 	name     string
+	enabled  string    // "", CONDSTORE or QRESYNC
 	box      *worldBox // nil: nothing is selected
 	readOnly bool
 	list     []toldMessage
@@ -50,6 +51,7 @@ type worldClient struct {
 type toldMessage struct {
 	uid, n int // 0: not told yet
 	flags  string
+	modseq int
 }
 
 // TestModel does random things in several sessions and from outside. What each
@@ -72,6 +74,10 @@ func TestModel(t *testing.T) {
 				w.clients = append(w.clients, &worldClient{peer: w.server.connect(), name: fmt.Sprint("c", i)})
 			}
 			w.clients[0].ok("CREATE Box")
+			for i, name := range []string{"CONDSTORE", "QRESYNC"} {
+				w.clients[i+1].ok("ENABLE %s", name)
+				w.clients[i+1].enabled = name
+			}
 			for range 300 {
 				w.step()
 				if t.Failed() {
@@ -115,6 +121,8 @@ var (
 	countLine = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE)$`)
 	fetchLine = regexp.MustCompile(`(?s)^\* (\d+) FETCH \((.*)\)$`)
 	flagsItem = regexp.MustCompile(`FLAGS \(([^)]*)\)`)
+	gone      = regexp.MustCompile(`^\* VANISHED (\S+)$`)
+	modseq    = regexp.MustCompile(`MODSEQ \((\d+)\)`)
 	uidItem   = regexp.MustCompile(`UID (\d+)`)
 	subject   = regexp.MustCompile(`Subject: m(\d+)`)
 )
@@ -130,11 +138,21 @@ func (c *worldClient) take(answer string) {
 		if m := countLine.FindStringSubmatch(line); m != nil {
 			n, _ := strconv.Atoi(m[1])
 			if m[2] == "EXPUNGE" {
+				if c.enabled == "QRESYNC" {
+					c.t.Errorf("%s: %s", c.name, line)
+				}
 				c.list = slices.Delete(c.list, n-1, n)
 			}
 			for m[2] == "EXISTS" && len(c.list) < n {
 				c.list = append(c.list, toldMessage{})
 			}
+		}
+		if m := gone.FindStringSubmatch(line); m != nil {
+			if c.enabled != "QRESYNC" {
+				c.t.Errorf("%s: %s", c.name, line)
+			}
+			uids := numbersOf(m[1])
+			c.list = slices.DeleteFunc(c.list, func(o toldMessage) bool { return slices.Contains(uids, o.uid) })
 		}
 		if m := fetchLine.FindStringSubmatch(line); m != nil {
 			n, _ := strconv.Atoi(m[1])
@@ -144,7 +162,15 @@ func (c *worldClient) take(answer string) {
 }
 
 func (c *worldClient) takeFetch(m *toldMessage, items string) {
-	if f := flagsItem.FindStringSubmatch(items); f != nil {
+	f, at := flagsItem.FindStringSubmatch(items), modseq.FindStringSubmatch(items)
+	if at != nil {
+		n, _ := strconv.Atoi(at[1])
+		if n < m.modseq || n == m.modseq && f != nil && m.flags != flagText(strings.Fields(f[1])) {
+			c.t.Errorf("%s: mod-sequence %d of %s after %d with %s", c.name, n, items, m.modseq, m.flags)
+		}
+		m.modseq = n
+	}
+	if f != nil {
 		m.flags = flagText(strings.Fields(f[1]))
 	}
 	for re, to := range map[*regexp.Regexp]*int{uidItem: &m.uid, subject: &m.n} {
