@@ -23,6 +23,9 @@ const (
 	// what they gave is taken. The first rounds are short: the answer may be
 	// among the first messages.
 	maxRound = 64
+	// largeMessage is how many octets a message has of which a search reads one
+	// at a time, as it did if it had one goroutine.
+	largeMessage = 4 << 20
 )
 
 // matcher matches one message at a time. Each goroutine of a search has its own.
@@ -32,6 +35,8 @@ type matcher struct {
 	program *search.Program
 	at      store.SeqNum // the message that is looked at
 	known   search.Message
+	large   *sync.Mutex // held while a large message is in memory; nil: there is no other matcher
+	holds   bool        // this one holds it
 }
 
 var _ search.Source = (*matcher)(nil)
@@ -46,6 +51,7 @@ func newMatcher(v *store.View, p *search.Program) *matcher {
 
 // match gives the score of a message, 0 for one that does not match.
 func (m *matcher) match(ctx context.Context, seq store.SeqNum) (score uint8, err error) {
+	defer m.release()
 	is := m.view.At(seq)
 	m.at = seq
 	m.known = search.Message{
@@ -63,7 +69,22 @@ func (m *matcher) match(ctx context.Context, seq store.SeqNum) (score uint8, err
 
 // Size, Header and Raw read the message that is looked at, for the program.
 func (m *matcher) Size(ctx context.Context) (int64, error) { return m.view.Size(ctx, m.at) }
-func (m *matcher) Raw(ctx context.Context) ([]byte, error) { return m.view.Read(ctx, m.at) }
+
+func (m *matcher) Raw(ctx context.Context) ([]byte, error) {
+	if m.large != nil && m.view.DiskSize(m.at) > largeMessage {
+		m.large.Lock()
+		m.holds = true
+	}
+	return m.view.Read(ctx, m.at)
+}
+
+// release is called when a message has been matched.
+func (m *matcher) release() {
+	if m.holds {
+		m.holds = false
+		m.large.Unlock()
+	}
+}
 
 func (m *matcher) Header(ctx context.Context) ([]byte, error) {
 	if m.kept != nil {
@@ -88,6 +109,7 @@ type scan struct {
 	errs     []error
 	next     atomic.Int64 // of seqs, which no one has taken
 	crash    atomic.Pointer[string]
+	large    sync.Mutex
 }
 
 // newScan makes one for a search; compile gives its program. A program that
@@ -98,6 +120,9 @@ func newScan(v *store.View, compile func() *search.Program) *scan {
 	if first.program.Reads() {
 		for range min(runtime.GOMAXPROCS(0), maxMatchers) - 1 {
 			s.matchers = append(s.matchers, newMatcher(v, compile()))
+		}
+		for _, m := range s.matchers {
+			m.large = &s.large
 		}
 	}
 	return s

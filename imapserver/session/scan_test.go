@@ -92,6 +92,45 @@ func TestScanPanic(t *testing.T) {
 	}
 }
 
+// TestScanLarge holds that a search has one large message in memory at a time.
+func TestScanLarge(t *testing.T) {
+	useCores(t)
+	s := newServer(t)
+	s.deliver("1000.M1P1.host", "Subject: x\n\n"+strings.Repeat("hay and hay again\n", largeMessage/17)+"needle\n")
+	s.deliver("1001.M1P1.host", "Subject: x\n\nneedle\n")
+	v, err := s.params.Account.Select(t.Context(), "INBOX", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	key := wire.SearchKey{Op: wire.SearchBody, Text: "needle"}
+	scan := newScan(v, func() *search.Program { return search.Compile(key, search.Frame{}) })
+	scan.large.Lock()
+	done := make(chan store.SeqNum)
+	for i, m := range scan.matchers[:2] {
+		go func() {
+			for range 2 {
+				if score, err := m.match(t.Context(), store.SeqNum(i+1)); score == 0 || err != nil {
+					t.Errorf("message %d: %d, %v", i+1, score, err)
+				}
+				done <- store.SeqNum(i + 1)
+			}
+		}()
+	}
+	for range 2 {
+		if n := <-done; n != 2 {
+			t.Error("a second large message was read")
+		}
+	}
+	scan.large.Unlock()
+	for range 2 {
+		<-done
+	}
+	if !scan.large.TryLock() {
+		t.Error("a message that was matched still counts")
+	}
+}
+
 // TestScanHungUp ends a search that no one waits for.
 func TestScanHungUp(t *testing.T) {
 	a := mailboxOf(t, 1, "S")

@@ -68,6 +68,20 @@ func (mb *mailbox) read(ctx context.Context, r *record) ([]byte, error) {
 	return data, nil
 }
 
+// DiskSize is about how many octets message n has on disk, 0 where its file is
+// not found at once.
+func (v *View) DiskSize(n SeqNum) int64 {
+	r := v.mb.snap.Load().find(v.told.at(int(n) - 1).uid)
+	if r == nil {
+		return 0
+	}
+	st, err := v.mb.folder.Stat(r.sub, r.name())
+	if err != nil {
+		return 0
+	}
+	return st.Size
+}
+
 // readAll reads a file whose size is no more than a hint: it may change while
 // it is read.
 func readAll(f *maildir.File) ([]byte, error) {
