@@ -30,7 +30,10 @@ type server struct {
 	params  Params
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T) *server { return newServerWith(t, nil) }
+
+// newServerWith makes one that works in the background too.
+func newServerWith(t *testing.T, background chan struct{}) *server {
 	t.Helper()
 	s := &server{t: t, maildir: filepath.Join(t.TempDir(), "Maildir")}
 	for _, dir := range []string{"cur", "new", "tmp"} {
@@ -39,7 +42,7 @@ func newServer(t *testing.T) *server {
 		}
 	}
 	log := slog.New(slog.NewTextHandler(&s.log, nil))
-	account, err := store.Open(t.Context(), store.Options{Maildir: s.maildir, Log: log})
+	account, err := store.Open(t.Context(), store.Options{Maildir: s.maildir, Log: log, Background: background})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -163,7 +163,7 @@ func forever(yield func(store.SeqNum) bool) {
 // without, also of messages that came after it was made.
 func TestSearchIndexed(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
+	s := newServerWith(t, make(chan struct{}, 1))
 	deliver := func(from, to int) {
 		for i := from; i < to; i++ {
 			s.deliver(fmt.Sprintf("1700000000.M%06dP1.host", i), fmt.Sprintf("Subject: about %d\n\nthis is number %d.\n", i%7, i))

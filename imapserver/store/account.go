@@ -102,7 +102,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		a.ops = &maildir.Ops{}
 	}
 	a.watch = newWatcher(a.log, o.unwatched)
-	a.text = newTextBuilder(a, filepath.Join(a.own, textFile), o.textDelay())
+	a.text = newTextBuilder(a, &o)
 	a.fill = newFiller(a, o.Background)
 	if err := a.open(ctx, o); err != nil {
 		a.watch.close()

@@ -156,7 +156,7 @@ func (f *filler) fill(dir string) error {
 	if snap.uidValidity != c.validity {
 		return nil
 	}
-	p := &pace{f: f, since: time.Now()}
+	p := f.a.newPace(f.ctx)
 	k := &place{cache: c, dir: c.dir.Load()}
 	from, _ := snap.index(c.tried)
 	var w blockWriter
@@ -278,10 +278,13 @@ func (c *cache) tidy(snap *snapshot, p *pace) error {
 
 // pace makes the background rest.
 type pace struct {
-	f     *filler
+	ctx   context.Context
+	a     *Account
 	since time.Time
 	steps int
 }
+
+func (a *Account) newPace(ctx context.Context) *pace { return &pace{ctx: ctx, a: a, since: time.Now()} }
 
 // step is called before each piece of work.
 func (p *pace) step() error {
@@ -293,11 +296,13 @@ func (p *pace) step() error {
 		return nil
 	}
 	rest := fillRest
-	if time.Now().UnixNano()-p.f.a.served.Load() < int64(fillBusy) {
+	if time.Now().UnixNano()-p.a.served.Load() < int64(fillBusy) {
 		rest = fillBusy
 	}
-	if !p.f.wait(rest) {
-		return p.f.ctx.Err()
+	select {
+	case <-p.ctx.Done():
+		return p.ctx.Err()
+	case <-time.After(rest):
 	}
 	p.since = time.Now()
 	return nil

@@ -19,10 +19,17 @@ import (
 	"mailstead/imapserver/wire"
 )
 
+// openText opens an account in which mailboxes are indexed as soon as that is
+// asked for.
+func openText(t testing.TB, dir string) *Account {
+	t.Helper()
+	return openWith(t, Options{Maildir: dir, unwatched: true, Background: make(chan struct{}, 1)})
+}
+
 // indexText has what is wanted of the text index done now.
 func indexText(t testing.TB, v *View) {
 	t.Helper()
-	v.mb.a.text.want(v.mb, true)
+	v.mb.a.text.want(v.mb.dir, true)
 	v.mb.a.text.running.Wait()
 }
 
@@ -81,7 +88,7 @@ func fillText(t testing.TB, v *View, n int) {
 
 // TestText follows the text index of a mailbox.
 func TestText(t *testing.T) {
-	a := openUnwatched(t, newMaildir(t))
+	a := openText(t, newMaildir(t))
 	create(t, a, "Box")
 	v := selectBox(t, a, "Box", false)
 	want := func(what string, needles int, sizes ...int) {
@@ -135,7 +142,7 @@ func TestText(t *testing.T) {
 // TestTextMailboxes holds that a mailbox keeps its segments under another name,
 // and that those of one that is gone go too.
 func TestTextMailboxes(t *testing.T) {
-	a := openUnwatched(t, newMaildir(t))
+	a := openText(t, newMaildir(t))
 	ctx := t.Context()
 	create(t, a, "Box")
 	create(t, a, "Other")
@@ -152,7 +159,7 @@ func TestTextMailboxes(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
-	a = openUnwatched(t, a.dir)
+	a = openText(t, a.dir)
 	v = selectBox(t, a, "Renamed", false)
 	a.text.running.Wait()
 	if n := looked(t, v, "needle"); n != 10 {
@@ -180,7 +187,7 @@ func TestTextMailboxes(t *testing.T) {
 // TestTextBinding holds that a segment says nothing of another message that has
 // the UID of one of its own.
 func TestTextBinding(t *testing.T) {
-	a := openUnwatched(t, newMaildir(t))
+	a := openText(t, newMaildir(t))
 	v := selectBox(t, a, "INBOX", false)
 	fillText(t, v, 100)
 	indexText(t, v)
@@ -194,7 +201,7 @@ func TestTextBinding(t *testing.T) {
 // TestTextOpen has a message with more grams than are kept, and one that cannot
 // be read for them: they are always looked at.
 func TestTextOpen(t *testing.T) {
-	a := openUnwatched(t, newMaildir(t))
+	a := openText(t, newMaildir(t))
 	v := selectBox(t, a, "INBOX", false)
 	var odd strings.Builder
 	for i := range maxTextGrams {
@@ -221,7 +228,7 @@ func TestTextOpen(t *testing.T) {
 // file when it is not used.
 func TestTextClose(t *testing.T) {
 	dir := newMaildir(t)
-	a := openUnwatched(t, dir)
+	a := openText(t, dir)
 	v := selectBox(t, a, "INBOX", false)
 	fillText(t, v, 500)
 	indexText(t, v)
@@ -236,7 +243,7 @@ func TestTextClose(t *testing.T) {
 	if err := os.Remove(filepath.Join(a.own, textFile)); err != nil {
 		t.Fatal(err)
 	}
-	a.text.want(v.mb, true)
+	a.text.want(v.mb.dir, true)
 	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
@@ -341,7 +348,7 @@ func (m oneMessage) Raw(ctx context.Context) ([]byte, error) { return m.v.Read(c
 func TestTextDiffers(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	dir := newMaildir(t)
-	a := openUnwatched(t, dir)
+	a := openText(t, dir)
 	v := selectBox(t, a, "INBOX", false)
 	again := func(between func()) {
 		v.Close()
@@ -349,7 +356,7 @@ func TestTextDiffers(t *testing.T) {
 			t.Fatal(err)
 		}
 		between()
-		a = openUnwatched(t, dir)
+		a = openText(t, dir)
 		v = selectBox(t, a, "INBOX", false)
 	}
 	file := filepath.Join(a.own, textFile)
@@ -407,7 +414,7 @@ func TestTextDiffers(t *testing.T) {
 				best = min(best, share)
 			}
 		case 4: // half-built: stopped at some point
-			a.text.want(v.mb, true)
+			a.text.want(v.mb.dir, true)
 			again(func() {})
 		case 5:
 			damage()
@@ -426,7 +433,7 @@ func TestTextDiffers(t *testing.T) {
 // found.
 func TestTextDamaged(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
-	a := openUnwatched(t, newMaildir(t))
+	a := openText(t, newMaildir(t))
 	v := selectBox(t, a, "INBOX", false)
 	for i := range minSegment {
 		deliver(t, a.dir, fmt.Sprintf("1700000000.M%dP1.host", i), randomMail(r))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -24,54 +25,45 @@ const (
 	// ones, new ones are made.
 	smallSegment = maxMembers / 2
 	maxSmall     = 8
-	// textTurn is how long the index is worked on before others have their turn,
-	// which is as long.
-	textTurn = 5 * time.Millisecond
 	// textDelay is how long after its cause the work begins: not while a client
 	// that has just selected a mailbox asks for all that it shows.
 	textDelay = 2 * time.Second
 )
 
-// textBuilds is the text indexes that are worked on: one at a time, whatever the
-// number of accounts, since each takes some 20 MB of memory.
-var textBuilds = make(chan struct{}, 1)
-
 // textBuilder makes the text index of an account in the background.
 type textBuilder struct {
 	a     *Account
 	index *textIndex
+	slot  chan struct{} // see Options.Background; nil: nothing is indexed
 	ctx   context.Context
 	stop  context.CancelFunc
 	delay time.Duration
 
 	failed string // the last error that was logged; for the goroutine
 
-	mu      sync.Mutex        // innermost
-	queue   map[*mailbox]bool // with begin, see want
-	runs    bool              // there is a goroutine
+	mu      sync.Mutex      // innermost
+	queue   map[string]bool // directories of mailboxes, with begin as of want
+	runs    bool            // there is a goroutine
 	running sync.WaitGroup
 }
 
-func (o *Options) textDelay() time.Duration {
-	if o.unwatched {
-		return 0
-	}
-	return textDelay
-}
-
-func newTextBuilder(a *Account, path string, delay time.Duration) *textBuilder {
+func newTextBuilder(a *Account, o *Options) *textBuilder {
 	b := &textBuilder{
-		a: a, index: &textIndex{path: path, log: a.log}, delay: delay,
-		queue: make(map[*mailbox]bool),
+		a: a, index: &textIndex{path: filepath.Join(a.own, textFile), log: a.log}, slot: o.Background, delay: textDelay,
+		queue: make(map[string]bool),
+	}
+	if o.unwatched {
+		b.delay = 0
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	return b
 }
 
 // want asks for the mailbox to be looked at: it is indexed as far as it is not;
-// if it is not at all, only where begin is set.
-func (b *textBuilder) want(mb *mailbox, begin bool) {
-	if !begin && !b.index.exists() {
+// if it is not at all, only where begin is set. It may be called with any lock
+// held.
+func (b *textBuilder) want(dir string, begin bool) {
+	if b.slot == nil || !begin && !b.index.exists() {
 		return
 	}
 	b.mu.Lock()
@@ -79,7 +71,7 @@ func (b *textBuilder) want(mb *mailbox, begin bool) {
 	if b.ctx.Err() != nil {
 		return
 	}
-	b.queue[mb] = b.queue[mb] || begin
+	b.queue[dir] = b.queue[dir] || begin
 	if !b.runs {
 		b.runs = true
 		b.running.Go(b.run)
@@ -95,29 +87,32 @@ func (b *textBuilder) close() error {
 	return b.index.close()
 }
 
-// next takes a mailbox out of the queue; nil ends the goroutine.
-func (b *textBuilder) next() (mb *mailbox, begin bool) {
+// next takes a mailbox out of the queue; where ok is false, the goroutine ends.
+func (b *textBuilder) next() (dir string, begin, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ctx.Err() == nil {
-		for mb, begin = range b.queue {
-			delete(b.queue, mb)
-			return mb, begin
+		for dir, begin = range b.queue {
+			delete(b.queue, dir)
+			return dir, begin, true
 		}
 	}
 	b.runs = false
-	return nil, false
+	return "", false, false
 }
 
 func (b *textBuilder) run() {
-	b.sleep(b.delay)
+	select {
+	case <-b.ctx.Done():
+	case <-time.After(b.delay):
+	}
 	b.check(b.forgetGone())
 	for {
-		mb, begin := b.next()
-		if mb == nil {
+		dir, begin, ok := b.next()
+		if !ok {
 			return
 		}
-		b.check(b.work(mb, begin))
+		b.check(b.work(dir, begin))
 	}
 }
 
@@ -167,16 +162,10 @@ func (b *textBuilder) forgetGone() error {
 	return nil
 }
 
-func (b *textBuilder) sleep(d time.Duration) {
-	select {
-	case <-b.ctx.Done():
-	case <-time.After(d):
-	}
-}
-
 // work indexes a mailbox, in its turn.
-func (b *textBuilder) work(mb *mailbox, begin bool) error {
-	if !b.a.keep(mb) {
+func (b *textBuilder) work(dir string, begin bool) error {
+	mb := b.a.holdLoaded(dir)
+	if mb == nil {
 		return nil
 	}
 	defer b.a.put(mb)
@@ -185,33 +174,22 @@ func (b *textBuilder) work(mb *mailbox, begin bool) error {
 		return nil // nothing of it could be written yet
 	}
 	select {
-	case textBuilds <- struct{}{}:
+	case b.slot <- struct{}{}:
 	case <-b.ctx.Done():
 		return b.ctx.Err()
 	}
-	defer func() { <-textBuilds }()
-	t := &textBuild{b: b, mb: mb, of: of, turn: time.Now()}
+	defer func() { <-b.slot }()
+	t := &textBuild{b: b, mb: mb, of: of, pace: b.a.newPace(b.ctx)}
 	return t.run(begin)
 }
 
 // noteText has a mailbox that is indexed looked at when enough has come, and at
-// SELECT one of which no one knows whether it is indexed.
+// SELECT one of which no one knows whether it is indexed. mu is held.
 func (mb *mailbox) noteText(uidNext imap.UID, selected bool) {
 	due := mb.textDue.Load()
 	if due == 0 && selected || due != 0 && uint32(uidNext) >= due {
-		mb.a.text.want(mb, false)
+		mb.a.text.want(mb.dir, false)
 	}
-}
-
-// keep holds a mailbox that is loaded, until put.
-func (a *Account) keep(mb *mailbox) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed || mb.gone.Load() || !mb.loaded.Load() || a.boxes[mb.dir] != mb {
-		return false
-	}
-	mb.refs++
-	return true
 }
 
 // textBuild is the work on one mailbox.
@@ -220,8 +198,8 @@ type textBuild struct {
 	mb    *mailbox
 	of    textSource
 	grams *search.Grams
-	turn  time.Time // when this turn began
-	drop  []int64   // segments to be dropped when their messages are in others
+	pace  *pace
+	drop  []int64 // segments to be dropped when their messages are in others
 }
 
 func (t *textBuild) run(begin bool) error {
@@ -261,7 +239,7 @@ func (t *textBuild) plan(now *snapshot, begin bool) (todo []*record, any bool, e
 	var small []*segment
 	live := func(s *segment) (uids []imap.UID) {
 		for _, m := range s.members {
-			if r := now.find(m.uid); r != nil && bindOf(r.base) == m.bind {
+			if r := now.find(m.uid); r != nil && baseHash(r.base) == m.bind {
 				uids = append(uids, m.uid)
 			}
 		}
@@ -306,6 +284,9 @@ func (t *textBuild) plan(now *snapshot, begin bool) (todo []*record, any bool, e
 
 // add takes a message to a segment.
 func (t *textBuild) add(m *segmentMaker, r *record) error {
+	if err := t.pace.step(); err != nil {
+		return err
+	}
 	raw, err := t.mb.read(t.b.ctx, r)
 	if errors.Is(err, ErrExpunged) {
 		return nil
@@ -318,10 +299,6 @@ func (t *textBuild) add(m *segmentMaker, r *record) error {
 		return err
 	}
 	m.add(r.uid, r.base, grams, ok)
-	if d := time.Since(t.turn); d > textTurn {
-		t.b.sleep(d)
-		t.turn = time.Now()
-	}
 	return nil
 }
 

@@ -54,7 +54,10 @@ func (v *View) TextMatches(ctx context.Context, n *search.Narrowing, build bool)
 		q.knows = 0
 	}
 	if v.Len()-q.knows >= minSegment {
-		v.mb.a.text.want(v.mb, build)
+		v.mb.mu.Lock()
+		dir := v.mb.dir
+		v.mb.mu.Unlock()
+		v.mb.a.text.want(dir, build)
 	}
 	if q.knows == 0 {
 		return nil, nil
@@ -106,7 +109,7 @@ func (q *textQuery) ask(s *segment) error {
 	left := q.narrowing.Left(func(g search.Gram) []uint64 { return having[g] })
 	for slot, m := range s.members {
 		i, ok := q.told.index(m.uid)
-		if !ok || bindOf(q.told.at(i).base) != m.bind {
+		if !ok || baseHash(q.told.at(i).base) != m.bind {
 			continue // expunged, or another message
 		}
 		bit := uint64(1) << (i % 64)

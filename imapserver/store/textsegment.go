@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"hash/fnv"
 	"math"
 	"slices"
 
@@ -31,12 +30,6 @@ type member struct {
 	// segment says nothing of it.
 	bind uint64
 	open bool // it has too many grams: nothing is known of them
-}
-
-func bindOf(base string) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(base))
-	return h.Sum64()
 }
 
 // segment is the grams of up to maxMembers messages. It is written once, as a
@@ -233,7 +226,7 @@ func (m *segmentMaker) full() bool {
 // add takes a message; known is false if its grams are too many.
 func (m *segmentMaker) add(uid imap.UID, base string, grams []search.Gram, known bool) {
 	slot := uint64(len(m.members))
-	m.members = append(m.members, member{uid: uid, bind: bindOf(base), open: !known})
+	m.members = append(m.members, member{uid: uid, bind: baseHash(base), open: !known})
 	if !known {
 		return
 	}

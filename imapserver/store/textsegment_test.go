@@ -82,7 +82,7 @@ func TestSegment(t *testing.T) {
 				maps.DeleteFunc(has, func(h holder, _ bool) bool { return h.slot == slot })
 			}
 			m.add(uid, base, slices.Collect(maps.Keys(grams)), known)
-			want = append(want, member{uid, bindOf(base), !known})
+			want = append(want, member{uid, baseHash(base), !known})
 		}
 		s := makeSegment(t, &m)
 		ask := []search.Gram{0, 1, 2, 1<<25 - 1}

@@ -54,8 +54,8 @@ func (a *Account) Select(ctx context.Context, name string, readOnly bool) (*View
 	v.sure = v.told.modseq
 	v.takeRecent(v.told)
 	a.fill.ask(mb.dir)
-	mb.mu.Unlock()
 	mb.noteText(v.told.uidNext, true)
+	mb.mu.Unlock()
 	return v, nil
 }
 
