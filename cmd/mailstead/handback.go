@@ -6,11 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -50,43 +46,11 @@ come back and go again.` + exitStatus(exitDone, exitFailed),
 }
 
 func runHandback(ctx context.Context, o handbackOptions, c *console) error {
-	dir, err := filepath.Abs(o.maildir)
-	if err != nil {
-		return err
-	}
-	o.maildir = dir
-	st, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	owner := st.Sys().(*syscall.Stat_t)
-	switch uid := uint32(os.Geteuid()); {
-	case uid == owner.Uid:
+	w := ownersWork{dir: o.maildir, do: func(dir string) error {
+		o.maildir = dir
 		return handback(ctx, o, c)
-	case uid != 0:
-		return hint(fmt.Errorf("hand back %s: it belongs to the uid %d", dir, owner.Uid), "run this as that user, or as root")
-	}
-	return handbackAs(ctx, owner.Uid, owner.Gid, o, c)
-}
-
-// handbackAs starts this program again as the owner of the Maildir: root does
-// nothing itself in a directory that somebody else may change.
-func handbackAs(ctx context.Context, uid, gid uint32, o handbackOptions, c *console) error {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "handback",
-		fmt.Sprintf("--force=%v", o.force), fmt.Sprintf("--check=%v", o.check), "--", o.maildir)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH")}
-	cmd.Stdout, cmd.Stderr = c.out, c.err
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: []uint32{}}}
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Exited() {
-		return &exitError{code: exit.ExitCode()} // it has said why
-	}
-	if err != nil {
-		return fmt.Errorf("hand back as the uid %d: %w", uid, err)
-	}
-	return nil
+	}}
+	return w.run(ctx, c, "handback", fmt.Sprintf("--force=%v", o.force), fmt.Sprintf("--check=%v", o.check))
 }
 
 // handback does it, as the owner.

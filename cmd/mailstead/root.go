@@ -20,6 +20,7 @@ var commands = []func() *cobra.Command{
 	newStatusCommand,
 	newUpCommand,
 	newHandbackCommand,
+	newFlattenCommand,
 	newHashPasswordCommand,
 	newDeployHookCommand,
 	newVersionCommand,

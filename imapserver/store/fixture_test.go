@@ -13,6 +13,8 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/maildir"
 )
 
 // truth is what the real server said of a Maildir in testdata.
@@ -198,14 +200,17 @@ func testFixtureList(t *testing.T, a *Account, tr truth) {
 	}
 }
 
-// TestMbsyncFixture serves what mbsync has pulled: with the UIDs that the
+// TestMbsyncFixture serves what mbsync has pulled, once it is Maildir++: with the UIDs that the
 // messages have on their server, what is there no more behind them.
 func TestMbsyncFixture(t *testing.T) {
 	tr := readTruth(t, "mbsync-A")
-	pulled := untar(t, "mbsync-A.tar.gz")
-	dir := filepath.Join(t.TempDir(), "Maildir")
-	for _, box := range tr.Mailboxes {
-		copyTree(t, filepath.Join(dir, mbsyncDir(box)), filepath.Join(pulled, box.Dir))
+	dir := filepath.Join(untar(t, "mbsync-A.tar.gz"), "mbA")
+	moves, err := maildir.PlanFlat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := new(maildir.Ops).Flatten(dir, moves); err != nil {
+		t.Fatal(err)
 	}
 	a := openAccount(t, dir)
 	for _, when := range []string{"first contact", "from the index"} {
@@ -220,14 +225,6 @@ func TestMbsyncFixture(t *testing.T) {
 		}
 		a = reopen(t, a)
 	}
-}
-
-// mbsyncDir is where mbsync has a mailbox with "SubFolders Maildir++".
-func mbsyncDir(box truthBox) string {
-	if box.Name == "INBOX" {
-		return "."
-	}
-	return "." + strings.ReplaceAll(strings.TrimPrefix(box.Dir, "mbA/"), "/", ".")
 }
 
 // checkPulled compares what mbsync keeps: all but keywords other than
