@@ -117,10 +117,19 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		User:      s.User,
 		Others:    others,
 		Namespace: s.Namespace,
+		Server:    about(s),
 		Log:       log,
 		Without:   without,
 		Tag:       s.Tag,
 	})
+}
+
+// about gives the annotations of the server that everybody sees.
+func about(s *handoff.Session) map[string]string {
+	if s.Admin == "" && s.Comment == "" {
+		return nil
+	}
+	return map[string]string{"/shared/admin": s.Admin, "/shared/comment": s.Comment}
 }
 
 // lend gives a session the account of another user.

@@ -184,7 +184,10 @@ func (s *Settings) session(o *handoff.Open, u config.User) *handoff.Session {
 			off = append(slices.Clip(off), l.Off...)
 		}
 	}
-	return &handoff.Session{Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace, Without: off}
+	return &handoff.Session{
+		Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace, Without: off,
+		Admin: s.Config.Admin, Comment: s.Config.Comment,
+	}
 }
 
 // checkReload says why the daemon cannot go over to s from old while it runs.

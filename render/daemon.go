@@ -22,6 +22,7 @@ type Daemon struct {
 	Default      string               // the certificate for clients that ask for no name that there is
 	Namespace    string
 	Sharing      bool // virtual users may share mail
+	About        schema.About
 	PAM          bool // somebody logs in through PAM
 	Users        []User
 }
@@ -66,6 +67,8 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		TLS:       config.TLS{Policy: d.Policy, Bundles: renderBundles(d)},
 		Namespace: d.Namespace,
 		Sharing:   d.Sharing,
+		Admin:     d.About.Admin,
+		Comment:   d.About.Comment,
 		Workers:   workers,
 	}
 	if d.PAM {

@@ -35,6 +35,7 @@ func (c *completer) complete() {
 	h := c.host
 	c.part(&h.Namespace, "namespace")
 	c.part(&h.Sharing, "sharing")
+	c.part(&h.About, "about")
 	c.part(&h.Mail, "mail")
 	c.part(&h.Paths, "paths")
 	c.listeners()

@@ -46,8 +46,15 @@ type Host struct {
 	Folders   []Folder // for every user who names no policy; sorted by name. User.Folders holds what is made for each
 	Namespace string   // personal namespace prefix: "" or "INBOX."
 	Sharing   Sharing
+	About     About
 	Mail      Mail
 	Paths     Paths
+}
+
+// About is what clients are told of the host (RFC 5464 §6.2).
+type About struct {
+	Admin   string // a URI, or ""
+	Comment string // one line, or ""
 }
 
 // Sharing says what users may share with each other.

@@ -16,6 +16,7 @@ const (
 	maxSocket   = 107  // sun_path less its NUL
 	maxUserName = 255
 	maxHash     = 1024
+	maxNote     = 2048
 	maxOff      = 200
 	maxID       = 1<<32 - 2 // the last one means "no id" to the kernel
 )
@@ -69,6 +70,12 @@ func (c *Config) Check() error {
 	c.checkTLS(&f)
 	if c.Namespace != "" && c.Namespace != "INBOX." {
 		f.add("namespace: %q: either empty or %q", c.Namespace, "INBOX.")
+	}
+	for field, text := range map[string]string{"admin": c.Admin, "comment": c.Comment} {
+		f.at(field, checkText(text))
+		if len(text) > maxNote {
+			f.add("%s: %d bytes, more than %d", field, len(text), maxNote)
+		}
 	}
 	if c.PAM != nil {
 		if !plainName.MatchString(c.PAM.Service) {

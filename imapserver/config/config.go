@@ -22,6 +22,8 @@ type Config struct {
 	TLS        TLS        `json:"tls"`
 	Namespace  string     `json:"namespace,omitempty"` // personal namespace prefix: "" or "INBOX."
 	Sharing    bool       `json:"sharing,omitempty"`   // users whose mail has one uid and gid may share it with each other
+	Admin      string     `json:"admin,omitempty"`     // /shared/admin of the server (RFC 5464 §6.2.2): a URI
+	Comment    string     `json:"comment,omitempty"`   // /shared/comment of the server
 	PAM        *PAM       `json:"pam,omitempty"`       // nil: no user logs in through PAM
 	Workers    Workers    `json:"workers"`
 }

@@ -108,6 +108,8 @@ func TestCheckFaults(t *testing.T) {
 		{"SNI name twice", func(c *Config) {
 			c.TLS.Bundles = append(c.TLS.Bundles, Bundle{Name: "b", File: "/b", Names: []string{"*.example.net"}})
 		}, "tls.bundles[1] (b): names: *.example.net is served by mail.example.org"},
+		{"admin", func(c *Config) { c.Admin = "mailto:a@b\r\n* BYE" }, "admin: \"mailto:a@b\\r\\n* BYE\" holds a control character"},
+		{"comment", func(c *Config) { c.Comment = strings.Repeat("x", 2049) }, "comment: 2049 bytes, more than 2048"},
 		{"namespace", func(c *Config) { c.Namespace = "Mail/" }, `namespace: "Mail/": either empty or "INBOX."`},
 		{"pam service", func(c *Config) { c.PAM.Service = "../passwd" }, `pam.service: "../passwd" is not the name of a PAM service`},
 		{"pam helper", func(c *Config) { c.PAM.Helper = "mailstead-pam" }, `pam.helper: "mailstead-pam" is not an absolute path in its shortest form`},

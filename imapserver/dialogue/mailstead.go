@@ -97,6 +97,7 @@ func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserv
 		}},
 		Namespace: setup.Namespace,
 		Sharing:   len(a.Others) > 0,
+		Admin:     "mailto:postmaster@example.org",
 		Workers:   config.WorkerInline,
 	}
 	var users []config.User

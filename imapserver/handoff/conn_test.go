@@ -63,7 +63,7 @@ func TestMessages(t *testing.T) {
 		&Opened{Serial: 4, Error: "no"},
 		&Opened{Serial: 5, Worker: 6},
 		&Hangs{Worker: 6},
-		&Session{Open: open, Maildir: "/m", Namespace: "INBOX.", Neighbours: []byte(`{"bob":"/m"}`)},
+		&Session{Open: open, Maildir: "/m", Namespace: "INBOX.", Admin: "mailto:a@b.c", Comment: "ü", Neighbours: []byte(`{"bob":"/m"}`)},
 		&Idle{Sessions: 7},
 		&Stop{},
 		&Query{Serial: 8, SelfTest: true},

@@ -111,6 +111,8 @@ type Session struct {
 	Open
 	Maildir    string   `json:"maildir"`
 	Namespace  string   `json:"namespace,omitempty"`
+	Admin      string   `json:"admin,omitempty"`   // of the server, as are
+	Comment    string   `json:"comment,omitempty"` // its annotations
 	Without    []string `json:"without,omitempty"` // capabilities that are switched off
 	Neighbours []byte   `json:"-"`                 // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
 }

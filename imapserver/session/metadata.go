@@ -3,7 +3,9 @@ package session
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -59,7 +61,7 @@ type metadataQuery struct {
 func (s *session) writeMetadata(ctx context.Context, g *metadataQuery, h home, name, client string) error {
 	var found []store.Annotation
 	for _, entry := range g.entries {
-		list, err := h.account.Metadata(ctx, name, s.scope(h, entry), entry, g.depth, g.most)
+		list, err := s.metadata(ctx, g, h, name, entry)
 		if err != nil {
 			return err
 		}
@@ -95,6 +97,29 @@ func (s *session) writeMetadata(ctx context.Context, g *metadataQuery, h home, n
 	}
 	s.w.Raw(")\r\n")
 	return nil
+}
+
+// metadata gives the annotations of one entry. Those of the server that everybody
+// sees are the administrator's, and in no account.
+func (s *session) metadata(ctx context.Context, g *metadataQuery, h home, name, entry string) ([]store.Annotation, error) {
+	scope := s.scope(h, entry)
+	if name != serverMetadata || scope != store.Shared {
+		return h.account.Metadata(ctx, name, scope, entry, g.depth, g.most)
+	}
+	var list []store.Annotation
+	for _, e := range slices.Sorted(maps.Keys(s.Server)) {
+		below, ok := strings.CutPrefix(e+"/", entry+"/")
+		value := s.Server[e]
+		if !ok || value == "" || strings.Count(below, "/") > g.depth {
+			continue
+		}
+		m := store.Annotation{Entry: e, Size: len(value)}
+		if int64(m.Size) <= g.most {
+			m.Value = []byte(value)
+		}
+		list = append(list, m)
+	}
+	return list, nil
 }
 
 // setMetadata is SETMETADATA (RFC 5464 §4.3): all entries or none. Beyond what

@@ -165,6 +165,7 @@ func (b *builder) addDaemonFiles() error {
 		Default:   b.host.TLS.Default,
 		Namespace: b.host.Namespace,
 		Sharing:   b.host.Sharing.Virtual,
+		About:     b.host.About,
 		PAM:       b.hasSystem(),
 	}
 	for _, c := range b.certs {
