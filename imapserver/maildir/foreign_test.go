@@ -262,7 +262,7 @@ func TestNameFields(t *testing.T) {
 func TestParseDovecotACL(t *testing.T) {
 	acl, dropped := ParseDovecotACL(testdata(t, "dovecot/acl"))
 	data, err := EncodeACL(acl)
-	const want = "owner aceilprstwx\ngroup=staff lrs\nuser=bob ilrstw\n-user=carol sw\nadministrators aceilprstwx\n"
+	const want = "owner aceilrstwx\ngroup=staff lrs\nuser=bob ilrstw\n-user=carol sw\nadministrators aceilrstwx\n"
 	if err != nil || string(data) != want || dropped != 0 {
 		t.Errorf("%q, %v, %d dropped", data, err, dropped)
 	}

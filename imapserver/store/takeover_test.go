@@ -24,7 +24,7 @@ func content(t *testing.T, path ...string) string {
 func TestTakeOverDovecot(t *testing.T) {
 	dir := filepath.Join(untar(t, "dovecot-A.tar.gz"), "Maildir")
 	a := openAccount(t, dir)
-	want := "owner aceilprstwx\ngroup=staff lrs\nuser=bob ilrstw\n-user=carol sw\nadministrators aceilprstwx\n"
+	want := "owner aceilrstwx\ngroup=staff lrs\nuser=bob ilrstw\n-user=carol sw\nadministrators aceilrstwx\n"
 	if got := content(t, dir, ".Projects.Alpha", maildir.ACLFile); got != want {
 		t.Errorf("rights are %q", got)
 	}
