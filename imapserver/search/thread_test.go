@@ -277,6 +277,30 @@ func TestThreadsAgainstPlain(t *testing.T) {
 	}
 }
 
+// FuzzThreads holds that any messages become what the RFC's own steps make of
+// them, and that each is told once. An octet is one message or one reference.
+func FuzzThreads(f *testing.F) {
+	f.Add([]byte("\x01\x82\x83\x02\x81\x03"))
+	f.Add([]byte("\x01\x41\x81\x21\x82\x61\x83\x81"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var list []Found
+		var refs []message.MessageID
+		for _, c := range b[:min(len(b), 200)] {
+			if c&0x80 != 0 {
+				refs = append(refs, message.MessageID(c&0x1f+1))
+				continue
+			}
+			subject := []string{"", "a", "Re: a", "Re: b"}[c>>5]
+			list = append(list, found(uint32(len(list)+1), int(c)%7, subject, message.MessageID(c&0x1f), refs...))
+			refs = nil
+		}
+		checkThreads(t, list)
+		if have, want := threads(imap.ThreadReferences, list), plainReferences(list); have != want {
+			t.Errorf("have %s, want %s", have, want)
+		}
+	})
+}
+
 // hostileThreads makes n messages that have undone threading.
 var hostileThreads = map[string]func(n int) []Found{
 	"one chain": func(n int) (list []Found) {

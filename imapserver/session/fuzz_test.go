@@ -65,6 +65,9 @@ func FuzzServe(f *testing.F) {
 		"a SETACL INBOX bob +lrc\r\na SETACL INBOX x \"\"\r\na GETACL INBOX\r\na MYRIGHTS inbox\r\na LISTRIGHTS INBOX -x\r\na DELETEACL INBOX x\r\n",
 		"a SETMETADATA INBOX (/private/x ~{2+}\r\n\x00y /shared/comment \"z\")\r\na GETMETADATA (DEPTH infinity MAXSIZE 1) INBOX (/private /shared)\r\na LIST \"\" * RETURN (MYRIGHTS METADATA (/private/x))\r\n",
 		"a SEARCH RETURN (MIN MAX ALL COUNT) OR (TEXT \"x\" 1) NOT SENTSINCE 1-Jan-2026\r\na CLOSE\r\n",
+		"a SEARCH RETURN (SAVE PARTIAL -2:-1 MIN) FUZZY TEXT \"one x\"\r\na FETCH $ UID\r\na UID STORE $ +FLAGS (y)\r\na ESEARCH IN (personal) RETURN (RELEVANCY ALL) FUZZY SUBJECT one\r\n",
+		"a SORT RETURN (ALL UPDATE) (REVERSE SUBJECT DISPLAYFROM RELEVANCY SIZE) UTF-8 FUZZY FROM a\r\na UID THREAD REFERENCES UTF-8 ALL\r\na THREAD ORDEREDSUBJECT UTF-8 OLDER 1\r\n",
+		"b SEARCH RETURN (UPDATE ALL) 1:* NOT KEYWORD z\r\na STORE 2:3 +FLAGS (z)\r\na STORE 1:* -FLAGS (z)\r\na EXPUNGE\r\na CANCELUPDATE \"b\"\r\n",
 	} {
 		f.Add(s)
 	}

@@ -20,6 +20,8 @@ func FuzzReadCommand(f *testing.F) {
 		"a LIST (SUBSCRIBED) \"\" (a% *b) RETURN (STATUS (UNSEEN))\r\n",
 		"a UID FETCH 1:*,3 (UID BODY.PEEK[1.2.HEADER.FIELDS (A \"B\")]<0.5>)\r\n",
 		"a SEARCH RETURN (MIN) CHARSET UTF-8 OR (FROM \"x\" NOT 1:*) SINCE 1-Feb-2026\r\n",
+		"a SORT RETURN (PARTIAL -1:-5 SAVE) (REVERSE DATE DISPLAYTO) UTF-8 FUZZY $ OLDER 5\r\nb UID THREAD REFS UTF-8 UID $\r\nc CANCELUPDATE \"a\" b\r\n",
+		"a ESEARCH IN (selected subtree-one (a b) mailboxes c) RETURN (UPDATE CONTEXT) YOUNGER 1\r\nb UID FETCH $ UID (PARTIAL 1:2)\r\n",
 		"a STORE 1 -FLAGS.SILENT (\\Deleted x)\r\nb UID MOVE 4:* &APw-\r\nc IDLE\r\n",
 		"a APPEND x ~{3+}\r\na\x00b (\\Seen) {1+}\r\nx CATENATE (URL \"/x\" TEXT {2+}\r\nab URL {1+}\r\n/)\r\n",
 		"a FROB {3+}\r\nabc {1+}\r\nx\r\nb NOOP\r\n",
