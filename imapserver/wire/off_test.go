@@ -73,6 +73,7 @@ var arguments = map[string]string{
 	"CHANGEDSINCE": " 1", "UNCHANGEDSINCE": " 1", "PARTIAL": " 1:2", "QRESYNC": " (1 1)",
 	"VANISHED": " CHANGEDSINCE 1",
 	"FUZZY":    " ALL", "SEARCH MODSEQ": " 1", "OLDER": " 1", "YOUNGER": " 1",
+	"SEARCH EMAILID": " M1", "SEARCH THREADID": " T1", "SAVEDBEFORE": " 1-Feb-2026", "SAVEDON": " 1-Feb-2026", "SAVEDSINCE": " 1-Feb-2026",
 	"LIST STATUS": " (MESSAGES)", "LIST MYRIGHTS": "", "LIST METADATA": " (/private/x)",
 }
 
