@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -107,20 +108,25 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		return
 	}
 	defer m.release(s.Maildir, a)
+	maySet := s.Quota != nil && s.Quota.Set
+	if err := limit(a.store, s.Quota); err != nil {
+		log.Error("quota not set", "user", s.User, "maildir", s.Maildir, "err", err)
+	}
 	var others *store.Neighbours
 	if m.neighbours.Any() {
 		others = m.neighbours
 	}
 	// It has logged its end, and the reason.
 	session.Serve(ctx, conn, session.Params{
-		Account:   a.store,
-		User:      s.User,
-		Others:    others,
-		Namespace: s.Namespace,
-		Server:    about(s),
-		Log:       log,
-		Without:   without,
-		Tag:       s.Tag,
+		Account:     a.store,
+		User:        s.User,
+		Others:      others,
+		Namespace:   s.Namespace,
+		Server:      about(s),
+		Log:         log,
+		Without:     without,
+		MaySetQuota: maySet,
+		Tag:         s.Tag,
 	})
 }
 
@@ -130,6 +136,20 @@ func about(s *handoff.Session) map[string]string {
 		return nil
 	}
 	return map[string]string{"/shared/admin": s.Admin, "/shared/comment": s.Comment}
+}
+
+// limit sets what a user may have. Limits that the user may set count only where
+// there are none yet.
+func limit(a *store.Account, q *handoff.Quota) error {
+	if q == nil {
+		return nil
+	}
+	if q.Set {
+		if _, _, err := a.Quota(); !errors.Is(err, store.ErrNoQuota) {
+			return err
+		}
+	}
+	return a.SetQuota(store.Limits{Octets: q.Storage, Messages: q.Messages})
 }
 
 // lend gives a session the account of another user.

@@ -38,6 +38,7 @@ type User struct {
 	Home     string
 	Maildir  string   // absolute
 	Off      []string // capabilities that are switched off
+	Quota    *schema.Quota
 }
 
 // DaemonFiles are the texts of the daemon's two files.
@@ -114,9 +115,13 @@ func renderBundles(d Daemon) []config.Bundle {
 func renderUsers(users []User, workers config.Workers) ([]byte, error) {
 	out := make([]config.User, 0, len(users))
 	for _, u := range users {
+		var quota *config.Quota
+		if q := u.Quota; q != nil {
+			quota = &config.Quota{Storage: q.Storage, Messages: q.Messages, Set: q.Change}
+		}
 		out = append(out, config.User{
 			Name: u.Name, Hash: string(u.Hash),
-			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir, Off: u.Off,
+			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir, Off: u.Off, Quota: quota,
 		})
 	}
 	slices.SortFunc(out, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })

@@ -41,6 +41,7 @@ func (c *completer) complete() {
 	c.listeners()
 	c.tls()
 	h.Folders = c.folderList(c.spot.at("folders"), nil)
+	h.Quota = quota(c.spot.at("quota"), nil)
 	c.users()
 	c.checkListeners()
 	c.checkCertificates()

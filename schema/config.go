@@ -47,6 +47,7 @@ type Host struct {
 	Namespace string   // personal namespace prefix: "" or "INBOX."
 	Sharing   Sharing
 	About     About
+	Quota     *Quota // for every user; User.Quota holds what each may have
 	Mail      Mail
 	Paths     Paths
 }
@@ -132,8 +133,16 @@ type User struct {
 	Virtual *VirtualUser
 	Maildir string   // absolute, or for a system user relative to the home directory
 	Folders []Folder // everything that is made for this user: those of the policy or else of the host, and their own; sorted by name
+	Quota   *Quota   // nil: as the Maildir says, if it does
 
 	Capabilities Capabilities
+}
+
+// Quota is how much mail a user may have; 0 is no limit.
+type Quota struct {
+	Storage  int64 // octets on disk
+	Messages int64
+	Change   bool // the user may set other limits, which then hold
 }
 
 // SystemUser is an account of the host that logs in through PAM. What is

@@ -20,6 +20,7 @@ func (c *completer) users() {
 		u := User{Name: s.name(), Origin: s.pos()}
 		before := len(c.faults)
 		u.Capabilities.Off = off(s.at("capabilities", "off"), false)
+		u.Quota = quota(s.at("quota"), c.host.Quota)
 		c.userFolders(&u, s, policies)
 		if s.at("password").exists() {
 			c.virtual(&u, s)

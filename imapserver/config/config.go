@@ -94,5 +94,13 @@ type User struct {
 	Home    string `json:"home"`
 	Maildir string `json:"maildir"` // absolute
 	// Off is the capabilities that are switched off, beside the listener's.
-	Off []string `json:"off,omitempty"`
+	Off   []string `json:"off,omitempty"`
+	Quota *Quota   `json:"quota,omitempty"` // nil: as the Maildir says, if it does
+}
+
+// Quota is how much mail a user may have. 0 is no limit.
+type Quota struct {
+	Storage  int64 `json:"storage,omitempty"` // octets on disk
+	Messages int64 `json:"messages,omitempty"`
+	Set      bool  `json:"set,omitempty"` // the user may set other limits, which then hold
 }

@@ -170,5 +170,8 @@ func checkUser(u User) error {
 	f.at("home", checkPath(u.Home))
 	f.at("maildir", checkPath(u.Maildir))
 	f.at("off", checkOff(u.Off))
+	if q := u.Quota; q != nil && (q.Storage < 0 || q.Messages < 0) {
+		f.add("quota: less than nothing")
+	}
 	return errors.Join(f...)
 }

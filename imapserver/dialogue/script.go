@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"mailstead/imapserver/config"
 )
 
 // Script is a parsed script.
@@ -25,6 +27,7 @@ type Setup struct {
 	Namespace string
 	Users     []string // beside the one whose account it is
 	Off       []string // capabilities that are switched off
+	Quota     *config.Quota
 }
 
 // Step is a line of a script.
@@ -165,6 +168,12 @@ func (s *Script) parseComment(comment string) {
 		s.Only = strings.Trim(words[0], ",;")
 	case key == "users":
 		s.Users = append(s.Users, words...)
+	case key == "quota":
+		s.Quota = &config.Quota{Set: slices.Contains(words, "set")}
+		s.Quota.Storage, _ = strconv.ParseInt(words[0], 10, 64)
+		if len(words) > 1 {
+			s.Quota.Messages, _ = strconv.ParseInt(words[1], 10, 64)
+		}
 	case key == "off":
 		s.Off = append(s.Off, words...)
 	case key == "namespace":

@@ -110,11 +110,19 @@ type Hangs struct {
 type Session struct {
 	Open
 	Maildir    string   `json:"maildir"`
+	Quota      *Quota   `json:"quota,omitempty"`
 	Namespace  string   `json:"namespace,omitempty"`
 	Admin      string   `json:"admin,omitempty"`   // of the server, as are
 	Comment    string   `json:"comment,omitempty"` // its annotations
 	Without    []string `json:"without,omitempty"` // capabilities that are switched off
 	Neighbours []byte   `json:"-"`                 // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
+}
+
+// Quota is config.Quota.
+type Quota struct {
+	Storage  int64 `json:"storage,omitempty"`
+	Messages int64 `json:"messages,omitempty"`
+	Set      bool  `json:"set,omitempty"`
 }
 
 // Idle says that a worker has had no session for a while, and how many it has

@@ -23,6 +23,7 @@ var answers = []struct {
 	{store.ErrChildren, imap.ResponseCodeHasChildren, "mailbox has inferior names"},
 	{store.ErrKeywords, imap.ResponseCodeLimit, "too many keywords, or one too long"},
 	{store.ErrExpunged, codeExpungeIssued, "some of the messages have been expunged"},
+	{store.ErrOverQuota, imap.ResponseCodeOverQuota, "quota exceeded"},
 	{store.ErrNoSpace, imap.ResponseCodeOverQuota, "no space left"},
 	{store.ErrAnnotations, "METADATA TOOMANY", "too many annotations"},
 	{store.ErrACL, imap.ResponseCodeLimit, "too many rights, or an identifier too long"},

@@ -109,6 +109,12 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.namespace()
 	case *wire.Status:
 		return s.status(ctx, c)
+	case *wire.GetQuota:
+		return s.getQuota(c)
+	case *wire.GetQuotaRoot:
+		return s.getQuotaRoot(ctx, c)
+	case *wire.SetQuota:
+		return s.setQuota(c)
 	case *wire.GetACL:
 		return s.getACL(ctx, c)
 	case *wire.SetACL:

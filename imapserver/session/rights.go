@@ -38,6 +38,10 @@ var needs = map[string]need{
 	"SUBSCRIBE":   {},
 	"UNSUBSCRIBE": {},
 
+	"GETQUOTA":     {},
+	"SETQUOTA":     {},
+	"GETQUOTAROOT": {named: store.RightRead},
+
 	"SELECT":  {named: store.RightRead},
 	"EXAMINE": {named: store.RightRead},
 	"STATUS":  {named: store.RightRead},

@@ -38,6 +38,9 @@ func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.Respo
 	if s.rev2() { // RFC 9051 §6.3.2
 		s.writeListed(&wire.List{}, listed{name: shown(c.Mailbox)})
 	}
+	if s.selected.own {
+		s.warnQuota()
+	}
 	if c.QResync != nil {
 		if err := s.resync(ctx, c.QResync); err != nil {
 			return "", err

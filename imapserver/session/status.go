@@ -20,7 +20,8 @@ func (s *session) status(ctx context.Context, c *wire.Status) (imap.ResponseCode
 // writeStatus looks a mailbox up and writes its STATUS response. client is its
 // name as the client knows it.
 func (s *session) writeStatus(ctx context.Context, p place, client string, items []wire.StatusItem) error {
-	st, err := p.account.Status(ctx, p.name, slices.Contains(items, wire.StatusSize))
+	sizes := slices.Contains(items, wire.StatusSize) || slices.Contains(items, wire.StatusDeletedStorage)
+	st, err := p.account.Status(ctx, p.name, sizes)
 	if err != nil {
 		return err
 	}
@@ -68,6 +69,8 @@ func statusValue(st *store.Status, item wire.StatusItem) uint64 {
 		return uint64(st.Deleted)
 	case wire.StatusSize:
 		return uint64(st.Size)
+	case wire.StatusDeletedStorage:
+		return uint64(storageUnits(st.DeletedSize))
 	case wire.StatusHighestModSeq:
 		return uint64(st.HighestModSeq)
 	}

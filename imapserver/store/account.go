@@ -52,6 +52,7 @@ type Account struct {
 	fill  *filler
 	start time.Time
 
+	quota         quota
 	validity      validity
 	acls          aclFiles
 	rightsChanged atomic.Uint64
@@ -135,6 +136,9 @@ func (a *Account) open(ctx context.Context, o Options) error {
 	}
 	a.index = x
 	if err := a.recover(); err != nil {
+		return err
+	}
+	if err := a.openQuota(); err != nil {
 		return err
 	}
 	kept, err := a.loadAccount(o.Courier)

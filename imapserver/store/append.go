@@ -276,12 +276,27 @@ type placing struct {
 	dest    *mailbox // its mu is held
 	records []record
 	origins [][]byte          // what they are copies of, one for each; nil: they are none
+	leaving maildir.Usage     // what goes from elsewhere in the account with it
 	place   func(i int) error // makes the name in cur
 	undo    func(i int) error
 }
 
 // run places all, and makes next the snapshot of the mailbox.
 func (p *placing) run(next *snapshot) error {
+	coming := make([]*record, len(p.records))
+	for i := range p.records {
+		coming[i] = &p.records[i]
+	}
+	done, err := p.dest.a.quota.claim(p.dest.counted(coming).Add(p.leaving.Negative()))
+	if err != nil {
+		return err
+	}
+	err = p.runClaimed(next)
+	done(err)
+	return err
+}
+
+func (p *placing) runClaimed(next *snapshot) error {
 	mb := p.dest
 	early := false
 	for _, r := range p.records {

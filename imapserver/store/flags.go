@@ -114,9 +114,10 @@ type storing struct {
 	mask     flagMask // what may change
 	since    ModSeq   // what has a higher one is left
 
-	modified  []imap.UID // what was left
-	renamed   bool       // a file has another name now
-	keyworded bool       // the index has other keywords now
+	modified  []imap.UID    // what was left
+	renamed   bool          // a file has another name now
+	keyworded bool          // the index has other keywords now
+	grown     maildir.Usage // by \Deleted that was taken away or set
 	changed   []record
 	from      []ModSeq // of changed, before
 	missing   bool
@@ -129,6 +130,9 @@ func (c *storing) run(ctx context.Context, uids []imap.UID) error {
 	if mb.gone.Load() {
 		return fmt.Errorf("%w: %q", ErrNotFound, mb.name())
 	}
+	mb.a.quota.changes.RLock()
+	defer mb.a.quota.changes.RUnlock()
+	defer func() { mb.a.quota.note(c.grown) }()
 	// A file that another program has renamed is looked for, and changed then.
 	for range openTries {
 		lost, err := c.pass(uids)
@@ -228,6 +232,7 @@ func (c *storing) one(old *record) (record, error) {
 		}
 		r.sub = maildir.Cur
 		c.renamed = true
+		c.grown = c.grown.Add(mb.counted([]*record{&r})).Add(mb.counted([]*record{old}).Negative())
 	}
 	if keywords != old.set.keywords {
 		c.keyworded = true

@@ -204,6 +204,8 @@ func (a *Account) deleteFolder(dir string) error {
 		mb.mu.Lock()
 		defer mb.mu.Unlock()
 	}
+	a.quota.changes.RLock()
+	defer a.quota.changes.RUnlock()
 	if err := a.ops.RenameNew(filepath.Join(a.dir, dir), aside); err != nil {
 		return err
 	}
@@ -215,6 +217,7 @@ func (a *Account) deleteFolder(dir string) error {
 		delete(a.boxes, dir)
 		mb.end()
 	}
+	a.noteFolder(dir, aside, false)
 	if err := a.forget(dir); err != nil {
 		// A full disk, perhaps, which this is to free. The row is in no one's way.
 		a.log.Warn("the index keeps a mailbox that is gone", "maildir", a.dir, "dir", dir, "error", err)
@@ -406,8 +409,15 @@ func (a *Account) renameFolder(m renamed) error {
 		mb.mu.Lock()
 		defer mb.mu.Unlock()
 	}
+	a.quota.changes.RLock()
+	defer a.quota.changes.RUnlock()
 	if err := a.ops.RenameNew(filepath.Join(a.dir, m.dir), filepath.Join(a.dir, m.dest)); err != nil {
 		return err
+	}
+	if m.dest == maildir.TrashDir {
+		a.noteFolder(m.dir, filepath.Join(a.dir, m.dest), false)
+	} else if m.dir == maildir.TrashDir {
+		a.noteFolder(m.dest, filepath.Join(a.dir, m.dest), true)
 	}
 	for _, sub := range []string{"new", "cur"} {
 		a.watch.forget(filepath.Join(a.dir, m.dir, sub))

@@ -311,6 +311,7 @@ func TestStatus(t *testing.T) {
 	want := Status{
 		Messages: 3, Recent: 3, Unseen: 2, Deleted: 1, UIDNext: 4, UIDValidity: st.UIDValidity, HighestModSeq: st.HighestModSeq,
 		MailboxID: st.MailboxID, Size: int64(len(mail1 + mail2 + mail3)),
+		DeletedSize: int64(len(strings.ReplaceAll(mail2, "\r", ""))),
 	}
 	if diff := cmp.Diff(want, st); diff != "" {
 		t.Error(diff)
@@ -320,7 +321,7 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	a = reopen(t, a)
-	want.Size = 0
+	want.Size, want.DeletedSize = 0, 0
 	for range 2 {
 		got, err := a.Status(ctx, "Box", false)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {

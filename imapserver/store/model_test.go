@@ -486,6 +486,7 @@ func (m *model) status(v *modelView) {
 		}
 		if msg.flags[imap.FlagDeleted] {
 			want.Deleted++
+			want.DeletedSize += int64(len(strings.ReplaceAll(msg.body, "\r", "")))
 		}
 	}
 	for _, body := range v.box.waiting {

@@ -36,6 +36,7 @@ func (a *Account) Status(ctx context.Context, name string, size bool) (Status, e
 		UIDNext: s.uidNext, UIDValidity: s.uidValidity, HighestModSeq: s.modseq, MailboxID: id,
 	}
 	if size {
+		st.DeletedSize = mb.deletedSize(s)
 		st.Size, err = mb.totalSize(ctx, s)
 	}
 	return st, err
@@ -92,6 +93,20 @@ func dirTime(path string) int64 {
 		return 0
 	}
 	return st.Ctim.Nano()
+}
+
+// deletedSize adds up what an EXPUNGE would give back.
+func (mb *mailbox) deletedSize(s *snapshot) (total int64) {
+	if s.deleted == 0 {
+		return 0
+	}
+	s.all(func(r *record) bool {
+		if r.set.sys&maildir.Trashed != 0 {
+			total += mb.usageOf(r).Octets
+		}
+		return true
+	})
+	return total
 }
 
 // totalSize adds up the sizes, and reads the messages whose size is not known.

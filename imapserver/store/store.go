@@ -89,6 +89,7 @@ type Status struct {
 	HighestModSeq ModSeq
 	Size          int64  // sum of RFC822.SIZE; only if asked for
 	MailboxID     string // OBJECTID (RFC 8474 §4)
+	DeletedSize   int64  // octets on disk of those with \Deleted; only if Size is asked for
 }
 
 // Message is what is known of a message without reading it.

@@ -37,6 +37,9 @@ var Needs = []NeedRow{
 	{imap.CapListStatus, []imap.Cap{imap.CapListExtended}},
 	{imap.CapListMyRights, []imap.Cap{imap.CapListExtended, imap.CapACL}},
 	{imap.CapListMetadata, []imap.Cap{imap.CapListExtended, imap.CapMetadata}},
+	{CapQuotaStorage, []imap.Cap{imap.CapQuota}},
+	{CapQuotaMessage, []imap.Cap{imap.CapQuota, imap.CapStatusSize}}, // which brings DELETED
+	{imap.CapQuotaSet, []imap.Cap{imap.CapQuota}},
 	{"RIGHTS=texk", []imap.Cap{imap.CapACL}},
 	{imap.CapCreateSpecialUse, []imap.Cap{imap.CapSpecialUse}},
 }

@@ -64,6 +64,8 @@ func TestOffIsWhole(t *testing.T) {
 // arguments is what follows a word of the tables where something must.
 var arguments = map[string]string{
 	"BINARY": "[1]", "BINARY.PEEK": "[1]", "BINARY.SIZE": "[1]", "CANCELUPDATE": ` "a"`, "ESEARCH": " ALL",
+	"SAVEDBEFORE": " 1-Jan-2026", "SAVEDON": " 1-Jan-2026", "SAVEDSINCE": " 1-Jan-2026", "SEARCH EMAILID": " a", "SEARCH THREADID": " a",
+	"GETQUOTA": " a", "GETQUOTAROOT": " a", "SETQUOTA": " a ()",
 	"ENABLE": " X", "ID": " NIL", "NOTIFY": " NONE",
 	"GETACL": " a", "MYRIGHTS": " a", "LISTRIGHTS": " a b", "DELETEACL": " a b", "SETACL": " a b l",
 	"GETMETADATA": " a /private/x", "SETMETADATA": " a (/private/x NIL)",
@@ -73,7 +75,6 @@ var arguments = map[string]string{
 	"CHANGEDSINCE": " 1", "UNCHANGEDSINCE": " 1", "PARTIAL": " 1:2", "QRESYNC": " (1 1)",
 	"VANISHED": " CHANGEDSINCE 1",
 	"FUZZY":    " ALL", "SEARCH MODSEQ": " 1", "OLDER": " 1", "YOUNGER": " 1",
-	"SEARCH EMAILID": " M1", "SEARCH THREADID": " T1", "SAVEDBEFORE": " 1-Feb-2026", "SAVEDON": " 1-Feb-2026", "SAVEDSINCE": " 1-Feb-2026",
 	"LIST STATUS": " (MESSAGES)", "LIST MYRIGHTS": "", "LIST METADATA": " (/private/x)",
 }
 

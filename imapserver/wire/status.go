@@ -19,6 +19,8 @@ const (
 	StatusDeleted     StatusItem = "DELETED"
 	StatusSize        StatusItem = "SIZE"
 
+	StatusDeletedStorage StatusItem = "DELETED-STORAGE"
+
 	StatusHighestModSeq StatusItem = "HIGHESTMODSEQ"
 	StatusMailboxID     StatusItem = "MAILBOXID"
 	StatusAppendLimit   StatusItem = "APPENDLIMIT"
@@ -40,6 +42,7 @@ var StatusItems = []StatusRow{
 	{StatusUnseen, 3501, ""},
 	{StatusDeleted, 8438, imap.CapStatusSize},
 	{StatusSize, 8438, imap.CapStatusSize},
+	{StatusDeletedStorage, 9208, CapQuotaStorage},
 	{StatusHighestModSeq, 7162, imap.CapCondStore},
 	{StatusMailboxID, 8474, imap.CapObjectID},
 	{StatusAppendLimit, 7889, capAppendLimit},

@@ -1,0 +1,225 @@
+package maildir
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// SizeFileName is the file of Maildir++ that says how much mail may be in a
+// Maildir and how much there is. Its first line has the limits, each other one a
+// change, written by whoever has made it: a mail server that delivers, an IMAP
+// server. Their sum is what counts, in messages and octets on disk. Messages with
+// T and those in TrashDir do not count.
+const SizeFileName = "maildirsize"
+
+// TrashDir is the folder whose messages do not count, by this name alone.
+const TrashDir = ".Trash"
+
+// SizeFileFull is the length from which on the file is to be written anew.
+const SizeFileFull = 5120
+
+// ErrSizeFile says that there is no such file of which a sum could be made.
+var ErrSizeFile = errors.New("maildirsize is damaged")
+
+// Usage is how much mail there is, or what a change has made of that.
+type Usage struct{ Octets, Messages int64 }
+
+// Add gives the sum of two.
+func (u Usage) Add(o Usage) Usage { return Usage{u.Octets + o.Octets, u.Messages + o.Messages} }
+
+// Negative gives what undoes a change.
+func (u Usage) Negative() Usage { return Usage{-u.Octets, -u.Messages} }
+
+// Limits is how much mail there may be; 0 is no limit.
+type Limits struct{ Octets, Messages int64 }
+
+// Allow tells whether there may be so much.
+func (l Limits) Allow(u Usage) bool {
+	return (l.Octets == 0 || u.Octets <= l.Octets) && (l.Messages == 0 || u.Messages <= l.Messages)
+}
+
+// SizeFile is maildirsize as it was last read. Its methods must not be called
+// by two goroutines at once.
+type SizeFile struct {
+	Limits  Limits
+	Used    Usage
+	Changes int       // lines after the first
+	Written time.Time // last
+
+	dir   string
+	ops   *Ops
+	inode uint64
+	size  int64 // of the part that has been read
+}
+
+// NewSizeFile gives the file of a top Maildir; nothing is read.
+func NewSizeFile(dir string, ops *Ops) *SizeFile { return &SizeFile{dir: dir, ops: ops} }
+
+// Full tells whether it is time to Replace the file.
+func (s *SizeFile) Full() bool { return s.size >= SizeFileFull }
+
+// Refresh reads what others have written since the last time. It fails with
+// fs.ErrNotExist where there is no file, and with ErrSizeFile.
+func (s *SizeFile) Refresh() error {
+	f, err := openRegularAt(unix.AT_FDCWD, filepath.Join(s.dir, SizeFileName))
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: filepath.Join(s.dir, SizeFileName), Err: err}
+	}
+	defer f.Close()
+	st := f.Stat()
+	if st.Ino != s.inode || st.Size < s.size {
+		*s = SizeFile{dir: s.dir, ops: s.ops, inode: st.Ino}
+	}
+	s.Written = st.Change
+	if st.Size == s.size && s.size > 0 {
+		return nil
+	}
+	if st.Size > 10*SizeFileFull { // others write it anew long before
+		return ErrSizeFile
+	}
+	data, err := io.ReadAll(io.LimitReader(f, 10*SizeFileFull))
+	if err != nil {
+		return err
+	}
+	return s.parse(data)
+}
+
+// parse reads the lines that have not been read yet.
+func (s *SizeFile) parse(data []byte) error {
+	if int64(len(data)) < s.size || len(data) == 0 || data[len(data)-1] != '\n' {
+		s.inode = 0
+		return ErrSizeFile
+	}
+	first := s.size == 0
+	for line := range strings.Lines(string(data[s.size:])) {
+		if first {
+			s.Limits, first = parseLimits(line), false
+			continue
+		}
+		var u Usage
+		words := strings.Fields(line)
+		ok := len(words) == 2
+		for i, n := range []*int64{&u.Octets, &u.Messages} {
+			var err error
+			if ok {
+				*n, err = strconv.ParseInt(words[i], 10, 64)
+			}
+			ok = ok && err == nil && *n < 1<<60 && *n > -1<<60
+		}
+		if !ok {
+			s.inode = 0
+			return ErrSizeFile
+		}
+		s.Used = s.Used.Add(u)
+		s.Changes++
+	}
+	s.size = int64(len(data))
+	if s.Used.Octets < 0 || s.Used.Messages < 0 {
+		s.inode = 0
+		return ErrSizeFile
+	}
+	return nil
+}
+
+// parseLimits reads the first line: "5000000S,1000C". What it does not know is
+// no limit, as with Courier.
+func parseLimits(line string) (l Limits) {
+	for part := range strings.SplitSeq(strings.TrimSpace(line), ",") {
+		digits, kind := part[:max(len(part)-1, 0)], part[max(len(part)-1, 0):]
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n < 0 {
+			continue
+		}
+		switch kind {
+		case "S":
+			l.Octets = n
+		case "C":
+			l.Messages = n
+		}
+	}
+	return l
+}
+
+// Add writes a change. The next Refresh reads it.
+func (s *SizeFile) Add(u Usage) error {
+	path := filepath.Join(s.dir, SizeFileName)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	err = s.ops.write(f, u.line())
+	return errors.Join(err, f.Close())
+}
+
+func (u Usage) line() []byte { return fmt.Appendf(nil, "%12d %12d\n", u.Octets, u.Messages) }
+
+// Replace writes the file anew: the limits, and what there is in one line. A
+// power cut may bring the old one back.
+func (s *SizeFile) Replace(l Limits, used Usage) error {
+	var b bytes.Buffer
+	switch {
+	case l.Octets > 0 && l.Messages > 0:
+		fmt.Fprintf(&b, "%dS,%dC\n", l.Octets, l.Messages)
+	case l.Messages > 0:
+		fmt.Fprintf(&b, "%dC\n", l.Messages)
+	default:
+		fmt.Fprintf(&b, "%dS\n", l.Octets)
+	}
+	b.Write(used.line())
+	if err := s.ops.WriteFile(s.dir, SizeFileName, FileMode, b.Bytes()); err != nil {
+		return err
+	}
+	return s.Refresh()
+}
+
+// SizeOf gives the length on disk that the base name of a message tells.
+func SizeOf(base string) (int64, bool) {
+	_, s, ok := strings.Cut(base, ",S=")
+	if !ok {
+		return 0, false
+	}
+	s, _, _ = strings.Cut(s, ",")
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil && n >= 0
+}
+
+// Count adds up the messages of a mailbox that count.
+func (f *Folder) Count() (u Usage, err error) {
+	for _, sub := range []Sub{New, Cur} {
+		l, err := f.List(sub)
+		if err != nil {
+			return u, err
+		}
+		for i := range l.Len() {
+			name := string(l.Name(i))
+			base, suffix := SplitName(name)
+			if strings.HasPrefix(name, ".") || ParseFlags(suffix)&Trashed != 0 {
+				continue
+			}
+			n, ok := SizeOf(base)
+			if !ok {
+				st, err := f.Stat(sub, name)
+				if errors.Is(err, fs.ErrNotExist) || err == nil && !st.Regular {
+					continue
+				}
+				if err != nil {
+					return u, err
+				}
+				n = st.Size
+			}
+			u = u.Add(Usage{n, 1})
+		}
+		l.Release()
+	}
+	return u, nil
+}

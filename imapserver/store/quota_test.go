@@ -1,0 +1,201 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/maildir"
+)
+
+func writeSizeFile(t *testing.T, dir, content string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, maildir.SizeFileName), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readSizeFile(t *testing.T, dir string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, maildir.SizeFileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func wantUsage(t *testing.T, a *Account, octets, messages int64) {
+	t.Helper()
+	_, used, err := a.Quota()
+	if want := (maildir.Usage{Octets: octets, Messages: messages}); err != nil || used != want {
+		t.Errorf("usage %+v, %v; want %+v", used, err, want)
+	}
+}
+
+// Where nobody counts, nobody begins to.
+func TestNoQuota(t *testing.T) {
+	a := openAccount(t, newMaildir(t))
+	appendMessage(t, a, "INBOX", "a: b\r\n\r\nc\r\n")
+	if err := a.SetQuota(maildir.Limits{}); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := a.Quota(); !errors.Is(err, ErrNoQuota) {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Join(a.dir, maildir.SizeFileName)); err == nil {
+		t.Error("a maildirsize was made")
+	}
+}
+
+// A file that is there sets the limits. It is written in Courier's form.
+func TestQuotaOfFile(t *testing.T) {
+	dir := newMaildir(t)
+	writeSizeFile(t, dir, "40S,5C\n           0            0\n")
+	a := openAccount(t, dir)
+	const text = "a: b\r\n\r\n123\r\n" // 10 octets on disk
+	appendMessage(t, a, "INBOX", text)
+	want := "40S,5C\n           0            0\n          10            1\n"
+	if got := readSizeFile(t, dir); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for range 3 {
+		appendMessage(t, a, "INBOX", text)
+	}
+	wantUsage(t, a, 40, 4) // the limit may be hit exactly
+	if _, _, err := tryAppend(a, "INBOX", text, time.Time{}); !errors.Is(err, ErrOverQuota) {
+		t.Error(err)
+	}
+	wantUsage(t, a, 40, 4)
+	// What other programs write counts at once.
+	f, err := os.OpenFile(filepath.Join(dir, maildir.SizeFileName), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(f, "%12d %12d\n", -20, -2)
+	f.Close()
+	wantUsage(t, a, 20, 2)
+}
+
+// A file that says too much, or nothing that could be read, is made anew by a
+// count; so is one that differs from the index.
+func TestQuotaRecount(t *testing.T) {
+	const text = "a: b\r\n\r\n123\r\n"
+	for _, content := range []string{
+		"100S\n", "100S", "100S\n 9 1\n 8 x\n", "100S\n 1 1 1\n", "100S\n-5 1\n", "100S\n 90 1\n 1 1\n",
+		"100S\n 30 3", strings.Repeat("100S\n", 20000), "", "100S\n 99999999999999999999 1\n",
+	} {
+		dir := newMaildir(t)
+		a := openAccount(t, dir)
+		for range 3 {
+			appendMessage(t, a, "INBOX", text)
+		}
+		writeSizeFile(t, dir, content)
+		a = reopen(t, a)
+		wantUsage(t, a, 30, 3)
+		limits := "100S"
+		if content == "" || strings.HasPrefix(content, "100S\n100S") || content == "100S" || content == "100S\n 30 3" {
+			limits = "0S" // no first line that is whole
+		}
+		if got, want := readSizeFile(t, dir), limits+"\n          30            3\n"; got != want {
+			t.Errorf("from %.40q: %q, want %q", content, got, want)
+		}
+	}
+}
+
+func TestQuotaOverIsCounted(t *testing.T) {
+	dir := newMaildir(t)
+	a := openAccount(t, dir)
+	if err := a.SetQuota(maildir.Limits{Messages: 2}); err != nil {
+		t.Fatal(err)
+	}
+	appendMessage(t, a, "INBOX", "a: b\r\n")
+	appendMessage(t, a, "INBOX", "a: b\r\n")
+	paths, _ := filepath.Glob(dir + "/cur/*")
+	if err := os.Remove(paths[0]); err != nil { // by someone who does not write it down
+		t.Fatal(err)
+	}
+	appendMessage(t, a, "INBOX", "a: b\r\n")
+	if got, want := readSizeFile(t, dir), "2C\n           5            1\n           5            1\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Whatever is done, the file says what a count would.
+func TestQuotaLaw(t *testing.T) {
+	ctx := context.Background()
+	dir := newMaildir(t)
+	a := openAccount(t, dir)
+	for _, name := range []string{"Work", "Trash"} {
+		if err := a.Create(ctx, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.SetQuota(maildir.Limits{Messages: 1000, Octets: 100000}); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"INBOX", "Work", "Trash"}
+	r := rand.New(rand.NewPCG(1, 2))
+	longest := 0
+	for i := range 600 {
+		name, to := names[r.IntN(3)], names[r.IntN(3)]
+		v, err := a.Select(ctx, name, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var some []SeqNum
+		for n := range v.Len() {
+			if r.IntN(3) == 0 {
+				some = append(some, SeqNum(n+1))
+			}
+		}
+		target := Target{Account: a, Mailbox: to, Rights: AllRights}
+		step := r.IntN(9)
+		switch step {
+		case 0, 1:
+			appendMessage(t, a, name, strings.Repeat("x", 1+r.IntN(50))+"\r\n", []imap.Flag{imap.FlagSeen, imap.FlagDeleted}[r.IntN(2)])
+		case 2:
+			if v.Len() < 40 {
+				_, err = v.Copy(ctx, some, target)
+			}
+		case 3:
+			if name != to {
+				_, err = v.Move(ctx, some, target)
+			}
+		case 4:
+			err = v.Expunge(ctx, nil)
+		case 5:
+			err = v.Store(ctx, some, StoreAdd, []imap.Flag{imap.FlagDeleted})
+		case 6:
+			err = v.Store(ctx, some, StoreSet, []imap.Flag{imap.FlagSeen})
+		case 7:
+			if r.IntN(5) == 0 {
+				err = errors.Join(a.Delete(ctx, "Work"), a.Create(ctx, "Work"))
+			}
+		case 8:
+			if r.IntN(5) == 0 {
+				err = errors.Join(a.Rename(ctx, "Trash", "x"), a.Rename(ctx, "Work", "Trash"), a.Rename(ctx, "x", "Work"))
+			}
+		}
+		v.Close()
+		if err != nil {
+			t.Fatalf("step %d (%d): %v", i, step, err)
+		}
+		counted, err := a.countAll()
+		_, used, qerr := a.Quota()
+		if err != nil || qerr != nil || counted != used {
+			t.Fatalf("step %d (%d on %s, to %s): the file says %+v, a count %+v: %v %v", i, step, name, to, used, counted, err, qerr)
+		}
+		longest = max(longest, len(readSizeFile(t, dir)))
+	}
+	if longest > maildir.SizeFileFull {
+		t.Errorf("the file was %d octets long", longest)
+	}
+}
