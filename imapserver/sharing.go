@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 
 	"mailstead/imapserver/config"
@@ -14,14 +15,15 @@ func identityOf(u config.User) spawn.Identity { return spawn.Identity{UID: u.UID
 
 // neighbours gives the Maildirs, by user, of the virtual users whose mail has that
 // uid and gid. Without anyone to share with there are none: no process can open
-// the mail of another uid.
+// the mail of another uid. A name with a space would be taken for that of someone
+// else, whose name has a dot there: in mailbox names a space stands for it.
 func (s *Settings) neighbours(id spawn.Identity) map[string]string {
 	if !s.Config.Sharing {
 		return nil
 	}
 	maildirs := map[string]string{}
 	for _, u := range s.Users {
-		if identityOf(u) == id && u.Hash != "" {
+		if identityOf(u) == id && u.Hash != "" && !strings.Contains(u.Name, " ") {
 			maildirs[u.Name] = u.Maildir
 		}
 	}

@@ -20,7 +20,7 @@ func TestNeighbours(t *testing.T) {
 	}
 	s := &Settings{Config: &config.Config{Sharing: true}, Users: []config.User{
 		user("alice", "", 1000, 1000), user("ann", "$", 900, 900), user("ben", "$", 900, 900), user("bob", "", 1001, 1001),
-		user("carol", "$", 900, 901), user("dan", "", 900, 900), user("eve", "$", 901, 900),
+		user("be n", "$", 900, 900), user("carol", "$", 900, 901), user("dan", "", 900, 900), user("eve", "$", 901, 900),
 	}}
 	for id, want := range map[spawn.Identity]map[string]string{
 		{UID: 900, GID: 900}:   {"ann": "/ann", "ben": "/ben"},

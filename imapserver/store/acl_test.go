@@ -265,3 +265,38 @@ func TestRestrictedStore(t *testing.T) {
 		}
 	}
 }
+
+// TestChangeACLFails fails every call of a SETACL on INBOX: nobody gets rights to
+// any other mailbox, and what was said to be done is.
+func TestChangeACLFails(t *testing.T) {
+	for _, sticky := range []bool{false, true} {
+		for k := 1; ; k++ {
+			dir := newMaildir(t)
+			a := openAccount(t, dir)
+			create(t, a, "a", "b.c")
+			if err := a.Close(); err != nil {
+				t.Fatal(err)
+			}
+			f := openFailing(t, dir, k, sticky)
+			f.armed = true
+			err := f.ChangeACL(context.Background(), "INBOX", func(acl ACL) (ACL, error) {
+				return acl.With(IDUser+"bob", false, RightRead), nil
+			})
+			f.armed = false
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			a = openAccount(t, dir)
+			got := bob(t, a, "INBOX", "a", "b", "b.c")
+			if got != "INBOX=r a= b= b.c=" && (err == nil || got != "INBOX= a= b= b.c=") {
+				t.Errorf("call %d, error %v: %s", k, err, got)
+			}
+			if err := a.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if f.calls < k {
+				break
+			}
+		}
+	}
+}

@@ -19,6 +19,10 @@ import (
 // long.
 const lookAgain = 30 * time.Second
 
+// maxLooked is how many mailboxes of a user are looked at: nobody is to keep
+// others waiting by having more.
+const maxLooked = 10_000
+
 // Neighbours are the users whose mail has the same uid, so that one process can
 // open it, and what they share with each other. Its methods may be called from
 // many goroutines.
@@ -138,7 +142,7 @@ func (u *neighbour) look() ([]SharedMailbox, error) {
 	}
 	enc := maildir.DetectEncoding(dirs)
 	var list []SharedMailbox
-	for _, d := range append(dirs, ".") {
+	for _, d := range append([]string{"."}, dirs[:min(len(dirs), maxLooked)]...) {
 		name, err := maildir.DecodeName(d, enc)
 		if err != nil {
 			continue
