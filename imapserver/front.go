@@ -61,8 +61,8 @@ func (f *front) apply(s *Settings) error {
 		f.auth.Renew()
 	}
 	f.login.CloseUsers(func(user string) bool {
-		_, ok := s.user(user)
-		return ok
+		u, ok := s.user(user)
+		return ok && u.Elsewhere == ""
 	})
 	return nil
 }

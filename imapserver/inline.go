@@ -63,7 +63,7 @@ func (i *Inline) share(s *Settings) {
 func (i *Inline) Open(_ context.Context, o *handoff.Open) (hangs func(), err error) {
 	s := i.front.settings.Load()
 	u, ok := s.user(o.User)
-	if !ok {
+	if !ok || u.Elsewhere != "" {
 		o.Stream.Close()
 		return nil, fmt.Errorf("no user %q any more", o.User)
 	}

@@ -23,7 +23,7 @@ func (s *Settings) neighbours(id spawn.Identity) map[string]string {
 	}
 	maildirs := map[string]string{}
 	for _, u := range s.Users {
-		if identityOf(u) == id && u.Hash != "" && !strings.Contains(u.Name, " ") {
+		if identityOf(u) == id && u.Hash != "" && u.Elsewhere == "" && !strings.Contains(u.Name, " ") {
 			maildirs[u.Name] = u.Maildir
 		}
 	}

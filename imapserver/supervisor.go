@@ -132,7 +132,7 @@ func (s *Supervisor) startFront(ctx context.Context) (*frontProcess, error) {
 func (s *Supervisor) open(o *handoff.Open) (worker uint64, err error) {
 	settings := s.settings.Load()
 	u, ok := settings.user(o.User)
-	if !ok {
+	if !ok || u.Elsewhere != "" {
 		return 0, fmt.Errorf("no user %q any more", o.User)
 	}
 	id := identityOf(u)

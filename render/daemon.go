@@ -32,13 +32,14 @@ type Identity struct{ UID, GID int }
 
 // User is somebody who may log in, with everything that the host knows of them.
 type User struct {
-	Name     string
-	Hash     schema.Secret // "" asks PAM
-	Identity               // who owns the mail
-	Home     string
-	Maildir  string   // absolute
-	Off      []string // capabilities that are switched off
-	Quota    *schema.Quota
+	Name      string
+	Hash      schema.Secret // "" asks PAM
+	Identity                // who owns the mail
+	Home      string
+	Maildir   string   // absolute
+	Off       []string // capabilities that are switched off
+	Quota     *schema.Quota
+	Elsewhere string // IMAP URL of the server that has the mail
 }
 
 // DaemonFiles are the texts of the daemon's two files.
@@ -121,7 +122,7 @@ func renderUsers(users []User, workers config.Workers) ([]byte, error) {
 		}
 		out = append(out, config.User{
 			Name: u.Name, Hash: string(u.Hash),
-			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir, Off: u.Off, Quota: quota,
+			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir, Off: u.Off, Quota: quota, Elsewhere: u.Elsewhere,
 		})
 	}
 	slices.SortFunc(out, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })

@@ -134,6 +134,9 @@ type User struct {
 	Maildir string   // absolute, or for a system user relative to the home directory
 	Folders []Folder // everything that is made for this user: those of the policy or else of the host, and their own; sorted by name
 	Quota   *Quota   // nil: as the Maildir says, if it does
+	// Elsewhere is the IMAP URL of the server that has the user's mail, with a user
+	// and ";AUTH="; "": this one.
+	Elsewhere string
 
 	Capabilities Capabilities
 }

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -20,6 +21,7 @@ func (c *completer) users() {
 		u := User{Name: s.name(), Origin: s.pos()}
 		before := len(c.faults)
 		u.Capabilities.Off = off(s.at("capabilities", "off"), false)
+		u.Elsewhere = elsewhere(s.at("elsewhere"), u.Name)
 		u.Quota = quota(s.at("quota"), c.host.Quota)
 		c.userFolders(&u, s, policies)
 		if s.at("password").exists() {
@@ -31,6 +33,25 @@ func (c *completer) users() {
 			c.host.Users = append(c.host.Users, u)
 		}
 	}
+}
+
+// elsewhere completes the URL of a user's server: without a user and ";AUTH=",
+// clients would log in there as anonymous (RFC 2221 §3).
+func elsewhere(s spot, name string) string {
+	given, _ := s.str()
+	rest, ok := strings.CutPrefix(given, "imap://")
+	if !ok {
+		return ""
+	}
+	user, server, ok := strings.Cut(rest, "@")
+	if !ok {
+		user, server = url.PathEscape(name), rest
+		user = strings.ReplaceAll(user, "@", "%40")
+	}
+	if !strings.Contains(user, ";AUTH=") {
+		user += ";AUTH=*"
+	}
+	return "imap://" + user + "@" + server
 }
 
 // userFolders gives a user the folders of the policy, or of the host, and

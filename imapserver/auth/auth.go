@@ -97,6 +97,11 @@ func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff
 	f := a.judge(ctx, c, p)
 	if f == good {
 		a.guesses.right(p, time.Now())
+		if url := a.table.Load().users[c.User].elsewhere; url != "" {
+			a.log.LogAttrs(ctx, slog.LevelInfo, "login referred",
+				slog.String("user", c.User), slog.Any("addr", c.Remote), slog.String("session", c.ID), slog.String("to", url))
+			return handoff.Verdict{Elsewhere: url, Text: "Your mail is on another server."}
+		}
 		return handoff.Verdict{User: c.User}
 	}
 	a.log.LogAttrs(ctx, slog.LevelWarn, "login failed",
@@ -194,8 +199,9 @@ type table struct {
 }
 
 type user struct {
-	hash Hash
-	pam  bool
+	hash      Hash
+	pam       bool
+	elsewhere string // an IMAP URL
 }
 
 func newTable(users []config.User) (*table, error) {
@@ -204,7 +210,7 @@ func newTable(users []config.User) (*table, error) {
 	var faults []error
 	for _, u := range users {
 		if u.Hash == "" {
-			t.users[u.Name] = user{pam: true}
+			t.users[u.Name] = user{pam: true, elsewhere: u.Elsewhere}
 			continue
 		}
 		h, err := ParseHash(u.Hash)
@@ -212,7 +218,7 @@ func newTable(users []config.User) (*table, error) {
 			faults = append(faults, fmt.Errorf("user %q: %w", u.Name, err))
 			continue
 		}
-		t.users[u.Name] = user{hash: h}
+		t.users[u.Name] = user{hash: h, elsewhere: u.Elsewhere}
 		if costs[h.cost]++; t.dummy.verify == nil || costs[h.cost] > costs[t.dummy.cost] {
 			t.dummy = h
 		}

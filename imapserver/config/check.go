@@ -27,6 +27,7 @@ var (
 	domainLabel = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
 	generation  = regexp.MustCompile(`^[0-9a-z-]{1,64}$`)
 	capability  = regexp.MustCompile(`^[0-9A-Za-z.=+_-]{1,64}$`)
+	imapURL     = regexp.MustCompile(`^imap://[0-9A-Za-z._~%+;=*-]{1,200}@[0-9A-Za-z.:-]{1,260}/$`)
 	cryptHash   = regexp.MustCompile(`^\$[0-9A-Za-z./$=,+_-]+$`)
 )
 

@@ -94,8 +94,11 @@ type User struct {
 	Home    string `json:"home"`
 	Maildir string `json:"maildir"` // absolute
 	// Off is the capabilities that are switched off, beside the listener's.
-	Off   []string `json:"off,omitempty"`
-	Quota *Quota   `json:"quota,omitempty"` // nil: as the Maildir says, if it does
+	Off []string `json:"off,omitempty"`
+	// Elsewhere is the IMAP URL of the server that has the user's mail (RFC 2221);
+	// "": this one.
+	Elsewhere string `json:"elsewhere,omitempty"`
+	Quota     *Quota `json:"quota,omitempty"` // nil: as the Maildir says, if it does
 }
 
 // Quota is how much mail a user may have. 0 is no limit.

@@ -170,6 +170,9 @@ func checkUser(u User) error {
 	f.at("home", checkPath(u.Home))
 	f.at("maildir", checkPath(u.Maildir))
 	f.at("off", checkOff(u.Off))
+	if u.Elsewhere != "" && !imapURL.MatchString(u.Elsewhere) {
+		f.add("elsewhere: %q is not the IMAP URL of a user", u.Elsewhere)
+	}
 	if q := u.Quota; q != nil && (q.Storage < 0 || q.Messages < 0) {
 		f.add("quota: less than nothing")
 	}

@@ -104,7 +104,8 @@ func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserv
 	for _, u := range append(slices.Collect(maps.Values(a.Others)), a) {
 		users = append(users, config.User{Name: u.User, Hash: string(hash), UID: u.UID, GID: u.GID, Home: filepath.Dir(u.Maildir), Maildir: u.Maildir})
 	}
-	users[len(users)-1].Off, users[len(users)-1].Quota = setup.Off, setup.Quota
+	own := &users[len(users)-1]
+	own.Off, own.Quota, own.Elsewhere = setup.Off, setup.Quota, setup.Elsewhere
 	slices.SortFunc(users, func(x, y config.User) int { return strings.Compare(x.Name, y.Name) })
 	settings, err := imapserver.NewSettings(conf, users, [][]byte{append(id.key, id.certificate...)})
 	if err != nil {

@@ -28,6 +28,7 @@ type Setup struct {
 	Users     []string // beside the one whose account it is
 	Off       []string // capabilities that are switched off
 	Quota     *config.Quota
+	Elsewhere string // where the user's mail is, if not here
 }
 
 // Step is a line of a script.
@@ -174,6 +175,8 @@ func (s *Script) parseComment(comment string) {
 		if len(words) > 1 {
 			s.Quota.Messages, _ = strconv.ParseInt(words[1], 10, 64)
 		}
+	case key == "elsewhere":
+		s.Elsewhere = words[0]
 	case key == "off":
 		s.Off = append(s.Off, words...)
 	case key == "namespace":

@@ -187,8 +187,11 @@ type Credentials struct {
 // and tell nothing of whether the user exists, unless the password was right.
 type Verdict struct {
 	User string // whose mail it is; "" for a refusal
-	Code string // of a refusal, as RFC 5530 has it
-	Text string
+	// Elsewhere is the IMAP URL of the server that has the user's mail, for a refusal
+	// after the right password: nobody else is told (RFC 2221 §6).
+	Elsewhere string
+	Code      string // of a refusal, as RFC 5530 has it
+	Text      string
 }
 
 // Authenticator is auth as login sees it. Authenticate takes its time over a

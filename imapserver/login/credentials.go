@@ -82,6 +82,9 @@ func (c *conn) check(ctx context.Context, tag, mechanism string, creds sasl.Cred
 		ID: c.id, User: creds.User, Password: creds.Password, Mechanism: mechanism,
 		Remote: c.addr, TLS: c.phase == wire.PhaseTLS,
 	})
+	if v.Elsewhere != "" {
+		return nil, c.refer(tag, v)
+	}
 	if v.User == "" {
 		return nil, c.refuse(tag, v.Code, v.Text)
 	}
@@ -91,6 +94,15 @@ func (c *conn) check(ctx context.Context, tag, mechanism string, creds sasl.Cred
 	}
 	c.log.Info("login", "user", v.User, "mechanism", mechanism, "tls", c.tlsVersion(), "client", c.client)
 	return r, nil
+}
+
+// refer sends a client to the server that has the user's mail (RFC 2221 §4.1).
+func (c *conn) refer(tag string, v handoff.Verdict) error {
+	code := "REFERRAL " + v.Elsewhere
+	if c.off(imap.CapLoginReferrals) {
+		code = ""
+	}
+	return c.refuse(tag, code, v.Text)
 }
 
 // open makes the connection without TLS, has a worker take its other end, and

@@ -12,12 +12,12 @@ func TestGreetings(t *testing.T) {
 	s := start(t, nil)
 	const before = "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ENABLE IDLE STARTTLS"
 	for listener, want := range map[string]string{
-		"imap":  before + " LOGINDISABLED] ",
-		"plain": before + " AUTH=PLAIN AUTH=LOGIN] ",
+		"imap":  before + " LOGINDISABLED LOGIN-REFERRALS] ",
+		"plain": before + " AUTH=PLAIN AUTH=LOGIN LOGIN-REFERRALS] ",
 	} {
 		s.dial(listener).want(want)
 	}
-	s.dialTLS("mail.example").want("* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN] ")
+	s.dialTLS("mail.example").want("* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN LOGIN-REFERRALS] ")
 }
 
 func TestStartTLS(t *testing.T) {
@@ -29,7 +29,7 @@ func TestStartTLS(t *testing.T) {
 	c = c.starttls("mail.example", s.roots)
 	// No second greeting: the next octets are the answer to this.
 	c.send("a CAPABILITY\r\n")
-	c.want("* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN", "a OK ")
+	c.want("* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN LOGIN-REFERRALS", "a OK ")
 	c.send("b STARTTLS\r\n")
 	c.want("b BAD ")
 	c.send("c LOGIN alice right\r\n")

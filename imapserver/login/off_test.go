@@ -19,7 +19,7 @@ func TestSwitchedOff(t *testing.T) {
 	}
 	s.dial("imap").want("* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ")
 	client := s.dial("plain")
-	client.want("* OK [CAPABILITY IMAP4rev1 LITERAL- ENABLE IDLE STARTTLS AUTH=PLAIN] ")
+	client.want("* OK [CAPABILITY IMAP4rev1 LITERAL- ENABLE IDLE STARTTLS AUTH=PLAIN LOGIN-REFERRALS] ")
 	client.send("a ID NIL\r\nb AUTHENTICATE PLAIN =\r\nc AUTHENTICATE LOGIN\r\nd LOGIN alice right\r\n")
 	client.want("a BAD ", "b BAD ", "c NO ", "d OK echo")
 	if o := s.echo.opened; len(o) != 1 || o[0].Listener != "plain" {

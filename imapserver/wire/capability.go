@@ -44,6 +44,7 @@ var Capabilities = []CapabilityRow{
 	{imap.CapLoginDisabled, 3501, PhaseNoTLS},
 	{imap.AuthCap("PLAIN"), 4616, phaseLogin},
 	{imap.AuthCap("LOGIN"), 3501, phaseLogin},
+	{imap.CapLoginReferrals, 2221, phasePre},
 	{imap.CapNamespace, 2342, PhaseAuth},
 	{imap.CapChildren, 3348, PhaseAuth},
 	{imap.CapUnselect, 3691, PhaseAuth},

@@ -33,7 +33,7 @@ func (b *builder) users() {
 		b.needPAM()
 	}
 	for _, u := range b.host.Users {
-		p := user{want: u, login: render.User{Name: u.Name, Off: u.Capabilities.Off, Quota: u.Quota}}
+		p := user{want: u, login: render.User{Name: u.Name, Off: u.Capabilities.Off, Quota: u.Quota, Elsewhere: u.Elsewhere}}
 		complete := b.systemUser
 		if u.Virtual != nil {
 			complete = b.virtualUser
@@ -132,6 +132,9 @@ func (b *builder) checkMaildirs() {
 // addMail adds everybody's Maildir and folders.
 func (b *builder) addMail() error {
 	for _, u := range b.people {
+		if u.want.Elsewhere != "" {
+			continue
+		}
 		spec := kind.MaildirSpec{
 			User: u.want.Name, Path: u.login.Maildir, Home: u.login.Home, UID: u.login.UID, GID: u.login.GID,
 		}
