@@ -32,14 +32,19 @@ func (s *session) receive(ctx context.Context, c *wire.Append) (imap.ResponseCod
 		return "", err
 	}
 	defer r.abort()
+	return r.commit(c)
+}
+
+// commit reads the messages and puts them into the mailbox.
+func (r *receiver) commit(c *wire.Append) (imap.ResponseCode, error) {
 	if err := r.messages(c); err != nil {
 		return "", err
 	}
-	uidValidity, uids, err := store.CommitAll(ctx, r.drafts)
+	uidValidity, uids, err := store.CommitAll(r.ctx, r.drafts)
 	if err != nil {
 		return "", err
 	}
-	return s.uidPlus(appendUID(uidValidity, uids)), nil
+	return r.s.uidPlus(appendUID(uidValidity, uids)), nil
 }
 
 // appendUID makes the code that says which UIDs the messages have (RFC 4315 §3).
@@ -101,7 +106,7 @@ func (r *receiver) messages(c *wire.Append) error {
 // cannot hold may come as a literal8, or from a message that is there already:
 // such a message is gathered first, to be looked at as a whole.
 func (r *receiver) message(c *wire.Append, m *wire.AppendMessage) error {
-	to := &sink{draft: r.drafts[len(r.drafts)-1]}
+	to := &sink{draft: r.drafts[len(r.drafts)-1], room: r.s.Limits.Message}
 	if m.Gathered {
 		to.binary = new(bytes.Buffer)
 	}
@@ -120,12 +125,18 @@ func (r *receiver) message(c *wire.Append, m *wire.AppendMessage) error {
 			return err
 		}
 	}
+	if to.room == r.s.Limits.Message {
+		return errEmpty
+	}
 	return to.finish(permitted(m.Flags, r.rights), m)
 }
 
 // part reads a part of a message.
 func (r *receiver) part(to *sink, p *wire.AppendPart) error {
-	if p.Text.Size() == 0 {
+	if p.Text == nil {
+		return r.url(to, p.URL)
+	}
+	if p.Text.Size() == 0 && to.binary == nil {
 		return errEmpty
 	}
 	_, err := io.Copy(to, p.Text)
@@ -135,16 +146,23 @@ func (r *receiver) part(to *sink, p *wire.AppendPart) error {
 // errEmpty is the answer to a message without an octet.
 var errEmpty = no(imap.ResponseCodeCannot, "message is empty")
 
+// errTooBig is the answer to a message whose parts are too much together.
+var errTooBig = no(imap.ResponseCodeTooBig, "message too large")
+
 // sink writes to a draft until that fails, and goes on taking octets: the client
 // is in the middle of sending.
 type sink struct {
 	draft  *store.Draft
+	room   int64         // octets that may still come
 	binary *bytes.Buffer // what is gathered; nil: octets go to the draft at once
 	err    error
 }
 
 func (d *sink) Write(p []byte) (int, error) {
+	d.room -= int64(len(p))
 	switch {
+	case d.room < 0:
+		d.err = errTooBig
 	case d.binary != nil:
 		d.binary.Write(p)
 	case d.err == nil:

@@ -17,10 +17,26 @@ import (
 // nil. It returns once that survives a power cut; Poll then tells it. Messages
 // that this view has not been told of are left.
 func (v *View) Expunge(ctx context.Context, uids imap.UIDSet) error {
+	if !v.readOnly && !v.mb.gone.Load() && v.mb.snap.Load().deleted == 0 {
+		return nil
+	}
+	return v.expunge(ctx, func(r *record) bool {
+		return r.set.sys&maildir.Trashed != 0 && (uids == nil || uids.Contains(r.uid))
+	})
+}
+
+// Remove removes message n, whatever its flags. It is no error where it is gone
+// already.
+func (v *View) Remove(ctx context.Context, n SeqNum) error {
+	uid := v.UIDAt(n)
+	return v.expunge(ctx, func(r *record) bool { return r.uid == uid })
+}
+
+func (v *View) expunge(ctx context.Context, which func(*record) bool) error {
 	if v.readOnly {
 		return ErrReadOnly
 	}
-	gone, err := v.unlinkDeleted(ctx, uids)
+	gone, err := v.unlink(ctx, which)
 	if len(gone) > 0 {
 		// The rows go only when the files are gone for good: a file that came
 		// back without its row would be a new message.
@@ -32,8 +48,8 @@ func (v *View) Expunge(ctx context.Context, uids imap.UIDSet) error {
 	return nil
 }
 
-// unlinkDeleted removes files, and the messages from the snapshot.
-func (v *View) unlinkDeleted(ctx context.Context, uids imap.UIDSet) (gone map[imap.UID]bool, err error) {
+// unlink removes files, and the messages from the snapshot.
+func (v *View) unlink(ctx context.Context, which func(*record) bool) (gone map[imap.UID]bool, err error) {
 	mb := v.mb
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
@@ -42,7 +58,7 @@ func (v *View) unlinkDeleted(ctx context.Context, uids imap.UIDSet) (gone map[im
 	}
 	gone = make(map[imap.UID]bool)
 	for range openTries {
-		lost, err := mb.unlinkPass(v.told, uids, gone)
+		lost, err := mb.unlinkPass(v.told, which, gone)
 		if err != nil || !lost {
 			return gone, errors.Join(err, mb.removeGone(gone, v))
 		}
@@ -60,14 +76,11 @@ func (v *View) unlinkDeleted(ctx context.Context, uids imap.UIDSet) (gone map[im
 
 // unlinkPass removes the files of what is to go, as far as they are where the
 // snapshot has them.
-func (mb *mailbox) unlinkPass(told *snapshot, uids imap.UIDSet, gone map[imap.UID]bool) (lost bool, err error) {
-	if mb.snap.Load().deleted == 0 {
-		return false, nil
-	}
+func (mb *mailbox) unlinkPass(told *snapshot, which func(*record) bool, gone map[imap.UID]bool) (lost bool, err error) {
 	err = mb.change(func() error {
 		var err error
 		mb.snap.Load().all(func(r *record) bool {
-			if r.set.sys&maildir.Trashed == 0 || uids != nil && !uids.Contains(r.uid) || told.find(r.uid) == nil {
+			if !which(r) || told.find(r.uid) == nil {
 				return true
 			}
 			uerr := mb.folder.Unlink(r.sub, r.name())

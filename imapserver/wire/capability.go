@@ -85,6 +85,8 @@ var Capabilities = []CapabilityRow{
 	{imap.CapNotify, 5465, PhaseAuth},
 	{imap.CapBinary, 3516, PhaseAuth},
 	{imap.CapMultiAppend, 3502, PhaseAuth},
+	{imap.CapCatenate, 4469, PhaseAuth},
+	{imap.CapReplace, 8508, PhaseAuth},
 	{capAppendLimit, 7889, PhaseAuth},
 	{imap.CapSaveDate, 8514, PhaseAuth},
 	{imap.CapObjectID, 8474, PhaseAuth},

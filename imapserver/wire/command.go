@@ -107,6 +107,12 @@ type (
 		literal  *Literal // that has been announced last
 	}
 
+	// Replace is REPLACE and UID REPLACE. Num is one message, Append has one.
+	Replace struct {
+		Num    imap.NumSet
+		Append *Append
+	}
+
 	// Expunge is EXPUNGE, and UID EXPUNGE where UIDs is not nil.
 	Expunge struct{ UIDs imap.UIDSet }
 

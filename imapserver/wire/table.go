@@ -99,6 +99,8 @@ var Commands = []CommandRow{
 	{"UID STORE", 3501, "", Selected, 0, parseUIDStore},
 	{"COPY", 3501, "", Selected, UsesSeq, parseCopy},
 	{"UID COPY", 3501, "", Selected, 0, parseUIDCopy},
+	{"REPLACE", 8508, imap.CapReplace, Selected, Removes, parseReplace},
+	{"UID REPLACE", 8508, imap.CapReplace, Selected, Removes, parseUIDReplace},
 	{"MOVE", 6851, imap.CapMove, Selected, Removes, parseMove},
 	{"UID MOVE", 6851, imap.CapMove, Selected, Removes, parseUIDMove},
 }
