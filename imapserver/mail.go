@@ -31,6 +31,7 @@ type mail struct {
 	met        []byte            // as the last session named them; the worker's goroutine alone has it
 
 	background chan struct{} // room for one that fills caches
+	notifier   *store.Notifier
 
 	mu       sync.Mutex
 	accounts map[string]*account // by Maildir
@@ -53,7 +54,7 @@ type account struct {
 }
 
 func newMail(log *slog.Logger) *mail {
-	m := &mail{log: log, linger: linger, background: make(chan struct{}, 1), accounts: map[string]*account{}}
+	m := &mail{log: log, linger: linger, background: make(chan struct{}, 1), notifier: store.NewNotifier(log), accounts: map[string]*account{}}
 	m.neighbours = store.NewNeighbours(log, m.lend)
 	return m
 }
@@ -220,6 +221,7 @@ func (m *mail) open(a *account, maildir string) {
 		Log:     m.log.With(slog.String("maildir", maildir)),
 
 		Background: m.background,
+		Notifier:   m.notifier,
 	})
 }
 
@@ -275,4 +277,5 @@ func (m *mail) close() {
 	for maildir, a := range open {
 		m.expire(maildir, a)
 	}
+	m.notifier.Close()
 }

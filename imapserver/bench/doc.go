@@ -2,7 +2,7 @@
 // each serves its own copy of the same generated Maildirs, they take turns, and
 // the answer is a table of medians and of our share of Dovecot's time.
 //
-//	MAILSTEAD_BENCH=1 go test -v -run Bench -timeout 2h ./imapserver/bench
+//	MAILSTEAD_BENCH=1 go test -v -count=1 -run Bench -timeout 2h ./imapserver/bench
 //
 // MAILSTEAD_BENCH names cases by a regular expression where it is not 1. It
 // needs root and dovecot-imapd; Courier takes part where MAILSTEAD_E2E=1 and

@@ -102,7 +102,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 	if a.ops == nil {
 		a.ops = &maildir.Ops{}
 	}
-	a.watch = newWatcher(a.log, o.unwatched)
+	a.watch = newWatcher(a.log, o.Notifier, o.unwatched)
 	a.text = newTextBuilder(a, &o)
 	a.fill = newFiller(a, o.Background)
 	if err := a.open(ctx, o); err != nil {

@@ -62,6 +62,9 @@ type Options struct {
 	// have it. nil: there is no such work.
 	Background chan struct{}
 
+	// Notifier is that of the process; nil: the account has its own.
+	Notifier *Notifier
+
 	ops       *maildir.Ops // what tests look through
 	unwatched bool         // nothing happens unless it is asked for
 	boot      string       // the run of the kernel; "": that of this machine

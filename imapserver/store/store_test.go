@@ -248,7 +248,7 @@ func TestPolled(t *testing.T) {
 	a := openAccount(t, dir)
 	a.watch.mu.Lock()
 	a.watch.notify.Close()
-	a.watch.notify = nil
+	a.watch.notify.kernel = nil
 	a.watch.mu.Unlock()
 	v := selectBox(t, a, "INBOX", false)
 	deliver(t, dir, "1.a", "x: y\n\nz\n")

@@ -2,14 +2,11 @@ package store
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
 
 	"mailstead/imapserver/maildir"
 )
@@ -35,8 +32,8 @@ const (
 type watcher struct {
 	log    *slog.Logger
 	off    bool
-	notify *fsnotify.Watcher // nil: the kernel gives no more of them
-	done   sync.WaitGroup
+	notify *Notifier
+	own    bool // notify is no other account's
 
 	mu    sync.Mutex
 	boxes map[*mailbox]*watch
@@ -57,29 +54,25 @@ type watch struct {
 	stop    context.CancelFunc
 }
 
-func newWatcher(log *slog.Logger, off bool) *watcher {
-	w := &watcher{log: log, off: off, boxes: make(map[*mailbox]*watch), taps: make(map[string][]*tap)}
-	if off {
-		return w
+func newWatcher(log *slog.Logger, notify *Notifier, off bool) *watcher {
+	w := &watcher{log: log, off: off, notify: notify, boxes: make(map[*mailbox]*watch), taps: make(map[string][]*tap)}
+	if notify == nil && !off {
+		w.notify, w.own = NewNotifier(log), true
 	}
-	notify, err := fsnotify.NewWatcher()
-	if err != nil {
-		log.Warn("mailboxes are polled", "error", err)
-		return w
-	}
-	w.notify = notify
-	w.done.Add(1)
-	go w.listen(notify)
 	return w
 }
 
 func (w *watcher) close() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, t := range w.boxes {
 		t.stop()
 	}
-	w.mu.Unlock()
-	if w.notify != nil {
+	for dir := range w.taps {
+		w.notify.remove(dir, w)
+	}
+	clear(w.taps)
+	if w.own {
 		w.notify.Close()
 	}
 }
@@ -145,17 +138,17 @@ func (w *watcher) forget(dir string) {
 	defer w.mu.Unlock()
 	if _, ok := w.taps[dir]; ok {
 		delete(w.taps, dir)
-		w.notify.Remove(dir)
+		w.notify.remove(dir, w)
 	}
 }
 
 // attach is tap with mu held.
 func (w *watcher) attach(dir string, t *tap) bool {
-	if w.notify == nil {
+	if w.off || !w.notify.works() {
 		return false
 	}
 	w.taps[dir] = append(w.taps[dir], t)
-	if err := w.notify.Add(dir); err != nil {
+	if err := w.notify.add(dir, w); err != nil {
 		w.log.Warn("a mailbox is polled", "path", dir, "error", err)
 		return false
 	}
@@ -170,38 +163,26 @@ func (w *watcher) detach(dir string, t *tap) {
 	}
 	if _, ok := w.taps[dir]; ok {
 		delete(w.taps, dir)
-		w.notify.Remove(dir) // fails where the directory is gone
+		w.notify.remove(dir, w)
 	}
 }
 
-// listen passes on what the kernel tells.
-func (w *watcher) listen(notify *fsnotify.Watcher) {
-	defer w.done.Done()
-	for {
-		select {
-		case ev, ok := <-notify.Events:
-			if !ok {
-				return
-			}
-			w.mu.Lock()
-			for _, t := range w.taps[filepath.Dir(ev.Name)] {
-				t.fn(ev.Name)
-			}
-			w.mu.Unlock()
-		case err, ok := <-notify.Errors:
-			if !ok {
-				return
-			}
-			if !errors.Is(err, fsnotify.ErrEventOverflow) {
-				w.log.Warn("cannot watch mailboxes", "error", err)
-			}
-			w.mu.Lock()
-			for dir, taps := range w.taps { // something was lost
-				for _, t := range taps {
-					t.fn(filepath.Join(dir, maildir.SubscriptionsFile))
-				}
-			}
-			w.mu.Unlock()
+// event passes on what has happened to an entry of a directory.
+func (w *watcher) event(path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.taps[filepath.Dir(path)] {
+		t.fn(path)
+	}
+}
+
+// lost has everyone look, since events have been lost.
+func (w *watcher) lost() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for dir, taps := range w.taps {
+		for _, t := range taps {
+			t.fn(filepath.Join(dir, maildir.SubscriptionsFile))
 		}
 	}
 }
