@@ -127,6 +127,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		Log:         log,
 		Without:     without,
 		MaySetQuota: maySet,
+		Discard:     s.Discard,
 		Tag:         s.Tag,
 	})
 }

@@ -187,7 +187,7 @@ func (s *Settings) session(o *handoff.Open, u config.User) *handoff.Session {
 	return &handoff.Session{
 		Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace, Without: off,
 		Admin: s.Config.Admin, Comment: s.Config.Comment,
-		Quota: (*handoff.Quota)(u.Quota),
+		Quota: (*handoff.Quota)(u.Quota), Discard: u.Discard,
 	}
 }
 

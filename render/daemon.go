@@ -39,6 +39,7 @@ type User struct {
 	Maildir   string   // absolute
 	Off       []string // capabilities that are switched off
 	Quota     *schema.Quota
+	Discard   bool   // what is expunged goes into the trash
 	Elsewhere string // IMAP URL of the server that has the mail
 }
 
@@ -122,7 +123,7 @@ func renderUsers(users []User, workers config.Workers) ([]byte, error) {
 		}
 		out = append(out, config.User{
 			Name: u.Name, Hash: string(u.Hash),
-			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir, Off: u.Off, Quota: quota, Elsewhere: u.Elsewhere,
+			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir, Off: u.Off, Quota: quota, Elsewhere: u.Elsewhere, Discard: u.Discard,
 		})
 	}
 	slices.SortFunc(out, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })

@@ -34,6 +34,7 @@ func (l *loader) complete(v cue.Value) *Config {
 func (c *completer) complete() {
 	h := c.host
 	c.part(&h.Namespace, "namespace")
+	c.part(&h.Expunge, "expunge")
 	c.part(&h.Sharing, "sharing")
 	c.part(&h.About, "about")
 	c.part(&h.Mail, "mail")

@@ -47,7 +47,8 @@ type Host struct {
 	Namespace string   // personal namespace prefix: "" or "INBOX."
 	Sharing   Sharing
 	About     About
-	Quota     *Quota // for every user; User.Quota holds what each may have
+	Quota     *Quota  // for every user; User.Quota holds what each may have
+	Expunge   Expunge // of users without one of their own; User.Expunge holds that of each
 	Mail      Mail
 	Paths     Paths
 }
@@ -62,6 +63,15 @@ type About struct {
 type Sharing struct {
 	Virtual bool // virtual users may share mailboxes with each other
 }
+
+// Expunge says what happens to messages that are expunged.
+type Expunge string
+
+// What can happen to them.
+const (
+	Remove  Expunge = "remove"
+	ToTrash Expunge = "trash" // what is expunged there is gone
+)
 
 // TLSMode says how TLS starts on a listener.
 type TLSMode string
@@ -134,6 +144,8 @@ type User struct {
 	Maildir string   // absolute, or for a system user relative to the home directory
 	Folders []Folder // everything that is made for this user: those of the policy or else of the host, and their own; sorted by name
 	Quota   *Quota   // nil: as the Maildir says, if it does
+	// Expunge is what happens to messages that are expunged.
+	Expunge Expunge
 	// Elsewhere is the IMAP URL of the server that has the user's mail, with a user
 	// and ";AUTH="; "": this one.
 	Elsewhere string

@@ -22,6 +22,10 @@ func (c *completer) users() {
 		before := len(c.faults)
 		u.Capabilities.Off = off(s.at("capabilities", "off"), false)
 		u.Elsewhere = elsewhere(s.at("elsewhere"), u.Name)
+		u.Expunge = c.host.Expunge
+		if expunge, ok := s.at("expunge").str(); ok {
+			u.Expunge = Expunge(expunge)
+		}
 		u.Quota = quota(s.at("quota"), c.host.Quota)
 		c.userFolders(&u, s, policies)
 		if s.at("password").exists() {

@@ -95,6 +95,8 @@ type User struct {
 	Maildir string `json:"maildir"` // absolute
 	// Off is the capabilities that are switched off, beside the listener's.
 	Off []string `json:"off,omitempty"`
+	// Discard says that what is expunged goes into the trash.
+	Discard bool `json:"discard,omitempty"`
 	// Elsewhere is the IMAP URL of the server that has the user's mail (RFC 2221);
 	// "": this one.
 	Elsewhere string `json:"elsewhere,omitempty"`

@@ -16,6 +16,7 @@
 //	# namespace: INBOX.        the personal namespace's prefix; none by default
 //	# off: ENABLE              capabilities that are switched off for the user
 //	# quota: 5000 10 set       octets and messages that the user may have; "set": and may set
+//	# expunge: trash           what the user expunges goes into the trash
 //	# elsewhere: imap://a@b/   where the user's mail is, if not here
 //	# users: bob a@b.c         other users, who may share their mail; "bob/Team" is a
 //	                           folder of bob's where one is named, and $bob his name

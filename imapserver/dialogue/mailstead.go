@@ -105,7 +105,7 @@ func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserv
 		users = append(users, config.User{Name: u.User, Hash: string(hash), UID: u.UID, GID: u.GID, Home: filepath.Dir(u.Maildir), Maildir: u.Maildir})
 	}
 	own := &users[len(users)-1]
-	own.Off, own.Quota, own.Elsewhere = setup.Off, setup.Quota, setup.Elsewhere
+	own.Off, own.Quota, own.Elsewhere, own.Discard = setup.Off, setup.Quota, setup.Elsewhere, setup.Discard
 	slices.SortFunc(users, func(x, y config.User) int { return strings.Compare(x.Name, y.Name) })
 	settings, err := imapserver.NewSettings(conf, users, [][]byte{append(id.key, id.certificate...)})
 	if err != nil {

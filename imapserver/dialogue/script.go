@@ -28,6 +28,7 @@ type Setup struct {
 	Users     []string // beside the one whose account it is
 	Off       []string // capabilities that are switched off
 	Quota     *config.Quota
+	Discard   bool   // what the user expunges goes into the trash
 	Elsewhere string // where the user's mail is, if not here
 }
 
@@ -175,6 +176,8 @@ func (s *Script) parseComment(comment string) {
 		if len(words) > 1 {
 			s.Quota.Messages, _ = strconv.ParseInt(words[1], 10, 64)
 		}
+	case key == "expunge":
+		s.Discard = words[0] == "trash"
 	case key == "elsewhere":
 		s.Elsewhere = words[0]
 	case key == "off":

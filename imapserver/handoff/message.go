@@ -111,6 +111,7 @@ type Session struct {
 	Open
 	Maildir    string   `json:"maildir"`
 	Quota      *Quota   `json:"quota,omitempty"`
+	Discard    bool     `json:"discard,omitempty"` // what is expunged goes into the trash
 	Namespace  string   `json:"namespace,omitempty"`
 	Admin      string   `json:"admin,omitempty"`   // of the server, as are
 	Comment    string   `json:"comment,omitempty"` // its annotations

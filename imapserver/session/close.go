@@ -30,7 +30,7 @@ func (s *session) close(ctx context.Context) (imap.ResponseCode, error) {
 func (s *session) expungeUntold(ctx context.Context) (imap.ResponseCode, error) {
 	view := s.selected.view
 	if !s.on(imap.CapQResync) {
-		return "", view.Expunge(ctx, nil)
+		return "", s.expel(ctx, nil)
 	}
 	deleted := make(map[imap.UID]bool)
 	for n := range store.SeqNum(view.Len()) {
@@ -38,7 +38,7 @@ func (s *session) expungeUntold(ctx context.Context) (imap.ResponseCode, error) 
 			deleted[m.UID] = true
 		}
 	}
-	if err := view.Expunge(ctx, nil); err != nil {
+	if err := s.expel(ctx, nil); err != nil {
 		return "", err
 	}
 	updates, err := view.Poll(ctx, true, false)
@@ -48,6 +48,14 @@ func (s *session) expungeUntold(ctx context.Context) (imap.ResponseCode, error) 
 		return "", nil
 	}
 	return imap.ResponseCode(fmt.Sprintf(codeHighestModSeq, view.HighestModSeq())), nil
+}
+
+// expel has the messages with \Deleted go: for good, or into the trash.
+func (s *session) expel(ctx context.Context, uids imap.UIDSet) error {
+	if s.Discard && s.selected.own {
+		return s.selected.view.Discard(ctx, uids)
+	}
+	return s.selected.view.Expunge(ctx, uids)
 }
 
 // unselect is UNSELECT (RFC 3691).
@@ -61,7 +69,7 @@ func (s *session) unselect() (imap.ResponseCode, error) {
 func (s *session) expunge(ctx context.Context, c *wire.Expunge) (imap.ResponseCode, error) {
 	view := s.selected.view
 	if c.UIDs == nil {
-		return "", view.Expunge(ctx, nil)
+		return "", s.expel(ctx, nil)
 	}
 	spans, err := s.selected.spans(c.UIDs)
 	if err != nil {
@@ -71,5 +79,5 @@ func (s *session) expunge(ctx context.Context, c *wire.Expunge) (imap.ResponseCo
 	for _, sp := range spans {
 		uids = append(uids, imap.UIDRange{Start: view.UIDAt(sp.first), Stop: view.UIDAt(sp.last)})
 	}
-	return "", view.Expunge(ctx, uids)
+	return "", s.expel(ctx, uids)
 }

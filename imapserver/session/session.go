@@ -30,6 +30,8 @@ type Params struct {
 	Limits    *wire.Limits      // nil: wire.PostAuth
 	Without   []imap.Cap        // capabilities that are switched off for this user
 	Server    map[string]string // annotations of the server that everybody sees, by entry (RFC 5464 §6.2)
+	// Discard says that messages of the user that are expunged go into the trash.
+	Discard bool
 	// MaySetQuota says that SETQUOTA is not refused.
 	MaySetQuota bool
 

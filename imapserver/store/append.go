@@ -276,6 +276,7 @@ type placing struct {
 	dest    *mailbox // its mu is held
 	records []record
 	origins [][]byte          // what they are copies of, one for each; nil: they are none
+	forced  bool              // whatever the quota
 	leaving maildir.Usage     // what goes from elsewhere in the account with it
 	place   func(i int) error // makes the name in cur
 	undo    func(i int) error
@@ -287,7 +288,7 @@ func (p *placing) run(next *snapshot) error {
 	for i := range p.records {
 		coming[i] = &p.records[i]
 	}
-	done, err := p.dest.a.quota.claim(p.dest.counted(coming).Add(p.leaving.Negative()))
+	done, err := p.dest.a.quota.claim(p.dest.counted(coming).Add(p.leaving.Negative()), p.forced)
 	if err != nil {
 		return err
 	}

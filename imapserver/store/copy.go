@@ -53,6 +53,7 @@ func (v *View) Move(ctx context.Context, seqs []SeqNum, to Target) (CopyResult, 
 type transfer struct {
 	src, dst *mailbox
 	move     bool
+	discard  bool      // only what has \Deleted, which it loses
 	rights   Rights    // to dst
 	from     []*record // in src
 	records  []record  // in dst, as many
@@ -152,6 +153,9 @@ func (t *transfer) attempt(ctx context.Context, uids []imap.UID, v *View) error 
 	if err := t.prepare(ctx, uids); err != nil {
 		return err
 	}
+	if len(t.records) == 0 {
+		return nil
+	}
 	e := t.dst.snap.Load().edit()
 	e.s.modseq++
 	for i := range t.records {
@@ -164,7 +168,7 @@ func (t *transfer) attempt(ctx context.Context, uids []imap.UID, v *View) error 
 	if err != nil {
 		return err
 	}
-	p := &placing{dest: t.dst, records: t.records, origins: origins, place: t.place, undo: t.undo}
+	p := &placing{dest: t.dst, forced: t.discard, records: t.records, origins: origins, place: t.place, undo: t.undo}
 	place := func() error { return p.run(e.done()) }
 	if !t.move {
 		return place()
@@ -226,8 +230,10 @@ func (t *transfer) prepare(ctx context.Context, uids []imap.UID) error {
 			return err
 		}
 		r := now.find(uid)
-		if r == nil {
-			return fmt.Errorf("%w: uid %d", ErrExpunged, uid)
+		if ok, err := t.wanted(r, uid); err != nil {
+			return err
+		} else if !ok {
+			continue
 		}
 		st, err := t.src.folder.Stat(r.sub, r.name())
 		if err != nil {
@@ -247,6 +253,9 @@ func (t *transfer) prepare(ctx context.Context, uids []imap.UID) error {
 			if !mask.keywords {
 				names = ""
 			}
+		}
+		if t.discard {
+			suffix = maildir.WithFlags(suffix, r.set.sys&^maildir.Trashed)
 		}
 		keywords, err := t.dst.sets.canonical(strings.Fields(names))
 		if err != nil {

@@ -198,9 +198,9 @@ func (q *quota) refresh() error {
 }
 
 // claim announces messages that are about to come, and those that go with it. It
-// is refused where there would be too many. After it, done must be called with
+// is refused where there would be too many, unless it is forced. After it, done must be called with
 // what has become of it; until then nobody counts.
-func (q *quota) claim(u Usage) (done func(error), err error) {
+func (q *quota) claim(u Usage, forced bool) (done func(error), err error) {
 	if !q.isKept() {
 		return func(error) {}, nil
 	}
@@ -209,7 +209,7 @@ func (q *quota) claim(u Usage) (done func(error), err error) {
 	}
 	for try := 0; ; try++ {
 		q.changes.RLock()
-		ok, err := q.enter(u)
+		ok, err := q.enter(u, forced)
 		if err == nil && ok {
 			return func(err error) { q.leave(u, err) }, nil
 		}
@@ -231,10 +231,10 @@ func (q *quota) claim(u Usage) (done func(error), err error) {
 }
 
 // enter writes a change down if it may be.
-func (q *quota) enter(u Usage) (bool, error) {
+func (q *quota) enter(u Usage, forced bool) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if (u.Octets > 0 || u.Messages > 0) && !q.file.Limits.Allow(q.file.Used.Add(u)) {
+	if !forced && (u.Octets > 0 || u.Messages > 0) && !q.file.Limits.Allow(q.file.Used.Add(u)) {
 		return false, nil
 	}
 	return true, q.add(u)

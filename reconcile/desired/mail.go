@@ -33,7 +33,7 @@ func (b *builder) users() {
 		b.needPAM()
 	}
 	for _, u := range b.host.Users {
-		p := user{want: u, login: render.User{Name: u.Name, Off: u.Capabilities.Off, Quota: u.Quota, Elsewhere: u.Elsewhere}}
+		p := user{want: u, login: render.User{Name: u.Name, Off: u.Capabilities.Off, Quota: u.Quota, Elsewhere: u.Elsewhere, Discard: u.Expunge == schema.ToTrash}}
 		complete := b.systemUser
 		if u.Virtual != nil {
 			complete = b.virtualUser
