@@ -19,9 +19,12 @@ import (
 // long.
 const lookAgain = 30 * time.Second
 
-// maxLooked is how many mailboxes of a user are looked at: nobody is to keep
-// others waiting by having more.
-const maxLooked = 10_000
+// What is looked at of one user: nobody is to keep others waiting, or the memory
+// full, by having more.
+const (
+	maxLooked = 10_000  // mailboxes
+	maxGrants = 100_000 // lines of their lists
+)
 
 // Neighbours are the users whose mail has the same uid, so that one process can
 // open it, and what they share with each other. Its methods may be called from
@@ -142,6 +145,7 @@ func (u *neighbour) look() ([]SharedMailbox, error) {
 	}
 	enc := maildir.DetectEncoding(dirs)
 	var list []SharedMailbox
+	grants := 0
 	for _, d := range append([]string{"."}, dirs[:min(len(dirs), maxLooked)]...) {
 		name, err := maildir.DecodeName(d, enc)
 		if err != nil {
@@ -155,6 +159,9 @@ func (u *neighbour) look() ([]SharedMailbox, error) {
 			continue
 		}
 		st, err := os.Lstat(filepath.Join(dir, d, "cur"))
+		if grants += len(acl); grants > maxGrants {
+			break
+		}
 		list = append(list, SharedMailbox{Name: name, Selectable: err == nil && st.IsDir(), ACL: acl})
 	}
 	return list, nil
