@@ -2,6 +2,7 @@ package dialogue
 
 import (
 	"bufio"
+	"compress/flate"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -112,6 +113,32 @@ func (c *conn) startTLS(conf *tls.Config) error {
 	}
 	c.nc, c.br = t, bufio.NewReader(t)
 	return nil
+}
+
+// deflate has both directions compressed (RFC 4978).
+func (c *conn) deflate() error {
+	w, err := flate.NewWriter(c.nc, flate.DefaultCompression)
+	if err != nil {
+		return err
+	}
+	// Of the standard library's reader, each flush gives all that was said before.
+	c.nc = &deflated{c.nc, w}
+	c.br = bufio.NewReader(flate.NewReader(c.br))
+	return nil
+}
+
+// deflated compresses what is written.
+type deflated struct {
+	net.Conn
+	w *flate.Writer
+}
+
+func (d *deflated) Write(p []byte) (int, error) {
+	n, err := d.w.Write(p)
+	if err == nil {
+		err = d.w.Flush()
+	}
+	return n, err
 }
 
 // expectEOF waits until the server has closed the connection.

@@ -50,7 +50,7 @@
 // line "connect 1" makes it without the login and the greeting; "connect 1
 // starttls" does so at a listener that has STARTTLS and refuses to log in without it,
 // "connect 1 tls" with TLS from the start. "starttls 1" does the handshake, "eof 1" waits until
-// the server closes the connection, "close 1" closes it.
+// the server closes the connection, "close 1" closes it. "deflate 1" has all that follows on it compressed.
 //
 // # What is compared
 //

@@ -89,7 +89,7 @@ func (r *runner) step(i int) (n int, err error) {
 		r.raw[step.Conn] = true
 		_, err = r.dial(step.Conn, listener)
 		return 1, err
-	case "C", "S", "U", "N", "R", "starttls", "eof", "close":
+	case "C", "S", "U", "N", "R", "starttls", "deflate", "eof", "close":
 		c, err := r.conn(step.Conn)
 		if err != nil {
 			return 1, err
@@ -123,6 +123,8 @@ func (r *runner) say(c *conn, i int) (n int, err error) {
 		return 1, r.expect(c, step)
 	case "starttls":
 		return 1, c.startTLS(r.tlsConfig())
+	case "deflate":
+		return 1, c.deflate()
 	case "eof":
 		r.raw[step.Conn] = true
 		return 1, c.expectEOF()

@@ -55,6 +55,7 @@ var actions = map[string]struct{ min, max int }{
 	"as":       {2, 2},
 	"connect":  {1, 2},
 	"starttls": {1, 1},
+	"deflate":  {1, 1},
 	"close":    {1, 1},
 	"eof":      {1, 1},
 }
@@ -147,7 +148,7 @@ func (s *Script) parseLine(line string) (Step, error) {
 		return step, fmt.Errorf("cannot read %q", line)
 	}
 	switch step.Verb {
-	case "connect", "starttls", "close", "eof", "as":
+	case "connect", "starttls", "deflate", "close", "eof", "as":
 		c, err := strconv.Atoi(step.Args[0])
 		if err != nil || c < 1 || c > 9 {
 			return step, fmt.Errorf("no connection %q", step.Args[0])

@@ -50,6 +50,9 @@ func (s *session) execute(ctx context.Context, req wire.Request) error {
 			code = s.removedCode(req.Row)
 		}
 		s.w.Status(req.Tag, imap.StatusResponseTypeOK, code, req.Row.Name+" completed")
+		if _, ok := req.Command.(*wire.Compress); ok {
+			return s.startCompression()
+		}
 		return nil
 	}
 	e := s.convert(req.Row.Name, err)
@@ -131,6 +134,8 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.setMetadata(ctx, c)
 	case *wire.Append:
 		return s.append(ctx, c)
+	case *wire.Compress:
+		return s.compress()
 	case wire.Idle:
 		return s.idle(ctx)
 	case *wire.Notify:

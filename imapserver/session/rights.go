@@ -32,6 +32,7 @@ var needs = map[string]need{
 	"ENABLE":      {},
 	"NAMESPACE":   {},
 	"IDLE":        {},
+	"COMPRESS":    {},
 	"NOTIFY":      {},
 	"LIST":        {},
 	"LSUB":        {},

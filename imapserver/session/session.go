@@ -49,18 +49,19 @@ const grace = 20 * time.Second
 // mailbox it has selected.
 type session struct {
 	Params
-	names    namespace
-	conn     *conn
-	r        *wire.Reader
-	w        *wire.Writer
-	selected *selection    // nil: no mailbox
-	notify   *notification // nil: NOTIFY was not given
-	byUID    bool          // the running command is the UID form of another
-	need     need          // the rights that it needs
-	borrowed []func()      // what gives back other users' accounts that it has opened
-	enabled  []imap.Cap    // by ENABLE or by what implies it
-	bad      int           // commands in a row that were answered BAD
-	commands int
+	names      namespace
+	conn       *conn
+	r          *wire.Reader
+	w          *wire.Writer
+	selected   *selection    // nil: no mailbox
+	notify     *notification // nil: NOTIFY was not given
+	byUID      bool          // the running command is the UID form of another
+	need       need          // the rights that it needs
+	borrowed   []func()      // what gives back other users' accounts that it has opened
+	compressed bool          // COMPRESS is active
+	enabled    []imap.Cap    // by ENABLE or by what implies it
+	bad        int           // commands in a row that were answered BAD
+	commands   int
 }
 
 // Serve runs a session until the client leaves or the connection fails. When

@@ -87,6 +87,7 @@ var Capabilities = []CapabilityRow{
 	{imap.CapMultiAppend, 3502, PhaseAuth},
 	{imap.CapCatenate, 4469, PhaseAuth},
 	{imap.CapReplace, 8508, PhaseAuth},
+	{capDeflate, 4978, PhaseAuth},
 	{capAppendLimit, 7889, PhaseAuth},
 	{imap.CapSaveDate, 8514, PhaseAuth},
 	{imap.CapObjectID, 8474, PhaseAuth},

@@ -27,6 +27,8 @@ type (
 	Unselect struct{}
 	// Idle is IDLE; Reader.ReadDone reads its end.
 	Idle struct{}
+	// Compress is COMPRESS; DEFLATE is all there is.
+	Compress struct{}
 	// Namespace is NAMESPACE.
 	Namespace struct{}
 

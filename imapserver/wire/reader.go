@@ -190,6 +190,13 @@ func (r *Reader) SetUTF8() { r.utf8 = true }
 // SetAccept turns UTF8=ACCEPT on (RFC 6855), which is SetUTF8 and more.
 func (r *Reader) SetAccept() { r.utf8, r.accept = true, true }
 
+// Through has what comes from now on, and what has been read of it already, come
+// through another reader.
+func (r *Reader) Through(wrap func(io.Reader) io.Reader) {
+	r.src.src = wrap(io.MultiReader(bytes.NewReader(r.Buffered()), r.src.src))
+	r.br.Reset(r.src)
+}
+
 // Buffered gives what has been read of the connection and not been used: what
 // STARTTLS drops and what a login hands over to the session.
 func (r *Reader) Buffered() []byte {

@@ -77,6 +77,7 @@ var Commands = []CommandRow{
 	{"GETMETADATA", 5464, imap.CapMetadata, loggedIn, 0, parseGetMetadata},
 	{"SETMETADATA", 5464, imap.CapMetadata, loggedIn, 0, parseSetMetadata},
 	{"APPEND", 3501, "", loggedIn, 0, parseAppend},
+	{"COMPRESS", 4978, capDeflate, loggedIn, NoPoll, parseCompress},
 	{"IDLE", 2177, imap.CapIdle, loggedIn, 0, plain(Idle{})},
 	{"ESEARCH", 7377, imap.CapMultiSearch, loggedIn, 0, parseESearch},
 	{"NOTIFY", 5465, imap.CapNotify, loggedIn, 0, parseNotify},

@@ -60,6 +60,10 @@ func (w *Writer) SetUTF8() { w.utf8 = true }
 // (RFC 9051, appendix E).
 func (w *Writer) SetRev2() { w.utf8, w.rev2 = true, true }
 
+// Through has what is written from now on go through another writer. Nothing may
+// be held back.
+func (w *Writer) Through(wrap func(io.Writer) io.Writer) { w.dst = wrap(w.dst) }
+
 // room gives a buffer that n octets can be appended to without growing, if n
 // is at most what is held back.
 func (w *Writer) room(n int) []byte {
