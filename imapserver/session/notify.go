@@ -218,8 +218,16 @@ func (n *notification) in(name string, f wire.MailboxFilter) bool {
 func (s *session) tellNews(ctx context.Context) error {
 	n := s.notify
 	news, err := n.feed.Take()
+	if err == nil && news.Lost {
+		err = errors.New("more annotations have changed than can be told")
+	}
 	if err == nil && news.List {
 		err = s.tellList(ctx, news.Renamed)
+	}
+	for _, name := range slices.Sorted(maps.Keys(news.Entries)) {
+		if err == nil {
+			s.tellEntries(ctx, name, news.Entries[name])
+		}
 	}
 	for _, name := range news.Changed {
 		if err == nil {
@@ -231,6 +239,28 @@ func (s *session) tellNews(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// tellEntries tells which annotations of a mailbox, or of the server, have
+// changed (RFC 5464 §4.4.2).
+func (s *session) tellEntries(ctx context.Context, name string, entries []string) {
+	event, client := wire.EventServerMetadataChange, serverMetadata
+	if name != serverMetadata {
+		if !s.may(ctx, name, store.RightLookup) {
+			return
+		}
+		event, client = wire.EventMailboxMetadataChange, s.names.canonical(name)
+	}
+	if !s.notify.wants(name, event) {
+		return
+	}
+	s.w.Raw("* METADATA ")
+	s.w.Mailbox(client)
+	for _, e := range entries {
+		s.w.Raw(" ")
+		s.w.AString(e)
+	}
+	s.w.CRLF()
 }
 
 // tellStatus tells the state of a mailbox, where the client knows another one.

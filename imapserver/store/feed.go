@@ -24,6 +24,8 @@ type Feed struct {
 	changed map[string]bool
 	list    bool
 	renamed []Renamed
+	entries map[[2]string]bool // mailbox and entry of annotations
+	lost    bool
 	closed  bool
 }
 
@@ -39,7 +41,15 @@ type News struct {
 	Changed []string  // mailboxes that something may have happened to
 	List    bool      // mailboxes or subscriptions may have come or gone
 	Renamed []Renamed // what RENAME did, in its order
+
+	// Entries are the annotations that have changed, by mailbox, "" for the
+	// account's own of the server; sorted. Lost says that there were more.
+	Entries map[string][]string
+	Lost    bool
 }
+
+// maxEntries is how many changed annotations a Feed remembers.
+const maxEntries = 1000
 
 // feeds are the feeds of an account. Its mutex is taken after all others but
 // those of the feeds.
@@ -99,7 +109,16 @@ func (f *Feed) Take() (News, error) {
 	f.changed = make(map[string]bool)
 	news := News{List: f.list, Renamed: f.renamed}
 	f.list, f.renamed = false, nil
+	entries := f.entries
+	news.Lost, f.lost, f.entries = f.lost, false, nil
 	f.mu.Unlock()
+	news.Entries = make(map[string][]string)
+	for e := range entries {
+		news.Entries[e[0]] = append(news.Entries[e[0]], e[1])
+	}
+	for _, list := range news.Entries {
+		slices.Sort(list)
+	}
 	if news.List {
 		if err := f.Rescan(); err != nil {
 			return news, err
@@ -210,6 +229,28 @@ func (s *feeds) markRenamed(list []Renamed) {
 		}
 		f.mu.Unlock()
 		f.markList()
+	}
+}
+
+// markEntries tells all feeds of annotations that everybody or the owner sees.
+func (s *feeds) markEntries(mailbox string, list []Annotation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.all {
+		f.mu.Lock()
+		for _, m := range list {
+			if m.Scope != Shared && m.Scope != Private("") {
+				continue
+			}
+			if f.entries == nil {
+				f.entries = make(map[[2]string]bool)
+			}
+			if f.entries[[2]string{mailbox, m.Entry}] = true; len(f.entries) > maxEntries {
+				f.entries, f.lost = nil, true
+			}
+		}
+		f.poke()
+		f.mu.Unlock()
 	}
 }
 

@@ -94,6 +94,7 @@ func (a *Account) SetMetadata(ctx context.Context, mailbox string, list []Annota
 	if err := a.setMetadata(ctx, mailbox, list); err != nil {
 		return fmt.Errorf("annotate %q: %w", mailbox, spaceError(err))
 	}
+	a.feeds.markEntries(mailbox, list)
 	return a.index.durable()
 }
 

@@ -36,6 +36,8 @@ var NotifyEvents = []NotifyRow{
 	{EventFlagChange, 5465, true},
 	{EventMailboxName, 5465, false},
 	{EventSubscriptionChange, 5465, false},
+	{EventMailboxMetadataChange, 5465, false},
+	{EventServerMetadataChange, 5465, false},
 }
 
 // Notify is NOTIFY; no Groups is NOTIFY NONE.
