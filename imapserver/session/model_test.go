@@ -290,8 +290,7 @@ func (b *worldBox) remove(gone func(*worldMessage) bool) {
 var appendUIDCode = regexp.MustCompile(`APPENDUID \d+ (\d+)`)
 
 func (w *world) append(c *worldClient) {
-	name := w.boxName()
-	flags := w.flags()
+	name, flags := w.boxName(), w.flags()
 	w.n++
 	text := fmt.Sprintf("Subject: m%d\r\n\r\n%s\r\n", w.n, strings.Repeat("x", w.rnd.IntN(300)))
 	m := &worldMessage{n: w.n, flags: setOf(flags)}
