@@ -304,6 +304,9 @@ func (s *session) may(ctx context.Context, name string, r store.Rights) bool {
 // writeNews writes the STATUS response that tells of a change.
 func (s *session) writeNews(name string, st *store.Status) {
 	items := []wire.StatusItem{wire.StatusMessages, wire.StatusUIDNext, wire.StatusUIDValidity, wire.StatusUnseen}
+	if s.on(imap.CapCondStore) {
+		items = append(items, wire.StatusHighestModSeq)
+	}
 	s.writeStatusItems(s.names.canonical(name), items, st)
 }
 
