@@ -128,6 +128,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		Without:     without,
 		MaySetQuota: maySet,
 		Discard:     s.Discard,
+		Back:        func(answer, rest []byte) error { return handoff.GiveBack(conn, s.Token, answer, rest) },
 		Tag:         s.Tag,
 	})
 }

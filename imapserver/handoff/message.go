@@ -86,6 +86,7 @@ type Open struct {
 	Listener string     `json:"listener"`
 	Remote   netip.Addr `json:"remote"`
 	TLS      bool       `json:"tls"`
+	Token    []byte     `json:"token,omitempty"` // for GiveBack
 	Stream   *os.File   `json:"-"`
 }
 

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -45,7 +46,24 @@ func (e errEnd) Error() string { return e.reason }
 
 // run speaks with the client until it is logged in, which gives the relay, or
 // leaves, which gives the reason.
-func (c *conn) run(ctx context.Context) (*relay, string) {
+func (c *conn) run(ctx context.Context, back *relay) (*relay, string) {
+	if back == nil {
+		if err := c.begin(ctx); err != nil {
+			return nil, err.Error()
+		}
+	} else {
+		c.resume(back)
+	}
+	r, err := c.commands(ctx)
+	if r == nil {
+		c.w.Flush()
+		return nil, c.reason(err)
+	}
+	return r, ""
+}
+
+// begin is what comes before the first command.
+func (c *conn) begin(ctx context.Context) error {
 	mode := c.settings.modes[c.listener]
 	if c.listener == selfTest {
 		mode = config.Plain
@@ -53,23 +71,27 @@ func (c *conn) run(ctx context.Context) (*relay, string) {
 	switch mode {
 	case config.Implicit:
 		if err := c.startTLS(ctx); err != nil {
-			return nil, err.Error()
+			return err
 		}
 	case config.STARTTLS:
 		c.phase = wire.PhaseNoTLS
 	case config.Plain:
 		c.phase = wire.PhaseClear
 	default:
-		return nil, "the listener is not in the configuration any more"
+		return errEnd{"the listener is not in the configuration any more"}
 	}
 	c.reset()
 	c.greet()
-	r, err := c.commands(ctx)
-	if r == nil {
-		c.w.Flush()
-		return nil, c.reason(err)
-	}
-	return r, ""
+	return nil
+}
+
+// resume goes on after UNAUTHENTICATE (RFC 8437): TLS stays, and so does the
+// count of logins that were refused.
+func (c *conn) resume(back *relay) {
+	c.phase, c.failures = back.phase, back.failures
+	c.w = wire.NewWriter(c.nc)
+	c.r = wire.NewReader(io.MultiReader(bytes.NewReader(back.rest), c.nc), c.w, &wire.PreAuth)
+	back.rest = nil
 }
 
 // reset makes a reader and a writer for the connection as it is now. Nothing

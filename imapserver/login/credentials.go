@@ -112,7 +112,8 @@ func (c *conn) open(ctx context.Context, tag, user string) (*relay, error) {
 	if err != nil {
 		return nil, c.unavailable(user, err)
 	}
-	r := &relay{user: user, source: handoff.Source(c.addr), client: c.nc, worker: ours, login: &pending{id: c.id, tag: tag}}
+	r := &relay{user: user, source: handoff.Source(c.addr), client: c.nc, worker: ours, login: &pending{id: c.id, tag: tag},
+		token: handoff.NewToken(), phase: c.phase, failures: c.failures}
 	if !c.server.sessions.add(r) {
 		theirs.Close()
 		r.worker.Close()
@@ -124,7 +125,7 @@ func (c *conn) open(ctx context.Context, tag, user string) (*relay, error) {
 		theirs.Close()
 	} else {
 		r.login.hangs, err = c.server.opener.Open(ctx, &handoff.Open{
-			ID: c.id, User: user, Tag: tag, Listener: c.listener, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Stream: theirs,
+			ID: c.id, User: user, Tag: tag, Listener: c.listener, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Token: r.token, Stream: theirs,
 		})
 	}
 	if err != nil {

@@ -70,7 +70,7 @@ func FuzzConnection(f *testing.F) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			s.serve(server, "x", netip.Addr{}, s.log, func() {})
+			s.serve(server, "x", netip.Addr{}, s.log, nil)
 			server.Close()
 		}()
 		go func() {

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/wire"
 )
 
 // relay copies between a client and its worker until both are done.
@@ -23,6 +27,15 @@ type relay struct {
 	worker *net.UnixConn // without TLS
 	login  *pending      // until the worker has answered it
 	over   atomic.Bool   // cut was called
+
+	// For the day when the worker gives the connection back.
+	token    []byte
+	phase    wire.Phase
+	failures int    // logins that were refused before
+	back     bool   // it has
+	answer   []byte // and has this to say
+	rest     []byte // octets of the client that are still to be read
+	kept     []byte // by up: those that the worker did not take
 }
 
 // pending is a login that the worker has still to answer.
@@ -48,10 +61,28 @@ func (r *relay) run(l Limits, log *slog.Logger) {
 	if raw, err := r.worker.SyscallConn(); err == nil && r.answered(raw, l, log) {
 		r.down(raw, l.Stall)
 	}
+	if r.back {
+		r.comeBack(&up, l)
+		return
+	}
 	// What up still has of the client nobody wants any more.
 	r.client.Close()
 	r.worker.Close()
 	up.Wait()
+}
+
+// comeBack stops up, and leaves the client's connection to the login.
+func (r *relay) comeBack(up *sync.WaitGroup, l Limits) {
+	r.client.SetReadDeadline(time.Unix(1, 0))
+	up.Wait()
+	r.worker.Close()
+	r.rest = append(r.rest, r.kept...)
+	r.client.SetReadDeadline(time.Time{})
+	if r.over.Load() || len(r.rest) > handoff.MaxBack || !r.writeClient(r.answer, l.Stall) {
+		r.back = false
+		r.client.Close()
+	}
+	r.answer = nil
 }
 
 // idleRead is the buffer of an idle connection: a client that waits has sent
@@ -71,7 +102,7 @@ func (r *relay) up() {
 	for {
 		n, err := r.client.Read(small[:])
 		if n > 0 {
-			if _, err := r.worker.Write(small[:n]); err != nil {
+			if !r.toWorker(small[:n]) {
 				return
 			}
 		}
@@ -84,6 +115,15 @@ func (r *relay) up() {
 	}
 }
 
+// toWorker keeps what the worker does not take any more.
+func (r *relay) toWorker(b []byte) bool {
+	n, err := r.worker.Write(b)
+	if err != nil {
+		r.kept = append(r.kept, b[n:]...)
+	}
+	return err == nil
+}
+
 // upBulk copies for as long as a client sends more than an idle one would.
 func (r *relay) upBulk() bool {
 	buf := bulks.Get().(*[bulk]byte)
@@ -91,7 +131,7 @@ func (r *relay) upBulk() bool {
 	for {
 		n, err := r.client.Read(buf[:])
 		if n > 0 {
-			if _, err := r.worker.Write(buf[:n]); err != nil {
+			if !r.toWorker(buf[:n]) {
 				return false
 			}
 		}
@@ -109,7 +149,11 @@ func (r *relay) upBulk() bool {
 func (r *relay) down(raw syscallConn, stall time.Duration) {
 	for {
 		buf, n := r.readWorker(raw)
-		ok := n > 0 && r.writeClient(buf[:n], stall)
+		if n > 0 {
+			r.answer, r.rest, r.back = handoff.Back(r.token, buf[:n])
+			r.answer, r.rest = bytes.Clone(r.answer), bytes.Clone(r.rest)
+		}
+		ok := n > 0 && !r.back && r.writeClient(buf[:n], stall)
 		if buf != nil {
 			bulks.Put(buf)
 		}

@@ -54,7 +54,7 @@ func (s *Server) SelfTest(ctx context.Context) error {
 	}
 	s.serving.Go(func() {
 		defer server.Close()
-		s.serve(server, selfTest, netip.Addr{}, slog.New(slog.DiscardHandler), func() {})
+		s.serve(server, selfTest, netip.Addr{}, slog.New(slog.DiscardHandler), nil)
 	})
 	defer context.AfterFunc(ctx, func() { client.Close() })()
 	if _, err := io.WriteString(client, "x LOGOUT\r\n"); err != nil {

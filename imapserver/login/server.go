@@ -165,26 +165,53 @@ func (s *Server) Serve(l net.Listener, name string) error {
 func (s *Server) admit(nc net.Conn, listener string) {
 	defer nc.Close()
 	addr := remote(nc)
-	if reason := s.gate.enter(addr, time.Now()); reason != "" {
+	v := &guest{server: s, addr: addr}
+	if reason := v.enter(); reason != "" {
 		s.refusals.tell(s.log, "connection refused", slog.String("listener", listener), slog.Any("addr", addr), slog.String("reason", reason))
 		return
 	}
-	once := sync.OnceFunc(func() { s.gate.leave(addr) })
-	defer once()
+	defer v.leave()
 	if tc, ok := nc.(*net.TCPConn); ok {
 		// A phone that sleeps is not woken more often than its network needs.
 		tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 30 * time.Second, Count: 4})
 		nc = newPrompt(tc)
 	}
-	s.serve(nc, listener, addr, s.log, func() {
-		s.gate.loggedIn(addr, time.Now())
-		once()
-	})
+	s.serve(nc, listener, addr, s.log, v)
 }
 
-// serve is admit without its limits. loggedIn is called once the connection
-// has become a session.
-func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.Logger, loggedIn func()) {
+// guest is a connection as the gate counts it: while it is not logged in. The
+// nil guest is not counted.
+type guest struct {
+	server *Server
+	addr   netip.Addr
+	in     bool
+}
+
+func (v *guest) enter() (refusal string) {
+	if v == nil {
+		return ""
+	}
+	refusal = v.server.gate.enter(v.addr, time.Now())
+	v.in = refusal == ""
+	return refusal
+}
+
+func (v *guest) loggedIn() {
+	if v != nil {
+		v.server.gate.loggedIn(v.addr, time.Now())
+		v.leave()
+	}
+}
+
+func (v *guest) leave() {
+	if v.in {
+		v.in = false
+		v.server.gate.leave(v.addr)
+	}
+}
+
+// serve is admit without its limits.
+func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.Logger, v *guest) {
 	id := newID()
 	log = log.With(slog.String("session", id), slog.Any("addr", addr), slog.String("listener", listener))
 	defer func() {
@@ -192,19 +219,32 @@ func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.
 			log.Error("connection lost to a fault of ours", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
-	r := s.login(nc, listener, addr, id, log)
-	if r == nil {
-		return
+	r := s.login(nc, listener, addr, id, log, nil)
+	for r != nil {
+		v.loggedIn()
+		s.session(r, log)
+		if !r.back {
+			return
+		}
+		if reason := v.enter(); reason != "" {
+			log.Warn("connection not taken back", "reason", reason)
+			r.client.Close()
+			return
+		}
+		r = s.login(r.client, listener, addr, id, log, r)
 	}
-	loggedIn()
+}
+
+// session runs a relay.
+func (s *Server) session(r *relay, log *slog.Logger) {
 	defer s.sessions.remove(r)
 	r.run(s.limits, log)
 }
 
 // login runs a connection until its login; nil is one that has ended without.
-// What it needs for that is garbage by its return: an idle session costs its
-// TLS and two goroutines.
-func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string, log *slog.Logger) *relay {
+// back is the session that has given it back, if there was one. What it needs is
+// garbage by its return: an idle session costs its TLS and two goroutines.
+func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string, log *slog.Logger, back *relay) *relay {
 	ctx, cancel := context.WithTimeout(s.ctx, s.limits.Lifetime)
 	defer cancel()
 	// Absolute: what a client sends does not move it.
@@ -212,7 +252,7 @@ func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string,
 	// Ahead of its time it wakes a connection that waits for the client.
 	defer context.AfterFunc(s.ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })()
 	c := &conn{server: s, nc: nc, listener: listener, id: id, addr: addr, log: log, settings: s.settings.Load()}
-	r, reason := c.run(ctx)
+	r, reason := c.run(ctx, back)
 	if r == nil {
 		log.Info("disconnected before login", "reason", reason, "tls", c.tlsVersion())
 		c.nc.Close() // which under TLS says so to the client

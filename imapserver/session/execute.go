@@ -65,7 +65,7 @@ func (s *session) execute(ctx context.Context, req wire.Request) error {
 func fatal(err error) bool {
 	var bye *wire.ByeError
 	var lost *lostError
-	return errors.As(err, &bye) || errors.As(err, &lost) || errors.Is(err, errLogout)
+	return errors.As(err, &bye) || errors.As(err, &lost) || errors.Is(err, errLogout) || errors.Is(err, errUnauthenticated)
 }
 
 // lostError is an error of the connection in the middle of a command.
@@ -92,6 +92,8 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return "", nil
 	case wire.Logout:
 		return s.logout(req.Tag)
+	case wire.Unauthenticate:
+		return s.unauthenticate(req.Tag)
 	case *wire.ID:
 		return s.id(c)
 	case *wire.Enable:

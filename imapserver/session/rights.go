@@ -43,6 +43,8 @@ var needs = map[string]need{
 	"SETQUOTA":     {},
 	"GETQUOTAROOT": {named: store.RightRead},
 
+	"UNAUTHENTICATE": {},
+
 	"SELECT":  {named: store.RightRead},
 	"EXAMINE": {named: store.RightRead},
 	"STATUS":  {named: store.RightRead},

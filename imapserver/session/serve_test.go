@@ -26,7 +26,7 @@ func TestServeGreets(t *testing.T) {
 	c := connect(t, p)
 	c.send("b NOOP\r\nc LOGOUT\r\n")
 	got := c.answer("c")
-	want := "x1 OK [CAPABILITY " + strings.Replace(string(wire.AppendCapabilities(nil, wire.PhaseAuth)), " ID", "", 1) + "] logged in\n" +
+	want := "x1 OK [CAPABILITY " + strings.Replace(string(wire.AppendCapabilities(nil, wire.PhaseAuth, "UNAUTHENTICATE")), " ID", "", 1) + "] logged in\n" +
 		"b OK NOOP completed\n* BYE logging out\nc OK LOGOUT completed"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -42,7 +42,7 @@ func TestServeGreets(t *testing.T) {
 func TestSimpleCommands(t *testing.T) {
 	p, _ := bare()
 	c := connect(t, p)
-	c.want("CAPABILITY", "* CAPABILITY "+string(wire.AppendCapabilities(nil, wire.PhaseAuth))+"\na OK CAPABILITY completed")
+	c.want("CAPABILITY", "* CAPABILITY "+string(wire.AppendCapabilities(nil, wire.PhaseAuth, "UNAUTHENTICATE"))+"\na OK CAPABILITY completed")
 	c.want("NAMESPACE", `* NAMESPACE (("" ".")) NIL NIL`+"\na OK NAMESPACE completed")
 	c.want(`ID ("name" "test")`, `* ID ("name" "Mailstead")`+"\na OK ID completed")
 	c.want("ENABLE X UTF8=ACCEPT", "* ENABLED UTF8=ACCEPT\na OK ENABLE completed")

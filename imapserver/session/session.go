@@ -39,6 +39,10 @@ type Params struct {
 	// Serve answers it first.
 	Tag string
 
+	// Back gives the connection back to the login: with the last answer to the
+	// client, and what was read of it and not used. nil: it cannot be.
+	Back func(answer, rest []byte) error
+
 	pace time.Duration // progressEvery, where a test wants another
 }
 
@@ -71,6 +75,9 @@ type session struct {
 func Serve(ctx context.Context, nc net.Conn, p Params) (err error) {
 	if p.Limits == nil {
 		p.Limits = &wire.PostAuth
+	}
+	if p.Back == nil {
+		p.Without = append(slices.Clip(p.Without), imap.CapUnauthenticate)
 	}
 	c := newConn(nc)
 	s := &session{Params: p, names: namespace(p.Namespace), conn: c, w: wire.NewWriter(c)}
@@ -152,13 +159,15 @@ func (s *session) end(reason error, panicked any) error {
 	case errors.Is(reason, errIdle):
 		s.w.Status("*", imap.StatusResponseTypeBye, "", "no command for too long")
 	}
-	if !errors.Is(reason, errLogout) {
+	if errors.Is(reason, errUnauthenticated) {
+		s.w = wire.NewWriter(io.Discard) // the login has the connection
+	} else if !errors.Is(reason, errLogout) {
 		s.conn.lastWord()
 	}
 	s.w.Flush()
 	in, out := s.conn.octets()
 	s.Log.Info("disconnect", "user", s.User, "reason", describe(reason), "commands", s.commands, "in", in, "out", out)
-	if errors.Is(reason, errLogout) || errors.Is(reason, errStopped) {
+	if errors.Is(reason, errLogout) || errors.Is(reason, errStopped) || errors.Is(reason, errUnauthenticated) {
 		return nil
 	}
 	return reason

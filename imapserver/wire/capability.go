@@ -73,6 +73,7 @@ var Capabilities = []CapabilityRow{
 	{imap.CapCondStore, 7162, PhaseAuth},
 	{imap.CapQResync, 7162, PhaseAuth},
 	{imap.CapUIDOnly, 9586, PhaseAuth},
+	{imap.CapUnauthenticate, 8437, PhaseAuth},
 	{imap.CapQuota, 9208, PhaseAuth},
 	{CapQuotaStorage, 9208, PhaseAuth},
 	{CapQuotaMessage, 9208, PhaseAuth},

@@ -16,6 +16,8 @@ type (
 	Noop struct{}
 	// Logout is LOGOUT.
 	Logout struct{}
+	// Unauthenticate is UNAUTHENTICATE.
+	Unauthenticate struct{}
 	// StartTLS is STARTTLS. What the Reader has buffered by then must be
 	// dropped together with the Reader.
 	StartTLS struct{}

@@ -54,6 +54,7 @@ var Commands = []CommandRow{
 	{"AUTHENTICATE", 3501, "", NotAuthenticated, NoPoll, parseAuthenticate},
 	{"LOGIN", 3501, "", NotAuthenticated, NoPoll, parseLogin},
 
+	{"UNAUTHENTICATE", 8437, imap.CapUnauthenticate, loggedIn, NoPoll, plain(Unauthenticate{})},
 	{"ENABLE", 5161, imap.CapEnable, loggedIn, 0, parseEnable},
 	{"SELECT", 3501, "", loggedIn, NoPoll, parseSelect},
 	{"EXAMINE", 3501, "", loggedIn, NoPoll, parseExamine},

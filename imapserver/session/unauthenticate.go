@@ -1,0 +1,34 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/wire"
+)
+
+// errUnauthenticated ends run after UNAUTHENTICATE.
+var errUnauthenticated = errors.New("unauthenticated")
+
+// unauthenticate is UNAUTHENTICATE (RFC 8437): the session ends, and the
+// connection goes back to the login with all that the client has sent since.
+// Nothing of the session is left, so there is nothing to reset. The login gives
+// the answer, once it is ready for the next command.
+func (s *session) unauthenticate(tag string) (imap.ResponseCode, error) {
+	s.deselect()
+	s.endNotify()
+	if err := s.w.Flush(); err != nil {
+		return "", lost(err)
+	}
+	var answer bytes.Buffer
+	w := wire.NewWriter(&answer)
+	w.Status(tag, imap.StatusResponseTypeOK, "", "UNAUTHENTICATE completed")
+	w.Flush()
+	if err := s.Back(answer.Bytes(), s.r.Buffered()); err != nil {
+		return "", fmt.Errorf("%w: %w", errUnauthenticated, err) // there is no way to answer
+	}
+	return "", errUnauthenticated
+}
