@@ -45,8 +45,8 @@ func (g *Grams) Of(ctx context.Context, m *message.Message, limit int) (list []G
 	}
 	g.list, g.limit = g.list[:0], limit
 	// HEADER keys are looked for in the value alone. Most often that is a part
-	// of what HeaderText gives, but an encoded word that touches the name of its
-	// field is decoded only without the name.
+	// of what HeaderText gives, but "=?utf-8?q?a" is the name of a field, too, and
+	// with it the value may be half of an encoded word.
 	for _, value := range m.Fields() {
 		g.header, _ = appendFold(g.header[:0], []byte(message.DecodeHeader(value)), true)
 		g.add(g.header, headerGram)

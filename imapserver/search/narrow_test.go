@@ -163,6 +163,18 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
+// TestNarrowHeader has a value that is not a part of its field's text.
+func TestNarrowHeader(t *testing.T) {
+	raw := "=?utf-8?q?a: b?=\r\n\r\n"
+	key := header("=?utf-8?q?a", "b?=")
+	if ok, err := Compile(key, Frame{}).Match(t.Context(), &now, &source{raw: raw}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if !Narrow(key).isLeft(gramsIn(t, NewGrams(), raw)) {
+		t.Error("it is not left")
+	}
+}
+
 // TestNarrowingBounds holds how many grams are asked about.
 func TestNarrowingBounds(t *testing.T) {
 	if n := Narrow(text(wire.SearchBody, strings.Repeat("abcdefghijklm", 1000))); len(n.Grams()) > maxKeyGrams {

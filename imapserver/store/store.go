@@ -14,9 +14,10 @@
 //
 // Locks, in the order in which they are taken: Account.mu (which mailboxes there
 // are), mailbox.mu (one mailbox; of two, the one with the lower order first),
-// index.mu (the SQLite connection). None of them is held while a caller's code
-// runs, and none while a sync is waited for that others could share, except
-// where the order of two syncs matters. A View belongs to one goroutine.
+// index.mu (the SQLite connection). textIndex.mu is taken with none of them held.
+// None of them is held while a caller's code runs, and none while a sync is
+// waited for that others could share, except where the order of two syncs
+// matters. A View belongs to one goroutine.
 package store
 
 import (

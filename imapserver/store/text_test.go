@@ -14,6 +14,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 
 	"mailstead/imapserver/search"
 	"mailstead/imapserver/wire"
@@ -84,6 +85,7 @@ func fillText(t testing.TB, v *View, n int) {
 	if v.Len() != first+n {
 		t.Fatalf("%d messages, want %d", v.Len(), first+n)
 	}
+	v.mb.a.text.running.Wait()
 }
 
 // TestText follows the text index of a mailbox.
@@ -104,16 +106,12 @@ func TestText(t *testing.T) {
 	indexText(t, v)
 	want("few messages", minSegment-1)
 	fillText(t, v, 40)
-	want("before", minSegment+39)
-	a.text.running.Wait()
 	want("not asked for", minSegment+39)
 	indexText(t, v)
 	want("indexed", 10, 103)
 	fillText(t, v, 50)
-	a.text.running.Wait()
 	want("some more", 10+50, 103)
 	fillText(t, v, 20)
-	a.text.running.Wait()
 	want("by itself", 17, 70, 103)
 	if n := looked(t, v, "ne"); n != v.Len() {
 		t.Errorf("%d messages are looked at for two letters", n)
@@ -136,7 +134,7 @@ func TestText(t *testing.T) {
 		fillText(t, v, minSegment)
 		indexText(t, v)
 	}
-	want("of small ones one", 13+7*maxSmall, minSegment, 10+70+minSegment*(maxSmall-1))
+	want("of small ones one", 13+7*maxSmall, minSegment, minSegment, 10+70+minSegment*(maxSmall-2))
 }
 
 // TestTextMailboxes holds that a mailbox keeps its segments under another name,
@@ -195,6 +193,57 @@ func TestTextBinding(t *testing.T) {
 	m, err := v.TextMatches(t.Context(), search.Narrow(bodyKey("needle")), false)
 	if err != nil || !m.May(8) || m.May(7) || !m.May(4) {
 		t.Errorf("message 8: %v, 7: %v, 4: %v, %v", m.May(8), m.May(7), m.May(4), err)
+	}
+}
+
+// TestTextPartlyDamaged holds that a file of which some part is damaged is not
+// believed, and made anew.
+func TestTextPartlyDamaged(t *testing.T) {
+	a := openText(t, newMaildir(t))
+	v := selectBox(t, a, "INBOX", false)
+	for range 2 {
+		fillText(t, v, 100)
+		indexText(t, v)
+	}
+	err := a.text.index.update(func(conn *sqlite.Conn) error { // in the segment that is read last
+		return sqlitex.Execute(conn, "UPDATE page SET data = zeroblob(99) WHERE id >= (SELECT max(id) FROM segment) << 16", nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := looked(t, v, "needle"); n != 200 {
+		t.Errorf("%d messages are looked at", n)
+	}
+	if a.text.index.exists() {
+		t.Error("the file is still there")
+	}
+	indexText(t, v)
+	if n := looked(t, v, "needle"); n != 20 {
+		t.Errorf("%d messages are looked at when it is made anew", n)
+	}
+}
+
+// TestTextRemoved removes the file while it is used.
+func TestTextRemoved(t *testing.T) {
+	a := openText(t, newMaildir(t))
+	v := selectBox(t, a, "INBOX", false)
+	fillText(t, v, 100)
+	indexText(t, v)
+	if err := os.Remove(a.text.index.path); err != nil {
+		t.Fatal(err)
+	}
+	fillText(t, v, 100)
+	indexText(t, v)
+	if n := looked(t, v, "needle"); n < 20 {
+		t.Errorf("%d messages are looked at", n)
+	}
+	a.text.index.rest()
+	if n := looked(t, v, "needle"); n != 200 {
+		t.Errorf("%d messages are looked at without the file", n)
+	}
+	indexText(t, v)
+	if n := looked(t, v, "needle"); n != 20 {
+		t.Errorf("%d messages are looked at when it is made anew", n)
 	}
 }
 
