@@ -28,6 +28,9 @@ const TrashDir = ".Trash"
 // SizeFileFull is the length from which on the file is to be written anew.
 const SizeFileFull = 5120
 
+// longest is what is read of it: others write it anew long before.
+const longest = 10 * SizeFileFull
+
 // ErrSizeFile says that there is no such file of which a sum could be made.
 var ErrSizeFile = errors.New("maildirsize is damaged")
 
@@ -69,7 +72,8 @@ func NewSizeFile(dir string, ops *Ops) *SizeFile { return &SizeFile{dir: dir, op
 func (s *SizeFile) Full() bool { return s.size >= SizeFileFull }
 
 // Refresh reads what others have written since the last time. It fails with
-// fs.ErrNotExist where there is no file, and with ErrSizeFile.
+// fs.ErrNotExist where there is no file, and with ErrSizeFile; Limits is then what
+// the first line says.
 func (s *SizeFile) Refresh() error {
 	f, err := openRegularAt(unix.AT_FDCWD, filepath.Join(s.dir, SizeFileName))
 	if err != nil {
@@ -84,12 +88,17 @@ func (s *SizeFile) Refresh() error {
 	if st.Size == s.size && s.size > 0 {
 		return nil
 	}
-	if st.Size > 10*SizeFileFull { // others write it anew long before
-		return ErrSizeFile
-	}
-	data, err := io.ReadAll(io.LimitReader(f, 10*SizeFileFull))
+	data, err := io.ReadAll(io.LimitReader(f, longest))
 	if err != nil {
 		return err
+	}
+	if s.size == 0 { // the limits hold even where the rest makes no sense
+		first, _, _ := strings.Cut(string(data), "\n")
+		s.Limits = parseLimits(first)
+	}
+	if st.Size > longest {
+		s.inode = 0
+		return ErrSizeFile
 	}
 	return s.parse(data)
 }
@@ -103,7 +112,7 @@ func (s *SizeFile) parse(data []byte) error {
 	first := s.size == 0
 	for line := range strings.Lines(string(data[s.size:])) {
 		if first {
-			s.Limits, first = parseLimits(line), false
+			first = false
 			continue
 		}
 		var u Usage
@@ -176,7 +185,11 @@ func (s *SizeFile) Replace(l Limits, used Usage) error {
 		fmt.Fprintf(&b, "%dS\n", l.Octets)
 	}
 	b.Write(used.line())
-	if err := s.ops.WriteFile(s.dir, SizeFileName, FileMode, b.Bytes()); err != nil {
+	mode := FileMode // or as a mail server of another uid needs it
+	if st, err := os.Lstat(filepath.Join(s.dir, SizeFileName)); err == nil && st.Mode().IsRegular() {
+		mode = st.Mode().Perm()
+	}
+	if err := s.ops.WriteFile(s.dir, SizeFileName, mode, b.Bytes()); err != nil {
 		return err
 	}
 	return s.Refresh()

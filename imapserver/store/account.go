@@ -138,9 +138,7 @@ func (a *Account) open(ctx context.Context, o Options) error {
 	if err := a.recover(); err != nil {
 		return err
 	}
-	if err := a.openQuota(); err != nil {
-		return err
-	}
+	a.openQuota()
 	kept, err := a.loadAccount(o.Courier)
 	if kept && err == nil {
 		a.keeper = newKeeper(a.courierDelay, a.courierError)

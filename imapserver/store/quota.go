@@ -49,9 +49,15 @@ type quota struct {
 
 // openQuota finds out whether there is a maildirsize. What it says is compared
 // with the index: mail that came or went without a line is counted now.
-func (a *Account) openQuota() error {
+func (a *Account) openQuota() {
 	q := &a.quota
 	q.a, q.file = a, maildir.NewSizeFile(a.dir, a.ops)
+	if err := q.open(); err != nil {
+		a.log.Error("maildirsize is not as it should be", "maildir", a.dir, "error", err)
+	}
+}
+
+func (q *quota) open() error {
 	err := q.file.Refresh()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -61,7 +67,7 @@ func (a *Account) openQuota() error {
 		return err
 	}
 	if err == nil {
-		known, ierr := a.countIndexed()
+		known, ierr := q.a.countIndexed()
 		if ierr != nil || known == q.file.Used.Messages {
 			return ierr
 		}
@@ -184,8 +190,8 @@ func (q *quota) isKept() bool {
 // made anew; one that is gone, too.
 func (q *quota) refresh() error {
 	q.mu.Lock()
-	limits := q.file.Limits
 	err := q.file.Refresh()
+	limits := q.file.Limits
 	q.mu.Unlock()
 	switch {
 	case err == nil:
@@ -200,10 +206,28 @@ func (q *quota) refresh() error {
 // claim announces messages that are about to come, and those that go with it. It
 // is refused where there would be too many, unless it is forced. After it, done must be called with
 // what has become of it; until then nobody counts.
+//
+// A file that cannot be read or written does not keep mail from being served and
+// taken: whoever may have made it so could as well have set other limits.
 func (q *quota) claim(u Usage, forced bool) (done func(error), err error) {
 	if !q.isKept() {
 		return func(error) {}, nil
 	}
+	done, err = q.tryClaim(u, forced)
+	if err == nil || errors.Is(err, ErrOverQuota) {
+		return done, err
+	}
+	q.hidden(err)
+	q.changes.RLock()
+	return func(error) { q.changes.RUnlock() }, nil
+}
+
+// hidden logs that the file does not show a change.
+func (q *quota) hidden(err error) {
+	q.a.log.Error("maildirsize does not show a change", "maildir", q.a.dir, "error", err)
+}
+
+func (q *quota) tryClaim(u Usage, forced bool) (done func(error), err error) {
 	if err := q.refresh(); err != nil {
 		return nil, err
 	}
@@ -249,7 +273,7 @@ func (q *quota) leave(u Usage, err error) {
 		err = q.add(u.Negative())
 	}
 	if err != nil {
-		q.a.log.Error("maildirsize does not show a change", "maildir", q.a.dir, "error", err)
+		q.hidden(err)
 	}
 }
 
@@ -261,7 +285,7 @@ func (q *quota) note(u Usage) {
 		return
 	}
 	if err := q.add(u); err != nil {
-		q.a.log.Error("maildirsize does not show a change", "maildir", q.a.dir, "error", err)
+		q.hidden(err)
 	}
 }
 
@@ -296,7 +320,7 @@ func (a *Account) noteFolder(dir, path string, counts bool) {
 	}
 	u, err := a.countPath(path)
 	if err != nil {
-		a.log.Error("maildirsize does not show a change", "maildir", a.dir, "error", err)
+		a.quota.hidden(err)
 		return
 	}
 	if !counts {
