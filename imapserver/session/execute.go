@@ -164,6 +164,8 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.store(ctx, c)
 	case *wire.Copy:
 		return s.copy(ctx, req.Tag, c)
+	case *wire.UIDBatches:
+		return s.uidBatches(req.Tag, c)
 	case *wire.Replace:
 		return s.replace(ctx, c)
 	}

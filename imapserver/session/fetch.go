@@ -100,7 +100,7 @@ func (s *session) newFetch(c *wire.Fetch) *fetch {
 			f.size = true
 		case wire.FetchSaveDate, wire.FetchEmailID:
 			f.arrival = true
-		case wire.FetchEnvelope, wire.FetchBody, wire.FetchBodyStructure:
+		case wire.FetchEnvelope, wire.FetchBody, wire.FetchBodyStructure, wire.FetchPreview:
 			f.read, f.parse = true, true
 		case wire.FetchSection, wire.FetchBinary, wire.FetchBinarySize:
 			f.read = true
@@ -278,6 +278,8 @@ func (f *fetch) item(i int, m *loaded) {
 		w.Append(func(dst []byte) []byte { return m.parsed.AppendBodyStructure(dst, false) })
 	case wire.FetchBodyStructure:
 		w.Append(func(dst []byte) []byte { return m.parsed.AppendBodyStructure(dst, true) })
+	case wire.FetchPreview:
+		w.String(m.parsed.Preview())
 	case wire.FetchSaveDate:
 		w.Append(func(dst []byte) []byte { return wire.AppendDateTime(dst, m.arrival.Saved) })
 	case wire.FetchEmailID:

@@ -73,11 +73,12 @@ var needs = map[string]need{
 
 	"CANCELUPDATE": {},
 
-	"FETCH":   {selected: store.RightRead},
-	"STORE":   {selected: store.RightRead},
-	"COPY":    {selected: store.RightRead, named: store.RightInsert},
-	"REPLACE": {selected: store.RightDeleted | store.RightExpunge, named: store.RightInsert},
-	"MOVE":    {selected: store.RightRead | store.RightDeleted | store.RightExpunge, named: store.RightInsert},
+	"FETCH":      {selected: store.RightRead},
+	"STORE":      {selected: store.RightRead},
+	"COPY":       {selected: store.RightRead, named: store.RightInsert},
+	"UIDBATCHES": {selected: store.RightRead},
+	"REPLACE":    {selected: store.RightDeleted | store.RightExpunge, named: store.RightInsert},
+	"MOVE":       {selected: store.RightRead | store.RightDeleted | store.RightExpunge, named: store.RightInsert},
 }
 
 // needOf gives the row of a command; UID forms need what the others do.

@@ -88,6 +88,8 @@ var Capabilities = []CapabilityRow{
 	{imap.CapMultiAppend, 3502, PhaseAuth},
 	{imap.CapCatenate, 4469, PhaseAuth},
 	{imap.CapReplace, 8508, PhaseAuth},
+	{imap.CapPreview, 8970, PhaseAuth},
+	{capUIDBatches, 10022, PhaseAuth},
 	{capDeflate, 4978, PhaseAuth},
 	{capAppendLimit, 7889, PhaseAuth},
 	{imap.CapSaveDate, 8514, PhaseAuth},

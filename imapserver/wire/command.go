@@ -117,6 +117,9 @@ type (
 		Append *Append
 	}
 
+	// UIDBatches is UIDBATCHES: batches First to Last, or all where Last is 0.
+	UIDBatches struct{ Size, First, Last uint32 }
+
 	// Expunge is EXPUNGE, and UID EXPUNGE where UIDs is not nil.
 	Expunge struct{ UIDs imap.UIDSet }
 

@@ -24,6 +24,7 @@ const (
 	FetchBodyStructure FetchKind = "BODYSTRUCTURE"
 	FetchSection       FetchKind = "BODY[]"
 	FetchModSeq        FetchKind = "MODSEQ"
+	FetchPreview       FetchKind = "PREVIEW"
 	FetchSaveDate      FetchKind = "SAVEDATE"
 	FetchEmailID       FetchKind = "EMAILID"
 	FetchThreadID      FetchKind = "THREADID"
@@ -64,6 +65,7 @@ var FetchItems = []FetchRow{
 	{Name: "RFC822.HEADER", RFC: 3501, parse: parseRFC822},
 	{Name: "RFC822.TEXT", RFC: 3501, parse: parseRFC822},
 	{Name: "MODSEQ", RFC: 7162, Cap: imap.CapCondStore},
+	{Name: "PREVIEW", RFC: 8970, Cap: imap.CapPreview, parse: parsePreview},
 	{Name: "SAVEDATE", RFC: 8514, Cap: imap.CapSaveDate},
 	{Name: "EMAILID", RFC: 8474, Cap: imap.CapObjectID},
 	{Name: "THREADID", RFC: 8474, Cap: imap.CapObjectID},

@@ -69,7 +69,7 @@ var arguments = map[string]string{
 	"ENABLE": " X", "ID": " NIL", "NOTIFY": " NONE",
 	"GETACL": " a", "MYRIGHTS": " a", "LISTRIGHTS": " a b", "DELETEACL": " a b", "SETACL": " a b l",
 	"GETMETADATA": " a /private/x", "SETMETADATA": " a (/private/x NIL)",
-	"UID EXPUNGE": " 1", "MOVE": " 1 a", "UID MOVE": " 1 a", "REPLACE": " 1 a {1}", "COMPRESS": " DEFLATE", "UID REPLACE": " 1 a {1}", "USE": ` (\Sent)`,
+	"UID EXPUNGE": " 1", "MOVE": " 1 a", "UID MOVE": " 1 a", "REPLACE": " 1 a {1}", "COMPRESS": " DEFLATE", "UIDBATCHES": " 500", "UID REPLACE": " 1 a {1}", "USE": ` (\Sent)`,
 	"SORT": " (SIZE) UTF-8 ALL", "UID SORT": " (SIZE) UTF-8 ALL",
 
 	"CHANGEDSINCE": " 1", "UNCHANGEDSINCE": " 1", "PARTIAL": " 1:2", "QRESYNC": " (1 1)",

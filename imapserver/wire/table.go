@@ -101,6 +101,7 @@ var Commands = []CommandRow{
 	{"UID STORE", 3501, "", Selected, 0, parseUIDStore},
 	{"COPY", 3501, "", Selected, UsesSeq, parseCopy},
 	{"UID COPY", 3501, "", Selected, 0, parseUIDCopy},
+	{"UIDBATCHES", 10022, capUIDBatches, Selected, 0, parseUIDBatches},
 	{"REPLACE", 8508, imap.CapReplace, Selected, Removes, parseReplace},
 	{"UID REPLACE", 8508, imap.CapReplace, Selected, Removes, parseUIDReplace},
 	{"MOVE", 6851, imap.CapMove, Selected, Removes, parseMove},
