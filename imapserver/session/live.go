@@ -19,12 +19,13 @@ import (
 func noUpdate(tag string) imap.ResponseCode { return imap.ResponseCode(`NOUPDATE "` + tag + `"`) }
 
 // liveSearch is a search whose results are kept up to date: the client is told
-// what comes and what goes (RFC 5267 §4.3). OLDER and YOUNGER are looked at again
-// only when something else changes the message (RFC 5032 §2).
+// what comes and what goes (RFC 5267 §4.3). The passing of time alone changes no
+// result of OLDER and YOUNGER (RFC 5032 §2).
 type liveSearch struct {
 	tag     string
 	uid     bool // results are told as UIDs
 	matcher matcher
+	flags   bool        // flags matter: what has changed is looked at
 	matches imap.UIDSet // ascending and apart, without "*"; may have UIDs in it that no message has
 	next    imap.UID    // messages from here on have not been looked at
 }
@@ -53,6 +54,7 @@ func (s *session) keepLive(tag string, c *wire.Search, r *result) {
 	key := v.fix(c.Key)
 	v.live = append(v.live, &liveSearch{
 		tag: tag, uid: c.UID, matches: matches, next: v.view.UIDNext(),
+		flags:   key.Uses(wire.SearchFlag) || key.Uses(wire.SearchModSeq),
 		matcher: matcher{view: v.view, program: search.Compile(key, search.Frame{})},
 	})
 }
@@ -213,6 +215,9 @@ func (s *session) refresh(ctx context.Context, l *liveSearch, changed []imap.UID
 			gone = append(gone, seq)
 		}
 		return err
+	}
+	if !l.flags {
+		changed = nil
 	}
 	for _, uid := range changed {
 		if seq, ok := view.Seq(uid); ok && uid < l.next {

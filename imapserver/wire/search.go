@@ -181,7 +181,7 @@ func (d *decoder) searchKeys(c *Search, word string) {
 		keys = append(keys, d.searchKey(d.searchWord()))
 	}
 	c.Key = joinKeys(keys)
-	if c.Return != nil && c.Return.Relevancy && !c.Key.fuzzy() { // RFC 6203 §4
+	if c.Return != nil && c.Return.Relevancy && !c.Key.Uses(SearchFuzzy) { // RFC 6203 §4
 		d.fail("RELEVANCY needs FUZZY")
 	}
 }

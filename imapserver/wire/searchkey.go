@@ -61,16 +61,6 @@ const (
 	SearchEmailID     SearchOp = "EMAILID" // Text is the identifier
 )
 
-// fuzzy tells whether a key has FUZZY in it.
-func (k *SearchKey) fuzzy() bool {
-	for i := range k.Keys {
-		if k.Keys[i].fuzzy() {
-			return true
-		}
-	}
-	return k.Op == SearchFuzzy
-}
-
 // Uses tells whether a test is made by the key, or by one inside it.
 func (k SearchKey) Uses(op SearchOp) bool {
 	return k.Op == op || slices.ContainsFunc(k.Keys, func(inner SearchKey) bool { return inner.Uses(op) })

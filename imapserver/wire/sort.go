@@ -108,7 +108,7 @@ func (d *decoder) sort(uid bool) Command {
 		d.fail("criterion expected")
 	}
 	d.spSortedSearch(&c.Search)
-	if slices.ContainsFunc(c.By, func(k SortCriterion) bool { return k.Key == SortRelevancy }) && !c.Key.fuzzy() { // RFC 6203 §6
+	if slices.ContainsFunc(c.By, func(k SortCriterion) bool { return k.Key == SortRelevancy }) && !c.Key.Uses(SearchFuzzy) { // RFC 6203 §6
 		d.fail("RELEVANCY needs FUZZY")
 	}
 	return c
