@@ -401,3 +401,25 @@ func TestFetchInPieces(t *testing.T) {
 		t.Errorf("got %d octets, want %d", got.Len(), len(text))
 	}
 }
+
+// A search that fails has saved nothing (RFC 5182 §2.1).
+func TestSaveFails(t *testing.T) {
+	s := newServer(t)
+	c := s.connect()
+	c.append("INBOX", "", hello)
+	c.append("INBOX", "", hello)
+	c.ok("SELECT INBOX")
+	c.ok("SEARCH RETURN (SAVE) ALL")
+	c.want("SEARCH $", "* SEARCH 1 2\na OK SEARCH completed")
+	files, err := filepath.Glob(filepath.Join(s.maildir, "cur", "*"))
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	if err := os.Truncate(files[1], 1<<31); err != nil { // too large to be read
+		t.Fatal(err)
+	}
+	if got := c.do("SEARCH RETURN (SAVE) TEXT x"); !strings.HasPrefix(got, "a NO [SERVERBUG]") {
+		t.Errorf("got %s", got)
+	}
+	c.want("SEARCH $", "* SEARCH\na OK SEARCH completed")
+}
