@@ -16,8 +16,13 @@ var errUnauthenticated = errors.New("unauthenticated")
 // unauthenticate is UNAUTHENTICATE (RFC 8437): the session ends, and the
 // connection goes back to the login with all that the client has sent since.
 // Nothing of the session is left, so there is nothing to reset. The login gives
-// the answer, once it is ready for the next command.
+// the answer, once it is ready for the next command. With COMPRESS it is refused:
+// what was read ahead cannot be told apart into what is compressed and what is
+// not.
 func (s *session) unauthenticate(tag string) (imap.ResponseCode, error) {
+	if s.compressed {
+		return "", bad("UNAUTHENTICATE is not possible with COMPRESS")
+	}
 	s.deselect()
 	s.endNotify()
 	if err := s.w.Flush(); err != nil {
