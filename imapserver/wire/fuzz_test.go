@@ -25,6 +25,8 @@ func FuzzReadCommand(f *testing.F) {
 		"a STORE 1 -FLAGS.SILENT (\\Deleted x)\r\nb UID MOVE 4:* &APw-\r\nc IDLE\r\n",
 		"a APPEND x ~{3+}\r\na\x00b (\\Seen) {1+}\r\nx CATENATE (URL \"/x\" TEXT {2+}\r\nab URL {1+}\r\n/)\r\n",
 		"a FROB {3+}\r\nabc {1+}\r\nx\r\nb NOOP\r\n",
+		"a SELECT x (CONDSTORE QRESYNC (1 2 3:4,9 (1:2 3:4)))\r\nb UID FETCH 1 FLAGS (CHANGEDSINCE 5 VANISHED)\r\n",
+		"a STORE 1 (UNCHANGEDSINCE 0) FLAGS ()\r\nb SEARCH MODSEQ \"/flags/x\" all 1\r\nc ENABLE CONDSTORE\r\nd UNAUTHENTICATE\r\n",
 		"a STATUS \"a\\\"b\" (SIZE)\r\nb UID EXPUNGE *\r\n",
 	} {
 		f.Add(s, false)
