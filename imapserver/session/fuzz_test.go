@@ -55,6 +55,7 @@ func FuzzServe(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { account.Close() })
+	others := newSecretWorld(f, true).p.Others
 	for _, s := range []string{
 		"a FETCH 1:* (UID ENVELOPE BODYSTRUCTURE BODY[2.HEADER] RFC822.SIZE INTERNALDATE)\r\n",
 		"a UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (\"SUBJECT\")]<0.9>)\r\na STORE * +FLAGS (x \\Deleted)\r\n",
@@ -62,6 +63,8 @@ func FuzzServe(f *testing.F) {
 		"a CREATE &APw-\r\na SUBSCRIBE &APw-\r\na RENAME &APw- b\r\na DELETE b\r\na STATUS inbox (MESSAGES)\r\n",
 		"a ENABLE UTF8=ACCEPT\r\na SELECT \"\xc3\xbc\"\r\na NAMESPACE\r\na ID NIL\r\na IDLE\r\nDONE\r\n",
 		"a APPEND INBOX (\\Seen) {17+}\r\nSubject: s\r\n\r\nx\r\na COPY 1:* INBOX\r\na UID MOVE 1 INBOX\r\n",
+		"a LIST \"\" #* RETURN (STATUS (MESSAGES) MYRIGHTS METADATA (/private/x))\r\na SELECT #shared.bob.Team\r\na COPY 1:* INBOX\r\na STORE 1:* +FLAGS (x)\r\na SUBSCRIBE #shared.x\r\n",
+		"a APPEND #shared.bob.Team {5+}\r\nx: y\n\r\na MOVE 1 #shared.bob.Team\r\na MYRIGHTS #shared.bob\r\na CREATE #shared.bob.Team.x\r\na RENAME x #shared.bob.x\r\n",
 		"a SETACL INBOX bob +lrc\r\na SETACL INBOX x \"\"\r\na GETACL INBOX\r\na MYRIGHTS inbox\r\na LISTRIGHTS INBOX -x\r\na DELETEACL INBOX x\r\n",
 		"a SETMETADATA INBOX (/private/x ~{2+}\r\n\x00y /shared/comment \"z\")\r\na GETMETADATA (DEPTH infinity MAXSIZE 1) INBOX (/private /shared)\r\na LIST \"\" * RETURN (MYRIGHTS METADATA (/private/x))\r\n",
 		"a SEARCH RETURN (MIN MAX ALL COUNT) OR (TEXT \"x\" 1) NOT SENTSINCE 1-Jan-2026\r\na CLOSE\r\n",
@@ -77,7 +80,7 @@ func FuzzServe(f *testing.F) {
 		}
 		var log syncBuffer
 		c := &script{in: strings.NewReader("x SELECT INBOX\r\n" + input)}
-		Serve(t.Context(), c, Params{Account: account, Log: slog.New(slog.NewTextHandler(&log, nil)), Limits: &wire.PostAuth})
+		Serve(t.Context(), c, Params{Account: account, User: "alice", Others: others, Log: slog.New(slog.NewTextHandler(&log, nil)), Limits: &wire.PostAuth})
 		if err := checkResponses(c.out.Bytes()); err != nil {
 			t.Errorf("%v in %q", err, c.out.String())
 		}

@@ -49,6 +49,9 @@ var targets = []string{
 // sends is answered alike.
 func TestSecret(t *testing.T) {
 	with, without := newSecretWorld(t, true), newSecretWorld(t, false)
+	for _, w := range []*secretWorld{with, without} {
+		connect(t, w.p).ok("APPEND Own {5+}\r\nx: y\n")
+	}
 	for _, row := range wire.Commands {
 		if row.States&(wire.Authenticated|wire.Selected) == 0 {
 			continue
@@ -64,7 +67,7 @@ func TestSecret(t *testing.T) {
 				if row.Name != name {
 					command = "UID " + command
 				}
-				if there, nowhere := with.ask(command), without.ask(command); there != nowhere {
+				if there, nowhere := with.ask(t, command), without.ask(t, command); there != nowhere {
 					t.Errorf("%q\nis answered, where it is there:\n%s\nand where it is not:\n%s", command, there, nowhere)
 				}
 			}
@@ -73,13 +76,10 @@ func TestSecret(t *testing.T) {
 }
 
 // secretWorld is alice's mail and bob's, who shares Team with her.
-type secretWorld struct {
-	t *testing.T
-	p Params
-}
+type secretWorld struct{ p Params }
 
 // newSecretWorld makes one that has secrets, or has not.
-func newSecretWorld(t *testing.T, secrets bool) *secretWorld {
+func newSecretWorld(t testing.TB, secrets bool) *secretWorld {
 	t.Helper()
 	ctx := context.Background()
 	root := t.TempDir()
@@ -126,12 +126,10 @@ func newSecretWorld(t *testing.T, secrets bool) *secretWorld {
 		give(t, accounts["bob"], "Team.Secret", "alice", "")
 		give(t, accounts["bob"], "Secret", "dave", "lrswitekxa") // someone else
 	}
-	w := &secretWorld{t, Params{Account: accounts["alice"], User: "alice", Others: n, Log: slog.New(slog.DiscardHandler)}}
-	connect(t, w.p).ok("APPEND Own {5+}\r\nx: y\n")
-	return w
+	return &secretWorld{Params{Account: accounts["alice"], User: "alice", Others: n, Log: slog.New(slog.DiscardHandler)}}
 }
 
-func give(t *testing.T, a *store.Account, mailbox, user, rights string) {
+func give(t testing.TB, a *store.Account, mailbox, user, rights string) {
 	t.Helper()
 	err := a.ChangeACL(context.Background(), mailbox, func(acl store.ACL) (store.ACL, error) {
 		return acl.With(store.IDUser+user, false, store.ParseRights(rights)), nil
@@ -146,8 +144,8 @@ var validities = regexp.MustCompile(`\d{9,}`)
 // ask gives the answers to a command in a session of its own, in which a mailbox
 // with a message is selected, without what differs by chance. What it changes
 // is changed in both worlds.
-func (w *secretWorld) ask(command string) string {
-	c := connect(w.t, w.p)
+func (w *secretWorld) ask(t *testing.T, command string) string {
+	c := connect(t, w.p)
 	c.ok("SELECT Own")
 	got := strings.Split(c.do("%s", command), "\n")
 	got = append(got, strings.Split(c.do("UNSELECT"), "\n")...)
