@@ -22,7 +22,9 @@ const courierLock = "courier.lock"
 const lockAge = 120 * time.Second
 
 // LockCourier takes Courier's lock of the mailbox, and waits for it until ctx
-// ends. Courier looks at none of the kernel's locks.
+// ends. Courier looks at none of the kernel's locks. In this process, no one else
+// may hold it: a lock of our own was left by one that had our process id, as in a
+// container every one has.
 func (f *Folder) LockCourier(ctx context.Context, n *Namer) (unlock func() error, err error) {
 	name := n.Next().Tmp()
 	node, err := nodename()
@@ -86,7 +88,7 @@ func staleLock(file *File, node string) (bool, error) {
 	pid, host, ok := strings.Cut(string(buf[:n]), ":")
 	holder, err := strconv.Atoi(pid)
 	if ok && err == nil && holder > 0 && host == node {
-		return unix.Kill(holder, 0) == unix.ESRCH, nil
+		return holder == os.Getpid() || unix.Kill(holder, 0) == unix.ESRCH, nil
 	}
 	return time.Since(file.Stat().ModTime) > lockAge, nil
 }

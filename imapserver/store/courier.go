@@ -211,15 +211,11 @@ func (mb *mailbox) writeCourier(ctx context.Context, exact bool) error {
 		return nil
 	}
 	before := w.row
-	if w.uids {
-		if err := w.writeUIDs(ctx); err != nil {
-			return err
-		}
-	}
-	if w.labels {
-		if err := w.writeKeywords(); err != nil {
-			return err
-		}
+	if err := w.write(ctx); err != nil {
+		mb.mu.Lock()
+		mb.courier.written = nil // who knows what the files say
+		mb.mu.Unlock()
+		return err
 	}
 	w.row.modseq = w.snap.modseq
 	mb.mu.Lock()
@@ -231,6 +227,19 @@ func (mb *mailbox) writeCourier(ctx context.Context, exact bool) error {
 		return nil
 	}
 	return mb.a.index.update(func(conn *sqlite.Conn) error { return putCourier(conn, id, w.row) })
+}
+
+// write writes what has to be written.
+func (w *courierWrite) write(ctx context.Context) error {
+	if w.uids {
+		if err := w.writeUIDs(ctx); err != nil {
+			return err
+		}
+	}
+	if w.labels {
+		return w.writeKeywords()
+	}
+	return nil
 }
 
 // planCourier tells what has to be written; nil if the mailbox is no more.

@@ -259,3 +259,62 @@ func TestCourierAnew(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestCourierCrash kills the process at every call while Courier's files are
+// written: what was shown stays, and Courier would give none of the UIDs again.
+func TestCourierCrash(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(fastDir(t), "Maildir")
+	copyTree(t, dir, filepath.Join(untar(t, "courier-A.tar.gz"), "Maildir"))
+	copies := fastDir(t)
+	n := 0
+	var given []imap.UID // at each copy
+	var uid imap.UID
+	ops := &maildir.Ops{Trace: func(maildir.Op) error {
+		n++
+		given = append(given, uid)
+		copyTree(t, filepath.Join(copies, fmt.Sprint(n), "Maildir"), dir)
+		return nil
+	}}
+	a, err := Open(t.Context(), Options{Maildir: dir, unwatched: true, ops: ops})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.keeper.close() // one call at a time
+	for range 3 {
+		uid = appendMessage(t, a, "Sent", mail1, "Work")
+		v := selectBox(t, a, "Sent", false)
+		if err := v.mb.writeCourier(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		v.Close()
+	}
+	want := observeBox(t, a, "Sent")
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i, uid := range given {
+		at := filepath.Join(copies, fmt.Sprint(i+1), "Maildir")
+		if db := readUIDs(t, filepath.Join(at, ".Sent")); db.Ours && db.Next <= uint32(uid) {
+			t.Errorf("copy %d of %d: Courier would go on with %d, and %d is given", i, n, db.Next, uid)
+		}
+		b, err := Open(t.Context(), Options{Maildir: at, unwatched: true})
+		if err != nil {
+			t.Errorf("copy %d of %d: %v", i, n, err)
+			continue
+		}
+		got := observeBox(t, b, "Sent")
+		for u, m := range want.messages {
+			if u > uid {
+				continue // not shown yet
+			}
+			if diff := cmp.Diff(fmt.Sprint(m), fmt.Sprint(got.messages[u])); diff != "" {
+				t.Errorf("copy %d of %d: uid %d: %s", i, n, u, diff)
+			}
+		}
+		b.Close()
+	}
+	if n < 20 {
+		t.Errorf("%d copies", n)
+	}
+}

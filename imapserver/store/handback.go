@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -199,14 +200,41 @@ func (a *Account) courierNames(force bool, other map[string]string) error {
 	if err != nil || len(moves) == 0 && a.enc == maildir.UTF8 {
 		return err
 	}
-	if err := a.renameFolders(moves); err != nil {
+	if err := errors.Join(a.recodeACLs(), a.renameFolders(moves)); err != nil {
 		return err
+	}
+	for old, name := range other {
+		a.moveUses([]Renamed{{old, name}})
 	}
 	a.enc = maildir.UTF8
 	err = a.index.update(func(conn *sqlite.Conn) error {
 		return sqlitex.Execute(conn, "UPDATE account SET encoding = ?", &sqlitex.ExecOptions{Args: []any{int(a.enc)}})
 	})
 	return errors.Join(err, a.index.durable(), a.renameSubscriptions(subs, other))
+}
+
+// recodeACLs gives the rights to names that have no directory the names that
+// Courier 5 looks for.
+func (a *Account) recodeACLs() error {
+	dir := filepath.Join(a.dir, maildir.ACLDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ignoreNotExist(err)
+	}
+	for _, e := range entries {
+		name, err := maildir.DecodeName("."+e.Name(), a.enc)
+		if err != nil {
+			continue // of no mailbox
+		}
+		to, err := maildir.EncodeName(fitName(name), maildir.UTF8)
+		if err != nil || to[1:] == e.Name() {
+			continue
+		}
+		if err := a.ops.RenameNew(filepath.Join(dir, e.Name()), filepath.Join(dir, to[1:])); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // renameSubscriptions writes the subscriptions anew, with other names for some.
