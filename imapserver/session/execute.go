@@ -142,6 +142,15 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.idle(ctx)
 	case *wire.Notify:
 		return s.setNotify(ctx, c)
+	case *wire.ESearch:
+		return s.searchMailboxes(ctx, req.Tag, c)
+	}
+	return s.dispatchSelected(ctx, req)
+}
+
+// dispatchSelected runs a command that needs a selected mailbox.
+func (s *session) dispatchSelected(ctx context.Context, req wire.Request) (imap.ResponseCode, error) {
+	switch c := req.Command.(type) {
 	case wire.Close:
 		return s.close(ctx)
 	case wire.Unselect:
@@ -154,8 +163,6 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 		return s.sort(ctx, req.Tag, c)
 	case *wire.Thread:
 		return s.thread(ctx, req.Tag, c)
-	case *wire.ESearch:
-		return s.searchMailboxes(ctx, req.Tag, c)
 	case *wire.CancelUpdate:
 		return s.cancelUpdate(c)
 	case *wire.Fetch:

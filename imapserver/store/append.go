@@ -127,9 +127,6 @@ func (d *Draft) close() {
 	}
 }
 
-// Size is the message's RFC822.SIZE as far as it has been written.
-func (d *Draft) Size() int64 { return d.size }
-
 // Commit puts the message into the mailbox; once it returns, message, UID and
 // flags survive a power cut. A zero date is now.
 func (d *Draft) Commit(ctx context.Context, flags []imap.Flag, date time.Time) (uidValidity uint32, uid imap.UID, err error) {

@@ -1,7 +1,7 @@
 // Package wire is IMAP's grammar (RFC 3501, RFC 9051): octets in, typed
 // commands out (Reader), responses in, octets out (Writer), and the tables that
 // say what the server can do. A command is parsed completely before anyone
-// executes it; only the message of APPEND is left unread, as a Literal.
+// executes it; only the messages of APPEND are left unread, as Literals.
 //
 // The tables are where an extension starts: a row of capabilities, rows of
 // commands, of fetch items, of search keys, of STATUS items, and the functions
