@@ -7,7 +7,6 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
-	"mailstead/imapserver/store"
 	"mailstead/imapserver/wire"
 )
 
@@ -85,7 +84,7 @@ func (s *session) writeSelected() {
 	if !s.rev2() {
 		s.writeCount(uint64(v.Recent()), "RECENT")
 	}
-	if n := firstUnseen(v); n > 0 && !s.on(imap.CapUIDOnly) && !s.rev2() {
+	if n := v.FirstUnseen(); n > 0 && !s.on(imap.CapUIDOnly) && !s.rev2() {
 		s.writeCode("first unseen message", "UNSEEN %d", n)
 	}
 	s.writeCode("UIDs are valid", "UIDVALIDITY %d", v.UIDValidity())
@@ -101,13 +100,4 @@ func (s *session) writeSelected() {
 // writeCode writes an untagged OK for its code.
 func (s *session) writeCode(text, code string, args ...any) {
 	s.w.Status("*", imap.StatusResponseTypeOK, imap.ResponseCode(fmt.Sprintf(code, args...)), text)
-}
-
-func firstUnseen(v *store.View) store.SeqNum {
-	for n := range store.SeqNum(v.Len()) {
-		if !slices.Contains(v.At(n+1).Flags, imap.FlagSeen) {
-			return n + 1
-		}
-	}
-	return 0
 }

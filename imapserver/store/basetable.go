@@ -19,13 +19,24 @@ type baseTable struct {
 // find gives the message with that base, or nil.
 func (t *baseTable) find(s *snapshot, base []byte) *record {
 	t.fill(s)
+	r, _ := t.locate(s, base)
+	return r
+}
+
+// locate gives the message with that base and its position in s, or nil. The
+// table must have been filled: several goroutines may call it.
+func (t *baseTable) locate(s *snapshot, base []byte) (*record, int) {
 	for i := maphash.Bytes(t.seed, base); ; i++ {
 		uid := t.slots[i&uint64(len(t.slots)-1)]
 		if uid == 0 {
-			return nil
+			return nil, 0
 		}
-		if r := s.find(uid); r != nil && r.base == string(base) {
-			return r
+		c, k := s.search(uid)
+		if c == len(s.chunks) {
+			continue
+		}
+		if r := &s.chunks[c][k]; r.uid == uid && r.base == string(base) {
+			return r, s.starts[c] + k
 		}
 	}
 }

@@ -260,7 +260,6 @@ func TestCacheBackground(t *testing.T) {
 	v := selectBox(t, a, "INBOX", true)
 	k := v.Reading()
 	defer k.Close()
-	k.cache.write(&blockWriter{})
 	stray := filepath.Join(a.own, cacheDir, "4711")
 	if err := os.WriteFile(stray, nil, 0o600); err != nil {
 		t.Fatal(err)

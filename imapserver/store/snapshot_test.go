@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -161,4 +162,29 @@ func FuzzLineEnds(f *testing.F) {
 			t.Fatalf("%q: counted %d, %v in single bytes; want %d", data, n, err, len(got))
 		}
 	})
+}
+
+func TestFirstUnseen(t *testing.T) {
+	a := openUnwatched(t, newMaildir(t))
+	v := selectBox(t, a, "INBOX", true)
+	if n := v.FirstUnseen(); n != 0 {
+		t.Errorf("of nothing: %d", n)
+	}
+	for i := range 3 {
+		flags := []imap.Flag{imap.FlagSeen}
+		if i == 1 {
+			flags = nil
+		}
+		appendMessage(t, a, "INBOX", mail1, flags...)
+	}
+	v = selectBox(t, a, "INBOX", false)
+	if n := v.FirstUnseen(); n != 2 {
+		t.Errorf("of three: %d, want 2", n)
+	}
+	if err := v.Store(context.Background(), []SeqNum{2}, StoreAdd, []imap.Flag{imap.FlagSeen}); err != nil {
+		t.Fatal(err)
+	}
+	if v = selectBox(t, a, "INBOX", false); v.FirstUnseen() != 0 {
+		t.Error("all have been seen")
+	}
 }

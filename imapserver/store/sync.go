@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -180,25 +178,39 @@ func (l *look) listCur() error {
 	defer list.Release()
 	l.snapshot = list.Snapshot
 	l.seen = make([]bool, l.snap.len)
-	for i := range list.Len() {
-		if !l.usable(list, i, maildir.Cur) {
-			continue
-		}
-		base, suffix := maildir.SplitNameBytes(list.Name(i))
-		r := mb.bases.find(l.snap, base)
-		if r == nil || r.sub != maildir.Cur || r.set.suffix != string(suffix) {
+	for i, n := range l.locateAll(list) {
+		if n >= 0 {
+			if l.seen[n] {
+				// It was seen under another name before. This one is ours.
+				l.swap(l.snap.at(n))
+			}
+			l.seen[n] = true
+		} else if l.usable(list, i, maildir.Cur) {
+			base, suffix := maildir.SplitNameBytes(list.Name(i))
 			l.see(found{sub: maildir.Cur, base: string(base), suffix: string(suffix), ino: list.Inode(i)})
-			continue
 		}
-		n, _ := l.snap.index(r.uid)
-		if l.seen[n] {
-			// It was seen under another name before. This one is ours.
-			l.swap(r)
-		}
-		l.seen[n] = true
 	}
 	mb.cur.listed(ctime, now)
 	return nil
+}
+
+// locateAll gives, for each entry of a list of cur, the position of the message
+// that is known under that very name, or -1.
+func (l *look) locateAll(list *maildir.Listing) []int {
+	l.mb.bases.fill(l.snap)
+	positions := make([]int, list.Len())
+	share(len(positions), func(i int) {
+		positions[i] = -1
+		if list.Name(i)[0] == '.' || list.Type(i) == maildir.TypeOther {
+			return
+		}
+		base, suffix := maildir.SplitNameBytes(list.Name(i))
+		r, n := l.mb.bases.locate(l.snap, base)
+		if r != nil && r.sub == maildir.Cur && r.set.suffix == string(suffix) {
+			positions[i] = n
+		}
+	})
+	return positions
 }
 
 // swap makes a double of the name under which a known message was seen before
@@ -306,23 +318,10 @@ func (l *look) byInode() []*found {
 	return all
 }
 
-// statShare is how many files are worth a goroutine of their own.
-const statShare = 1000
-
-// statAll looks at files, on every core where they are many, and gives what
-// became of each.
+// statAll looks at files, and gives what became of each.
 func (l *look) statAll(all []*found) []error {
 	errs := make([]error, len(all))
-	share := max(statShare, (len(all)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
-	var done sync.WaitGroup
-	for start := 0; start < len(all); start += share {
-		done.Go(func() {
-			for i := start; i < min(start+share, len(all)); i++ {
-				all[i].st, errs[i] = l.mb.folder.Stat(all[i].sub, all[i].name())
-			}
-		})
-	}
-	done.Wait()
+	share(len(all), func(i int) { all[i].st, errs[i] = l.mb.folder.Stat(all[i].sub, all[i].name()) })
 	return errs
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/maildir"
 )
 
 // View is one session's view of a mailbox: the messages with their sequence
@@ -146,6 +148,19 @@ func (v *View) Restrict(r Rights) { v.rights = r }
 
 // Len is the number of messages (EXISTS).
 func (v *View) Len() int { return v.told.len }
+
+// FirstUnseen is the first message without \Seen, 0 if there is none.
+func (v *View) FirstUnseen() SeqNum {
+	if v.told.unseen == 0 {
+		return 0
+	}
+	n := SeqNum(0)
+	v.told.all(func(r *record) bool {
+		n++
+		return r.set.sys&maildir.Seen != 0
+	})
+	return n
+}
 
 // Recent is the number of messages that are \Recent in this view (RECENT).
 func (v *View) Recent() int {

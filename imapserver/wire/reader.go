@@ -42,7 +42,7 @@ func (f *flushFirst) Read(p []byte) (int, error) {
 }
 
 // readAhead is the size of the input buffer: what an idle connection costs.
-const readAhead = 4096
+const readAhead = 1024
 
 // NewReader makes a Reader of src. limits is PreAuth or PostAuth, or a copy.
 func NewReader(src io.Reader, w *Writer, limits *Limits) *Reader {
