@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -270,7 +271,10 @@ func TestCourierCrash(t *testing.T) {
 	n := 0
 	var given []imap.UID // at each copy
 	var uid imap.UID
+	var mu sync.Mutex // two syncs may be made at once
 	ops := &maildir.Ops{Trace: func(maildir.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
 		n++
 		given = append(given, uid)
 		copyTree(t, filepath.Join(copies, fmt.Sprint(n), "Maildir"), dir)

@@ -170,9 +170,42 @@ func (a *Account) handbackBox(ctx context.Context, name string) (int, error) {
 func (a *Account) courierNames(force bool, other map[string]string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	dirs, err := a.folderDirs()
+	moves, err := a.planCourierNames(other)
 	if err != nil {
 		return err
+	}
+	if len(other) > 0 && !force {
+		return ErrUnfit
+	}
+	if len(moves) == 0 && a.enc == maildir.UTF8 {
+		return nil
+	}
+	// Subscriptions first: a line that is none in the old encoding is kept, should
+	// this be cut short and begun again.
+	for _, step := range []func() error{
+		func() error { return a.recodeSubscriptions(other) },
+		a.recodeACLs,
+		func() error { return a.renameFolders(moves) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	for old, name := range other {
+		a.moveUses([]Renamed{{old, name}})
+	}
+	a.enc = maildir.UTF8
+	err = a.index.update(func(conn *sqlite.Conn) error {
+		return sqlitex.Execute(conn, "UPDATE account SET encoding = ?", &sqlitex.ExecOptions{Args: []any{int(a.enc)}})
+	})
+	return errors.Join(err, a.index.durable())
+}
+
+// planCourierNames lists what courierNames renames.
+func (a *Account) planCourierNames(other map[string]string) ([]renamed, error) {
+	dirs, err := a.folderDirs()
+	if err != nil {
+		return nil, err
 	}
 	var moves []renamed
 	for _, dir := range dirs {
@@ -187,30 +220,13 @@ func (a *Account) courierNames(force bool, other map[string]string) error {
 		}
 		dest, err := maildir.EncodeName(fit, maildir.UTF8)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if dest != dir {
 			moves = append(moves, renamed{dir, dest})
 		}
 	}
-	if len(other) > 0 && !force {
-		return ErrUnfit
-	}
-	subs, err := a.subscriptions()
-	if err != nil || len(moves) == 0 && a.enc == maildir.UTF8 {
-		return err
-	}
-	if err := errors.Join(a.recodeACLs(), a.renameFolders(moves)); err != nil {
-		return err
-	}
-	for old, name := range other {
-		a.moveUses([]Renamed{{old, name}})
-	}
-	a.enc = maildir.UTF8
-	err = a.index.update(func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, "UPDATE account SET encoding = ?", &sqlitex.ExecOptions{Args: []any{int(a.enc)}})
-	})
-	return errors.Join(err, a.index.durable(), a.renameSubscriptions(subs, other))
+	return moves, nil
 }
 
 // recodeACLs gives the rights to names that have no directory the names that
@@ -237,17 +253,19 @@ func (a *Account) recodeACLs() error {
 	return nil
 }
 
-// renameSubscriptions writes the subscriptions anew, with other names for some.
-func (a *Account) renameSubscriptions(subs maildir.Subscriptions, renamed map[string]string) error {
-	if len(subs.Names()) == 0 {
-		return nil
+// recodeSubscriptions writes the subscriptions as Courier 5 has them, with other
+// names for some.
+func (a *Account) recodeSubscriptions(renamed map[string]string) error {
+	subs, err := a.subscriptions()
+	if err != nil || len(subs.Names()) == 0 {
+		return err
 	}
 	for old, name := range renamed {
 		if subs.Set(old, false) {
 			subs.Set(name, true)
 		}
 	}
-	data, err := maildir.EncodeSubscriptions(subs, a.enc)
+	data, err := maildir.EncodeSubscriptions(subs, maildir.UTF8)
 	if err != nil {
 		return err
 	}
