@@ -25,6 +25,8 @@ type notification struct {
 	feed   *store.Feed        // nil: nothing is told of other mailboxes
 	told   map[string]store.Status
 	list   map[string]store.Entry
+
+	renamed []store.Renamed // that the list did not show yet
 }
 
 // setNotify is NOTIFY (RFC 5465 §3).
@@ -222,7 +224,7 @@ func (s *session) tellNews(ctx context.Context) error {
 		err = errors.New("more annotations have changed than can be told")
 	}
 	if err == nil && news.List {
-		err = s.tellList(ctx, news.Renamed)
+		err = s.tellList(ctx)
 	}
 	for _, name := range slices.Sorted(maps.Keys(news.Entries)) {
 		if err == nil {
@@ -311,28 +313,14 @@ func (s *session) writeNews(name string, st *store.Status) {
 }
 
 // tellList tells of mailboxes that have come and gone, and of subscriptions.
-func (s *session) tellList(ctx context.Context, renamed []store.Renamed) error {
+func (s *session) tellList(ctx context.Context) error {
 	n := s.notify
 	entries, err := s.Account.List(ctx)
 	if err != nil {
 		return err
 	}
 	t := newTree(entries, s.names)
-	for _, r := range renamed {
-		old, had := n.list[r.From]
-		node := t.byName[r.To]
-		if !had || node == nil || !n.wants(r.To, wire.EventMailboxName) {
-			continue
-		}
-		s.writeEntry(node, s.names.canonical(r.From))
-		old.Name = r.To
-		n.list[r.To] = old
-		if t.byName[r.From] == nil {
-			delete(n.list, r.From)
-		}
-		n.told[r.To] = n.told[r.From]
-		delete(n.told, r.From)
-	}
+	s.tellRenamed(t)
 	before := n.list
 	n.list = make(map[string]store.Entry, len(t.nodes))
 	for _, node := range t.nodes {
@@ -353,6 +341,47 @@ func (s *session) tellList(ctx context.Context, renamed []store.Renamed) error {
 		}
 	}
 	return nil
+}
+
+// tellRenamed tells of mailboxes with other names. What the list of t does not
+// show yet is told the next time, for which there is reason then.
+func (s *session) tellRenamed(t *tree) {
+	n := s.notify
+	fresh := n.feed.Renamed()
+	renamed := chain(append(n.renamed, fresh...))
+	n.renamed = nil
+	for _, r := range renamed {
+		old, had := n.list[r.From]
+		node := t.byName[r.To]
+		switch {
+		case node == nil && len(fresh) > 0:
+			n.renamed = append(n.renamed, r)
+			continue
+		case node == nil || !had || !n.wants(r.To, wire.EventMailboxName):
+			continue
+		}
+		s.writeEntry(node, s.names.canonical(r.From))
+		old.Name = r.To
+		n.list[r.To] = old
+		if t.byName[r.From] == nil {
+			delete(n.list, r.From)
+		}
+		n.told[r.To] = n.told[r.From]
+		delete(n.told, r.From)
+	}
+}
+
+// chain makes one of what was renamed again and again.
+func chain(list []store.Renamed) []store.Renamed {
+	var out []store.Renamed
+	for _, r := range list {
+		if i := slices.IndexFunc(out, func(o store.Renamed) bool { return o.To == r.From }); i >= 0 {
+			out[i].To = r.To
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // tellEntry tells of one name, if it was not there before or was another.

@@ -38,9 +38,8 @@ const maxRenamed = 1000
 
 // News is what a Feed tells of.
 type News struct {
-	Changed []string  // mailboxes that something may have happened to
-	List    bool      // mailboxes or subscriptions may have come or gone
-	Renamed []Renamed // what RENAME did, in its order
+	Changed []string // mailboxes that something may have happened to
+	List    bool     // mailboxes or subscriptions may have come or gone
 
 	// Entries are the annotations that have changed, by mailbox, "" for the
 	// account's own of the server; sorted. Lost says that there were more.
@@ -107,8 +106,8 @@ func (f *Feed) Take() (News, error) {
 	f.mu.Lock()
 	changed := f.changed
 	f.changed = make(map[string]bool)
-	news := News{List: f.list, Renamed: f.renamed}
-	f.list, f.renamed = false, nil
+	news := News{List: f.list}
+	f.list = false
 	entries := f.entries
 	news.Lost, f.lost, f.entries = f.lost, false, nil
 	f.mu.Unlock()
@@ -131,6 +130,19 @@ func (f *Feed) Take() (News, error) {
 	}
 	slices.Sort(news.Changed)
 	return news, nil
+}
+
+// Renamed gives what RENAME has done since the last call, in its order. All that
+// an earlier List shows the work of is in it, and perhaps more: a RENAME holds
+// Account.mu until it has told.
+func (f *Feed) Renamed() []Renamed {
+	f.a.mu.Lock()
+	defer f.a.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := f.renamed
+	f.renamed = nil
+	return list
 }
 
 // Rescan watches the mailboxes that there are now and that match now. What is gone is let go of

@@ -24,7 +24,7 @@ func await(t *testing.T, f *Feed, want string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slices.Contains(news.Changed, want) || news.List && want == "list" || slices.Contains(news.Renamed, Renamed{"A", want}) {
+		if slices.Contains(news.Changed, want) || news.List && want == "list" || slices.Contains(f.Renamed(), Renamed{"A", want}) {
 			return
 		}
 	}
