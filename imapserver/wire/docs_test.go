@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -66,6 +67,18 @@ Made from the tables of ` + "`imapserver/wire`" + `; do not edit it here.
 			b.WriteString(cell(row.States&state != 0))
 		}
 		b.WriteString("\n")
+	}
+	b.WriteString(`
+## What it does not speak
+
+| extension | RFC | why |
+|---|---|---|
+`)
+	for _, row := range Undone {
+		if slices.ContainsFunc(Capabilities, func(r CapabilityRow) bool { return r.Name == row.Name }) {
+			t.Errorf("%s is advertised, and said not to be done", row.Name)
+		}
+		fmt.Fprintf(&b, "| %s | %d | %s |\n", row.Name, row.RFC, row.Why)
 	}
 	b.WriteString(`
 ## Limits of a command
