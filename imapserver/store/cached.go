@@ -51,7 +51,7 @@ func (k *Reading) Overview(ctx context.Context, n SeqNum) (message.Overview, err
 // Keep puts message n into the cache, for those that read one after another.
 func (k *Reading) Keep(n SeqNum, m *message.Message) {
 	r := k.view.told.at(int(n) - 1)
-	if k.cache == nil || k.fresh.count > 0 && r.uid <= k.fresh.last {
+	if k.cache == nil || k.dir.mixed >= maxMixed || k.fresh.count > 0 && r.uid <= k.fresh.last {
 		return
 	}
 	k.fresh.add(r.uid, baseHash(r.base), partsOf(m))

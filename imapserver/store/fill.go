@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -141,8 +142,14 @@ func (f *filler) sweep() {
 	}
 }
 
-// fill completes the cache of a mailbox that is loaded.
-func (f *filler) fill(dir string) error {
+// fill completes the cache of a mailbox that is loaded. A message that brings a
+// fault of ours to light ends it, and nothing else: a session would survive, too.
+func (f *filler) fill(dir string) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
 	mb := f.a.holdLoaded(dir)
 	if mb == nil {
 		return nil
@@ -159,6 +166,7 @@ func (f *filler) fill(dir string) error {
 	p := f.a.newPace(f.ctx)
 	k := &place{cache: c, dir: c.dir.Load()}
 	from, _ := snap.index(c.tried)
+	c.tried = snap.uidNext
 	var w blockWriter
 	for i, there := range c.there(k, snap, from) {
 		if there {
@@ -178,7 +186,6 @@ func (f *filler) fill(dir string) error {
 		}
 	}
 	c.write(&w)
-	c.tried = snap.uidNext
 	if c.dir.Load().untidy(snap.len) {
 		return c.tidy(snap, p)
 	}
