@@ -25,6 +25,12 @@ func Parse(b []byte) *Message {
 	return &Message{raw: b, root: root}
 }
 
+// ParseHeader reads a message's header alone, of which b may be a part: its fields
+// and what is made of them, and nothing of its structure.
+func ParseHeader(b []byte) *Message {
+	return &Message{raw: b, root: &entity{body: len(b), end: len(b), fieldsEnd: min(len(b), maxHeader), media: textPlain}}
+}
+
 // entity is one MIME entity (RFC 2045 §2.4): the message, a part of a
 // multipart, or the message inside a message/rfc822 part. Offsets count from
 // the start of the message: the header, with its empty line, is [start, body),

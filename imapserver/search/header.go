@@ -12,6 +12,7 @@ import (
 type headerKeys struct {
 	keys   []headerKey
 	byName map[string][]int // lower-case name of a field: indexes in keys
+	name   []byte           // of the field that is looked at
 	buf    []byte
 }
 
@@ -30,12 +31,24 @@ func (h *headerKeys) add(name string, pattern []byte) int {
 	return len(h.keys) - 1
 }
 
+// appendLower adds the name of a field, which is ASCII, in lower case.
+func appendLower(dst, name []byte) []byte {
+	for _, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
 func (h *headerKeys) scan(m *message.Message) {
 	for i := range h.keys {
 		h.keys[i].found = false
 	}
 	for name, value := range m.Fields() {
-		list := h.byName[string(bytes.ToLower(name))]
+		h.name = appendLower(h.name[:0], name)
+		list := h.byName[string(h.name)]
 		if len(list) == 0 {
 			continue
 		}

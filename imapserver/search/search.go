@@ -165,7 +165,7 @@ func (t *target) readHeader() (*message.Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.header = message.Parse(raw)
+		t.header = message.ParseHeader(raw)
 	}
 	return t.header, nil
 }

@@ -45,7 +45,7 @@ func (k *Reading) Overview(ctx context.Context, n SeqNum) (message.Overview, err
 	if err != nil {
 		return message.Overview{}, err
 	}
-	return message.Parse(header).Overview(), nil
+	return message.ParseHeader(header).Overview(), nil
 }
 
 // Keep puts message n into the cache, for those that read one after another.
