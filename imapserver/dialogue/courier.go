@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -71,6 +72,7 @@ func StartCourier(t testing.TB, users ...CourierUser) string {
 	daemon := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child",
 		"sh", "-ec", courierScript, "sh", dir, root, fmt.Sprint(port))
 	daemon.Stdout, daemon.Stderr = &output, &output
+	daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that runs out of time cleans nothing up
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -109,6 +109,7 @@ func StartDovecot(t testing.TB, path string, scripts []*Script) *Dovecot {
 	var output bytes.Buffer
 	d.daemon = exec.Command(path, "-F", "-c", filepath.Join(d.dir, "dovecot.conf"))
 	d.daemon.Stdout, d.daemon.Stderr = &output, &output
+	d.daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // a test that runs out of time cleans nothing up
 	if err := d.daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
