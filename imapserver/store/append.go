@@ -244,18 +244,12 @@ func (mb *mailbox) appendLocked(drafts []*Draft) (*snapshot, error) {
 }
 
 // durable returns once what was done to the mailbox survives a power cut: the
-// names in cur and what has been committed to the index. Either may be so first:
-// a name without a row is a message that is new, a row without a name one that
-// is gone. Both at once are one commit of the file system's journal.
+// names in cur and what has been committed to the index.
 func (mb *mailbox) durable() error {
-	index := make(chan error, 1)
-	go func() { index <- mb.a.index.durable() }()
-	err := mb.curSync.wait()
-	ierr := <-index
-	if err != nil {
+	if err := mb.curSync.wait(); err != nil {
 		return mb.distrust(err)
 	}
-	return ierr
+	return mb.a.index.durable()
 }
 
 // distrust has the mailbox read anew: after a sync has failed, what is on disk
