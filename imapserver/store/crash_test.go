@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -566,10 +567,16 @@ func TestCrashFirstContact(t *testing.T) {
 	dir := filepath.Join(fastDir(t), "Maildir")
 	copyTree(t, dir, fixture)
 	copies := fastDir(t)
-	n := 0
+	var mu sync.Mutex // Courier's files are written beside
+	n, over := 0, false
 	var done []int // how many mailboxes had been shown at each copy
 	shown := crashState{boxes: make(map[string]crashBox)}
 	snap := func(maildir.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return nil
+		}
 		n++
 		done = append(done, len(shown.boxes))
 		copyTree(t, filepath.Join(copies, fmt.Sprint(n), "Maildir"), dir)
@@ -582,9 +589,15 @@ func TestCrashFirstContact(t *testing.T) {
 	defer a.Close()
 	boxes := []string{"INBOX", "Never", "Sent"}
 	for _, name := range boxes {
-		shown.boxes[name] = observeBox(t, a, name)
+		box := observeBox(t, a, name)
+		mu.Lock()
+		shown.boxes[name] = box
+		mu.Unlock()
 	}
 	snap(maildir.Op{})
+	mu.Lock()
+	over = true
+	mu.Unlock()
 	for i := range n {
 		at := filepath.Join(copies, fmt.Sprint(i+1), "Maildir")
 		b, err := Open(context.Background(), Options{Maildir: at, unwatched: true})

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -245,11 +246,7 @@ func TestWake(t *testing.T) {
 // TestPolled has no kernel to tell of changes.
 func TestPolled(t *testing.T) {
 	dir := newMaildir(t)
-	a := openAccount(t, dir)
-	a.watch.mu.Lock()
-	a.watch.notify.Close()
-	a.watch.notify.kernel = nil
-	a.watch.mu.Unlock()
+	a := openWith(t, Options{Maildir: dir, Notifier: &Notifier{log: slog.New(slog.DiscardHandler)}})
 	v := selectBox(t, a, "INBOX", false)
 	deliver(t, dir, "1.a", "x: y\n\nz\n")
 	select {
