@@ -13,6 +13,26 @@ func (m *Message) Fields() iter.Seq2[[]byte, []byte] {
 	return allFields(m.fields(m.root))
 }
 
+// Header is the message's header as far as fields are looked for in it.
+func (m *Message) Header() []byte { return m.fields(m.root) }
+
+// CutField gives the first field of a header, as Fields has it, and the rest. ok
+// is false once nothing is left.
+func CutField(header []byte) (name, value, rest []byte, ok bool) {
+	for len(header) > 0 {
+		n := fieldLen(header)
+		f := header[:n]
+		header = header[n:]
+		if name, value, ok = splitField(f); ok {
+			return name, value, header, true
+		}
+	}
+	return nil, nil, nil, false
+}
+
+// CutHeader gives the part of a header in which fields are looked for.
+func CutHeader(header []byte) []byte { return header[:min(len(header), maxHeader)] }
+
 // HeaderText reads the message's header as UTF-8: one field a line, unfolded,
 // its encoded words decoded.
 func (m *Message) HeaderText() io.Reader {

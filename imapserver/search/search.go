@@ -66,6 +66,7 @@ type Program struct {
 	rating  bool // score is wanted
 	score   int
 	now     time.Time
+	t       target // what is matched
 }
 
 // Compile makes a program of a parsed key. The key is not kept.
@@ -94,12 +95,13 @@ func (p *Program) Match(ctx context.Context, m *Message, src Source) (bool, erro
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	t := target{ctx: ctx, p: p, m: m, src: src}
-	ok, err := p.root.match(&t)
+	p.t = target{ctx: ctx, p: p, m: m, src: src}
+	ok, err := p.root.match(&p.t)
 	p.score = best
 	if ok && err == nil && p.rating {
-		p.score, err = p.rate(&t)
+		p.score, err = p.rate(&p.t)
 	}
+	p.t = target{} // the message may be large
 	return ok, err
 }
 
@@ -119,6 +121,7 @@ type target struct {
 	saved   time.Time
 	emailID string
 	parsed  *message.Message // all of it
+	raw     []byte           // its header, once that has been read alone
 	header  *message.Message // its header at least
 	headed  bool             // p.headers holds the findings of this message
 	scanned bool             // p.texts does
@@ -161,13 +164,30 @@ func (t *target) read() (*message.Message, error) {
 
 func (t *target) readHeader() (*message.Message, error) {
 	if t.header == nil {
-		raw, err := t.src.Header(t.ctx)
-		if err != nil {
+		if err := t.readRaw(); err != nil {
 			return nil, err
 		}
-		t.header = message.ParseHeader(raw)
+		t.header = message.ParseHeader(t.raw)
 	}
 	return t.header, nil
+}
+
+// readRaw reads the header.
+func (t *target) readRaw() (err error) {
+	if t.raw == nil {
+		t.raw, err = t.src.Header(t.ctx)
+	}
+	return err
+}
+
+// fields gives the header in which fields are looked for, without parsing it for
+// that.
+func (t *target) fields() ([]byte, error) {
+	if t.header != nil {
+		return t.header.Header(), nil
+	}
+	err := t.readRaw()
+	return message.CutHeader(t.raw), err
 }
 
 // sentDay is the day of the Date field, the zero day where there is none.
@@ -188,11 +208,11 @@ func (t *target) sentDay() (day, error) {
 // inHeader says whether header key n is met.
 func (t *target) inHeader(n int) (bool, error) {
 	if !t.headed {
-		m, err := t.readHeader()
+		fields, err := t.fields()
 		if err != nil {
 			return false, err
 		}
-		t.p.headers.scan(m)
+		t.p.headers.scan(fields)
 		t.headed = true
 	}
 	return t.p.headers.keys[n].found, nil

@@ -47,8 +47,9 @@ func mailboxOf(b testing.TB, n int, flags ...string) *store.Account {
 	return a
 }
 
-// benchmarkCommand executes commands with their answers going nowhere.
-func benchmarkCommand(b *testing.B, account *store.Account, command string) {
+// benchmarkCommand executes a command, after others that prepare for it, with the
+// answers going nowhere.
+func benchmarkCommand(b *testing.B, account *store.Account, command string, before ...string) {
 	p := Params{Account: account, Log: slog.New(slog.DiscardHandler), Limits: &wire.PostAuth}
 	d := &discard{}
 	c := newConn(d)
@@ -58,6 +59,9 @@ func benchmarkCommand(b *testing.B, account *store.Account, command string) {
 	s.r = wire.NewReader(pr, s.w, p.Limits)
 	go func() {
 		io.WriteString(pw, "a EXAMINE INBOX\r\n")
+		for _, c := range before {
+			io.WriteString(pw, "a "+c+"\r\n")
+		}
 		for range b.N {
 			io.WriteString(pw, "a "+command+"\r\n")
 		}
@@ -71,7 +75,9 @@ func benchmarkCommand(b *testing.B, account *store.Account, command string) {
 			b.Fatal(err)
 		}
 	}
-	do()
+	for range 1 + len(before) {
+		do()
+	}
 	d.n = 0
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -103,4 +109,13 @@ func BenchmarkSearchUnseen(b *testing.B) {
 
 func BenchmarkSelect(b *testing.B) {
 	benchmarkCommand(b, mailboxOf(b, 20000, "S"), "EXAMINE INBOX")
+}
+
+// Of messages that the cache has.
+func BenchmarkSearchSubject(b *testing.B) { benchmarkCached(b, "SEARCH SUBJECT nowhere") }
+func BenchmarkSortDate(b *testing.B)      { benchmarkCached(b, "SORT (DATE) UTF-8 ALL") }
+func BenchmarkThread(b *testing.B)        { benchmarkCached(b, "THREAD REFERENCES UTF-8 ALL") }
+
+func benchmarkCached(b *testing.B, command string) {
+	benchmarkCommand(b, mailboxOf(b, 20000, "S"), command, "FETCH 1:* ENVELOPE")
 }

@@ -59,9 +59,13 @@ const (
 var errBlock = errors.New("cache is damaged")
 
 // baseHash tells messages of one UID apart, should UIDs have been given out anew.
+// It is FNV-1a, which takes a string as it is.
 func baseHash(base string) uint64 {
-	b := []byte(base)
-	return uint64(crc32.Checksum(b, castagnoli))<<32 | uint64(crc32.ChecksumIEEE(b))
+	hash := uint64(14695981039346656037)
+	for i := range len(base) {
+		hash = (hash ^ uint64(base[i])) * 1099511628211
+	}
+	return hash
 }
 
 // block is where a block is and what its header says.
