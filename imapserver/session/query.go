@@ -143,8 +143,9 @@ type wanted struct{ overview, size bool }
 func (q *query) each(ctx context.Context, want wanted, p *progress, f func(*search.Found)) error {
 	cache := q.view.Reading()
 	defer cache.Close()
+	var found search.Found // for all: f keeps nothing of it
 	for i, seq := range q.found {
-		found := search.Found{Num: uint32(i), Arrival: q.view.At(seq).InternalDate.Unix()}
+		found = search.Found{Num: uint32(i), Arrival: q.view.At(seq).InternalDate.Unix()}
 		if q.rated {
 			found.Score = int(q.scores[i])
 		}
