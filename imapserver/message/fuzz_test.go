@@ -82,6 +82,9 @@ func FuzzParseOverview(f *testing.F) {
 		if err == nil && string(o.Append(nil)) != string(b) {
 			t.Errorf("%q is taken for %+v", b, o)
 		}
+		if sent, serr := OverviewSent(b); err == nil && (serr != nil || !sent.Equal(o.Sent)) {
+			t.Errorf("%q: sent %v, %v, want %v", b, sent, serr, o.Sent)
+		}
 	})
 }
 

@@ -174,6 +174,24 @@ func ParseOverview(b []byte) (Overview, error) {
 	return o, nil
 }
 
+// OverviewSent reads of an encoded Overview when the message was sent, and
+// nothing else.
+func OverviewSent(b []byte) (time.Time, error) {
+	p := overviewParser{rest: string(b[:min(len(b), 1+binary.MaxVarintLen64)])}
+	bits := p.take(1)
+	if p.bad || bits[0]&^overviewBits != 0 {
+		return time.Time{}, ErrOverview
+	}
+	if bits[0]&overviewSent == 0 {
+		return time.Time{}, nil
+	}
+	t := p.time()
+	if p.bad {
+		return t, ErrOverview
+	}
+	return t, nil
+}
+
 // overviewParser reads the pieces of an encoded Overview. Once something was
 // bad, it gives zeros.
 type overviewParser struct {

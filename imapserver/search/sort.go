@@ -50,6 +50,13 @@ func (s *Sorter) NeedsOverview() bool {
 	})
 }
 
+// NeedsSent tells whether Overview.Sent matters, and of the Overview nothing else.
+func (s *Sorter) NeedsSent() bool {
+	return s.uses(wire.SortDate) && !slices.ContainsFunc(s.by, func(c wire.SortCriterion) bool {
+		return c.Key != wire.SortDate && c.Key != wire.SortArrival && c.Key != wire.SortSize && c.Key != wire.SortRelevancy
+	})
+}
+
 // NeedsSize tells whether Found.Size matters.
 func (s *Sorter) NeedsSize() bool { return s.uses(wire.SortSize) }
 

@@ -136,7 +136,11 @@ func (q *query) take(seq store.SeqNum, score uint8) bool {
 }
 
 // wanted is what of each match is wanted beside its number.
-type wanted struct{ overview, size bool }
+type wanted struct {
+	overview bool
+	sent     bool // of the overview only when the message was sent
+	size     bool
+}
 
 // each calls f with every match: Found.Num is its index among the matches. What
 // has been expunged meanwhile is left out.
@@ -165,7 +169,12 @@ func (q *query) each(ctx context.Context, want wanted, p *progress, f func(*sear
 }
 
 func (q *query) read(ctx context.Context, cache *store.Reading, seq store.SeqNum, want wanted, f *search.Found) (err error) {
-	if want.overview {
+	switch {
+	case want.sent:
+		if f.Overview.Sent, err = cache.Sent(ctx, seq); err != nil {
+			return err
+		}
+	case want.overview:
 		if f.Overview, err = cache.Overview(ctx, seq); err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ func (s *session) order(ctx context.Context, tag string, q *query, order *search
 	if err := q.run(ctx, p); err != nil {
 		return nil, err
 	}
-	want := wanted{overview: order.NeedsOverview(), size: order.NeedsSize()}
+	want := wanted{overview: order.NeedsOverview(), sent: order.NeedsSent(), size: order.NeedsSize()}
 	if err := q.each(ctx, want, p, order.Add); err != nil {
 		return nil, err
 	}

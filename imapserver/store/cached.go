@@ -48,6 +48,17 @@ func (k *Reading) Overview(ctx context.Context, n SeqNum) (message.Overview, err
 	return message.ParseHeader(header).Overview(), nil
 }
 
+// Sent is of the Overview when the message was sent.
+func (k *Reading) Sent(ctx context.Context, n SeqNum) (time.Time, error) {
+	if text, ok := k.Part(n, PartOverview); ok {
+		if t, err := message.OverviewSent(text); err == nil {
+			return t, nil
+		}
+	}
+	o, err := k.Overview(ctx, n)
+	return o.Sent, err
+}
+
 // Keep puts message n into the cache, for those that read one after another.
 func (k *Reading) Keep(n SeqNum, m *message.Message) {
 	r := k.view.told.at(int(n) - 1)
