@@ -45,7 +45,7 @@ func TestOutsideChanges(t *testing.T) {
 	}
 	v := selectBox(t, a, "INBOX", false)
 	cur := filepath.Join(dir, "cur")
-	names := files(t, cur)
+	names := []string{v.told.at(0).name(), v.told.at(1).name()} // which need not sort as the messages do
 	modseq := v.HighestModSeq()
 
 	rename(t, filepath.Join(cur, names[0]), filepath.Join(cur, names[0]+"PSa"))
@@ -58,7 +58,7 @@ func TestOutsideChanges(t *testing.T) {
 	if err := v.Store(context.Background(), []SeqNum{1}, StoreAdd, []imap.Flag{imap.FlagFlagged}); err != nil {
 		t.Fatal(err)
 	}
-	if got := files(t, cur)[0]; got != names[0]+"FPSa" {
+	if got := files(t, cur); !slices.Contains(got, names[0]+"FPSa") {
 		t.Errorf("letters of others are lost: %q", got)
 	}
 	if err := os.Remove(filepath.Join(cur, names[1])); err != nil {
