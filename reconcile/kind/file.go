@@ -26,11 +26,6 @@ func File(kindName string, f FileSpec, origin string) reconcile.Resource {
 	}
 }
 
-// FileRef names a file of that kind.
-func FileRef(kindName, path string) reconcile.Ref {
-	return reconcile.Ref{Kind: kindName, Name: path}
-}
-
 // maxFile is the largest file that is ever compared: the users of a very large
 // host.
 const maxFile = 256 << 20
