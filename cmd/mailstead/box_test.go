@@ -18,8 +18,9 @@ import (
 )
 
 // e2e skips a test that needs root and the lab unless MAILSTEAD_E2E=1 asks for
-// it; then a missing part is a failure. It gives the lab's root directory.
-func e2e(t *testing.T) string {
+// it; then a missing part is a failure. It gives the root directory of a part of
+// the lab.
+func e2e(t *testing.T, part string) string {
 	t.Helper()
 	if os.Getenv("MAILSTEAD_E2E") != "1" {
 		t.Skip("needs root and a Debian host to boot (.ci/lab): set MAILSTEAD_E2E=1")
@@ -28,11 +29,10 @@ func e2e(t *testing.T) string {
 	if lab == "" {
 		lab = "/var/cache/mailstead-lab"
 	}
-	root := filepath.Join(lab, "root")
-	if _, err := os.Stat(filepath.Join(lab, "root.stamp")); err != nil {
+	if _, err := os.Stat(filepath.Join(lab, part+".stamp")); err != nil {
 		t.Fatalf("no lab: %v (make it with .ci/lab %s)", err, lab)
 	}
-	return root
+	return filepath.Join(lab, part)
 }
 
 // programs builds the three programs once, mailstead-pam with PAM, and gives
@@ -81,7 +81,13 @@ func cgroups(name string) []string {
 // newBox boots a host; it is gone when the test ends.
 func newBox(t *testing.T, name string) *box {
 	t.Helper()
-	lower := e2e(t)
+	return newBoxOf(t, "root", name)
+}
+
+// newBoxOf boots a host that is a part of the lab.
+func newBoxOf(t *testing.T, part, name string) *box {
+	t.Helper()
+	lower := e2e(t, part)
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)

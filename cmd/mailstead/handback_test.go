@@ -13,7 +13,7 @@ import (
 // TestHandbackAsOwner: root hands back what belongs to somebody else, and
 // nothing there becomes root's.
 func TestHandbackAsOwner(t *testing.T) {
-	e2e(t)
+	e2e(t, "courier")
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)
