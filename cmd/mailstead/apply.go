@@ -20,6 +20,9 @@ type applyOptions struct {
 	yes     bool
 	boot    bool
 	wait    time.Duration
+
+	// agree is asked before a plan is begun; nil asks on the console.
+	agree func(context.Context, *reconcile.Plan) error
 }
 
 func newApplyCommand() *cobra.Command {
@@ -59,6 +62,11 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 		return err
 	}
 	defer l.close()
+	return l.applyHost(ctx, o, c)
+}
+
+// applyHost plans and applies a host, whoever it was that said what is wanted.
+func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error {
 	plan, err := l.compare(ctx)
 	if err != nil {
 		return err
@@ -69,7 +77,11 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 		return err
 	}
 	if !plan.Empty() && !o.yes && !o.boot {
-		if err := consent(ctx, c); err != nil {
+		agree := o.agree
+		if agree == nil {
+			agree = func(ctx context.Context, _ *reconcile.Plan) error { return consent(ctx, c) }
+		}
+		if err := agree(ctx, plan); err != nil {
 			return err
 		}
 	}
