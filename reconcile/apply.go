@@ -52,6 +52,7 @@ func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
 	if err := a.begin(); err != nil {
 		return nil, err
 	}
+	defer a.journal.close()
 	for first := 0; first < len(p.Changes); {
 		last := a.group(first)
 		a.apply(first, last)
@@ -66,6 +67,7 @@ type applier struct {
 	opts      Options
 	inv       *Inventory
 	madeState bool
+	journal   *journal
 	report    Report
 	before    map[Ref]entry // of the inventory, as it was when the run began
 	failed    map[Ref]bool  // did not end well, so that what needs it is skipped
@@ -97,7 +99,12 @@ func (a *applier) begin() error {
 	}
 	a.before = maps.Clone(a.inv.entries)
 	a.inv.begin(begun)
-	return a.inv.write(a.opts.State)
+	a.inv.run = &run{Begun: time.Now().UTC(), Changes: len(a.plan.Changes)}
+	if err := a.inv.write(a.opts.State); err != nil || a.opts.State == "" {
+		return err
+	}
+	a.journal = openJournal(a.opts.State, *a.inv.run)
+	return nil
 }
 
 // end records what is on the host now. What nothing was done to is not ours by
@@ -120,6 +127,7 @@ func (a *applier) end() error {
 		}
 		changed = true
 	}
+	a.inv.run = nil
 	for _, ref := range a.plan.Forget {
 		delete(a.inv.entries, ref)
 	}
@@ -157,6 +165,7 @@ func (a *applier) apply(first, last int) {
 			a.finish(i, o)
 			continue
 		}
+		a.journal.note(i, c.Ref, false)
 		a.tell(i, Outcome{Change: c, State: Started})
 		o, made := a.one(k, c)
 		if made && k.Settle != nil {
@@ -254,6 +263,7 @@ func drift(planned, have *Resource) string {
 
 // settle ends a group of changes.
 func (a *applier) settle(k Kind, made []int, changes []Change) {
+	a.journal.note(made[len(made)-1], changes[len(changes)-1].Ref, true)
 	errs := k.Settle(context.WithoutCancel(a.ctx), changes)
 	for i, n := range made {
 		o := Outcome{Change: changes[i], State: Done}

@@ -34,8 +34,10 @@ func Compare(ctx context.Context, in Inputs) (*Plan, error) {
 		return nil, err
 	}
 	p := Diff(in.Host, in.Table, in.Want, seen, inv)
-	if note != "" {
-		p.Notes = append(p.Notes, note)
+	for _, n := range []string{note, inv.unfinished(in.State)} {
+		if n != "" {
+			p.Notes = append(p.Notes, n)
+		}
 	}
 	return p, nil
 }

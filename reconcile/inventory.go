@@ -28,6 +28,7 @@ const contentAttr = "content"
 // which nothing is known.
 type Inventory struct {
 	entries map[Ref]entry
+	run     *run // the apply that began and did not record its end; nil: none
 }
 
 // entry is one resource of an inventory.
@@ -105,6 +106,7 @@ func ReadInventory(state string) (*Inventory, error) {
 // inventoryJSON is the file: one resource a line, in the order of their names.
 type inventoryJSON struct {
 	Version   int               `json:"version"`
+	Run       *run              `json:"run"`
 	Resources []json.RawMessage `json:"resources"`
 }
 
@@ -116,6 +118,7 @@ func (inv *Inventory) decode(data []byte) error {
 	if f.Version != inventoryVersion {
 		return fmt.Errorf("version %d, and this program knows %d: use the version of mailstead that wrote it", f.Version, inventoryVersion)
 	}
+	inv.run = f.Run
 	for _, raw := range f.Resources {
 		var e entry
 		if err := json.Unmarshal(raw, &e); err != nil {
@@ -137,7 +140,15 @@ func damaged(err error) error {
 
 func (inv *Inventory) encode() ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "{\n\"version\": %d,\n\"resources\": [", inventoryVersion)
+	fmt.Fprintf(&b, "{\n\"version\": %d,\n", inventoryVersion)
+	if inv.run != nil {
+		line, err := json.Marshal(inv.run)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, "\"run\": %s,\n", line)
+	}
+	b.WriteString("\"resources\": [")
 	for i, e := range inv.sorted() {
 		if i > 0 {
 			b.WriteByte(',')
