@@ -32,24 +32,23 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-const pageHead = `# What a description can say
+const (
+	pageHead = `# What a description can say
 
 Made from the comments of the schema (` + "`schema/*.cue`" + `); do not edit it here. NAME stands for a name of your choice.
 The third column is what a change of the field means to the people connected:
 
-- live: it takes effect at once, and nobody notices
-- reload: the daemon reloads, and no connection is lost
-- rebind: a listener moves, and its connections end
-- restart: every connection ends
-- data: it is about where mail is, and moves none: say what you mean before you apply it
-
-| field | value | change | meaning |
-|---|---|---|---|
 `
+	tableHead = "\n| field | value | change | meaning |\n|---|---|---|---|\n"
+)
 
 func schemaPage(fields []schema.Field) string {
 	var b strings.Builder
 	b.WriteString(pageHead)
+	for _, i := range schema.Impacts {
+		fmt.Fprintf(&b, "- %s: %s\n", i.Word, i.Meaning)
+	}
+	b.WriteString(tableHead)
 	for _, f := range fields {
 		ends := "Default: " + f.Default + "."
 		if f.Required {

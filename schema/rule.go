@@ -2,11 +2,8 @@ package schema
 
 import (
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
-	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -20,47 +17,6 @@ var cueFiles embed.FS
 // ownFiles stands before the name of an embedded file in CUE's positions.
 // No file of an operator has such a name.
 const ownFiles = "\x00schema/"
-
-// Field is what the schema says of one field.
-type Field struct {
-	Path     string // from the top, names of the operator's choice as NAME: hosts.NAME.listeners.NAME.port
-	Type     string // what the schema wants there, in a few words
-	Doc      string // its meaning, without the default
-	Default  string // as its comment has it; "" for a required field
-	Required bool
-	Secret   bool
-	Impact   string // what a change means to the people connected: live, reload, rebind, restart, data; "" where its fields say it
-}
-
-// Fields lists every field of the schema, each after the field that holds it.
-// The error names a field that breaks the schema's own rules: a comment that
-// ends with the default or with "Required.", and a known impact word.
-func Fields() ([]Field, error) {
-	s, err := compileSchema()
-	if err != nil {
-		return nil, err
-	}
-	var list []Field
-	var errs []error
-	var visit func(r *rule)
-	visit = func(r *rule) {
-		for _, name := range r.names {
-			f := r.fields[name]
-			field, err := f.field()
-			list, errs = append(list, field), append(errs, err)
-			for f.pattern != nil || f.elem != nil {
-				if f.pattern != nil {
-					f = f.pattern
-				} else {
-					f = f.elem
-				}
-			}
-			visit(f)
-		}
-	}
-	visit(s.top)
-	return list, errors.Join(errs...)
-}
 
 // rule is one node of the schema: what may stand at one place.
 type rule struct {
@@ -78,6 +34,7 @@ type rule struct {
 	impact   string
 	doc      string
 	words    []string // the strings that are allowed, where they are few
+	example  string   // a value, as CUE writes it; of what NAME stands for, a name
 }
 
 // isStruct tells structs and maps from lists and plain values.
@@ -155,6 +112,10 @@ func newRule(path string, v cue.Value) *rule {
 	if impact.Err() == nil {
 		r.impact = impact.Contents()
 	}
+	example := v.Attribute("example")
+	if example.Err() == nil {
+		r.example = example.Contents()
+	}
 	switch v.IncompleteKind() {
 	case cue.StructKind:
 		r.readStruct(v)
@@ -223,47 +184,6 @@ func stringsOf(v cue.Value) []string {
 		}
 	}
 	return words
-}
-
-// docEnd parts a comment from its default.
-var docEnd = regexp.MustCompile(`^(.+?) (?:Default: (.+)|(Required))\.$`)
-
-var impacts = []string{"", "live", "reload", "rebind", "restart", "data"}
-
-func (r *rule) field() (Field, error) {
-	f := Field{Path: r.path, Type: r.typeName(), Required: r.required, Secret: r.secret, Impact: r.impact}
-	m := docEnd.FindStringSubmatch(r.doc)
-	switch {
-	case m == nil:
-		return f, fmt.Errorf(`%s: the comment must end with "Default: ...." or "Required."`, r.path)
-	case r.required != (m[3] != ""):
-		return f, fmt.Errorf("%s: the comment and the field differ in whether it is required", r.path)
-	case !slices.Contains(impacts, r.impact):
-		return f, fmt.Errorf("%s: %q is no impact word", r.path, r.impact)
-	case r.impact == "" && r.pattern == nil && r.fields == nil:
-		return f, fmt.Errorf("%s: no @impact", r.path)
-	}
-	f.Doc, f.Default = m[1], m[2]
-	return f, nil
-}
-
-// typeName says in a word what a field holds.
-func (r *rule) typeName() string {
-	switch {
-	case r.pattern != nil:
-		return "struct by name"
-	case r.fields != nil:
-		return "struct"
-	case r.elem != nil:
-		return "list of strings"
-	case r.words != nil:
-		return `"` + strings.Join(r.words, `", "`) + `"`
-	case r.value.IncompleteKind() == cue.IntKind:
-		return "whole number"
-	case r.value.IncompleteKind() == cue.BoolKind:
-		return "true or false"
-	}
-	return "string"
 }
 
 // isOwn tells a position in the embedded schema from one in the operator's files.

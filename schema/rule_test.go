@@ -38,16 +38,19 @@ func hasField(fields []Field, path string) bool {
 func TestFieldRules(t *testing.T) {
 	ctx := newContext()
 	for source, want := range map[string]string{
-		"a?: string @impact(live)":                               `a: the comment must end with "Default: ...." or "Required."`,
-		"// What it is. Default: 1.\na!: string @impact(live)":   "a: the comment and the field differ in whether it is required",
-		"// What it is. Required.\na?: string @impact(live)":     "a: the comment and the field differ in whether it is required",
-		"// What it is. Default: 1.\na?: string @impact(sudden)": `a: "sudden" is no impact word`,
-		"// What it is. Default: 1.\na?: string":                 "a: no @impact",
-		"// What it is. Default: 1.\na?: string @impact(live)":   "",
+		"a?: string @impact(live)":                                             `a: the comment must end with "Default: ...." or "Required."`,
+		"// What it is. Default: 1.\na!: string @impact(live)":                 "a: the comment and the field differ in whether it is required",
+		"// What it is. Required.\na?: string @impact(live)":                   "a: the comment and the field differ in whether it is required",
+		"// What it is. Default: 1.\na?: string @impact(sudden)":               `a: "sudden" is no impact word`,
+		"// What it is. Default: 1.\na?: string":                               "a: no @impact",
+		"// What it is. Default: 1.\na?: string @impact(live)":                 "a: no @example",
+		"// What it is. Default: 1.\na?: [string]: {}":                         "a: no @example",
+		"// What it is. Default: 1.\na?: string @impact(live) @example(\"1\")": "",
 	} {
-		r := newRule("", ctx.CompileString("#D: {\n"+source+"\n}").LookupPath(cue.MakePath(cue.Def("D"))))
+		s := &compiled{ctx: ctx}
+		s.top = newRule("", ctx.CompileString("#D: {\n"+source+"\n}").LookupPath(cue.MakePath(cue.Def("D"))))
 		got := ""
-		if _, err := r.fields["a"].field(); err != nil {
+		if _, err := s.field(s.top.fields["a"]); err != nil {
 			got = err.Error()
 		}
 		if got != want {

@@ -61,12 +61,12 @@ func (l *loader) notKind(r *rule, v cue.Value, path []string, want string, kind 
 	case has&kind != 0:
 		l.fault(CodeIncomplete, path, l.places.valuePos(path, v), "has no definite value", "")
 	default:
-		l.fault(CodeType, path, l.places.valuePos(path, v), fmt.Sprintf("must be %s%s, not %s", want, r.example(), kindName(has)), "")
+		l.fault(CodeType, path, l.places.valuePos(path, v), fmt.Sprintf("must be %s%s, not %s", want, r.outline(), kindName(has)), "")
 	}
 }
 
-// example shows the fields of a struct as one would write them.
-func (r *rule) example() string {
+// outline shows the fields of a struct as one would write them.
+func (r *rule) outline() string {
 	if len(r.names) == 0 || len(r.names) > 4 {
 		return ""
 	}

@@ -18,6 +18,7 @@ var commands = []func() *cobra.Command{
 	newPlanCommand,
 	newApplyCommand,
 	newStatusCommand,
+	newExplainCommand,
 	newUpCommand,
 	newHandbackCommand,
 	newFlattenCommand,
