@@ -87,6 +87,15 @@ func newBox(t *testing.T, name string) *box {
 // newBoxOf boots a host that is a part of the lab.
 func newBoxOf(t *testing.T, part, name string) *box {
 	t.Helper()
+	b := newStill(t, part, name)
+	b.boot()
+	t.Cleanup(b.kill)
+	return b
+}
+
+// newStill is a host that is not booted: its file system with the programs.
+func newStill(t *testing.T, part, name string) *box {
+	t.Helper()
 	lower := e2e(t, part)
 	bin, err := programs()
 	if err != nil {
@@ -110,8 +119,6 @@ func newBoxOf(t *testing.T, part, name string) *box {
 	for _, p := range []string{"mailstead", "mailstead-imapd", "mailstead-pam"} {
 		check(exec.Command("cp", filepath.Join(bin, p), filepath.Join(b.root(), "usr/local/bin", p)).Run())
 	}
-	b.boot()
-	t.Cleanup(b.kill)
 	return b
 }
 

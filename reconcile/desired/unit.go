@@ -14,7 +14,7 @@ import (
 const oldestSystemd = 252
 
 const (
-	noSystemd  = "systemd does not run on this host: nothing starts the daemon"
+	noSystemd  = "systemd does not run on this host, and nothing else starts the daemon: boot with systemd, or use --rootless and mailstead up"
 	noListener = "no listener can be served yet"
 )
 
