@@ -3,7 +3,6 @@ package imapserver
 import (
 	"context"
 	"errors"
-	"os"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -104,13 +103,9 @@ func (f *front) close(ctx context.Context) {
 
 func (f *front) status() control.Status {
 	s := f.settings.Load()
-	st := control.Status{
-		Version:    Version(),
-		PID:        os.Getpid(),
-		Generation: s.Config.Generation,
-		Sessions:   f.login.Sessions(),
-		Bundles:    bundleStatus(f.login.Bundles()),
-	}
+	st := s.status()
+	st.Sessions = f.login.Sessions()
+	st.Bundles = bundleStatus(f.login.Bundles())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	st.Listeners = f.bound.status(s.Config)

@@ -101,6 +101,15 @@ func run(t *testing.T, path string) (log *journal, stop func() error) {
 	return log, func() error { cancel(); return <-done }
 }
 
+func fileDigest(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest(data)
+}
+
 func ask(t *testing.T, c *config.Config, verb string) control.Status {
 	t.Helper()
 	s, err := control.Ask(t.Context(), c.Control, control.Request{Verb: verb})
@@ -129,6 +138,9 @@ func TestRun(t *testing.T) {
 		len(st.Bundles) != 1 || st.PID != os.Getpid() || st.Error != "" || st.Sessions != 0 {
 		t.Errorf("%+v", st)
 	}
+	if got := st.Users; got.Count != 1 || got.Digest != fileDigest(t, c.Users) || st.Config != fileDigest(t, path) {
+		t.Errorf("read: %s, %+v", st.Config, got)
+	}
 	client := dialTLS(t, st.Listeners[1].Address, &tls.Config{ServerName: "mail.example", RootCAs: pool(t, first)})
 	client.send("a LOGIN alice pw-alice\r\n")
 	client.until("a OK")
@@ -149,7 +161,7 @@ func TestRun(t *testing.T) {
 	second := issue(t, time.Now().Add(time.Hour), "mail.example")
 	write(t, dir, c, []config.User{alice, testUser(t, dir, "bob")}, second)
 	after := ask(t, c, control.VerbReload)
-	if after.Error != "" || after.Generation != "second" || after.Bundles[0].Fingerprint == st.Bundles[0].Fingerprint {
+	if after.Error != "" || after.Generation != "second" || after.Users.Count != 2 || after.Users.Digest != fileDigest(t, c.Users) || after.Bundles[0].Fingerprint == st.Bundles[0].Fingerprint {
 		t.Errorf("%+v", after)
 	}
 	s.want("RELOADING=1\n")

@@ -2,6 +2,8 @@ package imapserver
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/login"
 	"mailstead/imapserver/spawn"
@@ -30,7 +33,27 @@ type Settings struct {
 	Bundles []login.Bundle // as Config.TLS.Bundles
 
 	raw     rawSettings
+	digests digests
 	sharing sharing
+}
+
+// digests are SHA-256 of the two files as they were read, in lower-case hex.
+type digests struct{ config, users string }
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// status begins a status with what was read.
+func (s *Settings) status() control.Status {
+	return control.Status{
+		Version:    Version(),
+		PID:        os.Getpid(),
+		Generation: s.Config.Generation,
+		Config:     s.digests.config,
+		Users:      control.Users{Count: len(s.Users), Digest: s.digests.users},
+	}
 }
 
 // rawSettings is the files that Settings were read from. The front gets them,
@@ -111,7 +134,7 @@ func parseSettings(raw rawSettings) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Settings{Config: c, raw: raw}
+	s := &Settings{Config: c, raw: raw, digests: digests{digest(raw.Config), digest(raw.Users)}}
 	for u, err := range config.ParseUsers(bytes.NewReader(raw.Users), c.Workers) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Users, err)

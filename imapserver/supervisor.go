@@ -193,12 +193,8 @@ func (s *Supervisor) Status(ctx context.Context) (control.Status, error) {
 	s.mu.Lock()
 	f, bound := s.front, s.bound
 	s.mu.Unlock()
-	st := control.Status{
-		Version:    Version(),
-		PID:        os.Getpid(),
-		Generation: settings.Config.Generation,
-		Listeners:  bound.status(settings.Config),
-	}
+	st := settings.status()
+	st.Listeners = bound.status(settings.Config)
 	state, err := f.query(ctx, false)
 	if err != nil {
 		return st, err

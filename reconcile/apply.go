@@ -18,6 +18,7 @@ type Options struct {
 	Table    []Kind // the one that the plan was made with
 	State    string // state directory with the inventory and the lock; "" for neither
 	Wait     time.Duration
+	Lock     *Lock       // the caller's, who keeps it; nil: Apply takes it and gives it back
 	Progress func(Event) // called from Apply's goroutine; nil for none
 }
 
@@ -39,11 +40,13 @@ func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
 		failed: map[Ref]bool{}, untouched: map[Ref]bool{}, made: map[Ref]bool{}}
 	a.report.Blocked, a.report.Unreadable = p.Blocked, p.Unreadable
 	if o.State != "" {
-		l, err := TakeLock(ctx, o.State, o.Wait)
-		if err != nil {
-			return nil, err
+		l, err := o.Lock, error(nil)
+		if l == nil {
+			if l, err = TakeLock(ctx, o.State, o.Wait); err != nil {
+				return nil, err
+			}
+			defer l.Release()
 		}
-		defer l.Release()
 		a.madeState = l.made
 		if a.inv, err = ReadInventory(o.State); err != nil {
 			return nil, err

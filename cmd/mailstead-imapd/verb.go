@@ -23,6 +23,7 @@ type verb struct {
 
 var verbs = []verb{
 	{"serve", "[--config PATH]", "serve mail until SIGTERM; SIGHUP reloads", serve},
+	{"check", "[--config PATH | --staged]", "say what a start would object to; binds nothing and serves nobody", check},
 	{"ctl", "status|reload [--config PATH | --control PATH]", "ask the daemon that runs", ctl},
 	{"version", "", "say which version this is", version},
 	{"front", "", "", front},

@@ -39,6 +39,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"serve", "--help"}, exitDone, "", "the configuration, PATH"},
 		{[]string{"serve", "--nonsense"}, exitFailed, "", "flag provided but not defined"},
 		{[]string{"serve", "--config", "/nonexistent"}, exitFailed, "", "mailstead-imapd: error: open /nonexistent: no such file or directory\n"},
+		{[]string{"check", "--config", "/nonexistent"}, exitFailed, "", "no such file"},
 		{[]string{"ctl"}, exitFailed, "", "status or reload?"},
 		{[]string{"ctl", "restart"}, exitFailed, "", "status or reload?"},
 		{[]string{"ctl", "status", "--config", "/nonexistent"}, exitFailed, "", "no such file"},

@@ -19,11 +19,19 @@ type Request struct {
 type Status struct {
 	Version    string     `json:"version"`
 	PID        int        `json:"pid"`
-	Generation string     `json:"generation"` // of the configuration in force
+	Generation string     `json:"generation"` // of the configuration in force, as it says itself
+	Config     string     `json:"config"`     // SHA-256 of the configuration that was read, lower-case hex
+	Users      Users      `json:"users"`
 	Listeners  []Listener `json:"listeners"`
 	Bundles    []Bundle   `json:"bundles"`
 	Sessions   int        `json:"sessions"`        // authenticated connections
 	Error      string     `json:"error,omitempty"` // why the request failed; the rest is still true
+}
+
+// Users says who may log in.
+type Users struct {
+	Count  int    `json:"count"`
+	Digest string `json:"digest"` // SHA-256 of the list that was read, lower-case hex
 }
 
 // Listener is one address being served.
@@ -36,7 +44,7 @@ type Listener struct {
 // Bundle is a certificate being served.
 type Bundle struct {
 	Name        string   `json:"name"`
-	Names       []string `json:"names"`
+	Names       []string `json:"names"`       // the SNI names for which it is served
 	Fingerprint string   `json:"fingerprint"` // SHA-256 of the leaf's DER, lower-case hex
 	NotAfter    string   `json:"not_after"`   // RFC 3339
 }

@@ -1,6 +1,8 @@
 package desired
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"strconv"
 
@@ -96,6 +98,12 @@ func (b *builder) nothingToServe() *reconcile.Block {
 	return &reconcile.Block{Reason: noListener}
 }
 
+// digest is how the daemon names a file that it has read.
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
 // addDaemon says what the running daemon is to serve.
 func (b *builder) addDaemon() error {
 	if b.rootless {
@@ -103,6 +111,7 @@ func (b *builder) addDaemon() error {
 	}
 	d := kind.DaemonSpec{
 		Control: render.ControlSocket(b.paths), Unit: render.ServiceUnit, Generation: b.files.Generation,
+		Config: digest(b.files.Config), Users: digest(b.files.Users),
 		Listeners: map[string]string{}, Bundles: map[string]string{},
 	}
 	for _, l := range b.serve {

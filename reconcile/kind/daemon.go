@@ -14,9 +14,13 @@ import (
 	"mailstead/reconcile"
 )
 
-// Daemon is what the running daemon serves: its configuration's generation, its
+// Daemon is what the running daemon serves: the files that it has read, its
 // listeners' addresses and the certificates' fingerprints. The daemon is started
 // by its unit, and reloaded where it serves something else.
+//
+// The generation is what its configuration says of itself; that it is the
+// configuration, and those users, only the digests say: somebody may have had it
+// read files that were edited by hand, and are as they were by now.
 func Daemon(d DaemonSpec, origin string) reconcile.Resource {
 	r := reconcile.Resource{Ref: DaemonRef(), Origin: origin}
 	add := func(name, value string, impact reconcile.Impact) {
@@ -25,6 +29,8 @@ func Daemon(d DaemonSpec, origin string) reconcile.Resource {
 	add("control", d.Control, reconcile.Live)
 	add("unit", d.Unit, reconcile.Live)
 	add("generation", d.Generation, reconcile.Reload)
+	add("configuration", d.Config, reconcile.Reload)
+	add("users", d.Users, reconcile.Reload)
 	for _, name := range slices.Sorted(maps.Keys(d.Listeners)) {
 		add(listenerAttr+name, bindAddress(d.Listeners[name]), listenerImpact(d.Unit))
 	}
@@ -94,6 +100,8 @@ func served(ask reconcile.Resource, s control.Status) *reconcile.Resource {
 	add("control", ask.Get("control"), reconcile.Live)
 	add("unit", ask.Get("unit"), reconcile.Live)
 	add("generation", s.Generation, reconcile.Reload)
+	add("configuration", s.Config, reconcile.Reload)
+	add("users", s.Users.Digest, reconcile.Reload)
 	for _, l := range s.Listeners {
 		add(listenerAttr+l.Name, bindAddress(l.Address), listenerImpact(ask.Get("unit")))
 	}

@@ -90,6 +90,29 @@ func TestDaemonReload(t *testing.T) {
 	}
 }
 
+// TestDaemonReadSomethingElse: files that were edited, read by the daemon and put
+// back say of themselves what is wanted, and are not what it serves.
+func TestDaemonReadSomethingElse(t *testing.T) {
+	for name, edit := range map[string]func(*control.Status){
+		"configuration": func(s *control.Status) { s.Config = "c2" },
+		"users":         func(s *control.Status) { s.Users.Digest = "u2" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			now := status("g", "[::]:143", "f")
+			now.Config, now.Users.Digest = "c", "u"
+			edited := now
+			edit(&edited)
+			spec := daemonSpec(b.serve(&fakeDaemon{status: edited, next: now}), "g", ":143", "f")
+			spec.Config, spec.Users = "c", "u"
+			want := Daemon(spec, "")
+			b.wantPlan([]string{"action daemon/mailstead-imapd: " + name + " " + name[:1] + "2, want " + name[:1]}, want)
+			b.apply(want)
+			b.wantPlan(nil, want)
+		})
+	}
+}
+
 func TestDaemonMovesListener(t *testing.T) {
 	b := newBench(t)
 	path := b.serve(&fakeDaemon{status: status("g", "127.0.0.1:143", "f"), next: status("g", "127.0.0.1:1143", "f")})

@@ -96,6 +96,8 @@ type DaemonSpec struct {
 	Control    string            // path of the control socket
 	Unit       string            // its service; "" where systemd does not run it
 	Generation string            // of the configuration
+	Config     string            // SHA-256 of the configuration, lower-case hex
+	Users      string            // SHA-256 of the list of users
 	Listeners  map[string]string // address to bind ("host:port", ":port" for every address) by listener name
 	Bundles    map[string]string // fingerprint by certificate name; "" for a certificate that this plan makes
 }

@@ -1,0 +1,41 @@
+package imapserver
+
+import (
+	"context"
+
+	"mailstead/imapserver/config"
+)
+
+// Check is a start that binds nothing, serves nobody and starts no process: it
+// says what a daemon would object to in the files at path.
+func Check(path string, o Options) error {
+	s, err := Load(path)
+	if err != nil {
+		return err
+	}
+	return s.dryStart(o)
+}
+
+// CheckStaged is Check of files that have yet to be put in place.
+func CheckStaged(st config.Staged, o Options) error {
+	c, err := config.Parse(st.Config)
+	if err != nil {
+		return err
+	}
+	raw := rawSettings{Config: st.Config, Users: st.Users}
+	for _, b := range c.TLS.Bundles {
+		raw.PEM = append(raw.PEM, st.PEM[b.Name])
+	}
+	s, err := parseSettings(raw)
+	if err != nil {
+		return err
+	}
+	return s.dryStart(o)
+}
+
+// dryStart has login and auth take the settings, as a start or a reload would.
+func (s *Settings) dryStart(o Options) error {
+	f := newFront(o, nil, nil)
+	defer f.close(context.Background())
+	return f.apply(s)
+}
