@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/outbox"
 	"mailstead/imapserver/session"
 	"mailstead/imapserver/store"
 	"mailstead/imapserver/wire"
@@ -128,9 +129,27 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		Without:     without,
 		MaySetQuota: maySet,
 		Discard:     s.Discard,
+		Outbox:      newOutbox(s.Outbox),
 		Back:        func(answer, rest []byte) error { return handoff.GiveBack(conn, s.Token, answer, rest) },
 		Tag:         s.Tag,
 	})
+}
+
+// newOutbox is the way from a session to sendmail; nil if there is none.
+func newOutbox(o *handoff.Outbox) *session.Outbox {
+	if o == nil {
+		return nil
+	}
+	return &session.Outbox{
+		Mailbox: o.Mailbox, Header: o.Header, Multiple: o.Multiple,
+		Send: func(ctx context.Context, message []byte) error {
+			return outbox.Send(ctx, o.Socket, o.Sender, message)
+		},
+		Unsent: func(err error) bool {
+			var refused outbox.Refused
+			return errors.As(err, &refused)
+		},
+	}
 }
 
 // about gives the annotations of the server that everybody sees.

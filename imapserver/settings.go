@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"mailstead/imapserver/config"
@@ -210,8 +211,25 @@ func (s *Settings) session(o *handoff.Open, u config.User) *handoff.Session {
 	return &handoff.Session{
 		Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace, Without: off,
 		Admin: s.Config.Admin, Comment: s.Config.Comment,
-		Quota: (*handoff.Quota)(u.Quota), Discard: u.Discard,
+		Quota: (*handoff.Quota)(u.Quota), Discard: u.Discard, Outbox: s.outbox(u),
 	}
+}
+
+// outbox is how a user sends mail. The mail of virtual users has one uid, which
+// says nothing of who it is: their name is the sender. Of a system user sendmail
+// knows the address.
+func (s *Settings) outbox(u config.User) *handoff.Outbox {
+	o := s.Config.Outbox
+	if o == nil {
+		return nil
+	}
+	sender := ""
+	if u.Hash != "" {
+		if sender = u.Name; !strings.Contains(sender, "@") {
+			sender += "@" + s.Config.Hostname
+		}
+	}
+	return &handoff.Outbox{Mailbox: o.Mailbox, Socket: o.Socket, Sender: sender, Header: o.Header, Multiple: o.Multiple}
 }
 
 // checkReload says why the daemon cannot go over to s from old while it runs.

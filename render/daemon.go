@@ -22,6 +22,7 @@ type Daemon struct {
 	Default      string               // the certificate for clients that ask for no name that there is
 	Namespace    string
 	Sharing      bool // virtual users may share mail
+	Outbox       *schema.Outbox
 	About        schema.About
 	PAM          bool // somebody logs in through PAM
 	Users        []User
@@ -73,6 +74,9 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		Admin:     d.About.Admin,
 		Comment:   d.About.Comment,
 		Workers:   workers,
+	}
+	if o := d.Outbox; o != nil {
+		c.Outbox = &config.Outbox{Mailbox: o.Folder, Socket: OutboxSocket(d.Paths), Header: o.Header, Multiple: o.Multiple}
 	}
 	if d.PAM {
 		c.PAM = &config.PAM{Service: PAMName, Helper: Program(d.Paths, "mailstead-pam")}

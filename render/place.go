@@ -20,10 +20,12 @@ import (
 const (
 	ServiceUnit = "mailstead-imapd.service"
 	ApplyUnit   = "mailstead-apply.service"
-	PAMName     = "mailstead"             // the PAM service
-	PAMFile     = "/etc/pam.d/" + PAMName // where libpam looks for it
-	Description = "/etc/mailstead"        // the installed description, applied at boot
-	ServiceUser = "mailstead"             // who login and auth run as where mail has several owners
+	OutboxUnit  = "mailstead-outbox.socket"
+	OutboxSends = "mailstead-outbox@.service" // one for each message
+	PAMName     = "mailstead"                 // the PAM service
+	PAMFile     = "/etc/pam.d/" + PAMName     // where libpam looks for it
+	Description = "/etc/mailstead"            // the installed description, applied at boot
+	ServiceUser = "mailstead"                 // who login and auth run as where mail has several owners
 )
 
 // ConfigFile is the path of the daemon's configuration.
@@ -42,6 +44,10 @@ func BundleFile(p schema.Paths, certificate string) string {
 
 // ControlSocket is the path of the daemon's control socket.
 func ControlSocket(p schema.Paths) string { return path.Join(p.Run, "control") }
+
+// OutboxSocket is the path of the socket that takes mail to be sent. It is not in
+// the directory of the daemon's own, which goes when the daemon stops.
+func OutboxSocket(p schema.Paths) string { return p.Run + "-outbox" }
 
 // HookFile is the path of the hook that certbot runs after a renewal.
 func HookFile(p schema.Paths) string {

@@ -47,6 +47,18 @@ var renderers = map[string]func(input []byte) (map[string][]byte, error){
 		}
 		return onlyFile(ApplyUnit)(b.Render())
 	},
+	"outbox.json": func(input []byte) (map[string][]byte, error) {
+		var p schema.Paths
+		if err := decode(input, &p); err != nil {
+			return nil, err
+		}
+		socket, err := OutboxSocketUnit(p)
+		if err != nil {
+			return nil, err
+		}
+		service, err := OutboxService(p, "/usr/sbin/sendmail")
+		return map[string][]byte{OutboxUnit: socket, OutboxSends: service}, err
+	},
 	"hook.json": func(input []byte) (map[string][]byte, error) {
 		var p schema.Paths
 		if err := decode(input, &p); err != nil {

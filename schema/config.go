@@ -45,6 +45,7 @@ type Host struct {
 	Users     []User   // sorted by name
 	Folders   []Folder // for every user who names no policy; sorted by name. User.Folders holds what is made for each
 	Namespace string   // personal namespace prefix: "" or "INBOX."
+	Outbox    *Outbox  // nil: no mail is sent
 	Sharing   Sharing
 	About     About
 	Quota     *Quota  // for every user; User.Quota holds what each may have
@@ -57,6 +58,15 @@ type Host struct {
 type About struct {
 	Admin   string // a URI, or ""
 	Comment string // one line, or ""
+}
+
+// Outbox is the folder of every user's from which mail is sent.
+type Outbox struct {
+	Origin   Pos
+	Folder   string // without the namespace prefix; User.Folders has it
+	Command  string // absolute path of sendmail
+	Header   string // name of a field that says who has sent; "" for none
+	Multiple bool   // one command may send several messages
 }
 
 // Sharing says what users may share with each other.

@@ -66,8 +66,15 @@ const maxFolderName = 200
 
 // folderName checks the name of a folder.
 func folderName(s spot) bool {
-	name := s.name()
-	wrong, hint := "", ""
+	wrong, hint := folderFault(s.name())
+	if wrong != "" {
+		s.fault(CodeName, wrong, hint)
+	}
+	return wrong == ""
+}
+
+// folderFault says what is wrong with the name of a folder; "" is nothing.
+func folderFault(name string) (wrong, hint string) {
 	top, _, _ := strings.Cut(name, ".")
 	switch {
 	case name == "":
@@ -92,11 +99,8 @@ func folderName(s spot) bool {
 		wrong = "begins with #, which is for other namespaces (RFC 9051 §5.1)"
 	case spacedLevel(name):
 		wrong, hint = "has a level that begins or ends with a space", "clients drop such spaces, and then miss the folder"
-	default:
-		return true
 	}
-	s.fault(CodeName, wrong, hint)
-	return false
+	return wrong, hint
 }
 
 func spacedLevel(name string) bool {
@@ -112,7 +116,7 @@ func spacedLevel(name string) bool {
 func (c *completer) policies() map[string][]Folder {
 	lists := map[string][]Folder{}
 	for _, s := range c.spot.at("policies").fields() {
-		lists[s.name()] = c.folderList(s.at("folders"), nil)
+		lists[s.name()] = c.withOutbox(c.folderList(s.at("folders"), nil))
 	}
 	return lists
 }

@@ -25,6 +25,7 @@ var verbs = []verb{
 	{"serve", "[--config PATH]", "serve mail until SIGTERM; SIGHUP reloads", serve},
 	{"check", "[--config PATH | --staged]", "say what a start would object to; binds nothing and serves nobody", check},
 	{"ctl", "status|reload [--config PATH | --control PATH]", "ask the daemon that runs", ctl},
+	{"outbox", "[--sendmail PATH]", "send the message that comes in on standard input, a socket, as who has connected", sendOutbox},
 	{"version", "", "say which version this is", version},
 	{"front", "", "", front},
 	{"worker", "", "", worker},

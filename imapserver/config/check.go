@@ -22,6 +22,7 @@ const (
 )
 
 var (
+	fieldName   = regexp.MustCompile(`^[A-Za-z0-9-]{1,70}$`)
 	plainName   = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$`)
 	bundleName  = regexp.MustCompile(`^[A-Za-z0-9_*]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_-])?$`)
 	domainLabel = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
@@ -76,6 +77,13 @@ func (c *Config) Check() error {
 		f.at(field, checkText(text))
 		if len(text) > maxNote {
 			f.add("%s: %d bytes, more than %d", field, len(text), maxNote)
+		}
+	}
+	if o := c.Outbox; o != nil {
+		f.at("outbox.mailbox", checkText(o.Mailbox))
+		f.at("outbox.socket", checkPath(o.Socket))
+		if o.Mailbox == "" || len(o.Socket) > maxSocket || o.Header != "" && !fieldName.MatchString(o.Header) {
+			f.add("outbox: no mailbox, a path of more than %d bytes, or a header field %q with a strange name", maxSocket, o.Header)
 		}
 	}
 	if c.PAM != nil {

@@ -24,6 +24,7 @@ type Config struct {
 	Sharing    bool       `json:"sharing,omitempty"`   // users whose mail has one uid and gid may share it with each other
 	Admin      string     `json:"admin,omitempty"`     // /shared/admin of the server (RFC 5464 §6.2.2): a URI
 	Comment    string     `json:"comment,omitempty"`   // /shared/comment of the server
+	Outbox     *Outbox    `json:"outbox,omitempty"`    // nil: nothing is sent
 	PAM        *PAM       `json:"pam,omitempty"`       // nil: no user logs in through PAM
 	Workers    Workers    `json:"workers"`
 }
@@ -77,6 +78,14 @@ type Bundle struct {
 	Name  string   `json:"name"`
 	File  string   `json:"file"`
 	Names []string `json:"names"` // SNI names in lower case; a leading "*." matches one label
+}
+
+// Outbox is a mailbox of every user's from which mail is sent.
+type Outbox struct {
+	Mailbox  string `json:"mailbox"`            // its name in UTF-8, without the namespace prefix
+	Socket   string `json:"socket"`             // path of the socket at which "mailstead-imapd outbox" is started
+	Header   string `json:"header,omitempty"`   // name of a field that tells who has sent; "": none
+	Multiple bool   `json:"multiple,omitempty"` // one command may send several messages
 }
 
 // PAM says how to reach PAM.

@@ -117,7 +117,8 @@ type Session struct {
 	Admin      string   `json:"admin,omitempty"`   // of the server, as are
 	Comment    string   `json:"comment,omitempty"` // its annotations
 	Without    []string `json:"without,omitempty"` // capabilities that are switched off
-	Neighbours []byte   `json:"-"`                 // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
+	Outbox     *Outbox  `json:"outbox,omitempty"`
+	Neighbours []byte   `json:"-"` // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
 }
 
 // Quota is config.Quota.
@@ -125,6 +126,15 @@ type Quota struct {
 	Storage  int64 `json:"storage,omitempty"`
 	Messages int64 `json:"messages,omitempty"`
 	Set      bool  `json:"set,omitempty"`
+}
+
+// Outbox is config.Outbox, and whose name the user sends under.
+type Outbox struct {
+	Mailbox  string `json:"mailbox"`
+	Socket   string `json:"socket"`
+	Sender   string `json:"sender,omitempty"`
+	Header   string `json:"header,omitempty"`
+	Multiple bool   `json:"multiple,omitempty"`
 }
 
 // Idle says that a worker has had no session for a while, and how many it has

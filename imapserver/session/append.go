@@ -40,7 +40,15 @@ func (r *receiver) commit(c *wire.Append) (imap.ResponseCode, error) {
 	if err := r.messages(c); err != nil {
 		return "", err
 	}
+	if r.sends {
+		if err := r.s.sendDrafts(r.ctx, r.drafts); err != nil {
+			return "", err
+		}
+	}
 	uidValidity, uids, err := store.CommitAll(r.ctx, r.drafts)
+	if err != nil && r.sends {
+		err = unkept(err)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -57,6 +65,7 @@ type receiver struct {
 	ctx    context.Context
 	s      *session
 	rights store.Rights // to the mailbox
+	sends  bool         // it is the outbox
 	drafts []*store.Draft
 }
 
@@ -64,7 +73,7 @@ type receiver struct {
 func (s *session) newReceiver(ctx context.Context, c *wire.Append) (*receiver, error) {
 	r := &receiver{ctx: ctx, s: s}
 	err := s.at(ctx, c.Mailbox, func(p place) error {
-		r.rights = p.rights
+		r.rights, r.sends = p.rights, s.sends(p)
 		draft, err := p.account.NewDraft(ctx, p.name)
 		if err == nil {
 			r.drafts = append(r.drafts, draft)

@@ -32,7 +32,15 @@ func (s *session) copy(ctx context.Context, tag string, c *wire.Copy) (imap.Resp
 	var done store.CopyResult
 	err = s.patiently(tag, func() error {
 		return s.at(ctx, c.Mailbox, func(p place) (err error) {
-			done, err = transfer(ctx, numbers(spans), p.target())
+			seqs, sends := numbers(spans), s.sends(p)
+			if sends {
+				if err := s.sendCopies(ctx, p, seqs); err != nil {
+					return err
+				}
+			}
+			if done, err = transfer(ctx, seqs, p.target()); err != nil && sends {
+				err = unkept(err)
+			}
 			return err
 		})
 	})

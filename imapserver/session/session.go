@@ -32,6 +32,8 @@ type Params struct {
 	Server    map[string]string // annotations of the server that everybody sees, by entry (RFC 5464 §6.2)
 	// Discard says that messages of the user that are expunged go into the trash.
 	Discard bool
+	// Outbox is where messages are put to be sent; nil: nowhere.
+	Outbox *Outbox
 	// MaySetQuota says that SETQUOTA is not refused.
 	MaySetQuota bool
 

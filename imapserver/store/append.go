@@ -217,6 +217,16 @@ func (d *Draft) finish(date time.Time) (maildir.Stat, error) {
 	return f.Stat(maildir.Tmp, d.id.Tmp())
 }
 
+// Text gives a finished message as it is on disk, with LF line ends.
+func (d *Draft) Text() ([]byte, error) {
+	f, err := d.mb.folder.Open(maildir.Tmp, d.id.Tmp())
+	if err != nil {
+		return nil, d.mb.draftError(err)
+	}
+	defer f.Close()
+	return readAll(f)
+}
+
 // appendLocked gives the messages in tmp their UIDs and their places in cur.
 // Keywords stand in the index alone: if there are any, the rows are durable
 // before the messages can be seen. mu is held.

@@ -165,6 +165,7 @@ func (b *builder) addDaemonFiles() error {
 		Default:   b.host.TLS.Default,
 		Namespace: b.host.Namespace,
 		Sharing:   b.host.Sharing.Virtual,
+		Outbox:    b.host.Outbox,
 		About:     b.host.About,
 		PAM:       b.hasSystem(),
 	}

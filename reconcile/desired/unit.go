@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"net"
 	"strconv"
+	"strings"
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/kind"
@@ -35,6 +36,9 @@ func (b *builder) addUnits() error {
 		}
 	}
 	if err := b.addService(); err != nil {
+		return err
+	}
+	if err := b.addOutbox(); err != nil {
 		return err
 	}
 	text, err := render.Boot{Systemd: b.systemd(), Paths: b.paths}.Render()
@@ -68,9 +72,28 @@ func (b *builder) addService() error {
 	return nil
 }
 
-// addUnit adds a unit; all of ours start at boot.
+// addOutbox adds what sends users' mail.
+func (b *builder) addOutbox() error {
+	o := b.host.Outbox
+	if o == nil {
+		return nil
+	}
+	service, err := render.OutboxService(b.paths, o.Command)
+	if err != nil {
+		return err
+	}
+	socket, err := render.OutboxSocketUnit(b.paths)
+	if err != nil {
+		return err
+	}
+	b.addUnit(kind.UnitSpec{Name: render.OutboxSends, Content: service, Run: kind.Either}, o.Origin.String(), nil)
+	b.addUnit(kind.UnitSpec{Name: render.OutboxUnit, Content: socket, Run: kind.Up}, o.Origin.String(), nil, kind.UnitRef(render.OutboxSends))
+	return nil
+}
+
+// addUnit adds a unit; all of ours start at boot, but for one that is a template.
 func (b *builder) addUnit(u kind.UnitSpec, origin string, block *reconcile.Block, needs ...reconcile.Ref) {
-	u.Path, u.Enable = render.UnitFile(b.paths, u.Name), true
+	u.Path, u.Enable = render.UnitFile(b.paths, u.Name), !strings.Contains(u.Name, "@.")
 	r := kind.Unit(u, origin)
 	r.Blocked = block
 	if b.facts.Systemd == 0 {

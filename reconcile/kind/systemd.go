@@ -60,6 +60,9 @@ func (s *systemd) units(ctx context.Context, names []string) (map[string]unitSta
 	}
 	out := make(map[string]unitState, len(names))
 	for _, name := range names {
+		if strings.Contains(name, "@.") {
+			continue // a template has no state
+		}
 		p, err := s.conn.GetUnitPropertiesContext(ctx, name)
 		if err != nil {
 			return nil, fmt.Errorf("ask systemd for %s: %w", name, err)

@@ -1,0 +1,81 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// withOutbox has a session's mail sent to a list. What has "refuse" in it is not
+// sent, and of what has "lost" in it nobody knows.
+func withOutbox(s *server, multiple bool) *[]string {
+	sent := new([]string)
+	refused := errors.New("no such recipient")
+	s.params.Outbox = &Outbox{
+		Mailbox: "Outbox", Header: "X-IMAP-Sender", Multiple: multiple,
+		Send: func(_ context.Context, message []byte) error {
+			switch text := string(message); {
+			case strings.Contains(text, "refuse"):
+				return refused
+			case strings.Contains(text, "lost"):
+				return errors.New("no answer")
+			}
+			*sent = append(*sent, string(message))
+			return nil
+		},
+		Unsent: func(err error) bool { return errors.Is(err, refused) },
+	}
+	return sent
+}
+
+// What is put into the outbox is sent once, as it came, and kept there.
+func TestOutbox(t *testing.T) {
+	s := newServer(t)
+	sent := withOutbox(s, false)
+	s.deliver("1.M1P1.host", "To: bob@example.org\n\nfrom a folder\n")
+	s.deliver("2.M1P1.host", "To: bob@example.org\n\nrefuse\n")
+	c := s.connect()
+	c.ok("CREATE Outbox")
+	c.ok("APPEND Outbox {34+}\r\nTo: bob@example.org\r\n\r\nby APPEND\r\n")
+	c.ok("SELECT INBOX")
+	c.ok("COPY 1 Outbox")
+	c.want("COPY 2 Outbox", "a NO [CANNOT] not sent: no such recipient")
+	c.want("APPEND Outbox {33+}\r\nTo: bob@example.org\r\n\r\nrefuse 2\r\n", "a NO [CANNOT] not sent: no such recipient")
+	c.want("COPY 1:2 Outbox", "a NO [CANNOT] only one message at a time is sent")
+	c.want("APPEND Outbox {12+}\r\nTo: a\r\n\r\n1\r\n {12+}\r\nTo: a\r\n\r\n2\r\n", "a NO [CANNOT] only one message at a time is sent")
+	if answer := c.do("APPEND Outbox {6+}\r\nlost\r\n"); !strings.Contains(answer, "a NO") || strings.Contains(answer, "not sent") {
+		t.Errorf("lost: %s", answer)
+	}
+	c.ok("MOVE 1 Outbox")
+	c.want("STATUS Outbox (MESSAGES)", "* STATUS \"Outbox\" (MESSAGES 3)\na OK STATUS completed")
+	want := []string{
+		"X-IMAP-Sender: alice\nTo: bob@example.org\n\nby APPEND\n",
+		"X-IMAP-Sender: alice\nTo: bob@example.org\n\nfrom a folder\n",
+		"X-IMAP-Sender: alice\nTo: bob@example.org\n\nfrom a folder\n",
+	}
+	if got := strings.Join(*sent, "|"); got != strings.Join(want, "|") {
+		t.Errorf("sent %q", got)
+	}
+}
+
+// Several messages are sent by one command only where that is asked for.
+func TestOutboxMultiple(t *testing.T) {
+	s := newServer(t)
+	sent := withOutbox(s, true)
+	s.deliver("1.M1P1.host", "To: a@example.org\n\n1\n")
+	s.deliver("2.M1P1.host", "To: b@example.org\n\n2\n")
+	c := s.connect()
+	c.ok("CREATE Outbox")
+	c.ok("SELECT INBOX")
+	c.ok("COPY 1:2 Outbox")
+	if len(*sent) != 2 {
+		t.Errorf("sent %q", *sent)
+	}
+	c.want("COPY 1:2 Nowhere", "a NO [TRYCREATE] no such mailbox")
+	c.ok("DELETE Outbox")
+	c.want("COPY 1:2 Outbox", "a NO [TRYCREATE] no such mailbox")
+	if len(*sent) != 2 {
+		t.Errorf("sent although there is no outbox: %q", *sent)
+	}
+}
