@@ -29,7 +29,7 @@ const timeout = 2 * time.Minute
 // The limits of what is said on the socket.
 const (
 	maxMessage = 128 << 20 // octets: whoever connects has root write it to a file
-	maxHead    = 1 << 10 // octets of the first line
+	maxHead    = 1 << 10   // octets of the first line
 	maxAnswer  = 1 << 10
 )
 
