@@ -14,6 +14,7 @@ import (
 // commands are the constructors of every command, in the order of the help.
 var commands = []func() *cobra.Command{
 	newInitCommand,
+	newAdoptCommand,
 	newValidateCommand,
 	newPlanCommand,
 	newApplyCommand,
@@ -27,6 +28,7 @@ var commands = []func() *cobra.Command{
 	newVersionCommand,
 	newCompletionCommand,
 	newAsUserCommand,
+	newLookAtMailCommand,
 }
 
 const rootLong = `Mailstead turns one description of a mail host into a host that serves mail:

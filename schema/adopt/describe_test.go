@@ -1,0 +1,185 @@
+package adopt
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"mailstead/schema"
+)
+
+// load is the Check of the command: it loads the files.
+func load(t *testing.T, text Description) schema.Diagnostics {
+	t.Helper()
+	dir := t.TempDir()
+	for name, data := range map[string][]byte{CUEName: text.CUE, UsersName: text.Users} {
+		if data == nil {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := schema.Load(schema.Options{Inputs: []string{dir}})
+	var faults schema.Diagnostics
+	if err != nil && !errors.As(err, &faults) {
+		t.Fatal(err)
+	}
+	return faults
+}
+
+const hash = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
+
+// describe reads a host of Courier's and gives its description, which must load.
+func describe(t *testing.T, files map[string]string, mails map[string]*Mail) (string, string) {
+	t.Helper()
+	fsys := fstest.MapFS{}
+	for name, text := range files {
+		fsys[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644}
+	}
+	h, trash, err := ReadCourier(fsys, "mail.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range h.Users {
+		if m := mails[u.Name]; m != nil {
+			u.Found(m)
+		}
+	}
+	text, err := h.Describe(trash, func(d Description) schema.Diagnostics { return load(t, d) })
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, text.CUE, text.Users)
+	}
+	if faults := load(t, text); len(faults) > 0 {
+		t.Fatalf("%s\n%s", faults.Text(0), text.CUE)
+	}
+	return string(text.CUE), string(text.Users)
+}
+
+func contains(t *testing.T, text string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			t.Errorf("no %q in:\n%s", w, text)
+		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	cue, users := describe(t, map[string]string{
+		"etc/passwd": "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\nvmail:x:5000:5000::/srv/mail:/bin/false\ncarl:x:1002:1002::/home/carl:/bin/sh\n",
+		"etc/courier/imapd": `ADDRESS=192.0.2.1
+PORT=143,127.0.0.1.1143
+MAXDAEMONS=80
+IMAP_CAPABILITY="IMAP4rev1 UIDPLUS CHILDREN NAMESPACE THREAD=ORDEREDSUBJECT THREAD=REFERENCES SORT QUOTA"
+IMAP_MOVE_EXPUNGE_TO_TRASH=1
+IMAP_TRASHFOLDERNAME=Papierkorb
+OUTBOX=.Outbox
+ODD=1
+`,
+		"etc/courier/imapd-ssl":    "SSLPORT=993\nIMAP_TLS_REQUIRED=1\nTLS_PRIORITY='SECURE:-VERS-ALL:+VERS-TLS1.3'\n",
+		"etc/courier/authdaemonrc": "authmodulelist=\"authpam authuserdb authldap\"\n",
+		"etc/courier/userdb": "vera@example.org\tuid=5000|gid=5000|home=/srv/mail/vera@example.org|systempw=" + hash + "\n" +
+			"walt@example.org\tuid=5000|gid=5000|home=/srv/mail/walt@example.org|systempw=$1$abcdefgh$abcdefghijklmnopqrstuv\n" +
+			"xeno@example.org\tuid=5000|gid=5000|home=/elsewhere/x|systempw=" + hash + "\n" +
+			"yves@example.org\tuid=5000|gid=5000|home=/srv/mail/yves@example.org|systempw=" + hash + "|options=disableimap=1\n",
+	}, map[string]*Mail{
+		"alice": {Folders: []Folder{{Name: "INBOX", Messages: 1}, {Name: "Sent", Messages: 3}, {Name: "Sent Messages", Messages: 200}, {Name: "Papierkorb"}, {Name: "Trash"}, {Name: "Bad/Name"}}, Subscribed: []string{"Sent Messages", "Papierkorb"}},
+		"bob":   {Folders: []Folder{{Name: "INBOX"}, {Name: "Sent Messages", Newest: 5}, {Name: "Sent", Newest: 9}}, Subscribed: []string{"Sent"}},
+		"carl":  {Missing: true, Maildir: "/home/carl/Maildir"},
+	})
+	contains(t, cue, `imap: {address: "192.0.2.1", capabilities: off: ["IDLE"]} // /etc/courier/imapd:1 ADDRESS=192.0.2.1; /etc/courier/imapd:4 IMAP_CAPABILITY=`,
+		`"imap-2": {address: "127.0.0.1", port: 1143,`, "/etc/courier/imapd:3 MAXDAEMONS=80: ", `expunge: "trash" // /etc/courier/imapd:5 IMAP_MOVE_EXPUNGE_TO_TRASH=1`,
+		`tls: policy: "modern" // /etc/courier/imapd-ssl:3 TLS_PRIORITY=`, `outbox: folder: "Outbox"`, "ODD=1: no option", "authldap: who is in there cannot be told",
+		`"Sent Messages": {use: "sent"}`, "sent: Sent Messages (200) rather than Sent (3): it has the most messages",
+		`"Papierkorb": {use: "trash"}`, "trash: Papierkorb (0) rather than Trash (0): the first by custom",
+		"sent: Sent (0) rather than Sent Messages (0): it has the newest message", "left out: carl: there is no /home/carl/Maildir",
+		`mail: root: "/srv/mail"`, "MD5-crypt", "move it there", "disableimap=1")
+	contains(t, users, `"vera@example.org": {"password": {"hash": "`+hash)
+	if strings.Contains(cue, hash) || strings.Contains(cue, "$1$abc") || strings.Contains(users, "walt") || strings.Contains(users, "yves") {
+		t.Errorf("a hash in CUE, or a user who was to be left out:\n%s\n%s", cue, users)
+	}
+}
+
+// A policy is what several users have, and nobody gets a folder that was not there.
+func TestDescribePolicies(t *testing.T) {
+	mail := func(names ...string) *Mail {
+		m := &Mail{}
+		for _, n := range names {
+			m.Folders = append(m.Folders, Folder{Name: n, Messages: 1})
+		}
+		return m
+	}
+	passwd, mails := "", map[string]*Mail{}
+	for i, m := range []*Mail{mail("Sent", "Trash"), mail("Sent", "Trash"), mail("Sent"), mail()} {
+		name := fmt.Sprintf("u%d", i)
+		passwd += fmt.Sprintf("%s:x:%d:%d::/home/%s:/bin/sh\n", name, 1000+i, 1000+i, name)
+		mails[name] = m
+	}
+	cue, _ := describe(t, map[string]string{"etc/passwd": passwd, "etc/courier/imapd": "", "etc/courier/authdaemonrc": "authmodulelist=authpam\n"}, mails)
+	contains(t, cue, `"found-1": folders: {"Sent": {use: "sent", subscribe: false}, "Trash": {use: "trash", subscribe: false}} // 2 users have these`,
+		`u0: {policy: "found-1"}`, `u2: {folders: {"Sent": {use: "sent", subscribe: false}}}`, "u3: {} //")
+}
+
+// TestDescribeHostile: whatever files and mail say, what is written loads.
+func TestDescribeHostile(t *testing.T) {
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 1))
+	words := []string{"", "0", "143", "993", "127.0.0.1", "::1", "x\ty", "\"", "\\(hosts)", "\u2028", "\xff\xfe", "*/", "// ", "}", "{", "#", "$6$x", hash, "INBOX", "Trash", "Sent", "a.b", "..", "/", "/etc", "/home/a", "Ä", "\u202e", "true", "_x", "if", "99999", "-1", "1,2,3", "127.0.0.1.143,144", strings.Repeat("long", 300), "IDLE", "IMAP4rev1"}
+	word := func() string {
+		var b strings.Builder
+		for range 1 + random.IntN(2) {
+			b.WriteString(words[random.IntN(len(words))])
+		}
+		return b.String()
+	}
+	line := func() string { return strings.NewReplacer("\n", "", "'", "", "\r", "", "\x00", "").Replace(word()) }
+	kept, left := 0, 0
+	t.Logf("seed %d", seed)
+	for range 120 {
+		files := map[string]string{}
+		for _, p := range []program{imapd, imapdSSL, authdaemon, imapproxy} {
+			text := ""
+			for _, o := range table {
+				if o.program != p || random.IntN(3) > 0 {
+					continue
+				}
+				switch p {
+				case imapproxy:
+					text += o.name + " x" + line() + "\n"
+				default:
+					text += o.name + "='" + line() + "'\n"
+				}
+			}
+			files[strings.TrimPrefix(string(p), "/")] = text
+		}
+		files["etc/courier/authdaemonrc"] = "authmodulelist='authpam authuserdb " + strings.ReplaceAll(line(), "#", "") + "'\n"
+		passwd, userdb := "", ""
+		for i := range 6 {
+			passwd += strings.ReplaceAll(line(), ":", "") + fmt.Sprintf("%d:x:%d:%d::%s:\n", i%4, 998+i, i, strings.ReplaceAll(line(), ":", ""))
+			name := strings.ReplaceAll(line(), "\t", "") + fmt.Sprint(i%4)
+			userdb += strings.TrimLeft(name, "#") + "\tuid=5000|home=/srv/" + strings.ReplaceAll(line(), "|", "") + "|systempw=" + strings.ReplaceAll(line(), "|", "") + "|mail=" + line() + "\n"
+		}
+		files["etc/passwd"], files["etc/courier/userdb"] = passwd, userdb
+		mails := map[string]*Mail{}
+		for _, a := range append(readPasswd("", []byte(passwd)), func() []account { l, _ := readUserdb("", []byte(userdb)); return l }()...) {
+			m := &Mail{Maildir: word()}
+			for range random.IntN(6) {
+				m.Folders = append(m.Folders, Folder{Name: word(), Messages: random.IntN(3)})
+				m.Subscribed = append(m.Subscribed, word())
+			}
+			mails[a.name] = m
+		}
+		cue, _ := describe(t, files, mails)
+		kept += strings.Count(cue, "folders, ")
+		left += strings.Count(cue, "// left out: ")
+	}
+	if kept == 0 || left == 0 {
+		t.Errorf("%d users were kept, and %d things left out", kept, left)
+	}
+}

@@ -1,0 +1,152 @@
+package adopt
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// listeners are what Courier and imapproxy listened on.
+func (r *reading) listeners() {
+	if r.units["courier-imap.service"] {
+		r.ports("imap", "PORT", "143", "ADDRESS")
+	}
+	if r.units["courier-imap-ssl.service"] && r.imap["SSLPORT"].Origin.File != "" {
+		r.ports("imaps", "SSLPORT", "993", "SSLADDRESS")
+	}
+	if r.proxy != nil && r.units["imapproxy.service"] {
+		r.imapproxy()
+	}
+}
+
+// ports makes a listener of each port of a list, in which each may have an address:
+// "143,192.0.2.1.1143" (couriertcpd(1)).
+func (r *reading) ports(name, portOption, implied, addressOption string) {
+	ports, address := r.imap[portOption], r.imap[addressOption]
+	list := ports.Value
+	if list == "" {
+		list = implied
+	}
+	for i, one := range strings.Split(list, ",") {
+		one = strings.TrimSpace(one)
+		l := Listener{Name: name, Address: everyAddress(address.Value)}
+		if i > 0 {
+			l.Name = name + "-" + strconv.Itoa(i+1)
+		}
+		if at := strings.LastIndexByte(one, '.'); at >= 0 {
+			l.Address, one = everyAddress(one[:at]), one[at+1:]
+			l.Comment = ports.comment()
+		} else if l.Address != "" {
+			l.Comment = address.comment()
+		}
+		n, err := strconv.Atoi(one)
+		if err != nil {
+			r.host.note(ports.Origin, true, "%s: %q is no port, and is left out", ports.assignment(), one)
+			continue
+		}
+		if one != implied || i > 0 {
+			l.Port, l.Comment = n, ports.comment()
+		}
+		r.security(&l, name)
+		l.Off = r.off()
+		if len(l.Off) > 0 {
+			l.Comment = strings.TrimPrefix(l.Comment+"; "+r.offComment(), "; ")
+		}
+		r.host.Listeners = append(r.host.Listeners, l)
+	}
+}
+
+// security says how TLS starts.
+func (r *reading) security(l *Listener, name string) {
+	starttls, required := r.imap["IMAPDSTARTTLS"], r.imap["IMAP_TLS_REQUIRED"]
+	switch {
+	case name == "imaps":
+		if l.Name != "imaps" {
+			l.TLS = "implicit"
+		}
+		return
+	case loopback(l.Address) && !strings.HasPrefix(required.Value, "1"):
+		l.TLS = "none"
+		if starttls.Origin.File == "" || strings.EqualFold(starttls.Value, "YES") {
+			l.TLS = ""
+			r.host.note(required.Origin, true, "%s: clients of the listener %s have to use TLS; where they cannot, give it tls: \"none\", which a loopback address may have", required.assignment(), l.Name)
+		} else {
+			l.Comment = strings.TrimPrefix(l.Comment+"; "+starttls.comment(), "; ")
+		}
+	case !strings.HasPrefix(required.Value, "1"):
+		r.host.note(required.Origin, true, "%s: nobody logs in on the listener %s without TLS any more; Courier let clients do so", optional(required, "IMAP_TLS_REQUIRED"), l.Name)
+	}
+}
+
+// optional is a setting, or that it is not set.
+func optional(s Setting, name string) string {
+	if s.Name == "" {
+		return name + " is not set"
+	}
+	return s.assignment()
+}
+
+// off lists the capabilities that were taken out of what Courier announces.
+func (r *reading) off() []string {
+	var off []string
+	if s, set := r.imap["IMAP_CAPABILITY"]; set {
+		words := strings.Fields(strings.ToUpper(s.Value))
+		for _, word := range strings.Fields(courierWords)[1:] {
+			if !slices.Contains(words, word) {
+				off = append(off, word)
+			}
+		}
+	}
+	if s, set := r.imap["IMAP_ACL"]; set && strings.HasPrefix(s.Value, "0") {
+		off = append(off, "ACL")
+	}
+	if strings.HasPrefix(r.imap.Get("IMAP_DISABLETHREADSORT"), "1") {
+		off = append(off, "SORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES")
+	}
+	slices.Sort(off)
+	return slices.Compact(off)
+}
+
+func (r *reading) offComment() string {
+	var all []string
+	for _, name := range []string{"IMAP_CAPABILITY", "IMAP_ACL", "IMAP_DISABLETHREADSORT"} {
+		if o, _ := find(imapd, name); r.imap[name].Name != "" && !o.usual(r.imap.Get(name)) {
+			all = append(all, r.imap[name].comment())
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// imapproxy has the daemon listen where web mail finds imapproxy now.
+func (r *reading) imapproxy() {
+	port, address := r.proxy["listen_port"], r.proxy["listen_address"]
+	n, err := strconv.Atoi(port.Value)
+	if err != nil {
+		n = 143
+	}
+	l := Listener{Name: "imapproxy", Address: everyAddress(address.Value), Port: n, TLS: "none", Comment: port.comment()}
+	if !loopback(l.Address) {
+		where := address.Origin
+		if l.Address == "" {
+			where = port.Origin
+		}
+		l.Address = "127.0.0.1"
+		r.host.note(where, true, "imapproxy listened on more than a loopback address, without TLS: the listener imapproxy is on 127.0.0.1 alone")
+	}
+	r.host.Listeners = append(r.host.Listeners, l)
+}
+
+// everyAddress gives an address of Courier's: 0 is every one.
+func everyAddress(address string) string {
+	switch address {
+	case "0", "*", "0.0.0.0", "::", "[::]":
+		return ""
+	}
+	return strings.Trim(address, "[]")
+}
+
+func loopback(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	return err == nil && ip.IsLoopback()
+}

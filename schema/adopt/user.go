@@ -1,0 +1,184 @@
+package adopt
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// users finds who can log in.
+func (r *reading) users() error {
+	data, err := r.file(passwdFile)
+	if err != nil {
+		return err
+	}
+	passwd := readPasswd(passwdFile, data)
+	modules := r.auth["authmodulelist"]
+	for _, module := range strings.Fields(modules.Value) {
+		switch module {
+		case "authpam", "authshadow", "authpwd":
+			r.systemUsers(passwd)
+		case "authuserdb":
+			if err := r.userdb(passwd); err != nil {
+				return err
+			}
+		default:
+			r.host.note(modules.Origin, true, "%s: who is in there cannot be told without asking it; write these users by hand", printable(module))
+		}
+	}
+	slices.SortStableFunc(r.host.Users, func(a, b *User) int { return strings.Compare(a.Name, b.Name) })
+	// The first module that knows a name answers for it.
+	r.host.Users = slices.CompactFunc(r.host.Users, func(a, b *User) bool { return a.Name == b.Name })
+	return nil
+}
+
+// maildirPath is where mail is in a home directory; imapd-ssl has the last word.
+func (r *reading) maildirPath() string {
+	if s := strings.TrimPrefix(r.imap.Get("MAILDIRPATH"), "./"); s != "" {
+		return path.Clean(s)
+	}
+	return "Maildir"
+}
+
+// The uids of people (login.defs(5) on Debian).
+const (
+	firstUser = 1000
+	nobody    = 65534
+)
+
+// systemUsers are the people among the accounts of the host. Those without a
+// Maildir, whom Courier lets in no further, are found out when it is looked at.
+func (r *reading) systemUsers(passwd []account) {
+	dir := r.maildirPath()
+	disabled := r.disabled(nil)
+	for _, a := range passwd {
+		if a.uid < firstUser || a.uid == nobody {
+			continue
+		}
+		u := &User{Name: a.name, UID: a.uid, GID: a.gid, Home: a.home, Maildir: path.Join(a.home, dir), Origin: a.origin, Left: disabled}
+		if path.IsAbs(dir) {
+			u.Maildir = dir
+		}
+		if dir != "Maildir" {
+			u.Setting = dir
+		}
+		r.host.Users = append(r.host.Users, u)
+	}
+}
+
+// disabled tells why an account may not use IMAP.
+func (r *reading) disabled(own map[string]string) string {
+	s := r.auth["DEFAULTOPTIONS"]
+	value, set := own["disableimap"]
+	if !set {
+		value = options(s.Value)["disableimap"]
+	}
+	switch {
+	case value == "" || value == "0":
+		return ""
+	case set:
+		return "its option disableimap=" + printable(value)
+	}
+	return s.comment()
+}
+
+// userdb reads the virtual users of authuserdb.
+func (r *reading) userdb(passwd []account) error {
+	files := []string{userdbFile}
+	if entries, err := fs.ReadDir(r.fsys, strings.TrimPrefix(userdbFile, "/")); err == nil {
+		files = nil
+		for _, e := range entries {
+			if e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
+				files = append(files, path.Join(userdbFile, e.Name()))
+			}
+		}
+	}
+	var all []account
+	for _, name := range files {
+		data, err := r.file(name)
+		if err != nil {
+			return err
+		}
+		some, err := readUserdb(name, data)
+		if err != nil {
+			return err
+		}
+		all = append(all, some...)
+	}
+	if len(all) == 0 {
+		r.host.note(r.auth["authmodulelist"].Origin, false, "authuserdb: there are no users in %s", userdbFile)
+		return nil
+	}
+	r.virtual(all, passwd)
+	return nil
+}
+
+// virtual adds virtual users. All their mail must have one owner and lie in
+// ROOT/NAME/Maildir: what most of them have counts, the others are left out.
+func (r *reading) virtual(all []account, passwd []account) {
+	dir := r.maildirPath()
+	for i := range all {
+		a := &all[i]
+		if a.maildir == "" {
+			a.maildir = dir
+		}
+		if !path.IsAbs(a.maildir) {
+			a.maildir = path.Join(a.home, a.maildir)
+		}
+		a.maildir = path.Clean(a.maildir)
+	}
+	uid := most(all, func(a account) int { return a.uid })
+	root := most(all, func(a account) string { return path.Dir(path.Dir(a.maildir)) })
+	owner := ownerName(passwd, uid)
+	if owner == "" {
+		r.host.note(all[0].origin, true, "uid %d, which owns the mail of the virtual users, has no name in %s: make an account with this uid, and name it in mail: user", uid, passwdFile)
+	} else if owner != "vmail" {
+		r.host.Fields = append(r.host.Fields, Field{"mail: user", quote(owner), fmt.Sprintf("%s uid=%d", all[0].origin, uid)})
+	}
+	if root != "/var/vmail" {
+		r.host.Fields = append(r.host.Fields, Field{"mail: root", quote(root), all[0].origin.String() + " " + printable("home="+cut(all[0].home))})
+	}
+	for _, a := range all {
+		u := &User{Name: a.name, Hash: a.hash, UID: a.uid, GID: a.gid, Home: a.home, Maildir: a.maildir, Origin: a.origin, Left: r.disabled(a.options)}
+		switch want := path.Join(root, a.name, "Maildir"); {
+		case u.Left != "":
+		case a.hash == "":
+			u.Left = "it has no password"
+		case a.uid != uid:
+			u.Left = fmt.Sprintf("its mail is of uid %d, that of the others of %d: all virtual users' mail has one owner", a.uid, uid)
+		case a.maildir != want:
+			u.Left = fmt.Sprintf("its mail is in %s: that of a virtual user is in %s; move it there", printable(cut(a.maildir)), printable(cut(want)))
+		}
+		for _, o := range []string{"group", "sharedgroup", "mailhost", "disableshared"} {
+			if row, _ := find(accounts, o); a.options[o] != "" {
+				r.host.note(a.origin, true, "%s: %s", printable(o+"="+cut(a.options[o])), row.why)
+			}
+		}
+		r.host.Users = append(r.host.Users, u)
+	}
+}
+
+// most gives the value that most of the accounts have; of equals, the first's.
+func most[T comparable](all []account, of func(account) T) (best T) {
+	count := map[T]int{}
+	for _, a := range all {
+		count[of(a)]++
+	}
+	for i, a := range all {
+		if v := of(a); i == 0 || count[v] > count[best] {
+			best = v
+		}
+	}
+	return best
+}
+
+func ownerName(passwd []account, uid int) string {
+	for _, a := range passwd {
+		if a.uid == uid {
+			return a.name
+		}
+	}
+	return ""
+}
