@@ -19,6 +19,7 @@ type Options struct {
 	State    string // state directory with the inventory and the lock; "" for neither
 	Wait     time.Duration
 	Lock     *Lock       // the caller's, who keeps it; nil: Apply takes it and gives it back
+	Saved    *Saved      // the saved plan that is carried out, which Bind has bound; nil for none
 	Progress func(Event) // called from Apply's goroutine; nil for none
 }
 
@@ -52,6 +53,9 @@ func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
 			return nil, err
 		}
 	}
+	if err := a.beginSaved(); err != nil {
+		return nil, err
+	}
 	if err := a.begin(); err != nil {
 		return nil, err
 	}
@@ -61,7 +65,10 @@ func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
 		a.apply(first, last)
 		first = last
 	}
-	return &a.report, a.end()
+	if err := a.end(); err != nil {
+		return &a.report, err
+	}
+	return &a.report, a.endSaved()
 }
 
 type applier struct {
@@ -71,6 +78,7 @@ type applier struct {
 	inv       *Inventory
 	madeState bool
 	journal   *journal
+	plans     *plansJSON // nil unless a saved plan is carried out
 	report    Report
 	before    map[Ref]entry // of the inventory, as it was when the run began
 	failed    map[Ref]bool  // did not end well, so that what needs it is skipped
@@ -202,6 +210,11 @@ func (a *applier) skip(c Change) (Outcome, bool) {
 // something to change.
 func (a *applier) one(k Kind, c Change) (o Outcome, made bool) {
 	o = Outcome{Change: c, State: Done}
+	if c.Stale != "" {
+		a.untouched[c.Ref] = true
+		o.State, o.Err = Failed, fmt.Errorf("%w: %s", ErrChanged, c.Stale)
+		return o, false
+	}
 	ask := Ask{Resource: c.target(), Was: c.Was}
 	// An interrupted run finishes the change that it is at.
 	ctx := context.WithoutCancel(a.ctx)

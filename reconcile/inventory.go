@@ -62,7 +62,11 @@ func brief(a Attr) string {
 	if !a.Secret && a.Name != contentAttr || isDigest(a.Value) {
 		return a.Value
 	}
-	sum := sha256.Sum256([]byte(a.Value))
+	return digestOf(a.Value)
+}
+
+func digestOf(value string) string {
+	sum := sha256.Sum256([]byte(value))
 	return digestPrefix + hex.EncodeToString(sum[:])
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"strings"
+	"unicode/utf8"
 )
 
 // Hidden stands in the place of a secret.
@@ -42,6 +43,7 @@ func (p *Plan) Masked(key []byte) *Plan {
 	out.Changes = make([]Change, len(p.Changes))
 	for i, c := range p.Changes {
 		c.Have, c.Want = c.Have.masked(key), c.Want.masked(key)
+		c.Saw, c.Wants = c.Have.digest(key), c.Want.digest(key)
 		out.Changes[i] = c
 	}
 	out.Record = make([]Resource, len(p.Record))
@@ -58,8 +60,11 @@ func (r *Resource) masked(key []byte) *Resource {
 	out := *r
 	out.Attrs = make([]Attr, len(r.Attrs))
 	for i, a := range r.Attrs {
-		if a.Secret {
+		switch {
+		case a.Secret:
 			a.Value = keyed(key, a.Value)
+		case !utf8.ValidString(a.Value): // JSON would alter it
+			a.Value = digestOf(a.Value)
 		}
 		out.Attrs[i] = a
 	}

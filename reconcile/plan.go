@@ -21,6 +21,10 @@ type Change struct {
 	Origin string     `json:"origin"`
 	Reason string     `json:"reason"`
 	Impact Impact     `json:"impact"`
+	Taken  bool       `json:"taken,omitempty"` // the operator said that it may replace what somebody else wrote
+	Saw    string     `json:"saw,omitempty"`   // in a masked plan: keyed digest of Have
+	Wants  string     `json:"wants,omitempty"` // in a masked plan: keyed digest of Want
+	Stale  string     `json:"-"`               // of a saved plan: what has happened to the resource since; Apply refuses the change
 }
 
 // target is what to look for.

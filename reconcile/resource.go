@@ -35,8 +35,9 @@ type Attr struct {
 	Value  string `json:"value"`
 	Secret bool   `json:"secret,omitempty"`
 	Impact Impact `json:"impact,omitempty"`
-	Runs   bool   `json:"runs,omitempty"` // of what runs, not of what is on disk
-	Shared bool   `json:"-"`              // other changes of the same run may change it too
+	Runs   bool   `json:"runs,omitempty"`   // of what runs, not of what is on disk
+	Follow bool   `json:"follow,omitempty"` // somebody else renews it: another value than when it was planned is no change of plan
+	Shared bool   `json:"-"`                // other changes of the same run may change it too
 }
 
 // Resource is one thing on a host, wanted or found: a plain value that can be

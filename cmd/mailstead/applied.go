@@ -13,6 +13,7 @@ import (
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
+	"mailstead/reconcile/target"
 	"mailstead/schema"
 )
 
@@ -76,7 +77,8 @@ func recordApplied(ctx context.Context, l *look, wait time.Duration) error {
 		return fmt.Errorf("record what was applied: %w", err)
 	}
 	old, err := os.ReadFile(filepath.Join(l.host.Paths.State, appliedFile))
-	if err == nil && bytes.Equal(old, data) {
+	same := err == nil && bytes.Equal(old, data)
+	if same && target.HasPlanKey(l.host.Paths.State) {
 		return nil
 	}
 	lock, err := reconcile.TakeLock(ctx, l.host.Paths.State, wait)
@@ -84,6 +86,9 @@ func recordApplied(ctx context.Context, l *look, wait time.Duration) error {
 		return fmt.Errorf("record what was applied: %w", err)
 	}
 	defer lock.Release()
+	if err := target.MakePlanKey(l.host.Paths.State); err != nil || same {
+		return err
+	}
 	dir, err := reconcile.OpenDir(l.host.Paths.State, false)
 	if err != nil {
 		return fmt.Errorf("record what was applied: %w", err)

@@ -20,6 +20,8 @@ type applyOptions struct {
 	yes     bool
 	boot    bool
 	wait    time.Duration
+	file    string           // of the saved plan to carry out; "" for none
+	saved   *reconcile.Saved // what it holds
 
 	// agree is asked before a plan is begun; nil asks on the console.
 	agree func(context.Context, *reconcile.Plan) error
@@ -28,8 +30,8 @@ type applyOptions struct {
 func newApplyCommand() *cobra.Command {
 	var o applyOptions
 	cmd := &cobra.Command{
-		Use:   "apply [PATH...]",
-		Short: "make this host what its description says",
+		Use:   "apply [FILE] [PATH...]",
+		Short: "make this host what its description says, or carry out a saved plan",
 		Long: `Shows the plan, asks, and makes the changes one after the other. Each resource
 is looked at again before it is changed: one that is no longer what the plan
 says is left alone. What depends on a failed change is skipped, everything else
@@ -40,10 +42,21 @@ A resource that waits for something only you can do, such as a certificate that
 has not been issued, keeps nothing else from being applied; the exit status is 6
 until it is there. No message and no mailbox is ever removed.
 
+` + planFileHelp + `
+It is carried out without a question, and nothing that it does not say. The
+description is read again for the secrets, from where the plan was made or from
+PATH. What the description wants of the plan's resources must be what the plan
+says. A resource that is not what the plan saw is left alone and named; what
+else changed on the host does not matter, and a renewed certificate is no
+change. A plan that was applied whole is refused from then on, one that was
+stopped part-way goes on.
+
 ` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid, exitStale, exitLocked, exitPartial),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.take(args)
+			if err := o.takeSaved(args); err != nil {
+				return err
+			}
 			return runApply(cmd.Context(), o, newConsole(cmd))
 		},
 	}
@@ -67,16 +80,15 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 
 // applyHost plans and applies a host, whoever it was that said what is wanted.
 func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error {
-	plan, err := l.compare(ctx)
+	plan, err := l.plan(ctx, o)
 	if err != nil {
 		return err
 	}
-	l.noteUnrecorded(plan)
 	writePlan(c, c.out, plan, o.verbose)
 	if err := needsRoot(o.opts, os.Geteuid()); err != nil {
 		return err
 	}
-	if !plan.Empty() && !o.yes && !o.boot {
+	if !plan.Empty() && !o.yes && !o.boot && o.saved == nil {
 		agree := o.agree
 		if agree == nil {
 			agree = func(ctx context.Context, _ *reconcile.Plan) error { return consent(ctx, c) }
@@ -93,6 +105,18 @@ func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error 
 		}
 	}
 	return failed
+}
+
+// plan gives what is to be done: of a saved plan, or of the description.
+func (l *look) plan(ctx context.Context, o applyOptions) (*reconcile.Plan, error) {
+	if o.saved != nil {
+		return l.bind(ctx, o)
+	}
+	plan, err := l.compare(ctx)
+	if err == nil {
+		l.noteUnrecorded(plan)
+	}
+	return plan, err
 }
 
 // consent asks whether to go on; without a terminal there is nobody to ask.
@@ -114,17 +138,19 @@ func consent(ctx context.Context, c *console) error {
 // not begun, so that nothing is written.
 func (l *look) apply(ctx context.Context, c *console, plan *reconcile.Plan, wait time.Duration) error {
 	report := &reconcile.Report{Blocked: plan.Blocked, Unreadable: plan.Unreadable}
-	if !plan.Empty() {
+	if !plan.Empty() || l.begun {
 		p := newProgress(c)
 		var err error
 		report, err = reconcile.Apply(ctx, plan, reconcile.Options{
-			Table: l.kinds.Table(), State: l.host.Paths.State, Wait: wait, Progress: p.event,
+			Table: l.kinds.Table(), State: l.host.Paths.State, Wait: wait, Saved: l.saved, Progress: p.event,
 		})
 		p.clear()
 		if report == nil {
 			return notApplied(err)
 		}
-		if len(plan.Changes) == 0 {
+		if plan.Empty() {
+			fmt.Fprintln(c.out, "\nNothing of the plan was left to do.")
+		} else if len(plan.Changes) == 0 {
 			fmt.Fprintln(c.out, "\nApplied: only what is remembered has changed.")
 		} else {
 			fmt.Fprintf(c.out, "\nApplied: %d of %d changes made.\n", report.Count(reconcile.Done), len(plan.Changes))
@@ -151,7 +177,7 @@ func notApplied(err error) error {
 		// No apply can mend the directory that it takes its lock in.
 		return hint(err, "look at what is in it; is that in order, run %q and apply again", unsafe.Remedy)
 	}
-	return err
+	return staleError(err)
 }
 
 // needsRoot refuses, before anybody is asked, what would fail at the lock.

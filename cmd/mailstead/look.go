@@ -23,6 +23,9 @@ type look struct {
 	facts reconcile.Facts
 	want  []reconcile.Resource
 	kinds *kind.Host
+
+	saved *reconcile.Saved // the saved plan that is carried out, nil for none
+	begun bool             // an earlier apply of it was stopped part-way
 }
 
 // lookAt finds out what has to be known of this machine, and what the host is

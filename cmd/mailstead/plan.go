@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
-	"mailstead/reconcile/target"
 )
 
 type planOptions struct {
@@ -34,6 +36,11 @@ reason, and what it means to the people connected:
   data     mail is concerned
 
 Nothing is written, and root is not needed: what could not be read is named.
+
+With -o FILE the plan is also saved, for "mailstead show FILE" and "mailstead
+apply FILE": FILE is a name with a "/" or a "." in it. It can be published: of
+secrets it holds digests under a key of the host. -o json prints the same.
+
 With --detailed-exitcode what waits for you counts as a pending change, what
 could not be read does not.
 
@@ -46,14 +53,16 @@ could not be read does not.
 	}
 	o.flags(cmd)
 	addRootless(cmd, &o.opts)
-	addOutput(cmd, &o.output)
+	cmd.Flags().StringVarP(&o.output, "output", "o", outputText, "`form` of the output (text or json), or a file to save the plan in, such as ./plan.json")
+	completeWith(cmd, "output", outputText, outputJSON)
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show attributes, and files as unified diffs")
 	cmd.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "end with 2 if changes are pending")
 	return cmd
 }
 
 func runPlan(ctx context.Context, o planOptions, c *console) error {
-	if err := checkOutput(o.output); err != nil {
+	file, err := planOutput(o.output)
+	if err != nil {
 		return err
 	}
 	l, err := o.look(ctx, o.opts, false)
@@ -66,15 +75,39 @@ func runPlan(ctx context.Context, o planOptions, c *console) error {
 		return err
 	}
 	l.noteUnrecorded(plan)
-	if o.output == outputJSON {
-		if err := writePlanJSON(c.out, plan, target.PlanKey()); err != nil {
-			return err
-		}
-	} else {
-		writePlan(c, c.out, plan, o.verbose)
+	if err := o.write(c, l, plan, file); err != nil {
+		return err
 	}
 	if o.detailed && (!plan.Empty() || len(plan.Blocked) > 0) {
 		return &exitError{code: exitPending}
 	}
 	return nil
+}
+
+// write prints a plan, and saves it if there is a file for it.
+func (o *planOptions) write(c *console, l *look, plan *reconcile.Plan, file string) error {
+	if o.output == outputJSON {
+		return writePlanJSON(c.out, plan, l, o.source)
+	}
+	writePlan(c, c.out, plan, o.verbose)
+	if file == "" {
+		return nil
+	}
+	if err := writePlanFile(file, plan, l, o.source); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(c.out, "Saved: %q carries it out.\n", "mailstead apply "+file)
+	return err
+}
+
+// planOutput tells a form of output from the name of a file, which it gives: ""
+// for a form.
+func planOutput(output string) (file string, err error) {
+	switch {
+	case output == outputText || output == outputJSON:
+		return "", nil
+	case strings.ContainsAny(output, "./"):
+		return output, nil
+	}
+	return "", hint(fmt.Errorf("no such form of output: %q", output), "there are text and json; a file is meant by %q", "./"+output)
 }

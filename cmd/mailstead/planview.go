@@ -10,10 +10,6 @@ import (
 	"mailstead/reconcile"
 )
 
-// planFormat is the version of what "plan -o json" prints. A field may be added
-// to it without a new version; none is removed or changes its meaning.
-const planFormat = 1
-
 // ops and impacts are the orders in which a summary counts.
 var (
 	ops = []struct {
@@ -143,14 +139,4 @@ func sumLine(p *reconcile.Plan) string {
 		fmt.Fprintf(&b, " Impact: %s.", strings.Join(felt, ", "))
 	}
 	return b.String()
-}
-
-// writePlanJSON writes a plan for programs. Secrets stand in it as digests under
-// the key.
-func writePlanJSON(w io.Writer, p *reconcile.Plan, key []byte) error {
-	return writeJSON(w, struct {
-		Format int `json:"format"`
-		*reconcile.Plan
-		Summary summary `json:"summary"`
-	}{planFormat, p.Masked(key), summarize(p)})
 }

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -77,9 +79,9 @@ func TestPlanOutput(t *testing.T) {
 		"plan.txt":         func(w *bytes.Buffer) { writePlan(&console{}, w, samplePlan(), false) },
 		"plan-verbose.txt": func(w *bytes.Buffer) { writePlan(&console{}, w, samplePlan(), true) },
 		"plan-colour.txt":  func(w *bytes.Buffer) { writePlan(&console{colour: true}, w, samplePlan(), false) },
-		"plan.json":        func(w *bytes.Buffer) { writePlanJSON(w, samplePlan(), []byte("key")) },
+		"plan.json":        func(w *bytes.Buffer) { encodePlan(t, w, samplePlan()) },
 		"plan-empty.txt":   func(w *bytes.Buffer) { writePlan(&console{}, w, empty, false) },
-		"plan-empty.json":  func(w *bytes.Buffer) { writePlanJSON(w, empty, []byte("key")) },
+		"plan-empty.json":  func(w *bytes.Buffer) { encodePlan(t, w, empty) },
 		"plan-record.txt":  func(w *bytes.Buffer) { writePlan(&console{}, w, record, false) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,6 +95,19 @@ func TestPlanOutput(t *testing.T) {
 				t.Error("an escape character from outside reaches the terminal")
 			}
 		})
+	}
+}
+
+// encodePlan writes a plan as a file holds it.
+func encodePlan(t *testing.T, w io.Writer, p *reconcile.Plan) {
+	t.Helper()
+	s, err := savePlan(p, []byte("key"), reconcile.Description{Host: p.Host, Paths: []string{"/etc/mailstead"}}, time.Unix(1795000000, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Program = "(devel)"
+	if err := s.Encode(w); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -17,6 +17,7 @@ var commands = []func() *cobra.Command{
 	newAdoptCommand,
 	newValidateCommand,
 	newPlanCommand,
+	newShowCommand,
 	newApplyCommand,
 	newStatusCommand,
 	newExplainCommand,

@@ -6,13 +6,9 @@ package target
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/kind"
@@ -62,19 +58,4 @@ func Gather(ctx context.Context, req Request) (reconcile.Facts, error) {
 		f.Certificates[c.Name] = kind.ReadCertificate(ctx, c)
 	}
 	return f, ctx.Err()
-}
-
-// PlanKey is the key under which this host's plans show digests of secrets. It
-// comes from the machine's identity, so that two plans of the host can be
-// compared; on a machine without one it is another one each time.
-func PlanKey() []byte {
-	id, err := os.ReadFile("/etc/machine-id")
-	if text := strings.TrimSpace(string(id)); err == nil && len(text) == 32 {
-		m := hmac.New(sha256.New, []byte(text))
-		m.Write([]byte("mailstead plan secrets 1"))
-		return m.Sum(nil)
-	}
-	key := make([]byte, sha256.Size)
-	rand.Read(key)
-	return key
 }

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/target"
+)
+
+// planFileHelp says in a command's help what FILE is.
+const planFileHelp = `FILE is a plan that "mailstead plan -o FILE" has saved: a JSON file that begins
+with its format_version, as docs/plan-file.md describes.`
+
+// isPlanFile tells a saved plan from a description: by the name, or by its first
+// key, which no description has.
+func isPlanFile(path string) bool {
+	if strings.HasSuffix(path, ".plan") || strings.HasSuffix(path, ".plan.json") {
+		return true
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return false
+	}
+	d := json.NewDecoder(io.LimitReader(f, 4096))
+	open, _ := d.Token()
+	key, _ := d.Token()
+	return open == json.Delim('{') && key == "format_version"
+}
+
+// readPlanFile reads a saved plan.
+func readPlanFile(path string) (*reconcile.Saved, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s, err := reconcile.ReadPlan(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// savePlan makes of a plan what a file holds, under a key of the host.
+func savePlan(plan *reconcile.Plan, key []byte, d reconcile.Description, made time.Time) (*reconcile.Saved, error) {
+	s := plan.Save(key, made)
+	info, _ := debug.ReadBuildInfo()
+	s.Program, s.Description = version(info), d
+	var err error
+	s.Summary, err = json.Marshal(summarize(plan))
+	return s, err
+}
+
+// description says what the look's plan is made from.
+func (s *source) description(l *look) (d reconcile.Description, err error) {
+	d.Host, d.Rootless = l.host.Name, l.opts.Rootless
+	for _, p := range s.paths {
+		if p, err = filepath.Abs(p); err != nil {
+			return d, err
+		}
+		d.Paths = append(d.Paths, p)
+	}
+	for _, t := range s.tags {
+		name, _, _ := strings.Cut(t, "=")
+		d.Tags = append(d.Tags, name)
+	}
+	return d, nil
+}
+
+// writePlanJSON writes a plan for programs, as a file holds it.
+func writePlanJSON(w io.Writer, plan *reconcile.Plan, l *look, from source) error {
+	keys := append(target.PlanKeys(l.host.Paths.State), target.NewPlanKey()) // who only looks needs none that lasts
+	d, err := from.description(l)
+	if err != nil {
+		return err
+	}
+	s, err := savePlan(plan, keys[0], d, time.Now())
+	if err != nil {
+		return err
+	}
+	return s.Encode(w)
+}
+
+// writePlanFile saves a plan for "mailstead apply FILE".
+func writePlanFile(path string, plan *reconcile.Plan, l *look, from source) error {
+	keys := target.PlanKeys(l.host.Paths.State)
+	if len(keys) == 0 {
+		return hint(errors.New("no plan can be saved: this machine has no secret under which digests of secrets could be kept"),
+			"run %q, or apply once without a plan file", "systemd-machine-id-setup")
+	}
+	d, err := from.description(l)
+	if err != nil {
+		return err
+	}
+	s, err := savePlan(plan, keys[0], d, time.Now())
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := s.Encode(&text); err != nil {
+		return err
+	}
+	return replaceFile(path, text.Bytes())
+}
+
+// replaceFile puts a file that nobody else can read in the place of path, which
+// is the operator's choice: in any directory, but in the place of a file only.
+func replaceFile(path string, data []byte) (err error) {
+	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
+		return fmt.Errorf("write %s: it is not a file", path)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // with mode 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, errors.Unwrap(err))
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// takeSaved takes a saved plan from the arguments of apply, and what it was made
+// from, unless the command says otherwise.
+func (o *applyOptions) takeSaved(args []string) (err error) {
+	o.take(args)
+	if len(args) == 0 || !isPlanFile(args[0]) {
+		return nil
+	}
+	if o.saved, err = readPlanFile(args[0]); err != nil {
+		return err
+	}
+	o.file = args[0]
+	d := o.saved.Description
+	if o.paths = args[1:]; len(o.paths) == 0 {
+		o.paths = d.Paths
+	}
+	o.opts.Rootless = d.Rootless
+	if o.host == "" {
+		o.host = d.Host
+	}
+	return o.checkTags(d.Tags)
+}
+
+// checkTags asks for the tags that a plan was made with: their values are not in
+// the file.
+func (o *applyOptions) checkTags(names []string) error {
+	given := make(map[string]bool)
+	for _, t := range o.tags {
+		name, _, _ := strings.Cut(t, "=")
+		given[name] = true
+	}
+	for _, name := range names {
+		if !given[name] {
+			return hint(fmt.Errorf("%s was made with the tag %s, whose value is not in it", o.file, visible(name)), "give it again: -t %s=VALUE", visible(name))
+		}
+	}
+	return nil
+}
+
+// bind holds a saved plan against the host, and gives what there is to do of it.
+func (l *look) bind(ctx context.Context, o applyOptions) (*reconcile.Plan, error) {
+	key, err := o.saved.Check(target.PlanKeys(l.host.Paths.State))
+	switch {
+	case errors.Is(err, reconcile.ErrForeignKey):
+		return nil, hint(fmt.Errorf("%s: %w", o.file, err), "it was made for %s; plan again on this host, as the same user", visible(o.saved.Host))
+	case err != nil:
+		return nil, hint(fmt.Errorf("%s: %w", o.file, err), "plan again")
+	}
+	now, err := l.compare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b, err := o.saved.Bind(reconcile.BindInputs{Key: key, Now: now, Want: l.want, Table: l.kinds.Table(), State: l.host.Paths.State})
+	if err != nil {
+		return nil, staleError(err)
+	}
+	if b.Other > 0 {
+		b.Notes = append(b.Notes, fmt.Sprintf("there are %d more changes to make, and they are not in %s: %q shows them", b.Other, o.file, "mailstead plan"))
+	}
+	l.saved, l.begun = o.saved, b.Begun
+	return &b.Plan, nil
+}
+
+// staleError gives the exit code of a stale plan to what says that one is.
+func staleError(err error) error {
+	var spent *reconcile.SpentError
+	var wanted *reconcile.WantedError
+	if errors.As(err, &spent) || errors.As(err, &wanted) {
+		return &exitError{code: exitStale, err: hint(fmt.Errorf("nothing was applied: %w", err), "plan again")}
+	}
+	return err
+}
