@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"mailstead/imapserver/auth"
 	"mailstead/imapserver/config"
@@ -69,6 +70,13 @@ func (i *Inline) Open(_ context.Context, o *handoff.Open) (hangs func(), err err
 	}
 	i.mail.start(i.ctx, s.session(o, u))
 	return func() {}, nil
+}
+
+// Session begins a session of a user with whoever has the other end of stream,
+// which is ours from then on.
+func (i *Inline) Session(user string, stream *os.File) error {
+	_, err := i.Open(i.ctx, ownSession(user, stream))
+	return err
 }
 
 // Start begins to serve. The listeners are closed by Stop.

@@ -109,7 +109,11 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		fmt.Fprintf(conn, "%s NO [UNAVAILABLE] Your mail cannot be opened now (%s).\r\n* BYE Try again later.\r\n", s.Tag, s.ID)
 		return
 	}
-	defer m.release(s.Maildir, a)
+	stay := m.linger
+	if s.Brief {
+		stay = 0
+	}
+	defer m.release(s.Maildir, a, stay)
 	maySet := s.Quota != nil && s.Quota.Set
 	if err := limit(a.store, s.Quota); err != nil {
 		log.Error("quota not set", "user", s.User, "maildir", s.Maildir, "err", err)
@@ -180,7 +184,7 @@ func (m *mail) lend(ctx context.Context, maildir string) (*store.Account, func()
 	if err != nil {
 		return nil, nil, err
 	}
-	return a.store, func() { m.release(maildir, a) }, nil
+	return a.store, func() { m.release(maildir, a, m.linger) }, nil
 }
 
 // acquire opens the account, or joins those who have; release gives it back.
@@ -246,11 +250,12 @@ func (m *mail) open(a *account, maildir string) {
 	})
 }
 
-func (m *mail) release(maildir string, a *account) {
+// release gives an account back, which stays open for a while if nobody else has it.
+func (m *mail) release(maildir string, a *account, stay time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if a.users--; a.users == 0 && m.accounts[maildir] == a && a.closed == nil {
-		a.idle = time.AfterFunc(m.linger, func() { m.expire(maildir, a) })
+		a.idle = time.AfterFunc(stay, func() { m.expire(maildir, a) })
 	}
 }
 

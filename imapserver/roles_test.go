@@ -383,7 +383,7 @@ func TestWorkerOpensAgain(t *testing.T) {
 		if _, err := a.store.List(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		m.release(path, a)
+		m.release(path, a, m.linger)
 		time.Sleep(time.Millisecond)
 	}
 	m.close()

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -16,6 +18,7 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
 )
 
 // startTimeout bounds the start: reading some hundred thousand users included.
@@ -31,6 +34,7 @@ type server interface {
 	Reload(s *Settings) error
 	Status(ctx context.Context) (control.Status, error)
 	SelfTest(ctx context.Context) error
+	Session(user string, stream *os.File) error
 }
 
 // Run is the daemon: it serves by the configuration at path until SIGTERM or
@@ -96,7 +100,7 @@ func (r *running) run(ctx context.Context, l Listeners, asked net.Listener) erro
 	}
 	var aside sync.WaitGroup
 	aside.Go(func() {
-		if err := control.Serve(ctx, asked, r.answer); err != nil {
+		if err := (control.Server{Answer: r.answer, Session: r.session}).Serve(ctx, asked); err != nil {
 			r.log.Error("control socket lost", "err", err)
 		}
 	})
@@ -141,7 +145,7 @@ func (r *running) start(ctx context.Context, l Listeners) error {
 func (r *running) answer(ctx context.Context, q control.Request) control.Status {
 	var err error
 	switch q.Verb {
-	case control.VerbStatus:
+	case control.VerbStatus, control.VerbSession:
 	case control.VerbReload:
 		err = r.reload()
 	default:
@@ -152,6 +156,24 @@ func (r *running) answer(ctx context.Context, q control.Request) control.Status 
 		s.Error = err.Error()
 	}
 	return s
+}
+
+// session has the connection of whoever may ask us be one of a user. It is root,
+// or the owner of all mail, that asks.
+func (r *running) session(c *net.UnixConn, user string) {
+	stream, err := c.File()
+	if err == nil {
+		err = r.server.Session(user, stream)
+	}
+	if err != nil {
+		fmt.Fprintf(c, "* BYE %s\r\n", strings.Join(strings.Fields(err.Error()), " "))
+	}
+}
+
+// ownSession is a session that was asked for over the control socket. Its first
+// response is a greeting.
+func ownSession(user string, stream *os.File) *handoff.Open {
+	return &handoff.Open{ID: "control", User: user, Tag: "*", Remote: netip.IPv6Loopback(), Brief: true, Stream: stream}
 }
 
 // reload reads everything again and goes over to it, or keeps what is in force.

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -119,6 +120,30 @@ func ask(t *testing.T, c *config.Config, verb string) control.Status {
 	return s
 }
 
+// askSession begins a session of a user over the control socket.
+func askSession(t *testing.T, c *config.Config, user string) net.Conn {
+	t.Helper()
+	nc, err := control.Session(t.Context(), c.Control, user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	return nc
+}
+
+// readUntil reads what comes, as far as a text.
+func readUntil(t *testing.T, r io.Reader, text string) string {
+	t.Helper()
+	var got []byte
+	for buf := make([]byte, 1); !bytes.Contains(got, []byte(text)); got = append(got, buf...) {
+		if _, err := r.Read(buf); err != nil {
+			t.Fatalf("%v after %q", err, got)
+		}
+	}
+	return string(got)
+}
+
 func TestRun(t *testing.T) {
 	s, socket := newSystemd(t)
 	t.Setenv("NOTIFY_SOCKET", socket)
@@ -144,6 +169,20 @@ func TestRun(t *testing.T) {
 	client := dialTLS(t, st.Listeners[1].Address, &tls.Config{ServerName: "mail.example", RootCAs: pool(t, first)})
 	client.send("a LOGIN alice pw-alice\r\n")
 	client.until("a OK")
+
+	// A session without a password, for whoever may ask over the control socket.
+	own := askSession(t, c, "alice")
+	if got := readUntil(t, own, "\n"); !strings.HasPrefix(got, "* OK [CAPABILITY") {
+		t.Errorf("greeted by %q", got)
+	}
+	io.WriteString(own, "a STATUS INBOX (MESSAGES)\r\n")
+	if got := readUntil(t, own, "a OK"); !strings.Contains(got, "(MESSAGES 0)") {
+		t.Errorf("%q", got)
+	}
+	own.Close()
+	if got := readUntil(t, askSession(t, c, "nobody"), "\n"); !strings.HasPrefix(got, `* BYE no user "nobody"`) {
+		t.Errorf("%q", got)
+	}
 
 	// A reload that is refused changes nothing and says why.
 	if err := os.Truncate(path, 10); err != nil {

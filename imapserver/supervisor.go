@@ -141,6 +141,14 @@ func (s *Supervisor) open(o *handoff.Open) (worker uint64, err error) {
 	return s.workers.Hand(id, session)
 }
 
+// Session begins a session of a user with whoever has the other end of stream,
+// which is ours from then on.
+func (s *Supervisor) Session(user string, stream *os.File) error {
+	defer stream.Close()
+	_, err := s.open(ownSession(user, stream))
+	return err
+}
+
 // Failed tells what has ended the service.
 func (s *Supervisor) Failed() <-chan error { return s.failed }
 

@@ -1,5 +1,6 @@
 // Package control is what is said over the daemon's control socket: one JSON
-// request a connection, one JSON answer. The daemon serves it (Serve);
+// request a connection, one JSON answer, and after VerbSession IMAP. The daemon
+// serves it (Serve);
 // `mailstead-imapd ctl`, the reconciler and `mailstead status` ask (Ask). It
 // imports nothing of the project.
 package control
@@ -8,11 +9,15 @@ package control
 const (
 	VerbStatus = "status" // answered at once
 	VerbReload = "reload" // answered once the new configuration is in force, or has been refused
+	// VerbSession makes the connection an IMAP session of Request.User, as if that
+	// user had logged in: behind the answer comes the greeting.
+	VerbSession = "session"
 )
 
 // Request is one question to the daemon.
 type Request struct {
-	Verb string `json:"verb"` // VerbStatus or VerbReload
+	Verb string `json:"verb"`           // one of the verbs
+	User string `json:"user,omitempty"` // for VerbSession
 }
 
 // Status is what the daemon serves at this moment, not what is on disk.

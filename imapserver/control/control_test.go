@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -107,7 +108,9 @@ func TestServeEnds(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- Serve(ctx, l, func(context.Context, Request) Status { return Status{} }) }()
+		go func() {
+			done <- Serve(ctx, l, func(context.Context, Request) Status { return Status{} })
+		}()
 		if c, err := net.Dial("unix", path); err == nil {
 			c.Close()
 		}
@@ -145,6 +148,39 @@ func TestAskGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Ask(ctx, path, Request{Verb: VerbStatus}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// A connection becomes a session of a user, and nothing of its first words is lost.
+func TestSession(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Server{
+		Answer: func(_ context.Context, r Request) Status {
+			if r.User != "alice" {
+				return Status{Error: "no such user"}
+			}
+			return Status{}
+		},
+		Session: func(c *net.UnixConn, user string) { c.Write([]byte("* OK hello\r\n")) },
+	}
+	go s.Serve(t.Context(), l)
+	c, err := Session(t.Context(), path, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if text, err := io.ReadAll(c); err != nil || string(text) != "* OK hello\r\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := Session(t.Context(), path, "bob"); err == nil || !strings.Contains(err.Error(), "no such user") {
+		t.Error(err)
+	}
+	if _, err := Session(t.Context(), path+"x", "bob"); !errors.Is(err, ErrNotRunning) {
 		t.Error(err)
 	}
 }

@@ -68,9 +68,23 @@ type socket struct {
 
 func (s *socket) Close() error { return s.close() }
 
-// Serve answers requests until ctx ends or l fails, and has closed l when it
-// returns. answer is called from many goroutines; its context ends with ctx.
+// Server answers requests. Its functions are called from many goroutines.
+type Server struct {
+	Answer func(context.Context, Request) Status // its context ends with that of Serve
+	// Session is called for VerbSession with the connection, once an answer without
+	// an Error is sent. The connection is closed when it returns; a descriptor of it
+	// that was passed on stays open. It may be nil.
+	Session func(c *net.UnixConn, user string)
+}
+
+// Serve answers requests by answer alone, as Server does.
 func Serve(ctx context.Context, l net.Listener, answer func(context.Context, Request) Status) error {
+	return Server{Answer: answer}.Serve(ctx, l)
+}
+
+// Serve answers requests until ctx ends or l fails, and has closed l when it
+// returns.
+func (s Server) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close() // the one below may still be on its way, or have been stopped
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	free := make(chan struct{}, maxAsking)
@@ -91,18 +105,22 @@ func Serve(ctx context.Context, l net.Listener, answer func(context.Context, Req
 		asking.Go(func() {
 			defer func() { <-free }()
 			defer c.Close()
-			serveConn(ctx, c, answer)
+			s.serveConn(ctx, c)
 		})
 	}
 }
 
-func serveConn(ctx context.Context, c net.Conn, answer func(context.Context, Request) Status) {
+func (s Server) serveConn(ctx context.Context, c net.Conn) {
 	c.SetDeadline(time.Now().Add(requestTimeout))
 	var r Request
 	if err := json.NewDecoder(io.LimitReader(c, maxRequest)).Decode(&r); err != nil {
 		return // nobody there who would understand an answer
 	}
-	s := answer(ctx, r)
+	status := s.Answer(ctx, r)
 	c.SetDeadline(time.Now().Add(requestTimeout))
-	json.NewEncoder(c).Encode(s) // the asker may be gone; the reload has happened all the same
+	err := json.NewEncoder(c).Encode(status) // the asker may be gone; the reload has happened all the same
+	if u, ok := c.(*net.UnixConn); r.Verb == VerbSession && s.Session != nil && status.Error == "" && ok && err == nil {
+		c.SetDeadline(time.Time{})
+		s.Session(u, r.User)
+	}
 }

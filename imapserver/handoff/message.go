@@ -87,6 +87,7 @@ type Open struct {
 	Remote   netip.Addr `json:"remote"`
 	TLS      bool       `json:"tls"`
 	Token    []byte     `json:"token,omitempty"` // for GiveBack
+	Brief    bool       `json:"brief,omitempty"` // nobody will come back soon: the account need not stay open
 	Stream   *os.File   `json:"-"`
 }
 
