@@ -23,8 +23,9 @@ import (
 // TestMain makes this test binary the programs that the scripts run.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"mailstead":       main,
-		"mailstead-imapd": daemon,
+		"mailstead":        main,
+		"mailstead-imapd":  daemon,
+		"mailstead-killer": killer,
 	})
 }
 
