@@ -15,33 +15,59 @@ type Diagnostic struct {
 	Excerpt *Excerpt `json:"excerpt,omitempty"`
 }
 
-// The kinds of faults.
+// The kinds of faults; Codes says what each is.
 const (
-	CodeInput        = "input"         // a file that cannot be read, or an argument that names nothing
-	CodePackage      = "package"       // files of one directory that are no one package
-	CodeSyntax       = "syntax"        // not CUE, JSON or YAML
-	CodeImport       = "import"        // a package that is not in the module
-	CodeTag          = "tag"           // a tag that the description does not ask for
-	CodeCUE          = "cue"           // anything else that CUE cannot evaluate
-	CodeConflict     = "conflict"      // one field with two values
-	CodeIncomplete   = "incomplete"    // a value that is not definite
-	CodeUnknownField = "unknown-field" // a field that the schema does not have
-	CodeMissing      = "missing"       // a field that is required, or a part that cannot be done without
-	CodeType         = "type"          // a value of another type
-	CodeValue        = "value"         // a value that is not allowed there
-	CodeName         = "name"          // a name of the operator's choice that is not allowed there
-	CodeReference    = "reference"     // the name of something that does not exist, or something that nothing names
-	CodeDuplicate    = "duplicate"     // two that want the same
-	CodeUnsafe       = "unsafe"        // allowed by its form, but a danger
-	CodeLimit        = "limit"         // larger or slower than a description can be
-	CodeInternal     = "internal"      // a fault of Mailstead's own
+	CodeInput        = "input"
+	CodePackage      = "package"
+	CodeSyntax       = "syntax"
+	CodeImport       = "import"
+	CodeTag          = "tag"
+	CodeCUE          = "cue"
+	CodeConflict     = "conflict"
+	CodeIncomplete   = "incomplete"
+	CodeUnknownField = "unknown-field"
+	CodeMissing      = "missing"
+	CodeType         = "type"
+	CodeValue        = "value"
+	CodeName         = "name"
+	CodeReference    = "reference"
+	CodeDuplicate    = "duplicate"
+	CodeUnsafe       = "unsafe"
+	CodeLimit        = "limit"
+	CodeInternal     = "internal"
 )
+
+// Codes are the kinds of faults, with what each of them is.
+var Codes = []struct{ Code, Meaning string }{
+	{CodeInput, "a file that cannot be read, or an argument that names nothing"},
+	{CodePackage, "files of one directory that are no one package"},
+	{CodeSyntax, "not CUE, JSON or YAML"},
+	{CodeImport, "a package that is not in the module"},
+	{CodeTag, "a tag that the description does not ask for"},
+	{CodeCUE, "something that CUE cannot evaluate"},
+	{CodeConflict, "one field with two values"},
+	{CodeIncomplete, "a value that is not definite"},
+	{CodeUnknownField, "a field that the schema does not have"},
+	{CodeMissing, "a field that is required, or a part that cannot be done without"},
+	{CodeType, "a value of another type"},
+	{CodeValue, "a value that is not allowed there"},
+	{CodeName, "a name that is not allowed there"},
+	{CodeReference, "the name of something that does not exist, or something that nothing names"},
+	{CodeDuplicate, "two that want the same"},
+	{CodeUnsafe, "allowed by its form, but a danger"},
+	{CodeLimit, "larger or slower than a description can be"},
+	{CodeInternal, "a fault of Mailstead's own"},
+}
 
 // Excerpt is the line of the source that a Diagnostic is about.
 type Excerpt struct {
 	Line   string `json:"line"`   // the text of line Pos.Line, with secrets masked; cut if it is long
 	Start  int    `json:"start"`  // the first marked character in Line, from 0
 	Length int    `json:"length"` // the number of marked characters, at least 1
+	// Col and EndCol are the marked characters in the line as it is in the file,
+	// counted in characters from 1; EndCol is the one behind them.
+	Col    int `json:"col"`
+	EndCol int `json:"end_col"`
 }
 
 // Diagnostics are the faults of a description, sorted by position and each

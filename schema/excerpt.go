@@ -27,9 +27,11 @@ func (x *excerpter) excerpt(p Pos, secret bool) *Excerpt {
 	}
 	start := min(p.Col-1, len(line)) // what is missing at the end of a file is missed behind its last line
 	length := tokenLength(line[start:])
+	col := 1 + utf8.RuneCountInString(line[:start])
+	endCol := col + max(1, utf8.RuneCountInString(line[start:start+length]))
 	line = mask(line, secret)
 	before, marked, after := line[:start], line[start:start+length], line[start+length:]
-	e := &Excerpt{Start: utf8.RuneCountInString(plain(before)), Length: max(1, utf8.RuneCountInString(plain(marked)))}
+	e := &Excerpt{Start: utf8.RuneCountInString(plain(before)), Length: max(1, utf8.RuneCountInString(plain(marked))), Col: col, EndCol: endCol}
 	e.Line = plain(before) + plain(marked) + plain(after)
 	e.shorten()
 	return e

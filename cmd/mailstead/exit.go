@@ -116,7 +116,7 @@ func report(w io.Writer, err error) int {
 		return code
 	}
 	var invalid *invalidError
-	if errors.As(err, &invalid) {
+	if errors.As(err, &invalid) && invalid.form.isText() {
 		fmt.Fprintf(w, "%s\n\n", invalid.text)
 	}
 	message := err.Error()

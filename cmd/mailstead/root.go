@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -51,7 +52,12 @@ func run(args []string, in io.Reader, out, err io.Writer) int {
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(err)
-	return report(errorWriter(err), root.ExecuteContext(ctx))
+	failed := root.ExecuteContext(ctx)
+	var invalid *invalidError
+	if errors.As(failed, &invalid) {
+		failed = errors.Join(failed, invalid.write(out))
+	}
+	return report(errorWriter(err), failed)
 }
 
 func newRoot() *cobra.Command {

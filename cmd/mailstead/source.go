@@ -25,7 +25,8 @@ type source struct {
 	paths []string
 	tags  []string
 	host  string
-	limit int // how many faults are shown; 0: all
+	limit int // how many faults are shown as text; 0: all
+	form  diagnosticsForm
 }
 
 // maxFaults is how many faults a command shows that was asked for more than
@@ -36,6 +37,7 @@ const maxFaults = 20
 func (s *source) flags(cmd *cobra.Command) {
 	s.limit = maxFaults
 	cmd.Flags().StringArrayVarP(&s.tags, "tag", "t", nil, "set a @tag of the description, `key=value` (repeatable)")
+	s.form.flag(cmd)
 	cmd.Flags().StringVar(&s.host, "host", "", "the host meant (default: the only one, or the one named like this machine)")
 }
 
@@ -57,38 +59,6 @@ func (s *source) load() (*schema.Config, error) {
 		return nil, s.invalid(err)
 	}
 	return config, nil
-}
-
-// invalidError is a description with faults.
-type invalidError struct {
-	path  string
-	text  string // the faults, each with its place and its excerpt
-	many  string
-	cause error
-}
-
-func (e *invalidError) Error() string {
-	return fmt.Sprintf("the description %s is invalid: %s", e.path, e.many)
-}
-
-func (e *invalidError) Unwrap() error { return e.cause }
-
-// invalid gives the faults of a description, whoever found them, the form in
-// which report shows them, and their exit code. Other errors pass through.
-func (s *source) invalid(err error) error {
-	var faults schema.Diagnostics
-	if !errors.As(err, &faults) {
-		return err
-	}
-	e := &invalidError{path: visible(s.String()), text: strings.TrimSuffix(faults.Text(s.limit), "\n"), many: "1 fault", cause: err}
-	if len(faults) != 1 {
-		e.many = fmt.Sprintf("%d faults", len(faults))
-	}
-	shown := error(e)
-	if s.limit > 0 && len(faults) > s.limit {
-		shown = hint(e, "%q shows all of them", "mailstead validate "+s.String())
-	}
-	return &exitError{code: exitInvalid, err: shown}
 }
 
 // loadHost reads the description and picks the host that is meant.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -31,6 +30,7 @@ host. Every fault is reported, with its place and what to do about it.
 		},
 	}
 	cmd.Flags().StringArrayVarP(&o.tags, "tag", "t", nil, "set a @tag of the description, `key=value` (repeatable)")
+	o.form.flag(cmd)
 	addOutput(cmd, &o.output)
 	return cmd
 }
@@ -39,10 +39,10 @@ func runValidate(o validateOptions, c *console) error {
 	if err := checkOutput(o.output); err != nil {
 		return err
 	}
-	config, err := o.load()
 	if o.output == outputJSON {
-		return writeVerdict(c, config, err)
+		o.form = diagnosticsJSON
 	}
+	config, err := o.load()
 	if err != nil {
 		return err
 	}
@@ -50,28 +50,19 @@ func runValidate(o validateOptions, c *console) error {
 	for i, h := range config.Hosts {
 		names[i] = h.Name
 	}
+	switch o.form {
+	case diagnosticsJSON:
+		return writeJSON(c.out, checked{Valid: true, Hosts: names, Diagnostics: schema.Diagnostics{}})
+	case diagnosticsSARIF:
+		return writeJSON(c.out, newSARIF(nil))
+	}
 	_, err = fmt.Fprintf(c.out, "%s is valid: %s.\n", o.source.String(), strings.Join(names, ", "))
 	return err
 }
 
-// writeVerdict writes the result of a check for programs.
-func writeVerdict(c *console, config *schema.Config, fault error) error {
-	verdict := struct {
-		Valid       bool               `json:"valid"`
-		Hosts       []string           `json:"hosts,omitempty"`
-		Diagnostics schema.Diagnostics `json:"diagnostics"`
-	}{Valid: fault == nil, Diagnostics: schema.Diagnostics{}}
-	errors.As(fault, &verdict.Diagnostics)
-	if config != nil {
-		for _, h := range config.Hosts {
-			verdict.Hosts = append(verdict.Hosts, h.Name)
-		}
-	}
-	if err := writeJSON(c.out, verdict); err != nil {
-		return err
-	}
-	if !verdict.Valid {
-		return &exitError{code: exitInvalid}
-	}
-	return nil
+// checked is the result of a check for programs.
+type checked struct {
+	Valid       bool               `json:"valid"`
+	Hosts       []string           `json:"hosts,omitempty"`
+	Diagnostics schema.Diagnostics `json:"diagnostics"`
 }
