@@ -22,6 +22,13 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(applyEnv); dir != "" {
 		applyAndExit(dir)
 	}
+	if dir := os.Getenv(attackEnv); dir != "" {
+		attack(attackedBelow(dir))
+	}
+	if dir := os.Getenv(treeEnv); dir != "" {
+		applyTree(dir)
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
