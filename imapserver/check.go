@@ -35,7 +35,7 @@ func CheckStaged(st config.Staged, o Options) error {
 
 // dryStart has login and auth take the settings, as a start or a reload would.
 func (s *Settings) dryStart(o Options) error {
-	f := newFront(o, nil, nil)
+	f := newFront(o, nil, nil, nil)
 	defer f.close(context.Background())
 	return f.apply(s)
 }

@@ -29,7 +29,8 @@ type front struct {
 	failed chan error // the first fault that ends the service
 }
 
-func newFront(o Options, opener handoff.Opener, helpers auth.HelperSource) *front {
+// newFront makes a front whose sessions are an opener's, or a host's in this process.
+func newFront(o Options, opener handoff.Opener, host handoff.Host, helpers auth.HelperSource) *front {
 	loginLimits, authLimits := login.Default, auth.Default
 	if o.Login != nil {
 		loginLimits = *o.Login
@@ -39,7 +40,7 @@ func newFront(o Options, opener handoff.Opener, helpers auth.HelperSource) *fron
 	}
 	f := &front{failed: make(chan error, 1)}
 	f.auth = auth.New(auth.Options{Log: o.log(), Limits: authLimits, Helpers: helpers})
-	f.login = login.New(login.Options{Log: o.log(), Limits: loginLimits, Auth: f.auth, Open: opener})
+	f.login = login.New(login.Options{Log: o.log(), Limits: loginLimits, Auth: f.auth, Open: opener, Host: host})
 	return f
 }
 

@@ -43,7 +43,7 @@ type Inline struct {
 func NewInline(s *Settings, o Options) (*Inline, error) {
 	i := &Inline{log: o.log(), mail: newMail(o.log())}
 	i.ctx, i.stop = context.WithCancel(context.Background())
-	i.front = newFront(o, i, &localHelpers{log: i.log, pam: func() *config.PAM { return i.front.settings.Load().Config.PAM }})
+	i.front = newFront(o, nil, i, &localHelpers{log: i.log, pam: func() *config.PAM { return i.front.settings.Load().Config.PAM }})
 	if err := i.front.apply(s); err != nil {
 		i.Stop()
 		return nil, err
@@ -59,24 +59,31 @@ func (i *Inline) share(s *Settings) {
 	}
 }
 
-// Open is handoff.Opener's: the session is begun in this process, which nobody
-// kills should it hang.
-func (i *Inline) Open(_ context.Context, o *handoff.Open) (hangs func(), err error) {
+// Begin is handoff.Host's.
+func (i *Inline) Begin(o *handoff.Open) (serve func(*handoff.Client), err error) {
+	session, err := i.session(o)
+	return func(c *handoff.Client) { i.mail.serve(i.ctx, session, c, c.GiveBack) }, err
+}
+
+func (i *Inline) session(o *handoff.Open) (*handoff.Session, error) {
 	s := i.front.settings.Load()
 	u, ok := s.user(o.User)
 	if !ok || u.Elsewhere != "" {
-		o.Stream.Close()
 		return nil, fmt.Errorf("no user %q any more", o.User)
 	}
-	i.mail.start(i.ctx, s.session(o, u))
-	return func() {}, nil
+	return s.session(o, u), nil
 }
 
 // Session begins a session of a user with whoever has the other end of stream,
 // which is ours from then on.
 func (i *Inline) Session(user string, stream *os.File) error {
-	_, err := i.Open(i.ctx, ownSession(user, stream))
-	return err
+	session, err := i.session(ownSession(user, stream))
+	if err != nil {
+		stream.Close()
+		return err
+	}
+	i.mail.start(i.ctx, session)
+	return nil
 }
 
 // Start begins to serve. The listeners are closed by Stop.

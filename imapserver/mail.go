@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -60,20 +61,45 @@ func newMail(log *slog.Logger) *mail {
 	return m
 }
 
-// start runs a session in a goroutine of its own, until the client leaves or
-// ctx ends.
+// start serves a session in a goroutine of its own.
 func (m *mail) start(ctx context.Context, s *handoff.Session) {
+	m.begin()
+	go func() {
+		defer m.end()
+		conn, err := handoff.Stream(s.Stream)
+		if err != nil {
+			m.log.Error("session not begun", "session", s.ID, "user", s.User, "err", err)
+			return
+		}
+		m.run(ctx, s, conn, func(answer, rest []byte) error { return handoff.GiveBack(conn, s.Token, answer, rest) })
+	}()
+}
+
+// serve serves a session until the client leaves or ctx ends, or it gives the
+// connection back.
+func (m *mail) serve(ctx context.Context, s *handoff.Session, conn net.Conn, back giveBack) {
+	m.begin()
+	defer m.end()
+	m.run(ctx, s, conn, back)
+}
+
+// giveBack gives a connection back to the login: see session.Params.Back.
+type giveBack = func(answer, rest []byte) error
+
+func (m *mail) begin() {
+	m.busy.Add(1)
 	m.mu.Lock()
 	m.started++
 	m.running++
 	m.mu.Unlock()
-	m.busy.Go(func() {
-		m.run(ctx, s)
-		m.mu.Lock()
-		m.running--
-		m.mu.Unlock()
-		m.tellQuiet()
-	})
+}
+
+func (m *mail) end() {
+	m.mu.Lock()
+	m.running--
+	m.mu.Unlock()
+	m.tellQuiet()
+	m.busy.Done()
 }
 
 func (m *mail) tellQuiet() {
@@ -85,18 +111,13 @@ func (m *mail) tellQuiet() {
 	}
 }
 
-func (m *mail) run(ctx context.Context, s *handoff.Session) {
+func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back giveBack) {
 	log := m.log.With(slog.String("session", s.ID), slog.Any("addr", s.Remote))
 	defer func() {
 		if r := recover(); r != nil {
 			log.Error("session lost to a fault of ours", "user", s.User, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
-	conn, err := handoff.Stream(s.Stream)
-	if err != nil {
-		log.Error("session not begun", "user", s.User, "err", err)
-		return
-	}
 	defer conn.Close()
 	without, err := wire.Off(s.Without...)
 	if err != nil { // settings are checked, and both processes are of one program
@@ -134,7 +155,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session) {
 		MaySetQuota: maySet,
 		Discard:     s.Discard,
 		Outbox:      newOutbox(s.Outbox),
-		Back:        func(answer, rest []byte) error { return handoff.GiveBack(conn, s.Token, answer, rest) },
+		Back:        back,
 		Tag:         s.Tag,
 	})
 }

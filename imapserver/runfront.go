@@ -32,7 +32,7 @@ type link struct {
 
 func runFront(ctx context.Context, c *handoff.Conn, o Options) error {
 	l := &link{Conn: c}
-	p := &frontRole{link: l, front: newFront(o, l, l)}
+	p := &frontRole{link: l, front: newFront(o, l, nil, l)}
 	var fault error
 	for fault == nil {
 		var m handoff.Message

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -28,11 +29,15 @@ type Client struct {
 const patience = 10 * time.Minute
 
 // Dial connects from source, an address of loopback, and reads the greeting.
-func Dial(source, address string) (*Client, error) {
+// With a configuration it begins with TLS.
+func Dial(source, address string, secure *tls.Config) (*Client, error) {
 	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 	nc, err := d.Dial("tcp", address)
 	if err != nil {
 		return nil, err
+	}
+	if secure != nil {
+		nc = tls.Client(nc, secure)
 	}
 	c := &Client{nc: nc, r: bufio.NewReaderSize(nc, 64<<10), w: bufio.NewWriterSize(nc, 64<<10), caps: map[string]bool{}}
 	c.deadline()

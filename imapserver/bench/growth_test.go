@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,10 +26,25 @@ func TestBenchMemory(t *testing.T) {
 		fmt.Printf("| memory of an idle session, %s: 1000 of 100 users | %d KiB |\n", s.name, idleMemory(t, s, "INBOX", 1000, users))
 	}
 	s := all[0]
-	for _, box := range []string{"INBOX", "m50k"} {
-		first, _ := opened(t, s, box)
-		first.Idle()
-		fmt.Printf("| memory of one session more, %s, %s | %d KiB |\n", s.name, box, idleMemory(t, s, box, 40, 1))
+	made(t, filepath.Join(s.maildir(user(1)), ".m100k"), func(dir string) {
+		makeFolder(t, dir)
+		link(t, filepath.Join(dir, "cur"), 100_000)
+		giveAway(t, dir)
+	})
+	s.down()
+	s.tls = &tls.Config{InsecureSkipVerify: true}
+	s.up(t)
+	warm(t, s)
+	fmt.Printf("| memory of an idle session, %s, TLS: 1000 of 100 users | %d KiB |\n", s.name, idleMemory(t, s, "INBOX", 1000, users))
+	for _, secure := range []*tls.Config{nil, s.tls} {
+		s.tls = secure
+		for _, box := range []string{"INBOX", "m50k", "m100k"} {
+			s.down()
+			s.up(t)
+			first, _ := opened(t, s, box)
+			first.Idle()
+			fmt.Printf("| memory of one session more, %s, %s, TLS %v | %d KiB |\n", s.name, box, secure != nil, idleMemory(t, s, box, 40, 1))
+		}
 	}
 }
 
@@ -51,6 +67,13 @@ func warm(t testing.TB, s *server) {
 // idleMemory is the KiB for each of n idle sessions.
 func idleMemory(t testing.TB, s *server, box string, n, users int) int64 {
 	t.Helper()
+	rest := func() {
+		// The first look in the background has been, and the Go runtime gives back
+		// what it needed for a moment.
+		time.Sleep(5 * time.Second)
+		settle(t, []*server{s})
+	}
+	rest()
 	before := memory(t, s)
 	for i := range n {
 		c := s.dial(t, user(1+i%users))
@@ -62,10 +85,7 @@ func idleMemory(t testing.TB, s *server, box string, n, users int) int64 {
 			t.Fatal(err)
 		}
 	}
-	// The first look in the background has been, and the Go runtime gives back
-	// what it needed for a moment.
-	time.Sleep(5 * time.Second)
-	settle(t, []*server{s})
+	rest()
 	return (memory(t, s) - before) / int64(n)
 }
 

@@ -2,7 +2,14 @@ package bench_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -37,6 +44,7 @@ type server struct {
 	own     []string // patterns in a Maildir of what it writes there beside mail
 	daemon  *exec.Cmd
 	dialed  int
+	tls     *tls.Config // of clients; nil: connections are in the clear
 }
 
 func (s *server) maildir(user string) string {
@@ -49,7 +57,7 @@ func (s *server) dial(t testing.TB, user string) *bench.Client {
 	t.Helper()
 	s.dialed++
 	source := fmt.Sprintf("127.%d.%d.1", 1+s.dialed/250%250, s.dialed%250)
-	c, err := bench.Dial(source, s.address)
+	c, err := bench.Dial(source, s.address, s.tls)
 	if err != nil {
 		t.Fatalf("%s: %v", s.name, err)
 	}
@@ -172,6 +180,10 @@ func writeConfig(t testing.TB, s *server) string {
 		Listeners: []config.Listener{{Name: "imap", Address: "127.0.0.1", TLS: config.Plain}},
 	}
 	fmt.Sscan(port, &c.Listeners[0].Port)
+	if s.tls != nil {
+		c.Listeners[0].TLS = config.Implicit
+		c.TLS.Bundles = []config.Bundle{{Name: "bench", File: makeBundle(t, s), Names: []string{c.Hostname}}}
+	}
 	var list []config.User
 	for n := range users {
 		u := user(n + 1)
@@ -194,6 +206,30 @@ func writeConfig(t testing.TB, s *server) string {
 		if err := os.WriteFile(name, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+	return path
+}
+
+// makeBundle makes a certificate, as most have it: ECDSA on P-256.
+func makeBundle(t testing.TB, s *server) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"mail.example"}, NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	path := filepath.Join(s.dir, "bundle.pem")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -105,35 +106,50 @@ func (c *conn) refer(tag string, v handoff.Verdict) error {
 	return c.refuse(tag, code, v.Text)
 }
 
-// open makes the connection without TLS, has a worker take its other end, and
-// gives what then copies between the two.
+// open begins a session: in this process, or in a worker that takes the other
+// end of a connection without TLS.
 func (c *conn) open(ctx context.Context, tag, user string) (*relay, error) {
-	ours, theirs, err := handoff.StreamPair()
-	if err != nil {
-		return nil, c.unavailable(user, err)
+	r := &relay{user: user, source: handoff.Source(c.addr), client: c.nc, login: &pending{id: c.id, tag: tag}, phase: c.phase, failures: c.failures}
+	o := &handoff.Open{ID: c.id, User: user, Tag: tag, Listener: c.listener, Remote: c.addr, TLS: c.phase == wire.PhaseTLS}
+	if c.server.host == nil {
+		var err error
+		if r.worker, o.Stream, err = handoff.StreamPair(); err != nil {
+			return nil, c.unavailable(user, err)
+		}
+		r.token = handoff.NewToken()
+		o.Token = r.token
 	}
-	r := &relay{user: user, source: handoff.Source(c.addr), client: c.nc, worker: ours, login: &pending{id: c.id, tag: tag},
-		token: handoff.NewToken(), phase: c.phase, failures: c.failures}
 	if !c.server.sessions.add(r) {
-		theirs.Close()
-		r.worker.Close()
+		if o.Stream != nil {
+			o.Stream.Close()
+			r.worker.Close()
+		}
 		c.log.Warn("login refused", "user", user, "reason", "too many sessions of this user")
 		return nil, &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeLimit, Text: "Too many connections of this user."}
 	}
-	// The client may have gone on talking: that is the worker's.
-	if _, err = r.worker.Write(c.r.Buffered()); err != nil {
-		theirs.Close()
-	} else {
-		r.login.hangs, err = c.server.opener.Open(ctx, &handoff.Open{
-			ID: c.id, User: user, Tag: tag, Listener: c.listener, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Token: r.token, Stream: theirs,
-		})
-	}
-	if err != nil {
+	if err := c.hand(ctx, r, o); err != nil {
 		c.server.sessions.remove(r)
-		r.worker.Close()
 		return nil, c.unavailable(user, err)
 	}
 	return r, nil
+}
+
+// hand gives a session to whom it belongs, with what the client has sent already.
+func (c *conn) hand(ctx context.Context, r *relay, o *handoff.Open) (err error) {
+	if host := c.server.host; host != nil {
+		r.ahead = bytes.Clone(c.r.Buffered())
+		r.serve, err = host.Begin(o)
+		return err
+	}
+	if _, err = r.worker.Write(c.r.Buffered()); err != nil {
+		o.Stream.Close()
+	} else {
+		r.login.hangs, err = c.server.opener.Open(ctx, o)
+	}
+	if err != nil {
+		r.worker.Close()
+	}
+	return err
 }
 
 // unavailable is the answer to a good login for which there is no worker.

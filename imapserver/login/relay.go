@@ -24,9 +24,12 @@ type relay struct {
 	user   string
 	source netip.Prefix
 	client net.Conn      // *tls.Conn, or as accepted
-	worker *net.UnixConn // without TLS
+	worker *net.UnixConn // without TLS; nil where serve is not
 	login  *pending      // until the worker has answered it
 	over   atomic.Bool   // cut was called
+
+	serve func(*handoff.Client) // of a session in this process, which takes the client itself
+	ahead []byte                // what the client has sent to it already
 
 	// For the day when the worker gives the connection back.
 	token    []byte
@@ -47,6 +50,10 @@ type pending struct {
 // cut ends the relay from another goroutine.
 func (r *relay) cut() {
 	r.over.Store(true)
+	if r.worker == nil { // the session would set other deadlines
+		r.client.Close()
+		return
+	}
 	r.client.SetDeadline(time.Unix(1, 0))
 	r.worker.SetDeadline(time.Unix(1, 0))
 }
@@ -77,12 +84,40 @@ func (r *relay) comeBack(up *sync.WaitGroup, l Limits) {
 	up.Wait()
 	r.worker.Close()
 	r.rest = append(r.rest, r.kept...)
+	r.takeBack(l)
+}
+
+// takeBack answers the client for the session that has given it back.
+func (r *relay) takeBack(l Limits) {
 	r.client.SetReadDeadline(time.Time{})
 	if r.over.Load() || len(r.rest) > handoff.MaxBack || !r.writeClient(r.answer, l.Stall) {
 		r.back = false
 		r.client.Close()
 	}
 	r.answer = nil
+}
+
+// lend lends the client to a session of this process until that ends. For one
+// that does not answer the login, we do.
+func (r *relay) lend(l Limits, log *slog.Logger) {
+	r.client.SetDeadline(time.Time{})
+	c := handoff.NewClient(r.client, r.ahead, l.Answer, func() {
+		log.Error("login not answered", "user", r.user)
+		r.unavailable(r.login, l)
+		r.cut()
+	})
+	r.ahead = nil
+	r.serve(c)
+	if r.answer, r.rest, r.back = c.Returned(); r.back {
+		r.takeBack(l)
+		return
+	}
+	c.Close()
+}
+
+// unavailable answers a login in place of the session.
+func (r *relay) unavailable(login *pending, l Limits) {
+	r.writeClient(fmt.Appendf(nil, "%s NO [UNAVAILABLE] Your mail cannot be opened now (%s).\r\n* BYE Try again later.\r\n", login.tag, login.id), l.Stall)
 }
 
 // idleRead is the buffer of an idle connection: a client that waits has sent
@@ -189,7 +224,7 @@ func (r *relay) answered(raw syscallConn, l Limits, log *slog.Logger) bool {
 		login.hangs()
 	}
 	log.Error("worker has not answered a login", "user", r.user, "err", fault)
-	r.writeClient(fmt.Appendf(nil, "%s NO [UNAVAILABLE] Your mail cannot be opened now (%s).\r\n* BYE Try again later.\r\n", login.tag, login.id), l.Stall)
+	r.unavailable(login, l)
 	return false
 }
 

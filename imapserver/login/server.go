@@ -27,17 +27,19 @@ type Options struct {
 	Log    *slog.Logger
 	Limits Limits
 	Auth   handoff.Authenticator
-	Open   handoff.Opener
+	Open   handoff.Opener // of sessions in other processes
+	Host   handoff.Host   // of sessions in this one; where it is there, Open is not used
 }
 
 // Server accepts connections and sees them through to their login, and then
-// copies between client and worker. Its methods may be called from many
+// copies between client and worker, or lends the connection to a session. Its methods may be called from many
 // goroutines.
 type Server struct {
 	log    *slog.Logger
 	limits Limits
 	auth   handoff.Authenticator
 	opener handoff.Opener
+	host   handoff.Host
 
 	settings atomic.Pointer[settings]
 	gate     *gate
@@ -66,6 +68,7 @@ func New(o Options) *Server {
 		limits:   o.Limits,
 		auth:     o.Auth,
 		opener:   o.Open,
+		host:     o.Host,
 		gate:     newGate(o.Limits),
 		sessions: newSessions(o.Limits),
 		ctx:      ctx,
@@ -235,15 +238,19 @@ func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.
 	}
 }
 
-// session runs a relay.
+// session runs a relay, or a session of this process.
 func (s *Server) session(r *relay, log *slog.Logger) {
 	defer s.sessions.remove(r)
+	if r.serve != nil {
+		r.lend(s.limits, log)
+		return
+	}
 	r.run(s.limits, log)
 }
 
 // login runs a connection until its login; nil is one that has ended without.
 // back is the session that has given it back, if there was one. What it needs is
-// garbage by its return: an idle session costs its TLS and two goroutines.
+// garbage by its return: an idle session costs its TLS and what it runs in.
 func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string, log *slog.Logger, back *relay) *relay {
 	ctx, cancel := context.WithTimeout(s.ctx, s.limits.Lifetime)
 	defer cancel()
