@@ -37,7 +37,7 @@ func (a Attr) MarshalJSON() ([]byte, error) {
 }
 
 // Masked gives the plan with every secret replaced by its digest under the key,
-// for saving and sending.
+// for saving and sending; one that is such a digest already stays.
 func (p *Plan) Masked(key []byte) *Plan {
 	out := *p
 	out.Changes = make([]Change, len(p.Changes))
@@ -61,6 +61,7 @@ func (r *Resource) masked(key []byte) *Resource {
 	out.Attrs = make([]Attr, len(r.Attrs))
 	for i, a := range r.Attrs {
 		switch {
+		case a.Secret && isKeyed(a.Value): // masked already
 		case a.Secret:
 			a.Value = keyed(key, a.Value)
 		case !utf8.ValidString(a.Value): // JSON would alter it

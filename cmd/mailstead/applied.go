@@ -36,14 +36,29 @@ type applied struct {
 // encodeApplied writes a host without the places in the description, so that a
 // new comment there is not a new state of the host.
 func encodeApplied(host *schema.Host, opts desired.Options) ([]byte, error) {
-	a := applied{Version: appliedVersion, Host: withoutOrigins(host), Rootless: opts.Rootless, Hashes: map[string]string{}}
-	for _, u := range host.Users {
-		if u.Virtual != nil {
-			a.Hashes[u.Name] = string(u.Virtual.PasswordHash)
-		}
-	}
+	a := applied{Version: appliedVersion, Host: withoutOrigins(host), Rootless: opts.Rootless, Hashes: hashesOf(host)}
 	data, err := json.MarshalIndent(a, "", " ")
 	return append(data, '\n'), err
+}
+
+// hashesOf gives the password hashes of a host, which its JSON hides.
+func hashesOf(host *schema.Host) map[string]string {
+	hashes := map[string]string{}
+	for _, u := range host.Users {
+		if u.Virtual != nil {
+			hashes[u.Name] = string(u.Virtual.PasswordHash)
+		}
+	}
+	return hashes
+}
+
+// putHashes is the inverse of hashesOf.
+func putHashes(host *schema.Host, hashes map[string]string) {
+	for _, u := range host.Users {
+		if u.Virtual != nil {
+			u.Virtual.PasswordHash = schema.Secret(hashes[u.Name])
+		}
+	}
 }
 
 func withoutOrigins(host *schema.Host) *schema.Host {
@@ -115,11 +130,7 @@ func readApplied(state string) (*schema.Host, desired.Options, error) {
 	if err != nil {
 		return nil, desired.Options{}, err
 	}
-	for _, u := range a.Host.Users {
-		if u.Virtual != nil {
-			u.Virtual.PasswordHash = schema.Secret(a.Hashes[u.Name])
-		}
-	}
+	putHashes(a.Host, a.Hashes)
 	return a.Host, desired.Options{Rootless: a.Rootless}, nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 type planOptions struct {
 	source
+	fleet
 	opts     desired.Options
 	output   string
 	verbose  bool
@@ -44,14 +45,15 @@ secrets it holds digests under a key of the host. -o json prints the same.
 With --detailed-exitcode what waits for you counts as a pending change, what
 could not be read does not.
 
-` + sourceHelp + exitStatus(exitDone, exitFailed, exitPending, exitInvalid),
+` + sourceHelp + "\n" + fleetHelp + exitStatus(exitDone, exitFailed, exitPending, exitInvalid),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.take(args)
 			return runPlan(cmd.Context(), o, newConsole(cmd))
 		},
 	}
-	o.flags(cmd)
+	o.source.flagsWithoutHost(cmd)
+	o.fleet.flags(cmd)
 	addRootless(cmd, &o.opts)
 	cmd.Flags().StringVarP(&o.output, "output", "o", outputText, "`form` of the output (text or json), or a file to save the plan in, such as ./plan.json")
 	completeWith(cmd, "output", outputText, outputJSON)
@@ -65,6 +67,13 @@ func runPlan(ctx context.Context, o planOptions, c *console) error {
 	if err != nil {
 		return err
 	}
+	if err := o.fleet.check(); err != nil {
+		return err
+	}
+	if o.several() || o.elsewhere() {
+		return runFleetPlan(ctx, o, file, c)
+	}
+	o.source.host = o.one()
 	l, err := o.look(ctx, o.opts, false)
 	if err != nil {
 		return err

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"mailstead/reconcile"
+	"mailstead/reconcile/desired"
 	"mailstead/reconcile/target"
+	"mailstead/schema"
 )
 
 // planFileHelp says in a command's help what FILE is.
@@ -65,9 +67,9 @@ func savePlan(plan *reconcile.Plan, key []byte, d reconcile.Description, made ti
 	return s, err
 }
 
-// description says what the look's plan is made from.
-func (s *source) description(l *look) (d reconcile.Description, err error) {
-	d.Host, d.Rootless = l.host.Name, l.opts.Rootless
+// description says what a host's plan is made from.
+func (s *source) description(host *schema.Host, opts desired.Options) (d reconcile.Description, err error) {
+	d.Host, d.Rootless = host.Name, opts.Rootless
 	for _, p := range s.paths {
 		if p, err = filepath.Abs(p); err != nil {
 			return d, err
@@ -83,16 +85,21 @@ func (s *source) description(l *look) (d reconcile.Description, err error) {
 
 // writePlanJSON writes a plan for programs, as a file holds it.
 func writePlanJSON(w io.Writer, plan *reconcile.Plan, l *look, from source) error {
-	keys := append(target.PlanKeys(l.host.Paths.State), target.NewPlanKey()) // who only looks needs none that lasts
-	d, err := from.description(l)
-	if err != nil {
-		return err
-	}
-	s, err := savePlan(plan, keys[0], d, time.Now())
+	s, err := l.masked(plan, from)
 	if err != nil {
 		return err
 	}
 	return s.Encode(w)
+}
+
+// masked is a plan for who only looks at it, who needs no key that lasts.
+func (l *look) masked(plan *reconcile.Plan, from source) (*reconcile.Saved, error) {
+	keys := append(target.PlanKeys(l.host.Paths.State), target.NewPlanKey())
+	d, err := from.description(l.host, l.opts)
+	if err != nil {
+		return nil, err
+	}
+	return savePlan(plan, keys[0], d, time.Now())
 }
 
 // writePlanFile saves a plan for "mailstead apply FILE".
@@ -102,7 +109,7 @@ func writePlanFile(path string, plan *reconcile.Plan, l *look, from source) erro
 		return hint(errors.New("no plan can be saved: this machine has no secret under which digests of secrets could be kept"),
 			"run %q, or apply once without a plan file", "systemd-machine-id-setup")
 	}
-	d, err := from.description(l)
+	d, err := from.description(l.host, l.opts)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ var commands = []func() *cobra.Command{
 	newCompletionCommand,
 	newAsUserCommand,
 	newLookAtMailCommand,
+	newRemoteCommand,
 }
 
 const rootLong = `Mailstead turns one description of a mail host into a host that serves mail:

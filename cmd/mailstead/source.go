@@ -35,10 +35,15 @@ const maxFaults = 20
 
 // flags gives a command the flags that name a source.
 func (s *source) flags(cmd *cobra.Command) {
+	s.flagsWithoutHost(cmd)
+	cmd.Flags().StringVar(&s.host, "host", "", "the host meant (default: the only one, or the one named like this machine)")
+}
+
+// flagsWithoutHost are those of a command that has another way to name hosts.
+func (s *source) flagsWithoutHost(cmd *cobra.Command) {
 	s.limit = maxFaults
 	cmd.Flags().StringArrayVarP(&s.tags, "tag", "t", nil, "set a @tag of the description, `key=value` (repeatable)")
 	s.form.flag(cmd)
-	cmd.Flags().StringVar(&s.host, "host", "", "the host meant (default: the only one, or the one named like this machine)")
 }
 
 // take takes the paths of the description from the arguments.

@@ -1,7 +1,8 @@
 // Package target is the host that a plan is for: Gather says what is known of
-// it before anything is compared. For now that is the machine that the program
-// runs on. It is called by cmd; it must not import schema, so the caller says
-// what to look for.
+// it before anything is compared, on the machine that the program runs on; SSH
+// reaches a mailstead on another one, and Reader and Write are what the two say
+// to each other. It is called by cmd; it must not import schema, so the caller
+// says what to look for.
 package target
 
 import (
