@@ -155,7 +155,7 @@ func (a *applier) end() error {
 func (a *applier) group(first int) int {
 	k, err := a.kind(a.plan.Changes[first].Ref.Kind)
 	last := first + 1
-	if err != nil || k.Settle == nil {
+	if err != nil || k.Settle == nil && k.ApplyAll == nil {
 		return last
 	}
 	for last < len(a.plan.Changes) && a.plan.Changes[last].Ref.Kind == k.Name {
@@ -167,6 +167,10 @@ func (a *applier) group(first int) int {
 // apply makes the changes of one kind from first up to last.
 func (a *applier) apply(first, last int) {
 	k, _ := a.kind(a.plan.Changes[first].Ref.Kind)
+	if k.ApplyAll != nil {
+		a.applyAll(k, first, last)
+		return
+	}
 	var unsettled []int
 	var changes []Change
 	for i := first; i < last; i++ {
@@ -209,17 +213,23 @@ func (a *applier) skip(c Change) (Outcome, bool) {
 // one looks at a resource again and changes it. It tells whether there was
 // something to change.
 func (a *applier) one(k Kind, c Change) (o Outcome, made bool) {
-	o = Outcome{Change: c, State: Done}
-	if c.Stale != "" {
-		a.untouched[c.Ref] = true
-		o.State, o.Err = Failed, fmt.Errorf("%w: %s", ErrChanged, c.Stale)
-		return o, false
-	}
-	ask := Ask{Resource: c.target(), Was: c.Was}
 	// An interrupted run finishes the change that it is at.
 	ctx := context.WithoutCancel(a.ctx)
-	seen := k.Observe(ctx, []Ask{ask})[0]
+	o, act := a.examine(k, c, k.Observe(ctx, []Ask{c.ask()})[0])
+	if !act {
+		return o, false
+	}
+	return o.ended(k.Apply(ctx, o.Change))
+}
+
+// examine judges what was seen of a resource right before its change. It tells
+// whether the change is to be made, with what was seen in it.
+func (a *applier) examine(k Kind, c Change, seen Seen) (o Outcome, act bool) {
+	o = Outcome{Change: c, State: Done}
 	switch {
+	case c.Stale != "":
+		a.untouched[c.Ref] = true
+		o.State, o.Err = Failed, fmt.Errorf("%w: %s", ErrChanged, c.Stale)
 	case seen.Err != nil:
 		a.untouched[c.Ref] = true
 		o.State, o.Err = Failed, seen.Err
@@ -229,19 +239,23 @@ func (a *applier) one(k Kind, c Change) (o Outcome, made bool) {
 		a.untouched[c.Ref] = true
 		o.State, o.Err = Failed, fmt.Errorf("%w: %s", ErrChanged, drift(c.Have, seen.Have))
 	default:
-		c.Have = seen.Have
-		o.Change = c
+		o.Change.Have = seen.Have
 		a.made[c.Ref] = true
-		err := k.Apply(ctx, c)
-		var kept Kept
-		switch {
-		case errors.As(err, &kept):
-			o.Note = kept.Error()
-		case err != nil:
-			o.State, o.Err = Failed, err
-		default:
-			return o, true
-		}
+		return o, true
+	}
+	return o, false
+}
+
+// ended is the outcome of a change once it was made, and tells whether it was.
+func (o Outcome) ended(err error) (Outcome, bool) {
+	var kept Kept
+	switch {
+	case errors.As(err, &kept):
+		o.Note = kept.Error()
+	case err != nil:
+		o.State, o.Err = Failed, err
+	default:
+		return o, true
 	}
 	return o, false
 }

@@ -19,6 +19,11 @@ type Kind struct {
 	// does no harm.
 	Apply func(ctx context.Context, c Change) error
 
+	// ApplyAll, if there is one, takes the place of Apply where many changes of the
+	// kind stand together: it makes them in their order, and gives an error, or nil,
+	// for each. None of them needs another.
+	ApplyAll func(ctx context.Context, cs []Change) []error
+
 	// Settle, if there is one, is called once after the changes of the kind
 	// that succeeded, with all of them, for what only makes sense together. It
 	// gives an error, or nil, for each of them.

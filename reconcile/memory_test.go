@@ -25,14 +25,14 @@ func newMemory(t *testing.T) *memory {
 	return &memory{t: t, have: map[Ref]Resource{}, ours: map[Ref]bool{}, crash: func(string) error { return nil }}
 }
 
-// table has one kind of each sort: plain, ours by its name, kept, kept and ensured once, settling
-// with removal first, and live.
+// table has one kind of each sort: plain, ours by its name, kept, kept and ensured once (in
+// batches), settling with removal first, and live.
 func (m *memory) table() []Kind {
 	return []Kind{
 		{Name: "plain", Observe: m.observe, Apply: m.apply},
 		{Name: "own", Observe: m.observe, Apply: m.apply, Adopt: true},
 		{Name: "kept", Observe: m.observe, Apply: m.apply, Keep: true},
-		{Name: "once", Observe: m.observe, Apply: m.apply, Keep: true, Once: true},
+		{Name: "once", Observe: m.observe, Apply: m.apply, ApplyAll: m.applyAll, Keep: true, Once: true},
 		{Name: "unit", Observe: m.observe, Apply: m.apply, Settle: m.settle, DeleteFirst: true},
 		{Name: "live", Observe: m.observe, Apply: m.apply, Live: true},
 	}
@@ -68,6 +68,14 @@ func (m *memory) apply(_ context.Context, c Change) error {
 		m.ours[c.Ref] = true
 	}
 	return m.crash("after")
+}
+
+func (m *memory) applyAll(ctx context.Context, cs []Change) []error {
+	errs := make([]error, len(cs))
+	for i, c := range cs {
+		errs[i] = m.apply(ctx, c)
+	}
+	return errs
 }
 
 func (m *memory) settle(_ context.Context, cs []Change) []error {

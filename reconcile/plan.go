@@ -35,6 +35,9 @@ func (c Change) target() Resource {
 	return *c.Have
 }
 
+// ask is the question for what there is of it.
+func (c Change) ask() Ask { return Ask{Resource: c.target(), Was: c.Was} }
+
 // Plan is every change that makes a host what its description asks for, in the
 // order in which Apply makes them.
 type Plan struct {

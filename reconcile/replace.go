@@ -13,6 +13,7 @@ type FileData struct {
 	UID, GID int    // -1: who runs the program
 	Data     []byte
 	Lazy     bool // the caller sees to it that the new name is synced
+	New      bool // nothing is lost if a power cut leaves the file empty: there was none, and the caller sees to it that all of it is synced
 }
 
 // tempSuffix is what a file is called while it is written. It does not begin
@@ -56,10 +57,15 @@ func (d *Dir) replace(name string, f FileData, step func(string) error) (err err
 		{"write", func() error { _, err := file.Write(f.Data); return err }},
 		{"chown", func() error { return own(fd, f.UID, f.GID) }},
 		{"chmod", func() error { return unix.Fchmod(fd, f.Mode) }},
-		{"sync", file.Sync},
+		{"sync", func() error {
+			if f.New {
+				return nil
+			}
+			return file.Sync()
+		}},
 		{"rename", func() error { return unix.Renameat(d.fd, tmp, d.fd, name) }},
 		{"sync directory", func() error {
-			if f.Lazy {
+			if f.Lazy || f.New {
 				return nil
 			}
 			return unix.Fsync(d.fd)

@@ -31,24 +31,64 @@ func parseIdentity(owner string) (id identity, err error) {
 	return id, nil
 }
 
-// mailRequest is what a helper is asked: what is there (Asks), to make a change,
-// or to see to it that the changes made so far survive a power cut.
+// mailRequest is what a helper is asked: what is there of some mail (Asks), to make
+// some as it is wanted, or to see to it that what was made so far survives a power
+// cut.
 type mailRequest struct {
-	Asks   []reconcile.Ask   `json:"asks,omitempty"`
-	Change *reconcile.Change `json:"change,omitempty"`
-	Sync   bool              `json:"sync,omitempty"`
+	Asks []mailThing `json:"asks,omitempty"`
+	Make []mailThing `json:"make,omitempty"`
+	Sync bool        `json:"sync,omitempty"`
+}
+
+// mailThing is a resource as it goes to the helper: there are a hundred thousand
+// on a large host, and a helper has no use for impacts and origins.
+type mailThing struct {
+	Kind   string      `json:"kind"`
+	Name   string      `json:"name"`
+	Attrs  [][2]string `json:"attrs"`            // names and values
+	Placed bool        `json:"placed,omitempty"` // it needs a directory that is made for it
+}
+
+func newMailThing(r *reconcile.Resource) mailThing {
+	t := mailThing{Kind: r.Ref.Kind, Name: r.Ref.Name, Attrs: make([][2]string, len(r.Attrs)), Placed: len(r.Needs) > 0}
+	for i, a := range r.Attrs {
+		t.Attrs[i] = [2]string{a.Name, a.Value}
+	}
+	return t
+}
+
+// get gives the value of an attribute, "" if there is none of that name.
+func (t mailThing) get(name string) string {
+	for _, a := range t.Attrs {
+		if a[0] == name {
+			return a[1]
+		}
+	}
+	return ""
 }
 
 // mailAnswer is what it says. The user whose uid it runs with may have forged
 // it, so it is used for nothing but that user's resources.
 type mailAnswer struct {
 	Seen  []mailSeen `json:"seen,omitempty"`
+	Made  []string   `json:"made,omitempty"` // of each of Make what was wrong, or ""
 	Error string     `json:"error,omitempty"`
 }
 
+// mailSeen is what there is: the values that are not as they were asked for.
 type mailSeen struct {
-	Have  *reconcile.Resource `json:"have,omitempty"`
-	Error string              `json:"error,omitempty"`
+	There  bool        `json:"there,omitempty"`
+	Values [][2]string `json:"values,omitempty"`
+	Error  string      `json:"error,omitempty"`
+
+	err error // in the helper
+}
+
+// differ notes a value if it is not the one asked for.
+func (s *mailSeen) differ(ask mailThing, name, value string) {
+	if ask.get(name) != value {
+		s.Values = append(s.Values, [2]string{name, value})
+	}
 }
 
 // maxAnswer bounds what a helper can make root read.
@@ -170,7 +210,7 @@ func (h *Host) mail(ctx context.Context, id identity, q mailRequest) (mailAnswer
 		}
 	}
 	p := h.helper
-	p.dirty = p.dirty && !q.Sync || q.Change != nil
+	p.dirty = p.dirty && !q.Sync || len(q.Make) > 0
 	a, err := p.call(ctx, q)
 	if err != nil {
 		err = fmt.Errorf("helper as uid %d: %w", id.uid, err)

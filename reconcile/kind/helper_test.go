@@ -53,15 +53,15 @@ func TestHelperAnswers(t *testing.T) {
 	want := Maildir(m, "")
 	var in, out bytes.Buffer
 	enc := json.NewEncoder(&in)
-	b.must(enc.Encode(mailRequest{Asks: []reconcile.Ask{{Resource: want}}}))
-	b.must(enc.Encode(mailRequest{Change: &reconcile.Change{Ref: want.Ref, Want: &want}}))
-	b.must(enc.Encode(mailRequest{Asks: []reconcile.Ask{{Resource: want}}}))
+	b.must(enc.Encode(mailRequest{Asks: []mailThing{newMailThing(&want)}}))
+	b.must(enc.Encode(mailRequest{Make: []mailThing{newMailThing(&want)}}))
+	b.must(enc.Encode(mailRequest{Asks: []mailThing{newMailThing(&want)}}))
 	b.must(HelperMain(&in, &out))
 	dec := json.NewDecoder(&out)
 	for i, found := range []bool{false, false, true} {
 		var a mailAnswer
 		b.must(dec.Decode(&a))
-		if a.Error != "" || (len(a.Seen) == 1 && a.Seen[0].Have != nil) != found {
+		if a.Error != "" || (len(a.Seen) == 1 && a.Seen[0].There) != found {
 			t.Errorf("answer %d: %+v", i, a)
 		}
 	}

@@ -38,9 +38,9 @@ func (h *Host) observeMail(ctx context.Context, asks []reconcile.Ask) []reconcil
 const batchSize = 500
 
 func (h *Host) observeBatch(ctx context.Context, id identity, asks []reconcile.Ask, batch []int, out []reconcile.Seen) {
-	q := mailRequest{Asks: make([]reconcile.Ask, len(batch))}
+	q := mailRequest{Asks: make([]mailThing, len(batch))}
 	for i, n := range batch {
-		q.Asks[i] = asks[n]
+		q.Asks[i] = newMailThing(&asks[n].Resource)
 	}
 	a, err := h.mail(ctx, id, q)
 	if err == nil && len(a.Seen) != len(batch) {
@@ -52,27 +52,70 @@ func (h *Host) observeBatch(ctx context.Context, id identity, asks []reconcile.A
 			out[n].Err = err
 		case a.Seen[i].Error != "":
 			out[n].Err = errors.New(a.Seen[i].Error)
-		case a.Seen[i].Have != nil:
-			// Only values are taken from whoever answered.
-			have := found(asks[n].Resource)
-			for j := range have.Attrs {
-				have.Attrs[j].Value = a.Seen[i].Have.Get(have.Attrs[j].Name)
-			}
-			out[n].Have = have
+		case a.Seen[i].There:
+			out[n].Have = a.Seen[i].found(asks[n].Resource)
 		}
 	}
 }
 
+// found is what there is, as a resource. Only values of what was asked for are
+// taken from whoever answered.
+func (s mailSeen) found(ask reconcile.Resource) *reconcile.Resource {
+	have := found(ask)
+	for _, v := range s.Values {
+		for j := range have.Attrs {
+			if have.Attrs[j].Name == v[0] {
+				have.Attrs[j].Value = v[1]
+			}
+		}
+	}
+	return have
+}
+
 func (h *Host) applyMail(ctx context.Context, c reconcile.Change) error {
-	id, err := parseIdentity(c.Want.Get("owner"))
-	if err != nil {
-		return err
+	return h.applyMails(ctx, []reconcile.Change{c})[0]
+}
+
+// applyMails makes mail as it is wanted; what belongs to one uid and stands
+// together, at once.
+func (h *Host) applyMails(ctx context.Context, changes []reconcile.Change) []error {
+	errs := make([]error, len(changes))
+	for first := 0; first < len(changes); {
+		if changes[first].Want == nil {
+			errs[first] = fmt.Errorf("%s: mail is never removed", changes[first].Ref)
+			first++
+			continue
+		}
+		owner := changes[first].Want.Get("owner")
+		last := first + 1
+		for last < len(changes) && changes[last].Want != nil && changes[last].Want.Get("owner") == owner {
+			last++
+		}
+		h.makeMail(ctx, owner, changes[first:last], errs[first:last])
+		first = last
 	}
-	a, err := h.mail(ctx, id, mailRequest{Change: &c})
-	if err == nil && a.Error != "" {
-		err = errors.New(a.Error)
+	return errs
+}
+
+// makeMail makes mail of one owner, and puts what was wrong into errs.
+func (h *Host) makeMail(ctx context.Context, owner string, changes []reconcile.Change, errs []error) {
+	q := mailRequest{Make: make([]mailThing, len(changes))}
+	for i, c := range changes {
+		q.Make[i] = newMailThing(c.Want)
 	}
-	return err
+	var a mailAnswer
+	id, err := parseIdentity(owner)
+	if err == nil {
+		a, err = h.mail(ctx, id, q)
+	}
+	if err == nil && len(a.Made) != len(changes) {
+		err = fmt.Errorf("helper as uid %d: %d answers to %d changes", id.uid, len(a.Made), len(changes))
+	}
+	for i := range errs {
+		if errs[i] = err; err == nil && a.Made[i] != "" {
+			errs[i] = errors.New(a.Made[i])
+		}
+	}
 }
 
 // settleMail syncs what was changed, all of it together: a new host has thousands
@@ -98,27 +141,26 @@ func (h *Host) settleMail(ctx context.Context, changes []reconcile.Change) []err
 	return errs
 }
 
-// observeMailbox looks at one resource with the rights of the process.
-func observeMailbox(ask reconcile.Ask) (*reconcile.Resource, error) {
-	switch ask.Ref.Kind {
+// observeMailboxes looks at mail of one account with the rights of the process.
+func observeMailboxes(asks []mailThing) []mailSeen {
+	switch asks[0].Kind {
 	case "maildir":
-		return observeMaildir(ask)
+		return []mailSeen{observeMaildir(asks[0])}
 	case "folder":
-		return observeFolder(ask)
+		return observeFolders(asks)
 	}
-	return nil, fmt.Errorf("%s: not mail", ask.Ref)
+	return []mailSeen{{err: asks[0].foreign()}}
 }
 
-// applyMailbox makes one change with the rights of the process.
-func applyMailbox(c reconcile.Change) error {
-	if c.Want == nil {
-		return fmt.Errorf("%s: mail is never removed", c.Ref)
-	}
-	switch c.Ref.Kind {
+// makeMailboxes makes mail of one account with the rights of the process.
+func makeMailboxes(wants []mailThing) []error {
+	switch wants[0].Kind {
 	case "maildir":
-		return applyMaildir(c)
+		return []error{makeMaildir(wants[0])}
 	case "folder":
-		return applyFolder(c)
+		return makeFolders(wants)
 	}
-	return fmt.Errorf("%s: not mail", c.Ref)
+	return []error{wants[0].foreign()}
 }
+
+func (t mailThing) foreign() error { return fmt.Errorf("%s/%s: not mail", t.Kind, t.Name) }

@@ -319,7 +319,7 @@ func TestMailIsNeverRemoved(t *testing.T) {
 	maildir := Maildir(m, "")
 	for _, kind := range []string{"maildir", "folder"} {
 		maildir.Ref.Kind = kind
-		err := applyMailbox(reconcile.Change{Ref: maildir.Ref, Op: reconcile.Delete, Have: &maildir})
+		err := b.host.applyMail(b.Context(), reconcile.Change{Ref: maildir.Ref, Op: reconcile.Delete, Have: &maildir})
 		if err == nil || !strings.Contains(err.Error(), "mail is never removed") {
 			t.Errorf("%s: %v", kind, err)
 		}

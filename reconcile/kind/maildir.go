@@ -41,33 +41,34 @@ func (m MaildirSpec) attrs() []reconcile.Attr {
 	}
 }
 
-func observeMaildir(ask reconcile.Ask) (*reconcile.Resource, error) {
-	p, err := placeOf(ask.Resource)
+func observeMaildir(ask mailThing) mailSeen {
+	p, err := ask.place()
 	if err != nil {
-		return nil, err
+		return mailSeen{err: err}
 	}
 	t, err := openTree(p, false)
-	if err != nil {
-		return nil, err
+	if err == nil && t == nil {
+		err = p.homeless(ask.Placed)
 	}
-	if t == nil {
-		return nil, p.homeless(ask.Needs)
+	if t == nil || err != nil {
+		return mailSeen{err: err}
 	}
 	defer t.close()
 	s := survey{path: p.path, owner: p.owner}
 	if err := s.tree(t); err != nil {
-		return nil, err
+		return mailSeen{err: err}
 	}
-	return found(ask.Resource,
-		value{name: "owner", value: s.foreign.or(p.owner.String())},
-		value{name: "mode", value: s.modes.or("0700")},
-		value{name: "tree", value: s.missing.or(treeWhole)}), nil
+	have := mailSeen{There: true}
+	have.differ(ask, "owner", s.foreign.or(p.owner.String()))
+	have.differ(ask, "mode", s.modes.or("0700"))
+	have.differ(ask, "tree", s.missing.or(treeWhole))
+	return have
 }
 
 // homeless refuses to plan mail in a home directory that does not exist, unless
 // the mail needs a directory in which it can be made.
-func (p mailPlace) homeless(needs []reconcile.Ref) error {
-	if len(needs) > 0 {
+func (p mailPlace) homeless(placed bool) error {
+	if placed {
 		return nil
 	}
 	if _, err := os.Stat(p.home); !errors.Is(err, fs.ErrNotExist) {
@@ -181,8 +182,8 @@ func (s *survey) directory(n *node, name string) error {
 	return nil
 }
 
-func applyMaildir(c reconcile.Change) error {
-	p, err := placeOf(*c.Want)
+func makeMaildir(want mailThing) error {
+	p, err := want.place()
 	if err != nil {
 		return err
 	}

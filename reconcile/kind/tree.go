@@ -46,14 +46,14 @@ type mailPlace struct {
 	owner      identity
 }
 
-func placeOf(r reconcile.Resource) (p mailPlace, err error) {
-	p.path, p.home = r.Get("path"), r.Get("home")
+func (t mailThing) place() (p mailPlace, err error) {
+	p.path, p.home = t.get("path"), t.get("home")
 	for _, path := range []string{p.path, p.home} {
 		if err := checkPath(path); err != nil {
 			return p, err
 		}
 	}
-	p.owner, err = parseIdentity(r.Get("owner"))
+	p.owner, err = parseIdentity(t.get("owner"))
 	return p, err
 }
 
@@ -297,10 +297,12 @@ func (n *node) writeFile(name string, data []byte) error {
 		return err
 	}
 	defer f.Close()
-	mode := uint32(maildir.FileMode)
+	file := reconcile.FileData{Mode: uint32(maildir.FileMode), UID: -1, GID: -1, Data: data, Lazy: true}
 	var st unix.Stat_t
-	if unix.Fstatat(n.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
-		mode = st.Mode & 0o777
+	err = unix.Fstatat(n.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		file.Mode = st.Mode & 0o777
 	}
-	return reconcile.DirAt(int(f.Fd()), n.name).Replace(name, reconcile.FileData{Mode: mode, UID: -1, GID: -1, Data: data, Lazy: true})
+	file.New = err == unix.ENOENT
+	return reconcile.DirAt(int(f.Fd()), n.name).Replace(name, file)
 }

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
-
-	"mailstead/reconcile"
 )
 
 // mailWorker does what is asked about mail, with the rights of its process. It
@@ -20,25 +20,50 @@ type mailWorker struct {
 }
 
 func (w *mailWorker) answer(q mailRequest) (a mailAnswer) {
-	for _, ask := range q.Asks {
-		have, err := observeMailbox(ask)
-		s := mailSeen{Have: have}
-		if err != nil {
-			s.Error = w.explain(err)
+	for part := range accounts(q.Asks) {
+		for _, s := range observeMailboxes(part) {
+			if s.err != nil {
+				s.Error = w.explain(s.err)
+			}
+			a.Seen = append(a.Seen, s)
 		}
-		a.Seen = append(a.Seen, s)
 	}
-	var err error
-	if q.Change != nil {
-		err = w.apply(*q.Change)
+	for part := range accounts(q.Make) {
+		for _, err := range w.make(part) {
+			text := ""
+			if err != nil {
+				text = w.explain(err)
+			}
+			a.Made = append(a.Made, text)
+		}
 	}
-	if err == nil && q.Sync {
-		err = w.sync()
-	}
-	if err != nil {
-		a.Error = w.explain(err)
+	if q.Sync {
+		if err := w.sync(); err != nil {
+			a.Error = w.explain(err)
+		}
 	}
 	return a
+}
+
+// accounts parts mail that stands together: mailboxes of one account at once,
+// everything else by itself.
+func accounts(things []mailThing) iter.Seq[[]mailThing] {
+	same := func(a, b mailThing) bool {
+		return a.Kind == "folder" && b.Kind == "folder" &&
+			a.get("path") == b.get("path") && a.get("home") == b.get("home") && a.get("owner") == b.get("owner")
+	}
+	return func(yield func([]mailThing) bool) {
+		for len(things) > 0 {
+			n := 1
+			for n < len(things) && same(things[0], things[n]) {
+				n++
+			}
+			if !yield(things[:n]) {
+				return
+			}
+			things = things[n:]
+		}
+	}
 }
 
 func (w *mailWorker) explain(err error) string {
@@ -51,11 +76,21 @@ func (w *mailWorker) explain(err error) string {
 	return explain(err).Error()
 }
 
-func (w *mailWorker) apply(c reconcile.Change) error {
-	if err := applyMailbox(c); err != nil {
-		return err
+// make makes mail of one account.
+func (w *mailWorker) make(wants []mailThing) []error {
+	errs := makeMailboxes(wants)
+	if slices.ContainsFunc(errs, func(err error) bool { return err == nil }) {
+		if err := w.note(wants[0].get("path")); err != nil {
+			for i := range errs {
+				errs[i] = errors.Join(errs[i], err)
+			}
+		}
 	}
-	path := c.Want.Get("path")
+	return errs
+}
+
+// note remembers that the file system of a Maildir has to be synced.
+func (w *mailWorker) note(path string) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("sync %s: %w", path, err)
