@@ -47,12 +47,16 @@ func Compare(ctx context.Context, in Inputs) (*Plan, error) {
 // in is there.
 func observe(ctx context.Context, table []Kind, want []Resource, inv *Inventory) map[Ref]Seen {
 	seen := make(map[Ref]Seen, len(want))
+	gone := make(map[string][]entry)
+	for _, e := range inv.unwanted(want) {
+		gone[e.Ref.Kind] = append(gone[e.Ref.Kind], e)
+	}
 	for _, k := range table {
 		if ctx.Err() != nil {
 			break
 		}
 		asks := remembered(k, want, inv, seen)
-		asks = append(asks, leftover(k, want, inv)...)
+		asks = append(asks, leftover(k, gone[k.Name], inv)...)
 		if len(asks) == 0 {
 			continue
 		}
@@ -94,15 +98,13 @@ func absent(refs []Ref, seen map[Ref]Seen) bool {
 
 // leftover gives the resources of a kind that the inventory has and nobody
 // wants any more, if the kind removes such.
-func leftover(k Kind, want []Resource, inv *Inventory) []Ask {
+func leftover(k Kind, gone []entry, inv *Inventory) []Ask {
 	if k.Keep || k.Live {
 		return nil
 	}
 	var asks []Ask
-	for _, e := range inv.unwanted(want) {
-		if e.Ref.Kind == k.Name {
-			asks = append(asks, Ask{Resource: e.resource(), Was: inv.was(e.Ref)})
-		}
+	for _, e := range gone {
+		asks = append(asks, Ask{Resource: e.resource(), Was: inv.was(e.Ref)})
 	}
 	return asks
 }

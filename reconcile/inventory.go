@@ -188,17 +188,26 @@ func (inv *Inventory) write(state string) error {
 	return nil
 }
 
-func (inv *Inventory) sorted() []entry {
+func (inv *Inventory) sorted() []entry { return inv.pick(func(Ref) bool { return true }) }
+
+// pick gives the entries with some names, in the order of their names.
+func (inv *Inventory) pick(some func(Ref) bool) []entry {
 	if inv == nil {
 		return nil
 	}
-	list := make([]entry, 0, len(inv.entries))
-	for _, e := range inv.entries {
-		list = append(list, e)
+	var refs []Ref
+	for ref := range inv.entries {
+		if some(ref) {
+			refs = append(refs, ref)
+		}
 	}
-	slices.SortFunc(list, func(a, b entry) int {
-		return cmp.Or(cmp.Compare(a.Ref.Kind, b.Ref.Kind), cmp.Compare(a.Ref.Name, b.Ref.Name))
+	slices.SortFunc(refs, func(a, b Ref) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
+	list := make([]entry, len(refs))
+	for i, ref := range refs {
+		list[i] = inv.entries[ref]
+	}
 	return list
 }
 
@@ -244,7 +253,7 @@ func (inv *Inventory) unwanted(want []Resource) []entry {
 	for _, r := range want {
 		wanted[r.Ref] = true
 	}
-	return slices.DeleteFunc(inv.sorted(), func(e entry) bool { return wanted[e.Ref] })
+	return inv.pick(func(ref Ref) bool { return !wanted[ref] })
 }
 
 // begin records that changes are about to be made: what will be there, and what

@@ -118,7 +118,8 @@ func (b *bench) primitives(a attacked, m MaildirSpec) []primitive {
 			return mail(Folder(m, FolderSpec{Name: "Sent", Use: []string{"sent", "junk"}[n%2]}, ""))
 		}, func() { os.WriteFile(a.maildir()+"/mailstead/special-use", []byte("naive"), 0o600) }},
 		{"look and sync", func(int) error {
-			_, err := b.host.mail(b.Context(), someone, mailRequest{Asks: []reconcile.Ask{{Resource: Maildir(m, "")}}, Sync: true})
+			ask := Maildir(m, "")
+			_, err := b.host.mail(b.Context(), someone, mailRequest{Asks: []mailThing{newMailThing(&ask)}, Sync: true})
 			return err
 		}, func() { os.Chown(a.maildir(), someone.uid, someone.gid) }},
 		{"directory", func(n int) error {

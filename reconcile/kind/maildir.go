@@ -116,16 +116,18 @@ func (s *survey) tree(t *tree) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	folders, err := t.folders()
+	names, err := t.dots()
 	if err != nil {
 		return err
 	}
-	for _, name := range folders {
+	for _, name := range names {
 		n, err := t.dir.open(name)
 		if err != nil {
-			return err
+			continue // somebody else's, as for folders
 		}
-		err = s.mailbox(n, name, true)
+		if n.isMailbox() {
+			err = s.mailbox(n, name, true)
+		}
 		n.close()
 		if err != nil {
 			return err
@@ -143,7 +145,7 @@ func (s *survey) mailbox(n *node, name string, folder bool) error {
 		return nil
 	}
 	for _, sub := range subdirs {
-		d, err := n.open(sub)
+		d, err := n.glance(sub)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			s.missing = append(s.missing, "no "+filepath.Join(name, sub))
@@ -151,9 +153,7 @@ func (s *survey) mailbox(n *node, name string, folder bool) error {
 		case err != nil:
 			return err
 		}
-		err = s.directory(d, filepath.Join(name, sub))
-		d.close()
-		if err != nil {
+		if err := s.directory(d, filepath.Join(name, sub)); err != nil {
 			return err
 		}
 	}

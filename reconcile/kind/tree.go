@@ -154,6 +154,24 @@ func (n *node) open(name string) (*node, error) {
 	return newNode(fd, filepath.Join(n.name, name))
 }
 
+// glance looks at a directory right below this one without opening it: there are
+// forty in a Maildir with ten folders.
+func (n *node) glance(name string) (*node, error) {
+	sub := &node{fd: -1, name: filepath.Join(n.name, name)}
+	if err := unix.Fstatat(n.fd, name, &sub.stat, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: sub.name, Err: err}
+	}
+	if sub.stat.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return sub, nil
+	}
+	wrong, err := n.open(name) // says what it is
+	if err == nil {
+		wrong.close() // it has become one
+		return wrong, nil
+	}
+	return nil, err
+}
+
 // real opens the directory itself for reading.
 func (n *node) real() (*os.File, error) {
 	fd, err := n.openat(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
