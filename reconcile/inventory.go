@@ -219,6 +219,17 @@ func (inv *Inventory) entry(ref Ref) (entry, bool) {
 	return e, ok
 }
 
+// Wrote tells whether a text is the one that an apply gave a file last. known is
+// false where the inventory does not have the file.
+func (inv *Inventory) Wrote(ref Ref, text string) (same, known bool) {
+	e, known := inv.entry(ref)
+	if !known {
+		return false, false
+	}
+	r := e.resource()
+	return r.Get(contentAttr) == digestOf(text), true
+}
+
 // holds tells whether the resource was applied as it is wanted.
 func (inv *Inventory) holds(want *Resource) bool {
 	e, ok := inv.entry(want.Ref)

@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"strings"
+
 	"cuelang.org/go/cue"
 )
 
@@ -33,6 +35,8 @@ func (l *loader) complete(v cue.Value) *Config {
 
 func (c *completer) complete() {
 	h := c.host
+	h.Origins = map[string]Pos{}
+	c.origins(c.spot)
 	c.part(&h.Namespace, "namespace")
 	c.part(&h.Expunge, "expunge")
 	c.part(&h.Sharing, "sharing")
@@ -49,6 +53,18 @@ func (c *completer) complete() {
 	c.checkCertificates()
 	c.checkUsers()
 	c.checkPaths()
+}
+
+// origins notes where fields are written. Of users there may be tens of
+// thousands.
+func (c *completer) origins(s spot) {
+	for _, f := range s.fields() {
+		path := strings.Join(f.path[len(c.spot.path):], "/")
+		c.host.Origins[path] = f.pos()
+		if path != "users" && path != "folders" && path != "policies" {
+			c.origins(f)
+		}
+	}
 }
 
 // part completes one field of the host into dst.

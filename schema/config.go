@@ -38,9 +38,12 @@ type Config struct {
 
 // Host is one mail host.
 type Host struct {
-	Name      string // its fully qualified domain name
-	Origin    Pos
-	Listeners []Listener // sorted by name
+	Name   string // its fully qualified domain name
+	Origin Pos
+	// Origins is where each field is written, by its path in the host, such as
+	// "listeners/imap/port". Users, folders and policies say it themselves.
+	Origins   map[string]Pos `json:"-"`
+	Listeners []Listener     // sorted by name
 	TLS       TLS
 	Users     []User   // sorted by name
 	Folders   []Folder // for every user who names no policy; sorted by name. User.Folders holds what is made for each

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"path"
 	"regexp"
 	"strings"
 	"unicode"
@@ -35,6 +36,26 @@ func (x *excerpter) excerpt(p Pos, secret bool) *Excerpt {
 	e.Line = plain(before) + plain(marked) + plain(after)
 	e.shorten()
 	return e
+}
+
+// Lines gives the lines of a description at which positions are; nil for one that
+// is not there. What may be a secret is masked.
+func Lines(inputs []string, at []Pos) []*Excerpt {
+	ins, _ := openInputs(inputs) // what cannot be read has no lines
+	for _, in := range ins {
+		defer in.Close()
+		if files, err := in.list(); err == nil {
+			for _, name := range append(files.cue, files.data...) {
+				in.show(path.Join(in.dir, name)) // so that the name that is shown is known
+			}
+		}
+	}
+	x := excerpter{inputs: ins}
+	list := make([]*Excerpt, len(at))
+	for i, p := range at {
+		list[i] = x.excerpt(p, false)
+	}
+	return list
 }
 
 func (x *excerpter) line(p Pos) (string, bool) {

@@ -112,17 +112,17 @@ func (l *loader) fault(code string, path []string, pos Pos, message, hint string
 	for i := range len(path) + 1 {
 		l.faulty[pathKey(path[:i])] = true
 	}
-	text := pathText(path)
+	text := PathText(path)
 	if text == "" {
 		text = "the description"
 	}
-	l.add(Diagnostic{Code: code, Path: pathText(path), Pos: pos, Message: text + " " + message, Hint: hint})
+	l.add(Diagnostic{Code: code, Path: PathText(path), Pos: pos, Message: text + " " + message, Hint: hint})
 }
 
 func pathKey(path []string) string { return strings.Join(path, "\x00/") }
 
-// pathText writes a path as CUE does: hosts."mail.example.org".users.alice.
-func pathText(path []string) string {
+// PathText writes a path as CUE does: hosts."mail.example.org".users.alice.
+func PathText(path []string) string {
 	sels := make([]cue.Selector, len(path))
 	for i, name := range path {
 		sels[i] = cue.Str(cut(name, maxValue))

@@ -71,7 +71,7 @@ func tryNasty(t *testing.T, hosts map[string]any) {
 		checkFaults(t, faults, name)
 		maps.DeleteFunc(hosts, func(host string, _ any) bool {
 			for _, d := range faults {
-				if p := pathText([]string{"hosts", host}); d.Path == p || strings.HasPrefix(d.Path, p+".") {
+				if p := PathText([]string{"hosts", host}); d.Path == p || strings.HasPrefix(d.Path, p+".") {
 					return true
 				}
 			}

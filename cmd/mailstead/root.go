@@ -22,6 +22,7 @@ var commands = []func() *cobra.Command{
 	newApplyCommand,
 	newStatusCommand,
 	newExplainCommand,
+	newWhyCommand,
 	newUpCommand,
 	newHandbackCommand,
 	newFlattenCommand,

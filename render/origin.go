@@ -1,0 +1,189 @@
+package render
+
+import (
+	"encoding/json"
+	"path"
+	"strings"
+
+	"mailstead/imapserver/config"
+)
+
+// Fields are the fields of the description that decide a line of a rendered
+// file, as paths in the host: "listeners/imap/port". A line without any is of
+// this package's own, and is there because the file is.
+type Fields []string
+
+// unitOrigins says which fields decide the lines of a unit, by the unit's name
+// and the setting. NAME stands for the listener whose unit it is.
+var unitOrigins = []struct{ unit, keys, fields string }{
+	{ServiceUnit, "RequiresMountsFor", "paths/state mail/root users"},
+	{ServiceUnit, "ReadWritePaths", "mail/root paths/run users"},
+	{ServiceUnit, "ExecStart ExecReload", "paths/bin paths/state"},
+	{ServiceUnit, "Sockets", "listeners"},
+	{ServiceUnit, "User", "mail/user users"},
+	{ServiceUnit, "RuntimeDirectory RuntimeDirectoryMode", "paths/run"},
+	{ServiceUnit, "ProtectHome", "mail/root paths/state paths/run paths/bin users"},
+	{ServiceUnit, "CapabilityBoundingSet PrivateUsers PrivateNetwork RestrictAddressFamilies RemoveIPC SystemCallFilter", "users"},
+	{ApplyUnit, "ExecStart", "paths/bin"},
+	{ApplyUnit, "RequiresMountsFor", "paths/state"},
+	{OutboxSends, "ExecStart", "paths/bin outbox/command"},
+	{OutboxUnit, "ListenStream", "paths/run"},
+	{OutboxUnit, "Description", ""}, // no listener's
+	{"mailstead-*.socket", "Description FileDescriptorName", "listeners/NAME"},
+	{"mailstead-*.socket", "ListenStream", "listeners/NAME/port listeners/NAME/address"},
+	{"mailstead-*.socket", "BindIPv6Only FreeBind", "listeners/NAME/address"},
+}
+
+// UnitOrigins gives the fields behind each line of a unit.
+func UnitOrigins(unit, text string) []Fields {
+	name := strings.TrimSuffix(strings.TrimPrefix(unit, "mailstead-"), ".socket")
+	return eachLine(text, func(line string) Fields {
+		key, _, set := strings.Cut(line, "=")
+		for _, row := range unitOrigins {
+			if here, _ := path.Match(row.unit, unit); here && set && hasWord(row.keys, key) {
+				return strings.Fields(strings.ReplaceAll(row.fields, "NAME", name))
+			}
+		}
+		return nil
+	})
+}
+
+// HookOrigins gives the fields behind each line of the deploy hook.
+func HookOrigins(text string) []Fields {
+	return eachLine(text, func(line string) Fields {
+		if strings.HasPrefix(line, "exec ") {
+			return Fields{"paths/bin", "paths/state"}
+		}
+		return nil
+	})
+}
+
+// UsersOrigins gives the fields behind each line of the users' file: the user,
+// and what the host says for users who do not say it themselves.
+func UsersOrigins(text string) []Fields {
+	return eachLine(text, func(line string) Fields {
+		var u config.User
+		if json.Unmarshal([]byte(line), &u) != nil || u.Name == "" {
+			return Fields{"users"}
+		}
+		fields := Fields{"users/" + u.Name}
+		if u.Hash != "" {
+			fields = append(fields, "mail/root", "mail/user")
+		}
+		if u.Quota != nil {
+			fields = append(fields, "quota")
+		}
+		if u.Discard {
+			fields = append(fields, "expunge")
+		}
+		return fields
+	})
+}
+
+// configOrigins says which fields decide the lines of the daemon's
+// configuration, by the names in it. NAME stands for the value of "name" in the
+// same object. What is in none of the rows goes by the object around it.
+var configOrigins = []struct{ name, fields string }{
+	{"control", "paths/run"},
+	{"users", "paths/state"},
+	{"service", "users mail/user"},
+	{"listeners", "listeners"},
+	{"listeners/", "listeners/NAME"},
+	{"listeners//address", "listeners/NAME/address"},
+	{"listeners//port", "listeners/NAME/port"},
+	{"listeners//tls", "listeners/NAME/tls"},
+	{"listeners//off", "listeners/NAME/capabilities/off"},
+	{"tls/policy", "tls/policy"},
+	{"tls/bundles", "tls/certificates tls/default"},
+	{"tls/bundles/", "tls/certificates/NAME tls/default"},
+	{"tls/bundles//file", "paths/state tls/certificates/NAME"},
+	{"tls/bundles//names", "tls/certificates/NAME/names"},
+	{"namespace", "namespace"},
+	{"sharing", "sharing/virtual"},
+	{"admin", "about/admin"},
+	{"comment", "about/comment"},
+	{"outbox", "outbox"},
+	{"outbox/mailbox", "outbox/folder"},
+	{"outbox/socket", "paths/run"},
+	{"outbox/header", "outbox/header"},
+	{"outbox/multiple", "outbox/multiple"},
+	{"pam", "users"},
+	{"pam/helper", "paths/bin"},
+	{"workers", "users"},
+}
+
+// ConfigOrigins gives the fields behind each line of the daemon's
+// configuration. It goes by the form that imapserver/config gives the file: one
+// value on a line, set in by one tab for each object or list around it.
+func ConfigOrigins(text string) []Fields {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	out := make([]Fields, len(lines))
+	var around []string // the names of the objects and lists around the line; "" is a place in a list
+	name := ""
+	for i, line := range lines {
+		depth := len(line) - len(strings.TrimLeft(line, "\t"))
+		around = around[:min(max(depth-1, 0), len(around))]
+		key, _, _ := strings.Cut(strings.TrimLeft(line, "\t"), ":")
+		if key, _ = strings.CutPrefix(key, `"`); strings.HasSuffix(key, `"`) && strings.Contains(line, `": `) {
+			key = strings.TrimSuffix(key, `"`)
+		} else {
+			key = "" // a bracket, or a place in a list
+		}
+		if key == "" && strings.HasSuffix(line, "{") {
+			name = nameIn(lines[i+1:])
+		}
+		if depth > 0 {
+			around = append(around, key)
+			out[i] = configFields(around, name)
+		}
+	}
+	return out
+}
+
+// nameIn reads the name of the object whose lines follow.
+func nameIn(lines []string) string {
+	for _, line := range lines {
+		var name string
+		value, named := strings.CutPrefix(strings.TrimLeft(line, "\t"), `"name": `)
+		if named && json.Unmarshal([]byte(strings.TrimSuffix(value, ",")), &name) == nil {
+			return name
+		}
+		if strings.HasSuffix(line, "}") {
+			break
+		}
+	}
+	return ""
+}
+
+// configFields finds the row of the innermost of the names that has one.
+func configFields(names []string, name string) Fields {
+	for ; len(names) > 0; names = names[:len(names)-1] {
+		for _, row := range configOrigins {
+			if row.name == strings.Join(names, "/") {
+				fields := strings.Fields(row.fields)
+				for i := range fields {
+					fields[i] = strings.ReplaceAll(fields[i], "NAME", name)
+				}
+				return fields
+			}
+		}
+	}
+	return nil
+}
+
+func eachLine(text string, fields func(line string) Fields) []Fields {
+	var out []Fields
+	for line := range strings.Lines(text) {
+		out = append(out, fields(strings.TrimSuffix(line, "\n")))
+	}
+	return out
+}
+
+func hasWord(list, word string) bool {
+	for w := range strings.FieldsSeq(list) {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
