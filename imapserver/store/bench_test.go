@@ -221,6 +221,38 @@ func BenchmarkCopyKeywords(b *testing.B) {
 	}
 }
 
+// BenchmarkExpunge removes 10,000 messages that are copies.
+func BenchmarkExpunge(b *testing.B) {
+	dir := newMaildir(b)
+	fill(b, dir, 10_000)
+	a := openAccount(b, dir)
+	ctx := context.Background()
+	v := selectBox(b, a, "INBOX", false)
+	for b.Loop() {
+		b.StopTimer()
+		if err := a.Create(ctx, "Box"); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := v.Copy(ctx, allSeqs(v), here(v, "Box")); err != nil {
+			b.Fatal(err)
+		}
+		w := selectBox(b, a, "Box", false)
+		if err := w.Store(ctx, allSeqs(w), StoreAdd, []imap.Flag{imap.FlagDeleted}); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if err := w.Expunge(ctx, nil); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		w.Close()
+		if err := a.Delete(ctx, "Box"); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
 // BenchmarkSize counts the octets of messages that no one has read.
 func BenchmarkSize(b *testing.B) {
 	dir := newMaildir(b)

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -144,14 +146,28 @@ func finish(stmt *sqlite.Stmt) error {
 	return errors.Join(err, stmt.Reset())
 }
 
-func dropMessage(conn *sqlite.Conn, mailbox int64, uid imap.UID) error {
-	stmt, err := conn.Prepare("DELETE FROM message WHERE mailbox = ? AND uid = ?")
+// dropMessages removes rows, those of UIDs in a row at once.
+func dropMessages(conn *sqlite.Conn, mailbox int64, gone map[imap.UID]bool) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	stmt, err := conn.Prepare("DELETE FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ?")
 	if err != nil {
 		return err
 	}
-	stmt.BindInt64(1, mailbox)
-	stmt.BindInt64(2, int64(uid))
-	return finish(stmt)
+	uids := slices.Sorted(maps.Keys(gone))
+	for i := 0; i < len(uids); {
+		first := i
+		for i++; i < len(uids) && uids[i] == uids[i-1]+1; i++ {
+		}
+		stmt.BindInt64(1, mailbox)
+		stmt.BindInt64(2, int64(uids[first]))
+		stmt.BindInt64(3, int64(uids[i-1]))
+		if err := finish(stmt); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func putSize(conn *sqlite.Conn, mailbox int64, uid imap.UID, size int64) error {

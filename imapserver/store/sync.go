@@ -573,12 +573,7 @@ func putAndDrop(conn *sqlite.Conn, mailbox int64, put []record, gone map[imap.UI
 			return err
 		}
 	}
-	for uid := range gone {
-		if err := dropMessage(conn, mailbox, uid); err != nil {
-			return err
-		}
-	}
-	return nil
+	return dropMessages(conn, mailbox, gone)
 }
 
 // numbered is a fresh message with what decides on its place.
