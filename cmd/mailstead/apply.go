@@ -15,6 +15,8 @@ import (
 
 type applyOptions struct {
 	source
+	fleet
+	canary  string // the first of several hosts; "": the first by name
 	opts    desired.Options
 	verbose bool
 	yes     bool
@@ -51,16 +53,19 @@ else changed on the host does not matter, and a renewed certificate is no
 change. A plan that was applied whole is refused from then on, one that was
 stopped part-way goes on.
 
-` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid, exitStale, exitLocked, exitPartial),
+` + sourceHelp + "\n" + fleetHelp + fleetApplyHelp + exitStatus(exitDone, exitFailed, exitInvalid, exitStale, exitLocked, exitPartial),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.source.host = o.one()
 			if err := o.takeSaved(args); err != nil {
 				return err
 			}
 			return runApply(cmd.Context(), o, newConsole(cmd))
 		},
 	}
-	o.flags(cmd)
+	o.source.flagsWithoutHost(cmd)
+	o.fleet.flags(cmd)
+	cmd.Flags().StringVar(&o.canary, "canary", "", "the `host` that is applied first (default: the first by name that changes)")
 	addRootless(cmd, &o.opts)
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show attributes, and files as unified diffs")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
@@ -70,6 +75,12 @@ stopped part-way goes on.
 }
 
 func runApply(ctx context.Context, o applyOptions, c *console) error {
+	if err := o.fleet.check(); err != nil {
+		return err
+	}
+	if o.several() || o.elsewhere() {
+		return runFleetApply(ctx, o, c)
+	}
 	l, err := o.look(ctx, o.opts, o.boot)
 	if err != nil {
 		return err
