@@ -139,7 +139,7 @@ func lookAtUsers(ctx context.Context, h *adopt.Host, root string) error {
 	for _, u := range h.Users {
 		dirs = append(dirs, filepath.Join(root, u.Maildir))
 	}
-	found, err := lookAtMails(ctx, dirs)
+	found, err := lookAtMails(ctx, dirs, filepath.Clean(root) != "/")
 	if err != nil {
 		return err
 	}

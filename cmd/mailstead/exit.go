@@ -12,24 +12,26 @@ import (
 
 // The exit codes. They never overlap, whatever the command.
 const (
-	exitDone    = 0
-	exitFailed  = 1
-	exitPending = 2
-	exitInvalid = 3
-	exitStale   = 4
-	exitLocked  = 5
-	exitPartial = 6
+	exitDone     = 0
+	exitFailed   = 1
+	exitPending  = 2
+	exitInvalid  = 3
+	exitStale    = 4
+	exitLocked   = 5
+	exitPartial  = 6
+	exitReturned = 7
 )
 
 // exitMeanings is what the help says of each exit code.
 var exitMeanings = map[int]string{
-	exitDone:    "done, or nothing to do",
-	exitFailed:  "failed",
-	exitPending: "changes are pending (only with --detailed-exitcode)",
-	exitInvalid: "the description is invalid",
-	exitStale:   "the host is not what the plan was made for",
-	exitLocked:  "another mailstead is at work on this host",
-	exitPartial: "applied in part: something failed or has to be done first",
+	exitDone:     "done, or nothing to do",
+	exitFailed:   "failed",
+	exitPending:  "changes are pending (only with --detailed-exitcode)",
+	exitInvalid:  "the description is invalid",
+	exitStale:    "the host is not what the plan was made for",
+	exitLocked:   "another mailstead is at work on this host",
+	exitReturned: "it did not hold: the host serves as it did before",
+	exitPartial:  "applied in part: something failed or has to be done first",
 }
 
 // exitStatus is the section that ends the help of every command.

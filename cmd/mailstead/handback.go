@@ -17,31 +17,44 @@ type handbackOptions struct {
 	maildir string
 	force   bool
 	check   bool
+
+	// Of the whole host.
+	state string
+	yes   bool
 }
 
 func newHandbackCommand() *cobra.Command {
 	var o handbackOptions
 	cmd := &cobra.Command{
-		Use:   "handback MAILDIR",
-		Short: "leave a Maildir as Courier-IMAP is to find it",
-		Long: `Writes what Courier needs to serve the Maildir as we have: the same UIDVALIDITY,
-UIDs, flags, keywords and subscriptions, under the names that Courier 5 gives
-directories. Clients notice nothing. First it lists what Courier cannot
-represent. No message is touched; mail that nobody has seen moves from new to
-cur. Run it once the daemon does not serve the account any more; as root, it
-becomes the owner of the Maildir.
+		Use:   "handback [MAILDIR]",
+		Short: "leave a Maildir, or the whole host, as Courier-IMAP is to find it",
+		Long: `Without MAILDIR, undoes a cutover: stops our units, hands back the Maildir of
+each user, and starts Courier's units as they were. Interrupted, it goes on when
+it is run again.
+
+With MAILDIR, writes what Courier needs to serve the Maildir as we have: the
+same UIDVALIDITY, UIDs, flags, keywords and subscriptions, under the names that
+Courier 5 gives directories. Clients notice nothing. First it lists what Courier
+cannot represent. No message is touched; mail that nobody has seen moves from
+new to cur. Run it once the daemon does not serve the account any more; as root,
+it becomes the owner of the Maildir.
 
 Where Courier was before, its files are kept up to date anyway, and stopping
 the daemon is enough. From a handback on, they are kept in any account: it may
-come back and go again.` + exitStatus(exitDone, exitFailed),
-		Args: cobra.ExactArgs(1),
+come back and go again.` + exitStatus(exitDone, exitFailed, exitLocked, exitPartial),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return runHandbackHost(cmd.Context(), o, newConsole(cmd))
+			}
 			o.maildir = args[0]
 			return runHandback(cmd.Context(), o, newConsole(cmd))
 		},
 	}
 	cmd.Flags().BoolVar(&o.force, "force", false, "give folders other names where Courier cannot have theirs")
 	cmd.Flags().BoolVarP(&o.check, "check", "n", false, "only list what Courier cannot represent")
+	cmd.Flags().StringVar(&o.state, "state", "/var/lib/mailstead", "state `directory` of what was applied, for the whole host")
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	return cmd
 }
 

@@ -55,8 +55,9 @@ type mailOwner struct{ uid, gid uint32 }
 const maxLooking = 4
 
 // lookAtMails looks at Maildirs, each as its owner, and gives what is there by
-// directory. Root starts one helper for each owner.
-func lookAtMails(ctx context.Context, dirs []string) (map[string]*adopt.Mail, error) {
+// directory. Root starts one helper for each owner. Below one of root's own it does
+// not look, unless the whole tree is a copy: nobody's mail belongs to root.
+func lookAtMails(ctx context.Context, dirs []string, copied bool) (map[string]*adopt.Mail, error) {
 	found := make(map[string]*adopt.Mail, len(dirs))
 	byOwner := map[mailOwner][]string{}
 	for _, dir := range dirs {
@@ -71,6 +72,10 @@ func lookAtMails(ctx context.Context, dirs []string) (map[string]*adopt.Mail, er
 		default:
 			own := st.Sys().(*syscall.Stat_t)
 			owner := mailOwner{own.Uid, own.Gid}
+			if own.Uid == 0 && !copied {
+				found[dir] = &adopt.Mail{Maildir: dir, Fault: "belongs to root"}
+				continue
+			}
 			byOwner[owner] = append(byOwner[owner], dir)
 		}
 	}
@@ -212,7 +217,8 @@ func lookAtFolder(dir, name string) adopt.Folder {
 	return f
 }
 
-// entriesOf lists a directory, as it is at one moment.
+// entriesOf lists a directory, as it is at one moment where the file system allows
+// that.
 func entriesOf(dir string) ([]string, error) {
 	l, err := maildir.ListDir(dir)
 	if err != nil {
@@ -222,6 +228,10 @@ func entriesOf(dir string) ([]string, error) {
 	names := make([]string, l.Len())
 	for i := range names {
 		names[i] = string(l.Name(i))
+	}
+	if !l.Snapshot { // of two looks, each name may be there twice
+		slices.Sort(names)
+		names = slices.Compact(names)
 	}
 	return names, nil
 }

@@ -21,6 +21,7 @@ var commands = []func() *cobra.Command{
 	newShowCommand,
 	newApplyCommand,
 	newStatusCommand,
+	newCutoverCommand,
 	newExplainCommand,
 	newWhyCommand,
 	newUpCommand,

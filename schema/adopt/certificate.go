@@ -131,6 +131,11 @@ func (r *reading) certificate(from Setting, file, key string, names []string, al
 	}
 	if l == nil {
 		l = &leaf{}
+	} else if len(l.names) == 0 {
+		// Courier's mkimapdcert makes such a one, which no client has believed since
+		// names count in the extension alone (RFC 9525 §6.3).
+		r.host.note(from.Origin, true, "%s: the certificate is for no DNS name, and is not taken over", from.assignment())
+		return
 	}
 	if names == nil {
 		names = l.names

@@ -1,0 +1,231 @@
+package main_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// courierHost sets up a host as people have it: Courier with PAM, Exim that
+// delivers into Maildirs, two users with some mail.
+const courierHost = `
+hostname mail.example.org; echo mail.example.org | tee /etc/mailname > /etc/hostname
+for u in alice bob; do useradd -m -s /bin/bash $u; echo $u:wonder | chpasswd; su $u -c 'maildirmake.courier ~/Maildir'; done
+sed -i "s/^dc_localdelivery=.*/dc_localdelivery='maildir_home'/; s/^dc_other_hostnames=.*/dc_other_hostnames='mail.example.org'/" /etc/exim4/update-exim4.conf.conf
+update-exim4.conf; systemctl restart exim4
+sed -i 's/^MAXDAEMONS=.*/MAXDAEMONS=80/' /etc/courier/imapd
+systemctl restart courier-imap courier-imap-ssl
+`
+
+// imapTools are for the scripts that play the clients.
+const imapTools = `
+import imaplib, ssl, subprocess, sys, time, re, json
+def login(user="alice", port=143, tries=100):
+    for n in range(tries):
+        try:
+            c = imaplib.IMAP4("127.0.0.1", port)
+            if port == 143:
+                c.starttls(ssl._create_unverified_context())
+            c.login(user, "wonder")
+            return c
+        except (OSError, imaplib.IMAP4.error):
+            if n == tries - 1: raise
+            time.sleep(0.1)
+def look(user):
+    c, all = login(user), {}
+    for line in c.list()[1]:
+        if rb"\No" in line.split(b")")[0] and b"NoInferiors" not in line: continue
+        name = re.search(rb'"\." ("[^"]*"|\S+)$', line).group(1).decode()
+        # Of a mailbox that is not selected, or Courier says less. EXAMINE would show
+        # UIDs that Courier forgets.
+        status = c.status(name, "(UIDNEXT UIDVALIDITY)")[1][0].decode()
+        n = lambda what: int(re.search(what + r" (\d+)", status).group(1))
+        uids = {}
+        if c.select(name)[1] != [b"0"]:
+            for m in c.fetch("1:*", "(UID FLAGS RFC822.SIZE)")[1]:
+                m = m.decode() if isinstance(m, bytes) else m[0].decode()
+                flags = sorted(f for f in re.search(r"FLAGS \(([^)]*)\)", m).group(1).split() if f != r"\Recent")
+                uids[re.search(r"UID (\d+)", m).group(1)] = [flags, re.search(r"SIZE (\d+)", m).group(1)]
+        all[name.strip('"')] = {"validity": n("UIDVALIDITY"), "next": n("UIDNEXT"), "uids": uids}
+    c.logout()
+    return all
+`
+
+// fill has a user's client make folders, mail, flags and keywords, and remove some.
+const fill = imapTools + `
+for user in "alice", "bob":
+    c = login(user)
+    for f in "Sent", '"Sent Messages"', "Trash", "Work.2026":
+        c.create(f if f.startswith("INBOX") else f.replace('"', '"INBOX.', 1) if f.startswith('"') else "INBOX." + f)
+    for f, n in ("INBOX", 7), ("INBOX.Sent", 2), ('"INBOX.Sent Messages"', 5), ("INBOX.Work.2026", 3):
+        for i in range(n):
+            assert c.append(f, r"(\Seen)" if i % 2 else None, None, b"Subject: %d\r\n\r\nbody %d\r\n" % (i, i))[0] == "OK"
+    c.subscribe("INBOX.Sent")
+    c.select("INBOX")
+    c.store("2", "+FLAGS", r"(\Flagged Work)")
+    c.store("3", "+FLAGS", r"(\Deleted)")
+    c.expunge()
+    c.logout()
+`
+
+// deliver sends mail to a user all the time, and counts what the mail server took.
+const deliver = `#!/bin/sh
+n=0
+[ -e /root/sent.$1 ] && n=$(cat /root/sent.$1)
+while [ ! -e /root/stop ]; do
+	printf 'Subject: mail %s\n\nbody\n' $n | sendmail $1@mail.example.org && n=$((n+1))
+	echo $n > /root/sent.$1
+	sleep 0.3
+done
+`
+
+// courierBox is a booted host of Courier's.
+func courierBox(t *testing.T) *box {
+	b := newBoxOf(t, "courierhost", "courier")
+	b.sh(courierHost)
+	b.run("python3", "-c", fill)
+	return b
+}
+
+// before writes what clients see, for same to compare with.
+func (b *box) before() {
+	b.t.Helper()
+	b.run("python3", "-c", imapTools+`json.dump({u: look(u) for u in ("alice", "bob")}, open("/root/seen.json", "w"))`)
+}
+
+// same tells that clients see what they saw: every message under its UID, with its
+// flags; new ones above.
+func (b *box) same() {
+	b.t.Helper()
+	b.run("python3", "-c", imapTools+`
+old = json.load(open("/root/seen.json"))
+for user in old:
+    now = look(user)
+    assert set(old[user]) <= set(now), (user, sorted(old[user]), sorted(now))
+    for name, was in old[user].items():
+        new = now[name]
+        assert new["validity"] == was["validity"], (user, name, was["validity"], new["validity"])
+        assert new["next"] >= was["next"], (user, name, was["next"], new["next"])
+        for uid, message in was["uids"].items():
+            assert new["uids"].get(uid) == message, (user, name, uid, message, new["uids"].get(uid))
+        for uid in set(new["uids"]) - set(was["uids"]):
+            assert int(uid) >= was["next"], (user, name, uid, was["next"])
+`)
+}
+
+func (b *box) active(unit string) bool {
+	b.t.Helper()
+	return b.try("", "systemctl", "is-active", "-q", unit).code == 0
+}
+
+// serves tells which server has port 143.
+func (b *box) courierServes(want bool) {
+	b.t.Helper()
+	if got := b.active("courier-imap.service"); got != want {
+		b.t.Errorf("Courier serves: %v, want %v", got, want)
+	}
+	if got := b.active("mailstead-imap.socket"); got == want {
+		b.t.Errorf("Mailstead serves: %v, want %v", got, !want)
+	}
+}
+
+// killedIn runs a command that is killed once the record says so.
+func (b *box) killedIn(phase, command string) {
+	b.t.Helper()
+	b.sh(command + ` >/root/killed.log 2>&1 & pid=$!
+while ! grep -q '"` + phase + `"' /var/lib/mailstead/cutover/record.json 2>/dev/null; do kill -0 $pid; sleep 0.005; done
+kill -KILL $pid`)
+}
+
+// TestCutover takes a host over from Courier and gives it back, with mail arriving
+// all the time.
+func TestCutover(t *testing.T) {
+	b := courierBox(t)
+	b.write("/root/deliver", deliver)
+	b.sh("for u in alice bob; do systemd-run -q --unit=deliver-$u sh /root/deliver $u; done")
+	phase := func(name string, f func(t *testing.T)) {
+		t.Helper()
+		if !t.Run(name, func(t *testing.T) { b.t = t; f(t) }) {
+			t.FailNow()
+		}
+		b.t = t
+	}
+	phase("adopt", func(t *testing.T) {
+		contains(t, b.exit(0, "mailstead", "adopt").stdout, "2 users")
+		text := b.run("cat", "/etc/mailstead/mailstead.cue")
+		contains(t, text, "/etc/courier/imapd:", "MAXDAEMONS=80: ", `namespace: "INBOX."`, `"Sent Messages": {use: "sent"`, "rather than Sent (2): it has the most messages")
+		b.exit(0, "mailstead", "validate")
+		plan := b.exit(0, "mailstead", "plan").stdout
+		contains(t, plan, "unit/mailstead-imap.socket", "folder/alice/Sent Messages")
+		if strings.Contains(plan, "folder/alice/INBOX") || strings.Contains(plan, "+ folder/") {
+			t.Errorf("folders are to be made:\n%s", plan)
+		}
+	})
+	phase("check", func(t *testing.T) {
+		b.before()
+		out := b.exit(0, "mailstead", "cutover", "--check").stdout
+		contains(t, out, "2 users, ", "courier-imap.service")
+		b.courierServes(true)
+		if r := b.try("", "test", "-e", "/var/lib/mailstead"); r.code == 0 {
+			t.Error("a check has written something")
+		}
+	})
+	phase("a daemon that does not start", func(t *testing.T) {
+		b.sh(`mv /usr/local/bin/mailstead-imapd /usr/local/bin/kept; printf '#!/bin/sh\nexit 1\n' > /usr/local/bin/mailstead-imapd; chmod 755 /usr/local/bin/mailstead-imapd`)
+		contains(t, b.exit(7, "mailstead", "cutover", "--yes").stderr, "returned to Courier")
+		b.sh(`mv /usr/local/bin/kept /usr/local/bin/mailstead-imapd`)
+		b.courierServes(true)
+		b.same()
+	})
+	phase("a mailbox that is another one", func(t *testing.T) {
+		b.sh(`cp -a /home/alice/Maildir/.Sent/courierimapuiddb /root/uiddb
+systemd-run -q --unit=tamper sh -c 'while ! grep -q starting /var/lib/mailstead/cutover/record.json; do sleep 0.01; done; sed -i "1s/^1 [0-9]*/1 4711/" /home/alice/Maildir/.Sent/courierimapuiddb'`)
+		r := b.exit(7, "mailstead", "cutover", "--yes")
+		contains(t, r.stderr, "alice: Sent has the UIDVALIDITY 4711, and had ", "returned to Courier")
+		b.courierServes(true)
+		b.sh(`rm -rf /home/alice/Maildir/mailstead; cp -a /root/uiddb /home/alice/Maildir/.Sent/courierimapuiddb`)
+		b.same()
+	})
+	phase("killed", func(t *testing.T) {
+		b.killedIn("stopping", "mailstead cutover --yes")
+		b.killedIn("starting", "mailstead cutover --yes")
+	})
+	phase("cutover", func(t *testing.T) {
+		contains(t, b.exit(0, "mailstead", "cutover", "--yes").stdout, "Taken over in ")
+		b.courierServes(false)
+		b.same()
+		contains(t, b.run("mailstead", "status"), "In step.")
+		contains(t, b.exit(0, "mailstead", "apply", "--yes").stdout, "No changes")
+		contains(t, b.exit(1, "mailstead", "cutover", "--yes").stderr, "taken over already")
+		b.run("python3", "-c", imapTools+`
+c = login("alice", port=1143)
+assert c.append("INBOX.Sent", None, None, b"Subject: new\r\n\r\nx\r\n")[0] == "OK"
+c.select("INBOX"); c.store("1", "+FLAGS", "(Later)"); c.logout()
+`)
+		b.before()
+	})
+	phase("reboot", func(t *testing.T) {
+		b.reboot()
+		b.sh("for u in alice bob; do systemd-run -q --unit=deliver-$u sh /root/deliver $u; done")
+		b.courierServes(false)
+		b.same()
+	})
+	phase("handback", func(t *testing.T) {
+		contains(t, b.exit(1, "mailstead", "handback").stderr, "--yes")
+		b.before()
+		b.killedIn("returning", "mailstead handback --yes")
+		contains(t, b.exit(0, "mailstead", "handback", "--yes").stdout, "Courier serves again.")
+		b.courierServes(true)
+		b.same()
+		contains(t, b.exit(1, "mailstead", "handback", "--yes").stderr, "Courier serves again")
+	})
+	phase("nothing is lost", func(t *testing.T) {
+		b.sh("touch /root/stop; systemctl stop deliver-alice deliver-bob")
+		b.reboot()
+		b.courierServes(true)
+		b.same()
+		for _, u := range []string{"alice", "bob"} {
+			b.sh(`sent=$(cat /root/sent.` + u + `); [ $sent -gt 10 ]
+for i in $(seq 100); do [ $(grep -rl '^Subject: mail ' /home/` + u + `/Maildir/cur /home/` + u + `/Maildir/new | wc -l) -ge $sent ] && exit 0; sleep 0.1; done; exit 1`)
+		}
+	})
+}

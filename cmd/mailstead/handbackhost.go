@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+
+	"mailstead/imapserver/config"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// handbackHost returns a whole host to Courier.
+type handbackHost struct {
+	c        *console
+	services *services
+	state    *takeoverState
+	record   *takeover
+	paths    schema.Paths
+	force    bool
+}
+
+// runHandbackHost undoes a cutover, or goes on with a return that was interrupted.
+func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
+	if os.Geteuid() != 0 {
+		return hint(errors.New("nothing was changed: handing back the whole host needs root"), "run it as root, or name one Maildir")
+	}
+	s, err := dialServices(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	state, err := openTakeover(ctx, o.state)
+	if err != nil {
+		return err
+	}
+	defer state.close()
+	record, err := state.read()
+	if err != nil {
+		return err
+	}
+	if record == nil {
+		return hint(errors.New("nothing was changed: this host was not taken over by \"mailstead cutover\", or Courier serves again"),
+			"name a Maildir to hand back that one: %q", "mailstead handback MAILDIR")
+	}
+	if !o.yes && record.Phase != returningOld {
+		if err := consentTo(ctx, c, "Stop Mailstead and serve this host with Courier again?"); err != nil {
+			return err
+		}
+	}
+	h := handbackHost{c: c, services: s, state: state, record: record, paths: schema.Paths{State: o.state}, force: o.force}
+	return h.run(ctx)
+}
+
+// run does it. Whatever fails on the way, Courier is started: it has what it needs
+// of every Maildir that it has served before.
+func (h *handbackHost) run(ctx context.Context) error {
+	if err := h.state.enter(h.record, returningOld); err != nil {
+		return err
+	}
+	if err := h.services.stopOwn(ctx); err != nil {
+		return fmt.Errorf("stop our units: %w", err) // both at once must not be
+	}
+	failed := h.maildirs(ctx)
+	if err := h.services.startOld(ctx, h.record.Units); err != nil {
+		return errors.Join(failed, err)
+	}
+	if err := h.state.end(); err != nil {
+		return errors.Join(failed, err)
+	}
+	if failed != nil {
+		return &exitError{code: exitPartial, err: fmt.Errorf("Courier serves again, but not all mail was handed back: %w", failed)}
+	}
+	_, err := fmt.Fprintln(h.c.out, "Courier serves again.")
+	return err
+}
+
+// maildirs hands back the mail of each user that the daemon served.
+func (h *handbackHost) maildirs(ctx context.Context) error {
+	users, err := h.served()
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var errs []error
+	var busy sync.WaitGroup
+	free := make(chan struct{}, maxLooking)
+	for _, u := range users {
+		free <- struct{}{}
+		busy.Go(func() {
+			defer func() { <-free }()
+			err := h.one(ctx, u)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	busy.Wait()
+	return errors.Join(errs...)
+}
+
+// one hands back the mail of a user, as that user.
+func (h *handbackHost) one(ctx context.Context, u config.User) error {
+	if _, err := os.Lstat(u.Maildir); errors.Is(err, fs.ErrNotExist) {
+		return nil // there is none to hand back
+	}
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "handback", fmt.Sprintf("--force=%v", h.force), "--", u.Maildir)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH")}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID), Groups: []uint32{}}}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: hand back %s: %w\n%s", visible(u.Name), visible(u.Maildir), err, visibleLines(strings.TrimSpace(string(out))))
+	}
+	return nil
+}
+
+// served gives the users of the daemon that ran last; none where none ever did.
+func (h *handbackHost) served() ([]config.User, error) {
+	data, err := os.ReadFile(render.ConfigFile(h.paths))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := config.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(render.UsersFile(h.paths))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var users []config.User
+	for u, err := range config.ParseUsers(f, c.Workers) {
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, u)
+	}
+	return users, nil
+}
