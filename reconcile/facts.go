@@ -42,5 +42,6 @@ type Certificate struct {
 	// Installed is the fingerprint of the bundle that the daemon reads now, ""
 	// if there is none that can be used. Where the source cannot be used, this
 	// is what goes on being served.
-	Installed string
+	Installed      string
+	InstalledUntil time.Time // when that one expires; zero if there is none
 }

@@ -63,6 +63,9 @@ func units(t *testing.T, bin string, version int, s Service) string {
 	}
 	write(ServiceUnit)(s.Render())
 	write(ApplyUnit)(Boot{Systemd: s.Systemd, Paths: s.Paths}.Render())
+	check := CertCheck{Systemd: s.Systemd, Paths: s.Paths}
+	write(CheckUnit)(check.Service())
+	write(CheckTimer)(check.Timer())
 	return dir
 }
 
@@ -149,6 +152,9 @@ func TestExposure(t *testing.T) {
 	}
 	t.Run("apply", func(t *testing.T) {
 		check(units(t, filepath.Join(t.TempDir(), "bin"), version, services[0].service), ApplyUnit, 2.2)
+	})
+	t.Run("certificates", func(t *testing.T) {
+		check(units(t, filepath.Join(t.TempDir(), "bin"), version, services[0].service), CheckUnit, 2.6) // as apply, and a client of the listeners
 	})
 }
 

@@ -39,6 +39,12 @@ func TestWritersRefuse(t *testing.T) {
 				p.State = bad
 				return Boot{Paths: p}.Render()
 			},
+			"check bin": func() ([]byte, error) { p := places; p.Bin = bad; return CertCheck{Paths: p}.Service() },
+			"check state": func() ([]byte, error) {
+				p := places
+				p.State = bad
+				return CertCheck{Paths: p}.Service()
+			},
 			"hook bin":   func() ([]byte, error) { p := places; p.Bin = bad; return DeployHook(p) },
 			"hook state": func() ([]byte, error) { p := places; p.State = bad; return DeployHook(p) },
 		} {

@@ -22,10 +22,12 @@ const (
 	ApplyUnit   = "mailstead-apply.service"
 	OutboxUnit  = "mailstead-outbox.socket"
 	OutboxSends = "mailstead-outbox@.service" // one for each message
-	PAMName     = "mailstead"                 // the PAM service
-	PAMFile     = "/etc/pam.d/" + PAMName     // where libpam looks for it
-	Description = "/etc/mailstead"            // the installed description, applied at boot
-	ServiceUser = "mailstead"                 // who login and auth run as where mail has several owners
+	CheckUnit   = "mailstead-cert-check.service"
+	CheckTimer  = "mailstead-cert-check.timer" // of CheckUnit
+	PAMName     = "mailstead"                  // the PAM service
+	PAMFile     = "/etc/pam.d/" + PAMName      // where libpam looks for it
+	Description = "/etc/mailstead"             // the installed description, applied at boot
+	ServiceUser = "mailstead"                  // who login and auth run as where mail has several owners
 )
 
 // ConfigFile is the path of the daemon's configuration.

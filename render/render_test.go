@@ -59,6 +59,18 @@ var renderers = map[string]func(input []byte) (map[string][]byte, error){
 		service, err := OutboxService(p, "/usr/sbin/sendmail")
 		return map[string][]byte{OutboxUnit: socket, OutboxSends: service}, err
 	},
+	"cert-check.json": func(input []byte) (map[string][]byte, error) {
+		var c CertCheck
+		if err := decode(input, &c); err != nil {
+			return nil, err
+		}
+		timer, err := c.Timer()
+		if err != nil {
+			return nil, err
+		}
+		service, err := c.Service()
+		return map[string][]byte{CheckUnit: service, CheckTimer: timer}, err
+	},
 	"hook.json": func(input []byte) (map[string][]byte, error) {
 		var p schema.Paths
 		if err := decode(input, &p); err != nil {
@@ -128,7 +140,7 @@ func texts(files map[string][]byte) map[string]string {
 func update(t *testing.T, name string, a *txtar.Archive, got map[string][]byte) {
 	t.Helper()
 	a.Files = a.Files[:1]
-	for _, file := range []string{"config.json", "users.ndjson"} {
+	for _, file := range []string{"config.json", "users.ndjson", CheckUnit, OutboxUnit} {
 		if data, ok := got[file]; ok {
 			a.Files = append(a.Files, txtar.File{Name: file, Data: data})
 			delete(got, file)

@@ -8,12 +8,14 @@ const (
 	single                        // one process under the uid that all mail has
 	singleInHome                  // the same, with mail or programs below a home directory
 	applier                       // mailstead apply at boot
+	checker                       // mailstead deploy-hook by its timer: what apply does, for certificates alone, and a client of the listeners
 )
 
 const (
 	daemons = supervisor | single | singleInHome
 	one     = single | singleInHome
-	all     = daemons | applier
+	rooted  = applier | checker
+	all     = daemons | rooted
 )
 
 // sandbox is what confines each role, a row for each setting, in the order in
@@ -39,9 +41,10 @@ var sandbox = []struct {
 	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_KILL", supervisor, 0},
 	{"CapabilityBoundingSet", "", one, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL", applier, 0},
+	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE", checker, 0},
 	{"AmbientCapabilities", "", all, 0},
 	{"ProtectSystem", "strict", daemons, 0},
-	{"ProtectSystem", "yes", applier, 0},
+	{"ProtectSystem", "yes", rooted, 0},
 	{"ProtectHome", "yes", single, 0},
 	{"PrivateTmp", "yes", all, 0},
 	{"PrivateDevices", "yes", all, 0},
@@ -58,7 +61,7 @@ var sandbox = []struct {
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
 	{"ProcSubset", "pid", daemons, 247},
-	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", supervisor, 0},
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", supervisor | checker, 0},
 	{"RestrictAddressFamilies", "AF_UNIX", one | applier, 0},
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},
@@ -69,7 +72,7 @@ var sandbox = []struct {
 	{"RemoveIPC", "yes", one, 0},
 	{"SystemCallArchitectures", "native", all, 0},
 	{"SystemCallFilter", "@system-service", all, 0},
-	{"SystemCallFilter", "~@resources", applier, 0},
+	{"SystemCallFilter", "~@resources", rooted, 0},
 	{"SystemCallFilter", "~@privileged @resources", daemons, 0},
 	{"SystemCallFilter", "@setuid capset", supervisor, 0}, // mailstead-pam gives its capabilities up
 	{"SystemCallErrorNumber", "EPERM", all, 0},

@@ -34,7 +34,7 @@ type Options struct {
 // is listed as blocked. What the description asks for and this host can never
 // have is an error: schema.Diagnostics with all such faults at once.
 func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.Resource, error) {
-	b := &builder{host: host, facts: facts, rootless: opts.Rootless, paths: host.Paths}
+	b := newBuilder(host, facts, opts)
 	b.accounts()
 	b.users()
 	b.listeners()
@@ -71,6 +71,10 @@ type builder struct {
 	needs   []reconcile.Ref // what the service reads
 
 	out []reconcile.Resource
+}
+
+func newBuilder(host *schema.Host, facts reconcile.Facts, opts Options) *builder {
+	return &builder{host: host, facts: facts, rootless: opts.Rootless, paths: host.Paths}
 }
 
 func (b *builder) add(r reconcile.Resource, needs ...reconcile.Ref) reconcile.Ref {

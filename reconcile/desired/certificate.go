@@ -95,6 +95,24 @@ func waitFor(missing []certificate) reconcile.Block {
 	return block
 }
 
+// Certificates lists the certificates of the host alone, for one on which the
+// rest of the description cannot be: they are renewed all the same.
+func Certificates(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.Resource, error) {
+	b := newBuilder(host, facts, opts)
+	b.accounts()
+	b.listeners()
+	if len(b.faults) > 0 {
+		b.sortFaults()
+		return nil, b.faults
+	}
+	for _, step := range []func() error{b.check, b.addCertificates} {
+		if err := step(); err != nil {
+			return nil, fmt.Errorf("build %s: %w", host.Name, err)
+		}
+	}
+	return b.out, nil
+}
+
 func (b *builder) addCertificates() error {
 	for _, c := range b.certs {
 		b.add(kind.Certificate(c.spec, c.have, c.want.Origin.String()), b.groupNeeds()...)

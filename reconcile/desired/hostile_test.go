@@ -175,14 +175,16 @@ func checkList(t *testing.T, h *schema.Host, list []reconcile.Resource, what str
 // checkLines counts the commands of a unit.
 func checkLines(t *testing.T, r reconcile.Resource, what string) {
 	t.Helper()
-	want := map[string]int{"ExecStart=": 2, "ExecReload=": 1, "[": 3, "User=": 0}
-	if strings.HasSuffix(r.Ref.Name, ".socket") {
+	want := map[string]int{"ExecStart=": 1, "Exec": 2, "ExecReload=": 1, "[": 3, "User=": 0}
+	switch name := r.Ref.Name; {
+	case strings.HasSuffix(name, ".socket"):
 		want = map[string]int{"ListenStream=": 1, "Exec": 0, "[": 3}
-	} else if r.Ref.Name == "mailstead-apply.service" {
+	case strings.HasSuffix(name, ".timer"):
+		want = map[string]int{"OnCalendar=": 1, "Exec": 0, "[": 3}
+	case name == "mailstead-apply.service":
 		want = map[string]int{"ExecStart=": 1, "Exec": 1, "[": 3}
-	} else {
-		want["ExecStart="] = 1
-		want["Exec"] = 2
+	case name == "mailstead-cert-check.service":
+		want = map[string]int{"ExecStart=": 1, "Exec": 1, "[": 2}
 	}
 	for prefix, n := range want {
 		if got := strings.Count("\n"+r.Get("content"), "\n"+prefix); got != n {

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"net"
 	"strconv"
-	"strings"
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/kind"
@@ -45,7 +44,26 @@ func (b *builder) addUnits() error {
 	if err != nil {
 		return err
 	}
-	b.addUnit(kind.UnitSpec{Name: render.ApplyUnit, Content: text, Run: kind.Either}, b.origin(), nil)
+	b.addUnit(kind.UnitSpec{Name: render.ApplyUnit, Content: text, Enable: true, Run: kind.Either}, b.origin(), nil)
+	return b.addCertCheck()
+}
+
+// addCertCheck adds what looks after the certificates, if there are any.
+func (b *builder) addCertCheck() error {
+	if len(b.certs) == 0 {
+		return nil
+	}
+	check := render.CertCheck{Systemd: b.systemd(), Paths: b.paths}
+	service, err := check.Service()
+	if err != nil {
+		return err
+	}
+	timer, err := check.Timer()
+	if err != nil {
+		return err
+	}
+	b.addUnit(kind.UnitSpec{Name: render.CheckUnit, Content: service, Run: kind.Either}, b.origin(), nil)
+	b.addUnit(kind.UnitSpec{Name: render.CheckTimer, Content: timer, Enable: true, Run: kind.Up}, b.origin(), nil, kind.UnitRef(render.CheckUnit))
 	return nil
 }
 
@@ -54,7 +72,7 @@ func (b *builder) addSocket(l schema.Listener, block *reconcile.Block) error {
 	if err != nil {
 		return err
 	}
-	b.addUnit(kind.UnitSpec{Name: render.SocketUnit(l.Name), Content: text, Run: kind.Up, Service: render.ServiceUnit}, l.Origin.String(), block)
+	b.addUnit(kind.UnitSpec{Name: render.SocketUnit(l.Name), Content: text, Enable: true, Run: kind.Up, Service: render.ServiceUnit}, l.Origin.String(), block)
 	return nil
 }
 
@@ -68,7 +86,7 @@ func (b *builder) addService() error {
 		return err
 	}
 	needs := append(b.needs, b.service.needs...)
-	b.addUnit(kind.UnitSpec{Name: render.ServiceUnit, Content: text, Run: kind.Up, Reads: b.facts.Program}, b.origin(), b.nothingToServe(), needs...)
+	b.addUnit(kind.UnitSpec{Name: render.ServiceUnit, Content: text, Enable: true, Run: kind.Up, Reads: b.facts.Program}, b.origin(), b.nothingToServe(), needs...)
 	return nil
 }
 
@@ -87,13 +105,13 @@ func (b *builder) addOutbox() error {
 		return err
 	}
 	b.addUnit(kind.UnitSpec{Name: render.OutboxSends, Content: service, Run: kind.Either}, o.Origin.String(), nil)
-	b.addUnit(kind.UnitSpec{Name: render.OutboxUnit, Content: socket, Run: kind.Up}, o.Origin.String(), nil, kind.UnitRef(render.OutboxSends))
+	b.addUnit(kind.UnitSpec{Name: render.OutboxUnit, Content: socket, Enable: true, Run: kind.Up}, o.Origin.String(), nil, kind.UnitRef(render.OutboxSends))
 	return nil
 }
 
-// addUnit adds a unit; all of ours start at boot, but for one that is a template.
+// addUnit adds a unit.
 func (b *builder) addUnit(u kind.UnitSpec, origin string, block *reconcile.Block, needs ...reconcile.Ref) {
-	u.Path, u.Enable = render.UnitFile(b.paths, u.Name), !strings.Contains(u.Name, "@.")
+	u.Path = render.UnitFile(b.paths, u.Name)
 	r := kind.Unit(u, origin)
 	r.Blocked = block
 	if b.facts.Systemd == 0 {

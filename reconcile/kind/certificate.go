@@ -29,6 +29,9 @@ func Certificate(c CertificateSpec, have reconcile.Certificate, origin string) r
 	case have.Fault != "":
 		r.Blocked = &reconcile.Block{Reason: have.Fault}
 	}
+	if r.Blocked != nil && have.Installed != "" {
+		r.Blocked.Reason += "; what was installed before goes on being served"
+	}
 	add := func(name, value string, impact reconcile.Impact) {
 		r.Attrs = append(r.Attrs, reconcile.Attr{Name: name, Value: value, Impact: impact})
 	}
@@ -87,7 +90,7 @@ func ReadCertificate(ctx context.Context, c CertificateSpec) reconcile.Certifica
 	var f reconcile.Certificate
 	b, err := readBundle(c)
 	if b.usable() {
-		f.Installed = b.fingerprint()
+		f.Installed, f.InstalledUntil = b.fingerprint(), b.chain[0].NotAfter
 	}
 	if c.Source == SelfSigned {
 		switch {

@@ -233,7 +233,7 @@ func TestCertificateSourceBreaks(t *testing.T) {
 		t.Errorf("facts: %+v", have)
 	}
 	before := b.content(b.spec.Bundle)
-	b.wantPlan([]string{"blocked certificate/mail.example.org: the key is not the certificate's"}, b.want())
+	b.wantPlan([]string{"blocked certificate/mail.example.org: the key is not the certificate's; what was installed before goes on being served"}, b.want())
 	b.apply(b.want())
 	if b.content(b.spec.Bundle) != before {
 		t.Error("the bundle was touched")

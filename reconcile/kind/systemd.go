@@ -124,6 +124,24 @@ func (s *systemd) disable(ctx context.Context, name string) error {
 	return nil
 }
 
+// StartUnit asks systemd to start a unit, and does not wait for it.
+func (h *Host) StartUnit(ctx context.Context, name string) error {
+	s, err := h.manager(ctx)
+	if err != nil {
+		return err
+	}
+	return s.job(ctx, jobStart, name, false)
+}
+
+// ResetFailed has systemd forget that a unit failed.
+func (h *Host) ResetFailed(ctx context.Context, name string) error {
+	s, err := h.manager(ctx)
+	if err != nil {
+		return err
+	}
+	return s.conn.ResetFailedUnitContext(ctx, name)
+}
+
 // jobVerb is what a job does with a unit.
 type jobVerb string
 

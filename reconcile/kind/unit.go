@@ -23,11 +23,12 @@ func Unit(u UnitSpec, origin string) reconcile.Resource {
 	}
 	// While a service runs, systemd starts no socket of it: a socket that
 	// comes or changes ends every connection. A service that starts ends none.
+	// Nobody is connected to a timer.
 	changed, started := reconcile.Restart, reconcile.Live
 	if u.Service != "" {
 		started = reconcile.Restart
 	}
-	if u.Run == Either {
+	if u.Run == Either || strings.HasSuffix(u.Name, ".timer") {
 		changed = reconcile.Live
 	}
 	add("path", u.Path, reconcile.Live, false)
@@ -45,7 +46,7 @@ func Unit(u UnitSpec, origin string) reconcile.Resource {
 	switch u.Run {
 	case Up:
 		add("active", "yes", started, true)
-		add("running", unitCurrent, reconcile.Restart, true)
+		add("running", unitCurrent, changed, true)
 	case Down:
 		add("active", "no", reconcile.Restart, true)
 	}
