@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailstead/reconcile"
+	"mailstead/reconcile/desired"
+	"mailstead/reconcile/kind"
+	"mailstead/render"
 	"mailstead/schema"
 )
 
@@ -38,13 +42,18 @@ func newDeployHookCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy-hook",
 		Short: "bring a renewed certificate into force, and prove it",
-		Long: `What certbot's deploy hook runs after each renewal. It goes by what was applied
-last, not by the description, and takes the lineage from RENEWED_LINEAGE; one
-that Mailstead does not serve is none of its business. The new certificate is
-checked and installed, the daemon reloads, and then a TLS handshake on every
-listener, for every name, has to show that it is served. Otherwise the command
-fails, and says so in the journal too, because certbot only logs the failure of
-a hook.` + exitStatus(exitDone, exitFailed, exitLocked),
+		Long: `What certbot's deploy hook runs after each renewal, and, with --all,
+mailstead-cert-check.timer every hour for what no hook did. It goes by what was
+applied last, not by the description, and takes the lineage from
+RENEWED_LINEAGE; one that Mailstead does not serve is none of its business. The
+new certificate is checked and installed, the daemon reloads, and then a TLS
+handshake on every listener, for every name, has to show that it is served.
+
+One that cannot be used is not installed, and the one before goes on being
+served. Then the command fails and says so in the journal too, because certbot
+only logs the failure of a hook; mailstead-cert-check.service is started, which
+fails for everyone to see; and "status" and "plan" say it until it is mended.` +
+			exitStatus(exitDone, exitFailed, exitLocked),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.lineage, o.domains = os.Getenv("RENEWED_LINEAGE"), os.Getenv("RENEWED_DOMAINS")
@@ -68,29 +77,73 @@ func runDeployHook(ctx context.Context, o deployHookOptions, c *console) error {
 	if err != nil {
 		return err
 	}
-	renewed := concerned(host, o)
-	if len(renewed) == 0 {
+	outcomes := concerned(host, o)
+	if len(outcomes) == 0 {
 		fmt.Fprintf(c.out, "%s: not a lineage of %s (%s); nothing to do\n", visible(o.lineage), host.Name, visible(o.domains))
 		return nil
 	}
-	l, err := lookAt(ctx, host, opts, false)
+	err = bringIn(ctx, host, opts, outcomes, o.wait, c)
+	for name, fault := range outcomes {
+		if fault == nil && err != nil {
+			outcomes[name] = err
+		}
+	}
+	ctx = context.WithoutCancel(ctx) // what took too long is recorded as well
+	err = errors.Join(err, recordFaults(ctx, host, outcomes, time.Now()))
+	showFailed(ctx, opts, o, err)
+	return err
+}
+
+// bringIn has the certificates served. What came of each is in outcomes; the
+// error is of all of them, and of what is about none alone.
+func bringIn(ctx context.Context, host *schema.Host, opts desired.Options, outcomes map[string]error, wait time.Duration, c *console) error {
+	l, err := lookForCertificates(ctx, host, opts)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if err := l.deploy(ctx, renewed, c); err != nil {
+	if err := l.deploy(ctx, outcomes, c); err != nil {
 		return err
 	}
-	return l.prove(ctx, renewed, o.wait, c)
+	if err := l.prove(ctx, outcomes, wait, c); err != nil {
+		return err
+	}
+	var faults []error
+	for _, cert := range host.TLS.Certificates {
+		faults = append(faults, outcomes[cert.Name])
+	}
+	return errors.Join(faults...)
 }
 
-// concerned are the names of the certificates that are taken from the lineage
-// that was renewed, or of all of them.
-func concerned(host *schema.Host, o deployHookOptions) []string {
-	var names []string
+// lookForCertificates finds out what certificates the host is to have and what
+// serves them. What is wrong with the rest, such as a user whose account is
+// gone, keeps no certificate from being renewed.
+func lookForCertificates(ctx context.Context, host *schema.Host, opts desired.Options) (*look, error) {
+	l := &look{host: host, opts: opts, kinds: &kind.Host{}}
+	err := l.gather(ctx)
+	if err == nil {
+		l.want, err = desired.Build(host, l.facts, opts)
+	}
+	var faults schema.Diagnostics
+	if errors.As(err, &faults) {
+		l.onlyCertificates = true
+		l.want, err = desired.Certificates(host, l.facts, opts)
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	l.want = slices.DeleteFunc(l.want, func(r reconcile.Resource) bool { return !slices.Contains(servingKinds, r.Ref.Kind) })
+	return l, nil
+}
+
+// concerned are the certificates that are taken from the lineage that was
+// renewed, or all of them, by name, none of which has failed yet.
+func concerned(host *schema.Host, o deployHookOptions) map[string]error {
+	names := map[string]error{}
 	for _, cert := range host.TLS.Certificates {
 		if o.all || cert.Certbot != nil && sameLineage(host.Paths.Letsencrypt, cert.Certbot.Lineage, o.lineage) {
-			names = append(names, cert.Name)
+			names[cert.Name] = nil
 		}
 	}
 	return names
@@ -117,66 +170,77 @@ func sameLineage(letsencrypt, lineage, dir string) bool {
 }
 
 // deploy installs the certificates and has the daemon serve them, through the
-// reconciler, and leaves everything else on the host to the next apply.
-func (l *look) deploy(ctx context.Context, renewed []string, c *console) error {
-	plan, err := l.compare(ctx)
+// reconciler, and leaves everything else on the host to the next apply. One that
+// cannot be used keeps the others from nothing.
+func (l *look) deploy(ctx context.Context, outcomes map[string]error, c *console) error {
+	table := l.servingTable()
+	plan, err := reconcile.Compare(ctx, reconcile.Inputs{Host: l.host.Name, Want: l.want, Table: table, State: l.host.Paths.State})
 	if err != nil {
 		return err
 	}
-	plan = onlyCertificates(plan, renewed)
-	switch {
-	case len(plan.Blocked) > 0:
-		return fmt.Errorf("%s cannot be used: %s", plan.Blocked[0].Ref, plan.Blocked[0].Reason)
-	case len(plan.Unreadable) > 0:
-		return fmt.Errorf("%s cannot be read: %s", plan.Unreadable[0].Ref, plan.Unreadable[0].Reason)
-	case plan.Empty():
+	l.unusable(plan, outcomes)
+	plan = onlyServing(plan)
+	if plan.Empty() {
 		return l.reload(ctx)
 	}
 	writeChanges(c, c.out, plan.Changes, false)
-	report, err := reconcile.Apply(ctx, plan, reconcile.Options{Table: l.kinds.Table(), State: l.host.Paths.State, Wait: hookLockWait})
+	report, err := reconcile.Apply(ctx, plan, reconcile.Options{Table: table, State: l.host.Paths.State, Wait: hookLockWait})
 	if err != nil {
 		return notApplied(err)
 	}
-	if err := report.Err(); err != nil {
-		return err
+	return errors.Join(noteFailed(report, outcomes), l.reload(ctx))
+}
+
+// noteFailed notes the certificates that could not be installed, and gives what
+// else failed. Those that this run is not about are not its fault.
+func noteFailed(report *reconcile.Report, outcomes map[string]error) error {
+	rest := &reconcile.Report{}
+	for _, o := range report.Outcomes {
+		if o.Change.Ref.Kind != "certificate" {
+			rest.Outcomes = append(rest.Outcomes, o)
+		} else if _, ok := outcomes[o.Change.Ref.Name]; ok && o.State != reconcile.Done {
+			outcomes[o.Change.Ref.Name] = fmt.Errorf("%s: %w", o.Change.Ref, cmp.Or(o.Err, errors.New(o.Note)))
+		}
 	}
-	return l.reload(ctx)
+	return rest.Err()
 }
 
 // servingKinds are the kinds of resources that stand between the source of a
-// certificate and its being served.
-var servingKinds = []string{"certificate", "daemon-config", "unit", "daemon"}
+// certificate and its being served. The users are among them because the
+// daemon's configuration names their generation too.
+var servingKinds = []string{"certificate", "password-file", "daemon-config", "unit", "daemon"}
 
-// serves tells whether a change is part of serving certificates. Nobody loses
-// a connection for a renewal: what would end them waits for the next apply.
-func serves(change reconcile.Change) bool {
-	if change.Want == nil || !slices.Contains(servingKinds, change.Ref.Kind) {
-		return false
-	}
-	return change.Op == reconcile.Create || change.Impact != reconcile.Restart && change.Impact != reconcile.Rebind
+// servingTable are the rows of those kinds. Nobody's mail is looked at for a
+// certificate.
+func (l *look) servingTable() []reconcile.Kind {
+	return slices.DeleteFunc(l.kinds.Table(), func(k reconcile.Kind) bool { return !slices.Contains(servingKinds, k.Name) })
 }
 
-// onlyCertificates is the part of a plan that serves certificates. Others than
-// those named are brought along, because the daemon reads all of them, but what
-// is wrong with them is not this renewal's fault.
-func onlyCertificates(plan *reconcile.Plan, names []string) *reconcile.Plan {
-	concerns := func(ref reconcile.Ref) bool {
-		return ref.Kind == "certificate" && slices.Contains(names, ref.Name)
-	}
-	part := &reconcile.Plan{Host: plan.Host}
-	for _, change := range plan.Changes {
-		if serves(change) {
-			part.Changes = append(part.Changes, change)
+// unusable notes the certificates whose source cannot be used. One that certbot
+// has never issued is none that failed: apply has said what it waits for.
+func (l *look) unusable(plan *reconcile.Plan, outcomes map[string]error) {
+	note := func(ref reconcile.Ref, format, reason string) {
+		have := l.facts.Certificates[ref.Name]
+		if _, ok := outcomes[ref.Name]; ok && ref.Kind == "certificate" && (have.Missing == "" || have.Installed != "") {
+			outcomes[ref.Name] = fmt.Errorf("%s "+format+": %s", ref, reason)
 		}
 	}
 	for _, b := range plan.Blocked {
-		if concerns(b.Ref) {
-			part.Blocked = append(part.Blocked, b)
-		}
+		note(b.Ref, "cannot be used", b.Reason)
 	}
 	for _, u := range plan.Unreadable {
-		if concerns(u.Ref) {
-			part.Unreadable = append(part.Unreadable, u)
+		note(u.Ref, "cannot be read", u.Reason)
+	}
+}
+
+// onlyServing is the part of a plan that serves certificates. Nobody loses a
+// connection for a renewal: what would end them waits for the next apply.
+func onlyServing(plan *reconcile.Plan) *reconcile.Plan {
+	part := &reconcile.Plan{Host: plan.Host}
+	for _, change := range plan.Changes {
+		ends := change.Op != reconcile.Create && (change.Impact == reconcile.Restart || change.Impact == reconcile.Rebind)
+		if change.Want != nil && !ends {
+			part.Changes = append(part.Changes, change)
 		}
 	}
 	return part
@@ -184,34 +248,44 @@ func onlyCertificates(plan *reconcile.Plan, names []string) *reconcile.Plan {
 
 // prove shakes hands on every listener for every name of the certificates, and
 // is content only with what their sources hold now.
-func (l *look) prove(ctx context.Context, renewed []string, wait time.Duration, c *console) error {
+func (l *look) prove(ctx context.Context, outcomes map[string]error, wait time.Duration, c *console) error {
 	if err := l.gather(ctx); err != nil {
 		return err
 	}
+	for _, cert := range l.host.TLS.Certificates {
+		have := l.facts.Certificates[cert.Name]
+		fault, ok := outcomes[cert.Name]
+		switch {
+		case !ok || fault != nil:
+		case have.Missing != "":
+			fmt.Fprintf(c.out, "%s: %s\n", cert.Name, have.Missing)
+		default:
+			if outcomes[cert.Name] = l.proveOne(ctx, cert, have.Fingerprint, wait); outcomes[cert.Name] == nil {
+				fmt.Fprintf(c.out, "%s: valid until %s, served on every listener (SHA-256 %s)\n",
+					cert.Name, have.NotAfter.UTC().Format(time.DateOnly), have.Fingerprint)
+			}
+		}
+	}
+	return nil
+}
+
+func (l *look) proveOne(ctx context.Context, cert schema.Certificate, want string, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	proven := 0
-	for _, cert := range l.host.TLS.Certificates {
-		if !slices.Contains(renewed, cert.Name) {
+	for _, listener := range l.host.Listeners {
+		if listener.TLS == schema.Plain {
 			continue
 		}
-		want := l.facts.Certificates[cert.Name]
-		for _, listener := range l.host.Listeners {
-			if listener.TLS == schema.Plain {
-				continue
+		for _, name := range cert.Names {
+			if err := awaitServed(ctx, listener, sniName(name), want); err != nil {
+				return fmt.Errorf("certificate %s is installed, but listener %s does not serve it for %s: %w", cert.Name, listener.Name, name, err)
 			}
-			for _, name := range cert.Names {
-				if err := awaitServed(ctx, listener, sniName(name), want.Fingerprint); err != nil {
-					return fmt.Errorf("certificate %s is installed, but listener %s does not serve it for %s: %w", cert.Name, listener.Name, name, err)
-				}
-				proven++
-			}
+			proven++
 		}
-		fmt.Fprintf(c.out, "%s: valid until %s, served on every listener (SHA-256 %s)\n",
-			cert.Name, want.NotAfter.UTC().Format(time.DateOnly), want.Fingerprint)
 	}
 	if proven == 0 {
-		return errors.New("no listener serves TLS, so nothing shows that the certificate is in force")
+		return fmt.Errorf("certificate %s: no listener serves TLS, so nothing shows that it is in force", cert.Name)
 	}
 	return nil
 }
@@ -252,4 +326,21 @@ func alarm(err error) {
 	}
 	text := "deploy-hook: " + strings.ReplaceAll(err.Error(), "\n", "; ")
 	journal.Send(visible(text), journal.PriErr, map[string]string{"SYSLOG_IDENTIFIER": "mailstead"})
+}
+
+// showFailed has systemd run the check for itself after a hook that failed:
+// certbot ends well whatever becomes of its hooks, and a unit that has failed is
+// what operators watch for. When all is well the unit is no longer shown as such.
+func showFailed(ctx context.Context, opts desired.Options, o deployHookOptions, failed error) {
+	if opts.Rootless || os.Geteuid() != 0 || failed == nil && !o.all || failed != nil && o.all {
+		return
+	}
+	h := &kind.Host{}
+	defer h.Close()
+	// Whether that works or not, the journal and the exit status say the same.
+	if failed != nil {
+		_ = h.StartUnit(ctx, render.CheckUnit)
+	} else {
+		_ = h.ResetFailed(ctx, render.CheckUnit)
+	}
 }

@@ -295,9 +295,8 @@ func fails(t *testing.T, err error, want string) {
 	}
 }
 
-// TestOnlyCertificates: a renewal is no occasion for anything else, and ends no
-// connection.
-func TestOnlyCertificates(t *testing.T) {
+// TestOnlyServing: a renewal ends no connection and removes nothing.
+func TestOnlyServing(t *testing.T) {
 	change := func(kind, name string, op reconcile.Op, impact reconcile.Impact) reconcile.Change {
 		c := reconcile.Change{Ref: reconcile.Ref{Kind: kind, Name: name}, Op: op, Impact: impact, Want: &reconcile.Resource{}}
 		if op == reconcile.Delete {
@@ -305,29 +304,53 @@ func TestOnlyCertificates(t *testing.T) {
 		}
 		return c
 	}
-	ref := func(name string) reconcile.Ref { return reconcile.Ref{Kind: "certificate", Name: name} }
 	plan := &reconcile.Plan{
 		Changes: []reconcile.Change{
 			change("certificate", "ours", reconcile.Update, reconcile.Reload),
 			change("certificate", "another", reconcile.Update, reconcile.Reload),
-			change("maildir", "alice", reconcile.Update, reconcile.Live),
-			change("password-file", "/x", reconcile.Update, reconcile.Reload),
 			change("daemon-config", "/y", reconcile.Update, reconcile.Reload),
 			change("unit", "mailstead-imap.socket", reconcile.Create, reconcile.Restart),
 			change("unit", "mailstead-imapd.service", reconcile.Update, reconcile.Restart),
 			change("unit", "mailstead-old.socket", reconcile.Delete, reconcile.Restart),
 			change("daemon", "mailstead-imapd", reconcile.Action, reconcile.Reload),
 		},
-		Blocked:    []reconcile.Waiting{{Ref: ref("ours")}, {Ref: ref("another")}},
-		Unreadable: []reconcile.Unread{{Ref: ref("ours")}, {Ref: reconcile.Ref{Kind: "maildir", Name: "alice"}}},
-		Record:     []reconcile.Resource{{Ref: reconcile.Ref{Kind: "folder", Name: "alice/Sent"}}},
-		Forget:     []reconcile.Ref{{Kind: "folder", Name: "bob/Sent"}},
+		Record: []reconcile.Resource{{Ref: reconcile.Ref{Kind: "unit", Name: "mailstead-x.socket"}}},
+		Forget: []reconcile.Ref{{Kind: "unit", Name: "mailstead-y.socket"}},
 	}
-	got := onlyCertificates(plan, []string{"ours"})
 	want := &reconcile.Plan{
-		Changes:    []reconcile.Change{plan.Changes[0], plan.Changes[1], plan.Changes[4], plan.Changes[5], plan.Changes[8]},
-		Blocked:    plan.Blocked[:1],
-		Unreadable: plan.Unreadable[:1],
+		Changes: []reconcile.Change{plan.Changes[0], plan.Changes[1], plan.Changes[2], plan.Changes[3], plan.Changes[6]},
+	}
+	if d := cmp.Diff(want, onlyServing(plan)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestUnusable: what is wrong with other certificates is not this renewal's
+// fault, and one that was never issued is nobody's.
+func TestUnusable(t *testing.T) {
+	ref := func(name string) reconcile.Ref { return reconcile.Ref{Kind: "certificate", Name: name} }
+	l := &look{facts: reconcile.Facts{Certificates: map[string]reconcile.Certificate{
+		"broken": {Fault: "x"}, "locked": {Unreadable: "x"}, "foreign": {Fault: "x"},
+		"new": {Missing: "x"}, "gone": {Missing: "x", Installed: "aa"},
+	}}}
+	plan := &reconcile.Plan{
+		Blocked: []reconcile.Waiting{
+			{Ref: ref("broken"), Reason: "it expired"}, {Ref: ref("foreign"), Reason: "it expired"}, {Ref: ref("new"), Reason: "no lineage"},
+			{Ref: ref("gone"), Reason: "no lineage"}, {Ref: reconcile.Ref{Kind: "unit", Name: "mailstead-imap.socket"}, Reason: "waits"},
+		},
+		Unreadable: []reconcile.Unread{{Ref: ref("locked"), Reason: "permission denied"}},
+	}
+	outcomes := map[string]error{"broken": nil, "locked": nil, "new": nil, "gone": nil, "good": nil}
+	l.unusable(plan, outcomes)
+	got := map[string]string{}
+	for name, err := range outcomes {
+		if got[name] = ""; err != nil {
+			got[name] = err.Error()
+		}
+	}
+	want := map[string]string{
+		"broken": "certificate/broken cannot be used: it expired", "locked": "certificate/locked cannot be read: permission denied",
+		"new": "", "gone": "certificate/gone cannot be used: no lineage", "good": "",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

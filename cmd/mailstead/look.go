@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +27,8 @@ type look struct {
 
 	saved *reconcile.Saved // the saved plan that is carried out, nil for none
 	begun bool             // an earlier apply of it was stopped part-way
+
+	onlyCertificates bool // nothing else could be made out, and is in want
 }
 
 // lookAt finds out what has to be known of this machine, and what the host is
@@ -53,15 +56,19 @@ func (l *look) close() { l.kinds.Close() }
 
 // compare makes the plan. It only reads.
 func (l *look) compare(ctx context.Context) (*reconcile.Plan, error) {
-	return reconcile.Compare(ctx, reconcile.Inputs{
+	plan, err := reconcile.Compare(ctx, reconcile.Inputs{
 		Host: l.host.Name, Want: l.want, Table: l.kinds.Table(), State: l.host.Paths.State,
 	})
+	if err == nil {
+		plan.Notes = append(plan.Notes, l.certificateNotes(time.Now())...)
+	}
+	return plan, err
 }
 
-// reload has a rootless daemon, if it runs, serve what is on disk now. Under
-// systemd that is a change of the plan like any other.
+// reload has a daemon that no plan is about, if it runs, serve what is on disk
+// now. Under systemd that is a change of the plan like any other.
 func (l *look) reload(ctx context.Context) error {
-	if !l.opts.Rootless {
+	if !l.opts.Rootless && !l.onlyCertificates {
 		return nil
 	}
 	status, err := control.Ask(ctx, render.ControlSocket(l.host.Paths), control.Request{Verb: control.VerbReload})

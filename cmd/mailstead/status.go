@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -49,12 +50,16 @@ could not be read; "plan" says what would mend it. Nothing is written.
 // not be asked; Problem then says why.
 type hostStatus struct {
 	Host    string          `json:"host"`
-	InStep  bool            `json:"in_step"` // the daemon runs, every row is in step, nothing is pending or waiting
+	InStep  bool            `json:"in_step"` // the daemon runs, every row is in step, nothing is pending or waiting, no certificate has failed
 	Pending int             `json:"pending"` // changes that apply would make
 	Waiting int             `json:"waiting"` // resources that wait for the operator
 	Rows    []statusRow     `json:"rows"`
 	Daemon  *control.Status `json:"daemon"`
 	Problem string          `json:"problem,omitempty"`
+	// Faults are certificates that the deploy hook or its timer could not bring
+	// into force; Notes are sentences about those and about what lapses soon.
+	Faults []certificateFault `json:"certificate_faults,omitempty"`
+	Notes  []string           `json:"notes,omitempty"`
 }
 
 // statusRow is one thing as it is wanted, on disk and served; "" is none.
@@ -96,7 +101,8 @@ func (l *look) status(ctx context.Context, plan *reconcile.Plan) (*hostStatus, e
 		return nil, err
 	}
 	disk := diskSide(l)
-	s := &hostStatus{Host: l.host.Name, Pending: len(plan.Changes), Waiting: len(plan.Blocked)}
+	s := &hostStatus{Host: l.host.Name, Pending: len(plan.Changes), Waiting: len(plan.Blocked), Notes: l.certificateNotes(time.Now())}
+	s.Faults, _ = readFaults(l.host) // an error is among the notes
 	var running side
 	answer, err := control.Ask(ctx, render.ControlSocket(l.host.Paths), control.Request{Verb: control.VerbStatus})
 	switch {
@@ -110,7 +116,7 @@ func (l *look) status(ctx context.Context, plan *reconcile.Plan) (*hostStatus, e
 		s.Daemon = &answer
 	}
 	s.Rows = statusRows(want, disk, running, s.Daemon != nil)
-	s.InStep = s.Daemon != nil && s.Pending+s.Waiting == 0 &&
+	s.InStep = s.Daemon != nil && s.Pending+s.Waiting+len(s.Faults) == 0 &&
 		!slices.ContainsFunc(s.Rows, func(r statusRow) bool { return !r.InStep })
 	return s, nil
 }
@@ -167,6 +173,9 @@ func writeStatus(c *console, s *hostStatus) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	for _, note := range s.Notes {
+		fmt.Fprintf(c.out, "\nNote: %s\n", visible(note))
+	}
 	_, err := fmt.Fprintf(c.out, "\n%s\n", c.paint(bold, statusLine(s)))
 	return err
 }
@@ -177,6 +186,8 @@ func statusLine(s *hostStatus) string {
 		return "In step."
 	case s.Pending+s.Waiting > 0:
 		return fmt.Sprintf("Out of step: %d changes pending, %d waiting; see \"mailstead plan\".", s.Pending, s.Waiting)
+	case len(s.Faults) > 0:
+		return fmt.Sprintf("Out of step: %d certificates could not be brought into force.", len(s.Faults))
 	case s.Daemon == nil:
 		return "Out of step: " + visible(s.Problem) + "."
 	}
