@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -177,6 +178,9 @@ func readBundle(c CertificateSpec) (*bundle, error) {
 	b.pair, b.broken = parsePair(c.Bundle, data, c.Bundle, data)
 	if len(b.broken) == 0 && !b.matches() {
 		b.broken = append(b.broken, "the key is not the certificate's")
+	}
+	if len(b.broken) == 0 && !bytes.Equal(data, b.encode()) {
+		b.loose = append(b.loose, "was changed by someone else")
 	}
 	return b, nil
 }

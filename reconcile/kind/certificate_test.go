@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -169,6 +170,13 @@ func TestCertificateFollowsItsSource(t *testing.T) {
 	b.apply(b.want())
 	b.wantMode(b.spec.Bundle, "0600")
 
+	// What somebody has done to it is undone: something added, other line ends.
+	for _, text := range []string{b.content(b.spec.Bundle) + "\n", strings.ReplaceAll(b.content(b.spec.Bundle), "\n", "\r\n")} {
+		b.must(os.WriteFile(b.spec.Bundle, []byte(text), 0o600))
+		b.wantPlan([]string{"update certificate/mail.example.org: state was changed by someone else, want good"}, b.want())
+		b.apply(b.want())
+	}
+
 	b.must(os.WriteFile(b.spec.Stitched, []byte("old"), 0o600))
 	b.wantPlan([]string{"update certificate/mail.example.org: stitched state differs from the bundle, want good"}, b.want())
 	b.apply(b.want())
@@ -254,24 +262,6 @@ func TestCertificateRenewedBetween(t *testing.T) {
 	b.apply(b.want())
 }
 
-// TestReadPairWhileItChanges: the links of a lineage are switched one by one.
-func TestReadPairWhileItChanges(t *testing.T) {
-	b := newCertBench(t, Certbot)
-	b.issue("mail.example.org")
-	key := b.ca.newKey(elliptic.P256())
-	leaf := b.ca.leaf(key.Public(), 90, "mail.example.org")
-	b.must(os.WriteFile(b.spec.Key, []byte(keyPEM(t, key)), 0o600))
-	time.AfterFunc(150*time.Millisecond, func() {
-		os.Remove(b.spec.Certificate)
-		time.Sleep(50 * time.Millisecond)
-		os.WriteFile(b.spec.Certificate, []byte(certPEM(leaf, b.ca.cert)), 0o644)
-	})
-	have := ReadCertificate(t.Context(), b.spec)
-	if have.Fingerprint != digest(leaf.Raw) {
-		t.Errorf("facts: %+v", have)
-	}
-}
-
 func TestCertificateFaults(t *testing.T) {
 	ca := newAuthority(t)
 	key := ca.newKey(elliptic.P256())
@@ -297,6 +287,21 @@ func TestCertificateFaults(t *testing.T) {
 	rsaPEM := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(strong)}))
 	encrypted := "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"
 	name := []string{"mail.example.org"}
+	p224 := ca.newKey(elliptic.P224())
+	old := newAuthority(t)
+	old.key = strong
+	old.cert = nil
+	old.cert = old.sign(&x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "old root"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0), KeyUsage: x509.KeyUsageCertSign,
+		SignatureAlgorithm: x509.SHA1WithRSA, // nobody looks at that of a root
+	}, strong.Public())
+	sha1 := old.sign(&x509.Certificate{
+		SerialNumber: big.NewInt(3), DNSNames: name, NotBefore: good.NotBefore, NotAfter: good.NotAfter, SignatureAlgorithm: x509.SHA1WithRSA,
+	}, key.Public())
+	clients := ca.sign(&x509.Certificate{
+		SerialNumber: big.NewInt(4), DNSNames: name, NotBefore: good.NotBefore, NotAfter: good.NotAfter, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, key.Public())
 	for _, tc := range []struct {
 		name       string
 		chain, key string
@@ -326,13 +331,24 @@ func TestCertificateFaults(t *testing.T) {
 			"the certificate is for mail.example.org *.example.net, not for imap.example.org *.example.org"},
 		{"expired", certPEM(ca.leaf(key.Public(), -1, "mail.example.org")), keyPEM(t, key), name,
 			"the certificate expired on " + time.Now().AddDate(0, 0, -1).UTC().Format(time.DateOnly)},
-		{"weak", certPEM(ca.leaf(weak.Public(), 9, "mail.example.org")), keyPEM(t, weak), name, "the certificate has an RSA key of 1024 bits, want 2048"},
+		{"weak", certPEM(ca.leaf(weak.Public(), 9, "mail.example.org")), keyPEM(t, weak), name, "the certificate has an RSA key of 1024 bits, want 2048 to 8192"},
+		{"small curve", certPEM(ca.leaf(p224.Public(), 9, "mail.example.org")), keyPEM(t, p224), name, "the certificate has a key on the curve P-224, want one of 256 bits or more"},
+		{"SHA-1", certPEM(sha1, old.cert), keyPEM(t, key), name, "the certificate is signed with SHA1-RSA, which clients refuse"},
+		{"for clients", certPEM(clients), keyPEM(t, key), name, "the certificate is not for servers: its extended key usage says what else it is for"},
+		{"cut in the key", certPEM(good, ca.cert), keyPEM(t, key)[:100], name, "KEY ends in the middle of a block"},
+		{"cut in the leaf", certPEM(good, ca.cert)[:100], keyPEM(t, key), name, "CERT ends in the middle of a block"},
+		{"cut in the chain", certPEM(good, ca.cert)[:len(certPEM(good))+100], keyPEM(t, key), name, "CERT ends in the middle of a block"},
+		{"damage in the middle", strings.Replace(certPEM(good, ca.cert), "-----END", "----END", 1), keyPEM(t, key), name, "the key is not the certificate's"},
+		{"a megabyte of junk around", strings.Repeat("junk\n", 100_000) + certPEM(good, ca.cert) + strings.Repeat("junk\n", 100_000), keyPEM(t, key), name, ""},
+		{"a megabyte of beginnings", strings.Repeat("-----BEGIN ", 90_000), keyPEM(t, key), name, "CERT ends in the middle of a block"},
+		{"many certificates", certPEM(slices.Repeat([]*x509.Certificate{good}, 500)...), keyPEM(t, key), name, "CERT holds 500 certificates"},
 		{"everything at once", certPEM(ca.leaf(key.Public(), -1, "a.example.com")), keyPEM(t, ed), name,
 			"the key is not the certificate's; the certificate expired on " + time.Now().AddDate(0, 0, -1).UTC().Format(time.DateOnly) +
 				"; the certificate is for a.example.com, not for mail.example.org"},
 		{"long", certPEM(good) + strings.Repeat("x", maxPEM), keyPEM(t, key), name, "larger than any certificate"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel() // what is wrong with a source that has just changed is looked at for a while
 			b := newCertBench(t, Files)
 			b.spec.Names = tc.names
 			b.install(tc.chain, tc.key)

@@ -2,7 +2,6 @@ package kind
 
 import (
 	"bytes"
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -13,15 +12,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // pair is a certificate chain with the key of its leaf.
@@ -36,42 +29,9 @@ const (
 	maxPEM     = 1 << 20
 	maxChain   = 16
 	minRSABits = 2048
+	maxRSABits = 8192 // crypto/tls takes no more
+	minECBits  = 256
 )
-
-// readPair reads a chain and its key, which may change under its hands: certbot
-// switches the links of a lineage one by one. It looks again until the two
-// belong together. The error is of reading; whether the pair is good, check says.
-func readPair(ctx context.Context, certificate, key string) (*pair, []string, error) {
-	const tries, pause = 6, 100 * time.Millisecond
-	for n := 1; ; n++ {
-		p, faults, err := readPairOnce(certificate, key)
-		torn := errors.Is(err, fs.ErrNotExist) || err == nil && p.chain != nil && p.key != nil && !p.matches()
-		if !torn || n == tries || ctx.Err() != nil {
-			return p, faults, err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// readPairOnce gives what can be read, and what is wrong with the rest.
-func readPairOnce(certificate, key string) (*pair, []string, error) {
-	chainPEM, err := readPEM(certificate)
-	if err != nil {
-		return nil, nil, err
-	}
-	keyPEM, err := readPEM(key)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, faults := parsePair(certificate, chainPEM, key, keyPEM)
-	if exposed(key) {
-		faults = append(faults, fmt.Sprintf("%s can be read by every user of the host: chmod 600", key))
-	}
-	return p, faults, nil
-}
 
 // parsePair reads a chain and its key, which may stand in one file, as Courier
 // has them.
@@ -81,51 +41,11 @@ func parsePair(certificate string, chainPEM []byte, key string, keyPEM []byte) (
 	return p, append(faults, p.parseKey(key, keyPEM)...)
 }
 
-// readPEM reads a file of a sensible size. Links are followed: a lineage is
-// made of them. It never waits for the other end of a pipe.
-func readPEM(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("read %s: not a file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
-	if err == nil && len(data) > maxPEM {
-		err = fmt.Errorf("read %s: larger than any certificate", path)
-	}
-	return data, err
-}
-
-// exposed tells whether any user can read the file: its mode lets them, and so
-// does every directory above it.
-func exposed(path string) bool {
-	path, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return false
-	}
-	st, err := os.Stat(path)
-	if err != nil || st.Mode()&0o004 == 0 {
-		return false
-	}
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		if st, err := os.Stat(dir); err != nil || st.Mode()&0o001 == 0 {
-			return false
-		}
-		if dir == "/" {
-			return true
-		}
-	}
-}
-
 // parseChain reads certificates. Text between the blocks is let through, as
 // openssl writes it. Other blocks are only where the file is stitched.
 func (p *pair) parseChain(path string, data []byte, stitched bool) (faults []string) {
-	for rest := data; ; {
+	rest := data
+	for {
 		var b *pem.Block
 		if b, rest = pem.Decode(rest); b == nil {
 			break
@@ -144,7 +64,10 @@ func (p *pair) parseChain(path string, data []byte, stitched bool) (faults []str
 			p.chain = append(p.chain, c)
 		}
 	}
-	if len(p.chain) == 0 {
+	switch {
+	case cut(rest):
+		faults = append(faults, fmt.Sprintf("%s ends in the middle of a block", path))
+	case len(p.chain) == 0:
 		faults = append(faults, fmt.Sprintf("%s holds no certificate", path))
 	}
 	if len(p.chain) > maxChain {
@@ -153,9 +76,13 @@ func (p *pair) parseChain(path string, data []byte, stitched bool) (faults []str
 	return slices.Compact(faults)
 }
 
+// cut tells whether what no block could be read from begins one: the file is
+// damaged, or is just being written.
+func cut(rest []byte) bool { return bytes.Contains(rest, []byte("-----BEGIN")) }
+
 func (p *pair) parseKey(path string, data []byte) (faults []string) {
-	keys := 0
-	for rest := data; ; {
+	keys, rest := 0, data
+	for {
 		var b *pem.Block
 		if b, rest = pem.Decode(rest); b == nil {
 			break
@@ -176,6 +103,8 @@ func (p *pair) parseKey(path string, data []byte) (faults []string) {
 		p.key = key
 	}
 	switch {
+	case cut(rest):
+		faults = append(faults, fmt.Sprintf("%s ends in the middle of a block", path))
 	case keys == 0:
 		faults = append(faults, fmt.Sprintf("%s holds no private key", path))
 	case keys > 1:
@@ -233,24 +162,63 @@ func (p *pair) check(names []string, now time.Time) (faults []string) {
 		if i == 0 {
 			what = "the certificate"
 		}
-		switch {
-		case now.After(c.NotAfter):
-			faults = append(faults, fmt.Sprintf("%s expired on %s", what, c.NotAfter.UTC().Format(time.DateOnly)))
-		case now.Before(c.NotBefore):
-			faults = append(faults, fmt.Sprintf("%s is not valid before %s", what, c.NotBefore.UTC().Format(time.DateTime)))
+		for _, weak := range weaknesses(c, now) {
+			faults = append(faults, what+" "+weak)
 		}
-		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() < minRSABits {
-			faults = append(faults, fmt.Sprintf("%s has an RSA key of %d bits, want %d", what, k.N.BitLen(), minRSABits))
-		}
-		if i > 0 && p.chain[i-1].CheckSignatureFrom(c) != nil {
+		if i > 0 && !issued(c, p.chain[i-1]) {
 			faults = append(faults, fmt.Sprintf("certificate %d did not issue certificate %d: the chain is out of order", i+1, i))
 		}
 	}
-	if missing := uncovered(p.chain[0], names); len(missing) > 0 {
+	leaf := p.chain[0]
+	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 &&
+		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
+		faults = append(faults, "the certificate is not for servers: its extended key usage says what else it is for")
+	}
+	if missing := uncovered(leaf, names); len(missing) > 0 {
 		faults = append(faults, fmt.Sprintf("the certificate is for %s, not for %s",
-			strings.Join(certificateNames(p.chain[0]), " "), strings.Join(missing, " ")))
+			strings.Join(certificateNames(leaf), " "), strings.Join(missing, " ")))
 	}
 	return faults
+}
+
+// weaknesses names what clients object to in any certificate of a chain.
+func weaknesses(c *x509.Certificate, now time.Time) (faults []string) {
+	switch {
+	case now.After(c.NotAfter):
+		faults = append(faults, "expired on "+c.NotAfter.UTC().Format(time.DateOnly))
+	case now.Before(c.NotBefore):
+		faults = append(faults, "is not valid before "+c.NotBefore.UTC().Format(time.DateTime))
+	}
+	switch k := c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		if bits := k.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+			faults = append(faults, fmt.Sprintf("has an RSA key of %d bits, want %d to %d", bits, minRSABits, maxRSABits))
+		}
+	case *ecdsa.PublicKey:
+		if bits := k.Curve.Params().BitSize; bits < minECBits {
+			faults = append(faults, fmt.Sprintf("has a key on the curve %s, want one of %d bits or more", k.Curve.Params().Name, minECBits))
+		}
+	}
+	// Nobody looks at the signature that a root has made for itself.
+	if outdatedSignature(c) && !bytes.Equal(c.RawIssuer, c.RawSubject) {
+		faults = append(faults, fmt.Sprintf("is signed with %s, which clients refuse", c.SignatureAlgorithm))
+	}
+	return faults
+}
+
+func outdatedSignature(c *x509.Certificate) bool {
+	return slices.Contains([]x509.SignatureAlgorithm{
+		x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1,
+	}, c.SignatureAlgorithm)
+}
+
+// issued tells whether one certificate signed the other. A signature that is too
+// weak to be checked is a fault of its own.
+func issued(issuer, c *x509.Certificate) bool {
+	if outdatedSignature(c) {
+		return bytes.Equal(c.RawIssuer, issuer.RawSubject)
+	}
+	return c.CheckSignatureFrom(issuer) == nil
 }
 
 // uncovered gives the names that a certificate is not for. A wildcard is
