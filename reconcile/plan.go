@@ -49,6 +49,8 @@ type Plan struct {
 	Notes      []string       `json:"notes,omitempty"`      // sentences for the reader: what is kept, what is remembered
 	Record     []Resource     `json:"record,omitempty"`     // in place, but the inventory does not say so yet
 	Forget     []Ref          `json:"forget,omitempty"`     // leave the inventory and stay on the host
+	LeftOut    []Aside        `json:"left_out,omitempty"`   // not selected
+	Deferred   []Aside        `json:"deferred,omitempty"`   // selected, but something that it needs is not
 }
 
 // Waiting is a resource that waits for something outside the plan.

@@ -150,6 +150,8 @@ func (s *Saved) Encode(w io.Writer) error {
 		field("unchanged", false, s.Unchanged),
 		field("blocked", len(s.Blocked) == 0, lines[Waiting](s.Blocked)),
 		field("unreadable", len(s.Unreadable) == 0, lines[Unread](s.Unreadable)),
+		field("left_out", len(s.LeftOut) == 0, lines[Aside](s.LeftOut)),
+		field("deferred", len(s.Deferred) == 0, lines[Aside](s.Deferred)),
 		field("notes", len(s.Notes) == 0, lines[string](s.Notes)),
 		field("record", len(s.Record) == 0, lines[Resource](s.Record)),
 		field("forget", len(s.Forget) == 0, lines[Ref](s.Forget)),

@@ -16,6 +16,7 @@ import (
 type applyOptions struct {
 	source
 	fleet
+	selection
 	canary  string // the first of several hosts; "": the first by name
 	opts    desired.Options
 	verbose bool
@@ -44,6 +45,8 @@ A resource that waits for something only you can do, such as a certificate that
 has not been issued, keeps nothing else from being applied; the exit status is 6
 until it is there. No message and no mailbox is ever removed.
 
+` + selectionHelp + `
+
 ` + planFileHelp + `
 It is carried out without a question, and nothing that it does not say. The
 description is read again for the secrets, from where the plan was made or from
@@ -53,11 +56,11 @@ else changed on the host does not matter, and a renewed certificate is no
 change. A plan that was applied whole is refused from then on, one that was
 stopped part-way goes on.
 
-` + sourceHelp + "\n" + fleetHelp + fleetApplyHelp + exitStatus(exitDone, exitFailed, exitInvalid, exitStale, exitLocked, exitPartial),
+` + sourceHelp + "\n" + fleetHelp + fleetApplyHelp + exitStatus(exitDone, exitFailed, exitPending, exitInvalid, exitStale, exitLocked, exitPartial),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.source.host = o.one()
-			if err := o.takeSaved(args); err != nil {
+			if err := errors.Join(o.takeSaved(args), o.selection.check()); err != nil {
 				return err
 			}
 			return runApply(cmd.Context(), o, newConsole(cmd))
@@ -66,6 +69,7 @@ stopped part-way goes on.
 	o.source.flagsWithoutHost(cmd)
 	o.fleet.flags(cmd)
 	cmd.Flags().StringVar(&o.canary, "canary", "", "the `host` that is applied first (default: the first by name that changes)")
+	o.selection.flags(cmd)
 	addRootless(cmd, &o.opts)
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show attributes, and files as unified diffs")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
@@ -79,6 +83,12 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 		return err
 	}
 	if o.several() || o.elsewhere() {
+		if len(o.failOn) > 0 {
+			return errors.New("--fail-on of apply is for this machine: give it to \"mailstead plan\", or run apply there")
+		}
+		if err := o.selection.oneHost(); err != nil {
+			return err
+		}
 		return runFleetApply(ctx, o, c)
 	}
 	l, err := o.look(ctx, o.opts, o.boot)
@@ -96,6 +106,9 @@ func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error 
 		return err
 	}
 	writePlan(c, c.out, plan, o.verbose)
+	if err := o.refuse(plan); err != nil {
+		return &exitError{code: exitPending, err: fmt.Errorf("nothing was applied: %w", err)}
+	}
 	if err := needsRoot(o.opts, os.Geteuid()); err != nil {
 		return err
 	}
@@ -109,8 +122,9 @@ func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error 
 		}
 	}
 	failed := l.apply(ctx, c, plan, o.wait)
-	if failed == nil || exitCodeOf(failed) == exitPartial {
-		// The hook goes by what was wanted, so that it can mend what failed.
+	if !l.partly && (failed == nil || exitCodeOf(failed) == exitPartial) {
+		// The hook goes by what was wanted, so that it can mend what failed. What
+		// was left out on purpose it must not do.
 		if err := recordApplied(ctx, l, o.wait); err != nil {
 			failed = errors.Join(failed, err)
 		}
@@ -124,10 +138,11 @@ func (l *look) plan(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 		return l.bind(ctx, o)
 	}
 	plan, err := l.compare(ctx)
-	if err == nil {
-		l.noteUnrecorded(plan)
+	if err != nil {
+		return nil, err
 	}
-	return plan, err
+	l.noteUnrecorded(plan)
+	return o.narrow(l, plan)
 }
 
 // consent asks whether to go on; without a terminal there is nobody to ask.

@@ -26,7 +26,7 @@ const (
 var exitMeanings = map[int]string{
 	exitDone:     "done, or nothing to do",
 	exitFailed:   "failed",
-	exitPending:  "changes are pending (only with --detailed-exitcode)",
+	exitPending:  "changes are pending (--detailed-exitcode, --fail-on)",
 	exitInvalid:  "the description is invalid",
 	exitStale:    "the host is not what the plan was made for",
 	exitLocked:   "another mailstead is at work on this host",

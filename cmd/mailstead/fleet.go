@@ -26,8 +26,8 @@ const fleetHelp = `Of a description with several hosts the one named like this m
 --host names others, as patterns too ("mx*"), and --all means all of them. Those
 that are not this machine are reached with --via ssh: the system's own ssh
 program starts mailstead there, which has to be of this version, and tells it
-what the host is to be. Known hosts, agents, jump hosts and ~/.ssh/config work as
-always; nobody is asked for a password.
+what the host is to be. Known hosts, agents, jump hosts and ~/.ssh/config work
+as always; nobody is asked for a password.
 `
 
 // fleet says which hosts of a description are meant, and how they are reached.

@@ -66,6 +66,7 @@ func (o *planOptions) writePlans(c *console, plans []hostPlan) error {
 // verdict is what a plan of several hosts ends with. The faults have been shown.
 func (o *planOptions) verdict(plans []hostPlan) error {
 	failed, code, pending := 0, 0, false
+	var refused []error
 	for _, p := range plans {
 		if p.err != nil {
 			failed++
@@ -76,11 +77,16 @@ func (o *planOptions) verdict(plans []hostPlan) error {
 			}
 			continue
 		}
+		if err := o.refuse(&p.plan.Plan); err != nil {
+			refused = append(refused, fmt.Errorf("%s: %w", p.host.Name, err))
+		}
 		pending = pending || !p.plan.Empty() || len(p.plan.Blocked) > 0
 	}
 	switch {
 	case failed > 0:
 		return &exitError{code: code, err: fmt.Errorf("%d of %d hosts could not be planned", failed, len(plans))}
+	case len(refused) > 0:
+		return &exitError{code: exitPending, err: errors.Join(refused...)}
 	case o.detailed && pending:
 		return &exitError{code: exitPending}
 	}

@@ -29,6 +29,7 @@ type look struct {
 	begun bool             // an earlier apply of it was stopped part-way
 
 	onlyCertificates bool // nothing else could be made out, and is in want
+	partly           bool // the plan is not all that the description asks for
 }
 
 // lookAt finds out what has to be known of this machine, and what the host is

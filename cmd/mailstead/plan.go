@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 type planOptions struct {
 	source
 	fleet
+	selection
 	opts     desired.Options
 	output   string
 	verbose  bool
@@ -45,6 +47,8 @@ secrets it holds digests under a key of the host. -o json prints the same.
 With --detailed-exitcode what waits for you counts as a pending change, what
 could not be read does not.
 
+` + selectionHelp + `
+
 ` + sourceHelp + "\n" + fleetHelp + exitStatus(exitDone, exitFailed, exitPending, exitInvalid),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,6 +58,7 @@ could not be read does not.
 	}
 	o.source.flagsWithoutHost(cmd)
 	o.fleet.flags(cmd)
+	o.selection.flags(cmd)
 	addRootless(cmd, &o.opts)
 	cmd.Flags().StringVarP(&o.output, "output", "o", outputText, "`form` of the output (text or json), or a file to save the plan in, such as ./plan.json")
 	completeWith(cmd, "output", outputText, outputJSON)
@@ -64,13 +69,16 @@ could not be read does not.
 
 func runPlan(ctx context.Context, o planOptions, c *console) error {
 	file, err := planOutput(o.output)
-	if err != nil {
+	if err = errors.Join(err, o.selection.check()); err != nil {
 		return err
 	}
 	if err := o.fleet.check(); err != nil {
 		return err
 	}
 	if o.several() || o.elsewhere() {
+		if err := o.selection.oneHost(); err != nil {
+			return err
+		}
 		return runFleetPlan(ctx, o, file, c)
 	}
 	o.source.host = o.one()
@@ -84,7 +92,13 @@ func runPlan(ctx context.Context, o planOptions, c *console) error {
 		return err
 	}
 	l.noteUnrecorded(plan)
+	if plan, err = o.narrow(l, plan); err != nil {
+		return err
+	}
 	if err := o.write(c, l, plan, file); err != nil {
+		return err
+	}
+	if err := o.refuse(plan); err != nil {
 		return err
 	}
 	if o.detailed && (!plan.Empty() || len(plan.Blocked) > 0) {
@@ -96,18 +110,21 @@ func runPlan(ctx context.Context, o planOptions, c *console) error {
 // write prints a plan, and saves it if there is a file for it.
 func (o *planOptions) write(c *console, l *look, plan *reconcile.Plan, file string) error {
 	if o.output == outputJSON {
-		return writePlanJSON(c.out, plan, l, o.source)
+		return writePlanJSON(c.out, plan, l, o.made())
 	}
 	writePlan(c, c.out, plan, o.verbose)
 	if file == "" {
 		return nil
 	}
-	if err := writePlanFile(file, plan, l, o.source); err != nil {
+	if err := writePlanFile(file, plan, l, o.made()); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(c.out, "Saved: %q carries it out.\n", "mailstead apply "+file)
 	return err
 }
+
+// made is what the plan is made from.
+func (o *planOptions) made() madeFrom { return madeFrom{o.source, o.Selection} }
 
 // planOutput tells a form of output from the name of a file, which it gives: ""
 // for a form.

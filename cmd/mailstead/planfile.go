@@ -57,6 +57,12 @@ func readPlanFile(path string) (*reconcile.Saved, error) {
 	return s, nil
 }
 
+// madeFrom is what a plan is made from.
+type madeFrom struct {
+	source
+	reconcile.Selection
+}
+
 // savePlan makes of a plan what a file holds, under a key of the host.
 func savePlan(plan *reconcile.Plan, key []byte, d reconcile.Description, made time.Time) (*reconcile.Saved, error) {
 	s := plan.Save(key, made)
@@ -84,11 +90,12 @@ func (s *source) description(host *schema.Host, opts desired.Options) (d reconci
 }
 
 // writePlanJSON writes a plan for programs, as a file holds it.
-func writePlanJSON(w io.Writer, plan *reconcile.Plan, l *look, from source) error {
-	s, err := l.masked(plan, from)
+func writePlanJSON(w io.Writer, plan *reconcile.Plan, l *look, from madeFrom) error {
+	s, err := l.masked(plan, from.source)
 	if err != nil {
 		return err
 	}
+	s.Selection = from.Selection
 	return s.Encode(w)
 }
 
@@ -103,7 +110,7 @@ func (l *look) masked(plan *reconcile.Plan, from source) (*reconcile.Saved, erro
 }
 
 // writePlanFile saves a plan for "mailstead apply FILE".
-func writePlanFile(path string, plan *reconcile.Plan, l *look, from source) error {
+func writePlanFile(path string, plan *reconcile.Plan, l *look, from madeFrom) error {
 	keys := target.PlanKeys(l.host.Paths.State)
 	if len(keys) == 0 {
 		return hint(errors.New("no plan can be saved: this machine has no secret under which digests of secrets could be kept"),
@@ -117,6 +124,7 @@ func writePlanFile(path string, plan *reconcile.Plan, l *look, from source) erro
 	if err != nil {
 		return err
 	}
+	s.Selection = from.Selection
 	var text bytes.Buffer
 	if err := s.Encode(&text); err != nil {
 		return err
@@ -156,6 +164,9 @@ func (o *applyOptions) takeSaved(args []string) (err error) {
 		return err
 	}
 	o.file = args[0]
+	if o.Narrows() {
+		return hint(errors.New("--only and --except choose from a description, and "+o.file+" says itself what is to be done"), "choose with %q", "mailstead plan -o FILE --only PATTERN")
+	}
 	d := o.saved.Description
 	if o.paths = args[1:]; len(o.paths) == 0 {
 		o.paths = d.Paths
@@ -203,7 +214,7 @@ func (l *look) bind(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 	if b.Other > 0 {
 		b.Notes = append(b.Notes, fmt.Sprintf("there are %d more changes to make, and they are not in %s: %q shows them", b.Other, o.file, "mailstead plan"))
 	}
-	l.saved, l.begun = o.saved, b.Begun
+	l.saved, l.begun, l.partly = o.saved, b.Begun, b.Other > 0 || o.saved.Selection.Narrows()
 	return &b.Plan, nil
 }
 

@@ -57,6 +57,8 @@ func writePlan(c *console, w io.Writer, p *reconcile.Plan, verbose bool) {
 	writeUnchanged(c, w, p.Unchanged)
 	writeWaiting(c, w, p.Blocked)
 	writeUnread(c, w, p.Unreadable)
+	writeAside(c, w, "Deferred, because something that it needs is left out:", p.Deferred)
+	writeAside(c, w, "Left out by --only and --except:", p.LeftOut)
 	if len(p.Notes) > 0 {
 		fmt.Fprintln(w)
 		for _, note := range p.Notes {
@@ -95,6 +97,24 @@ func writeUnread(c *console, w io.Writer, unread []reconcile.Unread) {
 	writeEntries(c, w, entries)
 }
 
+// maxAside is how many changes are named that are not going to be made.
+const maxAside = 20
+
+func writeAside(c *console, w io.Writer, title string, list []reconcile.Aside) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n", title)
+	entries := make([]entry, min(len(list), maxAside))
+	for i := range entries {
+		entries[i] = entry{sign: ".", paint: faint, ref: list[i].Ref, origin: list[i].Origin, reason: list[i].Reason}
+	}
+	writeEntries(c, w, entries)
+	if more := len(list) - len(entries); more > 0 {
+		fmt.Fprintf(w, "  and %d more\n", more)
+	}
+}
+
 func writeUnchanged(c *console, w io.Writer, unchanged map[string]int) {
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(unchanged)) {
@@ -122,6 +142,9 @@ func sumLine(p *reconcile.Plan) string {
 		fmt.Fprintf(&b, "Plan: only what is remembered changes; %d unchanged.", s.Unchanged)
 	default:
 		fmt.Fprintf(&b, "No changes; %d unchanged.", s.Unchanged)
+	}
+	if n := len(p.LeftOut) + len(p.Deferred); n > 0 {
+		fmt.Fprintf(&b, " Left out: %d.", n)
 	}
 	if s.Waiting > 0 {
 		fmt.Fprintf(&b, " Waiting: %d.", s.Waiting)

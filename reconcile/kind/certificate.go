@@ -34,7 +34,7 @@ func Certificate(c CertificateSpec, have reconcile.Certificate, origin string) r
 		r.Blocked.Reason += "; what was installed before goes on being served"
 	}
 	add := func(name, value string, impact reconcile.Impact) {
-		r.Attrs = append(r.Attrs, reconcile.Attr{Name: name, Value: value, Impact: impact})
+		r.Attrs = append(r.Attrs, reconcile.Attr{Name: name, Value: value, Impact: impact, Follow: slices.Contains(renewedAttrs, name)})
 	}
 	add("source", string(c.Source), reconcile.Live)
 	add("names", strings.Join(c.Names, " "), reconcile.Reload)
@@ -58,6 +58,9 @@ func Certificate(c CertificateSpec, have reconcile.Certificate, origin string) r
 	}
 	return r
 }
+
+// renewedAttrs are the attributes that differ after a renewal.
+var renewedAttrs = []string{"renewal", "fingerprint", "chain"}
 
 // CertificateRef names the certificate of that name in the description.
 func CertificateRef(name string) reconcile.Ref {

@@ -24,7 +24,7 @@ import (
 func Daemon(d DaemonSpec, origin string) reconcile.Resource {
 	r := reconcile.Resource{Ref: DaemonRef(), Origin: origin}
 	add := func(name, value string, impact reconcile.Impact) {
-		r.Attrs = append(r.Attrs, reconcile.Attr{Name: name, Value: value, Impact: impact, Runs: true})
+		r.Attrs = append(r.Attrs, reconcile.Attr{Name: name, Value: value, Impact: impact, Runs: true, Follow: strings.HasPrefix(name, bundleAttr)})
 	}
 	add("control", d.Control, reconcile.Live)
 	add("unit", d.Unit, reconcile.Live)
