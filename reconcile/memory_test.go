@@ -15,6 +15,7 @@ type memory struct {
 	have   map[Ref]Resource
 	ours   map[Ref]bool // made or changed by an apply
 	writes int
+	halves bool // a change is made in two steps
 	// crash is asked before and after each write; it may fail or panic.
 	crash func(stage string) error
 }
@@ -54,6 +55,12 @@ func (m *memory) apply(_ context.Context, c Change) error {
 		return err
 	}
 	m.writes++
+	if m.halves {
+		m.half(c)
+		if err := m.crash("half"); err != nil {
+			return err
+		}
+	}
 	if c.Want == nil {
 		if !m.ours[c.Ref] {
 			m.t.Errorf("%s was removed, and nobody here made it", c.Ref)
@@ -76,6 +83,27 @@ func (m *memory) applyAll(ctx context.Context, cs []Change) []error {
 		errs[i] = m.apply(ctx, c)
 	}
 	return errs
+}
+
+// half makes the first half of a change: one attribute as it is wanted, or one gone.
+func (m *memory) half(c Change) {
+	r := Resource{Ref: c.Ref}
+	if have, ok := m.have[c.Ref]; ok {
+		r.Attrs = slices.Clone(have.Attrs)
+	} else {
+		m.ours[c.Ref] = true
+	}
+	switch {
+	case c.Want == nil:
+		r.Attrs = r.Attrs[:1]
+	case len(r.Attrs) == 0:
+		r.Attrs = slices.Clone(c.Want.Attrs[:1])
+	default:
+		last := c.Want.Attrs[len(c.Want.Attrs)-1]
+		r.Attrs = slices.DeleteFunc(r.Attrs, func(a Attr) bool { return a.Name == last.Name })
+		r.Attrs = append(r.Attrs, last)
+	}
+	m.have[c.Ref] = r
 }
 
 func (m *memory) settle(_ context.Context, cs []Change) []error {
