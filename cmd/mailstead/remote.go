@@ -64,8 +64,8 @@ func newRemoteCommand() *cobra.Command {
 		Use:   "remote",
 		Short: "be the far end of another mailstead",
 		Long: `Started by "mailstead plan --via ssh" and "mailstead apply --via ssh" on the
-host that they are about; of no use by hand. Reads requests, each a line of JSON,
-and answers them; the description comes with the request.
+host that they are about; of no use by hand. Reads requests, each a line of
+JSON, and answers them; the description comes with the request.
 
 In authorized_keys, command="mailstead remote --plan-only",restrict before a key
 makes it one that can plan, and look at whatever the account can, but change
