@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -16,20 +17,22 @@ import (
 )
 
 type adoptOptions struct {
-	dir    string
-	root   string
-	host   string
-	stdout bool
+	dir      string
+	root     string
+	host     string
+	doveconf string
+	stdout   bool
 }
 
 func newAdoptCommand() *cobra.Command {
 	var o adoptOptions
 	cmd := &cobra.Command{
 		Use:   "adopt [DIR]",
-		Short: "write a description of the host as it is, with Courier-IMAP",
+		Short: "write a description of the host as it is, with Courier-IMAP or Dovecot",
 		Long: `Reads how this host serves mail now: Courier's files in /etc/courier,
 /etc/imapproxy.conf, certbot's lineages, the users with their Maildirs, folders
-and subscriptions. Writes a description of it into DIR (default ` + defaultDescription + `):
+and subscriptions; or with --doveconf what Dovecot says of itself. Writes a
+description of it into DIR (default ` + defaultDescription + `):
 ` + adopt.CUEName + `, and for virtual users, whose password hashes it has, ` + adopt.UsersName + `.
 Files that are there already are never overwritten.
 
@@ -52,6 +55,7 @@ then "mailstead cutover".` + exitStatus(exitDone, exitFailed),
 	}
 	cmd.Flags().StringVar(&o.root, "root", "/", "read the host whose root directory is `DIR`")
 	cmd.Flags().StringVar(&o.host, "host", "", "name of the host (default: the name of this machine)")
+	cmd.Flags().StringVar(&o.doveconf, "doveconf", "", "`file` with the output of \"doveconf -nP\", or - to run it")
 	cmd.Flags().BoolVar(&o.stdout, "stdout", false, "write the description to standard output, without users' hashes")
 	return cmd
 }
@@ -93,14 +97,34 @@ func readHost(ctx context.Context, o adoptOptions) (*adopt.Host, string, error) 
 			return nil, "", err
 		}
 	}
-	h, trash, err := adopt.ReadCourier(fsys, o.host)
-	if errors.Is(err, adopt.ErrNone) {
-		err = hint(err, "%q begins without one", "mailstead init")
+	var h *adopt.Host
+	trash := ""
+	if o.doveconf != "" {
+		h, err = readDovecot(ctx, fsys, o)
+	} else if h, trash, err = adopt.ReadCourier(fsys, o.host); errors.Is(err, adopt.ErrNone) {
+		err = hint(err, "--doveconf reads a host of Dovecot's, and %q begins without either", "mailstead init")
 	}
 	if err != nil {
 		return nil, "", err
 	}
 	return h, trash, lookAtUsers(ctx, h, o.root)
+}
+
+// readDovecot reads what doveconf says: from a file, or from the program.
+func readDovecot(ctx context.Context, fsys fs.FS, o adoptOptions) (*adopt.Host, error) {
+	if o.doveconf != "-" {
+		conf, err := os.ReadFile(o.doveconf)
+		if err != nil {
+			return nil, fmt.Errorf("read Dovecot's configuration: %w", err)
+		}
+		return adopt.ReadDovecot(fsys, o.host, o.doveconf, conf)
+	}
+	// -P tells where the key is; passwords that it tells as well go nowhere.
+	conf, err := exec.CommandContext(ctx, "doveconf", "-nP").Output()
+	if err != nil {
+		return nil, hint(fmt.Errorf("run doveconf: %w", err), "write what %q says into a file, and name it with --doveconf", "doveconf -nP")
+	}
+	return adopt.ReadDovecot(fsys, o.host, "doveconf", conf)
 }
 
 // hostFiles gives the files of a host. No link leads out of a root that is not

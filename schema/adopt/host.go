@@ -241,8 +241,14 @@ func (r *reading) outbox() {
 	}
 }
 
-// assignment is a setting as it is told: NAME=VALUE, fit for a comment.
-func (s Setting) assignment() string { return printable(s.Name + "=" + cut(s.Value)) }
+// assignment is a setting as it is told: NAME=VALUE, fit for a comment. A password
+// is not told.
+func (s Setting) assignment() string {
+	if name := strings.ToLower(s.Name); strings.Contains(name, "passw") || strings.Contains(name, "secret") {
+		return printable(s.Name) + "=(secret)"
+	}
+	return printable(s.Name + "=" + cut(s.Value))
+}
 
 // comment says where a value comes from.
 func (s Setting) comment() string { return s.Origin.String() + " " + s.assignment() }

@@ -1,0 +1,335 @@
+package adopt
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// dovecotReading is the work of ReadDovecot.
+type dovecotReading struct {
+	*reading
+	list []doveSetting
+}
+
+// ReadDovecot makes a host of what "doveconf -n" says, which is conf, and of the
+// files that it names. file is how conf is named in comments. The errors: a
+// *SyntaxError; what keeps a file from being read.
+func ReadDovecot(fsys fs.FS, name, file string, conf []byte) (*Host, error) {
+	list, err := readDoveconf(file, conf)
+	if err != nil {
+		return nil, err
+	}
+	r := &dovecotReading{&reading{fsys: fsys, host: &Host{Name: name, Server: "Dovecot"}}, list}
+	r.listeners()
+	r.certificate()
+	r.fields()
+	r.others()
+	if err := r.users(); err != nil {
+		return nil, err
+	}
+	return r.host, nil
+}
+
+// listeners are those of imap-login: 143 and 993 unless it says otherwise.
+func (r *dovecotReading) listeners() {
+	ssl := top(r.list, "ssl")
+	all := []Listener{{Name: "imap"}, {Name: "imaps"}}
+	for _, s := range r.list {
+		name, ok := s.within("inet_listener")
+		if !ok || !slices.Contains(s.path, "service imap-login") {
+			continue
+		}
+		i := slices.IndexFunc(all, func(l Listener) bool { return l.Name == name })
+		if i < 0 {
+			all, i = append(all, Listener{Name: name}), len(all)
+		}
+		l := &all[i]
+		switch s.name {
+		case "port":
+			n, err := strconv.Atoi(s.value)
+			if err != nil {
+				n = -1
+			}
+			l.Port, l.Comment = n, s.setting().comment()
+			if n == 0 { // Dovecot's way to say that there is none
+				l.Port = -1
+			}
+		case "address", "listen":
+			l.Address, l.Comment = everyAddress(strings.TrimSpace(s.value)), s.setting().comment()
+		case "ssl":
+			if s.value == "yes" && name != "imaps" {
+				l.TLS = "implicit"
+			}
+		}
+	}
+	for _, l := range all {
+		switch {
+		case l.Port < 0, l.Name == "imaps" && ssl.Value == "no":
+			continue
+		case ssl.Value == "no" && loopback(l.Address):
+			l.TLS, l.Comment = "none", ssl.comment()
+		case l.Name == "imap" && ssl.Value != "required":
+			r.host.note(ssl.Origin, true, "%s: nobody logs in on the listener imap without TLS any more", optional(ssl, "ssl"))
+		}
+		if l.Name == "imap" && l.Port == 143 || l.Name == "imaps" && l.Port == 993 {
+			l.Port = 0
+		}
+		r.host.Listeners = append(r.host.Listeners, l)
+	}
+}
+
+// certificate is the one of the host. doveconf hides where the key is.
+func (r *dovecotReading) certificate() {
+	cert, key := top(r.list, "ssl_cert", "ssl_server_cert_file", "ssl_cert_file"), top(r.list, "ssl_key", "ssl_server_key_file", "ssl_key_file")
+	file := strings.TrimSpace(strings.TrimPrefix(cert.Value, "<"))
+	if file == "" {
+		return
+	}
+	before := len(r.host.Certificates)
+	named := strings.TrimSpace(strings.TrimPrefix(key.Value, "<"))
+	if !path.IsAbs(named) {
+		named = ""
+	}
+	r.reading.certificate(cert, file, named, nil, r.lineages())
+	if len(r.host.Certificates) == before {
+		return
+	}
+	if c := &r.host.Certificates[before]; c.Lineage == "" && named == "" {
+		r.host.Certificates = r.host.Certificates[:before]
+		r.host.note(key.Origin, true, "where the key of %s is has not been told: \"doveconf -nP\" does", printable(file))
+	}
+}
+
+// fields are those of the host itself.
+func (r *dovecotReading) fields() {
+	for _, s := range r.list {
+		name, ok := s.within("namespace")
+		if !ok || name != "inbox" || s.name != "prefix" || s.value == "" {
+			continue
+		}
+		if strings.EqualFold(strings.TrimRight(s.value, "./"), "INBOX") {
+			r.host.Fields = append(r.host.Fields, Field{"namespace", `"INBOX."`, s.setting().comment()})
+		} else {
+			r.host.note(s.origin, true, "%s: folders are shown without it", s.setting().assignment())
+		}
+	}
+	if s := top(r.list, "ssl_min_protocol"); s.Value == "TLSv1.3" {
+		r.host.Fields = append(r.host.Fields, Field{"tls: policy", `"modern"`, s.comment()})
+	}
+	for _, s := range r.list {
+		if _, ok := s.within("plugin"); ok && s.name == "quota_rule" {
+			r.quota(s)
+		}
+	}
+}
+
+var quotaRule = regexp.MustCompile(`^\*:(storage|messages)=([0-9]+)([kKMGT]?)[bB]?$`)
+
+// quota takes over what everybody may have; Dovecot's units are powers of 1024, and
+// without one it is kilobytes.
+func (r *dovecotReading) quota(s doveSetting) {
+	m := quotaRule.FindStringSubmatch(s.value)
+	switch {
+	case m == nil:
+		r.host.note(s.origin, true, "%s: is not taken over", s.setting().assignment())
+	case m[1] == "messages":
+		r.host.Fields = append(r.host.Fields, Field{"quota: messages", m[2], s.setting().comment()})
+	default:
+		unit := strings.ToUpper(m[3])
+		if unit == "" {
+			unit = "K"
+		}
+		r.host.Fields = append(r.host.Fields, Field{"quota: storage", quote(m[2] + unit + "iB"), s.setting().comment()})
+	}
+}
+
+// read are the settings, and the sections, that something above makes use of.
+var read = []string{"ssl", "ssl_cert", "ssl_key", "ssl_server_cert_file", "ssl_server_key_file", "ssl_cert_file", "ssl_key_file", "mail_location", "mail_driver", "mail_path", "mail_home",
+	"dovecot_config_version", "dovecot_storage_version", "mail_privileged_group", "ssl_client_ca_dir", "ssl_dh"}
+
+// others notes what is not taken over.
+func (r *dovecotReading) others() {
+	for _, s := range r.list {
+		switch {
+		case len(s.path) == 0 && s.name == "protocols":
+			for _, p := range strings.Fields(s.value) {
+				if p != "imap" && p != "none" {
+					r.host.note(s.origin, true, "%s: %s is not served", s.setting().assignment(), printable(p))
+				}
+			}
+		case len(s.path) == 0 && s.name == "ssl_min_protocol" && s.value != "TLSv1.3" && s.value != "TLSv1.2":
+			r.host.note(s.origin, true, "%s: TLS 1.2 and 1.3 are served", s.setting().assignment())
+		case len(s.path) == 0 && s.name != "ssl_min_protocol" && !slices.Contains(read, s.name):
+			r.host.note(s.origin, false, "%s: is not taken over", s.setting().assignment())
+		}
+	}
+	for _, s := range r.list {
+		if name, ok := s.within("mailbox"); ok && (s.name == "auto" && s.value != "no" || strings.HasPrefix(s.name, "autoexpunge")) {
+			r.host.note(s.origin, strings.HasPrefix(s.name, "autoexpunge"), "mailbox %s: %s: no folder is made that was not there, and no mail is removed by its age", printable(name), s.setting().assignment())
+		}
+	}
+}
+
+// where is the template of a Maildir, such as ~/Maildir; "" where mail is kept in
+// another form.
+func (r *dovecotReading) where() string {
+	if s := top(r.list, "mail_driver"); s.Value == "maildir" {
+		return strings.TrimSuffix(top(r.list, "mail_path").Value, "/")
+	}
+	s := top(r.list, "mail_location")
+	form, rest, _ := strings.Cut(s.Value, ":")
+	parts := strings.Split(rest, ":")
+	if form != "maildir" {
+		r.host.note(s.Origin, true, "%s: mail is not kept in Maildirs; \"doveadm sync\" converts it", optional(s, "mail_location"))
+		return ""
+	}
+	for _, p := range parts[1:] {
+		if strings.HasPrefix(p, "LAYOUT=fs") {
+			r.host.note(s.Origin, true, "%s: run \"mailstead flatten\" for each Maildir", s.assignment())
+		} else if strings.HasPrefix(p, "CONTROL=") || strings.HasPrefix(p, "INBOX=") {
+			r.host.note(s.Origin, true, "%s: UIDs are taken over from files in the Maildir alone; move them there", s.assignment())
+		}
+	}
+	return strings.TrimSuffix(parts[0], "/")
+}
+
+// users are those of PAM and of passwd-files.
+func (r *dovecotReading) users() error {
+	data, err := r.file(passwdFile)
+	if err != nil {
+		return err
+	}
+	passwd, where := readPasswd(passwdFile, data), r.where()
+	if where == "" {
+		return nil
+	}
+	for _, section := range sections(r.list, "passdb") {
+		driver, args := driverOf(section)
+		switch driver {
+		case "pam", "passwd", "shadow", "bsdauth":
+			r.people(passwd, where)
+		case "passwd-file":
+			if err := r.passwdFile(args, passwd, where); err != nil {
+				return err
+			}
+		default:
+			r.host.note(section[0].origin, true, "passdb %s: who is in there cannot be told without asking it; write these users by hand", printable(driver))
+		}
+	}
+	slices.SortStableFunc(r.host.Users, func(a, b *User) int { return strings.Compare(a.Name, b.Name) })
+	r.host.Users = slices.CompactFunc(r.host.Users, func(a, b *User) bool { return a.Name == b.Name })
+	return nil
+}
+
+// driverOf gives the driver of a passdb or userdb, and its arguments.
+func driverOf(section []doveSetting) (driver string, args Setting) {
+	driver, _ = section[0].within(strings.Fields(section[0].path[0])[0])
+	for _, s := range section {
+		switch s.name {
+		case "driver":
+			driver = s.value
+		case "args", "passwd_file_path":
+			args = s.setting()
+		}
+	}
+	return driver, args
+}
+
+// people are the accounts of the host, as with Courier.
+func (r *dovecotReading) people(passwd []account, where string) {
+	for _, a := range passwd {
+		if a.uid < firstUser || a.uid == nobody {
+			continue
+		}
+		u := &User{Name: a.name, UID: a.uid, GID: a.gid, Home: a.home, Maildir: expand(where, a.name, a.home), Origin: a.origin}
+		if rel, ok := strings.CutPrefix(u.Maildir, strings.TrimSuffix(a.home, "/")+"/"); ok && rel != "Maildir" {
+			u.Setting = rel
+		} else if !ok {
+			u.Setting = u.Maildir
+		}
+		r.host.Users = append(r.host.Users, u)
+	}
+}
+
+// expand puts a user into a template (doc.dovecot.org, "Variables").
+func expand(template, user, home string) string {
+	local, domain, _ := strings.Cut(user, "@")
+	if template == "~" || strings.HasPrefix(template, "~/") {
+		template = home + template[1:]
+	}
+	return path.Clean(strings.NewReplacer("%u", user, "%n", local, "%d", domain, "%h", home, "%{user}", user,
+		"%{user|username}", local, "%{user | username}", local, "%{user|domain}", domain, "%{user | domain}", domain, "%{home}", home).Replace(template))
+}
+
+// passwdFile reads the virtual users of a passdb that is a file: its lines are
+// passwd's, with a scheme before the hash.
+func (r *dovecotReading) passwdFile(args Setting, passwd []account, where string) error {
+	words := strings.Fields(args.Value)
+	if len(words) == 0 {
+		return nil
+	}
+	name := words[len(words)-1]
+	data, err := r.file(name)
+	if err != nil {
+		return err
+	}
+	static := r.static(passwd)
+	var all []account
+	for n, line := range numbered(data) {
+		f := strings.Split(line, ":")
+		if line == "" || line[0] == '#' || len(f) < 2 {
+			continue
+		}
+		f = append(f, make([]string, 8)...)
+		a := account{name: f[0], hash: withoutScheme(f[1]), uid: static.uid, gid: static.gid, home: f[5], origin: Origin{name, n}}
+		if a.home == "" {
+			a.home = expand(static.home, a.name, "")
+		}
+		if uid, err := strconv.Atoi(f[2]); err == nil {
+			a.uid = uid
+		}
+		a.maildir = expand(where, a.name, a.home)
+		all = append(all, a)
+	}
+	if len(all) == 0 {
+		r.host.note(args.Origin, false, "there are no users in %s", printable(name))
+		return nil
+	}
+	r.virtual(all, passwd)
+	return nil
+}
+
+// static is what a userdb gives every user.
+func (r *dovecotReading) static(passwd []account) account {
+	a := account{uid: -1, gid: -1}
+	values := map[string]string{"uid": top(r.list, "mail_uid").Value, "gid": top(r.list, "mail_gid").Value, "home": top(r.list, "mail_home").Value}
+	for _, section := range sections(r.list, "userdb") {
+		if _, args := driverOf(section); args.Value != "" {
+			for _, word := range strings.Fields(args.Value) {
+				if key, value, ok := strings.Cut(word, "="); ok {
+					values[key] = value
+				}
+			}
+		}
+	}
+	a.home = values["home"]
+	for _, p := range passwd {
+		if p.name == values["uid"] || fmt.Sprint(p.uid) == values["uid"] {
+			a.uid, a.gid = p.uid, p.gid
+		}
+	}
+	return a
+}
+
+// withoutScheme takes {SCHEME} from a hash of the form that crypt(5) knows by itself.
+func withoutScheme(hash string) string {
+	if at := strings.Index(hash, "}$"); at > 0 && hash[0] == '{' {
+		return hash[at+1:]
+	}
+	return hash
+}

@@ -1,0 +1,202 @@
+package adopt
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"mailstead/schema"
+)
+
+// describeDovecot is describe for what doveconf says.
+func describeDovecot(t *testing.T, conf string, files map[string]string) (string, string) {
+	t.Helper()
+	fsys := fstest.MapFS{}
+	for name, text := range files {
+		fsys[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	h, err := ReadDovecot(fsys, "mail.example.org", "doveconf", []byte(conf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := h.Describe("Trash", func(d Description) schema.Diagnostics { return load(t, d) })
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text.CUE)
+	}
+	return string(text.CUE), string(text.Users)
+}
+
+func TestDovecot(t *testing.T) {
+	cue, users := describeDovecot(t, `# 2.3.19.1 (9b53102964): /etc/dovecot/dovecot.conf
+mail_location = maildir:~/Maildir:LAYOUT=fs
+auth_mechanisms = plain login
+namespace inbox {
+  inbox = yes
+  mailbox "Sent Messages" {
+    auto = subscribe
+    special_use = \Sent
+  }
+  mailbox Trash {
+    autoexpunge = 30 days
+  }
+  prefix = INBOX.
+}
+passdb {
+  driver = pam
+}
+passdb {
+  args = scheme=SHA512-CRYPT /etc/dovecot/users
+  driver = passwd-file
+}
+passdb {
+  args = /etc/dovecot/sql.conf
+  driver = sql
+}
+plugin {
+  quota_rule = *:storage=5G
+}
+protocols = " imap pop3"
+service imap-login {
+  inet_listener imap {
+    address = 127.0.0.1
+  }
+  inet_listener imaps {
+    port = 1993
+  }
+}
+ssl = no
+userdb {
+  args = uid=vmail gid=vmail home=/srv/mail/%u
+  driver = static
+}
+`, map[string]string{
+		"etc/passwd":        "alice:x:1000:1000::/home/alice:/bin/sh\nvmail:x:500:500::/srv/mail:/bin/false\n",
+		"etc/dovecot/users": "vera@example.org:{SHA512-CRYPT}" + hash + "::::::\nwalt@example.org:{PLAIN}secret::::::\n",
+	})
+	contains(t, cue, `namespace: "INBOX." // doveconf:13 prefix=INBOX.`, `quota: storage: "5GiB" // doveconf:27 quota_rule=`,
+		`imap: {address: "127.0.0.1", tls: "none"} // doveconf:38 ssl=no`, "pop3 is not served", "passdb sql: who is in there", `mail: root: "/srv/mail"`,
+		"mailstead flatten", "autoexpunge=30 days", "auth_mechanisms=plain login: is not taken over", "alice: {} // /etc/passwd:1", "is of a scheme that is not accepted")
+	contains(t, users, `"vera@example.org": {"password": {"hash": "$6$`)
+	if strings.Contains(cue+users, "secret") || strings.Contains(cue, "1993") {
+		t.Errorf("a password, or a listener with TLS where there is none:\n%s%s", cue, users)
+	}
+}
+
+// The names of Dovecot 2.4.
+func TestDovecot24(t *testing.T) {
+	cue, _ := describeDovecot(t, `dovecot_config_version = 2.4.0
+mail_driver = maildir
+mail_path = ~/Mail
+passdb pam {
+}
+passdb pam {
+  driver = pam
+}
+ssl_server_cert_file = /etc/ssl/none.pem
+`, map[string]string{"etc/passwd": "alice:x:1000:1000::/home/alice:/bin/sh\n"})
+	contains(t, cue, `alice: {maildir: "Mail"}`, "/etc/ssl/none.pem is not there", "selfSigned: {}")
+}
+
+func TestDoveconfRefuses(t *testing.T) {
+	for _, text := range []string{"}", "a {", "hello", strings.Repeat("a {\n", 30), "a = b\n}\n"} {
+		var syntax *SyntaxError
+		if _, err := readDoveconf("f", []byte(text)); !errors.As(err, &syntax) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestDovecotHostile: whatever doveconf is said to say, what comes of it loads.
+func TestDovecotHostile(t *testing.T) {
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 2))
+	t.Logf("seed %d", seed)
+	names := []string{"mail_location", "ssl", "ssl_cert", "ssl_key", "protocols", "driver", "args", "port", "address", "prefix", "quota_rule", "mail_path", "mail_driver", "mail_uid", "x\u202e"}
+	values := []string{"", "maildir:~/Maildir", "maildir:/m/%d/%n:LAYOUT=fs", "mbox:~", "no", "yes", "pam", "passwd-file", "sql", "/users", "x y /users", "0", "993", "-7", "INBOX.", "\xff", "\"", "*:storage=5G", "*:storage=99999999999999999999G", "</x", "uid=1 home=/h/%u", "// }", strings.Repeat("x", 500)}
+	heads := []string{"passdb", "passdb pam", "userdb", "namespace inbox", "service imap-login", "inet_listener imap", "inet_listener imaps", "inet_listener \"x y\"", "plugin", "mailbox Sent"}
+	for range 60 {
+		var b strings.Builder
+		b.WriteString("mail_location = maildir:~/Maildir\n")
+		depth := 0
+		for range random.IntN(30) {
+			switch random.IntN(5) {
+			case 0:
+				b.WriteString(heads[random.IntN(len(heads))] + " {\n")
+				depth++
+			case 1:
+				if depth > 0 {
+					b.WriteString("}\n")
+					depth--
+				}
+			default:
+				b.WriteString(names[random.IntN(len(names))] + " = " + values[random.IntN(len(values))] + "\n")
+			}
+		}
+		b.WriteString(strings.Repeat("}\n", depth))
+		describeDovecot(t, b.String(), map[string]string{
+			"etc/passwd": "alice:x:1000:1000::/home/alice:/bin/sh\n\xff:x:1001:1001::/:/bin/sh\n",
+			"users":      "vera@x:{X}" + hash + ":1:1::/h:\n\"\\(x):{Y}z::::::\n",
+		})
+	}
+}
+
+func FuzzDovecot(f *testing.F) {
+	f.Add("mail_location = maildir:~/Maildir\npassdb {\n driver = pam\n}\nservice imap-login {\n inet_listener imap {\n port = 144\n}\n}\n", "alice:x:1000:1000::/home/alice:/bin/sh\n")
+	f.Add("mail_location = maildir:/m/%d/%n\npassdb {\n driver = passwd-file\n args = etc/passwd\n}\nssl_cert = </x\n", "a:{X}$6$:::::\n")
+	f.Fuzz(func(t *testing.T, conf, passwd string) {
+		if h, err := ReadDovecot(fstest.MapFS{"etc/passwd": {Data: []byte(passwd)}}, "mail.example.org", "doveconf", []byte(conf)); err == nil {
+			(&draft{host: h}).build()
+		}
+	})
+}
+
+// TestRealDoveconf reads what a real doveconf writes.
+func TestRealDoveconf(t *testing.T) {
+	if os.Getenv("MAILSTEAD_E2E") != "1" {
+		t.Skip("needs Dovecot: set MAILSTEAD_E2E=1")
+	}
+	conf := filepath.Join(t.TempDir(), "dovecot.conf")
+	if err := os.WriteFile(conf, []byte(`protocols = imap
+mail_location = maildir:~/Maildir
+ssl_cert = </etc/letsencrypt/live/mail.example.org/fullchain.pem
+ssl_key = </etc/letsencrypt/live/mail.example.org/privkey.pem
+ssl = required
+passdb {
+  driver = pam
+}
+passdb {
+  driver = passwd-file
+  args = /etc/dovecot/users
+}
+userdb {
+  driver = static
+  args = uid=vmail home=/var/vmail/%u
+}
+namespace inbox {
+  inbox = yes
+  prefix = INBOX.
+}
+service imap-login {
+  inet_listener imap {
+    port = 0
+  }
+}
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("doveconf", "-nP", "-c", conf).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cue, users := describeDovecot(t, string(out), map[string]string{
+		"etc/passwd":        "alice:x:1000:1000::/home/alice:/bin/sh\nvmail:x:500:500::/var/vmail:/bin/false\n",
+		"etc/dovecot/users": "vera@example.org:{SHA512-CRYPT}" + hash + "\n",
+	})
+	contains(t, cue, `namespace: "INBOX."`, "listeners: {\n\t\timaps: {}\n\t}", "alice: {}", "doveconf:25 /etc/letsencrypt/live/mail.example.org/fullchain.pem is not there")
+	contains(t, users, "vera@example.org")
+}
