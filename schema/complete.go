@@ -52,6 +52,7 @@ func (c *completer) complete() {
 	c.checkListeners()
 	c.checkCertificates()
 	c.checkUsers()
+	c.probe()
 	c.checkPaths()
 }
 

@@ -53,6 +53,7 @@ type Host struct {
 	About     About
 	Quota     *Quota  // for every user; User.Quota holds what each may have
 	Expunge   Expunge // of users without one of their own; User.Expunge holds that of each
+	Probe     *Probe  `json:",omitempty"` // nil: nobody logs in after an apply
 	Mail      Mail
 	Paths     Paths
 }
@@ -70,6 +71,12 @@ type Outbox struct {
 	Command  string // absolute path of sendmail
 	Header   string // name of a field that says who has sent; "" for none
 	Multiple bool   // one command may send several messages
+}
+
+// Probe is the session that an apply tries.
+type Probe struct {
+	User string // one of Host.Users
+	File string // path of a file with the password on its first line; "": there is no login
 }
 
 // Sharing says what users may share with each other.

@@ -14,6 +14,7 @@ import (
 const base = `hosts: "mail.example.org": {
 	listeners: imap: {}
 	policies: staff: {}
+	users: alice: {}
 	tls: certificates: "mail.example.org": _
 	tls: certificates: "base.example.org": selfSigned: {}
 }

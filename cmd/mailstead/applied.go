@@ -36,7 +36,12 @@ type applied struct {
 // encodeApplied writes a host without the places in the description, so that a
 // new comment there is not a new state of the host.
 func encodeApplied(host *schema.Host, opts desired.Options) ([]byte, error) {
-	a := applied{Version: appliedVersion, Host: withoutOrigins(host), Rootless: opts.Rootless, Hashes: hashesOf(host)}
+	return encodeHost(host, withoutOrigins(host), opts)
+}
+
+// encodeHost writes a host as it is to be shown, with the hashes that it has.
+func encodeHost(host, shown *schema.Host, opts desired.Options) ([]byte, error) {
+	a := applied{Version: appliedVersion, Host: shown, Rootless: opts.Rootless, Hashes: hashesOf(host)}
 	data, err := json.MarshalIndent(a, "", " ")
 	return append(data, '\n'), err
 }
@@ -96,11 +101,12 @@ func recordApplied(ctx context.Context, l *look, wait time.Duration) error {
 	if same && target.HasPlanKey(l.host.Paths.State) {
 		return nil
 	}
-	lock, err := reconcile.TakeLock(ctx, l.host.Paths.State, wait)
-	if err != nil {
-		return fmt.Errorf("record what was applied: %w", err)
+	if l.lock == nil {
+		if l.lock, err = reconcile.TakeLock(ctx, l.host.Paths.State, wait); err != nil {
+			return fmt.Errorf("record what was applied: %w", err)
+		}
+		defer l.unlock()
 	}
-	defer lock.Release()
 	if err := target.MakePlanKey(l.host.Paths.State); err != nil || same {
 		return err
 	}
@@ -118,6 +124,7 @@ func recordApplied(ctx context.Context, l *look, wait time.Duration) error {
 // noteUnrecorded says in a plan without changes that an apply has something to
 // write all the same.
 func (l *look) noteUnrecorded(plan *reconcile.Plan) {
+	plan.Notes = append(plan.Notes, l.noteGenerations()...)
 	path := filepath.Join(l.host.Paths.State, appliedFile)
 	if _, err := os.Lstat(path); plan.Empty() && errors.Is(err, fs.ErrNotExist) {
 		plan.Notes = append(plan.Notes, path+", by which the deploy hook goes, is not there: an apply writes it")
@@ -126,16 +133,23 @@ func (l *look) noteUnrecorded(plan *reconcile.Plan) {
 
 // readApplied gives the host that was last applied with this state directory.
 func readApplied(state string) (*schema.Host, desired.Options, error) {
-	a, err := decodeApplied(state)
+	a, err := decodeApplied(filepath.Join(state, appliedFile))
 	if err != nil {
 		return nil, desired.Options{}, err
 	}
-	putHashes(a.Host, a.Hashes)
-	return a.Host, desired.Options{Rootless: a.Rootless}, nil
+	return a.host(), a.options(), nil
 }
 
-func decodeApplied(state string) (*applied, error) {
-	path := filepath.Join(state, appliedFile)
+// options gives what sort of host it is.
+func (a *applied) options() desired.Options { return desired.Options{Rootless: a.Rootless} }
+
+// host gives the host with its hashes.
+func (a *applied) host() *schema.Host {
+	putHashes(a.Host, a.Hashes)
+	return a.Host
+}
+
+func decodeApplied(path string) (*applied, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, hint(fmt.Errorf("nothing has been applied yet: there is no %s", path), "run %q first", "mailstead apply")

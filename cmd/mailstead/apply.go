@@ -26,6 +26,8 @@ type applyOptions struct {
 	file    string           // of the saved plan to carry out; "" for none
 	saved   *reconcile.Saved // what it holds
 
+	returnAfter time.Duration // when a host whose apply was cut short returns
+
 	// agree is asked before a plan is begun; nil asks on the console.
 	agree func(context.Context, *reconcile.Plan) error
 }
@@ -40,6 +42,12 @@ is looked at again before it is changed: one that is no longer what the plan
 says is left alone. What depends on a failed change is skipped, everything else
 is done, and what failed is reported at the end. Applied again, it writes
 nothing.
+
+What was applied is kept as a generation. It is checked whole before anything is
+touched; afterwards the host has to serve: TLS for every name on every listener,
+and a login where the description names a probe. If it does not, or if this
+command is cut short, the host returns to the generation before, by itself. A
+part of a plan (--only, --except) makes no generation.
 
 A resource that waits for something only you can do, such as a certificate that
 has not been issued, keeps nothing else from being applied; the exit status is 6
@@ -56,7 +64,7 @@ else changed on the host does not matter, and a renewed certificate is no
 change. A plan that was applied whole is refused from then on, one that was
 stopped part-way goes on.
 
-` + sourceHelp + "\n" + fleetHelp + fleetApplyHelp + exitStatus(exitDone, exitFailed, exitPending, exitInvalid, exitStale, exitLocked, exitPartial),
+` + sourceHelp + "\n" + fleetHelp + fleetApplyHelp + exitStatus(exitDone, exitFailed, exitPending, exitInvalid, exitStale, exitLocked, exitPartial, exitReturned),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.source.host = o.one()
@@ -74,6 +82,7 @@ stopped part-way goes on.
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show attributes, and files as unified diffs")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&o.boot, "boot", false, "apply while the machine comes up: do not ask, and start nothing that systemd is about to start")
+	cmd.Flags().DurationVar(&o.returnAfter, "return-after", returnAfter, "`time` after which a host whose apply was cut short returns to what was applied before")
 	cmd.Flags().DurationVar(&o.wait, "lock-timeout", 0, "`time` to wait for another mailstead that is at work, such as 30s")
 	return cmd
 }
@@ -95,7 +104,12 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 	if err != nil {
 		return err
 	}
-	defer l.close()
+	defer func() { l.close() }()
+	if o.boot {
+		if l, err = l.standing(ctx, c); err != nil {
+			return err
+		}
+	}
 	return l.applyHost(ctx, o, c)
 }
 
@@ -121,15 +135,7 @@ func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error 
 			return err
 		}
 	}
-	failed := l.apply(ctx, c, plan, o.wait)
-	if !l.partly && (failed == nil || exitCodeOf(failed) == exitPartial) {
-		// The hook goes by what was wanted, so that it can mend what failed. What
-		// was left out on purpose it must not do.
-		if err := recordApplied(ctx, l, o.wait); err != nil {
-			failed = errors.Join(failed, err)
-		}
-	}
-	return failed
+	return l.applyGeneration(ctx, o, c, plan)
 }
 
 // plan gives what is to be done: of a saved plan, or of the description.
@@ -168,7 +174,7 @@ func (l *look) apply(ctx context.Context, c *console, plan *reconcile.Plan, wait
 		p := newProgress(c)
 		var err error
 		report, err = reconcile.Apply(ctx, plan, reconcile.Options{
-			Table: l.kinds.Table(), State: l.host.Paths.State, Wait: wait, Saved: l.saved, Progress: p.event,
+			Table: l.kinds.Table(), State: l.host.Paths.State, Wait: wait, Lock: l.lock, Saved: l.saved, Progress: p.event,
 		})
 		p.clear()
 		if report == nil {

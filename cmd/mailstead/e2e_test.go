@@ -152,9 +152,9 @@ assert c.select("Sent")[1] == [b"1"]
 		b.writesNothing()
 	})
 	phase("a daemon that does not start", func(t *testing.T) {
-		b.sh(`mv /usr/local/bin/mailstead-imapd /usr/local/bin/kept; printf '#!/bin/sh\necho broken on purpose >&2; exit 1\n' > /usr/local/bin/mailstead-imapd; chmod 755 /usr/local/bin/mailstead-imapd; systemctl stop mailstead-imapd.service`)
-		r := b.exit(6, "mailstead", "apply", "--yes")
-		contains(t, r.stdout+r.stderr, "mailstead-imapd.service", "broken on purpose")
+		b.sh(`mv /usr/local/bin/mailstead-imapd /usr/local/bin/kept; printf '#!/bin/sh\n[ "$1" = check ] && exit\necho broken on purpose >&2; exit 1\n' > /usr/local/bin/mailstead-imapd; chmod 755 /usr/local/bin/mailstead-imapd; systemctl stop mailstead-imapd.service`)
+		r := b.exit(6, "mailstead", "apply", "--yes") // what was before does not start either
+		contains(t, r.stdout+r.stderr, "mailstead-imapd.service", "broken on purpose", "does not serve either")
 		b.sh(`mv /usr/local/bin/kept /usr/local/bin/mailstead-imapd; systemctl reset-failed`)
 		b.exit(0, "mailstead", "apply", "--yes")
 		python(b, login)
@@ -162,8 +162,8 @@ assert c.select("Sent")[1] == [b"1"]
 	phase("a port that is taken", func(t *testing.T) {
 		b.write("/etc/mailstead/host.cue", strings.Replace(single, "listeners: imap: {}", "listeners: {imap: {}, imaps: {}}", 1))
 		b.sh(`systemd-run -q --unit=squatter python3 -c 'import socket,time; s=socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("::",993)); s.listen(); time.sleep(600)'; sleep 0.5`)
-		r := b.exit(6, "mailstead", "apply", "--yes")
-		contains(t, r.stdout+r.stderr, "mailstead-imaps.socket", "port 993 is taken")
+		r := b.exit(7, "mailstead", "apply", "--yes")
+		contains(t, r.stdout+r.stderr, "mailstead-imaps.socket", "port 993 is taken", "has returned to generation")
 		python(b, login) // the other listener serves on
 		b.sh(`systemctl stop mailstead-imapd.service`)
 		python(b, login) // and is served by a daemon that starts now
@@ -235,10 +235,11 @@ func (b *box) served() string {
 }
 
 // tree lists every file of the places that Mailstead may write to, with its
-// inode, mode, owner, size and time of change.
+// inode, mode, owner, size and time of change. What the daemon keeps of a Maildir it
+// writes when it likes.
 func (b *box) tree() string {
 	b.t.Helper()
-	return b.sh(`find /etc /home /usr/local /var/lib -xdev -not -path '/var/lib/systemd/*' -printf '%p %i %m %u %g %s %C@\n' | sort`)
+	return b.sh(`find /etc /home /usr/local /var/lib -xdev -not -path '/var/lib/systemd/*' -not -path '*/Maildir/mailstead*' -printf '%p %i %m %u %g %s %C@\n' | sort`)
 }
 
 // writing matches a system call of strace's that alters a file.

@@ -28,8 +28,9 @@ type look struct {
 	saved *reconcile.Saved // the saved plan that is carried out, nil for none
 	begun bool             // an earlier apply of it was stopped part-way
 
-	onlyCertificates bool // nothing else could be made out, and is in want
-	partly           bool // the plan is not all that the description asks for
+	onlyCertificates bool            // nothing else could be made out, and is in want
+	partly           bool            // the plan is not all that the description asks for
+	lock             *reconcile.Lock // nil: whoever changes the host takes it
 }
 
 // lookAt finds out what has to be known of this machine, and what the host is
@@ -54,6 +55,12 @@ func (l *look) gather(ctx context.Context) (err error) {
 }
 
 func (l *look) close() { l.kinds.Close() }
+
+// unlock gives the lock back.
+func (l *look) unlock() {
+	l.lock.Release()
+	l.lock = nil
+}
 
 // compare makes the plan. It only reads.
 func (l *look) compare(ctx context.Context) (*reconcile.Plan, error) {

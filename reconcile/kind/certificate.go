@@ -378,3 +378,22 @@ func removeFiles(paths []string) error {
 	}
 	return errors.Join(errs...)
 }
+
+// StagedBundle gives what would be installed for a wanted certificate, and where
+// it waits for its source, what is installed. It writes nothing: of a self-signed
+// certificate that is to be made, it is one made for this call.
+func StagedBundle(ctx context.Context, r reconcile.Resource) ([]byte, error) {
+	c := specOf(r)
+	if r.Blocked != nil || r.Unreadable != "" {
+		b, err := readBundle(c)
+		if err != nil || !b.usable() {
+			return nil, err
+		}
+		return b.encode(), nil
+	}
+	p, err := certificateFor(ctx, c, r.Get("fingerprint"))
+	if err != nil {
+		return nil, err
+	}
+	return p.encode(), nil
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestPrune: of the oldest generations those stay that the host may return to.
+func TestPrune(t *testing.T) {
+	g := generationsOf(t.TempDir())
+	for n := 1; n <= keptGenerations+3; n++ {
+		if err := g.write(&generation{Version: generationVersion, Number: n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What a kill has left of one that was being written or removed is none.
+	if err := os.Remove(g.path(5, generationFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.prune(1, keptGenerations+3); err != nil {
+		t.Fatal(err)
+	}
+	got, err := g.list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(g.path(5)); err == nil {
+		t.Error("what is no generation is still there")
+	}
+	if diff := cmp.Diff([]int{1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestProven: a return leads to what has served, and not to what was left for that.
+func TestProven(t *testing.T) {
+	g := generationsOf(t.TempDir())
+	now := time.Now()
+	for n, gen := range []generation{1: {Proved: &now}, 2: {}, 3: {Proved: &now, Left: &departure{To: 1}}, 4: {}, 5: {Proved: &now}} {
+		if n > 0 {
+			gen.Version, gen.Number = generationVersion, n
+			if err := g.write(&gen); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for from, want := range []int{0, 1, 1, 1, 1, 5, 5} {
+		if got, err := g.proven(from); err != nil || got != want {
+			t.Errorf("from %d: %d %v, want %d", from, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+)
+
+// returnedFrom gives the generation of this very host, if the host has returned
+// from it; nil otherwise, and where nobody may look.
+func (l *look) returnedFrom() (*generation, error) {
+	g := generationsOf(l.host.Paths.State)
+	all, err := g.list()
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := encodeApplied(l.host, l.opts)
+	if err != nil {
+		return nil, err
+	}
+	left := func(n int) bool { return g.has(n, func(gen *generation) bool { return gen.Left != nil }) }
+	if !slices.ContainsFunc(all, left) {
+		return nil, nil
+	}
+	for _, n := range slices.Backward(all) {
+		was, err := g.readHost(n)
+		if err != nil {
+			return nil, err
+		}
+		data, err := encodeApplied(was.host(), was.options())
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Equal(data, wanted) {
+			gen, err := g.read(n)
+			if err != nil || gen.Left == nil {
+				return nil, err
+			}
+			return gen, nil
+		}
+	}
+	return nil, nil
+}
+
+// noteGenerations says in a plan what an apply would go on with.
+func (l *look) noteGenerations() []string {
+	g := generationsOf(l.host.Paths.State)
+	var notes []string
+	if a, err := g.trying(); err == nil && a != nil {
+		note := fmt.Sprintf("the apply of generation %d was cut short, or is at work: an apply brings the host to what is described", a.To)
+		if a.From != 0 {
+			note += fmt.Sprintf(", %q to generation %d", "mailstead rollback", a.From)
+		}
+		notes = append(notes, note)
+	}
+	if gen, err := l.returnedFrom(); err == nil && gen != nil {
+		notes = append(notes, fmt.Sprintf("this is what generation %d was, from which the host has returned: %s", gen.Number, gen.Left.Reason))
+	}
+	return notes
+}
+
+// standing gives the host to apply while the machine comes up: what is described,
+// unless the host has returned from that; then the generation in force.
+func (l *look) standing(ctx context.Context, c *console) (*look, error) {
+	gen, err := l.returnedFrom()
+	if gen == nil || err != nil {
+		return l, err
+	}
+	g := generationsOf(l.host.Paths.State)
+	now, err := g.current()
+	if now == 0 || err != nil {
+		return l, err
+	}
+	fmt.Fprintf(c.out, "The host has returned from what is described (generation %d): generation %d is applied.\n", gen.Number, now)
+	was, err := g.lookAt(ctx, now, true)
+	if err != nil {
+		return l, err
+	}
+	l.close()
+	return was, nil
+}

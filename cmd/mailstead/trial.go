@@ -1,0 +1,302 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
+	"mailstead/render"
+)
+
+// returnAfter is when a host whose apply was cut short returns. An apply that is
+// at work is waited for.
+const returnAfter = 30 * time.Second
+
+// cutShort is why the host leaves a generation that was begun only.
+const cutShort = "its apply was cut short"
+
+// trial is a host on its way from one generation to another. Until its end is
+// known it is written down as an attempt, and systemd is to return the host
+// should nobody bring it to an end.
+type trial struct {
+	attempt
+	c     *console
+	g     generations
+	l     *look // of the generation to come
+	boot  bool
+	after time.Duration
+	armed bool
+
+	again  bool   // To was applied before: by rollback
+	leaves []int  // generations that the host leaves for To
+	reason string // why it does
+}
+
+// applyGeneration makes the changes of a plan as a generation of their own.
+// A plan without any makes none, unless it finds one that was not brought to its
+// end; nor does a part of one, after which the host is as no description says.
+func (l *look) applyGeneration(ctx context.Context, o applyOptions, c *console, plan *reconcile.Plan) error {
+	g := generationsOf(l.host.Paths.State)
+	left, err := g.trying()
+	if err != nil {
+		return err
+	}
+	if l.partly || len(plan.Changes) == 0 && left == nil {
+		return l.recorded(ctx, l.apply(ctx, c, plan, o.wait), o.wait)
+	}
+	if l.lock, err = reconcile.TakeLock(ctx, l.host.Paths.State, o.wait); err != nil {
+		return notApplied(err)
+	}
+	defer l.unlock()
+	t := &trial{c: c, g: g, l: l, boot: o.boot, after: cmp.Or(o.returnAfter, returnAfter), reason: cutShort}
+	if left != nil && !g.has(left.To, proven) {
+		t.leaves = []int{left.To}
+	}
+	if err := t.prepare(ctx, plan); err != nil {
+		return err
+	}
+	if err := t.begin(ctx); err != nil {
+		return err
+	}
+	return t.end(ctx, l.apply(ctx, c, plan, o.wait))
+}
+
+// recorded keeps what was wanted for the deploy hook, which so can mend what
+// failed. What was left out on purpose it must not do.
+func (l *look) recorded(ctx context.Context, failed error, wait time.Duration) error {
+	if !l.partly && (failed == nil || exitCodeOf(failed) == exitPartial) {
+		if err := recordApplied(ctx, l, wait); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// prepare stages a new generation and checks it whole.
+func (t *trial) prepare(ctx context.Context, plan *reconcile.Plan) error {
+	now, err := t.g.current()
+	if err != nil {
+		return err
+	}
+	if t.From, err = t.g.proven(now); err != nil {
+		return err
+	}
+	if t.To, err = t.g.next(); err != nil {
+		return err
+	}
+	if _, err = t.g.stage(t.l, plan, t.To); err != nil {
+		return err
+	}
+	if t.boot {
+		return nil
+	}
+	if err := t.l.checkStaged(ctx, t.g, t.To, plan); err != nil {
+		return hint(errors.Join(fmt.Errorf("nothing was applied: %w", err), t.g.remove(t.To)), "nothing on the host was touched")
+	}
+	return nil
+}
+
+// next gives the number of the generation to come.
+func (g generations) next() (int, error) {
+	all, err := g.list()
+	if err != nil || len(all) == 0 {
+		return 1, err
+	}
+	return all[len(all)-1] + 1, nil
+}
+
+// begin writes the attempt down, and has systemd return the host if nobody
+// brings it to its end.
+func (t *trial) begin(ctx context.Context) error {
+	t.ID = rand.Text()
+	if err := t.g.setTrying(t.attempt); err != nil {
+		return err
+	}
+	if t.boot || t.l.opts.Rootless || t.l.facts.Systemd == 0 {
+		return nil
+	}
+	program, err := os.Executable()
+	if err == nil {
+		err = t.l.kinds.Delay(ctx, kind.Delayed{
+			Name: t.timer(), Description: fmt.Sprintf("Mailstead: return from generation %d, unless it is proven", t.To), After: t.after,
+			Command: []string{program, "rollback", "--attempt", t.ID, "--state", t.l.host.Paths.State},
+		})
+	}
+	if err != nil {
+		fmt.Fprintf(t.c.err, "mailstead: warning: should this be cut short, the host does not return by itself: %s\n", visibleLines(err.Error()))
+		return nil
+	}
+	t.armed = true
+	return nil
+}
+
+// timer is the name of the units that return the host.
+func (t *trial) timer() string { return "mailstead-return-" + t.ID }
+
+// end brings an attempt to its end: proven, or given up. failed is how the
+// changes ended.
+func (t *trial) end(ctx context.Context, failed error) error {
+	// Whoever interrupts has a host that serves, all the same.
+	ctx = context.WithoutCancel(ctx)
+	defer t.disarm(ctx)
+	if code := exitCodeOf(failed); failed != nil && code != exitPartial {
+		return errors.Join(failed, t.abandon())
+	}
+	proved, problem := false, error(nil)
+	if !t.boot {
+		proved, problem = t.l.proveServing(ctx)
+	}
+	if problem != nil {
+		return t.giveUp(ctx, problem, failed)
+	}
+	if err := t.settle(ctx, proved); err != nil {
+		return errors.Join(failed, err)
+	}
+	return t.l.recorded(ctx, failed, 0)
+}
+
+// abandon ends an attempt that has changed nothing.
+func (t *trial) abandon() error {
+	if t.again {
+		return t.g.clearTrying()
+	}
+	return errors.Join(t.g.clearTrying(), t.g.remove(t.To))
+}
+
+// settle says that the generation is in force.
+func (t *trial) settle(ctx context.Context, proved bool) error {
+	gen, err := t.g.read(t.To)
+	if err != nil {
+		return err
+	}
+	gen.Left = nil
+	if now := time.Now().UTC().Truncate(time.Second); proved {
+		gen.Proved = &now
+	}
+	if err := t.g.write(gen); err != nil {
+		return err
+	}
+	if err := t.g.setCurrent(t.To); err != nil {
+		return err
+	}
+	if err := t.g.clearTrying(); err != nil {
+		return err
+	}
+	for _, n := range t.leaves {
+		if err := t.g.leave(n, t.To, t.reason); err != nil {
+			return err
+		}
+	}
+	return t.g.prune(t.To, t.From)
+}
+
+// leave says why a generation is not to be in force.
+func (g generations) leave(n, to int, reason string) error {
+	gen, err := g.read(n)
+	if err != nil {
+		return err
+	}
+	gen.Left = &departure{At: time.Now().UTC().Truncate(time.Second), To: to, Reason: reason}
+	return g.write(gen)
+}
+
+// disarm takes back the return. One that was not taken back finds nothing to do.
+func (t *trial) disarm(ctx context.Context) {
+	if !t.armed {
+		return
+	}
+	if err := t.l.kinds.Cancel(ctx, t.timer()); err != nil {
+		fmt.Fprintf(t.c.err, "mailstead: warning: %s\n", visibleLines(err.Error()))
+	}
+}
+
+// giveUp returns to the generation before, because this one does not serve. What
+// failed of the changes is likely to be the reason.
+func (t *trial) giveUp(ctx context.Context, problem, failed error) error {
+	seen := fmt.Errorf("generation %d does not serve: %w", t.To, problem)
+	if failed != nil {
+		seen = fmt.Errorf("%w\n%w", seen, failed)
+	}
+	if t.again && t.From == 0 {
+		return &exitError{code: exitPartial, err: seen}
+	}
+	fmt.Fprintf(t.c.err, "mailstead: error: %s\n", visibleLines(seen.Error()))
+	if err := t.g.goBack(ctx, t.c, t.attempt, t.l.lock, problem.Error()); err != nil {
+		return err
+	}
+	if t.From == 0 {
+		return &exitError{code: exitReturned, err: hint(fmt.Errorf("generation %d does not serve, and there is none to return to: the daemon was stopped", t.To),
+			"mend what is said above and apply again")}
+	}
+	return &exitError{code: exitReturned, err: hint(fmt.Errorf("generation %d does not serve; the host has returned to generation %d, which does", t.To, t.From),
+		"%q shows what it was to change", fmt.Sprintf("mailstead diff %d %d", t.From, t.To))}
+}
+
+// goBack ends an attempt that cannot stand: the host is made again what it was in
+// the generation before, by an ordinary plan, and has to serve; or, where there
+// is none, the daemon is stopped.
+func (g generations) goBack(ctx context.Context, c *console, a attempt, lock *reconcile.Lock, reason string) error {
+	if err := g.undo(ctx, c, a, lock); err != nil {
+		return &exitError{code: exitPartial, err: hint(fmt.Errorf("return from generation %d: %w", a.To, err), "mend that, then %q", "mailstead rollback")}
+	}
+	err := g.leave(a.To, a.From, reason)
+	if err == nil && a.From != 0 {
+		err = g.setCurrent(a.From)
+	}
+	if err == nil {
+		err = g.clearTrying()
+	}
+	return err
+}
+
+// undo makes the host what it was.
+func (g generations) undo(ctx context.Context, c *console, a attempt, lock *reconcile.Lock) error {
+	if a.From == 0 {
+		was, err := g.readHost(a.To)
+		if err != nil || was.Rootless {
+			return err
+		}
+		var h kind.Host
+		defer h.Close()
+		return h.StopService(ctx, render.ServiceUnit)
+	}
+	l, err := g.lookAt(ctx, a.From, false)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	l.lock = lock
+	plan, err := l.compare(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "\nReturning to generation %d:\n\n", a.From)
+	writePlan(c, c.out, plan, false)
+	failed := l.apply(ctx, c, plan, 0)
+	if _, err := l.proveServing(ctx); err != nil {
+		return errors.Join(fmt.Errorf("generation %d does not serve either: %w", a.From, err), failed)
+	}
+	if failed != nil { // it serves all the same
+		fmt.Fprintf(c.err, "mailstead: warning: %s\n", visibleLines(failed.Error()))
+	}
+	return recordApplied(ctx, l, 0)
+}
+
+// lookAt is the host as a generation has it, with the certificates that there are now.
+func (g generations) lookAt(ctx context.Context, n int, boot bool) (*look, error) {
+	was, err := g.readHost(n)
+	if err != nil {
+		return nil, err
+	}
+	l, err := lookAt(ctx, was.host(), was.options(), boot)
+	if err != nil {
+		return nil, fmt.Errorf("generation %d: %w", n, err)
+	}
+	return l, nil
+}
