@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"path"
+	"slices"
 
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/token"
@@ -51,8 +52,23 @@ func (l *loader) structFile(f *ast.File) *ast.File {
 			f.Decls = s.Elts
 		}
 	}
+	f.Decls = slices.DeleteFunc(f.Decls, isSchemaKey)
 	l.duplicateNames(f.Decls)
 	return f
+}
+
+// schemaKey is the name under which a JSON or YAML file tells an editor by
+// which JSON Schema to check it.
+const schemaKey = "$schema"
+
+func isSchemaKey(d ast.Decl) bool {
+	f, ok := d.(*ast.Field)
+	if !ok {
+		return false
+	}
+	name, _ := fieldName(f.Label)
+	_, plain := f.Value.(*ast.BasicLit)
+	return name == schemaKey && plain
 }
 
 // duplicateNames finds names that stand twice in one object of a data file.

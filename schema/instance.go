@@ -65,7 +65,8 @@ func (in *input) list() (listing, error) {
 			return l, err
 		}
 		for _, e := range entries {
-			if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(e.Name(), "_") {
+			_, passed := in.passedOver(path.Join(in.dir, e.Name()))
+			if !e.IsDir() && !passed && !strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(e.Name(), "_") {
 				names = append(names, e.Name())
 			}
 		}
@@ -157,6 +158,7 @@ func (l *loader) readCUE(in *input, names []string) *build.Instance {
 			return nil
 		}
 	}
+	in.passOver(insts[0])
 	return insts[0]
 }
 

@@ -81,6 +81,9 @@ func (t *tree) Open(name string) (fs.File, error) {
 	case fi.Size() > maxFile && fi.Mode().IsRegular():
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("larger than %d MiB", maxFile>>20)}
 	}
+	if f, ok := t.passedOver(name); ok {
+		return f, nil
+	}
 	return t.root.Open(name)
 }
 

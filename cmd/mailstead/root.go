@@ -32,6 +32,7 @@ var commands = []func() *cobra.Command{
 	newFlattenCommand,
 	newHashPasswordCommand,
 	newDeployHookCommand,
+	newSchemaCommand,
 	newVersionCommand,
 	newCompletionCommand,
 	newAsUserCommand,
@@ -85,16 +86,23 @@ func newRoot() *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	for _, construct := range commands {
 		cmd := construct()
-		check := cmd.Args
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usageError(cmd, err)
-			}
-			return nil
+		for _, c := range append(cmd.Commands(), cmd) {
+			checkArgs(c)
 		}
 		root.AddCommand(cmd)
 	}
 	return root
+}
+
+// checkArgs adds the way to the help to what a command says of its arguments.
+func checkArgs(cmd *cobra.Command) {
+	check := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError(cmd, err)
+		}
+		return nil
+	}
 }
 
 // usageError adds the way to the help to a mistake in the command line.

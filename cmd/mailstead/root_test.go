@@ -18,6 +18,11 @@ func TestHelp(t *testing.T) {
 	root := newRoot()
 	for _, cmd := range append(root.Commands(), root) {
 		t.Run(cmd.Name(), func(t *testing.T) { checkHelp(t, cmd) })
+		for _, sub := range cmd.Commands() {
+			if cmd != root {
+				t.Run(cmd.Name()+" "+sub.Name(), func(t *testing.T) { checkHelp(t, sub) })
+			}
+		}
 	}
 	if n := len(root.Commands()); n != len(commands) {
 		t.Errorf("%d commands, and %d constructors", n, len(commands))
