@@ -105,12 +105,20 @@ func (f *front) close(ctx context.Context) {
 func (f *front) status() control.Status {
 	s := f.settings.Load()
 	st := s.status()
-	st.Sessions = f.login.Sessions()
+	countSessions(&st, f.login.SessionsOn())
 	st.Bundles = bundleStatus(f.login.Bundles())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	st.Listeners = f.bound.status(s.Config)
 	return st
+}
+
+// countSessions reports the sessions, which are given by listener.
+func countSessions(st *control.Status, on map[string]int) {
+	st.On = on
+	for _, n := range on {
+		st.Sessions += n
+	}
 }
 
 // bundleStatus reports certificates as they are served.

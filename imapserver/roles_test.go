@@ -193,7 +193,7 @@ func TestFrontRole(t *testing.T) {
 	io.WriteString(worker, "a OK in\r\n")
 	second.until("a OK")
 	s, bundles := f.state(true)
-	if s.Error != "" || s.Sessions != 2 || len(bundles) != 1 || bundles[0].Name != "mail.example" || len(bundles[0].Fingerprint) != 64 {
+	if s.Error != "" || s.Sessions["imaps"] != 2 || len(bundles) != 1 || bundles[0].Name != "mail.example" || len(bundles[0].Fingerprint) != 64 {
 		t.Errorf("%+v %+v", s, bundles)
 	}
 
@@ -252,11 +252,11 @@ func TestFrontSaysWhoHangs(t *testing.T) {
 	// The connection ends a moment after its last line.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		s, _ := f.state(false)
-		if s.Sessions == 0 {
+		if len(s.Sessions) == 0 {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d sessions", s.Sessions)
+			t.Fatalf("sessions: %v", s.Sessions)
 		}
 	}
 }

@@ -324,7 +324,7 @@ func TestActivation(t *testing.T) {
 	client := dialTLS(t, addr["imaps"], &tls.Config{ServerName: "mail.example", RootCAs: pool(t, cert)})
 	client.send("a LOGIN alice pw-alice\r\nb IDLE\r\n")
 	client.until("+ ")
-	if st := ask(t, c, control.VerbStatus); len(st.Listeners) != 2 || st.Listeners[0].Address != addr["imap"] || st.Sessions != 1 {
+	if st := ask(t, c, control.VerbStatus); len(st.Listeners) != 2 || st.Listeners[0].Address != addr["imap"] || st.Sessions != 1 || len(st.On) != 1 || st.On["imaps"] != 1 {
 		t.Errorf("%+v", st)
 	}
 	cmd.Process.Signal(syscall.SIGTERM)

@@ -106,7 +106,7 @@ func (p *frontRole) configure(m *handoff.Settings) error {
 func (p *frontRole) state(ctx context.Context, q *handoff.Query) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	answer := &handoff.State{Serial: q.Serial, Sessions: p.front.login.Sessions()}
+	answer := &handoff.State{Serial: q.Serial, Sessions: p.front.login.SessionsOn()}
 	if q.SelfTest {
 		answer.Error = text(p.front.login.SelfTest(ctx))
 	}

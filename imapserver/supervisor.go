@@ -207,7 +207,7 @@ func (s *Supervisor) Status(ctx context.Context) (control.Status, error) {
 	if err != nil {
 		return st, err
 	}
-	st.Sessions = state.Sessions
+	countSessions(&st, state.Sessions)
 	if err := json.Unmarshal(state.Data, &st.Bundles); err != nil {
 		return st, fmt.Errorf("state of the front: %w", err)
 	}

@@ -51,6 +51,7 @@ type Plan struct {
 	Forget     []Ref          `json:"forget,omitempty"`     // leave the inventory and stay on the host
 	LeftOut    []Aside        `json:"left_out,omitempty"`   // not selected
 	Deferred   []Aside        `json:"deferred,omitempty"`   // selected, but something that it needs is not
+	People     *People        `json:"people,omitempty"`     // what it means to them; nil where nothing changes
 }
 
 // Waiting is a resource that waits for something outside the plan.

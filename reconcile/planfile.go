@@ -153,6 +153,7 @@ func (s *Saved) Encode(w io.Writer) error {
 		field("left_out", len(s.LeftOut) == 0, lines[Aside](s.LeftOut)),
 		field("deferred", len(s.Deferred) == 0, lines[Aside](s.Deferred)),
 		field("notes", len(s.Notes) == 0, lines[string](s.Notes)),
+		field("people", s.People == nil, s.People),
 		field("record", len(s.Record) == 0, lines[Resource](s.Record)),
 		field("forget", len(s.Forget) == 0, lines[Ref](s.Forget)),
 		field("summary", len(s.Summary) == 0, s.Summary),

@@ -174,7 +174,7 @@ func (r *rollout) apply(ctx context.Context, p hostPlan, name string) error {
 	}
 	defer conn.Close()
 	q := r.request(p.host)
-	q.Wait = r.options.wait
+	q.Wait, q.RemoveUsers = r.options.wait, r.options.removeUsers
 	for _, s := range p.steps {
 		q.Agreed = append(q.Agreed, s.Exact)
 	}

@@ -25,6 +25,8 @@ type look struct {
 	want  []reconcile.Resource
 	kinds *kind.Host
 
+	people *reconcile.People // what the last comparison means to people; nil where nothing changes
+
 	saved *reconcile.Saved // the saved plan that is carried out, nil for none
 	begun bool             // an earlier apply of it was stopped part-way
 
@@ -67,10 +69,15 @@ func (l *look) compare(ctx context.Context) (*reconcile.Plan, error) {
 	plan, err := reconcile.Compare(ctx, reconcile.Inputs{
 		Host: l.host.Name, Want: l.want, Table: l.kinds.Table(), State: l.host.Paths.State,
 	})
-	if err == nil {
-		plan.Notes = append(plan.Notes, l.certificateNotes(time.Now())...)
+	if err != nil {
+		return nil, err
 	}
-	return plan, err
+	plan.Notes = append(plan.Notes, l.certificateNotes(time.Now())...)
+	if len(plan.Changes) > 0 {
+		l.people = l.impact(ctx, plan)
+		plan.People = l.people
+	}
+	return plan, nil
 }
 
 // reload has a daemon that no plan is about, if it runs, serve what is on disk

@@ -65,6 +65,7 @@ func writePlan(c *console, w io.Writer, p *reconcile.Plan, verbose bool) {
 			fmt.Fprintf(w, "Note: %s\n", visible(note))
 		}
 	}
+	writePeople(c, w, p.People)
 	fmt.Fprintf(w, "\n%s\n", c.paint(bold, sumLine(p)))
 }
 

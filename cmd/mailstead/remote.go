@@ -40,6 +40,8 @@ type remoteRequest struct {
 	Key      []byte            `json:"key"`                 // of the run, for steps
 	Agreed   []string          `json:"agreed,omitempty"`    // apply: step.Exact of each change that may be made
 	Wait     time.Duration     `json:"lock_wait,omitempty"` // apply: for another mailstead there, in nanoseconds
+
+	RemoveUsers int `json:"remove_users,omitempty"` // apply: how many users are known to vanish
 }
 
 // remoteAnswer is how a request ended; Fault is nil where it ended well.
@@ -255,7 +257,7 @@ func (l *look) noteInstalled(plan *reconcile.Plan) {
 // agreed to is the plan, which the other end has shown already.
 func (r *remote) apply(ctx context.Context, l *look, q remoteRequest) error {
 	s := &sayer{say: func(text string) { r.write(target.Said, text) }}
-	o := applyOptions{opts: l.opts, wait: q.Wait, agree: func(_ context.Context, plan *reconcile.Plan) error {
+	o := applyOptions{opts: l.opts, wait: q.Wait, removeUsers: q.RemoveUsers, agree: func(_ context.Context, plan *reconcile.Plan) error {
 		if err := agreed(plan, q); err != nil {
 			return err
 		}

@@ -29,8 +29,11 @@ type Status struct {
 	Users      Users      `json:"users"`
 	Listeners  []Listener `json:"listeners"`
 	Bundles    []Bundle   `json:"bundles"`
-	Sessions   int        `json:"sessions"`        // authenticated connections
-	Error      string     `json:"error,omitempty"` // why the request failed; the rest is still true
+	Sessions   int        `json:"sessions"` // authenticated connections
+	// On is how many of the sessions there are on each listener that has any, by name;
+	// a listener that is no longer bound may still have some.
+	On    map[string]int `json:"sessions_on,omitempty"`
+	Error string         `json:"error,omitempty"` // why the request failed; the rest is still true
 }
 
 // Users says who may log in.

@@ -67,7 +67,7 @@ func TestMessages(t *testing.T) {
 		&Idle{Sessions: 7},
 		&Stop{},
 		&Query{Serial: 8, SelfTest: true},
-		&State{Serial: 8, Sessions: 9, Data: []byte("[]")},
+		&State{Serial: 8, Sessions: map[string]int{"imap": 9}, Data: []byte("[]")},
 		&NeedHelper{Serial: 10},
 		&Helper{Serial: 10, ID: 3, Pipe: file(t, "pipe")},
 		&Helper{Serial: 11, Error: "none left"},

@@ -159,10 +159,10 @@ type Query struct {
 
 // State answers Query.
 type State struct {
-	Serial   uint64 `json:"serial"`
-	Error    string `json:"error,omitempty"` // of the self-test
-	Sessions int    `json:"sessions"`
-	Data     []byte `json:"-"` // JSON: the bundles as served, as control has them
+	Serial   uint64         `json:"serial"`
+	Error    string         `json:"error,omitempty"` // of the self-test
+	Sessions map[string]int `json:"sessions"`        // by listener
+	Data     []byte         `json:"-"`               // JSON: the bundles as served, as control has them
 }
 
 // NeedHelper asks for a new mailstead-pam.

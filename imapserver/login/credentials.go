@@ -109,7 +109,7 @@ func (c *conn) refer(tag string, v handoff.Verdict) error {
 // open begins a session: in this process, or in a worker that takes the other
 // end of a connection without TLS.
 func (c *conn) open(ctx context.Context, tag, user string) (*relay, error) {
-	r := &relay{user: user, source: handoff.Source(c.addr), client: c.nc, login: &pending{id: c.id, tag: tag}, phase: c.phase, failures: c.failures}
+	r := &relay{user: user, listener: c.listener, source: handoff.Source(c.addr), client: c.nc, login: &pending{id: c.id, tag: tag}, phase: c.phase, failures: c.failures}
 	o := &handoff.Open{ID: c.id, User: user, Tag: tag, Listener: c.listener, Remote: c.addr, TLS: c.phase == wire.PhaseTLS}
 	if c.server.host == nil {
 		var err error

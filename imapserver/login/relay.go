@@ -21,12 +21,13 @@ import (
 
 // relay copies between a client and its worker until both are done.
 type relay struct {
-	user   string
-	source netip.Prefix
-	client net.Conn      // *tls.Conn, or as accepted
-	worker *net.UnixConn // without TLS; nil where serve is not
-	login  *pending      // until the worker has answered it
-	over   atomic.Bool   // cut was called
+	user     string
+	listener string
+	source   netip.Prefix
+	client   net.Conn      // *tls.Conn, or as accepted
+	worker   *net.UnixConn // without TLS; nil where serve is not
+	login    *pending      // until the worker has answered it
+	over     atomic.Bool   // cut was called
 
 	serve func(*handoff.Client) // of a session in this process, which takes the client itself
 	ahead []byte                // what the client has sent to it already

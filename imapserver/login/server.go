@@ -111,6 +111,9 @@ func (s *Server) Bundles() []Bundle {
 // Sessions is the number of connections that are logged in.
 func (s *Server) Sessions() int { return s.sessions.count() }
 
+// SessionsOn is their number on each listener that has any.
+func (s *Server) SessionsOn() map[string]int { return s.sessions.on() }
+
 // CloseUsers ends the sessions of users for whom keep is false.
 func (s *Server) CloseUsers(keep func(user string) bool) { s.sessions.closeUsers(keep) }
 

@@ -60,6 +60,17 @@ func (s *sessions) count() int {
 	return len(s.all)
 }
 
+// on counts the sessions of each listener.
+func (s *sessions) on() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := map[string]int{}
+	for r := range s.all {
+		n[r.listener]++
+	}
+	return n
+}
+
 func (s *sessions) closeUsers(keep func(user string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

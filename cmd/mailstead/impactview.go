@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"mailstead/reconcile"
+)
+
+// writePeople writes what a plan means to people, and to their mail.
+func writePeople(c *console, w io.Writer, p *reconcile.People) {
+	if p == nil {
+		return
+	}
+	fmt.Fprintln(w)
+	for _, line := range peopleLines(p) {
+		fmt.Fprintf(w, "%s %s\n", c.paint(bold, "People:"), visible(line))
+	}
+	fmt.Fprintf(w, "%s %s\n", c.paint(bold, "Mail:"), visible(mailLine(p)))
+	if p.Braked() {
+		fmt.Fprintf(w, "%s %s\n", c.paint(red, "Brake:"), visible(brakeReason(p)+"; apply refuses that unless it is given "+removeFlag(p)))
+	}
+}
+
+// peopleLines says who will notice what.
+func peopleLines(p *reconcile.People) (lines []string) {
+	if line := sessionLine(p.Sessions); line != "" {
+		lines = append(lines, line)
+	}
+	if !p.LastKnown {
+		lines = append(lines, "who loses a way in is not known: what was applied last cannot be read")
+	}
+	for _, group := range []struct {
+		names     []string
+		one, many string
+	}{
+		{p.Vanish, "1 user can no longer log in", "%d users can no longer log in"},
+		{p.Elsewhere, "1 user is sent to another server", "%d users are sent to another server"},
+		{p.Password, "1 user logs in with another password", "%d users log in with another password"},
+	} {
+		if n := len(group.names); n == 1 {
+			lines = append(lines, group.one+": "+group.names[0])
+		} else if n > 1 {
+			lines = append(lines, fmt.Sprintf(group.many, n)+": "+someNames(group.names, false))
+		}
+	}
+	for _, loss := range p.Lost {
+		lines = append(lines, fmt.Sprintf("%s will lose %s", userCount(loss.Users), loss.What))
+	}
+	return lines
+}
+
+func userCount(n int) string {
+	if n == 1 {
+		return "1 user"
+	}
+	return fmt.Sprintf("%d users", n)
+}
+
+// sessionLine says which sessions end, "" if none does.
+func sessionLine(s reconcile.Sessions) string {
+	which := "the sessions on the listeners that move end"
+	if s.All {
+		which = "the daemon is restarted, which ends every session"
+	}
+	switch {
+	case s.Unknown != "" && s.All:
+		return fmt.Sprintf("%s; how many there are could not be asked: %s", which, s.Unknown)
+	case s.End == 0:
+		return ""
+	}
+	parts := make([]string, 0, len(s.On))
+	for _, name := range slices.Sorted(maps.Keys(s.On)) {
+		parts = append(parts, fmt.Sprintf("%d on %s", s.On[name], name))
+	}
+	return fmt.Sprintf("%s: %d now (%s)", which, s.End, strings.Join(parts, ", "))
+}
+
+// mailLine says what happens to mail.
+func mailLine(p *reconcile.People) string {
+	line := "no message is removed, and UIDVALIDITY changes in no folder"
+	if n := len(p.Moved); n > 0 {
+		line = fmt.Sprintf("no message is removed; the mail of %s is looked for in another place, where folders have a UIDVALIDITY of their own: %s", userCount(n), someNames(p.Moved, false))
+	}
+	return line + "."
+}
