@@ -10,9 +10,12 @@ import (
 
 func (c *completer) tls() {
 	h, s := c.host, c.spot.at("tls")
-	var fields struct{ Policy, Default string }
-	if s.at("policy").ok() && s.at("default").ok() && c.tlsFields(s, &fields) {
-		h.TLS.Policy, h.TLS.Default = fields.Policy, fields.Default
+	var fields struct {
+		Policy, Default string
+		DHParams        *DHParams
+	}
+	if s.at("policy").ok() && s.at("default").ok() && s.at("dhparams").ok() && c.tlsFields(s, &fields) {
+		h.TLS.Policy, h.TLS.Default, h.TLS.DHParams = fields.Policy, fields.Default, fields.DHParams
 	}
 	for _, s := range s.at("certificates").fields() {
 		if !s.ok() {
@@ -31,7 +34,7 @@ func (c *completer) tls() {
 // tlsFields completes what stands beside the certificates.
 func (c *completer) tlsFields(s spot, dst any) bool {
 	one := c.schema.ctx.CompileString("{}")
-	for _, name := range []string{"policy", "default"} {
+	for _, name := range []string{"policy", "default", "dhparams"} {
 		if f := s.at(name); f.exists() {
 			one = one.FillPath(cue.MakePath(cue.Str(name)), c.data(f))
 		}
@@ -72,21 +75,43 @@ func (c *completer) checkCertificate(cert *Certificate, s spot) bool {
 	if len(cert.Names) == 0 {
 		s.at("names").faultOfValue(CodeValue, "is empty, so no client would ever get the certificate", "leave it out to serve the certificate for its own name")
 	}
-	paths := c.host.Paths
 	switch f := cert.Files; {
 	case cert.Stitched == "":
 	case f != nil && (cert.Stitched == f.Certificate || cert.Stitched == f.Key):
 		s.at("stitched").faultOfValue(CodeUnsafe, "is a file that the certificate is read from: it would be overwritten", "name another file")
-	case paths.State != "" && (below(cert.Stitched, paths.State) || below(cert.Stitched, paths.Letsencrypt)):
-		s.at("stitched").faultOfValue(CodeUnsafe, "is among the files of Mailstead or of certbot", "name a file elsewhere, such as /etc/courier/imapd.pem")
+	default:
+		c.checkElsewhere(s.at("stitched"), cert.Stitched, "/etc/courier/imapd.pem")
 	}
 	return len(c.faults) == before
+}
+
+// checkElsewhere wants a file for other programs to be where those look.
+func (c *completer) checkElsewhere(s spot, file, example string) {
+	if p := c.host.Paths; p.State != "" && (below(file, p.State) || below(file, p.Letsencrypt)) {
+		s.faultOfValue(CodeUnsafe, "is among the files of Mailstead or of certbot", "name a file elsewhere, such as "+example)
+	}
+}
+
+// checkDHParams finds a file that something else is in.
+func (c *completer) checkDHParams(s spot) {
+	d := c.host.TLS.DHParams
+	if d == nil {
+		return
+	}
+	s = s.at("dhparams", "file")
+	c.checkElsewhere(s, d.File, "/etc/ssl/dhparams.pem")
+	for _, cert := range c.host.TLS.Certificates {
+		if f := cert.Files; cert.Stitched == d.File || f != nil && (f.Certificate == d.File || f.Key == d.File) {
+			s.faultOfValue(CodeDuplicate, fmt.Sprintf("is a file of the certificate %s too (%s)", quote(cert.Name), cert.Origin), "name another file")
+		}
+	}
 }
 
 // checkCertificates compares the certificates with each other and with the listeners.
 func (c *completer) checkCertificates() {
 	s := c.spot.at("tls")
 	c.checkServed(s)
+	c.checkDHParams(s)
 	names, stitched := map[string]Certificate{}, map[string]Certificate{}
 	for _, cert := range c.host.TLS.Certificates {
 		s := s.at("certificates", cert.Name)

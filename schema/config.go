@@ -124,6 +124,13 @@ type TLS struct {
 	Policy       string        // "modern" or "intermediate" (Mozilla's names)
 	Certificates []Certificate // sorted by name
 	Default      string        // Certificate.Name for clients that send no SNI name or an unknown one; "" only without certificates
+	DHParams     *DHParams     `json:",omitempty"` // nil: no file
+}
+
+// DHParams is a file with a group for Diffie-Hellman, for other programs.
+type DHParams struct {
+	File  string // path
+	Group string // "ffdhe2048", "ffdhe3072" or "ffdhe4096" (RFC 7919)
 }
 
 // Certificate is one certificate chain with its key. Exactly one of Certbot,

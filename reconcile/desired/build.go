@@ -43,7 +43,7 @@ func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.
 		return nil, b.faults
 	}
 	for _, step := range []func() error{
-		b.check, b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addHook, b.addPAM, b.addDaemonFiles, b.addUnits, b.addDaemon,
+		b.check, b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addDHParams, b.addHook, b.addPAM, b.addDaemonFiles, b.addUnits, b.addDaemon,
 	} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("build %s: %w", host.Name, err)
@@ -142,6 +142,23 @@ func (b *builder) addHook() error {
 		}, c.Origin.String()), parent)
 		return nil
 	}
+	return nil
+}
+
+// addDHParams keeps the group that other programs read.
+func (b *builder) addDHParams() error {
+	d := b.host.TLS.DHParams
+	if d == nil {
+		return nil
+	}
+	text, err := render.DHParams(d.Group)
+	if err != nil {
+		return err
+	}
+	origin := b.host.Origins["tls/dhparams"]
+	b.add(kind.File("file", kind.FileSpec{
+		Path: d.File, Mode: 0o644, Owner: b.root(), Group: b.root(), Content: text, Impact: reconcile.Live,
+	}, origin.String()))
 	return nil
 }
 

@@ -37,6 +37,9 @@ func (b *builder) check() error {
 			path("stitched", c.Stitched)
 		}
 	}
+	if d := h.TLS.DHParams; d != nil {
+		path("dhparams", d.File)
+	}
 	for _, u := range b.people {
 		element("user", u.want.Name)
 		path("home", u.login.Home)

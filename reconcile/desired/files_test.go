@@ -61,7 +61,9 @@ func plannedFiles(list []reconcile.Resource) []file {
 	for _, r := range list {
 		f := file{path: r.Ref.Name, owner: r.Get("owner") + ":" + r.Get("group"), mode: r.Get("mode")}
 		switch r.Ref.Kind {
-		case "directory", "mail-directory", "deploy-hook", "pam-service", "password-file", "daemon-config", "file":
+		case "directory", "mail-directory", "deploy-hook", "pam-service", "password-file", "daemon-config":
+		case "file":
+			f.path = "the `file` of `dhparams`"
 		case "unit":
 			f.path, f.owner = r.Get("path"), "root:root"
 			if r.Get("service") != "" {
