@@ -110,7 +110,9 @@ func (d *differ) wanted(k Kind, want *Resource) {
 		}
 		return
 	}
-	p.Changes = append(p.Changes, d.change(want, s.Have, diffs, moved))
+	c := d.change(want, s.Have, diffs, moved)
+	c.Drift = d.inv.drift(k, want.Ref, want, s.Have)
+	p.Changes = append(p.Changes, c)
 }
 
 // change says what has to be done to a resource that is missing or differs.
@@ -184,20 +186,19 @@ func (d *differ) unwanted(table []Kind, want []Resource) map[string][]Change {
 		case s.Have == nil:
 			d.plan.Forget = append(d.plan.Forget, e.Ref)
 		default:
-			gone[e.Ref.Kind] = append(gone[e.Ref.Kind], d.removal(e, s.Have))
+			gone[e.Ref.Kind] = append(gone[e.Ref.Kind], d.removal(table[row], e, s.Have))
 		}
 	}
 	d.noteLeft(left)
 	return gone
 }
 
-func (d *differ) removal(e entry, have *Resource) Change {
-	was := e.resource()
+func (d *differ) removal(k Kind, e entry, have *Resource) Change {
 	c := Change{
 		Ref: e.Ref, Op: Delete, Have: have, Was: d.inv.was(e.Ref), Origin: e.Origin,
 		Reason: "no longer in the description", Impact: gravest(differences(have, nil)),
 	}
-	if !e.Pending && slices.ContainsFunc(differences(have, &was), func(x difference) bool { return !x.Runs }) {
+	if c.Drift = d.inv.drift(k, e.Ref, nil, have); c.Drift != nil {
 		c.Reason += "; changed by someone else since it was applied"
 	}
 	return c

@@ -21,6 +21,7 @@ type Change struct {
 	Origin string     `json:"origin"`
 	Reason string     `json:"reason"`
 	Impact Impact     `json:"impact"`
+	Drift  *Drift     `json:"drift,omitempty"` // somebody else has changed it since it was applied
 	Taken  bool       `json:"taken,omitempty"` // the operator said that it may replace what somebody else wrote
 	Saw    string     `json:"saw,omitempty"`   // in a masked plan: keyed digest of Have
 	Wants  string     `json:"wants,omitempty"` // in a masked plan: keyed digest of Want

@@ -80,12 +80,20 @@ func writeChanges(c *console, w io.Writer, changes []reconcile.Change, verbose b
 	for i, change := range changes {
 		symbol := symbols[change.Op]
 		entries[i] = entry{sign: symbol.sign, paint: symbol.paint, ref: change.Ref,
-			origin: change.Origin, reason: change.Reason, impact: change.Impact}
+			origin: change.Origin, reason: changeReason(change), impact: change.Impact}
 		if verbose {
 			entries[i].below = func() { writeAttrs(c, w, change) }
 		}
 	}
 	writeEntries(c, w, entries)
+}
+
+// changeReason says why a change is made, or why it is not going to be.
+func changeReason(c reconcile.Change) string {
+	if c.Stale != "" {
+		return "left alone, changed since the plan was made: " + c.Stale
+	}
+	return c.Reason
 }
 
 // writeAttrs writes what differs between what is there and what is wanted.

@@ -38,6 +38,9 @@ reason, and what it means to the people connected:
   restart  every connection ends
   data     mail is concerned
 
+What somebody else has changed of ours since it was applied stands apart, with
+the difference.
+
 Nothing is written, and root is not needed: what could not be read is named.
 
 With -o FILE the plan is also saved, for "mailstead show FILE" and "mailstead

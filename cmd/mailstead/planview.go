@@ -53,8 +53,10 @@ func summarize(p *reconcile.Plan) summary {
 // writePlan writes a plan for people.
 func writePlan(c *console, w io.Writer, p *reconcile.Plan, verbose bool) {
 	fmt.Fprintln(w, c.paint(bold, visible(p.Host)))
-	writeChanges(c, w, p.Changes, verbose)
+	wanted, drifted := partDrift(p.Changes)
+	writeChanges(c, w, wanted, verbose)
 	writeUnchanged(c, w, p.Unchanged)
+	writeDrift(c, w, drifted, verbose)
 	writeWaiting(c, w, p.Blocked)
 	writeUnread(c, w, p.Unreadable)
 	writeAside(c, w, "Deferred, because something that it needs is left out:", p.Deferred)

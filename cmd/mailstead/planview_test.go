@@ -72,6 +72,27 @@ func samplePlan() *reconcile.Plan {
 	}
 }
 
+// driftedPlan is a plan of files that somebody has changed since.
+func driftedPlan() *reconcile.Plan {
+	p := samplePlan()
+	p.Changes = p.Changes[:5]
+	for i, d := range []reconcile.Drift{
+		{Reason: "it was removed", Only: true},
+		{Reason: "mode is 0600, and was 0644; content is not what was applied", Only: true},
+		{Reason: "content is not what was applied", Only: true},
+		{},
+		{Reason: "mode is 0644, and was 0600"},
+	} {
+		if d.Reason != "" {
+			p.Changes[i].Drift = &d
+		}
+	}
+	p.Changes = append(p.Changes, p.Changes[1])
+	last := &p.Changes[5]
+	last.Drift, last.Reason = &reconcile.Drift{Reason: "mode is 0600, and was 0644"}, "content differs"
+	return p
+}
+
 func TestPlanOutput(t *testing.T) {
 	empty := &reconcile.Plan{Host: "mail.example.org", Unchanged: map[string]int{"maildir": 2, "folder": 8}}
 	record := &reconcile.Plan{Host: "mail.example.org", Record: []reconcile.Resource{{Ref: reconcile.Ref{Kind: "file", Name: "/x"}}}}
@@ -80,6 +101,7 @@ func TestPlanOutput(t *testing.T) {
 		"plan-verbose.txt": func(w *bytes.Buffer) { writePlan(&console{}, w, samplePlan(), true) },
 		"plan-colour.txt":  func(w *bytes.Buffer) { writePlan(&console{colour: true}, w, samplePlan(), false) },
 		"plan.json":        func(w *bytes.Buffer) { encodePlan(t, w, samplePlan()) },
+		"plan-drift.txt":   func(w *bytes.Buffer) { writePlan(&console{}, w, driftedPlan(), false) },
 		"plan-empty.txt":   func(w *bytes.Buffer) { writePlan(&console{}, w, empty, false) },
 		"plan-empty.json":  func(w *bytes.Buffer) { encodePlan(t, w, empty) },
 		"plan-record.txt":  func(w *bytes.Buffer) { writePlan(&console{}, w, record, false) },

@@ -31,6 +31,7 @@ var classes = []struct {
 	{"destroy", func(c reconcile.Change) bool { return c.Op == reconcile.Delete }},
 	{"restart", func(c reconcile.Change) bool { return c.Impact == reconcile.Restart }},
 	{"rebind", func(c reconcile.Change) bool { return c.Impact == reconcile.Rebind }},
+	{"drift", func(c reconcile.Change) bool { return c.Drift != nil }},
 	{"data", func(c reconcile.Change) bool { return c.Impact == reconcile.Data }},
 }
 
