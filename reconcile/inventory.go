@@ -211,6 +211,13 @@ func (inv *Inventory) pick(some func(Ref) bool) []entry {
 	return list
 }
 
+// Applied gives a resource as it was applied last, with digests for contents and
+// secrets. One whose application began and did not end is not among them.
+func (inv *Inventory) Applied(ref Ref) (Resource, bool) {
+	e, ok := inv.entry(ref)
+	return e.resource(), ok && !e.Pending
+}
+
 func (inv *Inventory) entry(ref Ref) (entry, bool) {
 	if inv == nil {
 		return entry{}, false

@@ -108,12 +108,12 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 	if err != nil {
 		return err
 	}
-	defer func() { l.close() }()
 	if o.boot {
-		if l, err = l.standing(ctx, c); err != nil {
+		if l, err = l.standing(ctx, c); l == nil || err != nil {
 			return err
 		}
 	}
+	defer l.close()
 	return l.applyHost(ctx, o, c)
 }
 

@@ -166,6 +166,15 @@ func TestGenerations(t *testing.T) {
 		}
 		contains(t, b.run("journalctl", "-u", "mailstead-apply", "-b", "--no-pager"), "generation 2 is applied")
 	})
+	phase("what the daemon has read is not what is there", func(t *testing.T) {
+		describe("")
+		apply(0)
+		b.sh(`cd /var/lib/mailstead; cp -a users.ndjson /root/; sed -i s/vera/vero/g users.ndjson; mailstead-imapd ctl reload; cp -a /root/users.ndjson .`)
+		contains(t, b.exit(2, "mailstead", "plan", "--detailed-exitcode").stdout, "! daemon/mailstead-imapd", "users ")
+		contains(t, b.run("mailstead", "status"), "! users")
+		apply(0)
+		contains(t, b.run("mailstead", "status"), "In step.")
+	})
 }
 
 // historyJSON is as much of "mailstead history -o json" as is looked at.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,13 +15,15 @@ import (
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
 	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
 	"mailstead/render"
 )
 
 // unknownCell is what could not be read.
 const unknownCell = "?"
 
-// side is a host seen from one side: the description, the disk or the daemon.
+// side is a host seen from one side: the description, what was applied last, the
+// disk or the daemon.
 type side struct {
 	unknown bool // nothing is known; otherwise what is not in cells is not there
 	keys    []cellKey
@@ -64,12 +68,18 @@ func (s *side) cell(key cellKey) string {
 	return s.cells[key]
 }
 
-// putConfig takes from a configuration what a side says of it.
-func (s *side) putConfig(c *config.Config) {
-	s.put(configurationCell, "", c.Generation)
+// putConfig takes from the text of a configuration what a side says of it: its
+// digest, and not what it calls itself, which who edits it by hand leaves as it is.
+func (s *side) putConfig(text []byte) error {
+	c, err := config.Parse(text)
+	if err != nil {
+		return err
+	}
+	s.put(configurationCell, "", digestOf(text))
 	for _, l := range c.Listeners {
 		s.put(listenerCell, l.Name, listenerText(net.JoinHostPort(l.Address, strconv.Itoa(l.Port)), l.TLS))
 	}
+	return nil
 }
 
 // desiredSide is what the description asks for. Listeners and certificates that
@@ -80,13 +90,11 @@ func desiredSide(l *look) (side, error) {
 		text := []byte(r.Get(contentAttr))
 		switch r.Ref {
 		case reconcile.Ref{Kind: "daemon-config", Name: render.ConfigFile(l.host.Paths)}:
-			c, err := config.Parse(text)
-			if err != nil {
+			if err := s.putConfig(text); err != nil {
 				return s, fmt.Errorf("read the rendered configuration: %w", err)
 			}
-			s.putConfig(c)
 		case reconcile.Ref{Kind: "password-file", Name: render.UsersFile(l.host.Paths)}:
-			s.put(usersCell, "", countUsers(text))
+			s.put(usersCell, "", usersText(countUsers(text), digestOf(text)))
 		}
 	}
 	for _, listener := range l.host.Listeners {
@@ -122,10 +130,7 @@ func diskSide(l *look) side {
 	var s side
 	text, err := os.ReadFile(render.ConfigFile(l.host.Paths))
 	if err == nil {
-		var c *config.Config
-		if c, err = config.Parse(text); err == nil {
-			s.putConfig(c)
-		}
+		err = s.putConfig(text)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return side{unknown: true}
@@ -133,7 +138,7 @@ func diskSide(l *look) side {
 	users, err := os.ReadFile(render.UsersFile(l.host.Paths))
 	switch {
 	case err == nil:
-		s.put(usersCell, "", countUsers(users))
+		s.put(usersCell, "", usersText(countUsers(users), digestOf(users)))
 	case !errors.Is(err, fs.ErrNotExist):
 		s.put(usersCell, "", unknownCell)
 	}
@@ -147,23 +152,48 @@ func diskSide(l *look) side {
 	return s
 }
 
-// runningSide is what the daemon says that it serves. It reads its users
-// together with its configuration, and does not count them.
-func runningSide(status control.Status, disk side) side {
+// appliedSide is the generation in force, and of each certificate what was
+// installed last; both are root's to know.
+func appliedSide(l *look) side {
+	g := generationsOf(l.host.Paths.State)
+	n, err := g.current()
+	if n == 0 || err != nil {
+		return side{unknown: true}
+	}
 	var s side
-	s.put(configurationCell, "", status.Generation)
+	text, err := os.ReadFile(g.path(n, renderedDir, render.ConfigFile(l.host.Paths)))
+	if err == nil {
+		err = s.putConfig(text)
+	}
+	users, uerr := os.ReadFile(g.path(n, renderedDir, render.UsersFile(l.host.Paths)))
+	inv, ierr := reconcile.ReadInventory(l.host.Paths.State)
+	if errors.Join(err, uerr, ierr) != nil {
+		return side{unknown: true}
+	}
+	s.put(usersCell, "", usersText(countUsers(users), digestOf(users)))
+	for _, c := range l.host.TLS.Certificates {
+		value := unknownCell // a self-signed one is made when it is applied
+		if r, ok := inv.Applied(kind.CertificateRef(c.Name)); !ok {
+			value = ""
+		} else if f := r.Get("fingerprint"); f != "" {
+			value = f
+		}
+		s.put(certificateCell, c.Name, value)
+	}
+	return s
+}
+
+// runningSide is what the daemon says that it serves.
+func runningSide(status control.Status) side {
+	var s side
+	s.put(configurationCell, "", status.Config)
 	for _, l := range status.Listeners {
 		s.put(listenerCell, l.Name, listenerText(l.Address, l.TLS))
 	}
 	for _, b := range status.Bundles {
 		s.put(certificateCell, b.Name, b.Fingerprint)
 	}
-	users := cellKey{usersCell, ""}
-	if count, ok := disk.cells[users]; ok && disk.cell(cellKey{configurationCell, ""}) == status.Generation {
-		s.put(usersCell, "", count)
-	} else {
-		s.put(usersCell, "", unknownCell)
-	}
+	s.put(usersCell, "", usersText(status.Users.Count, status.Users.Digest))
 	return s
 }
 
@@ -180,6 +210,13 @@ func listenerText(address, tls string) string {
 }
 
 // countUsers counts the users of a password file: a line each behind the first.
-func countUsers(text []byte) string {
-	return strconv.Itoa(max(0, bytes.Count(text, []byte("\n"))-1))
+func countUsers(text []byte) int { return max(0, bytes.Count(text, []byte("\n"))-1) }
+
+// usersText says how many users there are, and which list they are in.
+func usersText(count int, digest string) string { return fmt.Sprintf("%d, %s", count, show(digest)) }
+
+// digestOf is how a file is named: SHA-256 in lower-case hex.
+func digestOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }

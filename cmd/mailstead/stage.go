@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
 	"mailstead/reconcile"
 	"mailstead/reconcile/kind"
 	"mailstead/render"
@@ -52,6 +53,34 @@ func (g generations) stage(l *look, plan *reconcile.Plan, n int) (*generation, e
 		}
 	}
 	return gen, g.write(gen)
+}
+
+// takeOver makes a generation of what was applied before any were kept, or when
+// they are lost, so that the host can return to it.
+func (g generations) takeOver(ctx context.Context, l *look) error {
+	all, err := g.list()
+	if len(all) > 0 || err != nil {
+		return err
+	}
+	path := filepath.Join(l.host.Paths.State, appliedFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil // nothing was applied
+	}
+	if _, err := decodeApplied(path); err != nil {
+		return nil // by another version of this program
+	}
+	gen := &generation{Version: generationVersion, Number: 1, At: time.Now().UTC().Truncate(time.Second), By: "(what was there)"}
+	if _, err := control.Ask(ctx, render.ControlSocket(l.host.Paths), control.Request{Verb: control.VerbStatus}); err == nil {
+		gen.Proved = &gen.At
+	}
+	if err := g.open(); err != nil {
+		return err
+	}
+	if err := errors.Join(g.put(g.path(1, hostFile), data), g.write(gen)); err != nil {
+		return err
+	}
+	return g.setCurrent(1)
 }
 
 // renderedPath is where the text of a resource goes on the host; "" for one that

@@ -61,7 +61,8 @@ func (l *look) noteGenerations() []string {
 }
 
 // standing gives the host to apply while the machine comes up: what is described,
-// unless the host has returned from that; then the generation in force.
+// unless the host has returned from that; then the generation in force. It is nil
+// if there is none: the daemon was stopped, and is to stay so.
 func (l *look) standing(ctx context.Context, c *console) (*look, error) {
 	gen, err := l.returnedFrom()
 	if gen == nil || err != nil {
@@ -69,8 +70,13 @@ func (l *look) standing(ctx context.Context, c *console) (*look, error) {
 	}
 	g := generationsOf(l.host.Paths.State)
 	now, err := g.current()
-	if now == 0 || err != nil {
+	if err != nil {
 		return l, err
+	}
+	if now == 0 {
+		fmt.Fprintf(c.out, "The host has returned from what is described (generation %d): nothing is applied.\n", gen.Number)
+		l.close()
+		return nil, nil
 	}
 	fmt.Fprintf(c.out, "The host has returned from what is described (generation %d): generation %d is applied.\n", gen.Number, now)
 	was, err := g.lookAt(ctx, now, true)

@@ -27,11 +27,12 @@ func newStatusCommand() *cobra.Command {
 	var o statusOptions
 	cmd := &cobra.Command{
 		Use:   "status [PATH...]",
-		Short: "set side by side what is wanted, what is on disk, and what is served",
-		Long: `Shows the configuration, each listener, each certificate and the users three
-times: as the description wants them, as they are on disk, and as the running
-daemon says that it serves them. "!" marks what is out of step, "?" is what
-could not be read; "plan" says what would mend it. Nothing is written.
+		Short: "set side by side what is wanted, applied, on disk, and served",
+		Long: `Shows the configuration, each listener, each certificate and the users four
+times: as the description wants them, as they were applied last, as they are on
+disk, and as the running daemon says that it serves them. "!" marks what is out
+of step, "?" is what could not be read or is not known; "plan" says what would
+mend it. Nothing is written.
 
 ` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid),
 		Args: cobra.ArbitraryArgs,
@@ -62,11 +63,13 @@ type hostStatus struct {
 	Notes  []string           `json:"notes,omitempty"`
 }
 
-// statusRow is one thing as it is wanted, on disk and served; "" is none.
+// statusRow is one thing as it is wanted, was applied, is on disk and is served;
+// "" is none.
 type statusRow struct {
 	Kind    string `json:"kind"` // configuration, listener, certificate or users
 	Name    string `json:"name,omitempty"`
 	Desired string `json:"desired"`
+	Applied string `json:"applied"`
 	Disk    string `json:"disk"`
 	Running string `json:"running"`
 	InStep  bool   `json:"in_step"`
@@ -112,21 +115,21 @@ func (l *look) status(ctx context.Context, plan *reconcile.Plan) (*hostStatus, e
 		running.unknown = true
 		s.Problem = err.Error()
 	default:
-		running = runningSide(answer, disk)
+		running = runningSide(answer)
 		s.Daemon = &answer
 	}
-	s.Rows = statusRows(want, disk, running, s.Daemon != nil)
+	s.Rows = statusRows(want, appliedSide(l), disk, running, s.Daemon != nil)
 	s.InStep = s.Daemon != nil && s.Pending+s.Waiting+len(s.Faults) == 0 &&
 		!slices.ContainsFunc(s.Rows, func(r statusRow) bool { return !r.InStep })
 	return s, nil
 }
 
-// statusRows sets three sides side by side, in the order of the description;
+// statusRows sets four sides side by side, in the order of the description;
 // what only the others have comes after. Where no daemon runs, no row is out of
 // step for that.
-func statusRows(want, disk, running side, runs bool) []statusRow {
+func statusRows(want, last, disk, running side, runs bool) []statusRow {
 	var keys []cellKey
-	for _, s := range []side{want, disk, running} {
+	for _, s := range []side{want, last, disk, running} {
 		for _, key := range s.keys {
 			if !slices.Contains(keys, key) {
 				keys = append(keys, key)
@@ -138,9 +141,9 @@ func statusRows(want, disk, running side, runs bool) []statusRow {
 	for i, key := range keys {
 		row := statusRow{
 			Kind: key.kind.String(), Name: key.name,
-			Desired: want.cell(key), Disk: disk.cell(key), Running: running.cell(key),
+			Desired: want.cell(key), Applied: last.cell(key), Disk: disk.cell(key), Running: running.cell(key),
 		}
-		row.InStep = agree(row.Desired, row.Disk) && (!runs || agree(row.Desired, row.Running))
+		row.InStep = agree(row.Desired, row.Applied) && agree(row.Desired, row.Disk) && (!runs || agree(row.Desired, row.Running))
 		rows[i] = row
 	}
 	return rows
@@ -158,7 +161,7 @@ func writeStatus(c *console, s *hostStatus) error {
 		fmt.Fprintf(c.out, "%s\n\n", visible(s.Problem))
 	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\tDESIRED\tON DISK\tRUNNING")
+	fmt.Fprintln(w, "\tDESIRED\tAPPLIED\tON DISK\tRUNNING")
 	for _, r := range s.Rows {
 		mark := " "
 		if !r.InStep {
@@ -168,7 +171,7 @@ func writeStatus(c *console, s *hostStatus) error {
 		if r.Name != "" {
 			name += " " + visible(r.Name)
 		}
-		fmt.Fprintf(w, "%s %s\t%s\t%s\t%s\n", mark, name, brief(r.Desired), brief(r.Disk), brief(r.Running))
+		fmt.Fprintf(w, "%s %s\t%s\t%s\t%s\t%s\n", mark, name, brief(r.Desired), brief(r.Applied), brief(r.Disk), brief(r.Running))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -80,6 +80,9 @@ func (l *look) recorded(ctx context.Context, failed error, wait time.Duration) e
 
 // prepare stages a new generation and checks it whole.
 func (t *trial) prepare(ctx context.Context, plan *reconcile.Plan) error {
+	if err := t.g.takeOver(ctx, t.l); err != nil {
+		return err
+	}
 	now, err := t.g.current()
 	if err != nil {
 		return err

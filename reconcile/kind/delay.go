@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -70,7 +71,8 @@ func (h *Host) Cancel(ctx context.Context, name string) error {
 	return s.job(ctx, jobStop, name+".timer", true)
 }
 
-// StopService ends a service and the sockets that would start it again.
+// StopService ends a service and the sockets that would start it again, now and
+// at the next boot.
 func (h *Host) StopService(ctx context.Context, unit string) error {
 	s, err := h.manager(ctx)
 	if err != nil {
@@ -81,7 +83,7 @@ func (h *Host) StopService(ctx context.Context, unit string) error {
 		return err
 	}
 	for _, name := range append(states[unit].triggeredBy, unit) {
-		if err := s.job(ctx, jobStop, name, true); err != nil {
+		if err := errors.Join(s.job(ctx, jobStop, name, true), s.disable(ctx, name)); err != nil {
 			return err
 		}
 	}
