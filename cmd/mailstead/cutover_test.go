@@ -128,12 +128,12 @@ func (b *box) courierServes(want bool) {
 	}
 }
 
-// killedIn runs a command that is killed once the record says so.
-func (b *box) killedIn(phase, command string) {
+// killedIn runs a command that gets a signal once the record says so.
+func (b *box) killedIn(phase, signal, command string) {
 	b.t.Helper()
 	b.sh(command + ` >/root/killed.log 2>&1 & pid=$!
 while ! grep -q '"` + phase + `"' /var/lib/mailstead/cutover/record.json 2>/dev/null; do kill -0 $pid; sleep 0.005; done
-kill -KILL $pid`)
+kill -` + signal + ` $pid; wait $pid || true`)
 }
 
 // TestCutover takes a host over from Courier and gives it back, with mail arriving
@@ -186,8 +186,13 @@ systemd-run -q --unit=tamper sh -c 'while ! grep -q starting /var/lib/mailstead/
 		b.same()
 	})
 	phase("killed", func(t *testing.T) {
-		b.killedIn("stopping", "mailstead cutover --yes")
-		b.killedIn("starting", "mailstead cutover --yes")
+		b.killedIn("stopping", "KILL", "mailstead cutover --yes")
+		b.killedIn("starting", "TERM", "mailstead cutover --yes")
+		contains(t, b.run("cat", "/root/killed.log"), "going on", "Returning to Courier.", "Courier serves again.")
+		b.courierServes(true)
+		b.same()
+		b.killedIn("stopping", "KILL", "mailstead cutover --yes")
+		b.killedIn("starting", "KILL", "mailstead cutover --yes")
 	})
 	phase("cutover", func(t *testing.T) {
 		contains(t, b.exit(0, "mailstead", "cutover", "--yes").stdout, "Taken over in ")
@@ -212,7 +217,7 @@ c.select("INBOX"); c.store("1", "+FLAGS", "(Later)"); c.logout()
 	phase("handback", func(t *testing.T) {
 		contains(t, b.exit(1, "mailstead", "handback").stderr, "--yes")
 		b.before()
-		b.killedIn("returning", "mailstead handback --yes")
+		b.killedIn("returning", "KILL", "mailstead handback --yes")
 		contains(t, b.exit(0, "mailstead", "handback", "--yes").stdout, "Courier serves again.")
 		b.courierServes(true)
 		b.same()
@@ -228,4 +233,36 @@ c.select("INBOX"); c.store("1", "+FLAGS", "(Later)"); c.logout()
 for i in $(seq 100); do [ $(grep -rl '^Subject: mail ' /home/` + u + `/Maildir/cur /home/` + u + `/Maildir/new | wc -l) -ge $sent ] && exit 0; sleep 0.1; done; exit 1`)
 		}
 	})
+}
+
+// virtualHost is a host whose mail belongs to one account.
+const virtualHost = `hosts: "mail.example.org": {
+	namespace: "INBOX."
+	listeners: imap: {}
+	tls: certificates: "mail.example.org": selfSigned: {}
+	users: "vera@example.org": password: hash: "HASH"
+}
+`
+
+// TestCutoverVirtual takes over mail that belongs to one account, where one process
+// serves everybody.
+func TestCutoverVirtual(t *testing.T) {
+	b := courierBox(t)
+	b.sh(`useradd -r -d /var/vmail vmail; mkdir -p /var/vmail/vera@example.org; cp -a /home/alice/Maildir /var/vmail/vera@example.org/; chown -R vmail:vmail /var/vmail`)
+	hash := strings.TrimSpace(b.sh(`printf 'wonder\n' | mailstead hash-password`))
+	b.write("/etc/mailstead/host.cue", strings.ReplaceAll(virtualHost, "HASH", hash))
+	b.run("python3", "-c", imapTools+`json.dump({"vera@example.org": look("alice")}, open("/root/seen.json", "w"))`)
+	out := b.exit(0, "mailstead", "cutover", "--yes").stdout
+	contains(t, out, "1 users' mailboxes are what they were", "2 who can log in now are not in /etc/mailstead, and lose that: alice, bob")
+	b.courierServes(false)
+	b.same()
+	contains(t, b.exit(0, "mailstead", "handback", "--yes").stdout, "Courier serves again.")
+	b.courierServes(true)
+	if got := b.sh(`find /var/vmail -not -user vmail | head`); got != "" {
+		t.Errorf("not the owner's any more:\n%s", got)
+	}
+	old, now := b.run("head", "-1", "/home/alice/Maildir/courierimapuiddb"), b.run("head", "-1", "/var/vmail/vera@example.org/Maildir/courierimapuiddb")
+	if strings.Fields(old)[1] != strings.Fields(now)[1] {
+		t.Errorf("UIDVALIDITY was %s, is %s", old, now)
+	}
 }

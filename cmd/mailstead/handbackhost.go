@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"mailstead/imapserver/config"
 	"mailstead/render"
@@ -75,7 +76,8 @@ func (h *handbackHost) run(ctx context.Context) error {
 		return errors.Join(failed, err)
 	}
 	if failed != nil {
-		return &exitError{code: exitPartial, err: fmt.Errorf("Courier serves again, but not all mail was handed back: %w", failed)}
+		return &exitError{code: exitPartial, err: hint(fmt.Errorf("Courier serves again, but not all mail was handed back: %w", failed),
+			"mend what is named, and run %q for it while its user is not connected", "mailstead handback MAILDIR")}
 	}
 	_, err := fmt.Fprintln(h.c.out, "Courier serves again.")
 	return err
@@ -105,13 +107,20 @@ func (h *handbackHost) maildirs(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// handbackTimeout bounds the work on one Maildir, which is in the user's hands.
+// Everybody else waits for Courier.
+const handbackTimeout = 10 * time.Minute
+
 // one hands back the mail of a user, as that user.
 func (h *handbackHost) one(ctx context.Context, u config.User) error {
 	if _, err := os.Lstat(u.Maildir); errors.Is(err, fs.ErrNotExist) {
 		return nil // there is none to hand back
 	}
+	ctx, cancel := context.WithTimeout(ctx, handbackTimeout)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "handback", fmt.Sprintf("--force=%v", h.force), "--", u.Maildir)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second // a process that its user has stopped takes no signal but one
 	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID), Groups: []uint32{}}}
 	out, err := cmd.CombinedOutput()

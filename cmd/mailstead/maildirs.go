@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,8 +52,13 @@ func newLookAtMailCommand() *cobra.Command {
 // mailOwner is who a Maildir is looked at as.
 type mailOwner struct{ uid, gid uint32 }
 
-// maxLooking is how many helpers look at mail at once.
-const maxLooking = 4
+// The bounds of a helper. It has the user's uid, and so it is in the user's hands: it
+// may be made to say anything, or nothing at all.
+const (
+	maxLooking  = 4         // helpers at once
+	maxLooked   = 256 << 20 // octets that one says: some hundred thousand mailboxes
+	lookTimeout = 5 * time.Minute
+)
 
 // lookAtMails looks at Maildirs, each as its owner, and gives what is there by
 // directory. Root starts one helper for each owner. Below one of root's own it does
@@ -108,6 +114,8 @@ func lookAs(ctx context.Context, owner mailOwner, dirs []string) (list []*adopt.
 		}
 		return list, ctx.Err()
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "look-at-mail")
 	cmd.Dir, cmd.Env, cmd.Stderr = "/", []string{"PATH=" + os.Getenv("PATH")}, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.uid, Gid: owner.gid, Groups: []uint32{}}}
@@ -124,7 +132,7 @@ func lookAs(ctx context.Context, owner mailOwner, dirs []string) (list []*adopt.
 		for e, i := json.NewEncoder(in), 0; i < len(dirs) && e.Encode(dirs[i]) == nil; i++ {
 		}
 	}()
-	d := json.NewDecoder(out)
+	d := json.NewDecoder(io.LimitReader(out, maxLooked))
 	for _, dir := range dirs {
 		m := &adopt.Mail{}
 		if err = d.Decode(m); err == nil && m.Maildir != dir {
@@ -136,7 +144,7 @@ func lookAs(ctx context.Context, owner mailOwner, dirs []string) (list []*adopt.
 		}
 		list = append(list, m)
 	}
-	if err := errors.Join(err, cmd.Wait()); err != nil {
+	if err := errors.Join(err, cmd.Wait(), ctx.Err()); err != nil {
 		return nil, fmt.Errorf("look at mail as the uid %d: %w", owner.uid, err)
 	}
 	return list, nil

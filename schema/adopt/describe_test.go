@@ -92,6 +92,8 @@ ODD=1
 		"alice": {Folders: []Folder{{Name: "INBOX", Messages: 1}, {Name: "Sent", Messages: 3}, {Name: "Sent Messages", Messages: 200}, {Name: "Papierkorb"}, {Name: "Trash"}, {Name: "Bad/Name"}}, Subscribed: []string{"Sent Messages", "Papierkorb"}},
 		"bob":   {Folders: []Folder{{Name: "INBOX"}, {Name: "Sent Messages", Newest: 5}, {Name: "Sent", Newest: 9}}, Subscribed: []string{"Sent"}},
 		"carl":  {Missing: true, Maildir: "/home/carl/Maildir"},
+
+		"vera@example.org": {Folders: []Folder{{Name: "Spam", Messages: 3}, {Name: "Junk", Messages: 2}}},
 	})
 	contains(t, cue, `imap: {address: "192.0.2.1", capabilities: off: ["IDLE"]} // /etc/courier/imapd:1 ADDRESS=192.0.2.1; /etc/courier/imapd:4 IMAP_CAPABILITY=`,
 		`"imap-2": {address: "127.0.0.1", port: 1143,`, "/etc/courier/imapd:3 MAXDAEMONS=80: ", `expunge: "trash" // /etc/courier/imapd:5 IMAP_MOVE_EXPUNGE_TO_TRASH=1`,
@@ -99,7 +101,7 @@ ODD=1
 		`"Sent Messages": {use: "sent"}`, "sent: Sent Messages (200) rather than Sent (3): it has the most messages",
 		`"Papierkorb": {use: "trash"}`, "trash: Papierkorb (0) rather than Trash (0): the first by custom",
 		"sent: Sent (0) rather than Sent Messages (0): it has the newest message", "left out: carl: there is no /home/carl/Maildir",
-		`mail: root: "/srv/mail"`, "MD5-crypt", "move it there", "disableimap=1")
+		`// "vera@example.org": junk: Spam (3) rather than Junk (2): it has the most messages`, `mail: root: "/srv/mail"`, "MD5-crypt", "move it there", "disableimap=1")
 	contains(t, users, `"vera@example.org": {"password": {"hash": "`+hash)
 	if strings.Contains(cue, hash) || strings.Contains(cue, "$1$abc") || strings.Contains(users, "walt") || strings.Contains(users, "yves") {
 		t.Errorf("a hash in CUE, or a user who was to be left out:\n%s\n%s", cue, users)

@@ -165,8 +165,30 @@ func (d *draft) writeUsers(w *writer) {
 	}
 	if inJSON > 0 {
 		w.put("// and %d in %s", inJSON, UsersName)
+		d.choices(w)
 	}
 	w.close()
+}
+
+// maxChoices is for how many users in JSON it is told what was chosen.
+const maxChoices = 100
+
+// choices tells why users in JSON, who can have no comment there, have the special
+// folders that they have.
+func (d *draft) choices(w *writer) {
+	told := 0
+	for _, i := range d.users {
+		_, chosen, some := strings.Cut(i.comment, "; ")
+		_, chosen, some = strings.Cut(chosen, "; ") // behind the origin and the numbers
+		if !i.json || i.state != whole || !some {
+			continue
+		}
+		if told++; told > maxChoices {
+			w.put("// and so on")
+			return
+		}
+		w.put("// %s: %s", i.name(), chosen)
+	}
 }
 
 // writeJSON writes the others, one in each line.
