@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -35,6 +37,7 @@ var commands = []func() *cobra.Command{
 	newSchemaCommand,
 	newVersionCommand,
 	newCompletionCommand,
+	newManCommand,
 	newAsUserCommand,
 	newLookAtMailCommand,
 	newRemoteCommand,
@@ -72,7 +75,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:               "mailstead",
 		Short:             "plan, apply and watch over IMAP mail hosts",
-		Long:              rootLong + exitStatus(exitDone, exitFailed),
+		Long:              rootLong + exitStatus(slices.Sorted(maps.Keys(exitMeanings))...),
 		Args:              knownCommand,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
