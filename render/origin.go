@@ -26,6 +26,8 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{ServiceUnit, "CapabilityBoundingSet PrivateUsers PrivateNetwork RestrictAddressFamilies RemoveIPC SystemCallFilter", "users"},
 	{ApplyUnit, "ExecStart", "paths/bin"},
 	{ApplyUnit, "RequiresMountsFor", "paths/state"},
+	{CheckUnit, "ExecStart", "paths/bin paths/state"},
+	{CheckUnit, "RequiresMountsFor", "paths/state"},
 	{OutboxSends, "ExecStart", "paths/bin outbox/command"},
 	{OutboxUnit, "ListenStream", "paths/run"},
 	{OutboxUnit, "Description", ""}, // no listener's

@@ -57,7 +57,7 @@ func TestWhyNamesWhatDecides(t *testing.T) {
 			}
 		}
 	}
-	for _, field := range []string{"listeners/imap/port", "listeners/imap/address", "listeners/imap/tls", "tls/policy", "users/alice", "namespace", "about/admin"} {
+	for _, field := range []string{"listeners/imap/port", "listeners/imap/address", "listeners/imap/tls", "tls/policy", "users/alice", "namespace", "about/admin", "outbox/folder", "outbox/command", "outbox/header", "mail/root", "mail/user", "paths/state", "paths/run", "paths/bin"} {
 		if !changed[field] {
 			t.Errorf("%s changes no line", field)
 		}
@@ -104,7 +104,7 @@ func whyFiles(t *testing.T, description string) map[reconcile.Ref]map[string]ren
 		return nil // says too little by itself
 	}
 	facts := reconcile.Facts{Hostname: "mail", Systemd: 252, Root: true, PAMHelper: true, FreeIDs: []int{998, 999},
-		Accounts:     map[string]reconcile.Account{"alice": {UID: 1000, GID: 1000, Home: "/home/alice"}, "mailstead": {UID: 998, GID: 998}, "vmail": {UID: 999, GID: 999}},
+		Accounts:     map[string]reconcile.Account{"alice": {UID: 1000, GID: 1000, Home: "/home/alice"}, "mailstead": {UID: 998, GID: 998}, "vmail": {UID: 999, GID: 999}, "mailowner": {UID: 997, GID: 997}},
 		Certificates: map[string]reconcile.Certificate{"mail.example.org": {Fingerprint: "ab", Chain: "cd"}, "base.example.org": {Fingerprint: "ef", Chain: "01"}},
 	}
 	want, err := desired.Build(config.Hosts[0], facts, desired.Options{})
