@@ -29,6 +29,12 @@ func TestMain(m *testing.M) {
 		applyTree(dir)
 		os.Exit(0)
 	}
+	if dir := os.Getenv(spyEnv); dir != "" {
+		spy(dir)
+	}
+	if args := os.Getenv(writerEnv); args != "" {
+		writeBundles(args)
+	}
 	os.Exit(m.Run())
 }
 
