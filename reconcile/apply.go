@@ -13,6 +13,10 @@ import (
 // others are applied all the same.
 var ErrChanged = errors.New("changed since the plan was made")
 
+// ErrBehind says that another apply has been at work since the plan was made.
+// Nothing was begun: what the two want could otherwise end up mixed.
+var ErrBehind = errors.New("another apply has changed this host since the plan was made")
+
 // Options say how to apply.
 type Options struct {
 	Table    []Kind // the one that the plan was made with
@@ -35,7 +39,7 @@ type Event struct {
 // the resource. If ctx ends, the change at work is finished and no other begun.
 //
 // The error says why nothing was begun (a LockedError if someone else is at
-// work) or why the end could not be recorded. What failed is in the Report.
+// work, ErrBehind if someone else was) or why the end could not be recorded. What failed is in the Report.
 func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
 	a := &applier{ctx: ctx, plan: p, opts: o, inv: &Inventory{entries: map[Ref]entry{}},
 		failed: map[Ref]bool{}, untouched: map[Ref]bool{}, made: map[Ref]bool{}}
@@ -48,9 +52,11 @@ func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
 			}
 			defer l.Release()
 		}
-		a.madeState = l.made
 		if a.inv, err = ReadInventory(o.State); err != nil {
 			return nil, err
+		}
+		if p.behind(a.inv) {
+			return nil, ErrBehind
 		}
 	}
 	if err := a.beginSaved(); err != nil {
@@ -68,6 +74,9 @@ func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
 	if err := a.end(); err != nil {
 		return &a.report, err
 	}
+	if p.Inventory != "" {
+		p.Inventory = a.inv.digest()
+	}
 	return &a.report, a.endSaved()
 }
 
@@ -76,7 +85,6 @@ type applier struct {
 	plan      *Plan
 	opts      Options
 	inv       *Inventory
-	madeState bool
 	journal   *journal
 	plans     *plansJSON // nil unless a saved plan is carried out
 	report    Report
@@ -235,6 +243,9 @@ func (a *applier) examine(k Kind, c Change, seen Seen) (o Outcome, act bool) {
 		o.State, o.Err = Failed, seen.Err
 	case settled(seen.Have, c.Want):
 		o.Note = "already so"
+	case c.Want == nil && !a.owned(c.Ref):
+		a.untouched[c.Ref] = true
+		o.State, o.Err = Failed, fmt.Errorf("%w: the inventory has it no longer, so it is not ours to remove", ErrChanged)
 	case !k.Live && !a.expected(c, seen.Have):
 		a.untouched[c.Ref] = true
 		o.State, o.Err = Failed, fmt.Errorf("%w: %s", ErrChanged, drift(c.Have, seen.Have))
@@ -260,15 +271,22 @@ func (o Outcome) ended(err error) (Outcome, bool) {
 	return o, false
 }
 
+// owned tells whether the inventory had a resource when the run began.
+func (a *applier) owned(ref Ref) bool {
+	_, had := a.before[ref]
+	return had
+}
+
 // expected tells whether a resource is what the plan says that it is, as far as
-// others go: this run itself may have changed what it stands in, or have made
-// the state directory for the lock. What runs may start and stop by itself.
+// others go: this run itself may have changed what it stands in, and this one or
+// one that was killed have made the state directory for the lock. What runs may
+// start and stop by itself.
 func (a *applier) expected(c Change, have *Resource) bool {
 	if c.Have == nil && slices.ContainsFunc(c.Want.Needs, func(n Ref) bool { return a.made[n] }) {
 		return true
 	}
 	if (c.Have == nil) != (have == nil) {
-		return a.madeState && c.Have == nil && c.Ref.Name == a.opts.State
+		return c.Have == nil && c.Ref.Name == a.opts.State
 	}
 	return !slices.ContainsFunc(differences(c.Have, have), func(x difference) bool { return !x.Runs && !x.Shared })
 }

@@ -348,3 +348,38 @@ func TestReportOfManyChanges(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// A plan that waited for another apply is not begun: what one wants and what the
+// other wants would be on the host side by side.
+func TestApplyBehindAnother(t *testing.T) {
+	m := newMemory(t)
+	state := memoryDir(t)
+	first := []Resource{res("plain", "a", "mode", "1"), res("plain", "b", "mode", "1")}
+	m.mustApply(state, m.compare(state, first))
+	second := []Resource{res("plain", "a", "mode", "2"), res("plain", "b", "mode", "1")}
+	third := []Resource{res("plain", "a", "mode", "1"), res("plain", "b", "mode", "3")}
+	p := m.compare(state, third)
+	m.mustApply(state, m.compare(state, second))
+	writes := m.writes
+	if r, err := Apply(t.Context(), p, Options{Table: m.table(), State: state}); !errors.Is(err, ErrBehind) || r != nil || m.writes != writes {
+		t.Errorf("got %v, want ErrBehind", err)
+	}
+	m.mustApply(state, m.compare(state, third))
+	checkApplied(t, 0, m, state, third)
+}
+
+// What the inventory does not have is not removed, whatever a plan says, and is
+// not in it afterwards.
+func TestApplyRemovesOnlyItsOwn(t *testing.T) {
+	m := newMemory(t)
+	state := memoryDir(t)
+	a := res("plain", "a", "mode", "1")
+	m.have[a.Ref] = a
+	p := &Plan{Changes: []Change{{Ref: a.Ref, Op: Delete, Have: &a}}}
+	if got := outcomes(m.mustApply(state, p)); len(got) != 1 || !strings.Contains(got[0], "not ours to remove") {
+		t.Errorf("%q", got)
+	}
+	if inv, err := ReadInventory(state); err != nil || len(inv.entries) > 0 {
+		t.Errorf("%v %v", inv, err)
+	}
+}

@@ -155,7 +155,7 @@ func firstDifference(was, now string) string {
 // fill takes over what the plan has of what there is to do now.
 func (b *binder) fill(s *Saved) {
 	now, out := b.Now, &b.out.Plan
-	out.Host, out.Unchanged, out.Notes = now.Host, now.Unchanged, s.Notes
+	out.Host, out.Unchanged, out.Notes, out.Inventory = now.Host, now.Unchanged, s.Notes, now.Inventory
 	out.Changes = []Change{}
 	for _, c := range now.Changes {
 		saved := b.saved[c.Ref]

@@ -29,11 +29,16 @@ func Compare(ctx context.Context, in Inputs) (*Plan, error) {
 	case err != nil:
 		return nil, err
 	}
+	basis := inv.digest()
+	if inv.atWork(in.State) != 0 {
+		basis = moving
+	}
 	seen := observe(ctx, in.Table, in.Want, inv)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	p := Diff(in.Host, in.Table, in.Want, seen, inv)
+	p.Inventory = basis
 	for _, n := range []string{note, inv.unfinished(in.State)} {
 		if n != "" {
 			p.Notes = append(p.Notes, n)

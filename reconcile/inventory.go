@@ -28,7 +28,23 @@ const contentAttr = "content"
 // which nothing is known.
 type Inventory struct {
 	entries map[Ref]entry
-	run     *run // the apply that began and did not record its end; nil: none
+	run     *run   // the apply that began and did not record its end; nil: none
+	file    string // digest of the file that it was read from or written to; "" if there was none
+}
+
+// moving stands in the place of the digest while another apply is at work: what
+// is seen then may be otherwise a moment later, and no inventory has it.
+const moving = "moving"
+
+// digest tells two inventories apart that were read; "" if none could be.
+func (inv *Inventory) digest() string {
+	switch {
+	case inv == nil:
+		return ""
+	case inv.file == "":
+		return "none"
+	}
+	return inv.file
 }
 
 // entry is one resource of an inventory.
@@ -104,6 +120,7 @@ func ReadInventory(state string) (*Inventory, error) {
 	if err := inv.decode(data); err != nil {
 		return nil, fmt.Errorf("read inventory %s: %w", path, err)
 	}
+	inv.file = fileDigest(data)
 	return inv, nil
 }
 
@@ -185,7 +202,13 @@ func (inv *Inventory) write(state string) error {
 	if err := d.Replace(InventoryFile, FileData{Mode: 0o600, UID: -1, GID: -1, Data: data}); err != nil {
 		return fmt.Errorf("write inventory: %w", err)
 	}
+	inv.file = fileDigest(data)
 	return nil
+}
+
+func fileDigest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 func (inv *Inventory) sorted() []entry { return inv.pick(func(Ref) bool { return true }) }
@@ -279,6 +302,9 @@ func (inv *Inventory) unwanted(want []Resource) []entry {
 func (inv *Inventory) begin(changes []Change) {
 	for _, c := range changes {
 		e, had := inv.entries[c.Ref]
+		if c.Want == nil && !had {
+			continue // it is not ours to remove: Apply refuses
+		}
 		made := had && (e.Made || !e.Pending)
 		if c.Want != nil {
 			next := newEntry(*c.Want)

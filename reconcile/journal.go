@@ -103,16 +103,17 @@ func (inv *Inventory) unfinished(state string) string {
 		}
 	}
 	begun := r.Begun.Local().Format("2006-01-02 15:04:05 MST")
-	if pid := holderOf(filepath.Join(state, LockFile)); pid != 0 {
+	if pid := inv.atWork(state); pid != 0 {
 		return fmt.Sprintf("an apply that began on %s is at work as process %d, %s: what it has yet to do is still in this plan", begun, pid, where)
 	}
 	return fmt.Sprintf("the apply that began on %s was interrupted %s: this plan is what is left to do", begun, where)
 }
 
-// holderOf gives the process that has the lock on a file, 0 if none is known.
-func holderOf(path string) int {
+// atWork gives the other process whose apply has begun and is at work still, 0 if
+// none is known.
+func (inv *Inventory) atWork(state string) int {
 	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
+	if inv == nil || inv.run == nil || unix.Stat(filepath.Join(state, LockFile), &st) != nil {
 		return 0
 	}
 	locks, err := os.Open("/proc/locks")
@@ -120,5 +121,9 @@ func holderOf(path string) int {
 		return 0
 	}
 	defer locks.Close()
-	return lockPID(locks, &st)
+	pid := lockPID(locks, &st)
+	if pid == os.Getpid() {
+		return 0 // what is done under its lock is done when it compares
+	}
+	return pid
 }

@@ -1,10 +1,10 @@
 package reconcile
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -79,21 +79,36 @@ func TestStepOfAnotherRun(t *testing.T) {
 	}
 }
 
-// While the apply is at work, a plan says so instead.
+// While the apply is at work, a plan says so instead, and is not to be applied.
 func TestPlanBesideApply(t *testing.T) {
 	m := newMemory(t)
 	state := memoryDir(t)
 	want := []Resource{res("plain", "a", "mode", "1")}
-	var notes []string
-	_, err := Apply(context.Background(), m.compare(state, want), Options{Table: m.table(), State: state, Progress: func(e Event) {
-		if e.State == Started {
-			notes = m.compare(state, want).Notes
-		}
-	}})
+	stopAt(m, state, want, 0)
+	holder := exec.Command(os.Args[0])
+	holder.Env = append(os.Environ(), "MAILSTEAD_TEST_HOLD="+state)
+	stdin, err := holder.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(notes) != 1 || !strings.Contains(notes[0], fmt.Sprintf("is at work as process %d, at change 1 of 1, plain/a: ", os.Getpid())) {
-		t.Errorf("%q", notes)
+	stdout, err := holder.StdoutPipe()
+	if err == nil {
+		err = holder.Start()
 	}
+	if err == nil {
+		_, err = stdout.Read(make([]byte, 100))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := m.compare(state, want)
+	if want := fmt.Sprintf("is at work as process %d, at change 1 of 1, plain/a: ", holder.Process.Pid); len(p.Notes) != 1 || !strings.Contains(p.Notes[0], want) {
+		t.Errorf("%q, want %s", p.Notes, want)
+	}
+	stdin.Close()
+	holder.Wait()
+	if _, err := Apply(t.Context(), p, Options{Table: m.table(), State: state}); !errors.Is(err, ErrBehind) {
+		t.Errorf("got %v, want ErrBehind", err)
+	}
+	m.mustApply(state, m.compare(state, want))
 }

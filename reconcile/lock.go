@@ -3,7 +3,6 @@ package reconcile
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,7 +24,6 @@ const LockFile = "lock"
 // process at the latest.
 type Lock struct {
 	file *os.File
-	made bool // the state directory was made for it
 }
 
 // LockedError says who holds the lock.
@@ -49,8 +47,6 @@ func (e *LockedError) Error() string {
 // it does not exist. If somebody holds the lock for longer than wait, the error
 // is a LockedError.
 func TakeLock(ctx context.Context, state string, wait time.Duration) (*Lock, error) {
-	_, err := os.Lstat(state)
-	made := errors.Is(err, fs.ErrNotExist)
 	d, err := OpenDir(state, true)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
@@ -61,7 +57,7 @@ func TakeLock(ctx context.Context, state string, wait time.Duration) (*Lock, err
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", &fs.PathError{Op: "open", Path: path, Err: err})
 	}
-	l := &Lock{file: os.NewFile(uintptr(fd), path), made: made}
+	l := &Lock{file: os.NewFile(uintptr(fd), path)}
 	if err := l.take(ctx, wait); err != nil {
 		l.file.Close()
 		return nil, err

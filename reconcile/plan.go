@@ -53,6 +53,8 @@ type Plan struct {
 	LeftOut    []Aside        `json:"left_out,omitempty"`   // not selected
 	Deferred   []Aside        `json:"deferred,omitempty"`   // selected, but something that it needs is not
 	People     *People        `json:"people,omitempty"`     // what it means to them; nil where nothing changes
+
+	Inventory string `json:"-"` // digest of the one that it was made with, or that its Apply has left; "" if that is not known
 }
 
 // Waiting is a resource that waits for something outside the plan.
@@ -74,4 +76,18 @@ type Unread struct {
 // What waits and what could not be read is not counted.
 func (p *Plan) Empty() bool {
 	return len(p.Changes) == 0 && len(p.Record) == 0 && len(p.Forget) == 0
+}
+
+// Behind tells whether another apply has been at work on a host since the plan
+// was made, as far as that is known. The lock of the state directory is held.
+func (p *Plan) Behind(state string) (bool, error) {
+	inv, err := ReadInventory(state)
+	if err != nil {
+		return false, err
+	}
+	return p.behind(inv), nil
+}
+
+func (p *Plan) behind(inv *Inventory) bool {
+	return p.Inventory != "" && p.Inventory != inv.digest()
 }

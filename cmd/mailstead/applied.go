@@ -103,9 +103,12 @@ func recordApplied(ctx context.Context, l *look, wait time.Duration) error {
 	}
 	if l.lock == nil {
 		if l.lock, err = reconcile.TakeLock(ctx, l.host.Paths.State, wait); err != nil {
-			return fmt.Errorf("record what was applied: %w", err)
+			return notApplied(fmt.Errorf("record what was applied: %w", err))
 		}
 		defer l.unlock()
+		if err := l.current(); err != nil {
+			return err
+		}
 	}
 	if err := target.MakePlanKey(l.host.Paths.State); err != nil || same {
 		return err

@@ -114,7 +114,7 @@ func runApply(ctx context.Context, o applyOptions, c *console) error {
 		}
 	}
 	defer l.close()
-	return l.applyHost(ctx, o, c)
+	return l.applyCurrent(ctx, o, c)
 }
 
 // applyHost plans and applies a host, whoever it was that said what is wanted.

@@ -32,6 +32,7 @@ type look struct {
 
 	onlyCertificates bool            // nothing else could be made out, and is in want
 	partly           bool            // the plan is not all that the description asks for
+	planned          *reconcile.Plan // what compare said last, nil before
 	lock             *reconcile.Lock // nil: whoever changes the host takes it
 }
 
@@ -39,11 +40,7 @@ type look struct {
 // to be made of. boot tells that the machine is coming up. Close it at the end.
 func lookAt(ctx context.Context, host *schema.Host, opts desired.Options, boot bool) (*look, error) {
 	l := &look{host: host, opts: opts, kinds: &kind.Host{Boot: boot}}
-	err := l.gather(ctx)
-	if err == nil {
-		l.want, err = desired.Build(host, l.facts, opts)
-	}
-	if err != nil {
+	if err := l.refresh(ctx); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -53,6 +50,15 @@ func lookAt(ctx context.Context, host *schema.Host, opts desired.Options, boot b
 // gather learns the facts, or learns them again.
 func (l *look) gather(ctx context.Context) (err error) {
 	l.facts, err = target.Gather(ctx, target.Request(desired.Request(l.host, l.opts)))
+	return err
+}
+
+// refresh finds out, or finds out again, what the host is to be made of.
+func (l *look) refresh(ctx context.Context) error {
+	err := l.gather(ctx)
+	if err == nil {
+		l.want, err = desired.Build(l.host, l.facts, l.opts)
+	}
 	return err
 }
 
@@ -77,6 +83,7 @@ func (l *look) compare(ctx context.Context) (*reconcile.Plan, error) {
 		l.people = l.impact(ctx, plan)
 		plan.People = l.people
 	}
+	l.planned = plan
 	return plan, nil
 }
 

@@ -222,7 +222,7 @@ func (l *look) bind(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 func staleError(err error) error {
 	var spent *reconcile.SpentError
 	var wanted *reconcile.WantedError
-	if errors.As(err, &spent) || errors.As(err, &wanted) {
+	if errors.As(err, &spent) || errors.As(err, &wanted) || errors.Is(err, reconcile.ErrBehind) {
 		return &exitError{code: exitStale, err: hint(fmt.Errorf("nothing was applied: %w", err), "plan again")}
 	}
 	return err
