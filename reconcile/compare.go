@@ -13,6 +13,8 @@ type Inputs struct {
 	Want  []Resource // from desired.Build, in the order in which a kind's resources are to be made
 	Table []Kind
 	State string // state directory with the inventory; "" for none
+
+	Inventory *Inventory // where it is known without reading State; nil: read it
 }
 
 // Compare looks at the host and says what differs from what is wanted. It writes
@@ -21,7 +23,7 @@ func Compare(ctx context.Context, in Inputs) (*Plan, error) {
 	if err := checkWanted(in.Table, in.Want); err != nil {
 		return nil, err
 	}
-	inv, err := ReadInventory(in.State)
+	inv, err := in.inventory()
 	var note string
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -45,6 +47,13 @@ func Compare(ctx context.Context, in Inputs) (*Plan, error) {
 		}
 	}
 	return p, nil
+}
+
+func (in Inputs) inventory() (*Inventory, error) {
+	if in.Inventory != nil {
+		return in.Inventory, nil
+	}
+	return ReadInventory(in.State)
 }
 
 // observe asks the kinds for everything that is wanted or in the inventory, row

@@ -185,6 +185,19 @@ func (inv *Inventory) encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// MarshalJSON gives the inventory as its file holds it.
+func (inv *Inventory) MarshalJSON() ([]byte, error) { return inv.encode() }
+
+// UnmarshalJSON reads what MarshalJSON gave.
+func (inv *Inventory) UnmarshalJSON(data []byte) error {
+	*inv = Inventory{entries: map[Ref]entry{}}
+	return inv.decode(data)
+}
+
+// Brief gives a resource as the inventory keeps it: contents and secrets as
+// their digests.
+func (r Resource) Brief() Resource { return newEntry(r).resource() }
+
 // write stores the inventory in the state directory.
 func (inv *Inventory) write(state string) error {
 	if state == "" {

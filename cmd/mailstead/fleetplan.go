@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // runFleetPlan plans hosts that may be several, or not this machine.
@@ -11,11 +13,11 @@ func runFleetPlan(ctx context.Context, o planOptions, file string, c *console) e
 	if file != "" {
 		return hint(errors.New("a plan is saved on the host that it is for"), "run %q there; -o json shows all of them here", "mailstead plan -o "+file)
 	}
-	hosts, err := o.loadHosts(&o.source)
+	look, err := o.planner(runKey())
 	if err != nil {
 		return err
 	}
-	look, err := o.planner(runKey())
+	hosts, err := o.loadHosts(&o.source)
 	if err != nil {
 		return err
 	}
@@ -38,13 +40,21 @@ func runFleetPlan(ctx context.Context, o planOptions, file string, c *console) e
 // planner says how the hosts are looked at.
 func (o *planOptions) planner(key []byte) (planner, error) {
 	switch {
+	case len(o.facts) > 0 && o.elsewhere():
+		return nil, errors.New("--facts and --via do not go together")
+	case len(o.facts) > 0:
+		facts, err := readFacts(o.facts)
+		if err == nil && !o.all && len(o.patterns) == 0 {
+			o.patterns = slices.Sorted(maps.Keys(facts))
+		}
+		return planRecorded(facts, key), err
 	case o.elsewhere():
 		f := &far{fleet: o.fleet, opts: o.opts, key: key}
 		return f.plan, nil
 	case o.opts.Rootless:
 		return planHere(o.opts, key), nil
 	}
-	return nil, hint(errors.New("several hosts are meant, and this is one machine"), "give --via ssh, or --host with one name")
+	return nil, hint(errors.New("several hosts are meant, and this is one machine"), "give --via ssh, or --facts, or --host with one name")
 }
 
 func (o *planOptions) writePlans(c *console, plans []hostPlan) error {

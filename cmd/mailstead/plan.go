@@ -16,6 +16,7 @@ type planOptions struct {
 	source
 	fleet
 	selection
+	facts    []string // files to plan by, in place of the hosts
 	opts     desired.Options
 	output   string
 	verbose  bool
@@ -62,6 +63,7 @@ could not be read does not.
 	o.source.flagsWithoutHost(cmd)
 	o.fleet.flags(cmd)
 	o.selection.flags(cmd)
+	cmd.Flags().StringArrayVar(&o.facts, "facts", nil, "plan by what \"mailstead facts export\" wrote into `FILE`, or files of a directory, without access to the host (repeatable)")
 	addRootless(cmd, &o.opts)
 	cmd.Flags().StringVarP(&o.output, "output", "o", outputText, "`form` of the output (text or json), or a file to save the plan in, such as ./plan.json")
 	completeWith(cmd, "output", outputText, outputJSON)
@@ -78,7 +80,7 @@ func runPlan(ctx context.Context, o planOptions, c *console) error {
 	if err := o.fleet.check(); err != nil {
 		return err
 	}
-	if o.several() || o.elsewhere() {
+	if o.several() || o.elsewhere() || len(o.facts) > 0 {
 		if err := o.selection.oneHost(); err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ var commands = []func() *cobra.Command{
 	newValidateCommand,
 	newPlanCommand,
 	newShowCommand,
+	newFactsCommand,
 	newApplyCommand,
 	newStatusCommand,
 	newCutoverCommand,
