@@ -36,7 +36,7 @@ func manyUsers(t testing.TB, n int) string {
 	return dir
 }
 
-// Loading is linear in the users: 10,000 take about a second and a half on two cores of 2020.
+// Loading is linear in the users: 10,000 take about a second on two cores.
 func BenchmarkLoad(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -159,6 +159,11 @@ func (s spot) choices(name string) string {
 	for _, f := range s.fields() {
 		names = append(names, f.name())
 	}
+	return choose(name, names)
+}
+
+// choose proposes names in place of a wrong one.
+func choose(name string, names []string) string {
 	switch near := nearest(name, names); {
 	case near != "":
 		return fmt.Sprintf("did you mean %s?", quote(near))

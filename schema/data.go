@@ -23,7 +23,7 @@ func (l *loader) readData(in *input, name string) *ast.File {
 	var f *ast.File
 	if path.Ext(name) == ".json" {
 		var x ast.Expr
-		if x, err = json.Extract(shown, text); err == nil {
+		if x, err = json.Extract(shown, l.stream(shown, text)); err == nil {
 			f = &ast.File{Filename: shown, Decls: []ast.Decl{&ast.EmbedDecl{Expr: x}}}
 		}
 	} else {

@@ -16,6 +16,8 @@ type Options struct {
 	Inputs []string
 	// Tags are key=value pairs (or bare keys) for @tag and @if attributes.
 	Tags []string
+
+	streamFrom int // in place of the constant of that name; 0 is that
 }
 
 // Load reads, checks and completes a description. The error is a Diagnostics:
@@ -51,6 +53,9 @@ type loader struct {
 	places *place
 	faults []Diagnostic
 	faulty map[string]bool // keys of the paths at and below which there are faults
+
+	streams []streamed // users who are checked one by one, sorted by host and name
+	whole   bool       // none is to be
 }
 
 func (l *loader) close() {
@@ -65,16 +70,20 @@ func (l *loader) load() *Config {
 		l.add(Diagnostic{Code: CodeInternal, Message: err.Error()})
 		return nil
 	}
-	var insts []*build.Instance
-	for _, in := range l.inputs {
-		if inst := l.read(in); inst != nil {
-			insts = append(insts, inst)
-		}
+	insts := l.readAll()
+	if len(l.streams) > 0 && (insts == nil || !l.separable(insts)) {
+		insts = l.readWhole()
 	}
-	if len(insts) < len(l.inputs) {
+	if insts == nil {
 		return nil
 	}
 	v := l.evaluate(insts)
+	if len(l.streams) > 0 && !l.free(v) {
+		if insts = l.readWhole(); insts == nil {
+			return nil
+		}
+		v = l.evaluate(insts)
+	}
 	l.strict(l.schema.top, v, nil)
 	if len(l.faults) == 0 {
 		// What is not definite where no field shows it, such as the condition
@@ -85,6 +94,19 @@ func (l *loader) load() *Config {
 		}
 	}
 	return l.complete(v)
+}
+
+// readAll reads every input, nil if one of them cannot be.
+func (l *loader) readAll() (insts []*build.Instance) {
+	for _, in := range l.inputs {
+		if inst := l.read(in); inst != nil {
+			insts = append(insts, inst)
+		}
+	}
+	if len(insts) < len(l.inputs) {
+		return nil
+	}
+	return insts
 }
 
 // evaluate unifies the inputs.

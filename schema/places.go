@@ -125,5 +125,5 @@ func posOf(p token.Pos) Pos {
 	if !isTheirs(p) {
 		return Pos{}
 	}
-	return Pos{File: p.Filename(), Line: p.Line(), Col: p.Column()}
+	return unchunk(Pos{File: p.Filename(), Line: p.Line(), Col: p.Column()})
 }

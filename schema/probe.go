@@ -10,10 +10,10 @@ func (c *completer) probe() {
 	p := &Probe{}
 	p.User, _ = s.at("user").str()
 	p.File, _ = s.at("file").str()
-	user := c.spot.at("users", p.User)
+	user := c.user(p.User)
 	switch {
 	case !user.exists():
-		s.at("user").faultOfValue(CodeReference, "names no user of this host: "+quote(p.User), c.spot.at("users").choices(p.User))
+		s.at("user").faultOfValue(CodeReference, "names no user of this host: "+quote(p.User), c.userChoices(p.User))
 	case user.at("elsewhere").exists():
 		s.at("user").faultOfValue(CodeValue, "names "+quote(p.User)+", whose mail is elsewhere", "name a user whose mail is on this host")
 	default:

@@ -14,7 +14,7 @@ import (
 // of tens of thousands once more would take longer than everything else.
 func (c *completer) users() {
 	policies := c.policies()
-	for _, s := range c.spot.at("users").fields() {
+	for s := range c.each() {
 		if !s.ok() {
 			continue
 		}
@@ -140,7 +140,7 @@ func (c *completer) checkUsers() {
 }
 
 func (c *completer) duplicate(u, other User, name, value string) {
-	c.spot.at("users", u.Name, name).faultOfValue(CodeDuplicate, fmt.Sprintf("is that of %s too (%s): %s", quote(other.Name), other.Origin, value), "")
+	c.user(u.Name).at(name).faultOfValue(CodeDuplicate, fmt.Sprintf("is that of %s too (%s): %s", quote(other.Name), other.Origin, value), "")
 }
 
 // checkMail checks where the mail of virtual users is.
@@ -157,7 +157,7 @@ func (c *completer) checkMail() {
 		switch {
 		case u.System == nil || !virtual:
 		case u.Name == m.User:
-			c.spot.at("users", u.Name).fault(CodeUnsafe, "is the account that owns the mail of the virtual users: who logs in to it could read all of it",
+			c.user(u.Name).fault(CodeUnsafe, "is the account that owns the mail of the virtual users: who logs in to it could read all of it",
 				"set mail: user: to another account")
 		case u.System.Home != "" && below(m.Root, u.System.Home):
 			root.faultOfValue(CodeUnsafe, fmt.Sprintf("is in the home directory of %s (%s), who could put other directories in its place", quote(u.Name), u.Origin),
@@ -202,6 +202,6 @@ func (c *completer) checkMaildirs() {
 		if m.dir != outer.dir {
 			message = fmt.Sprintf("has the Maildir %s, which is inside that of %s (%s)", m.dir, quote(outer.user.Name), outer.user.Origin)
 		}
-		c.spot.at("users", m.user.Name).fault(CodeDuplicate, message, "give each user a Maildir of their own")
+		c.user(m.user.Name).fault(CodeDuplicate, message, "give each user a Maildir of their own")
 	}
 }
