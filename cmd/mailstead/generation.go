@@ -41,6 +41,7 @@ type generation struct {
 	Number  int              `json:"number"`
 	At      time.Time        `json:"at"`
 	By      string           `json:"by"`
+	Host    string           `json:"host"`   // SHA-256 of the host as appliedFile has it
 	Counts  map[string]int   `json:"counts"` // changes by kind
 	Changes []recordedChange `json:"changes"`
 	More    int              `json:"more,omitempty"`   // changes that are not in Changes

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,9 @@ func TestGenerations(t *testing.T) {
 		for _, unit := range []string{"mailstead-imap.socket", "mailstead-imapd.service"} {
 			if got := b.try("", "systemctl", "is-active", unit).stdout; got != "inactive\n" {
 				t.Errorf("%s is %s", unit, got)
+			}
+			if got := b.try("", "systemctl", "is-enabled", unit).stdout; got != "disabled\n" {
+				t.Errorf("%s is %s, and starts at the next boot", unit, got)
 			}
 		}
 		wantForce(0)
@@ -124,21 +128,22 @@ func TestGenerations(t *testing.T) {
 	phase("an apply that is killed returns by itself", func(t *testing.T) {
 		b.sh(`cp /root/mailstead.test /usr/local/bin/mailstead-killer`)
 		describe(`about: comment: "killed"`)
-		for _, call := range []string{"60", "110", "160"} { // wherever that is
+		for _, n := range some(160, 3) { // wherever that is
+			call := strconv.Itoa(n)
 			if r := b.try("", "mailstead-killer", call, "-", "mailstead", "apply", "--yes", "--return-after", "2s"); r.code != 137 {
 				t.Fatalf("killed at %s: exit %d\n%s%s", call, r.code, r.stdout, r.stderr)
 			}
 			b.await(func() bool { return b.history().Trying == nil })
 			wantForce(3)
 		}
-		b.killedProbing()
+		b.killedProbing("HUP") // as when a terminal is lost
 		b.await(func() bool { return b.history().Trying == nil })
 		wantForce(3)
 		contains(t, b.exit(2, "mailstead", "plan", "--detailed-exitcode").stdout, "daemon-config", "its apply was cut short")
 		contains(t, b.run("mailstead", "history"), "returned to 3: its apply was cut short")
 	})
 	phase("an apply that is killed is taken up by the next one", func(t *testing.T) {
-		b.killedProbing()
+		b.killedProbing("KILL")
 		contains(t, b.run("mailstead", "plan"), "was cut short, or is at work")
 		apply(0)
 		newest := b.history().Generations[0].Number
@@ -148,23 +153,24 @@ func TestGenerations(t *testing.T) {
 		b.writesNothing()
 	})
 	phase("rollback", func(t *testing.T) {
+		newest := b.history().Current
 		b.exit(0, "mailstead", "rollback", "--yes")
 		wantForce(3)
 		contains(t, b.run("cat", "/var/lib/mailstead/config.json"), `"second"`)
-		b.exit(0, "mailstead", "rollback", "--yes", "--to", "2")
-		wantForce(2)
+		b.exit(0, "mailstead", "rollback", "--yes", "--to", strconv.Itoa(newest))
+		wantForce(newest)
 		contains(t, b.exit(1, "mailstead", "rollback", "--yes", "--to", "77").stderr, "there is no generation 77")
+		b.exit(0, "mailstead", "rollback", "--yes", "--to", "3")
+		wantForce(3)
 	})
 	phase("a boot does not apply what the host has returned from", func(t *testing.T) {
 		b.reboot()
-		wantForce(2)
-		b.await(func() bool {
-			return b.try("", "systemctl", "is-active", "mailstead-apply.service").stdout != "activating\n"
-		})
+		b.await(func() bool { return b.try("", "systemctl", "is-active", "mailstead-apply.service").stdout != "activating\n" })
+		wantForce(3)
 		if config := b.run("cat", "/var/lib/mailstead/config.json"); strings.Contains(config, "killed") {
 			t.Error("the description was applied")
 		}
-		contains(t, b.run("journalctl", "-u", "mailstead-apply", "-b", "--no-pager"), "generation 2 is applied")
+		contains(t, b.run("journalctl", "-u", "mailstead-apply", "-b", "--no-pager"), "generation 3 is applied")
 	})
 	phase("what the daemon has read is not what is there", func(t *testing.T) {
 		describe("")
@@ -202,14 +208,14 @@ func (b *box) await(done func() bool) {
 	}
 }
 
-// killedProbing applies what is described and kills the apply while it probes: the
+// killedProbing applies what is described and ends the apply by a signal while it probes: the
 // password is in a FIFO that nobody writes to.
-func (b *box) killedProbing() {
+func (b *box) killedProbing(signal string) {
 	b.t.Helper()
 	b.sh(`mv /root/probe /root/password; mkfifo /root/probe
 		mailstead apply --yes --return-after 2s > /dev/null 2>&1 & p=$!
 		for i in $(seq 100); do grep -q killed /var/lib/mailstead/config.json && break; sleep 0.1; done; sleep 1
-		kill -9 $p; rm /root/probe; mv /root/password /root/probe`)
+		kill -` + signal + ` $p; wait $p || true; rm /root/probe; mv /root/password /root/probe`)
 	if h := b.history(); h.Trying == nil {
 		b.t.Error("the apply was not killed in time")
 	}

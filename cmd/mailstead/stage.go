@@ -43,7 +43,11 @@ func (g generations) stage(l *look, plan *reconcile.Plan, n int) (*generation, e
 	if err := g.put(g.path(n, hostFile), host); err != nil {
 		return nil, err
 	}
-	gen := &generation{Version: generationVersion, Number: n, At: time.Now().UTC().Truncate(time.Second), By: whoApplies(), Counts: map[string]int{}}
+	plain, err := encodeApplied(l.host, l.opts)
+	if err != nil {
+		return nil, fmt.Errorf("write generation %d: %w", n, err)
+	}
+	gen := &generation{Version: generationVersion, Number: n, At: time.Now().UTC().Truncate(time.Second), By: whoApplies(), Host: digestOf(plain), Counts: map[string]int{}}
 	for i, c := range plan.Changes {
 		gen.Counts[c.Ref.Kind]++
 		if i < maxRecorded {
@@ -70,7 +74,7 @@ func (g generations) takeOver(ctx context.Context, l *look) error {
 	if _, err := decodeApplied(path); err != nil {
 		return nil // by another version of this program
 	}
-	gen := &generation{Version: generationVersion, Number: 1, At: time.Now().UTC().Truncate(time.Second), By: "(what was there)"}
+	gen := &generation{Version: generationVersion, Number: 1, At: time.Now().UTC().Truncate(time.Second), By: "(what was there)", Host: digestOf(data)}
 	if _, err := control.Ask(ctx, render.ControlSocket(l.host.Paths), control.Request{Verb: control.VerbStatus}); err == nil {
 		gen.Proved = &gen.At
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -15,28 +14,23 @@ func (l *look) returnedFrom() (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := encodeApplied(l.host, l.opts)
-	if err != nil {
-		return nil, err
-	}
 	left := func(n int) bool { return g.has(n, func(gen *generation) bool { return gen.Left != nil }) }
 	if !slices.ContainsFunc(all, left) {
 		return nil, nil
 	}
+	wanted, err := encodeApplied(l.host, l.opts)
+	if err != nil {
+		return nil, err
+	}
+	host := digestOf(wanted)
 	for _, n := range slices.Backward(all) {
-		was, err := g.readHost(n)
-		if err != nil {
+		gen, err := g.read(n)
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		data, err := encodeApplied(was.host(), was.options())
-		if err != nil {
-			return nil, err
-		}
-		if bytes.Equal(data, wanted) {
-			gen, err := g.read(n)
-			if err != nil || gen.Left == nil {
-				return nil, err
-			}
+		case gen.Host == host && gen.Left == nil:
+			return nil, nil
+		case gen.Host == host:
 			return gen, nil
 		}
 	}

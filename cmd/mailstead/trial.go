@@ -54,6 +54,12 @@ func (l *look) applyGeneration(ctx context.Context, o applyOptions, c *console, 
 		return notApplied(err)
 	}
 	defer l.unlock()
+	if left, err = g.trying(); err != nil { // another apply may have been at work
+		return err
+	}
+	if len(plan.Changes) == 0 && left == nil {
+		return l.recorded(ctx, l.apply(ctx, c, plan, 0), 0)
+	}
 	t := &trial{c: c, g: g, l: l, boot: o.boot, after: cmp.Or(o.returnAfter, returnAfter), reason: cutShort}
 	if left != nil && !g.has(left.To, proven) {
 		t.leaves = []int{left.To}
@@ -254,6 +260,9 @@ func (g generations) goBack(ctx context.Context, c *console, a attempt, lock *re
 	}
 	if err == nil {
 		err = g.clearTrying()
+	}
+	if err == nil {
+		err = g.prune(a.From)
 	}
 	return err
 }
