@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -82,20 +83,24 @@ func runDeployHook(ctx context.Context, o deployHookOptions, c *console) error {
 		fmt.Fprintf(c.out, "%s: not a lineage of %s (%s); nothing to do\n", visible(o.lineage), host.Name, visible(o.domains))
 		return nil
 	}
-	err = bringIn(ctx, host, opts, outcomes, o.wait, c)
-	for name, fault := range outcomes {
-		if fault == nil && err != nil {
-			outcomes[name] = err
+	failed := bringIn(ctx, host, opts, outcomes, o.wait, c)
+	faults := []error{failed}
+	for _, cert := range host.TLS.Certificates {
+		if fault, ok := outcomes[cert.Name]; ok && fault == nil {
+			outcomes[cert.Name] = failed
+		} else {
+			faults = append(faults, fault)
 		}
 	}
 	ctx = context.WithoutCancel(ctx) // what took too long is recorded as well
-	err = errors.Join(err, recordFaults(ctx, host, outcomes, time.Now()))
+	faults = append(faults, recordFaults(ctx, host, outcomes, time.Now()))
+	err = errors.Join(faults...)
 	showFailed(ctx, opts, o, err)
 	return err
 }
 
 // bringIn has the certificates served. What came of each is in outcomes; the
-// error is of all of them, and of what is about none alone.
+// error is of what concerns all of them.
 func bringIn(ctx context.Context, host *schema.Host, opts desired.Options, outcomes map[string]error, wait time.Duration, c *console) error {
 	l, err := lookForCertificates(ctx, host, opts)
 	if err != nil {
@@ -105,14 +110,7 @@ func bringIn(ctx context.Context, host *schema.Host, opts desired.Options, outco
 	if err := l.deploy(ctx, outcomes, c); err != nil {
 		return err
 	}
-	if err := l.prove(ctx, outcomes, wait, c); err != nil {
-		return err
-	}
-	var faults []error
-	for _, cert := range host.TLS.Certificates {
-		faults = append(faults, outcomes[cert.Name])
-	}
-	return errors.Join(faults...)
+	return l.prove(ctx, outcomes, wait, c)
 }
 
 // lookForCertificates finds out what certificates the host is to have and what
@@ -173,22 +171,57 @@ func sameLineage(letsencrypt, lineage, dir string) bool {
 // reconciler, and leaves everything else on the host to the next apply. One that
 // cannot be used keeps the others from nothing.
 func (l *look) deploy(ctx context.Context, outcomes map[string]error, c *console) error {
-	table := l.servingTable()
-	plan, err := reconcile.Compare(ctx, reconcile.Inputs{Host: l.host.Name, Want: l.want, Table: table, State: l.host.Paths.State})
-	if err != nil {
-		return err
-	}
-	l.unusable(plan, outcomes)
-	plan = onlyServing(plan)
-	if plan.Empty() {
-		return l.reload(ctx)
-	}
-	writeChanges(c, c.out, plan.Changes, false)
-	report, err := reconcile.Apply(ctx, plan, reconcile.Options{Table: table, State: l.host.Paths.State, Wait: hookLockWait})
+	lock, err := reconcile.TakeLock(ctx, l.host.Paths.State, hookLockWait)
 	if err != nil {
 		return notApplied(err)
 	}
-	return errors.Join(noteFailed(report, outcomes), l.reload(ctx))
+	defer lock.Release()
+	table := l.servingTable()
+	all, err := reconcile.Compare(ctx, reconcile.Inputs{Host: l.host.Name, Want: l.want, Table: table, State: l.host.Paths.State})
+	if err != nil {
+		return err
+	}
+	l.unusable(all, outcomes)
+	plan, report := onlyServing(all), &reconcile.Report{}
+	if !plan.Empty() {
+		writeChanges(c, c.out, plan.Changes, false)
+		if report, err = reconcile.Apply(ctx, plan, reconcile.Options{Table: table, State: l.host.Paths.State, Lock: lock}); err != nil {
+			return notApplied(err)
+		}
+	}
+	return errors.Join(noteFailed(report, outcomes), l.followGeneration(all, report), l.reload(ctx))
+}
+
+// followGeneration keeps what the generation in force is rendered to in step with
+// what a certificate changes: when it was applied, there may have been none. What
+// the host does not have as it is wanted stays as it was recorded.
+func (l *look) followGeneration(plan *reconcile.Plan, report *reconcile.Report) error {
+	g := generationsOf(l.host.Paths.State)
+	n, err := g.current()
+	if n == 0 || err != nil {
+		return err
+	}
+	differs := map[reconcile.Ref]bool{}
+	for _, change := range plan.Changes {
+		differs[change.Ref] = true
+	}
+	for _, o := range report.Outcomes {
+		differs[o.Change.Ref] = o.State != reconcile.Done
+	}
+	for _, r := range l.want {
+		path := renderedPath(r)
+		if path == "" || differs[r.Ref] {
+			continue
+		}
+		path, text := g.path(n, renderedDir, path), []byte(r.Get(contentAttr))
+		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
+			continue
+		}
+		if err := g.put(path, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // noteFailed notes the certificates that could not be installed, and gives what

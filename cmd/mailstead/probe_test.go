@@ -31,6 +31,10 @@ func testCertificate(t *testing.T, names ...string) tls.Certificate {
 }
 
 func newCertificate(names []string) (tls.Certificate, error) {
+	return certificateUntil(names, time.Now().Add(time.Hour))
+}
+
+func certificateUntil(names []string, until time.Time) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -44,7 +48,7 @@ func newCertificate(names []string) (tls.Certificate, error) {
 		Subject:      pkix.Name{CommonName: names[0]},
 		DNSNames:     names,
 		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
+		NotAfter:     until,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
