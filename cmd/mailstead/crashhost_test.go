@@ -42,7 +42,7 @@ func TestKilledOnHost(t *testing.T) {
 	}
 	to := 1
 	calls := max(apply(0, 1), apply(0, 0))
-	for _, n := range some(calls, 6) {
+	for _, n := range some(calls, 4) {
 		apply(n, to)
 		description := fmt.Sprintf("/root/%d.cue", to)
 		b.exit(0, "mailstead", "apply", "--yes", description)
