@@ -246,6 +246,9 @@ func (a *applier) examine(k Kind, c Change, seen Seen) (o Outcome, act bool) {
 	case c.Want == nil && !a.owned(c.Ref):
 		a.untouched[c.Ref] = true
 		o.State, o.Err = Failed, fmt.Errorf("%w: the inventory has it no longer, so it is not ours to remove", ErrChanged)
+	case seen.Foreign != nil && c.Want != nil && !c.Taken && !(&Inventory{entries: a.before}).owns(c.Ref, seen):
+		a.untouched[c.Ref] = true
+		o.State, o.Err = Failed, fmt.Errorf("%w: %s", ErrChanged, seen.Foreign.Reason)
 	case !k.Live && !a.expected(c, seen.Have):
 		a.untouched[c.Ref] = true
 		o.State, o.Err = Failed, fmt.Errorf("%w: %s", ErrChanged, drift(c.Have, seen.Have))

@@ -44,7 +44,7 @@ func (s *Saved) Bind(in BindInputs) (*Bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &binder{BindInputs: in, saved: make(map[Ref]*Change, len(s.Changes)), live: map[string]bool{}}
+	b := &binder{BindInputs: in, saved: make(map[Ref]*Change, len(s.Changes)), waits: map[Ref][]string{}, live: map[string]bool{}}
 	if b.out.Begun, err = plans.check(s); err != nil {
 		return nil, err
 	}
@@ -57,6 +57,9 @@ func (s *Saved) Bind(in BindInputs) (*Bound, error) {
 	for i := range s.Changes {
 		b.saved[s.Changes[i].Ref] = &s.Changes[i]
 	}
+	for _, w := range s.Blocked {
+		b.waits[w.Ref] = w.Attrs
+	}
 	if err := b.wanted(s); err != nil {
 		return nil, err
 	}
@@ -68,6 +71,7 @@ type binder struct {
 	BindInputs
 	inv   *Inventory
 	saved map[Ref]*Change
+	waits map[Ref][]string // attributes that somebody else's file was in the way of
 	live  map[string]bool
 	out   Bound
 }
@@ -105,7 +109,7 @@ func (b *binder) otherwise(c *Change, now *Resource) string {
 	case now.Blocked != nil || now.Unreadable != "":
 		return ""
 	}
-	diffs := slices.DeleteFunc(differences(c.Want, now.masked(b.Key)), func(x difference) bool { return x.Follow })
+	diffs := slices.DeleteFunc(differences(c.Want.without(b.waits[c.Ref]), now.without(b.waits[c.Ref]).masked(b.Key)), func(x difference) bool { return x.Follow })
 	if len(diffs) == 0 {
 		return ""
 	}

@@ -12,7 +12,8 @@ type Inputs struct {
 	Host  string     // its name in the description
 	Want  []Resource // from desired.Build, in the order in which a kind's resources are to be made
 	Table []Kind
-	State string // state directory with the inventory; "" for none
+	State string   // state directory with the inventory; "" for none
+	Take  []string // patterns of resources that may replace what somebody else wrote
 
 	Inventory *Inventory // where it is known without reading State; nil: read it
 }
@@ -39,7 +40,7 @@ func Compare(ctx context.Context, in Inputs) (*Plan, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p := Diff(in.Host, in.Table, in.Want, seen, inv)
+	p := Diff(in, seen, inv)
 	p.Inventory = basis
 	for _, n := range []string{note, inv.unfinished(in.State)} {
 		if n != "" {

@@ -14,13 +14,15 @@ import (
 // What is in the inventory and no longer wanted goes, what is in neither is left
 // alone. An impact is the gravest of the attributes that differ; of something
 // new, of those that are about what runs.
-func Diff(host string, table []Kind, want []Resource, seen map[Ref]Seen, inv *Inventory) *Plan {
+func Diff(in Inputs, seen map[Ref]Seen, inv *Inventory) *Plan {
+	table, want := in.Table, in.Want
 	d := &differ{
-		plan:    &Plan{Host: host, Changes: []Change{}, Unchanged: map[string]int{}},
-		seen:    seen,
-		inv:     inv,
-		blocked: blocked(want),
+		plan: &Plan{Host: in.Host, Changes: []Change{}, Unchanged: map[string]int{}},
+		seen: seen,
+		inv:  inv,
+		take: in.Take,
 	}
+	d.blocked = d.blocks(want)
 	byKind := make(map[string][]*Resource, len(table))
 	for i := range want {
 		byKind[want[i].Ref.Kind] = append(byKind[want[i].Ref.Kind], &want[i])
@@ -55,15 +57,18 @@ type differ struct {
 	plan    *Plan
 	seen    map[Ref]Seen
 	inv     *Inventory
+	take    []string
 	blocked map[Ref]Block
 }
 
-// blocked gives every resource that waits, also those that need one that does.
-func blocked(want []Resource) map[Ref]Block {
+// blocks gives every resource that waits, also those that need one that does.
+func (d *differ) blocks(want []Resource) map[Ref]Block {
 	m := make(map[Ref]Block)
-	for _, r := range want {
+	for i, r := range want {
 		if r.Blocked != nil {
 			m[r.Ref] = *r.Blocked
+		} else if f := d.inTheWay(&want[i]); f != nil && len(f.Attrs) == 0 {
+			m[r.Ref] = Block{Reason: f.Reason, Command: takeCommand(r.Ref)}
 		}
 	}
 	for again := len(m) > 0; again; {
@@ -88,7 +93,7 @@ func blocked(want []Resource) map[Ref]Block {
 func (d *differ) wanted(k Kind, want *Resource) {
 	p := d.plan
 	if b, ok := d.blocked[want.Ref]; ok {
-		p.Blocked = append(p.Blocked, Waiting{want.Ref, want.Origin, b.Reason, b.Command})
+		p.Blocked = append(p.Blocked, Waiting{Ref: want.Ref, Origin: want.Origin, Reason: b.Reason, Command: b.Command})
 		return
 	}
 	s := d.seen[want.Ref]
@@ -99,6 +104,10 @@ func (d *differ) wanted(k Kind, want *Resource) {
 		}
 		p.Unreadable = append(p.Unreadable, Unread{want.Ref, want.Origin, reason})
 		return
+	}
+	if f := d.inTheWay(want); f != nil {
+		p.Blocked = append(p.Blocked, Waiting{want.Ref, want.Origin, f.Reason, takeCommand(want.Ref), f.Attrs})
+		want, s.Have = want.without(f.Attrs), s.Have.without(f.Attrs)
 	}
 	moved := d.moved(want)
 	diffs := differences(s.Have, want)
@@ -112,6 +121,10 @@ func (d *differ) wanted(k Kind, want *Resource) {
 	}
 	c := d.change(want, s.Have, diffs, moved)
 	c.Drift = d.inv.drift(k, want.Ref, want, s.Have)
+	if s.Foreign != nil && matchAny(d.take, want.Ref) && !d.inv.owns(want.Ref, s) {
+		c.Taken = true
+		c.Reason += "; " + s.Foreign.Reason + ", and is replaced"
+	}
 	p.Changes = append(p.Changes, c)
 }
 

@@ -45,7 +45,7 @@ func TestReasonAndImpact(t *testing.T) {
 			table := []Kind{{Name: "plain"}, {Name: "live", Live: true}}
 			serving := Resource{Ref: Ref{"live", "daemon"}}
 			seen := map[Ref]Seen{tc.want.Ref: {Have: tc.have}, serving.Ref: {Have: &serving}}
-			p := Diff("h", table, []Resource{*tc.want, serving}, seen, nil)
+			p := Diff(Inputs{Host: "h", Table: table, Want: []Resource{*tc.want, serving}}, seen, nil)
 			if len(p.Changes) != 1 {
 				t.Fatalf("%d changes", len(p.Changes))
 			}
@@ -97,12 +97,12 @@ func TestNobodyConnected(t *testing.T) {
 		{"something serves", Seen{Have: &daemon}, Restart},
 		{"nobody can tell", Seen{Err: errInjected}, Restart},
 	} {
-		p := Diff("h", table, []Resource{unit, daemon}, map[Ref]Seen{daemon.Ref: tc.seen}, nil)
+		p := Diff(Inputs{Host: "h", Table: table, Want: []Resource{unit, daemon}}, map[Ref]Seen{daemon.Ref: tc.seen}, nil)
 		if got := p.Changes[0].Impact; got != tc.want {
 			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
 		}
 	}
-	if got := Diff("h", table, []Resource{unit}, nil, nil).Changes[0].Impact; got != Restart {
+	if got := Diff(Inputs{Host: "h", Table: table, Want: []Resource{unit}}, nil, nil).Changes[0].Impact; got != Restart {
 		t.Errorf("it is not ours to know: %s", got)
 	}
 }
@@ -141,7 +141,7 @@ func TestUnreadable(t *testing.T) {
 	want := []Resource{res("plain", "a", "x", "1"), res("plain", "b", "x", "1"), res("plain", "c", "x", "1")}
 	want[1].Unreadable = "permission denied (needs root)"
 	table := []Kind{{Name: "plain"}}
-	p := Diff("h", table, want, map[Ref]Seen{{"plain", "a"}: {Err: errInjected}}, nil)
+	p := Diff(Inputs{Host: "h", Table: table, Want: want}, map[Ref]Seen{{"plain", "a"}: {Err: errInjected}}, nil)
 	if diff := cmp.Diff([]Unread{
 		{Ref{"plain", "a"}, "host.cue:1:1", "injected"},
 		{Ref{"plain", "b"}, "host.cue:1:1", "permission denied (needs root)"},

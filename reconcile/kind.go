@@ -45,8 +45,17 @@ type Ask struct {
 
 // Seen is what there is of a resource: nothing if Have and Err are both nil.
 type Seen struct {
-	Have *Resource
-	Err  error // it cannot be read, or is something that must not be touched
+	Have    *Resource
+	Err     error    // it cannot be read, or is something that must not be touched
+	Foreign *Foreign // something in the way bears no mark of ours; nil: nothing is, or it does
+}
+
+// Foreign is something in the way of a resource that looks as if somebody else
+// had written it. What the inventory has is ours all the same.
+type Foreign struct {
+	Reason string
+	// Attrs are the attributes that it is in the way of; none: of all of it.
+	Attrs []string
 }
 
 // Kept is the error of an Apply that left a thing in place for a good reason,

@@ -63,6 +63,8 @@ type Waiting struct {
 	Origin  string `json:"origin"`
 	Reason  string `json:"reason"`
 	Command string `json:"command,omitempty"` // what the operator runs to end the wait
+	// Attrs are the attributes that wait, where the rest of the resource does not.
+	Attrs []string `json:"attrs,omitempty"`
 }
 
 // Unread is a resource whose state could not be read.

@@ -150,12 +150,13 @@ func (l *look) plan(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 	if o.saved != nil {
 		return l.bind(ctx, o)
 	}
+	l.take = o.Take
 	plan, err := l.compare(ctx)
 	if err != nil {
 		return nil, err
 	}
 	l.noteUnrecorded(plan)
-	return o.narrow(l, plan)
+	return o.narrow(ctx, l, plan)
 }
 
 // consent asks whether to go on; without a terminal there is nobody to ask.

@@ -161,6 +161,9 @@ func (w *cutover) ready(ctx context.Context, o cutoverOptions) error {
 // waits gives what a plan waits for, or could not compare.
 func waits(plan *reconcile.Plan) (errs []error) {
 	for _, b := range plan.Blocked {
+		if len(b.Attrs) > 0 {
+			continue // a copy for other programs, which stays as it is
+		}
 		errs = append(errs, fmt.Errorf("%s waits: %s", b.Ref, visible(b.Reason)))
 	}
 	for _, u := range plan.Unreadable {

@@ -259,6 +259,9 @@ func (l *look) unusable(plan *reconcile.Plan, outcomes map[string]error) {
 		}
 	}
 	for _, b := range plan.Blocked {
+		if len(b.Attrs) > 0 {
+			continue // somebody else's file is in the way of a copy, and not of the bundle
+		}
 		note(b.Ref, "cannot be used", b.Reason)
 	}
 	for _, u := range plan.Unreadable {

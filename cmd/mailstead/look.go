@@ -31,6 +31,7 @@ type look struct {
 	begun bool             // an earlier apply of it was stopped part-way
 
 	onlyCertificates bool            // nothing else could be made out, and is in want
+	take             []string        // patterns of what may replace the file of somebody else
 	partly           bool            // the plan is not all that the description asks for
 	planned          *reconcile.Plan // what compare said last, nil before
 	lock             *reconcile.Lock // nil: whoever changes the host takes it
@@ -73,7 +74,7 @@ func (l *look) unlock() {
 // compare makes the plan. It only reads.
 func (l *look) compare(ctx context.Context) (*reconcile.Plan, error) {
 	plan, err := reconcile.Compare(ctx, reconcile.Inputs{
-		Host: l.host.Name, Want: l.want, Table: l.kinds.Table(), State: l.host.Paths.State,
+		Host: l.host.Name, Want: l.want, Table: l.kinds.Table(), State: l.host.Paths.State, Take: l.take,
 	})
 	if err != nil {
 		return nil, err

@@ -40,7 +40,8 @@ reason, and what it means to the people connected:
   data     mail is concerned
 
 What somebody else has changed of ours since it was applied stands apart, with
-the difference.
+the difference. A file in the way that Mailstead did not write is left as it is,
+and what needs it waits, unless --take says that it may be replaced.
 
 Nothing is written, and root is not needed: what could not be read is named.
 
@@ -92,12 +93,13 @@ func runPlan(ctx context.Context, o planOptions, c *console) error {
 		return err
 	}
 	defer l.close()
+	l.take = o.Take
 	plan, err := l.compare(ctx)
 	if err != nil {
 		return err
 	}
 	l.noteUnrecorded(plan)
-	if plan, err = o.narrow(l, plan); err != nil {
+	if plan, err = o.narrow(ctx, l, plan); err != nil {
 		return err
 	}
 	if err := o.write(c, l, plan, file); err != nil {

@@ -164,8 +164,8 @@ func (o *applyOptions) takeSaved(args []string) (err error) {
 		return err
 	}
 	o.file = args[0]
-	if o.Narrows() {
-		return hint(errors.New("--only and --except choose from a description, and "+o.file+" says itself what is to be done"), "choose with %q", "mailstead plan -o FILE --only PATTERN")
+	if o.Narrows() || len(o.Take) > 0 {
+		return hint(errors.New("--only, --except and --take choose from a description, and "+o.file+" says itself what is to be done"), "choose with %q", "mailstead plan -o FILE --only PATTERN")
 	}
 	d := o.saved.Description
 	if o.paths = args[1:]; len(o.paths) == 0 {
@@ -203,6 +203,7 @@ func (l *look) bind(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 	case err != nil:
 		return nil, hint(fmt.Errorf("%s: %w", o.file, err), "plan again")
 	}
+	l.take = o.saved.Selection.Take
 	now, err := l.compare(ctx)
 	if err != nil {
 		return nil, err
@@ -214,8 +215,21 @@ func (l *look) bind(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 	if b.Other > 0 {
 		b.Notes = append(b.Notes, fmt.Sprintf("there are %d more changes to make, and they are not in %s: %q shows them", b.Other, o.file, "mailstead plan"))
 	}
-	l.saved, l.begun, l.partly = o.saved, b.Begun, b.Other > 0 || o.saved.Selection.Narrows()
-	return &b.Plan, nil
+	l.saved, l.begun = o.saved, b.Begun
+	plan := l.part(ctx, &b.Plan)
+	l.partly = b.Other > 0 || len(o.saved.LeftOut)+len(o.saved.Deferred) > 0
+	return plan, nil
+}
+
+// part takes up a plan that may be less than what was compared: what that means
+// to people is less, too.
+func (l *look) part(ctx context.Context, plan *reconcile.Plan) *reconcile.Plan {
+	l.partly = len(plan.LeftOut)+len(plan.Deferred) > 0
+	if l.people, plan.People = nil, nil; len(plan.Changes) > 0 {
+		l.people = l.impact(ctx, plan)
+		plan.People = l.people
+	}
+	return plan
 }
 
 // staleError gives the exit code of a stale plan to what says that one is.

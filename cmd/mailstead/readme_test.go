@@ -52,7 +52,7 @@ func firstPlan(t *testing.T, host *schema.Host) *reconcile.Plan {
 	}
 	var kinds kind.Host
 	defer kinds.Close()
-	plan := reconcile.Diff(host.Name, kinds.Table(), want, nil, nil)
+	plan := reconcile.Diff(reconcile.Inputs{Host: host.Name, Table: kinds.Table(), Want: want}, nil, nil)
 	plan.People = &reconcile.People{LastKnown: true}
 	return plan
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,6 +40,7 @@ func (s *selection) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&s.Only, "only", nil, "nothing but what `PATTERN` is meant for (repeatable)")
 	f.StringArrayVar(&s.Except, "except", nil, "nothing that `PATTERN` is meant for (repeatable)")
+	f.StringArrayVar(&s.Take, "take", nil, "what `PATTERN` is meant for may replace a file that Mailstead did not write (repeatable)")
 	f.StringSliceVar(&s.failOn, "fail-on", nil, "end with 2 if the plan has changes of a `class`: "+strings.Join(classNames(), ", "))
 	completeWith(cmd, "fail-on", classNames()...)
 }
@@ -63,22 +65,21 @@ func (s *selection) check() error {
 
 // oneHost refuses a choice from what is not this machine's plan.
 func (s *selection) oneHost() error {
-	if s.Narrows() {
-		return errors.New("--only and --except choose from the plan of this machine: run it there")
+	if s.Narrows() || len(s.Take) > 0 {
+		return errors.New("--only, --except and --take are about the plan of this machine: run it there")
 	}
 	return nil
 }
 
 // narrow gives the part of a plan that is chosen.
-func (s *selection) narrow(l *look, plan *reconcile.Plan) (*reconcile.Plan, error) {
+func (s *selection) narrow(ctx context.Context, l *look, plan *reconcile.Plan) (*reconcile.Plan, error) {
 	if none := s.Unmatched(plan, l.want); len(none) > 0 {
 		return nil, hint(fmt.Errorf("%q is meant for nothing on this host", none[0]), "the lines of %q begin with what a pattern is held against", "mailstead plan")
 	}
 	if !s.Narrows() {
 		return plan, nil
 	}
-	l.partly = true
-	return plan.Narrow(s.Selection), nil
+	return l.part(ctx, plan.Narrow(s.Selection)), nil
 }
 
 // refuse tells which changes of a plan --fail-on does not want.

@@ -38,6 +38,7 @@ func TestFilesAreDocumented(t *testing.T) {
 				group = a.Group
 			}
 			owner := strings.NewReplacer(group, "VMAIL", host.Mail.User, "VMAIL")
+			checkMarks(t, list)
 			for _, f := range plannedFiles(list) {
 				row := place.Replace(f.path) + " " + owner.Replace(f.owner) + " " + f.mode
 				if seen[row] = true; !documented[row] {
@@ -49,6 +50,20 @@ func TestFilesAreDocumented(t *testing.T) {
 	for row := range documented {
 		if !seen[row] && !strings.HasPrefix(row, "the certificate's `stitched`") {
 			t.Errorf("in docs/files.md, and planned for no scenario: %s", row)
+		}
+	}
+}
+
+// checkMarks: what lies among the files of others says in its first lines that it
+// is ours, or losing the inventory would make it foreign.
+func checkMarks(t *testing.T, list []reconcile.Resource) {
+	t.Helper()
+	for _, r := range list {
+		switch r.Ref.Kind {
+		case "unit", "pam-service", "deploy-hook":
+			if content := r.Get("content"); !strings.Contains(content[:min(200, len(content))], "# Kept by mailstead: ") {
+				t.Errorf("%s does not say that it is ours: %q", r.Ref, content)
+			}
 		}
 	}
 }

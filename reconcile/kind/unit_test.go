@@ -194,7 +194,7 @@ func TestObserveUnit(t *testing.T) {
 		if have == nil {
 			return "nothing"
 		}
-		p := reconcile.Diff("", []reconcile.Kind{{Name: "unit"}, {Name: "daemon", Live: true}}, []reconcile.Resource{want, {Ref: DaemonRef()}},
+		p := reconcile.Diff(reconcile.Inputs{Table: []reconcile.Kind{{Name: "unit"}, {Name: "daemon", Live: true}}, Want: []reconcile.Resource{want, {Ref: DaemonRef()}}},
 			map[reconcile.Ref]reconcile.Seen{want.Ref: {Have: have}, DaemonRef(): {Have: &reconcile.Resource{}}}, nil)
 		if len(p.Changes) == 0 {
 			return "as wanted"
