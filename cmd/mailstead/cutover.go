@@ -331,6 +331,9 @@ func (w *cutover) serve(ctx context.Context) error {
 			fmt.Fprintf(w.c.err, "\r%d of %d users compared", done, len(before))
 		}
 	})
+	if w.c.progress {
+		fmt.Fprintln(w.c.err)
+	}
 	for _, line := range changes {
 		fmt.Fprintln(w.c.out, line)
 	}

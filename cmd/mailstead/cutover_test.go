@@ -1,6 +1,9 @@
 package main_test
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 )
@@ -233,6 +236,41 @@ c.select("INBOX"); c.store("1", "+FLAGS", "(Later)"); c.logout()
 for i in $(seq 100); do [ $(grep -rl '^Subject: mail ' /home/` + u + `/Maildir/cur /home/` + u + `/Maildir/new | wc -l) -ge $sent ] && exit 0; sleep 0.1; done; exit 1`)
 		}
 	})
+}
+
+// TestCutoverKilled kills cutover and handback at random moments, again and again:
+// the next of either goes on, and clients never see another UID.
+func TestCutoverKilled(t *testing.T) {
+	if os.Getenv("MAILSTEAD_CRASH") == "" {
+		t.Skip("takes some minutes: set MAILSTEAD_CRASH=1")
+	}
+	b := courierBox(t)
+	b.write("/root/deliver", deliver)
+	b.sh("mailstead adopt; systemd-run -q --unit=deliver-alice sh /root/deliver alice")
+	b.before()
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	for n := range 30 {
+		for _, command := range []string{"cutover", "handback"} {
+			for range 1 + random.IntN(3) {
+				after := fmt.Sprintf("%.3f", random.Float64()*3)
+				r := b.try("", "timeout", "-s", "KILL", after, "mailstead", command, "--yes")
+				t.Logf("seed %d: %s after %s s: exit %d", seed, command, after, r.code)
+			}
+			if random.IntN(2) == 0 {
+				continue // leave it as it is for the other one
+			}
+			if r := b.try("", "mailstead", command, "--yes"); r.code != 0 && !strings.Contains(r.stderr, "taken over already") &&
+				!strings.Contains(r.stderr, "was not taken over") && !strings.Contains(r.stderr, "a return to Courier was begun") {
+				t.Fatalf("seed %d, turn %d: %s: exit %d\n%s\n%s", seed, n, command, r.code, r.stdout, r.stderr)
+			}
+		}
+	}
+	b.try("", "mailstead", "handback", "--yes")
+	b.courierServes(true)
+	b.same()
+	b.exit(0, "mailstead", "cutover", "--yes")
+	b.same()
 }
 
 // virtualHost is a host whose mail belongs to one account.

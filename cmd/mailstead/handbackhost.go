@@ -76,7 +76,7 @@ func (h *handbackHost) run(ctx context.Context) error {
 		return errors.Join(failed, err)
 	}
 	if failed != nil {
-		return &exitError{code: exitPartial, err: hint(fmt.Errorf("Courier serves again, but not all mail was handed back: %w", failed),
+		return &exitError{code: exitPartial, err: hint(fmt.Errorf("not all mail was handed back, but Courier serves again: %w", failed),
 			"mend what is named, and run %q for it while its user is not connected", "mailstead handback MAILDIR")}
 	}
 	_, err := fmt.Fprintln(h.c.out, "Courier serves again.")

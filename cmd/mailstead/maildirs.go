@@ -166,7 +166,6 @@ func lookAtMail(dir string) *adopt.Mail {
 	}
 	slices.Sort(dots)
 	enc := maildir.DetectEncoding(dots)
-	m.Encoding = enc.String()
 	m.Folders = append(m.Folders, lookAtFolder(dir, maildir.Inbox))
 	for _, dot := range dots {
 		name, err := maildir.DecodeName(dot, enc)

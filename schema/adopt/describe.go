@@ -44,7 +44,8 @@ type item struct {
 	text    string // "alice: {...}", in one line or several
 	bare    string // the same with less; "": there is no less
 	comment string
-	json    bool // it stands in the users' file
+	choices []string // why the special folders are those
+	json    bool     // it stands in the users' file
 	state   state
 	why     string
 }
@@ -243,7 +244,7 @@ func (d *draft) user(u *User, system int) *item {
 	if u.Setting != "" && u.Hash == "" {
 		parts = append(parts, key("maildir", i.json)+quote(u.Setting))
 	}
-	comments := []string{u.Origin.String()}
+	i.comment = u.Origin.String()
 	if m := u.Mail; m != nil {
 		list := m.choose(d.prefer)
 		set := folders(list, false)
@@ -252,10 +253,13 @@ func (d *draft) user(u *User, system int) *item {
 		} else if set != "" {
 			extra = append(extra, key("folders", i.json)+"{"+folders(list, i.json)+"}")
 		}
-		comments = append(comments, fmt.Sprintf("%d folders, %d messages, %d subscriptions", len(m.Folders), m.messages(), len(m.Subscribed)))
+		i.comment += fmt.Sprintf("; %d folders, %d messages, %d subscriptions", len(m.Folders), m.messages(), len(m.Subscribed))
+		if len(m.Odd) > 0 {
+			i.comment += "; no folders: " + printable(cut(strings.Join(m.Odd, ", ")))
+		}
 		for _, c := range list {
 			if c.why != "" {
-				comments = append(comments, c.use+": "+printable(cut(c.why)))
+				i.choices = append(i.choices, c.use+": "+printable(cut(c.why)))
 			}
 		}
 	}
@@ -267,7 +271,6 @@ func (d *draft) user(u *User, system int) *item {
 	if len(extra) > 0 {
 		i.bare = name + ": {" + strings.Join(parts, ", ") + "}"
 	}
-	i.comment = strings.Join(comments, "; ")
 	if u.Left != "" {
 		i.state, i.why = left, u.Left
 	}

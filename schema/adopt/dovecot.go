@@ -200,7 +200,7 @@ func (r *dovecotReading) where() string {
 
 // users are those of PAM and of passwd-files.
 func (r *dovecotReading) users() error {
-	data, err := r.file(passwdFile)
+	data, err := r.fileWithin(passwdFile, maxUsers)
 	if err != nil {
 		return err
 	}
@@ -274,7 +274,7 @@ func (r *dovecotReading) passwdFile(args Setting, passwd []account, where string
 		return nil
 	}
 	name := words[len(words)-1]
-	data, err := r.file(name)
+	data, err := r.fileWithin(name, maxUsers)
 	if err != nil {
 		return err
 	}

@@ -130,7 +130,10 @@ func (r *reading) trash() string {
 }
 
 // file reads a file of the host; nil where there is none.
-func (r *reading) file(name string) ([]byte, error) {
+func (r *reading) file(name string) ([]byte, error) { return r.fileWithin(name, maxFile) }
+
+// fileWithin reads a file of at most limit octets.
+func (r *reading) fileWithin(name string, limit int) ([]byte, error) {
 	data, err := fs.ReadFile(r.fsys, strings.TrimPrefix(name, "/"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -138,8 +141,8 @@ func (r *reading) file(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if len(data) > maxFile {
-		return nil, &SyntaxError{Origin{File: name}, "the file is larger than any configuration"}
+	if len(data) > limit {
+		return nil, &SyntaxError{Origin{File: name}, fmt.Sprintf("the file is larger than %d MiB", limit>>20)}
 	}
 	return data, nil
 }

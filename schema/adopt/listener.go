@@ -60,21 +60,19 @@ func (r *reading) ports(name, portOption, implied, addressOption string) {
 // security says how TLS starts.
 func (r *reading) security(l *Listener, name string) {
 	starttls, required := r.imap["IMAPDSTARTTLS"], r.imap["IMAP_TLS_REQUIRED"]
-	switch {
+	switch offered := starttls.Name == "" || strings.EqualFold(starttls.Value, "YES"); {
 	case name == "imaps":
 		if l.Name != "imaps" {
 			l.TLS = "implicit"
 		}
-		return
-	case loopback(l.Address) && !strings.HasPrefix(required.Value, "1"):
+	case strings.HasPrefix(required.Value, "1"):
+	case loopback(l.Address) && !offered:
 		l.TLS = "none"
-		if starttls.Origin.File == "" || strings.EqualFold(starttls.Value, "YES") {
-			l.TLS = ""
-			r.host.note(required.Origin, true, "%s: clients of the listener %s have to use TLS; where they cannot, give it tls: \"none\", which a loopback address may have", required.assignment(), l.Name)
-		} else {
-			l.Comment = strings.TrimPrefix(l.Comment+"; "+starttls.comment(), "; ")
-		}
-	case !strings.HasPrefix(required.Value, "1"):
+		l.Comment = strings.TrimPrefix(l.Comment+"; "+starttls.comment(), "; ")
+	case loopback(l.Address):
+		r.host.note(required.Origin, true, "%s: clients of the listener %s have to use TLS; where they cannot, give it tls: \"none\", which a loopback address may have",
+			optional(required, "IMAP_TLS_REQUIRED"), l.Name)
+	default:
 		r.host.note(required.Origin, true, "%s: nobody logs in on the listener %s without TLS any more; Courier let clients do so", optional(required, "IMAP_TLS_REQUIRED"), l.Name)
 	}
 }

@@ -12,7 +12,6 @@ type Mail struct {
 	Maildir    string   `json:"maildir"`
 	Missing    bool     `json:"missing,omitempty"` // there is none
 	Fault      string   `json:"fault,omitempty"`   // why it could not be looked at
-	Encoding   string   `json:"encoding,omitempty"`
 	Folders    []Folder `json:"folders,omitempty"` // INBOX and all others that can be opened, sorted by name
 	Subscribed []string `json:"subscribed,omitempty"`
 	Odd        []string `json:"odd,omitempty"` // what starts with a dot, and is no folder

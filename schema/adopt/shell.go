@@ -44,6 +44,7 @@ func (s Settings) Get(name string) string { return s[name].Value }
 // A=$A$A, a hundred times, is far above.
 const (
 	maxFile  = 1 << 20
+	maxUsers = 64 << 20 // a list of users
 	maxValue = 64 << 10
 )
 

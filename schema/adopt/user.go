@@ -10,7 +10,7 @@ import (
 
 // users finds who can log in.
 func (r *reading) users() error {
-	data, err := r.file(passwdFile)
+	data, err := r.fileWithin(passwdFile, maxUsers)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (r *reading) userdb(passwd []account) error {
 	}
 	var all []account
 	for _, name := range files {
-		data, err := r.file(name)
+		data, err := r.fileWithin(name, maxUsers)
 		if err != nil {
 			return err
 		}

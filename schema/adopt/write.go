@@ -51,8 +51,8 @@ func (w *writer) item(i *item) {
 		text = i.bare
 	}
 	w.items[place{w.json, w.line + 1}] = i
-	if i.comment != "" {
-		text += " // " + i.comment
+	if comment := append([]string{i.comment}, i.choices...); i.comment != "" {
+		text += " // " + strings.Join(comment, "; ")
 	}
 	w.put("%s", text)
 }
@@ -151,17 +151,14 @@ func (d *draft) writeUsers(w *writer) {
 	w.put("")
 	w.open("users")
 	for _, i := range d.users {
-		if i.json && i.state != left {
-			inJSON++
-			if i.state == whole {
-				continue
-			}
-		}
-		if i.json {
-			w.put("// %s: left out, or without its folders: %s", i.name(), i.why)
+		switch {
+		case !i.json || i.state == left:
+			w.item(i)
 			continue
+		case i.state == bare:
+			w.put("// %s: without its folders: %s", i.name(), i.why)
 		}
-		w.item(i)
+		inJSON++
 	}
 	if inJSON > 0 {
 		w.put("// and %d in %s", inJSON, UsersName)
@@ -178,16 +175,14 @@ const maxChoices = 100
 func (d *draft) choices(w *writer) {
 	told := 0
 	for _, i := range d.users {
-		_, chosen, some := strings.Cut(i.comment, "; ")
-		_, chosen, some = strings.Cut(chosen, "; ") // behind the origin and the numbers
-		if !i.json || i.state != whole || !some {
+		if !i.json || i.state != whole || len(i.choices) == 0 {
 			continue
 		}
 		if told++; told > maxChoices {
 			w.put("// and so on")
 			return
 		}
-		w.put("// %s: %s", i.name(), chosen)
+		w.put("// %s: %s", i.name(), strings.Join(i.choices, "; "))
 	}
 }
 
