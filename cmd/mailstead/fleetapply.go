@@ -150,7 +150,9 @@ func (r *rollout) writeStopped(at int) {
 		slices.Sort(names)
 		fmt.Fprintf(r.c.out, "%s: %s.\n", title, visible(strings.Join(names, ", ")))
 	}
-	fmt.Fprintln(r.c.out)
+	if at > 0 {
+		fmt.Fprintln(r.c.out)
+	}
 	list("Applied", r.plans[:at])
 	list("Stopped at", r.plans[at:at+1])
 	list("Not begun", r.plans[at+1:])
@@ -174,7 +176,7 @@ func (r *rollout) apply(ctx context.Context, p hostPlan, name string) error {
 	}
 	defer conn.Close()
 	q := r.request(p.host)
-	q.Wait, q.RemoveUsers = r.options.wait, r.options.removeUsers
+	q.Wait, q.RemoveUsers, q.ReturnAfter = r.options.wait, r.options.removeUsers, r.options.returnAfter
 	for _, s := range p.steps {
 		q.Agreed = append(q.Agreed, s.Exact)
 	}

@@ -17,6 +17,7 @@ type fleetGroup struct {
 	changes []fleetEntry
 	waiting []fleetEntry
 	unread  []fleetEntry
+	people  []string // what it means to people
 	notes   []string
 }
 
@@ -106,6 +107,9 @@ func (f *fleetItems) addPlan(i int, p hostPlan) {
 			g.unread = append(g.unread, e.common(name, origins))
 		}, "unread", generalRef(u.Ref, host), generalReason(u.Reason, host))
 	}
+	for _, line := range linesOfPeople(&p.plan.Plan) {
+		f.add(i, "", func(g *fleetGroup, _ string, _ int) { g.people = append(g.people, line) }, "people", line)
+	}
 	for _, note := range p.plan.Notes {
 		f.add(i, "", func(g *fleetGroup, name string, _ int) {
 			if name != "" {
@@ -114,6 +118,21 @@ func (f *fleetItems) addPlan(i int, p hostPlan) {
 			g.notes = append(g.notes, note)
 		}, "note", generalize(note, host))
 	}
+}
+
+// linesOfPeople says what a plan means to people.
+func linesOfPeople(p *reconcile.Plan) []string {
+	if p.People == nil || len(p.Changes) == 0 {
+		return nil
+	}
+	lines := peopleLines(p.People)
+	for i := range lines {
+		lines[i] = "People: " + lines[i]
+	}
+	if p.People.Braked() {
+		lines = append(lines, "Brake: "+brakeReason(p.People)+"; apply refuses that unless it is given "+removeFlag(p.People))
+	}
+	return lines
 }
 
 func generalRef(r reconcile.Ref, host string) string { return generalize(r.String(), host) }
@@ -146,14 +165,18 @@ func writeFleet(c *console, w io.Writer, plans []hostPlan, verbose bool) {
 		marked = writeGroup(c, w, g, verbose) || marked
 		fmt.Fprintln(w)
 	}
+	var after strings.Builder
 	if marked {
-		fmt.Fprintf(w, "%s stands for the name of each host.\n", hostMark)
+		fmt.Fprintf(&after, "%s stands for the name of each host.\n", hostMark)
 	}
 	if still := unchangedHosts(plans); len(still) > 0 {
-		fmt.Fprintf(w, "Without changes: %s.\n", visible(someNames(still, verbose)))
+		fmt.Fprintf(&after, "Without changes: %s.\n", visible(someNames(still, verbose)))
 	}
-	writeUnplanned(c, w, plans)
-	fmt.Fprintf(w, "\n%s\n", c.paint(bold, fleetLine(plans)))
+	writeUnplanned(c, &after, plans)
+	if after.Len() > 0 {
+		fmt.Fprintln(&after)
+	}
+	fmt.Fprintf(w, "%s%s\n", after.String(), c.paint(bold, fleetLine(plans)))
 }
 
 func groupTitle(plans []hostPlan, g *fleetGroup, verbose bool) string {
@@ -201,6 +224,9 @@ func writeGroup(c *console, w io.Writer, g *fleetGroup, verbose bool) bool {
 	write("", g.changes)
 	write("Waiting for something that only you can do:", g.waiting)
 	write("Not compared, and left as it is:", g.unread)
+	for _, line := range g.people {
+		fmt.Fprintf(&b, "  %s\n", visible(line))
+	}
 	for _, note := range g.notes {
 		fmt.Fprintf(&b, "  Note: %s\n", visible(note))
 	}

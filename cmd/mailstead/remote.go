@@ -41,7 +41,8 @@ type remoteRequest struct {
 	Agreed   []string          `json:"agreed,omitempty"`    // apply: step.Exact of each change that may be made
 	Wait     time.Duration     `json:"lock_wait,omitempty"` // apply: for another mailstead there, in nanoseconds
 
-	RemoveUsers int `json:"remove_users,omitempty"` // apply: how many users are known to vanish
+	RemoveUsers int           `json:"remove_users,omitempty"` // apply: how many users are known to vanish
+	ReturnAfter time.Duration `json:"return_after,omitempty"` // apply: in nanoseconds; 0: as usual
 }
 
 // remoteAnswer is how a request ended; Fault is nil where it ended well.
@@ -257,7 +258,7 @@ func (l *look) noteInstalled(plan *reconcile.Plan) {
 // agreed to is the plan, which the other end has shown already.
 func (r *remote) apply(ctx context.Context, l *look, q remoteRequest) error {
 	s := &sayer{say: func(text string) { r.write(target.Said, text) }}
-	o := applyOptions{opts: l.opts, wait: q.Wait, removeUsers: q.RemoveUsers, agree: func(_ context.Context, plan *reconcile.Plan) error {
+	o := applyOptions{opts: l.opts, wait: q.Wait, removeUsers: q.RemoveUsers, returnAfter: q.ReturnAfter, agree: func(_ context.Context, plan *reconcile.Plan) error {
 		if err := agreed(plan, q); err != nil {
 			return err
 		}
