@@ -67,7 +67,7 @@ func manPage(cmd *cobra.Command) string {
 	fmt.Fprintf(&b, "%s\n", roff(strings.TrimSpace("[OPTION...]"+use)))
 	text, codes, _ := strings.Cut(cmd.Long, "\n\nEXIT STATUS\n")
 	b.WriteString(".SH DESCRIPTION\n")
-	roffText(&b, text)
+	roffText(&b, strings.TrimSpace(text))
 	manCommands(&b, cmd)
 	manOptions(&b, cmd)
 	b.WriteString(".SH EXIT STATUS\n")
