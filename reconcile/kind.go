@@ -53,9 +53,8 @@ type Seen struct {
 // Foreign is something in the way of a resource that looks as if somebody else
 // had written it. What the inventory has is ours all the same.
 type Foreign struct {
-	Reason string
-	// Attrs are the attributes that it is in the way of; none: of all of it.
-	Attrs []string
+	Reason string   `json:"reason"`
+	Attrs  []string `json:"attrs,omitempty"` // that it is in the way of; none: of all of it
 }
 
 // Kept is the error of an Apply that left a thing in place for a good reason,

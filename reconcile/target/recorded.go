@@ -48,6 +48,8 @@ type RecordedSeen struct {
 	Place map[string]string   `json:"place,omitempty"` // where it was looked for
 	Have  *reconcile.Resource `json:"have,omitempty"`  // nil: nothing was there
 	Error string              `json:"error,omitempty"` // why it is not known
+	// Foreign is what looks as if somebody else had written it.
+	Foreign *reconcile.Foreign `json:"foreign,omitempty"`
 }
 
 // given are the attributes that a kind's Observe gives back as they were asked
@@ -78,7 +80,7 @@ func (r *Recorded) Record(table []reconcile.Kind) []reconcile.Kind {
 }
 
 func (r *Recorded) note(ask reconcile.Ask, found reconcile.Seen) {
-	s := RecordedSeen{Ref: ask.Ref}
+	s := RecordedSeen{Ref: ask.Ref, Foreign: found.Foreign}
 	for _, name := range given[ask.Ref.Kind].places {
 		if v := ask.Get(name); v != "" {
 			if s.Place == nil {
@@ -133,7 +135,7 @@ func (r *Recorded) find(ask reconcile.Ask) reconcile.Seen {
 		return reconcile.Seen{Err: errors.New(s.Error)}
 	}
 	if s.Have == nil {
-		return reconcile.Seen{}
+		return reconcile.Seen{Foreign: s.Foreign}
 	}
 	have := &reconcile.Resource{Ref: ask.Ref, Origin: ask.Origin}
 	for _, a := range s.Have.Attrs {
@@ -150,7 +152,7 @@ func (r *Recorded) find(ask reconcile.Ask) reconcile.Seen {
 		}
 		have.Attrs = append(have.Attrs, a)
 	}
-	return reconcile.Seen{Have: have}
+	return reconcile.Seen{Have: have, Foreign: s.Foreign}
 }
 
 // FactsFor gives the facts for what is to be known of the host now. A

@@ -38,6 +38,27 @@ func again(t *testing.T, r *Recorded) *Recorded {
 	return out
 }
 
+// What looks as if somebody else had written it is not planned away from afar either.
+func TestRecordedForeign(t *testing.T) {
+	there := unit("/etc/u", "theirs", "up")
+	want := unit("/etc/u", "CONTENT", "up")
+	r := &Recorded{}
+	table := []reconcile.Kind{{Name: "unit", Observe: func(context.Context, []reconcile.Ask) []reconcile.Seen {
+		return []reconcile.Seen{{Have: &there, Foreign: &reconcile.Foreign{Reason: "it is theirs"}}}
+	}}}
+	in := reconcile.Inputs{Host: "h", Want: []reconcile.Resource{want}, Table: r.Record(table), Inventory: &reconcile.Inventory{}}
+	for range 2 {
+		p, err := reconcile.Compare(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Blocked) != 1 || p.Blocked[0].Reason != "it is theirs" {
+			t.Errorf("%+v", p)
+		}
+		in.Table = again(t, r).Table(table)
+	}
+}
+
 func TestRecorded(t *testing.T) {
 	here := unit("/etc/u", "CONTENT", "up")
 	table := func(have *reconcile.Resource, err error) []reconcile.Kind {
