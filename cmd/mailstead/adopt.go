@@ -104,6 +104,9 @@ func readHost(ctx context.Context, o adoptOptions) (*adopt.Host, string, error) 
 	} else if h, trash, err = adopt.ReadCourier(fsys, o.host); errors.Is(err, adopt.ErrNone) {
 		err = hint(err, "--doveconf reads a host of Dovecot's, and %q begins without either", "mailstead init")
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = hint(err, "run it as root: Courier's files and users' mail are not for everybody")
+	}
 	if err != nil {
 		return nil, "", err
 	}

@@ -93,7 +93,7 @@ func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
 		return err
 	}
 	defer w.state.close()
-	if err := w.resume(); err != nil {
+	if done, err := w.resume(); done || err != nil {
 		return err
 	}
 	if w.record == nil && !o.yes {
@@ -116,19 +116,20 @@ func consentTo(ctx context.Context, c *console, question string) error {
 	return err
 }
 
-// resume finds out whether a cutover was begun before.
-func (w *cutover) resume() (err error) {
+// resume finds out whether a cutover was begun before, and whether it is done.
+func (w *cutover) resume() (done bool, err error) {
 	if w.record, err = w.state.read(); err != nil || w.record == nil {
-		return err
+		return false, err
 	}
 	switch w.record.Phase {
 	case servingOwn:
-		return hint(errors.New("this host was taken over already"), "%q makes changes from now on, and %q goes back", "mailstead apply", "mailstead handback")
+		_, err = fmt.Fprintln(w.c.out, "This host was taken over already. \"mailstead apply\" makes changes from now on, and \"mailstead handback\" goes back to Courier.")
+		return true, err
 	case returningOld:
-		return hint(errors.New("a return to Courier was begun, and has not ended"), "run %q first", "mailstead handback")
+		return false, hint(errors.New("a return to Courier was begun, and has not ended"), "run %q first", "mailstead handback")
 	}
 	_, err = fmt.Fprintf(w.c.err, "A cutover was interrupted while %s: going on.\n", w.record.Phase)
-	return err
+	return false, err
 }
 
 // ready looks whether a cutover can be expected to hold. It writes nothing.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -184,8 +185,13 @@ func (s *services) stopOwn(ctx context.Context) error {
 	slices.SortStableFunc(loaded, func(a, b dbus.UnitStatus) int {
 		return strings.Compare(suffixOf(b.Name), suffixOf(a.Name))
 	})
+	// Whoever runs this by systemd-run may have named the unit like ours.
+	self, _ := os.ReadFile("/proc/self/cgroup")
 	var errs []error
 	for _, u := range loaded {
+		if strings.Contains(string(self), "/"+u.Name) {
+			continue
+		}
 		if u.LoadState == "loaded" && u.ActiveState != "inactive" {
 			errs = append(errs, s.stop(ctx, u.Name))
 		}
