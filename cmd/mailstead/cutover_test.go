@@ -203,6 +203,9 @@ systemd-run -q --unit=tamper sh -c 'while ! grep -q starting /var/lib/mailstead/
 		b.same()
 		contains(t, b.run("mailstead", "status"), "In step.")
 		contains(t, b.exit(0, "mailstead", "apply", "--yes").stdout, "No changes")
+		for _, unit := range []string{"courier-imap.service", "courier-imap-ssl.service", "imapproxy.service"} {
+			contains(t, b.try("", "systemctl", "is-enabled", unit).stdout, "masked")
+		}
 		contains(t, b.exit(0, "mailstead", "cutover", "--yes").stdout, "taken over already")
 		b.run("python3", "-c", imapTools+`
 c = login("alice", port=1143)
@@ -224,10 +227,13 @@ c.select("INBOX"); c.store("1", "+FLAGS", "(Later)"); c.logout()
 		contains(t, b.exit(0, "mailstead", "handback", "--yes").stdout, "Courier serves again.")
 		b.courierServes(true)
 		b.same()
+		for _, unit := range []string{"courier-imap.service", "courier-imap-ssl.service", "imapproxy.service"} {
+			contains(t, b.run("systemctl", "is-enabled", unit), "enabled")
+		}
 		contains(t, b.exit(1, "mailstead", "handback", "--yes").stderr, "Courier serves again")
 	})
 	phase("nothing is lost", func(t *testing.T) {
-		b.sh("touch /root/stop; systemctl stop deliver-alice deliver-bob")
+		b.sh("touch /root/stop; while systemctl is-active -q deliver-alice || systemctl is-active -q deliver-bob; do sleep 0.1; done")
 		b.reboot()
 		b.courierServes(true)
 		b.same()

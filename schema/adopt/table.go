@@ -148,6 +148,8 @@ var table = []option{
 	{imapproxy, "ipversion_only", notSet, Gone, "", "there is nothing to connect to"},
 
 	{mbsync, "Channel", notSet, Gone, "", "mbsync goes on fetching; what it has fetched is served with the UIDs of the server that it came from"},
+	{mbsync, "Far, Near", notSet, Gone, "", "of mbsync's"},
+	{mbsync, "IMAPStore, IMAPAccount, MaildirStore", notSet, Gone, "", "of mbsync's"},
 	{mbsync, "Pattern", notSet, Gone, "", "of mbsync's"},
 	{mbsync, "Sync", notSet, Gone, "", "of mbsync's"},
 	{mbsync, "Expunge", notSet, Gone, "", "of mbsync's"},
