@@ -66,6 +66,7 @@ func TestScript(t *testing.T) {
 			"serves":    servesDemo,
 			"await":     awaitPort,
 			"lineage":   lineage,
+			"block":     block,
 			"verifies":  verifies,
 		},
 	})
@@ -157,4 +158,22 @@ func verify(hash, password string) (bool, error) {
 		return false, err
 	}
 	return digest.MatchAdvanced(password)
+}
+
+// block writes the first block of code after some words of a page of docs to a
+// file: block PAGE WORDS FILE.
+func block(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: block PAGE WORDS FILE")
+	}
+	text, err := os.ReadFile(filepath.Join("../../docs", args[0]))
+	ts.Check(err)
+	_, after, _ := strings.Cut(string(text), args[1])
+	_, after, _ = strings.Cut(after, "```")
+	_, after, _ = strings.Cut(after, "\n") // the name of a language
+	code, _, ok := strings.Cut(after, "```")
+	if !ok {
+		ts.Fatalf("%s has no block of code after %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(code), 0o600))
 }

@@ -169,9 +169,9 @@ func (l *look) reasons(r *reconcile.Resource) (*reasons, error) {
 	}
 	// A line that stands where it should not is still the one that it is.
 	origins := map[string][]render.Fields{}
+	lines := strings.Split(want, "\n")
 	for i, fields := range originsOf(*r, want) {
-		line := strings.Split(want, "\n")[i]
-		origins[line] = append(origins[line], fields)
+		origins[lines[i]] = append(origins[lines[i]], fields)
 	}
 	x := l.origins()
 	secret := slices.ContainsFunc(r.Attrs, func(a reconcile.Attr) bool { return a.Name == "content" && a.Secret })
