@@ -165,7 +165,9 @@ func TestGenerations(t *testing.T) {
 	})
 	phase("a boot does not apply what the host has returned from", func(t *testing.T) {
 		b.reboot()
-		b.await(func() bool { return b.try("", "systemctl", "is-active", "mailstead-apply.service").stdout != "activating\n" })
+		b.await(func() bool {
+			return b.try("", "systemctl", "is-active", "mailstead-apply.service").stdout != "activating\n"
+		})
 		wantForce(3)
 		if config := b.run("cat", "/var/lib/mailstead/config.json"); strings.Contains(config, "killed") {
 			t.Error("the description was applied")
