@@ -172,8 +172,11 @@ func openInputs(named []string) ([]*input, Diagnostics) {
 
 func inputFault(name string, err error) Diagnostic {
 	d := Diagnostic{Code: CodeInput, Message: fmt.Sprintf("cannot read %s: %v", name, cause(err))}
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		d.Hint = "name a directory with *.cue files, or a file; \"mailstead init\" writes one to start from"
+	case errors.Is(err, fs.ErrPermission):
+		d.Hint = "run this as somebody who may read it, or give them the right to"
 	}
 	return d
 }

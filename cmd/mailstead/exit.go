@@ -126,7 +126,11 @@ func report(w io.Writer, err error) int {
 		message = "interrupted"
 	}
 	fmt.Fprintf(w, "mailstead: error: %s\n", visibleLines(message))
-	for _, h := range hints(err) {
+	given := hints(err)
+	if h, ok := remedy(err); ok && len(given) == 0 && invalid == nil {
+		given = []string{h}
+	}
+	for _, h := range given {
 		fmt.Fprintf(w, "hint: %s\n", visibleLines(h))
 	}
 	return code
