@@ -43,8 +43,27 @@ func portTaken(address, service string) string {
 	}
 	if len(pids) > 0 {
 		text += fmt.Sprintf(" by process %s (%s)", pids[0], processName(pids[0]))
+		if unit := unitOf(pids[0]); unit != "" {
+			text += fmt.Sprintf(": run \"systemctl disable --now %s\" and apply again", unit)
+		}
 	}
 	return text
+}
+
+// unitOf gives the service that a process is part of, "" if it is of none.
+func unitOf(pid string) string {
+	data, err := os.ReadFile("/proc/" + pid + "/cgroup")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		for _, part := range strings.Split(strings.TrimSpace(line), "/") {
+			if strings.HasSuffix(part, ".service") && unitName.MatchString(part) && !strings.HasPrefix(part, "user@") {
+				return part
+			}
+		}
+	}
+	return ""
 }
 
 // listening tells whether any program listens on a TCP port of the host.
