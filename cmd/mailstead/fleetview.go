@@ -202,6 +202,7 @@ func someNames(names []string, all bool) string {
 // writeGroup tells whether it wrote hostMark.
 func writeGroup(c *console, w io.Writer, g *fleetGroup, verbose bool) bool {
 	var b strings.Builder
+	said := map[string]bool{} // what waits for one thing has one command
 	write := func(title string, list []fleetEntry) {
 		if len(list) == 0 {
 			return
@@ -215,7 +216,8 @@ func writeGroup(c *console, w io.Writer, g *fleetGroup, verbose bool) bool {
 			switch {
 			case e.change != nil && verbose:
 				entries[i].below = func() { writeAttrs(c, &b, *e.change) }
-			case e.command != "":
+			case e.command != "" && !said[e.command]:
+				said[e.command] = true
 				entries[i].below = func() { fmt.Fprintf(&b, "      %s\n", c.paint(bold, visible(e.command))) }
 			}
 		}

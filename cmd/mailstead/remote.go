@@ -108,19 +108,26 @@ func (r *remote) serve(ctx context.Context, in io.Reader) error {
 	if err := target.Greet(r.out, hello); err != nil {
 		return err
 	}
-	requests, failed := make(chan target.Message), make(chan error, 1)
-	go r.read(in, requests, failed)
-	for m := range requests {
-		if err := r.answer(ctx, m); err != nil {
+	requests, failed := make(chan request), make(chan error, 1)
+	go r.read(ctx, in, requests, failed)
+	for q := range requests {
+		if err := r.answer(q); err != nil {
 			return err
 		}
 	}
 	return <-failed
 }
 
-// read passes requests on; what says stop, and the end of all, meets the request
-// that is at work.
-func (r *remote) read(in io.Reader, requests chan<- target.Message, failed chan<- error) {
+// request is a message with what ends the work on it.
+type request struct {
+	target.Message
+	ctx  context.Context
+	stop context.CancelFunc
+}
+
+// read passes requests on; what says stop, and the end of all, meets the last of
+// them, be it begun or not.
+func (r *remote) read(ctx context.Context, in io.Reader, requests chan<- request, failed chan<- error) {
 	defer close(requests)
 	reader := target.NewReader(in, target.MaxRequest)
 	for {
@@ -137,7 +144,15 @@ func (r *remote) read(in io.Reader, requests chan<- target.Message, failed chan<
 			r.end(func() func() { return r.stop })
 			continue
 		}
-		requests <- m
+		q := request{Message: m}
+		q.ctx, q.stop = context.WithCancel(ctx)
+		r.mu.Lock()
+		r.stop, r.cancel = q.stop, q.stop
+		if m.Kind == verbApply {
+			r.cancel = nil
+		}
+		r.mu.Unlock()
+		requests <- q
 	}
 }
 
@@ -157,16 +172,9 @@ func (r *remote) write(kind string, body any) error {
 }
 
 // answer does what a request asks, and says how it ended.
-func (r *remote) answer(ctx context.Context, m target.Message) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	r.mu.Lock()
-	r.stop, r.cancel = stop, stop
-	if m.Kind == verbApply {
-		r.cancel = nil
-	}
-	r.mu.Unlock()
-	a, err := r.do(ctx, m)
+func (r *remote) answer(q request) error {
+	defer q.stop()
+	a, err := r.do(q.ctx, q.Message)
 	if err != nil {
 		a.Fault = faultOf(err)
 	}
