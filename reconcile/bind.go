@@ -167,7 +167,7 @@ func (b *binder) fill(s *Saved) {
 		case saved != nil:
 			c.Stale, c.Taken = b.stale(saved, c), c.Taken || saved.Taken
 			out.Changes = append(out.Changes, c)
-		case len(s.Changes) > 0 && c.follows():
+		case len(s.Changes) > 0 && c.follows() && s.Selection.picks(c.Ref):
 			out.Changes = append(out.Changes, c)
 		default:
 			b.out.Other++

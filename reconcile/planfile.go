@@ -23,7 +23,7 @@ const MaxPlanFile = 256 << 20
 // host, so that the file says nothing that a plan on the screen does not.
 type Saved struct {
 	FormatVersion int         `json:"format_version"`
-	ID            string      `json:"id"`  // digest under the key of the changes and when they were planned
+	ID            string      `json:"id"`  // see Seal
 	Key           string      `json:"key"` // says which key the digests are under, not what it is
 	Program       string      `json:"program"`
 	Made          time.Time   `json:"made"`
@@ -48,16 +48,18 @@ const keyName = "mailstead plan key 1"
 // KeyID tells keys apart without telling them.
 func KeyID(key []byte) string { return keyed(key, keyName) }
 
-// Save masks a plan under the key and gives it an id. The caller adds what it
-// was made from.
+// Save masks a plan under the key. The caller says what it was made from, and
+// seals it.
 func (p *Plan) Save(key []byte, made time.Time) *Saved {
-	s := &Saved{FormatVersion: PlanFormat, Key: KeyID(key), Made: made.UTC(), Plan: *p.Masked(key)}
-	s.ID = s.id(key)
-	return s
+	return &Saved{FormatVersion: PlanFormat, Key: KeyID(key), Made: made.UTC(), Plan: *p.Masked(key)}
 }
 
-// id is the digest of what the plan would do: every change with what it saw and
-// what it wants. The time keeps two plans apart that would do the same.
+// Seal gives a plan its id, after which Check finds out what is altered.
+func (s *Saved) Seal(key []byte) { s.ID = s.id(key) }
+
+// id is the digest of what the plan was made from and what it would do: every
+// change with what it saw and what it wants. The time keeps two plans apart that
+// would do the same.
 func (s *Saved) id(key []byte) string {
 	type step struct {
 		Ref        Ref
@@ -66,11 +68,17 @@ func (s *Saved) id(key []byte) string {
 		Taken      bool
 		Saw, Wants string
 	}
-	steps := make([]step, len(s.Changes))
-	for i, c := range s.Changes {
-		steps[i] = step{c.Ref, c.Op, c.Impact, c.Taken, c.Saw, c.Wants}
+	steps := make([]step, 0, len(s.Changes)+len(s.Record)+len(s.Forget))
+	for _, c := range s.Changes {
+		steps = append(steps, step{c.Ref, c.Op, c.Impact, c.Taken, c.Saw, c.Wants})
 	}
-	return keyedJSON(key, []any{s.Made, s.Host, steps})
+	for i := range s.Record {
+		steps = append(steps, step{Ref: s.Record[i].Ref, Op: "record", Wants: s.Record[i].digest(key)})
+	}
+	for _, ref := range s.Forget {
+		steps = append(steps, step{Ref: ref, Op: "forget"})
+	}
+	return keyedJSON(key, []any{s.Made, s.Host, s.Description, s.Selection, steps})
 }
 
 // keyedJSON is the digest of a value whose encoding cannot fail.

@@ -19,8 +19,16 @@ var planKey = []byte("the host's own key")
 // saved sends a plan through a file.
 func saved(t *testing.T, p *Plan) *Saved {
 	t.Helper()
+	return savedWith(t, p, Selection{})
+}
+
+func savedWith(t *testing.T, p *Plan, selection Selection) *Saved {
+	t.Helper()
+	out := p.Save(planKey, time.Now())
+	out.Selection, out.Description = selection, Description{Paths: []string{"/etc/x"}, Host: "h"}
+	out.Seal(planKey)
 	var file bytes.Buffer
-	if err := p.Save(planKey, time.Now()).Encode(&file); err != nil {
+	if err := out.Encode(&file); err != nil {
 		t.Fatal(err)
 	}
 	s, err := ReadPlan(&file)
@@ -215,20 +223,28 @@ func TestSavedFollow(t *testing.T) {
 		r.Attrs[0].Follow = true
 		return r
 	}
-	for name, installed := range map[string]string{"not brought in": "1", "brought in": "2"} {
+	for name, tc := range map[string]struct {
+		installed string
+		except    []string
+		then      string
+	}{
+		"not brought in":               {"1", nil, "2"},
+		"brought in":                   {"2", nil, "2"},
+		"not brought in, and left out": {"1", []string{"plain/certificate"}, "1"},
+	} {
 		m := newMemory(t)
 		state := memoryDir(t)
 		m.mustApply(state, m.compare(state, []Resource{cert("1")}))
 		a := res("plain", "a", "x", "1")
-		s := saved(t, m.compare(state, []Resource{cert("1"), a}))
-		m.have[Ref{"plain", "certificate"}] = cert(installed)
+		s := savedWith(t, m.compare(state, []Resource{cert("1"), a}), Selection{Except: tc.except})
+		m.have[Ref{"plain", "certificate"}] = cert(tc.installed)
 		r, err := m.carryOut(state, s, []Resource{cert("2"), a})
 		if err != nil || r.Err() != nil {
 			t.Fatalf("%s: %v %v", name, err, r)
 		}
 		have := m.have[Ref{"plain", "certificate"}]
-		if have.Get("leaf") != "2" {
-			t.Errorf("%s: the old certificate is there", name)
+		if have.Get("leaf") != tc.then {
+			t.Errorf("%s: certificate %s is there", name, have.Get("leaf"))
 		}
 	}
 }
@@ -312,6 +328,10 @@ func TestSavedAltered(t *testing.T) {
 		"host":   func(s *Saved) { s.Host = "other" },
 		"time":   func(s *Saved) { s.Made = s.Made.Add(time.Second) },
 		"taken":  func(s *Saved) { s.Changes[0].Taken = true },
+		"take":   func(s *Saved) { s.Selection.Take = []string{"*"} },
+		"paths":  func(s *Saved) { s.Description.Paths = []string{"/tmp/x"} },
+		"record": func(s *Saved) { s.Record = append(s.Record, res("plain", "x")) },
+		"forget": func(s *Saved) { s.Forget = append(s.Forget, Ref{"plain", "x"}) },
 	} {
 		s := saved(t, p)
 		alter(s)
@@ -342,7 +362,9 @@ func FuzzReadPlan(f *testing.F) {
 		f.Fatal(err)
 	}
 	var file bytes.Buffer
-	if err := now.Save(planKey, time.Unix(1795000000, 0)).Encode(&file); err != nil {
+	whole := now.Save(planKey, time.Unix(1795000000, 0))
+	whole.Seal(planKey)
+	if err := whole.Encode(&file); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(file.Bytes())

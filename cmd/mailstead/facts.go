@@ -171,7 +171,7 @@ func planRecorded(facts map[string]*target.Recorded, key []byte) planner {
 			return p
 		}
 		p.steps = stepsOf(plan, key)
-		p.plan, p.err = l.masked(plan, source{})
+		p.plan, p.err = l.masked(plan, madeFrom{})
 		return p
 	}
 }

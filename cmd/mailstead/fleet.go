@@ -171,7 +171,7 @@ func (l *look) planSteps(ctx context.Context, key []byte) (*reconcile.Saved, []s
 		return nil, nil, err
 	}
 	l.noteUnrecorded(plan)
-	saved, err := l.masked(plan, source{})
+	saved, err := l.masked(plan, madeFrom{})
 	return saved, stepsOf(plan, key), err
 }
 

@@ -29,14 +29,14 @@ func isPlanFile(path string) bool {
 	if strings.HasSuffix(path, ".plan") || strings.HasSuffix(path, ".plan.json") {
 		return true
 	}
+	if fi, err := os.Stat(path); err != nil || !fi.Mode().IsRegular() {
+		return false
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
-		return false
-	}
 	d := json.NewDecoder(io.LimitReader(f, 4096))
 	open, _ := d.Token()
 	key, _ := d.Token()
@@ -64,10 +64,11 @@ type madeFrom struct {
 }
 
 // savePlan makes of a plan what a file holds, under a key of the host.
-func savePlan(plan *reconcile.Plan, key []byte, d reconcile.Description, made time.Time) (*reconcile.Saved, error) {
+func savePlan(plan *reconcile.Plan, key []byte, d reconcile.Description, selection reconcile.Selection, made time.Time) (*reconcile.Saved, error) {
 	s := plan.Save(key, made)
 	info, _ := debug.ReadBuildInfo()
-	s.Program, s.Description = version(info), d
+	s.Program, s.Description, s.Selection = version(info), d, selection
+	s.Seal(key)
 	var err error
 	s.Summary, err = json.Marshal(summarize(plan))
 	return s, err
@@ -91,22 +92,21 @@ func (s *source) description(host *schema.Host, opts desired.Options) (d reconci
 
 // writePlanJSON writes a plan for programs, as a file holds it.
 func writePlanJSON(w io.Writer, plan *reconcile.Plan, l *look, from madeFrom) error {
-	s, err := l.masked(plan, from.source)
+	s, err := l.masked(plan, from)
 	if err != nil {
 		return err
 	}
-	s.Selection = from.Selection
 	return s.Encode(w)
 }
 
 // masked is a plan for who only looks at it, who needs no key that lasts.
-func (l *look) masked(plan *reconcile.Plan, from source) (*reconcile.Saved, error) {
+func (l *look) masked(plan *reconcile.Plan, from madeFrom) (*reconcile.Saved, error) {
 	keys := append(target.PlanKeys(l.host.Paths.State), target.NewPlanKey())
 	d, err := from.description(l.host, l.opts)
 	if err != nil {
 		return nil, err
 	}
-	return savePlan(plan, keys[0], d, time.Now())
+	return savePlan(plan, keys[0], d, from.Selection, time.Now())
 }
 
 // writePlanFile saves a plan for "mailstead apply FILE".
@@ -120,11 +120,10 @@ func writePlanFile(path string, plan *reconcile.Plan, l *look, from madeFrom) er
 	if err != nil {
 		return err
 	}
-	s, err := savePlan(plan, keys[0], d, time.Now())
+	s, err := savePlan(plan, keys[0], d, from.Selection, time.Now())
 	if err != nil {
 		return err
 	}
-	s.Selection = from.Selection
 	var text bytes.Buffer
 	if err := s.Encode(&text); err != nil {
 		return err
@@ -169,6 +168,10 @@ func (o *applyOptions) takeSaved(args []string) (err error) {
 	}
 	d := o.saved.Description
 	if o.paths = args[1:]; len(o.paths) == 0 {
+		if err := trustPaths(d.Paths); err != nil {
+			return hint(fmt.Errorf("%s says that it was made from %s, which is not read on its word: %w", o.file, visible(strings.Join(d.Paths, " ")), err),
+				"give the paths of the description: %q", "mailstead apply "+o.file+" PATH")
+		}
 		o.paths = d.Paths
 	}
 	o.opts.Rootless = d.Rootless
@@ -176,6 +179,26 @@ func (o *applyOptions) takeSaved(args []string) (err error) {
 		o.host = d.Host
 	}
 	return o.checkTags(d.Tags)
+}
+
+// trustPaths refuses descriptions that somebody else could have put where a file
+// says: who applies a plan has looked at the plan, and not at its paths.
+func trustPaths(paths []string) error {
+	for _, p := range paths {
+		fi, err := os.Stat(p)
+		if err != nil {
+			return err
+		}
+		if !fi.IsDir() {
+			p = filepath.Dir(p)
+		}
+		d, err := reconcile.OpenDir(p, false)
+		if err != nil {
+			return err
+		}
+		d.Close()
+	}
+	return nil
 }
 
 // checkTags asks for the tags that a plan was made with: their values are not in

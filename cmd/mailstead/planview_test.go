@@ -123,7 +123,7 @@ func TestPlanOutput(t *testing.T) {
 // encodePlan writes a plan as a file holds it.
 func encodePlan(t *testing.T, w io.Writer, p *reconcile.Plan) {
 	t.Helper()
-	s, err := savePlan(p, []byte("key"), reconcile.Description{Host: p.Host, Paths: []string{"/etc/mailstead"}}, time.Unix(1795000000, 0))
+	s, err := savePlan(p, []byte("key"), reconcile.Description{Host: p.Host, Paths: []string{"/etc/mailstead"}}, reconcile.Selection{}, time.Unix(1795000000, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
