@@ -182,7 +182,8 @@ func (l *look) deploy(ctx context.Context, outcomes map[string]error, c *console
 		return err
 	}
 	l.unusable(all, outcomes)
-	plan, report := onlyServing(all), &reconcile.Report{}
+	l.onlyCertificates = l.onlyCertificates || usersDiffer(all)
+	plan, report := onlyServing(all, l.onlyCertificates), &reconcile.Report{}
 	if !plan.Empty() {
 		writeChanges(c, c.out, plan.Changes, false)
 		if report, err = reconcile.Apply(ctx, plan, reconcile.Options{Table: table, State: l.host.Paths.State, Lock: lock}); err != nil {
@@ -239,8 +240,7 @@ func noteFailed(report *reconcile.Report, outcomes map[string]error) error {
 }
 
 // servingKinds are the kinds of resources that stand between the source of a
-// certificate and its being served. The users are among them because the
-// daemon's configuration names their generation too.
+// certificate and its being served. The users are looked at, and left alone.
 var servingKinds = []string{"certificate", "password-file", "daemon-config", "unit", "daemon"}
 
 // servingTable are the rows of those kinds. Nobody's mail is looked at for a
@@ -269,13 +269,22 @@ func (l *look) unusable(plan *reconcile.Plan, outcomes map[string]error) {
 	}
 }
 
-// onlyServing is the part of a plan that serves certificates. Nobody loses a
-// connection for a renewal: what would end them waits for the next apply.
-func onlyServing(plan *reconcile.Plan) *reconcile.Plan {
+// usersDiffer tells whether the host has other users than were applied: an
+// account was given another home, say. No timer decides where anybody's mail is,
+// and the daemon's configuration names the generation of its users: both wait for
+// the next apply.
+func usersDiffer(plan *reconcile.Plan) bool {
+	return slices.ContainsFunc(plan.Changes, func(c reconcile.Change) bool { return c.Ref.Kind == "password-file" })
+}
+
+// onlyServing is the part of a plan that serves certificates, or the
+// certificates alone. Nobody loses a connection for a renewal: what would end
+// them waits for the next apply.
+func onlyServing(plan *reconcile.Plan, onlyCertificates bool) *reconcile.Plan {
 	part := &reconcile.Plan{Host: plan.Host}
 	for _, change := range plan.Changes {
 		ends := change.Op != reconcile.Create && (change.Impact == reconcile.Restart || change.Impact == reconcile.Rebind)
-		if change.Want != nil && !ends {
+		if change.Want != nil && !ends && (!onlyCertificates || change.Ref.Kind == "certificate") {
 			part.Changes = append(part.Changes, change)
 		}
 	}

@@ -320,8 +320,12 @@ func TestOnlyServing(t *testing.T) {
 	want := &reconcile.Plan{
 		Changes: []reconcile.Change{plan.Changes[0], plan.Changes[1], plan.Changes[2], plan.Changes[3], plan.Changes[6]},
 	}
-	if d := cmp.Diff(want, onlyServing(plan)); d != "" {
+	if d := cmp.Diff(want, onlyServing(plan, false)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+	want.Changes = want.Changes[:2]
+	if d := cmp.Diff(want, onlyServing(plan, true)); d != "" {
+		t.Errorf("certificates alone (-want +got):\n%s", d)
 	}
 }
 

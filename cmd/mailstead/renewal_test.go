@@ -149,6 +149,19 @@ func TestRenewals(t *testing.T) {
 		b.exit(0, "mailstead", "apply", "--yes")
 		b.writesNothing()
 	})
+	phase("an account that has moved waits for an apply", func(t *testing.T) {
+		users, old := b.run("cat", "/var/lib/mailstead/users.ndjson"), b.lineage()
+		b.sh(`mkdir /srv/alice; usermod -d /srv/alice alice`)
+		issue()
+		if got, want := b.servedFor("mail.example.org"), b.lineage(); got != want || got == old {
+			t.Errorf("served %s, want %s", got, want)
+		}
+		if b.run("cat", "/var/lib/mailstead/users.ndjson") != users {
+			t.Error("the hook has moved somebody's mail")
+		}
+		b.sh(`usermod -d /home/alice alice`)
+		b.writesNothing()
+	})
 	phase("killed at random", func(t *testing.T) { killRenewals(t, b, check) })
 	phase("and then all is well", func(t *testing.T) {
 		issue()

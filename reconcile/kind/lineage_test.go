@@ -16,7 +16,6 @@ import (
 type lineage struct {
 	*certBench
 	leaves map[string]bool // fingerprints of what was issued
-	n      int
 }
 
 func newLineage(t *testing.T, pairs int) *lineage {
