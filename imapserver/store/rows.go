@@ -118,9 +118,12 @@ func takenMark(conn *sqlite.Conn, uidValidity uint32) (mark imap.UID, err error)
 	return mark, err
 }
 
-// putMessage writes a message's row, whether or not there is one. When the
+// putMessages writes messages' rows, whether or not there are any. When a
 // message came, and of what it is a copy, stays.
-func putMessage(conn *sqlite.Conn, mailbox int64, r *record) error {
+func putMessages(conn *sqlite.Conn, mailbox int64, list []record) error {
+	if len(list) == 0 {
+		return nil
+	}
 	stmt, err := conn.Prepare("INSERT INTO message" +
 		" (mailbox, uid, modseq, base, suffix, sub, date, size, keywords, saved) VALUES (?,?,?,?,?,?,?,?,?,?)" +
 		" ON CONFLICT DO UPDATE SET modseq=excluded.modseq, base=excluded.base, suffix=excluded.suffix, sub=excluded.sub," +
@@ -129,16 +132,22 @@ func putMessage(conn *sqlite.Conn, mailbox int64, r *record) error {
 		return err
 	}
 	stmt.BindInt64(1, mailbox)
-	stmt.BindInt64(2, int64(r.uid))
-	stmt.BindInt64(3, int64(r.modseq))
-	stmt.BindBytes(4, []byte(r.base))
-	stmt.BindBytes(5, []byte(r.set.suffix))
-	stmt.BindInt64(6, int64(r.sub))
-	stmt.BindInt64(7, r.date)
-	stmt.BindInt64(8, r.size.Load())
-	stmt.BindText(9, r.set.keywords)
 	stmt.BindInt64(10, time.Now().Unix())
-	return finish(stmt)
+	for i := range list {
+		r := &list[i]
+		stmt.BindInt64(2, int64(r.uid))
+		stmt.BindInt64(3, int64(r.modseq))
+		stmt.BindBytes(4, []byte(r.base))
+		stmt.BindBytes(5, []byte(r.set.suffix))
+		stmt.BindInt64(6, int64(r.sub))
+		stmt.BindInt64(7, r.date)
+		stmt.BindInt64(8, r.size.Load())
+		stmt.BindText(9, r.set.keywords)
+		if err := finish(stmt); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func finish(stmt *sqlite.Stmt) error {

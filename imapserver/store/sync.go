@@ -568,10 +568,8 @@ func isNew(s maildir.Sub) int {
 
 // putAndDrop writes rows of messages, and removes others.
 func putAndDrop(conn *sqlite.Conn, mailbox int64, put []record, gone map[imap.UID]bool) error {
-	for i := range put {
-		if err := putMessage(conn, mailbox, &put[i]); err != nil {
-			return err
-		}
+	if err := putMessages(conn, mailbox, put); err != nil {
+		return err
 	}
 	return dropMessages(conn, mailbox, gone)
 }
