@@ -19,7 +19,8 @@ var breaking = []string{
 }
 
 // wrongPaths are what is no absolute path in its shortest form.
-var wrongPaths = []string{"", "/", "a", "./a", "/a/", "//a", "/a//b", "/a/../b", "/a/.", "-/a", "+/a", "%n", "$HOME"}
+var wrongPaths = []string{"", "/", "a", "./a", "/a/", "//a", "/a//b", "/a/../b", "/a/.", "-/a", "+/a", "%n", "$HOME",
+	"/" + strings.Repeat("a", 256), strings.Repeat("/abc", 1024)}
 
 // The schema refuses all of this; the writers do not rely on it.
 func TestWritersRefuse(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -32,6 +33,10 @@ func checkLine(what, s string) error {
 func CheckPath(what, p string) error {
 	if !path.IsAbs(p) || path.Clean(p) != p || p == "/" {
 		return fmt.Errorf("%s: %q is not an absolute path in its shortest form", what, p)
+	}
+	// The kernel has no longer ones, and systemd passes over a line that has.
+	if len(p) > 4095 || slices.ContainsFunc(strings.Split(p, "/"), func(name string) bool { return len(name) > 255 }) {
+		return fmt.Errorf("%s: %.60q... is longer than a path or a name in it may be", what, p)
 	}
 	return checkLine(what, p)
 }
