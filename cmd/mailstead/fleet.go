@@ -39,7 +39,7 @@ type fleet struct {
 	jobs     int
 }
 
-// fleetFlags gives a command the flags that name several hosts, in place of the
+// flags gives a command the flags that name several hosts, in place of the
 // one of source.flags.
 func (f *fleet) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
@@ -89,7 +89,7 @@ func (f *fleet) choose(config *schema.Config, machine string) ([]*schema.Host, e
 	if f.all && len(config.Hosts) > 0 {
 		return config.Hosts, nil
 	}
-	if !f.several() {
+	if !f.several() || len(config.Hosts) == 0 {
 		host, err := pickHost(config, f.one(), machine)
 		if err != nil {
 			return nil, err

@@ -26,10 +26,7 @@ func runFleetPlan(ctx context.Context, o planOptions, file string, c *console) e
 		return err
 	}
 	for i := range plans {
-		p := &plans[i]
-		if p.err = o.invalid(p.err); p.err == nil {
-			p.plan.Description, p.err = o.description(p.host, o.opts)
-		}
+		plans[i].err = o.invalid(plans[i].err)
 	}
 	if err := o.writePlans(c, plans); err != nil {
 		return err
