@@ -160,6 +160,11 @@ func decodeApplied(path string) (*applied, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read what was applied: %w", err)
 	}
+	return parseApplied(path, data)
+}
+
+// parseApplied reads what encodeApplied or encodeHost has written; path is for its errors.
+func parseApplied(path string, data []byte) (*applied, error) {
 	var a applied
 	if err := json.Unmarshal(data, &a); err != nil {
 		return nil, fmt.Errorf("read what was applied: %s: %w", path, err)

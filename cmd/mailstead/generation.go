@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,7 +29,7 @@ const (
 	currentLink    = "current"         // link to the generation in force
 	tryingFile     = "trying.json"     // the attempt that has not come to its end
 	generationFile = "generation.json" // when, by whom, what changed, what came of it
-	hostFile       = "host.json"       // the host as applied, with the places in the description
+	hostFile       = "host.json.gz"    // the host as applied, with the places in the description
 	renderedDir    = "files"           // what was rendered, below it by path
 )
 
@@ -134,7 +137,38 @@ func (g generations) read(n int) (*generation, error) {
 }
 
 func (g generations) readHost(n int) (*applied, error) {
-	return decodeApplied(g.path(n, hostFile))
+	path := g.path(n, hostFile)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read generation %d: %w", n, err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	var data []byte
+	if err == nil {
+		data, err = io.ReadAll(z)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return parseApplied(path, data)
+}
+
+// putHost stores the host of a generation. That of ten thousand users, with the
+// folders of each, has 20 MB, most of it the same over and over.
+func (g generations) putHost(n int, data []byte) error {
+	var b bytes.Buffer
+	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	if err == nil {
+		_, err = z.Write(data)
+	}
+	if err == nil {
+		err = z.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("write generation %d: %w", n, err)
+	}
+	return g.put(g.path(n, hostFile), b.Bytes())
 }
 
 // write stores what is said of a generation.

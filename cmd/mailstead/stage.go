@@ -40,7 +40,7 @@ func (g generations) stage(l *look, plan *reconcile.Plan, n int) (*generation, e
 	if err != nil {
 		return nil, fmt.Errorf("write generation %d: %w", n, err)
 	}
-	if err := g.put(g.path(n, hostFile), host); err != nil {
+	if err := g.putHost(n, host); err != nil {
 		return nil, err
 	}
 	plain, err := encodeApplied(l.host, l.opts)
@@ -81,7 +81,7 @@ func (g generations) takeOver(ctx context.Context, l *look) error {
 	if err := g.open(); err != nil {
 		return err
 	}
-	if err := errors.Join(g.put(g.path(1, hostFile), data), g.write(gen)); err != nil {
+	if err := errors.Join(g.putHost(1, data), g.write(gen)); err != nil {
 		return err
 	}
 	return g.setCurrent(1)
