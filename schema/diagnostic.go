@@ -38,7 +38,7 @@ const (
 )
 
 // Codes are the kinds of faults, with what each of them is.
-var Codes = []struct{ Code, Meaning string }{
+var Codes = []Term{
 	{CodeInput, "a file that cannot be read, or an argument that names nothing"},
 	{CodePackage, "files of one directory that are no one package"},
 	{CodeSyntax, "not CUE, JSON or YAML"},

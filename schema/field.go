@@ -25,9 +25,19 @@ type Field struct {
 	Example  string   `json:"example,omitempty"` // a description that says it, as one line of CUE
 }
 
-// Impacts are the impact words of the schema with their meanings, from the
-// lightest to the gravest.
-var Impacts = []struct{ Word, Meaning string }{
+// Term is a word of a short list, with what it means.
+type Term struct{ Word, Meaning string }
+
+// MeaningOf gives the meaning of a word; "" of one that is not in the list.
+func MeaningOf(list []Term, word string) string {
+	if i := slices.IndexFunc(list, func(t Term) bool { return t.Word == word }); i >= 0 {
+		return list[i].Meaning
+	}
+	return ""
+}
+
+// Impacts are the impact words of the schema, from the lightest to the gravest.
+var Impacts = []Term{
 	{"live", "it takes effect at once, and nobody notices"},
 	{"reload", "the daemon reloads, and no connection is lost"},
 	{"rebind", "a listener moves, and its connections end"},
@@ -91,13 +101,12 @@ func (s *compiled) field(r *rule) (Field, error) {
 		f.NameRule = s.wants(r.key)
 	}
 	m := docEnd.FindStringSubmatch(r.doc)
-	known := slices.ContainsFunc(Impacts, func(i struct{ Word, Meaning string }) bool { return i.Word == r.impact })
 	switch {
 	case m == nil:
 		return f, fmt.Errorf(`%s: the comment must end with "Default: ...." or "Required."`, r.path)
 	case r.required != (m[3] != ""):
 		return f, fmt.Errorf("%s: the comment and the field differ in whether it is required", r.path)
-	case !known && r.impact != "":
+	case r.impact != "" && MeaningOf(Impacts, r.impact) == "":
 		return f, fmt.Errorf("%s: %q is no impact word", r.path, r.impact)
 	case r.impact == "" && !r.isStruct():
 		return f, fmt.Errorf("%s: no @impact", r.path)

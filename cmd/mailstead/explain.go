@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -120,8 +119,8 @@ func explanationRows(f schema.Field) [][2]string {
 		ends = "none: it is required"
 	}
 	change := f.Impact
-	if i := slices.IndexFunc(schema.Impacts, func(i struct{ Word, Meaning string }) bool { return i.Word == f.Impact }); i >= 0 {
-		change += ": " + schema.Impacts[i].Meaning
+	if change != "" {
+		change += ": " + schema.MeaningOf(schema.Impacts, f.Impact)
 	}
 	return [][2]string{
 		{"type", kind}, {"allowed", allowed}, {"names", strings.TrimPrefix(f.NameRule, "must be ")},

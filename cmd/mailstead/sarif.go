@@ -85,7 +85,7 @@ func newSARIF(faults schema.Diagnostics) sarifLog {
 		Results:     []sarifResult{},
 	}
 	for _, c := range schema.Codes {
-		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{c.Code, sarifMessage{c.Meaning}})
+		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{c.Word, sarifMessage{c.Meaning}})
 	}
 	for _, d := range faults {
 		run.Invocations[0].ExitCode = exitInvalid
@@ -112,7 +112,7 @@ func newSARIFResult(d schema.Diagnostic) sarifResult {
 	}
 	return sarifResult{
 		RuleID:    d.Code,
-		RuleIndex: slices.IndexFunc(schema.Codes, func(c struct{ Code, Meaning string }) bool { return c.Code == d.Code }),
+		RuleIndex: slices.IndexFunc(schema.Codes, func(c schema.Term) bool { return c.Word == d.Code }),
 		Level:     "error",
 		Message:   sarifMessage{message},
 		Locations: []sarifLocation{at},

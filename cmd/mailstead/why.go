@@ -168,18 +168,18 @@ func (l *look) reasons(r *reconcile.Resource) (*reasons, error) {
 		a.Note = l.foreign(*r, have)
 	}
 	// A line that stands where it should not is still the one that it is.
-	origins := map[string][]render.Fields{}
+	left := map[string][]render.Fields{}
 	lines := strings.Split(want, "\n")
 	for i, fields := range originsOf(*r, want) {
-		origins[lines[i]] = append(origins[lines[i]], fields)
+		left[lines[i]] = append(left[lines[i]], fields)
 	}
 	x := l.origins()
 	secret := slices.ContainsFunc(r.Attrs, func(a reconcile.Attr) bool { return a.Name == "content" && a.Secret })
 	for line := range strings.Lines(have) {
 		line = strings.TrimSuffix(line, "\n")
 		reason := lineReason{Line: len(a.Lines) + 1, Text: line}
-		if left := origins[line]; len(left) > 0 {
-			reason.Fields, origins[line] = x.reasons(left[0]), left[1:]
+		if these := left[line]; len(these) > 0 {
+			reason.Fields, left[line] = x.reasons(these[0]), these[1:]
 		} else {
 			reason.Foreign = true
 		}
