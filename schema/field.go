@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/cuecontext"
 )
 
 // Field is what the schema says of one field.
@@ -174,7 +175,7 @@ func (r *rule) typeName() string {
 		return "list of strings"
 	case r.words != nil:
 		words := `"` + strings.Join(r.words, `", "`) + `"`
-		if r.value.Unify(r.value.Context().Encode("")).Err() == nil {
+		if r.value.Unify(cuecontext.New().Encode("")).Err() == nil {
 			words += ` or ""`
 		}
 		return words

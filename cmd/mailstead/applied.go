@@ -73,6 +73,11 @@ func withoutOrigins(host *schema.Host) *schema.Host {
 	h.TLS.Certificates = unplaced(h.TLS.Certificates, func(c *schema.Certificate) { c.Origin = schema.Pos{} })
 	folder := func(f *schema.Folder) { f.Origin = schema.Pos{} }
 	h.Folders = unplaced(h.Folders, folder)
+	if h.Outbox != nil {
+		o := *h.Outbox
+		o.Origin = schema.Pos{}
+		h.Outbox = &o
+	}
 	h.Users = unplaced(h.Users, func(u *schema.User) {
 		u.Origin = schema.Pos{}
 		u.Folders = unplaced(u.Folders, folder)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,7 +28,8 @@ func TestApplied(t *testing.T) {
 				{Name: "alice", System: &schema.SystemUser{UID: 1000}, Origin: at},
 				{Name: "bob", Virtual: &schema.VirtualUser{PasswordHash: "$6$salt$hash"}, Origin: at, Folders: folders},
 			},
-			Paths: schema.Paths{State: state},
+			Outbox: &schema.Outbox{Folder: "Outbox", Origin: at},
+			Paths:  schema.Paths{State: state},
 		}
 	}
 	record := func(line int) os.FileInfo {
@@ -54,6 +56,9 @@ func TestApplied(t *testing.T) {
 	}
 	if d := cmp.Diff(withoutOrigins(host(3)), got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+	if data, err := os.ReadFile(filepath.Join(state, appliedFile)); err != nil || bytes.Contains(data, []byte("host.cue")) {
+		t.Errorf("a place in the description is recorded: %v\n%s", err, data)
 	}
 	if !opts.Rootless {
 		t.Error("it is forgotten that the host is rootless")

@@ -14,7 +14,7 @@ import (
 var code = regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
 
 // commandEnd is where a shell takes the words of a command to be over.
-var commandEnd = regexp.MustCompile("[|;&>#]|\\\\$")
+var commandEnd = regexp.MustCompile(`[|;&>#]|\\$`)
 
 // TestPagesNameWhatExists: every command that a page shows is one, and has the
 // flags that it is shown with.
