@@ -15,9 +15,9 @@ import (
 // its meaning.
 const PlanFormat = 1
 
-// MaxPlanFile is the largest plan file that is read, in octets: a change of
+// maxPlanFile is the largest plan file that is read, in octets: a change of
 // 100,000 resources takes a third of it.
-const MaxPlanFile = 256 << 20
+const maxPlanFile = 256 << 20
 
 // Saved is a plan as a file holds it. Its secrets are digests under a key of the
 // host, so that the file says nothing that a plan on the screen does not.
@@ -45,13 +45,13 @@ type Description struct {
 // keyName is the text whose digest tells keys apart.
 const keyName = "mailstead plan key 1"
 
-// KeyID tells keys apart without telling them.
-func KeyID(key []byte) string { return keyed(key, keyName) }
+// keyID tells keys apart without telling them.
+func keyID(key []byte) string { return keyed(key, keyName) }
 
 // Save masks a plan under the key. The caller says what it was made from, and
 // seals it.
 func (p *Plan) Save(key []byte, made time.Time) *Saved {
-	return &Saved{FormatVersion: PlanFormat, Key: KeyID(key), Made: made.UTC(), Plan: *p.Masked(key)}
+	return &Saved{FormatVersion: PlanFormat, Key: keyID(key), Made: made.UTC(), Plan: *p.Masked(key)}
 }
 
 // Seal gives a plan its id, after which Check finds out what is altered.
@@ -112,7 +112,7 @@ var ErrAltered = errors.New("the plan file was changed after it was made")
 // gives that key.
 func (s *Saved) Check(keys [][]byte) ([]byte, error) {
 	for _, key := range keys {
-		if KeyID(key) != s.Key {
+		if keyID(key) != s.Key {
 			continue
 		}
 		for _, c := range s.Changes {
@@ -210,12 +210,12 @@ func encodeLine(b *bufio.Writer, value any) error {
 // ReadPlan reads a plan file. It may come from anywhere: nothing of it is done
 // that Bind does not find again on the host.
 func ReadPlan(r io.Reader) (*Saved, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxPlanFile+1))
+	data, err := io.ReadAll(io.LimitReader(r, maxPlanFile+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > MaxPlanFile {
-		return nil, fmt.Errorf("larger than %d MB", MaxPlanFile>>20)
+	if len(data) > maxPlanFile {
+		return nil, fmt.Errorf("larger than %d MB", maxPlanFile>>20)
 	}
 	var v struct {
 		FormatVersion *int `json:"format_version"`
