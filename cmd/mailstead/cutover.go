@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
+	"mailstead/reconcile/kind"
 	"mailstead/render"
 	"mailstead/schema/adopt"
 )
@@ -23,6 +25,7 @@ type cutoverOptions struct {
 	source
 	check bool
 	yes   bool
+	after time.Duration // until the host returns by itself after a cutover that was cut short
 }
 
 func newCutoverCommand() *cobra.Command {
@@ -39,9 +42,9 @@ would see them: UIDVALIDITY, UIDNEXT and the number of messages must be as they
 were, but for mail that has come and gone meanwhile.
 
 If anything fails, or it is interrupted, it stops our units, hands the Maildirs
-back, starts Courier again, and ends with 7. Cut off in the middle (the machine
-loses power), run it again: it goes on. "mailstead handback" undoes it at any
-later time.
+back, starts Courier again, and ends with 7. Should it be killed, systemd does
+the same after a minute, unless it is run again before, and goes on. After a
+power cut, run it again. "mailstead handback" undoes it at any later time.
 
 Clients lose their connection once, and download nothing again. Mail may be
 delivered all the time. courier-authdaemon goes on running, for other programs.
@@ -56,6 +59,7 @@ delivered all the time. courier-authdaemon goes on running, for other programs.
 	o.flags(cmd)
 	cmd.Flags().BoolVarP(&o.check, "check", "n", false, "only look whether all is ready")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	cmd.Flags().DurationVar(&o.after, "return-after", time.Minute, "`time` after which the host returns to Courier if this is cut short")
 	return cmd
 }
 
@@ -89,7 +93,7 @@ func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
 			return err
 		}
 	}
-	if w.state, err = openTakeover(ctx, l.host.Paths.State); err != nil {
+	if w.state, err = openTakeover(ctx, l.host.Paths.State, 0); err != nil {
 		return err
 	}
 	defer w.state.close()
@@ -101,7 +105,7 @@ func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
 			return err
 		}
 	}
-	return w.run(ctx)
+	return w.run(ctx, o.after)
 }
 
 // consentTo asks whether to go on; without a terminal there is nobody to ask.
@@ -255,11 +259,13 @@ func (w *cutover) lookAtMail(ctx context.Context) ([]userMail, error) {
 
 // run does it, and returns to Courier if it does not hold. From the first step on
 // neither a lost terminal nor an interrupt leaves the host without a server.
-func (w *cutover) run(ctx context.Context) error {
+func (w *cutover) run(ctx context.Context, after time.Duration) error {
 	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
+	disarm := w.arm(ctx, after)
 	begun := time.Now()
 	err := w.steps(ctx)
 	if err == nil {
+		disarm() // a return stops it with our other units
 		fmt.Fprintf(w.c.out, "\nTaken over in %v: %d users' mailboxes are what they were. \"mailstead handback\" goes back to Courier.\n",
 			time.Since(begun).Round(100*time.Millisecond), len(w.mail))
 		return nil
@@ -270,6 +276,28 @@ func (w *cutover) run(ctx context.Context) error {
 		return &exitError{code: exitReturned, err: hint(fmt.Errorf("%w; and the return to Courier has failed in part: %w", err, rerr), "run %q again", "mailstead handback")}
 	}
 	return &exitError{code: exitReturned, err: fmt.Errorf("returned to Courier, which serves again: %w", err)}
+}
+
+// arm has systemd return the host to Courier should this process die. It waits for
+// as long as the process lives, and finds nothing to do once the host is served.
+func (w *cutover) arm(ctx context.Context, after time.Duration) (disarm func()) {
+	name := "mailstead-return-" + rand.Text()
+	program, err := os.Executable()
+	if err == nil {
+		err = w.kinds.Delay(ctx, kind.Delayed{
+			Name: name, Description: "Mailstead: return to Courier, unless it is taken over", After: after,
+			Command: []string{program, "handback", "--cut-short", "--yes", "--state", w.host.Paths.State},
+		})
+	}
+	if err != nil {
+		fmt.Fprintf(w.c.err, "mailstead: warning: should this be cut short, the host does not return by itself: %s\n", visibleLines(err.Error()))
+		return func() {}
+	}
+	return func() {
+		if err := w.kinds.Cancel(context.WithoutCancel(ctx), name); err != nil {
+			fmt.Fprintf(w.c.err, "mailstead: warning: %s\n", visibleLines(err.Error()))
+		}
+	}
 }
 
 // steps are the cutover. What was begun before is done again, where that does no

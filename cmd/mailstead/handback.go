@@ -19,8 +19,9 @@ type handbackOptions struct {
 	check   bool
 
 	// Of the whole host.
-	state string
-	yes   bool
+	state    string
+	yes      bool
+	cutShort bool // for systemd: only if a cutover has died
 }
 
 func newHandbackCommand() *cobra.Command {
@@ -55,6 +56,8 @@ come back and go again.` + exitStatus(exitDone, exitFailed, exitLocked, exitPart
 	cmd.Flags().BoolVarP(&o.check, "check", "n", false, "only list what Courier cannot represent")
 	cmd.Flags().StringVar(&o.state, "state", "/var/lib/mailstead", "state `directory` of what was applied, for the whole host")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&o.cutShort, "cut-short", false, "wait for a cutover that is at work, and do something only if it has died")
+	cmd.Flags().Lookup("cut-short").Hidden = true
 	return cmd
 }
 

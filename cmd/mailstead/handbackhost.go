@@ -27,6 +27,9 @@ type handbackHost struct {
 	force    bool
 }
 
+// cutoverPatience is how long a cutover may be at work.
+const cutoverPatience = 24 * time.Hour
+
 // runHandbackHost undoes a cutover, or goes on with a return that was interrupted.
 func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
 	if os.Geteuid() != 0 {
@@ -37,7 +40,11 @@ func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
 		return err
 	}
 	defer s.close()
-	state, err := openTakeover(ctx, o.state)
+	wait := time.Duration(0)
+	if o.cutShort {
+		wait = cutoverPatience
+	}
+	state, err := openTakeover(ctx, o.state, wait)
 	if err != nil {
 		return err
 	}
@@ -45,6 +52,9 @@ func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
 	record, err := state.read()
 	if err != nil {
 		return err
+	}
+	if o.cutShort && (record == nil || record.Phase == servingOwn) {
+		return nil
 	}
 	if record == nil {
 		return hint(errors.New("nothing was changed: this host was not taken over by \"mailstead cutover\", or Courier serves again"),

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"mailstead/reconcile"
 	"mailstead/schema/adopt"
@@ -55,9 +56,10 @@ func begun(state string) bool {
 	return err == nil
 }
 
-func openTakeover(ctx context.Context, state string) (*takeoverState, error) {
+// openTakeover waits for another one that is at work.
+func openTakeover(ctx context.Context, state string, wait time.Duration) (*takeoverState, error) {
 	path := filepath.Join(state, takeoverDir)
-	lock, err := reconcile.TakeLock(ctx, path, 0)
+	lock, err := reconcile.TakeLock(ctx, path, wait)
 	if err != nil {
 		return nil, notApplied(err)
 	}
