@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue"
-	"cuelang.org/go/cue/cuecontext"
 )
 
 // Field is what the schema says of one field.
@@ -175,7 +174,7 @@ func (r *rule) typeName() string {
 		return "list of strings"
 	case r.words != nil:
 		words := `"` + strings.Join(r.words, `", "`) + `"`
-		if r.value.Unify(cuecontext.New().Encode("")).Err() == nil {
+		if r.empty {
 			words += ` or ""`
 		}
 		return words

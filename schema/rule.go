@@ -34,6 +34,7 @@ type rule struct {
 	impact   string
 	doc      string
 	words    []string // the strings that are allowed, where they are few
+	empty    bool     // beside them "" is
 	example  string   // a value, as CUE writes it; of what NAME stands for, a name
 }
 
@@ -122,7 +123,8 @@ func newRule(path string, v cue.Value) *rule {
 	case cue.ListKind:
 		r.elem = newRule(path, v.LookupPath(cue.MakePath(cue.AnyIndex)))
 	default:
-		r.words, r.quick = stringsOf(v), withoutMessage(v)
+		r.words, r.empty = stringsOf(v)
+		r.quick = withoutMessage(v)
 	}
 	return r
 }
@@ -171,19 +173,22 @@ func withoutMessage(v cue.Value) cue.Value {
 	return v
 }
 
-// stringsOf gives the strings of a disjunction.
-func stringsOf(v cue.Value) []string {
+// stringsOf gives the strings of a disjunction, and whether "" is one of them.
+func stringsOf(v cue.Value) (words []string, empty bool) {
 	op, args := cue.Dereference(v).Expr()
 	if op != cue.OrOp {
-		return nil
+		return nil, false
 	}
-	var words []string
 	for _, a := range args {
-		if s, err := a.String(); err == nil && s != "" {
+		s, err := a.String()
+		switch {
+		case err == nil && s == "":
+			empty = true
+		case err == nil:
 			words = append(words, s)
 		}
 	}
-	return words
+	return words, empty
 }
 
 // isOwn tells a position in the embedded schema from one in the operator's files.
