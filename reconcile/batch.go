@@ -12,9 +12,18 @@ const batchSize = 500
 func (a *applier) applyAll(k Kind, first, last int) {
 	var unsettled []int
 	var changes []Change
-	for ; first < last; first += batchSize {
-		indices, made := a.batch(k, first, min(first+batchSize, last))
+	together := func(i int) string {
+		r := a.plan.Changes[i].target()
+		return r.Get(k.Together)
+	}
+	for first < last {
+		end := first + 1
+		for end < min(first+batchSize, last) && together(end) == together(first) {
+			end++
+		}
+		indices, made := a.batch(k, first, end)
 		unsettled, changes = append(unsettled, indices...), append(changes, made...)
+		first = end
 	}
 	if len(unsettled) > 0 {
 		a.settle(k, unsettled, changes)

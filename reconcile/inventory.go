@@ -126,25 +126,22 @@ func ReadInventory(state string) (*Inventory, error) {
 
 // inventoryJSON is the file: one resource a line, in the order of their names.
 type inventoryJSON struct {
-	Version   int               `json:"version"`
-	Run       *run              `json:"run"`
-	Resources []json.RawMessage `json:"resources"`
+	Version   int     `json:"version"`
+	Run       *run    `json:"run"`
+	Resources []entry `json:"resources"`
 }
 
 func (inv *Inventory) decode(data []byte) error {
 	var f inventoryJSON
-	if err := json.Unmarshal(data, &f); err != nil {
-		return damaged(err)
-	}
-	if f.Version != inventoryVersion {
+	err := json.Unmarshal(data, &f)
+	if f.Version != inventoryVersion && (err == nil || f.Version != 0) {
 		return fmt.Errorf("version %d, and this program knows %d: use the version of mailstead that wrote it", f.Version, inventoryVersion)
 	}
+	if err != nil {
+		return damaged(err)
+	}
 	inv.run = f.Run
-	for _, raw := range f.Resources {
-		var e entry
-		if err := json.Unmarshal(raw, &e); err != nil {
-			return damaged(err)
-		}
+	for _, e := range f.Resources {
 		if e.Ref.Kind == "" || e.Ref.Name == "" {
 			return damaged(errors.New("a resource without a name"))
 		}

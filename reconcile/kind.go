@@ -23,6 +23,9 @@ type Kind struct {
 	// kind stand together: it makes them in their order, and gives an error, or nil,
 	// for each. None of them needs another.
 	ApplyAll func(ctx context.Context, cs []Change) []error
+	// Together names the attribute that all changes of one ApplyAll have the same
+	// value of; "" is none.
+	Together string
 
 	// Settle, if there is one, is called once after the changes of the kind
 	// that succeeded, with all of them, for what only makes sense together. It

@@ -33,7 +33,7 @@ func (m *memory) table() []Kind {
 		{Name: "plain", Observe: m.observe, Apply: m.apply},
 		{Name: "own", Observe: m.observe, Apply: m.apply, Adopt: true},
 		{Name: "kept", Observe: m.observe, Apply: m.apply, Keep: true},
-		{Name: "once", Observe: m.observe, Apply: m.apply, ApplyAll: m.applyAll, Keep: true, Once: true},
+		{Name: "once", Observe: m.observe, Apply: m.apply, ApplyAll: m.applyAll, Together: "use", Keep: true, Once: true},
 		{Name: "unit", Observe: m.observe, Apply: m.apply, Settle: m.settle, DeleteFirst: true},
 		{Name: "live", Observe: m.observe, Apply: m.apply, Live: true},
 	}

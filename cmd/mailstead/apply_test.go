@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
@@ -89,19 +90,24 @@ func TestNeedsRoot(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
-	var out bytes.Buffer
-	p := newProgress(&console{err: &out, progress: true})
-	for i, state := range []reconcile.State{reconcile.Done, reconcile.Failed, reconcile.Skipped, reconcile.Skipped} {
-		e := reconcile.Event{Index: i, Total: 4, Outcome: reconcile.Outcome{Change: reconcile.Change{Ref: reconcile.Ref{Kind: "file", Name: "/x\n"}}}}
-		if state != reconcile.Skipped {
-			e.State = reconcile.Started
+	for pause, want := range map[time.Duration]string{
+		0:         "[1/4] file//x\\u000a\r\x1b[K[2/4] file//x\\u000a\r\x1b[K[2/4] file//x\\u000a: failed\n",
+		time.Hour: "[1/4] file//x\\u000a\r\x1b[K[2/4] file//x\\u000a: failed\n",
+	} {
+		var out bytes.Buffer
+		p := newProgress(&console{err: &out, progress: true})
+		p.pause = pause
+		for i, state := range []reconcile.State{reconcile.Done, reconcile.Failed, reconcile.Skipped, reconcile.Skipped} {
+			e := reconcile.Event{Index: i, Total: 4, Outcome: reconcile.Outcome{Change: reconcile.Change{Ref: reconcile.Ref{Kind: "file", Name: "/x\n"}}}}
+			if state != reconcile.Skipped {
+				e.State = reconcile.Started
+				p.event(e)
+			}
+			e.State = state
 			p.event(e)
 		}
-		e.State = state
-		p.event(e)
-	}
-	const want = "[1/4] file//x\\u000a\r\x1b[K[2/4] file//x\\u000a\r\x1b[K[2/4] file//x\\u000a: failed\n"
-	if out.String() != want {
-		t.Errorf("got  %q\nwant %q", out.String(), want)
+		if out.String() != want {
+			t.Errorf("a pause of %v: got  %q\nwant %q", pause, out.String(), want)
+		}
 	}
 }

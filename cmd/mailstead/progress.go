@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"mailstead/reconcile"
 )
@@ -13,22 +14,33 @@ import (
 type progress struct {
 	c     *console
 	w     io.Writer
-	shown bool // there is a line to be cleared
+	shown bool      // there is a line to be cleared
+	when  time.Time // it was written
+	pause time.Duration
 }
 
-func newProgress(c *console) *progress { return &progress{c: c, w: c.err} }
+// progressPause is how long a line stays at least: a new host has a hundred
+// thousand changes, and nobody reads that fast.
+const progressPause = 50 * time.Millisecond
+
+func newProgress(c *console) *progress { return &progress{c: c, w: c.err, pause: progressPause} }
 
 // event is told every step of an apply.
 func (p *progress) event(e reconcile.Event) {
 	if !p.c.progress {
 		return
 	}
-	p.clear()
 	switch e.State {
 	case reconcile.Started:
+		if time.Since(p.when) < p.pause {
+			return
+		}
+		p.clear()
+		p.when = time.Now()
 		fmt.Fprintf(p.w, "[%d/%d] %s", e.Index+1, e.Total, visible(e.Change.Ref.String()))
 		p.shown = true
 	case reconcile.Failed:
+		p.clear()
 		fmt.Fprintf(p.w, "[%d/%d] %s: failed\n", e.Index+1, e.Total, visible(e.Change.Ref.String()))
 	}
 }
