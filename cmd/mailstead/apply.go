@@ -82,7 +82,7 @@ stopped part-way goes on.
 	cmd.Flags().StringVar(&o.canary, "canary", "", "the `host` that is applied first (default: the first by name that changes)")
 	o.selection.flags(cmd)
 	addRootless(cmd, &o.opts)
-	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show attributes, and files as unified diffs")
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show every change with its attributes, and files as unified diffs")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&o.boot, "boot", false, "apply while the machine comes up: do not ask, and start nothing that systemd is about to start")
 	cmd.Flags().DurationVar(&o.returnAfter, "return-after", returnAfter, "`time` after which a host whose apply was cut short returns to what was applied before")

@@ -74,18 +74,55 @@ func writeEntries(c *console, w io.Writer, entries []entry) {
 }
 
 // writeChanges writes a line for each change and, if verbose, its attributes
-// below it.
+// below it. Else what comes new in large numbers and nobody notices, as everybody's
+// folders on a new host, is counted after the first of them.
 func writeChanges(c *console, w io.Writer, changes []reconcile.Change, verbose bool) {
-	entries := make([]entry, len(changes))
-	for i, change := range changes {
-		symbol := symbols[change.Op]
-		entries[i] = entry{sign: symbol.sign, paint: symbol.paint, ref: change.Ref,
-			origin: change.Origin, reason: changeReason(change), impact: change.Impact}
-		if verbose {
-			entries[i].below = func() { writeAttrs(c, w, change) }
+	var entries []entry
+	alike := map[likeness]int{}
+	if !verbose {
+		for _, change := range changes {
+			alike[like(change)]++
 		}
 	}
+	told := map[likeness]int{}
+	for _, change := range changes {
+		symbol := symbols[change.Op]
+		e := entry{sign: symbol.sign, paint: symbol.paint, ref: change.Ref,
+			origin: change.Origin, reason: changeReason(change), impact: change.Impact}
+		if verbose {
+			e.below = func() { writeAttrs(c, w, change) }
+		}
+		l := like(change)
+		told[l]++
+		switch more := alike[l] - manyTold; {
+		case l == likeness{} || alike[l] < many || told[l] < manyTold:
+		case told[l] == manyTold:
+			e.below = func() {
+				fmt.Fprintf(w, "  %s and %d more of %s: %s (-v names them)\n", c.paint(symbol.paint, symbol.sign), more, l.kind, visible(l.reason))
+			}
+		default:
+			continue
+		}
+		entries = append(entries, e)
+	}
 	writeEntries(c, w, entries)
+}
+
+// From many on, changes that are alike are told by the first manyTold of them.
+const (
+	many     = 200
+	manyTold = 10
+)
+
+// likeness is what changes have in common that are counted; the zero value is of
+// those that are not.
+type likeness struct{ kind, reason string }
+
+func like(c reconcile.Change) likeness {
+	if c.Op != reconcile.Create || c.Impact != reconcile.Live || c.Stale != "" {
+		return likeness{}
+	}
+	return likeness{c.Ref.Kind, c.Reason}
 }
 
 // changeReason says why a change is made, or why it is not going to be.

@@ -43,6 +43,9 @@ What somebody else has changed of ours since it was applied stands apart, with
 the difference. A file in the way that Mailstead did not write is left as it is,
 and what needs it waits, unless --take says that it may be replaced.
 
+Hundreds of things that come new without anybody noticing are told by their
+number, unless -v asks for all.
+
 Nothing is written, and root is not needed: what could not be read is named.
 
 With -o FILE the plan is also saved, for "mailstead show FILE" and "mailstead
@@ -68,7 +71,7 @@ could not be read does not.
 	addRootless(cmd, &o.opts)
 	cmd.Flags().StringVarP(&o.output, "output", "o", outputText, "`form` of the output (text or json), or a file to save the plan in, such as ./plan.json")
 	completeWith(cmd, "output", outputText, outputJSON)
-	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show attributes, and files as unified diffs")
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show every change with its attributes, and files as unified diffs")
 	cmd.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "end with 2 if changes are pending")
 	return cmd
 }

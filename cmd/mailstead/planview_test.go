@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -151,5 +152,36 @@ func golden(t *testing.T, name, got string) {
 	}
 	if d := cmp.Diff(string(want), got); d != "" {
 		t.Errorf("%s differs (MAILSTEAD_UPDATE=1 rewrites it):\n%s", path, d)
+	}
+}
+
+// A new host with many users is told in lines that one can read; -v names all.
+func TestManyChanges(t *testing.T) {
+	p := &reconcile.Plan{Host: "mail.example.org"}
+	for i := range 1000 {
+		p.Changes = append(p.Changes, reconcile.Change{
+			Ref: reconcile.Ref{Kind: "folder", Name: fmt.Sprintf("u%d/Sent", i)}, Op: reconcile.Create,
+			Want: &reconcile.Resource{}, Origin: "host.cue:3:1", Reason: "missing", Impact: reconcile.Live,
+		})
+	}
+	noticed := p.Changes[700]
+	noticed.Ref.Name, noticed.Impact = "noticed", reconcile.Restart
+	p.Changes[700] = noticed
+	show := func(verbose bool) string {
+		var out bytes.Buffer
+		writePlan(&console{out: &out}, &out, p, verbose)
+		return out.String()
+	}
+	short := show(false)
+	if n := strings.Count(short, "\n"); n > 20 {
+		t.Errorf("%d lines", n)
+	}
+	for _, want := range []string{"folder/u9/Sent ", "  + and 989 more of folder: missing (-v names them)\n", "folder/noticed ", "1000 to create"} {
+		if !strings.Contains(short, want) {
+			t.Errorf("no %q in\n%s", want, short)
+		}
+	}
+	if n := strings.Count(show(true), "folder/u"); n != 999 {
+		t.Errorf("-v names %d of 999", n)
 	}
 }

@@ -54,7 +54,7 @@ has returned from is not applied.` + exitStatus(exitDone, exitFailed, exitStale,
 	}
 	addState(cmd, &o.state)
 	cmd.Flags().IntVar(&o.to, "to", 0, "the `number` of the generation to return to")
-	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show attributes, and files as unified diffs")
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show every change with its attributes, and files as unified diffs")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	cmd.Flags().DurationVar(&o.wait, "lock-timeout", 0, "`time` to wait for another mailstead that is at work, such as 30s")
 	cmd.Flags().StringVar(&o.attempt, "attempt", "", "return only if the attempt of this `name` has not come to its end")

@@ -33,7 +33,7 @@ whether the host has changed since is not looked at.
 		},
 	}
 	addOutput(cmd, &o.output)
-	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show attributes, and files as unified diffs")
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "show every change with its attributes, and files as unified diffs")
 	return cmd
 }
 
