@@ -54,6 +54,9 @@ func writeBundle(dir, source string) error {
 		return err
 	}
 	r, err := reconcile.Apply(ctx, p, reconcile.Options{Table: h.Table(), State: state, Wait: time.Minute})
+	if errors.Is(err, reconcile.ErrBehind) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -188,10 +188,14 @@ func TestHelperFails(t *testing.T) {
 // TestHelperForges: what a helper answers concerns its own user's resource only.
 func TestHelperForges(t *testing.T) {
 	b, m := victim(t)
-	const answer = `{"seen":[{"have":{"ref":{"kind":"file","name":"/etc/shadow"},"attrs":[{"name":"tree","value":"evil"},{"name":"content","value":"x"}]}}]}`
+	const answer = `{"seen":[{"there":true,"ref":{"kind":"file","name":"/etc/shadow"},"values":[["tree","evil"],["content","x"]]}]}`
 	h := Host{Helper: []string{"/bin/sh", "-c", "read x; echo '" + answer + "'; read y"}}
 	defer h.Close()
-	have := h.observeMail(b.Context(), []reconcile.Ask{{Resource: Maildir(m, "")}})[0].Have
+	seen := h.observeMail(b.Context(), []reconcile.Ask{{Resource: Maildir(m, "")}})[0]
+	if seen.Err != nil || seen.Have == nil {
+		t.Fatalf("%+v", seen)
+	}
+	have := seen.Have
 	if have.Ref != MaildirRef("mallory") || have.Get("tree") != "evil" || have.Get("content") != "" {
 		t.Errorf("%+v", have)
 	}
