@@ -232,6 +232,14 @@ func (l *look) bind(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 		return nil, err
 	}
 	b, err := o.saved.Bind(reconcile.BindInputs{Key: key, Now: now, Want: l.want, Table: l.kinds.Table(), State: l.host.Paths.State})
+	var spent *reconcile.SpentError
+	if errors.As(err, &spent) {
+		// Killed between its last change and the proof that the host serves, it has
+		// the proof to make: systemd returns the host else.
+		if left, e := generationsOf(l.host.Paths.State).trying(); e == nil && left != nil {
+			return &reconcile.Plan{Host: now.Host, Unchanged: now.Unchanged}, nil
+		}
+	}
 	if err != nil {
 		return nil, staleError(err)
 	}

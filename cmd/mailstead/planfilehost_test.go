@@ -54,6 +54,12 @@ func TestPlanFileOnHost(t *testing.T) {
 	pendings(0)
 	contains(t, b.run("mailstead", "status"), "In step.")
 
+	// So does one that was killed when all was done and nothing proven yet.
+	b.sh(`cd /var/lib/mailstead/generations; n=$(readlink current); ln -sfn $((n-1)) current; echo "{\"id\":\"CUT\",\"from\":$((n-1)),\"to\":$n}" > trying.json`)
+	b.exit(0, "mailstead", "apply", "three.plan")
+	contains(t, b.run("mailstead", "status"), "In step.")
+	b.exit(4, "mailstead", "apply", "three.plan")
+
 	// A file that bears our name and not our mark is somebody else's.
 	b.sh(`systemctl stop mailstead-imap.socket mailstead-imapd.service; rm /var/lib/mailstead/inventory.json; printf '[Socket]\nListenStream=1143\n' > /etc/systemd/system/mailstead-imap.socket`)
 	contains(t, b.exit(6, "mailstead", "apply", "--yes").stdout, "mailstead-imap.socket is there, and Mailstead did not write it", "mailstead apply --take 'unit/mailstead-imap.socket'")
