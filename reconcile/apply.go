@@ -23,7 +23,7 @@ type Options struct {
 	State    string // state directory with the inventory and the lock; "" for neither
 	Wait     time.Duration
 	Lock     *Lock       // the caller's, who keeps it; nil: Apply takes it and gives it back
-	Saved    *Saved      // the saved plan that is carried out, which Bind has bound; nil for none
+	Saved    *Saved      // the saved plan that is carried out, which Bind has bound and the caller spends; nil for none
 	Progress func(Event) // called from Apply's goroutine; nil for none
 }
 
@@ -59,7 +59,7 @@ func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
 			return nil, ErrBehind
 		}
 	}
-	if err := a.beginSaved(); err != nil {
+	if err := o.beginSaved(); err != nil {
 		return nil, err
 	}
 	if err := a.begin(); err != nil {
@@ -77,7 +77,7 @@ func Apply(ctx context.Context, p *Plan, o Options) (*Report, error) {
 	if p.Inventory != "" {
 		p.Inventory = a.inv.digest()
 	}
-	return &a.report, a.endSaved()
+	return &a.report, nil
 }
 
 type applier struct {
@@ -86,7 +86,6 @@ type applier struct {
 	opts      Options
 	inv       *Inventory
 	journal   *journal
-	plans     *plansJSON // nil unless a saved plan is carried out
 	report    Report
 	before    map[Ref]entry // of the inventory, as it was when the run began
 	failed    map[Ref]bool  // did not end well, so that what needs it is skipped

@@ -125,28 +125,34 @@ func (f *plansJSON) write(state string) error {
 
 // beginSaved refuses a saved plan that was applied whole, and notes that any
 // other is about to be. It runs under the lock.
-func (a *applier) beginSaved() error {
-	if a.opts.Saved == nil || a.opts.State == "" {
+func (o Options) beginSaved() error {
+	if o.Saved == nil || o.State == "" {
 		return nil
 	}
-	var err error
-	if a.plans, err = readPlans(a.opts.State); err != nil {
+	f, err := readPlans(o.State)
+	if err != nil {
 		return err
 	}
-	begun, err := a.plans.check(a.opts.Saved)
+	begun, err := f.check(o.Saved)
 	if err != nil || begun {
 		return err
 	}
-	a.plans.begin(a.opts.Saved, time.Now())
-	return a.plans.write(a.opts.State)
+	f.begin(o.Saved, time.Now())
+	return f.write(o.State)
 }
 
-// endSaved notes that a saved plan was applied whole, if it was.
-func (a *applier) endSaved() error {
-	r := &a.report
-	if a.plans == nil || r.Count(Done) < len(a.plan.Changes) || len(r.Blocked) > 0 || len(r.Unreadable) > 0 {
-		return nil
+// Spend notes that a saved plan was applied whole, and that what it has made is
+// to stay: nobody applies it any more. Until then it is one that was stopped
+// part-way. The lock of the state directory is held.
+func (s *Saved) Spend(state string) error {
+	f, err := readPlans(state)
+	if err != nil {
+		return err
 	}
-	a.plans.find(a.opts.Saved.ID).Done = time.Now().UTC()
-	return a.plans.write(a.opts.State)
+	p := f.find(s.ID)
+	if p == nil {
+		return nil // there was nothing to do
+	}
+	p.Done = time.Now().UTC()
+	return f.write(state)
 }

@@ -188,6 +188,7 @@ func (l *look) apply(ctx context.Context, c *console, plan *reconcile.Plan, wait
 		if report == nil {
 			return notApplied(err)
 		}
+		l.begun = l.saved != nil
 		if plan.Empty() {
 			fmt.Fprintln(c.out, "\nNothing of the plan was left to do.")
 		} else if len(plan.Changes) == 0 {

@@ -28,7 +28,7 @@ type look struct {
 	people *reconcile.People // what the last comparison means to people; nil where nothing changes
 
 	saved *reconcile.Saved // the saved plan that is carried out, nil for none
-	begun bool             // an earlier apply of it was stopped part-way
+	begun bool             // an apply of it has begun, this one or an earlier one that was stopped part-way
 
 	onlyCertificates bool            // nothing else could be made out, and is in want
 	take             []string        // patterns of what may replace the file of somebody else

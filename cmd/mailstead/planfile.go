@@ -232,14 +232,6 @@ func (l *look) bind(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 		return nil, err
 	}
 	b, err := o.saved.Bind(reconcile.BindInputs{Key: key, Now: now, Want: l.want, Table: l.kinds.Table(), State: l.host.Paths.State})
-	var spent *reconcile.SpentError
-	if errors.As(err, &spent) {
-		// Killed between its last change and the proof that the host serves, it has
-		// the proof to make: systemd returns the host else.
-		if left, e := generationsOf(l.host.Paths.State).trying(); e == nil && left != nil {
-			return &reconcile.Plan{Host: now.Host, Unchanged: now.Unchanged}, nil
-		}
-	}
 	if err != nil {
 		return nil, staleError(err)
 	}
@@ -261,6 +253,21 @@ func (l *look) part(ctx context.Context, plan *reconcile.Plan) *reconcile.Plan {
 		plan.People = l.people
 	}
 	return plan
+}
+
+// spend notes that the saved plan was applied whole and is in force.
+func (l *look) spend(ctx context.Context, wait time.Duration) error {
+	if !l.begun {
+		return nil // there was nothing to do, or there is no saved plan
+	}
+	if l.lock == nil {
+		lock, err := reconcile.TakeLock(ctx, l.host.Paths.State, wait)
+		if err != nil {
+			return notApplied(err)
+		}
+		defer lock.Release()
+	}
+	return l.saved.Spend(l.host.Paths.State)
 }
 
 // staleError gives the exit code of a stale plan to what says that one is.

@@ -74,12 +74,16 @@ func (l *look) applyGeneration(ctx context.Context, o applyOptions, c *console, 
 }
 
 // recorded keeps what was wanted for the deploy hook, which so can mend what
-// failed. What was left out on purpose it must not do.
+// failed. What was left out on purpose it must not do. A saved plan that was
+// applied whole is spent.
 func (l *look) recorded(ctx context.Context, failed error, wait time.Duration) error {
 	if !l.partly && (failed == nil || exitCodeOf(failed) == exitPartial) {
 		if err := recordApplied(ctx, l, wait); err != nil {
 			failed = errors.Join(failed, err)
 		}
+	}
+	if failed == nil {
+		failed = l.spend(ctx, wait)
 	}
 	return failed
 }
