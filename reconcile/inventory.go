@@ -204,12 +204,7 @@ func (inv *Inventory) write(state string) error {
 	if err != nil {
 		return fmt.Errorf("write inventory: %w", err)
 	}
-	d, err := OpenDir(state, false)
-	if err != nil {
-		return fmt.Errorf("write inventory: %w", err)
-	}
-	defer d.Close()
-	if err := d.Replace(InventoryFile, FileData{Mode: 0o600, UID: -1, GID: -1, Data: data}); err != nil {
+	if err := ReplaceFile(filepath.Join(state, InventoryFile), Private(data)); err != nil {
 		return fmt.Errorf("write inventory: %w", err)
 	}
 	inv.file = fileDigest(data)

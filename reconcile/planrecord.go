@@ -109,15 +109,10 @@ func (f *plansJSON) begin(s *Saved, now time.Time) {
 
 func (f *plansJSON) write(state string) error {
 	data, err := json.MarshalIndent(f, "", " ")
-	if err != nil {
-		return fmt.Errorf("write applied plans: %w", err)
+	if err == nil {
+		err = ReplaceFile(filepath.Join(state, PlansFile), Private(append(data, '\n')))
 	}
-	d, err := OpenDir(state, false)
 	if err != nil {
-		return fmt.Errorf("write applied plans: %w", err)
-	}
-	defer d.Close()
-	if err := d.Replace(PlansFile, FileData{Mode: 0o600, UID: -1, GID: -1, Data: append(data, '\n')}); err != nil {
 		return fmt.Errorf("write applied plans: %w", err)
 	}
 	return nil

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"io"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,6 +15,19 @@ type FileData struct {
 	Data     []byte
 	Lazy     bool // the caller sees to it that the new name is synced
 	New      bool // nothing is lost if a power cut leaves the file empty: there was none, and the caller sees to it that all of it is synced
+}
+
+// Private is a file of whoever runs the program, which nobody else can read.
+func Private(data []byte) FileData { return FileData{Mode: 0o600, UID: -1, GID: -1, Data: data} }
+
+// ReplaceFile is Dir.Replace of the file at path, whose directory is there.
+func ReplaceFile(path string, f FileData) error {
+	d, err := OpenDir(filepath.Dir(path), false)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Replace(filepath.Base(path), f)
 }
 
 // tempSuffix is what a file is called while it is written. It does not begin

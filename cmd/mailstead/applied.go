@@ -118,12 +118,7 @@ func recordApplied(ctx context.Context, l *look, wait time.Duration) error {
 	if err := target.MakePlanKey(l.host.Paths.State); err != nil || same {
 		return err
 	}
-	dir, err := reconcile.OpenDir(l.host.Paths.State, false)
-	if err != nil {
-		return fmt.Errorf("record what was applied: %w", err)
-	}
-	defer dir.Close()
-	if err := dir.Replace(appliedFile, reconcile.FileData{Mode: 0o600, UID: -1, GID: -1, Data: data}); err != nil {
+	if err := reconcile.ReplaceFile(filepath.Join(l.host.Paths.State, appliedFile), reconcile.Private(data)); err != nil {
 		return fmt.Errorf("record what was applied: %w", err)
 	}
 	return nil

@@ -187,7 +187,7 @@ func (g generations) put(path string, data []byte) error {
 		return fmt.Errorf("write generation: %w", err)
 	}
 	defer d.Close()
-	if err := d.Replace(filepath.Base(path), reconcile.FileData{Mode: 0o600, UID: -1, GID: -1, Data: data}); err != nil {
+	if err := d.Replace(filepath.Base(path), reconcile.Private(data)); err != nil {
 		return fmt.Errorf("write generation: %w", err)
 	}
 	return nil

@@ -106,7 +106,7 @@ func (s *takeoverState) enter(t *takeover, p phase) error {
 }
 
 func (s *takeoverState) write(name string, data []byte) error {
-	return s.dir.Replace(name, reconcile.FileData{Mode: 0o600, UID: -1, GID: -1, Data: data})
+	return s.dir.Replace(name, reconcile.Private(data))
 }
 
 // end forgets the cutover: Courier serves.

@@ -363,12 +363,7 @@ func writeSecret(path, group string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	d, err := reconcile.OpenDir(filepath.Dir(path), false)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Replace(filepath.Base(path), reconcile.FileData{Mode: secretMode(group), UID: os.Geteuid(), GID: gid, Data: data})
+	return reconcile.ReplaceFile(path, reconcile.FileData{Mode: secretMode(group), UID: os.Geteuid(), GID: gid, Data: data})
 }
 
 func removeFiles(paths []string) error {

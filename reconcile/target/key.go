@@ -54,13 +54,8 @@ func MakePlanKey(state string) error {
 	if HasPlanKey(state) {
 		return nil
 	}
-	d, err := reconcile.OpenDir(state, false)
-	if err != nil {
-		return fmt.Errorf("make the key of plans: %w", err)
-	}
-	defer d.Close()
-	key := NewPlanKey()
-	if err := d.Replace(KeyFile, reconcile.FileData{Mode: 0o600, UID: -1, GID: -1, Data: []byte(hex.EncodeToString(key) + "\n")}); err != nil {
+	text := hex.EncodeToString(NewPlanKey()) + "\n"
+	if err := reconcile.ReplaceFile(filepath.Join(state, KeyFile), reconcile.Private([]byte(text))); err != nil {
 		return fmt.Errorf("make the key of plans: %w", err)
 	}
 	return nil
