@@ -16,7 +16,6 @@ import (
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
-	"mailstead/reconcile/kind"
 	"mailstead/render"
 	"mailstead/schema/adopt"
 )
@@ -261,7 +260,8 @@ func (w *cutover) lookAtMail(ctx context.Context) ([]userMail, error) {
 // neither a lost terminal nor an interrupt leaves the host without a server.
 func (w *cutover) run(ctx context.Context, after time.Duration) error {
 	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
-	disarm := w.arm(ctx, after)
+	disarm := w.arm(ctx, w.c, rand.Text(), "Mailstead: return to Courier, unless it is taken over", after,
+		"handback", "--cut-short", "--yes", "--state", w.host.Paths.State)
 	begun := time.Now()
 	err := w.steps(ctx)
 	if err == nil {
@@ -276,28 +276,6 @@ func (w *cutover) run(ctx context.Context, after time.Duration) error {
 		return &exitError{code: exitReturned, err: hint(fmt.Errorf("%w; and the return to Courier has failed in part: %w", err, rerr), "run %q again", "mailstead handback")}
 	}
 	return &exitError{code: exitReturned, err: fmt.Errorf("returned to Courier, which serves again: %w", err)}
-}
-
-// arm has systemd return the host to Courier should this process die. It waits for
-// as long as the process lives, and finds nothing to do once the host is served.
-func (w *cutover) arm(ctx context.Context, after time.Duration) (disarm func()) {
-	name := "mailstead-return-" + rand.Text()
-	program, err := os.Executable()
-	if err == nil {
-		err = w.kinds.Delay(ctx, kind.Delayed{
-			Name: name, Description: "Mailstead: return to Courier, unless it is taken over", After: after,
-			Command: []string{program, "handback", "--cut-short", "--yes", "--state", w.host.Paths.State},
-		})
-	}
-	if err != nil {
-		fmt.Fprintf(w.c.err, "mailstead: warning: should this be cut short, the host does not return by itself: %s\n", visibleLines(err.Error()))
-		return func() {}
-	}
-	return func() {
-		if err := w.kinds.Cancel(context.WithoutCancel(ctx), name); err != nil {
-			fmt.Fprintf(w.c.err, "mailstead: warning: %s\n", visibleLines(err.Error()))
-		}
-	}
 }
 
 // steps are the cutover. What was begun before is done again, where that does no

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"mailstead/reconcile"
@@ -26,12 +25,12 @@ const cutShort = "its apply was cut short"
 // should nobody bring it to an end.
 type trial struct {
 	attempt
-	c     *console
-	g     generations
-	l     *look // of the generation to come
-	boot  bool
-	after time.Duration
-	armed bool
+	c      *console
+	g      generations
+	l      *look // of the generation to come
+	boot   bool
+	after  time.Duration
+	disarm func() // takes the return back
 
 	again  bool   // To was applied before: by rollback
 	leaves []int  // generations that the host leaves for To
@@ -127,37 +126,24 @@ func (g generations) next() (int, error) {
 // begin writes the attempt down, and has systemd return the host if nobody
 // brings it to its end.
 func (t *trial) begin(ctx context.Context) error {
-	t.ID = rand.Text()
+	t.ID, t.disarm = rand.Text(), func() {}
 	if err := t.g.setTrying(t.attempt); err != nil {
 		return err
 	}
 	if t.boot || t.l.opts.Rootless || t.l.facts.Systemd == 0 {
 		return nil
 	}
-	program, err := os.Executable()
-	if err == nil {
-		err = t.l.kinds.Delay(ctx, kind.Delayed{
-			Name: t.timer(), Description: fmt.Sprintf("Mailstead: return from generation %d, unless it is proven", t.To), After: t.after,
-			Command: []string{program, "rollback", "--attempt", t.ID, "--state", t.l.host.Paths.State},
-		})
-	}
-	if err != nil {
-		fmt.Fprintf(t.c.err, "mailstead: warning: should this be cut short, the host does not return by itself: %s\n", visibleLines(err.Error()))
-		return nil
-	}
-	t.armed = true
+	t.disarm = t.l.arm(ctx, t.c, t.ID, fmt.Sprintf("Mailstead: return from generation %d, unless it is proven", t.To), t.after,
+		"rollback", "--attempt", t.ID, "--state", t.l.host.Paths.State)
 	return nil
 }
-
-// timer is the name of the units that return the host.
-func (t *trial) timer() string { return "mailstead-return-" + t.ID }
 
 // end brings an attempt to its end: proven, or given up. failed is how the
 // changes ended.
 func (t *trial) end(ctx context.Context, failed error) error {
 	// Whoever interrupts has a host that serves, all the same.
 	ctx = context.WithoutCancel(ctx)
-	defer t.disarm(ctx)
+	defer t.disarm()
 	if code := exitCodeOf(failed); failed != nil && code != exitPartial {
 		return errors.Join(failed, t.abandon())
 	}
@@ -217,16 +203,6 @@ func (g generations) leave(n, to int, reason string) error {
 	}
 	gen.Left = &departure{At: time.Now().UTC().Truncate(time.Second), To: to, Reason: reason}
 	return g.write(gen)
-}
-
-// disarm takes back the return. One that was not taken back finds nothing to do.
-func (t *trial) disarm(ctx context.Context) {
-	if !t.armed {
-		return
-	}
-	if err := t.l.kinds.Cancel(ctx, t.timer()); err != nil {
-		fmt.Fprintf(t.c.err, "mailstead: warning: %s\n", visibleLines(err.Error()))
-	}
 }
 
 // giveUp returns to the generation before, because this one does not serve. What
