@@ -91,6 +91,9 @@ stopped part-way goes on.
 	return cmd
 }
 
+// applyQuestion is asked before a plan is applied.
+const applyQuestion = "Apply this plan?"
+
 func runApply(ctx context.Context, o applyOptions, c *console) error {
 	if err := o.fleet.check(); err != nil {
 		return err
@@ -136,7 +139,7 @@ func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error 
 	if !plan.Empty() && !o.yes && !o.boot && o.saved == nil {
 		agree := o.agree
 		if agree == nil {
-			agree = func(ctx context.Context, _ *reconcile.Plan) error { return consent(ctx, c) }
+			agree = func(ctx context.Context, _ *reconcile.Plan) error { return consent(ctx, c, applyQuestion) }
 		}
 		if err := agree(ctx, plan); err != nil {
 			return err
@@ -157,21 +160,6 @@ func (l *look) plan(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 	}
 	l.noteUnrecorded(plan)
 	return o.narrow(ctx, l, plan)
-}
-
-// consent asks whether to go on; without a terminal there is nobody to ask.
-func consent(ctx context.Context, c *console) error {
-	if !c.ask {
-		return hint(errors.New("nothing was applied: there is no terminal to ask on"), "give --yes to apply without being asked")
-	}
-	yes, err := c.confirm(ctx, "\nApply this plan?")
-	if err != nil {
-		return err
-	}
-	if !yes {
-		return errors.New("nothing was applied: the answer was not \"yes\"")
-	}
-	return nil
 }
 
 // apply makes the changes of a plan and says how it ended. An empty plan is

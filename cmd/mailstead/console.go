@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -79,6 +80,19 @@ func (c *console) confirm(ctx context.Context, question string) (bool, error) {
 	case line := <-answer:
 		return line == "yes", nil
 	}
+}
+
+// consent asks whether to go on with what changes the host; without a terminal
+// there is nobody to ask.
+func consent(ctx context.Context, c *console, question string) error {
+	if !c.ask {
+		return hint(errors.New("nothing was changed: there is no terminal to ask on"), "give --yes to go on without being asked")
+	}
+	yes, err := c.confirm(ctx, "\n"+question)
+	if err == nil && !yes {
+		err = errors.New("nothing was changed: the answer was not \"yes\"")
+	}
+	return err
 }
 
 // visible makes a string that came from elsewhere safe for a terminal and for

@@ -100,23 +100,11 @@ func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
 		return err
 	}
 	if w.record == nil && !o.yes {
-		if err := consentTo(ctx, c, "Stop Courier and serve this host with Mailstead?"); err != nil {
+		if err := consent(ctx, c, "Stop Courier and serve this host with Mailstead?"); err != nil {
 			return err
 		}
 	}
 	return w.run(ctx, o.after)
-}
-
-// consentTo asks whether to go on; without a terminal there is nobody to ask.
-func consentTo(ctx context.Context, c *console, question string) error {
-	if !c.ask {
-		return hint(errors.New("nothing was changed: there is no terminal to ask on"), "give --yes to go on without being asked")
-	}
-	yes, err := c.confirm(ctx, "\n"+question)
-	if err == nil && !yes {
-		err = errors.New("nothing was changed: the answer was not \"yes\"")
-	}
-	return err
 }
 
 // resume finds out whether a cutover was begun before, and whether it is done.
@@ -225,18 +213,9 @@ func (w *cutover) missing(o cutoverOptions) error {
 		}
 	}
 	if len(lost) > 0 {
-		fmt.Fprintf(w.c.out, "%d who can log in now are not in %s, and lose that: %s\n", len(lost), o.String(), someOf(lost))
+		fmt.Fprintf(w.c.out, "%d who can log in now are not in %s, and lose that: %s\n", len(lost), o.String(), someNames(lost, false))
 	}
 	return nil
-}
-
-// someOf is a list that is not longer than a line or two.
-func someOf(list []string) string {
-	const most = 10
-	if len(list) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
-	}
-	return strings.Join(list, ", ")
 }
 
 // lookAtMail looks at the Maildir of each user that is to be served here.

@@ -65,7 +65,7 @@ fails for everyone to see; and "status" and "plan" say it until it is mended.` +
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&o.state, "state", "/var/lib/mailstead", "state `directory` of what was applied")
+	addState(cmd, &o.state)
 	cmd.Flags().BoolVar(&o.all, "all", false, "bring every certificate into force, whatever was renewed")
 	return cmd
 }

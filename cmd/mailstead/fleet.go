@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -173,13 +172,6 @@ func (l *look) planSteps(ctx context.Context, key []byte) (*reconcile.Saved, []s
 	l.noteUnrecorded(plan)
 	saved, err := l.masked(plan, madeFrom{})
 	return saved, stepsOf(plan, key), err
-}
-
-// runKey is a new key for the steps of one run.
-func runKey() []byte {
-	key := make([]byte, 32)
-	rand.Read(key)
-	return key
 }
 
 // loadHosts reads the description and picks the hosts that are meant.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"mailstead/reconcile/target"
 	"mailstead/schema"
 )
 
@@ -41,7 +42,7 @@ func runFleetApply(ctx context.Context, o applyOptions, c *console) error {
 	if err != nil {
 		return err
 	}
-	r := &rollout{far: far{fleet: o.fleet, opts: o.opts, key: runKey()}, options: o, c: c}
+	r := &rollout{far: far{fleet: o.fleet, opts: o.opts, key: target.NewPlanKey()}, options: o, c: c}
 	r.plans = r.planHosts(ctx, hosts, r.far.plan)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -53,7 +54,7 @@ func runFleetApply(ctx context.Context, o applyOptions, c *console) error {
 		return err
 	}
 	if !o.yes && slices.ContainsFunc(r.plans, func(p hostPlan) bool { return !p.plan.Empty() }) {
-		if err := consent(ctx, c); err != nil {
+		if err := consent(ctx, c, applyQuestion); err != nil {
 			return err
 		}
 	}

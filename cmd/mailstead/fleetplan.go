@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"mailstead/reconcile/target"
 )
 
 // runFleetPlan plans hosts that may be several, or not this machine.
@@ -13,7 +15,7 @@ func runFleetPlan(ctx context.Context, o planOptions, file string, c *console) e
 	if file != "" {
 		return hint(errors.New("a plan is saved on the host that it is for"), "run %q there; -o json shows all of them here", "mailstead plan -o "+file)
 	}
-	look, err := o.planner(runKey())
+	look, err := o.planner(target.NewPlanKey())
 	if err != nil {
 		return err
 	}

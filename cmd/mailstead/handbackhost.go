@@ -61,7 +61,7 @@ func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
 			"name a Maildir to hand back that one: %q", "mailstead handback MAILDIR")
 	}
 	if !o.yes && record.Phase != returningOld {
-		if err := consentTo(ctx, c, "Stop Mailstead and serve this host with Courier again?"); err != nil {
+		if err := consent(ctx, c, "Stop Mailstead and serve this host with Courier again?"); err != nil {
 			return err
 		}
 	}

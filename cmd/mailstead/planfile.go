@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -66,8 +65,7 @@ type madeFrom struct {
 // savePlan makes of a plan what a file holds, under a key of the host.
 func savePlan(plan *reconcile.Plan, key []byte, d reconcile.Description, selection reconcile.Selection, made time.Time) (*reconcile.Saved, error) {
 	s := plan.Save(key, made)
-	info, _ := debug.ReadBuildInfo()
-	s.Program, s.Description, s.Selection = version(info), d, selection
+	s.Program, s.Description, s.Selection = ownVersion(), d, selection
 	s.Seal(key)
 	var err error
 	s.Summary, err = json.Marshal(summarize(plan))

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -103,8 +102,7 @@ func (r *remote) serve(ctx context.Context, in io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("name of this machine: %w", err)
 	}
-	info, _ := debug.ReadBuildInfo()
-	hello := target.Hello{Protocol: target.Protocol, Version: version(info), Machine: machine, Root: os.Geteuid() == 0}
+	hello := target.Hello{Protocol: target.Protocol, Version: ownVersion(), Machine: machine, Root: os.Geteuid() == 0}
 	if err := target.Greet(r.out, hello); err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func runRollback(ctx context.Context, o rollbackOptions, c *console) error {
 		return nil
 	}
 	if !o.yes {
-		if err := consent(ctx, c); err != nil {
+		if err := consent(ctx, c, applyQuestion); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"net/url"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 
 	"mailstead/schema"
@@ -77,9 +76,8 @@ const sarifSchema = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/
 // newSARIF gives the faults of a description as a SARIF log; without any it
 // says that there are none.
 func newSARIF(faults schema.Diagnostics) sarifLog {
-	info, _ := debug.ReadBuildInfo()
 	run := sarifRun{
-		Tool:        sarifTool{sarifDriver{Name: "mailstead", Version: version(info)}},
+		Tool:        sarifTool{sarifDriver{Name: "mailstead", Version: ownVersion()}},
 		ColumnKind:  "unicodeCodePoints",
 		Invocations: []sarifInvocation{{Successful: true}},
 		Results:     []sarifResult{},

@@ -28,6 +28,12 @@ func runVersion(w io.Writer, info *debug.BuildInfo) error {
 	return err
 }
 
+// ownVersion is that of this program.
+func ownVersion() string {
+	info, _ := debug.ReadBuildInfo()
+	return version(info)
+}
+
 // version names the release, or the commit where it was built from a checkout.
 func version(info *debug.BuildInfo) string {
 	if info == nil {

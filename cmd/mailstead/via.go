@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"runtime/debug"
 	"strings"
 
 	"mailstead/reconcile/desired"
@@ -47,11 +46,6 @@ func (f *far) open(ctx context.Context, host *schema.Host) (*target.Remote, erro
 			"install the same version at both ends")
 	}
 	return r, nil
-}
-
-func ownVersion() string {
-	info, _ := debug.ReadBuildInfo()
-	return version(info)
 }
 
 // request is what a host is told of itself. Secrets go through ssh's standard

@@ -61,7 +61,8 @@ func MakePlanKey(state string) error {
 	return nil
 }
 
-// NewPlanKey is a key that nobody else has: for a plan that is only looked at.
+// NewPlanKey is a key that nobody else has: for a plan that is only looked at, and
+// for the steps of one run on several hosts.
 func NewPlanKey() []byte {
 	key := make([]byte, sha256.Size)
 	rand.Read(key)
