@@ -28,41 +28,29 @@ const (
 // served asks a listener, as a client would, which certificate it serves for
 // an SNI name. The certificate is not verified: whose it is, is the answer.
 func served(ctx context.Context, l schema.Listener, sni string) (*x509.Certificate, error) {
-	client, err := handshake(ctx, l, sni)
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	return client.ConnectionState().PeerCertificates[0], nil
-}
-
-// handshake connects to a listener with TLS and brings it to where TLS begins;
-// there is a certificate. The connection has probeTimeout for everything.
-func handshake(ctx context.Context, l schema.Listener, sni string) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := dialListener(ctx, l)
 	if err != nil {
 		return nil, err
 	}
+	defer conn.Close()
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
 	if l.TLS == schema.STARTTLS {
 		if err := startTLS(conn); err != nil {
-			conn.Close()
 			return nil, fmt.Errorf("STARTTLS: %w", err)
 		}
 	}
 	client := tls.Client(conn, &tls.Config{ServerName: sni, InsecureSkipVerify: true})
 	if err := client.HandshakeContext(ctx); err != nil {
-		conn.Close()
 		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
-	if len(client.ConnectionState().PeerCertificates) == 0 {
-		conn.Close()
+	chain := client.ConnectionState().PeerCertificates
+	if len(chain) == 0 {
 		return nil, errors.New("TLS handshake: no certificate was served")
 	}
-	return client, nil
+	return chain[0], nil
 }
 
 // dialListener connects to a listener of this host; one that listens on every

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/base64"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
@@ -44,7 +46,7 @@ func (l *look) proveServing(ctx context.Context) (proved bool, problem error) {
 	for end := time.Now().Add(servePatience); ; {
 		problem = l.probeAll(ctx, c)
 		// Whom the server has refused, it refuses again, and counts it.
-		if _, refused := errors.AsType[answerError](problem); refused || problem == nil || !time.Now().Before(end) {
+		if _, refused := errors.AsType[*imap.Error](problem); refused || problem == nil || !time.Now().Before(end) {
 			return problem == nil, problem
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -102,21 +104,27 @@ func (l *look) probeAll(ctx context.Context, c *config.Config) error {
 
 // examine opens INBOX of a user whose password nobody has said.
 func (l *look) examine(ctx context.Context, user string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	conn, err := control.Session(ctx, render.ControlSocket(l.host.Paths), user)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(probeTimeout))
-	s := &probeSession{conn: conn, r: bufio.NewReaderSize(conn, probeLine)}
-	if greeting, err := probeReadLine(s.r); err != nil || !strings.HasPrefix(greeting, "* OK") {
-		return errors.Join(fmt.Errorf("session of %s: the greeting is %q", user, greeting), err)
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	c := imapclient.New(conn, nil)
+	defer c.Close()
+	if err := c.WaitGreeting(); err != nil {
+		return fmt.Errorf("session of %s: %w", user, err)
 	}
-	if _, err := s.command("EXAMINE INBOX of "+user, "EXAMINE INBOX"); err != nil {
-		return err
+	return examineInbox(c, user)
+}
+
+// examineInbox opens INBOX, and leaves.
+func examineInbox(c *imapclient.Client, user string) error {
+	if _, err := c.Select("INBOX", &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
+		return fmt.Errorf("EXAMINE INBOX of %s: %w", user, err)
 	}
-	_, err = s.command("LOGOUT", "LOGOUT")
-	return err
+	return c.Logout().Wait()
 }
 
 // probe is a client of one listener.
@@ -125,78 +133,73 @@ type probe struct {
 	user     *schema.Probe // nil: no login
 }
 
+// run looks at the certificate of every name, and talks once.
 func (p *probe) run(ctx context.Context, bundles []config.Bundle, want map[string]reconcile.Certificate) error {
 	if p.listener.TLS == schema.Plain {
-		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-		defer cancel()
-		conn, err := dialListener(ctx, p.listener)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(probeTimeout))
-		return p.talk(conn, true)
+		return p.talk(ctx, "")
 	}
-	spoken := false
+	sni := ""
 	for _, b := range bundles {
 		for _, name := range b.Names {
-			if err := p.name(ctx, sniName(name), want[b.Name].Installed, !spoken); err != nil {
+			sni = sniName(name)
+			cert, err := served(ctx, p.listener, sni)
+			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			spoken = true
+			if got, want := fingerprint(cert), want[b.Name].Installed; got != want {
+				return fmt.Errorf("%s: the certificate %s is served, not %s", name, show(got), show(want))
+			}
 		}
 	}
-	return nil
+	return p.talk(ctx, sni)
 }
 
-// name shakes hands for one SNI name, and talks if talk is set.
-func (p *probe) name(ctx context.Context, sni, want string, talk bool) error {
-	conn, err := handshake(ctx, p.listener, sni)
+// talk asks what the server can do and, for a user, logs in and looks into INBOX.
+func (p *probe) talk(ctx context.Context, sni string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	conn, err := dialListener(ctx, p.listener)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if got := fingerprint(conn.ConnectionState().PeerCertificates[0]); got != want {
-		return fmt.Errorf("the certificate %s is served, not %s", show(got), show(want))
-	}
-	if !talk {
-		return nil
-	}
-	return p.talk(conn, p.listener.TLS != schema.STARTTLS)
-}
-
-// talk asks what the server can do and, for a user, logs in and looks into INBOX.
-func (p *probe) talk(conn net.Conn, greeted bool) error {
-	s := &probeSession{conn: conn, r: bufio.NewReaderSize(conn, probeLine)}
-	if greeted {
-		greeting, err := probeReadLine(s.r)
-		if err != nil || !strings.HasPrefix(greeting, "* OK") {
-			return errors.Join(fmt.Errorf("the greeting is %q", greeting), err)
-		}
-	}
-	lines, err := s.command("CAPABILITY", "CAPABILITY")
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	c, err := p.greeted(conn, sni)
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line+" ", " IMAP4rev1 ") }) {
-		return fmt.Errorf("CAPABILITY: no IMAP4rev1 in %q", lines)
+	defer c.Close()
+	caps, err := c.Capability().Wait()
+	if err != nil {
+		return fmt.Errorf("CAPABILITY: %w", err)
+	}
+	if !caps.Has(imap.CapIMAP4rev1) {
+		return errors.New("CAPABILITY: no IMAP4rev1")
 	}
 	if p.user == nil {
-		return nil
+		return c.Logout().Wait()
 	}
 	password, err := p.password()
 	if err != nil {
 		return err
 	}
-	initial := base64.StdEncoding.EncodeToString([]byte("\x00" + p.user.User + "\x00" + password))
-	if _, err := s.command("login of "+p.user.User, "AUTHENTICATE PLAIN "+initial); err != nil {
-		return err
+	if err := c.Login(p.user.User, password).Wait(); err != nil {
+		return fmt.Errorf("login of %s: %w", p.user.User, err)
 	}
-	if _, err := s.command("EXAMINE INBOX of "+p.user.User, "EXAMINE INBOX"); err != nil {
-		return err
+	return examineInbox(c, p.user.User)
+}
+
+// greeted begins a session. Whose certificate is served has been looked at.
+func (p *probe) greeted(conn net.Conn, sni string) (*imapclient.Client, error) {
+	secure := &tls.Config{ServerName: sni, InsecureSkipVerify: true}
+	switch p.listener.TLS {
+	case schema.STARTTLS:
+		return imapclient.NewStartTLS(conn, &imapclient.Options{TLSConfig: secure})
+	case schema.Implicit:
+		conn = tls.Client(conn, secure)
 	}
-	_, err = s.command("LOGOUT", "LOGOUT")
-	return err
+	c := imapclient.New(conn, nil)
+	return c, c.WaitGreeting()
 }
 
 // password is the first line of the file.
@@ -207,39 +210,6 @@ func (p *probe) password() (string, error) {
 	}
 	line, _, _ := strings.Cut(string(data), "\n")
 	return strings.TrimSuffix(line, "\r"), nil
-}
-
-// probeSession is a conversation of a probe.
-type probeSession struct {
-	conn net.Conn
-	r    *bufio.Reader
-}
-
-// answerError is an answer that is not OK.
-type answerError string
-
-func (e answerError) Error() string { return fmt.Sprintf("the answer is %q", string(e)) }
-
-// command sends a line, which may hold a password, and gives the untagged lines
-// of an answer that is OK.
-func (s *probeSession) command(name, line string) ([]string, error) {
-	if _, err := s.conn.Write([]byte("m1 " + line + "\r\n")); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	var lines []string
-	for range probeMaxBefore {
-		line, err := probeReadLine(s.r)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("%s: %w", name, err)
-		case strings.HasPrefix(line, "m1 OK"):
-			return lines, nil
-		case !strings.HasPrefix(line, "* "):
-			return nil, fmt.Errorf("%s: %w", name, answerError(line))
-		}
-		lines = append(lines, line)
-	}
-	return nil, fmt.Errorf("%s: no answer", name)
 }
 
 // show is the beginning of a digest.
