@@ -16,6 +16,7 @@ import (
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
+	"mailstead/reconcile/kind"
 	"mailstead/render"
 	"mailstead/schema/adopt"
 )
@@ -62,14 +63,18 @@ delivered all the time. courier-authdaemon goes on running, for other programs.
 	return cmd
 }
 
+// oldUnits are the units that serve IMAP on a host of Courier's, in the order in
+// which they are stopped: imapproxy goes through the others. courier-authdaemon
+// stays, as other programs ask it.
+var oldUnits = []string{"imapproxy.service", "courier-imap-ssl.service", "courier-imap.service"}
+
 // cutover is one under way.
 type cutover struct {
 	*look
-	c        *console
-	services *services
-	state    *takeoverState
-	record   *takeover
-	mail     []userMail // what is in the Maildirs, before anything is stopped
+	c      *console
+	state  *takeoverState
+	record *takeover
+	mail   []userMail // what is in the Maildirs, before anything is stopped
 }
 
 func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
@@ -82,10 +87,6 @@ func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
 		return hint(errors.New("nothing was changed: a cutover needs root"), "run it as root; %q looks at less without", "mailstead plan")
 	}
 	w := &cutover{look: l, c: c}
-	if w.services, err = dialServices(ctx); err != nil {
-		return err
-	}
-	defer w.services.close()
 	resumed := begun(l.host.Paths.State) && !o.check
 	if !resumed { // otherwise Courier is stopped already, and it goes on or back
 		if err := w.ready(ctx, o); err != nil || o.check {
@@ -139,7 +140,7 @@ func (w *cutover) ready(ctx context.Context, o cutoverOptions) error {
 	if err != nil {
 		return hint(fmt.Errorf("not ready, and nothing was changed: %w", err), "mend this first: Courier takes what it cannot read for empty")
 	}
-	units, err := w.services.find(ctx)
+	units, err := w.kinds.OldUnits(ctx, oldUnits)
 	if err != nil {
 		return err
 	}
@@ -165,7 +166,7 @@ func waits(plan *reconcile.Plan) (errs []error) {
 }
 
 // tell says in a few lines what is to be taken over.
-func (w *cutover) tell(units []oldUnit) {
+func (w *cutover) tell(units []kind.OldUnit) {
 	mailboxes, messages, fresh := 0, 0, 0
 	for _, u := range w.mail {
 		for _, f := range u.Mail.Folders {
@@ -250,7 +251,7 @@ func (w *cutover) run(ctx context.Context, after time.Duration) error {
 		return nil
 	}
 	fmt.Fprintf(w.c.err, "\nThe cutover does not hold: %s\nReturning to Courier.\n", visibleLines(err.Error()))
-	back := handbackHost{c: w.c, services: w.services, state: w.state, record: w.record, paths: w.host.Paths}
+	back := handbackHost{c: w.c, kinds: w.kinds, state: w.state, record: w.record, paths: w.host.Paths}
 	if rerr := back.run(context.WithoutCancel(ctx)); rerr != nil {
 		return &exitError{code: exitReturned, err: hint(fmt.Errorf("%w; and the return to Courier has failed in part: %w", err, rerr), "run %q again", "mailstead handback")}
 	}
@@ -262,7 +263,7 @@ func (w *cutover) run(ctx context.Context, after time.Duration) error {
 func (w *cutover) steps(ctx context.Context) (err error) {
 	if w.record == nil {
 		w.record = &takeover{}
-		if w.record.Units, err = w.services.find(ctx); err != nil {
+		if w.record.Units, err = w.kinds.OldUnits(ctx, oldUnits); err != nil {
 			return err
 		}
 	}
@@ -270,7 +271,7 @@ func (w *cutover) steps(ctx context.Context) (err error) {
 		if err := w.state.enter(w.record, stoppingOld); err != nil {
 			return err
 		}
-		if err := w.services.stopOld(ctx, w.record.Units); err != nil {
+		if err := w.kinds.StopOld(ctx, w.record.Units); err != nil {
 			return err
 		}
 		// Now that nobody but the mail server changes anything.
@@ -286,7 +287,7 @@ func (w *cutover) steps(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-	} else if err := w.services.stopOld(ctx, w.record.Units); err != nil {
+	} else if err := w.kinds.StopOld(ctx, w.record.Units); err != nil {
 		return err
 	}
 	return w.serve(ctx)

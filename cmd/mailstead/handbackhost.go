@@ -13,18 +13,19 @@ import (
 	"time"
 
 	"mailstead/imapserver/config"
+	"mailstead/reconcile/kind"
 	"mailstead/render"
 	"mailstead/schema"
 )
 
 // handbackHost returns a whole host to Courier.
 type handbackHost struct {
-	c        *console
-	services *services
-	state    *takeoverState
-	record   *takeover
-	paths    schema.Paths
-	force    bool
+	c      *console
+	kinds  *kind.Host
+	state  *takeoverState
+	record *takeover
+	paths  schema.Paths
+	force  bool
 }
 
 // cutoverPatience is how long a cutover may be at work.
@@ -35,11 +36,8 @@ func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
 	if os.Geteuid() != 0 {
 		return hint(errors.New("nothing was changed: handing back the whole host needs root"), "run it as root, or name one Maildir")
 	}
-	s, err := dialServices(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.close()
+	kinds := &kind.Host{}
+	defer kinds.Close()
 	wait := time.Duration(0)
 	if o.cutShort {
 		wait = cutoverPatience
@@ -65,7 +63,7 @@ func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
 			return err
 		}
 	}
-	h := handbackHost{c: c, services: s, state: state, record: record, paths: schema.Paths{State: o.state}, force: o.force}
+	h := handbackHost{c: c, kinds: kinds, state: state, record: record, paths: schema.Paths{State: o.state}, force: o.force}
 	return h.run(ctx)
 }
 
@@ -75,11 +73,11 @@ func (h *handbackHost) run(ctx context.Context) error {
 	if err := h.state.enter(h.record, returningOld); err != nil {
 		return err
 	}
-	if err := h.services.stopOwn(ctx); err != nil {
+	if err := h.kinds.StopOwn(ctx); err != nil {
 		return fmt.Errorf("stop our units: %w", err) // both at once must not be
 	}
 	failed := h.maildirs(ctx)
-	if err := h.services.startOld(ctx, h.record.Units); err != nil {
+	if err := h.kinds.StartOld(ctx, h.record.Units); err != nil {
 		return errors.Join(failed, err)
 	}
 	if err := h.state.end(); err != nil {

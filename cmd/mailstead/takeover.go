@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
 	"mailstead/schema/adopt"
 )
 
@@ -30,9 +31,9 @@ const (
 // takeover is the record of a cutover. It is there from before the first unit is
 // stopped until Courier serves again.
 type takeover struct {
-	Version int       `json:"version"`
-	Phase   phase     `json:"phase"`
-	Units   []oldUnit `json:"units"` // in the order in which they are stopped
+	Version int            `json:"version"`
+	Phase   phase          `json:"phase"`
+	Units   []kind.OldUnit `json:"units"` // in the order in which they are stopped
 }
 
 const (
