@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"mailstead/imapserver/store"
 )
 
 // withOutbox has a session's mail sent to a list. What has "refuse" in it is not
@@ -77,5 +79,28 @@ func TestOutboxMultiple(t *testing.T) {
 	c.want("COPY 1:2 Outbox", "a NO [TRYCREATE] no such mailbox")
 	if len(*sent) != 2 {
 		t.Errorf("sent although there is no outbox: %q", *sent)
+	}
+}
+
+// A message that was sent and cannot be kept is told to be sent: who tried again
+// would send it twice.
+func TestOutboxNotKept(t *testing.T) {
+	s := newServer(t)
+	sent := withOutbox(s, false)
+	s.deliver("1.M1P1.host", "To: bob@example.org\n\nfrom a folder\n")
+	c := s.connect()
+	c.ok("CREATE Outbox")
+	c.ok("SELECT INBOX")
+	if err := s.params.Account.SetQuota(store.Limits{Messages: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"APPEND Outbox {34+}\r\nTo: bob@example.org\r\n\r\nby APPEND\r\n", "COPY 1 Outbox"} {
+		if answer := c.do("%s", command); !strings.Contains(answer, "a NO the message was sent, but is not kept: ") {
+			t.Errorf("%s: %s", command, answer)
+		}
+	}
+	c.want("STATUS Outbox (MESSAGES)", "* STATUS \"Outbox\" (MESSAGES 0)\na OK STATUS completed")
+	if len(*sent) != 2 {
+		t.Errorf("sent %q", *sent)
 	}
 }
