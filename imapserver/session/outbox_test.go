@@ -104,3 +104,15 @@ func TestOutboxNotKept(t *testing.T) {
 		t.Errorf("sent %q", *sent)
 	}
 }
+
+// What goes into somebody else's mailbox of that name is not sent.
+func TestOutboxIsOwn(t *testing.T) {
+	s := newServer(t)
+	withOutbox(s, false)
+	one := session{Params: s.params}
+	for own, want := range map[bool]bool{true: true, false: false} {
+		if got := one.sends(place{home: home{own: own}, name: "Outbox"}); got != want {
+			t.Errorf("own %v: %v", own, got)
+		}
+	}
+}
