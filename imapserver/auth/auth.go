@@ -67,6 +67,9 @@ func (a *Auth) Close() { a.pool.close(true) }
 // Renew replaces the helpers: their service or program has changed.
 func (a *Auth) Renew() { a.pool.close(false) }
 
+// Mechanisms is handoff.Authenticator's.
+func (a *Auth) Mechanisms(string) []string { return nil }
+
 // finding is what a check has found. reason is for the log and "" for a good
 // login; code and text go to the client.
 type finding struct {
@@ -92,6 +95,9 @@ func unavailable(err error) finding {
 
 // Authenticate is handoff.Authenticator's.
 func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff.Verdict {
+	if c.Exchange != nil {
+		return handoff.Verdict{Code: "CANNOT", Text: "There is no such mechanism here."}
+	}
 	start := time.Now()
 	p := a.guesses.pair(c)
 	f := a.judge(ctx, c, p)

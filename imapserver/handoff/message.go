@@ -186,31 +186,57 @@ type EndHelper struct {
 	ID int `json:"id"`
 }
 
-// Credentials is what a client has presented.
+// Credentials is what a client has presented: a name with a password, or one
+// response of an exchange that auth takes part in.
 type Credentials struct {
-	ID        string // of the connection, as the log has it
-	User      string
-	Password  string
-	Mechanism string // "PLAIN" or "LOGIN" by AUTHENTICATE, "" by LOGIN
-	Remote    netip.Addr
-	TLS       bool
+	ID        string     `json:"id"` // of the connection, as the log has it
+	Listener  string     `json:"listener"`
+	User      string     `json:"user,omitempty"`
+	Password  string     `json:"password,omitempty"`
+	For       string     `json:"for,omitempty"`       // whom the user acts for; "": nobody else
+	Mechanism string     `json:"mechanism,omitempty"` // of AUTHENTICATE, "" by LOGIN
+	Remote    netip.Addr `json:"remote"`
+	TLS       bool       `json:"tls,omitempty"`
+	Exchange  *Exchange  `json:"exchange,omitempty"` // nil for a name with a password
+}
+
+// Exchange is a client's response in a mechanism that auth drives, since it takes
+// what login shall not have. The first one begins it; a Verdict that goes on names
+// the exchange, and the next response has that name.
+type Exchange struct {
+	ID        string `json:"id,omitempty"`        // "": the first
+	Response  []byte `json:"response"`            // nil: the client has sent no initial response
+	Cancelled bool   `json:"cancelled,omitempty"` // the client has given up: auth forgets it
+	// Of the TLS connection, in the first one: what may be bound to it, by the names
+	// of RFC 5929 and RFC 9266, and the client's certificate with its chain.
+	Bindings     map[string][]byte `json:"bindings,omitempty"`
+	Certificates [][]byte          `json:"certificates,omitempty"`
 }
 
 // Verdict is what auth says to Credentials. Code and Text are for the client
 // and tell nothing of whether the user exists, unless the password was right.
 type Verdict struct {
-	User string // whose mail it is; "" for a refusal
+	User string `json:"user,omitempty"` // whose mail it is; "" for a refusal, or if the exchange goes on
+	By   string `json:"by,omitempty"`   // for the log: who has come in as User, or by which of their passwords
 	// Elsewhere is the IMAP URL of the server that has the user's mail, for a refusal
 	// after the right password: nobody else is told (RFC 2221 §6).
-	Elsewhere string
-	Code      string // of a refusal, as RFC 5530 has it
-	Text      string
+	Elsewhere string `json:"elsewhere,omitempty"`
+	Code      string `json:"code,omitempty"` // of a refusal, as RFC 5530 has it
+	Text      string `json:"text,omitempty"`
+	// Exchange, if it is not "", goes on with the client's response to Challenge.
+	Exchange  string `json:"exchange,omitempty"`
+	Challenge string `json:"challenge,omitempty"`
+	Syntax    bool   `json:"syntax,omitempty"` // of a refusal: the response was not in the form of the mechanism
 }
 
 // Authenticator is auth as login sees it. Authenticate takes its time over a
 // refusal; it is called from many goroutines.
 type Authenticator interface {
 	Authenticate(ctx context.Context, c *Credentials) Verdict
+	// Mechanisms gives those that auth drives, in which all who may log in on a
+	// listener can, at this moment. It waits for nobody, since every greeting asks:
+	// an auth in another process sends them whenever they may have changed.
+	Mechanisms(listener string) []string
 }
 
 // Opener is the way to a worker as login sees it: over a Conn to the

@@ -107,6 +107,12 @@ func (c *conn) without() []imap.Cap {
 	if c.phase != wire.PhaseTLS && len(c.settings.certificates.bundles) == 0 {
 		off = append(slices.Clip(off), imap.CapStartTLS)
 	}
+	driven := c.server.auth.Mechanisms(c.listener)
+	for _, name := range wire.Driven {
+		if !slices.Contains(driven, name) {
+			off = append(slices.Clip(off), imap.AuthCap(name))
+		}
+	}
 	return off
 }
 

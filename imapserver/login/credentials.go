@@ -44,6 +44,9 @@ func (c *conn) authenticate(ctx context.Context, tag string, cmd *wire.Authentic
 	if c.phase == wire.PhaseNoTLS {
 		return nil, c.privacy(tag)
 	}
+	if c.offers(cmd.Mechanism) {
+		return c.exchange(ctx, tag, cmd)
+	}
 	m, ok := sasl.New(cmd.Mechanism)
 	if !ok || c.off(imap.AuthCap(cmd.Mechanism)) {
 		return nil, &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeCannot, Text: "There is no such mechanism here."}
@@ -79,21 +82,26 @@ func (c *conn) check(ctx context.Context, tag, mechanism string, creds sasl.Cred
 	if err := c.w.Flush(); err != nil {
 		return nil, err
 	}
-	v := c.server.auth.Authenticate(ctx, &handoff.Credentials{
-		ID: c.id, User: creds.User, Password: creds.Password, Mechanism: mechanism,
-		Remote: c.addr, TLS: c.phase == wire.PhaseTLS,
-	})
-	if v.Elsewhere != "" {
+	told := c.credentials(mechanism, nil)
+	told.User, told.Password, told.For = creds.User, creds.Password, creds.For
+	return c.decided(ctx, tag, mechanism, c.server.auth.Authenticate(ctx, told))
+}
+
+// decided acts on what auth has said.
+func (c *conn) decided(ctx context.Context, tag, mechanism string, v handoff.Verdict) (*relay, error) {
+	switch {
+	case v.Syntax:
+		return nil, &imap.Error{Type: imap.StatusResponseTypeBad, Text: v.Text}
+	case v.Elsewhere != "":
 		return nil, c.refer(tag, v)
-	}
-	if v.User == "" {
+	case v.User == "":
 		return nil, c.refuse(tag, v.Code, v.Text)
 	}
 	r, err := c.open(ctx, tag, v.User)
 	if err != nil {
 		return nil, err
 	}
-	c.log.Info("login", "user", v.User, "mechanism", mechanism, "tls", c.tlsVersion(), "client", c.client)
+	c.log.Info("login", "user", v.User, "by", v.By, "mechanism", mechanism, "tls", c.tlsVersion(), "client", c.client)
 	return r, nil
 }
 

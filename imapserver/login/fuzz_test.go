@@ -17,6 +17,8 @@ import (
 // onlyRight lets in whoever gives one certain name and password.
 type onlyRight struct{}
 
+func (onlyRight) Mechanisms(string) []string { return nil }
+
 func (onlyRight) Authenticate(_ context.Context, c *handoff.Credentials) handoff.Verdict {
 	if c.User == "alice" && c.Password == "right" {
 		return handoff.Verdict{User: "alice"}

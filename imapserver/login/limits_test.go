@@ -381,6 +381,8 @@ func TestCloseUsers(t *testing.T) {
 // panics is an Authenticator with a fault.
 type panics struct{}
 
+func (panics) Mechanisms(string) []string { return nil }
+
 func (panics) Authenticate(context.Context, *handoff.Credentials) handoff.Verdict { panic("fault") }
 
 func TestPanicEndsOneConnection(t *testing.T) {

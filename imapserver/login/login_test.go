@@ -73,6 +73,8 @@ func (u users) Authenticate(_ context.Context, c *handoff.Credentials) handoff.V
 	return handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "Authentication failed."}
 }
 
+func (users) Mechanisms(string) []string { return nil }
+
 // echo is an Opener whose worker answers the login and repeats each line, until
 // it is told to leave with "bye".
 type echo struct {

@@ -21,7 +21,7 @@ func (p *plain) Next(response []byte) ([]byte, bool, error) {
 	if len(parts) != 3 {
 		return nil, false, ErrSyntax
 	}
-	authzid, c := string(parts[0]), Credentials{string(parts[1]), string(parts[2])}
+	authzid, c := string(parts[0]), Credentials{User: string(parts[1]), Password: string(parts[2])}
 	if err := Check(c); err != nil {
 		return nil, false, err
 	}

@@ -33,6 +33,7 @@ var (
 // Credentials is the outcome of an exchange.
 type Credentials struct {
 	User, Password string
+	For            string // whom the user asks to act for; "": nobody else
 }
 
 // Mechanism is one exchange. Next takes the client's response, nil where the

@@ -71,13 +71,13 @@ func TestPlainAsks(t *testing.T) {
 	if err != nil || len(challenges) != 1 || challenges[0] != "" {
 		t.Fatalf("%q %v", challenges, err)
 	}
-	if got := m.Credentials(); got != (Credentials{"u", "p"}) {
+	if got := m.Credentials(); got != (Credentials{User: "u", Password: "p"}) {
 		t.Errorf("%+v", got)
 	}
 	if _, _, err := m.Next([]byte("\x00u\x00q")); !errors.Is(err, ErrEnded) {
 		t.Errorf("second response: %v", err)
 	}
-	if got := m.Credentials(); got != (Credentials{"u", "p"}) {
+	if got := m.Credentials(); got != (Credentials{User: "u", Password: "p"}) {
 		t.Errorf("after a second response: %+v", got)
 	}
 	// No response where one was asked for is not a second initial response.
@@ -98,7 +98,7 @@ func TestLogin(t *testing.T) {
 		if last := challenges[len(challenges)-1]; last != "Password:" {
 			t.Errorf("last challenge %q", last)
 		}
-		if got := m.Credentials(); got != (Credentials{"u", "p"}) {
+		if got := m.Credentials(); got != (Credentials{User: "u", Password: "p"}) {
 			t.Errorf("%+v", got)
 		}
 		if _, _, err := m.Next([]byte("q")); !errors.Is(err, ErrEnded) {
@@ -135,7 +135,7 @@ func TestNew(t *testing.T) {
 }
 
 func TestCredentialsHidePassword(t *testing.T) {
-	c := Credentials{"u", "swordfish"}
+	c := Credentials{User: "u", Password: "swordfish"}
 	for _, format := range []string{"%v", "%+v", "%s", "%#v"} {
 		if s := fmt.Sprintf(format, c); strings.Contains(s, "swordfish") {
 			t.Errorf("%s: %s", format, s)

@@ -106,6 +106,14 @@ func Advertised(name imap.Cap) bool {
 	return slices.ContainsFunc(Capabilities, func(r CapabilityRow) bool { return r.Name == name })
 }
 
+// Driven is the mechanisms that are offered where auth says so.
+var Driven []string
+
+// OfferedIn tells whether a capability is in the table for that phase.
+func OfferedIn(phase Phase, name imap.Cap) bool {
+	return slices.ContainsFunc(Capabilities, func(r CapabilityRow) bool { return r.Name == name && r.When&phase != 0 })
+}
+
 // AppendCapabilities adds the capabilities of a phase, parted by spaces, but
 // for those in without.
 func AppendCapabilities(dst []byte, phase Phase, without ...imap.Cap) []byte {
