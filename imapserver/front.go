@@ -61,7 +61,11 @@ func (f *front) apply(s *Settings) error {
 		f.auth.Renew()
 	}
 	f.login.CloseUsers(func(user string) bool {
-		u, ok := s.user(user)
+		u, ok := f.auth.User(user)
+		if !ok && old != nil && len(s.Config.Directories) > 0 {
+			_, ours := old.user(user)
+			return !ours // but a directory's, who has been in for longer than auth remembers
+		}
 		return ok && u.Elsewhere == ""
 	})
 	return nil

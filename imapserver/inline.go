@@ -67,7 +67,7 @@ func (i *Inline) Begin(o *handoff.Open) (serve func(*handoff.Client), err error)
 
 func (i *Inline) session(o *handoff.Open) (*handoff.Session, error) {
 	s := i.front.settings.Load()
-	u, ok := s.user(o.User)
+	u, ok := i.front.auth.User(o.User)
 	if !ok || u.Elsewhere != "" {
 		return nil, fmt.Errorf("no user %q any more", o.User)
 	}

@@ -28,11 +28,13 @@ func RunFront(ctx context.Context, o Options) error {
 type link struct {
 	*handoff.Conn
 	answers calls
+	auth    *auth.Auth
 }
 
 func runFront(ctx context.Context, c *handoff.Conn, o Options) error {
 	l := &link{Conn: c}
 	p := &frontRole{link: l, front: newFront(o, l, nil, l)}
+	l.auth = p.front.auth
 	var fault error
 	for fault == nil {
 		var m handoff.Message
@@ -121,6 +123,11 @@ func (p *frontRole) state(ctx context.Context, q *handoff.Query) {
 // Open is handoff.Opener's.
 func (l *link) Open(ctx context.Context, o *handoff.Open) (hangs func(), err error) {
 	defer o.Stream.Close()
+	if u, ok := l.auth.User(o.User); ok && u.Directory != "" {
+		if o.Row, err = json.Marshal(u); err != nil {
+			return nil, err
+		}
+	}
 	m, err := l.answers.call(ctx, func(serial uint64) error {
 		o.Serial = serial
 		return l.Send(o)

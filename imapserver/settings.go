@@ -200,6 +200,26 @@ func (s *Settings) user(name string) (config.User, bool) {
 	return s.Users[i], true
 }
 
+// whose is the user whose session an Open asks for: the table's, or one that a
+// directory may know.
+func (s *Settings) whose(o *handoff.Open) (config.User, error) {
+	u, ok := s.user(o.User)
+	if !ok && len(o.Row) > 0 {
+		if err := json.Unmarshal(o.Row, &u); err != nil {
+			return u, fmt.Errorf("user %q: %w", o.User, err)
+		}
+		if ok = u.Name == o.User; ok {
+			if err := s.Config.Admit(u); err != nil {
+				return u, fmt.Errorf("user %q: %w", o.User, err)
+			}
+		}
+	}
+	if !ok || u.Elsewhere != "" {
+		return u, fmt.Errorf("no user %q any more", o.User)
+	}
+	return u, nil
+}
+
 // session is what a worker is told of a session of u.
 func (s *Settings) session(o *handoff.Open, u config.User) *handoff.Session {
 	off := u.Off
@@ -224,7 +244,7 @@ func (s *Settings) outbox(u config.User) *handoff.Outbox {
 		return nil
 	}
 	sender := ""
-	if u.Hash != "" {
+	if u.Hash != "" || s.Config.Owned(u) {
 		if sender = u.Name; !strings.Contains(sender, "@") {
 			sender += "@" + s.Config.Hostname
 		}

@@ -128,12 +128,12 @@ func (s *Supervisor) startFront(ctx context.Context) (*frontProcess, error) {
 }
 
 // open passes a session on to the worker of its user. What the front says of
-// the user is only the name: the rest is from our own table.
+// the user is only the name, unless no table of ours has it.
 func (s *Supervisor) open(o *handoff.Open) (worker uint64, err error) {
 	settings := s.settings.Load()
-	u, ok := settings.user(o.User)
-	if !ok || u.Elsewhere != "" {
-		return 0, fmt.Errorf("no user %q any more", o.User)
+	u, err := settings.whose(o)
+	if err != nil {
+		return 0, err
 	}
 	id := identityOf(u)
 	session := settings.session(o, u)

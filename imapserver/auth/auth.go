@@ -32,6 +32,9 @@ type Auth struct {
 	table   atomic.Pointer[table]
 	hashing *queue
 	pool    *pool
+
+	directories []backend                    // in the order in which they are asked
+	known       *memory[string, config.User] // who has logged in that only a directory knows
 }
 
 // New makes an Auth that knows no user yet.
@@ -46,6 +49,7 @@ func New(o Options) *Auth {
 		guesses: newGuesses(o.Limits),
 		hashing: newQueue(n, o.Limits.Queue),
 		pool:    newPool(o.Helpers, o.Limits, o.Log),
+		known:   newMemory[string, config.User](o.Limits.Table),
 	}
 	a.table.Store(&table{})
 	return a
@@ -74,12 +78,14 @@ func (a *Auth) Mechanisms(string) []string { return nil }
 // login; code and text go to the client.
 type finding struct {
 	reason, code, text string
+	pass               bool // the next backend may know the user
 }
 
 // The findings that tell the client no more than that.
 var (
 	good    = finding{}
 	refused = finding{code: "AUTHENTICATIONFAILED", text: "Authentication failed."}
+	unknown = finding{reason: "no such user", code: refused.code, text: refused.text, pass: true}
 )
 
 func (f finding) because(reason string) finding {
@@ -90,7 +96,7 @@ func (f finding) because(reason string) finding {
 // unavailable is for faults of our own. The client should come back later, and
 // not ask its user for another password.
 func unavailable(err error) finding {
-	return finding{err.Error(), "UNAVAILABLE", "Temporary failure. Try again later."}
+	return finding{reason: err.Error(), code: "UNAVAILABLE", text: "Temporary failure. Try again later."}
 }
 
 // Authenticate is handoff.Authenticator's.
@@ -100,15 +106,15 @@ func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff
 	}
 	start := time.Now()
 	p := a.guesses.pair(c)
-	f := a.judge(ctx, c, p)
+	name, f := a.judge(ctx, c, p)
 	if f == good {
 		a.guesses.right(p, time.Now())
-		if url := a.table.Load().users[c.User].elsewhere; url != "" {
+		if u, _ := a.User(name); u.Elsewhere != "" {
 			a.log.LogAttrs(ctx, slog.LevelInfo, "login referred",
-				slog.String("user", c.User), slog.Any("addr", c.Remote), slog.String("session", c.ID), slog.String("to", url))
-			return handoff.Verdict{Elsewhere: url, Text: "Your mail is on another server."}
+				slog.String("user", name), slog.Any("addr", c.Remote), slog.String("session", c.ID), slog.String("to", u.Elsewhere))
+			return handoff.Verdict{Elsewhere: u.Elsewhere, Text: "Your mail is on another server."}
 		}
-		return handoff.Verdict{User: c.User}
+		return handoff.Verdict{User: name}
 	}
 	a.log.LogAttrs(ctx, slog.LevelWarn, "login failed",
 		slog.String("user", shortened(c.User)), slog.Any("addr", c.Remote), slog.String("session", c.ID),
@@ -125,60 +131,55 @@ func shortened(name string) string {
 	return name
 }
 
-// judge finds whether the credentials are good and takes note of it.
-func (a *Auth) judge(ctx context.Context, c *handoff.Credentials, p pair) finding {
+// judge finds whether the credentials are good and takes note of it. With good
+// it gives the name of the user whose they are.
+func (a *Auth) judge(ctx context.Context, c *handoff.Credentials, p pair) (string, finding) {
 	if err := sasl.Check(sasl.Credentials{User: c.User, Password: c.Password}); err != nil {
-		return refused.because(err.Error())
+		return "", refused.because(err.Error())
 	}
 	if f := a.admit(p); f != good {
-		return f
+		return "", f
 	}
 	t := a.table.Load()
-	u, exists := t.users[c.User]
-	queue := a.hashing
-	if u.pam {
-		queue = a.pool.queue
+	var u config.User
+	f := unknown
+	for _, b := range a.backends(t, c.User) {
+		if u, f = a.ask(ctx, b, c, p); !f.pass {
+			break
+		}
 	}
-	if err := queue.enter(ctx); err != nil {
-		return unavailable(err)
+	if f.pass {
+		a.known.forget(c.User)
 	}
-	defer queue.leave()
-	// Once more: what has come while it waited counts too, so many tries at once
-	// gain nothing.
-	if f := a.admit(p); f != good {
-		return f
+	if f == good && u.Directory != "" {
+		if err := a.learn(t, c, u); err != nil {
+			f = unavailable(err)
+		}
 	}
-	f := a.check(ctx, c, t, u, exists)
 	if f.code == refused.code {
 		a.guesses.wrong(p, c.Password, time.Now())
 	}
-	return f
+	return u.Name, f
+}
+
+// ask has a backend check the credentials once it is their turn.
+func (a *Auth) ask(ctx context.Context, b backend, c *handoff.Credentials, p pair) (config.User, finding) {
+	if err := b.line().enter(ctx); err != nil {
+		return config.User{}, unavailable(err)
+	}
+	defer b.line().leave()
+	// Once more: what has come while it waited counts too, so many tries at once
+	// gain nothing.
+	if f := a.admit(p); f != good {
+		return config.User{}, f
+	}
+	return b.check(ctx, c)
 }
 
 // admit refuses unheard who has guessed too often.
 func (a *Auth) admit(p pair) finding {
 	if reason := a.guesses.admit(p, time.Now()); reason != "" {
-		return finding{reason, "LIMIT", "Too many failed logins. Try again later."}
-	}
-	return good
-}
-
-// check asks the backend that the user belongs to. For a user that there is
-// not, it does the work that most of the others cost.
-func (a *Auth) check(ctx context.Context, c *handoff.Credentials, t *table, u user, exists bool) finding {
-	if u.pam {
-		return a.pool.check(ctx, c)
-	}
-	hash := u.hash
-	if !exists {
-		hash = t.dummy
-	}
-	right := hash.verify != nil && hash.Verify(c.Password)
-	switch {
-	case !exists:
-		return refused.because("no such user")
-	case !right:
-		return refused.because("wrong password")
+		return finding{reason: reason, code: "LIMIT", text: "Too many failed logins. Try again later."}
 	}
 	return good
 }
@@ -205,9 +206,8 @@ type table struct {
 }
 
 type user struct {
-	hash      Hash
-	pam       bool
-	elsewhere string // an IMAP URL
+	row  config.User
+	hash Hash // of those who have one
 }
 
 func newTable(users []config.User) (*table, error) {
@@ -216,7 +216,7 @@ func newTable(users []config.User) (*table, error) {
 	var faults []error
 	for _, u := range users {
 		if u.Hash == "" {
-			t.users[u.Name] = user{pam: true, elsewhere: u.Elsewhere}
+			t.users[u.Name] = user{row: u}
 			continue
 		}
 		h, err := ParseHash(u.Hash)
@@ -224,7 +224,7 @@ func newTable(users []config.User) (*table, error) {
 			faults = append(faults, fmt.Errorf("user %q: %w", u.Name, err))
 			continue
 		}
-		t.users[u.Name] = user{hash: h, elsewhere: u.Elsewhere}
+		t.users[u.Name] = user{u, h}
 		if costs[h.cost]++; t.dummy.verify == nil || costs[h.cost] > costs[t.dummy.cost] {
 			t.dummy = h
 		}

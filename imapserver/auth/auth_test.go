@@ -137,14 +137,16 @@ func TestDummy(t *testing.T) {
 	if table.dummy.cost != "bcrypt 05" {
 		t.Errorf("dummy: %s", table.dummy.cost)
 	}
-	if !table.users["d"].pam || table.users["a"].pam {
-		t.Error("who has no hash, and nobody else, logs in through PAM")
-	}
 	called := false
 	table.dummy.verify = func([]byte) bool { called = true; return true }
 	a := New(Options{Log: slog.New(slog.DiscardHandler), Limits: Limits{Table: 10, SourceMinute: 10, SourceDay: 10, AccountMinute: 10, AccountDay: 10, Queue: 10}})
 	a.table.Store(table)
-	if f := a.judge(t.Context(), &handoff.Credentials{User: "x", Password: "p"}, pair{}); f.reason != "no such user" || !called {
+	for name, want := range map[string]backend{"a": hashTable{a.hashing, table}, "d": a.pool, "x": hashTable{a.hashing, table}} {
+		if got := a.backends(table, name); len(got) != 1 || got[0] != want {
+			t.Errorf("%s is known by %T", name, got)
+		}
+	}
+	if _, f := a.judge(t.Context(), &handoff.Credentials{User: "x", Password: "p"}, pair{}); f.reason != "no such user" || !called {
 		t.Errorf("%+v; the dummy was computed: %v", f, called)
 	}
 }

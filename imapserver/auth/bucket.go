@@ -127,6 +127,25 @@ func (t *memory[K, V]) get(k K) (V, bool) {
 	return r.value, ok
 }
 
+// recent is get of what was updated last after since.
+func (t *memory[K, V]) recent(k K, since time.Time) (V, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r, ok := t.m[k]
+	if !ok || !r.at.After(since) {
+		var none V
+		return none, false
+	}
+	return r.value, true
+}
+
+// forget takes k out.
+func (t *memory[K, V]) forget(k K) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.m, k)
+}
+
 // update replaces what is remembered of k by what change makes of it.
 func (t *memory[K, V]) update(k K, now time.Time, change func(V) V) {
 	t.mu.Lock()

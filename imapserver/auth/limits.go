@@ -14,7 +14,8 @@ type Limits struct {
 	AccountMinute float64 // refusals of one account in a minute, from sources that it never logged in from
 	AccountDay    float64 // the same in a day
 
-	Table int // sources, accounts and known sources remembered, each
+	Table    int           // sources, accounts, known sources and users of directories remembered, each
+	Remember time.Duration // what a directory has said of a user
 
 	Hashing       int           // hashes computed at once; 0: as many as there are processors
 	Queue         int           // logins that wait for a hash or a helper; more are told to come back
@@ -37,6 +38,7 @@ var Default = Limits{
 	AccountMinute: 30,
 	AccountDay:    300,
 	Table:         1 << 16,
+	Remember:      24 * time.Hour,
 	Queue:         512,
 	Helpers:       8,
 	IdleHelpers:   2,

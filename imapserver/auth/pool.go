@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
 )
 
@@ -53,26 +54,29 @@ func newPool(s HelperSource, l Limits, log *slog.Logger) *pool {
 	return &pool{source: s, limits: l, log: log, queue: newQueue(max(1, l.Helpers), l.Queue)}
 }
 
-// check asks PAM. The caller has entered p.queue.
-func (p *pool) check(ctx context.Context, c *handoff.Credentials) finding {
+func (p *pool) line() *queue { return p.queue }
+
+// check asks PAM.
+func (p *pool) check(ctx context.Context, c *handoff.Credentials) (config.User, finding) {
 	if p.source == nil {
-		return unavailable(errors.New("no helper for PAM"))
+		return config.User{}, unavailable(errors.New("no helper for PAM"))
 	}
 	answer, err := p.ask(ctx, handoff.PAMRequest{User: c.User, Password: c.Password, Remote: c.Remote.Unmap().String()})
 	if err != nil {
-		return unavailable(err)
+		return config.User{}, unavailable(err)
 	}
+	f := unavailable(fmt.Errorf("PAM: %s", answer.Detail))
 	switch answer.Result {
 	case handoff.PAMOK:
-		return good
+		return config.User{Name: c.User}, good
 	case handoff.PAMRefused:
-		return refused.because("PAM: " + answer.Detail)
+		f = refused
 	case handoff.PAMExpired:
-		return finding{"PAM: " + answer.Detail, "EXPIRED", "Your password or account has expired."}
+		f = finding{code: "EXPIRED", text: "Your password or account has expired."}
 	case handoff.PAMAccount:
-		return finding{"PAM: " + answer.Detail, "AUTHORIZATIONFAILED", "Your account may not be used here now."}
+		f = finding{code: "AUTHORIZATIONFAILED", text: "Your account may not be used here now."}
 	}
-	return unavailable(fmt.Errorf("PAM: %s", answer.Detail))
+	return config.User{}, f.because("PAM: " + answer.Detail)
 }
 
 // ask takes a helper, and another if the first has died since it was last

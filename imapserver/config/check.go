@@ -92,6 +92,7 @@ func (c *Config) Check() error {
 		}
 		f.at("pam.helper", checkPath(c.PAM.Helper))
 	}
+	c.checkDirectories(&f)
 	if c.Workers != WorkerPerUID && c.Workers != WorkerInline {
 		f.add("workers: %q: either %q or %q", c.Workers, WorkerPerUID, WorkerInline)
 	}

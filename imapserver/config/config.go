@@ -27,6 +27,8 @@ type Config struct {
 	Outbox     *Outbox    `json:"outbox,omitempty"`    // nil: nothing is sent
 	PAM        *PAM       `json:"pam,omitempty"`       // nil: no user logs in through PAM
 	Workers    Workers    `json:"workers"`
+	// Directories are asked, in this order, for whoever is not in users.ndjson.
+	Directories []Directory `json:"directories,omitempty"`
 }
 
 // Workers says how the mail side runs.
@@ -110,6 +112,8 @@ type User struct {
 	// "": this one.
 	Elsewhere string `json:"elsewhere,omitempty"`
 	Quota     *Quota `json:"quota,omitempty"` // nil: as the Maildir says, if it does
+	// Directory is the name of the one that knows the user; "" of a user of users.ndjson.
+	Directory string `json:"directory,omitempty"`
 }
 
 // Quota is how much mail a user may have. 0 is no limit.

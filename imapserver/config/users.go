@@ -136,6 +136,8 @@ func (o *userOrder) next(u User) error {
 		return err
 	}
 	switch {
+	case u.Directory != "":
+		return errors.New("directory: this is the file of those that no directory knows")
 	case o.workers == WorkerPerUID && (u.UID == 0 || u.GID == 0):
 		return errors.New("uid or gid 0: no worker runs as root")
 	case o.last == nil:

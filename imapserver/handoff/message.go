@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
@@ -88,7 +89,10 @@ type Open struct {
 	TLS      bool       `json:"tls"`
 	Token    []byte     `json:"token,omitempty"` // for GiveBack
 	Brief    bool       `json:"brief,omitempty"` // nobody will come back soon: the account need not stay open
-	Stream   *os.File   `json:"-"`
+	// Row is the user as a directory knows them, in JSON as config.User; empty where
+	// the table of users does. It is auth that says it, never login.
+	Row    json.RawMessage `json:"row,omitempty"`
+	Stream *os.File        `json:"-"`
 }
 
 // Opened is the answer to Open: a worker has the stream, or nobody has. Worker

@@ -1,0 +1,90 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/handoff"
+)
+
+// backend knows users and checks their passwords: the table with their hashes,
+// PAM, or a directory. Its methods may be called from many goroutines.
+type backend interface {
+	// line is where a login waits before check, so that a slow backend keeps
+	// nobody waiting who is another's.
+	line() *queue
+	// check judges credentials that sasl.Check has let pass. With good it gives the
+	// user as there are sessions of them: of the table's users only the name.
+	// Unknown passes the login on to the next backend; a fault of its own is
+	// unavailable, never refused.
+	check(ctx context.Context, c *handoff.Credentials) (config.User, finding)
+}
+
+// backends gives those who are asked about a name, in order. A name of the
+// table is the table's alone: no directory may let somebody else in as that
+// user, or see their password.
+func (a *Auth) backends(t *table, name string) []backend {
+	u, exists := t.users[name]
+	switch {
+	case exists && u.row.Hash == "":
+		return []backend{a.pool}
+	case exists || len(a.directories) == 0:
+		return []backend{hashTable{a.hashing, t}}
+	}
+	return a.directories
+}
+
+// hashTable is the backend of the users with a hash.
+type hashTable struct {
+	queue *queue
+	table *table
+}
+
+func (h hashTable) line() *queue { return h.queue }
+
+// check does for a user that there is not the work that most of the others cost.
+func (h hashTable) check(_ context.Context, c *handoff.Credentials) (config.User, finding) {
+	u, exists := h.table.users[c.User]
+	hash := u.hash
+	if !exists {
+		hash = h.table.dummy
+	}
+	right := hash.verify != nil && hash.Verify(c.Password)
+	switch {
+	case !exists:
+		return config.User{}, unknown
+	case !right:
+		return config.User{}, refused.because("wrong password")
+	}
+	return config.User{Name: c.User}, good
+}
+
+// User gives the row of somebody who may have a session: of the table, or what a
+// directory has said when that user logged in last.
+func (a *Auth) User(name string) (config.User, bool) {
+	if u, ok := a.table.Load().users[name]; ok {
+		return u.row, true
+	}
+	return a.known.recent(name, time.Now().Add(-a.limits.Remember))
+}
+
+// learn keeps what a directory has said of a user. A directory may call somebody
+// by another name than they log in with, but not by that of a user whom somebody
+// else knows.
+func (a *Auth) learn(t *table, c *handoff.Credentials, row config.User) error {
+	if _, taken := t.users[row.Name]; taken {
+		return fmt.Errorf("the directory calls the user %q, who is a user of the description", row.Name)
+	}
+	if len(a.directories) > 1 && !strings.EqualFold(row.Name, c.User) {
+		return fmt.Errorf("the directory calls the user %q, which another directory may call somebody else", row.Name)
+	}
+	if row.Name == "" {
+		return errors.New("the directory gives the user no name")
+	}
+	a.known.update(row.Name, time.Now(), func(config.User) config.User { return row })
+	return nil
+}
