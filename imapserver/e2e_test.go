@@ -436,7 +436,7 @@ func TestSystemUser(t *testing.T) {
 		}
 		p.login(name)
 	}
-	if log := p.log.String(); !strings.Contains(log, `msg="login failed" user=`+name) || strings.Contains(log, "pw-") {
+	if log := p.log.String(); !strings.Contains(log, `msg="login failed" addr=`) || !strings.Contains(log, " user="+name) || strings.Contains(log, "pw-") {
 		t.Errorf("log:\n%s", log)
 	}
 	c.send("d LOGOUT\r\n")

@@ -56,6 +56,7 @@ func (f *front) apply(s *Settings) error {
 		}
 		return err
 	}
+	f.auth.Limit(s.Config.Limits)
 	old := f.settings.Swap(s)
 	if old != nil && !reflect.DeepEqual(old.Config.PAM, s.Config.PAM) {
 		f.auth.Renew()

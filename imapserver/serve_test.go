@@ -240,7 +240,7 @@ func TestInline(t *testing.T) {
 		t.Errorf("after LOGOUT: %q %v", rest, err)
 	}
 	i.Stop()
-	for _, want := range []string{`msg="login failed" user=alice`, `msg=login `, "msg=disconnect "} {
+	for _, want := range []string{`msg="login failed" addr=127.0.0.1 user=alice`, `msg=login `, "msg=disconnect "} {
 		if n := strings.Count(log.String(), want); n != 1 {
 			t.Errorf("%d lines with %q in\n%s", n, want, log)
 		}

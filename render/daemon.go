@@ -24,7 +24,8 @@ type Daemon struct {
 	Sharing      bool // virtual users may share mail
 	Outbox       *schema.Outbox
 	About        schema.About
-	PAM          bool // somebody logs in through PAM
+	PAM          bool             // somebody logs in through PAM
+	Limits       map[string]int64 // those that the description sets
 	Users        []User
 }
 
@@ -73,6 +74,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		Sharing:   d.Sharing,
 		Admin:     d.About.Admin,
 		Comment:   d.About.Comment,
+		Limits:    d.Limits,
 		Workers:   workers,
 	}
 	if o := d.Outbox; o != nil {

@@ -104,6 +104,7 @@ var configOrigins = []struct{ name, fields string }{
 	{"sharing", "sharing/virtual"},
 	{"admin", "about/admin"},
 	{"comment", "about/comment"},
+	{"limits", "limits"},
 	{"outbox", "outbox"},
 	{"outbox/mailbox", "outbox/folder"},
 	{"outbox/socket", "paths/run"},

@@ -41,6 +41,7 @@ func (c *completer) complete() {
 	c.part(&h.Expunge, "expunge")
 	c.part(&h.Sharing, "sharing")
 	c.part(&h.About, "about")
+	c.limits()
 	c.part(&h.Mail, "mail")
 	c.part(&h.Paths, "paths")
 	c.listeners()

@@ -54,8 +54,10 @@ type Host struct {
 	Quota     *Quota  // for every user; User.Quota holds what each may have
 	Expunge   Expunge // of users without one of their own; User.Expunge holds that of each
 	Probe     *Probe  `json:",omitempty"` // nil: nobody logs in after an apply
-	Mail      Mail
-	Paths     Paths
+	// Limits is those that the description sets, by name, in the units that the schema says.
+	Limits map[string]int64 `json:",omitempty"`
+	Mail   Mail
+	Paths  Paths
 }
 
 // About is what clients are told of the host (RFC 5464 §6.2).

@@ -11,6 +11,7 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
 	"mailstead/imapserver/sasl"
 )
 
@@ -65,6 +66,11 @@ func (a *Auth) Update(users []config.User) error {
 	return nil
 }
 
+// Limit goes over to what the configuration says of the limits, by name.
+func (a *Auth) Limit(values map[string]int64) {
+	a.guesses.limit(limit.Set{Auth: a.limits}.With(values).Auth)
+}
+
 // Close ends the helpers. Logins that are under way fail.
 func (a *Auth) Close() { a.pool.close(true) }
 
@@ -117,7 +123,8 @@ func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff
 		return handoff.Verdict{User: name}
 	}
 	a.log.LogAttrs(ctx, slog.LevelWarn, "login failed",
-		slog.String("user", shortened(c.User)), slog.Any("addr", c.Remote), slog.String("session", c.ID),
+		// The address first: fail2ban reads it where no client can have written.
+		slog.Any("addr", c.Remote), slog.String("user", shortened(c.User)), slog.String("session", c.ID),
 		slog.String("mechanism", c.Mechanism), slog.Bool("tls", c.TLS), slog.String("reason", f.reason))
 	a.wait(ctx, start, p)
 	return handoff.Verdict{Code: f.code, Text: f.text}

@@ -116,7 +116,7 @@ func TestFailureIsLoggedAtOnce(t *testing.T) {
 		a, log := newAuth(t, Default, nil, virtual(t, "alice", "right"))
 		go try(a, "192.0.2.1", "alice", "wrong")
 		synctest.Wait()
-		if !strings.Contains(log.String(), `msg="login failed" user=alice addr=192.0.2.1 session=id`) {
+		if !strings.Contains(log.String(), `msg="login failed" addr=192.0.2.1 user=alice session=id`) {
 			t.Errorf("log: %s", log)
 		}
 		time.Sleep(time.Minute)
@@ -252,6 +252,28 @@ func TestGuesses(t *testing.T) {
 		}
 		if v, _ := try(a, "192.0.2.200", "bob", "right"); v.User != "bob" {
 			t.Errorf("another user: %+v", v)
+		}
+	})
+}
+
+// TestLimitsChange has a reload change what holds for guesses, and keeps what
+// has been counted.
+func TestLimitsChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := newAuth(t, Default, nil, virtual(t, "alice", "right"))
+		if n := guess(a, 20, always("192.0.2.1"), always("alice")); n == 20 {
+			t.Fatal("no limit at all")
+		}
+		a.Limit(map[string]int64{"guessesPerAddress": 1000, "guessesPerAddressAndDay": 1000, "guessesPerUser": 1000, "guessesPerUserAndDay": 1000, "delay": 1, "longestDelay": 1})
+		if n := guess(a, 20, always("192.0.2.1"), always("alice")); n != 20 {
+			t.Errorf("%d of 20 guesses were heard under a limit of 1000", n)
+		}
+		if _, d := try(a, "192.0.2.1", "alice", "one more"); d != time.Second {
+			t.Errorf("refused after %v", d)
+		}
+		a.Limit(nil)
+		if v, _ := try(a, "192.0.2.1", "alice", "right"); v.Code != "LIMIT" {
+			t.Errorf("back to the defaults, what was counted is forgotten: %+v", v)
 		}
 	})
 }

@@ -46,6 +46,13 @@ func newBuckets[K comparable](q quota, max int) *buckets[K] {
 	return &buckets[K]{quota: q, max: max, m: map[K]*bucket{}}
 }
 
+// allow replaces the quota.
+func (t *buckets[K]) allow(q quota) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.quota = q
+}
+
 // full says whether k has used its quota up.
 func (t *buckets[K]) full(k K, now time.Time) bool {
 	t.mu.Lock()

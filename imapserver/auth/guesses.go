@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"mailstead/imapserver/handoff"
@@ -24,7 +25,7 @@ import (
 //   - The same wrong password again is a device that was not told of a new one,
 //     not a guess: it is refused, but does not count.
 type guesses struct {
-	limits   Limits
+	limits   atomic.Pointer[Limits]
 	key      [32]byte // of the digests of passwords; gone with the process
 	seed     maphash.Seed
 	sources  *buckets[netip.Prefix]
@@ -47,15 +48,22 @@ type tries struct {
 
 func newGuesses(l Limits) *guesses {
 	g := &guesses{
-		limits:   l,
 		seed:     maphash.MakeSeed(),
 		sources:  newBuckets[netip.Prefix](quota{l.SourceMinute, l.SourceDay}, l.Table),
 		accounts: newBuckets[uint64](quota{l.AccountMinute, l.AccountDay}, l.Table),
 		homes:    newMemory[pair, struct{}](l.Table),
 		tried:    newMemory[pair, tries](l.Table),
 	}
+	g.limits.Store(&l)
 	rand.Read(g.key[:])
 	return g
+}
+
+// limit replaces the limits. What has been counted stays.
+func (g *guesses) limit(l Limits) {
+	g.limits.Store(&l)
+	g.sources.allow(quota{l.SourceMinute, l.SourceDay})
+	g.accounts.allow(quota{l.AccountMinute, l.AccountDay})
 }
 
 func (g *guesses) pair(c *handoff.Credentials) pair {
@@ -113,6 +121,7 @@ func (g *guesses) digest(password string) uint64 {
 // each that it has had in the last minute or so, the present one excepted.
 func (g *guesses) delay(source netip.Prefix, now time.Time) time.Duration {
 	level := g.sources.level(source, now)
-	d := float64(g.limits.Delay) * math.Pow(4, max(0, math.Ceil(level)-1))
-	return time.Duration(min(d, float64(g.limits.MaxDelay)))
+	l := g.limits.Load()
+	d := float64(l.Delay) * math.Pow(4, max(0, math.Ceil(level)-1))
+	return time.Duration(min(d, float64(l.MaxDelay)))
 }

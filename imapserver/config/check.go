@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"mailstead/imapserver/limit"
 )
 
 // The bounds of single values.
@@ -93,6 +95,7 @@ func (c *Config) Check() error {
 		f.at("pam.helper", checkPath(c.PAM.Helper))
 	}
 	c.checkDirectories(&f)
+	f.at("limits", errors.Join(limit.Check(c.Limits)...))
 	if c.Workers != WorkerPerUID && c.Workers != WorkerInline {
 		f.add("workers: %q: either %q or %q", c.Workers, WorkerPerUID, WorkerInline)
 	}

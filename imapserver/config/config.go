@@ -4,7 +4,7 @@
 // parses them; both sides run the same checks, so that a file that was edited
 // or torn is refused as a whole, and the configuration in force stays.
 //
-// It does no I/O of its own, imports nothing of the project and links no CUE.
+// It does no I/O of its own, imports nothing of the project but imapserver/limit, and links no CUE.
 package config
 
 // FormatVersion is the version of both files that this package reads and writes.
@@ -26,7 +26,9 @@ type Config struct {
 	Comment    string     `json:"comment,omitempty"`   // /shared/comment of the server
 	Outbox     *Outbox    `json:"outbox,omitempty"`    // nil: nothing is sent
 	PAM        *PAM       `json:"pam,omitempty"`       // nil: no user logs in through PAM
-	Workers    Workers    `json:"workers"`
+	// Limits is those that are not imapserver/limit's defaults, by name.
+	Limits  map[string]int64 `json:"limits,omitempty"`
+	Workers Workers          `json:"workers"`
 	// Directories are asked, in this order, for whoever is not in users.ndjson.
 	Directories []Directory `json:"directories,omitempty"`
 }

@@ -35,6 +35,7 @@ func sample() *Config {
 
 func TestConfigRoundTrip(t *testing.T) {
 	want := sample()
+	want.Limits = map[string]int64{"loginTime": 90, "waiting": 500}
 	data, err := Encode(want)
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +72,8 @@ func TestCheckFaults(t *testing.T) {
 		want  string
 	}{
 		{"version", func(c *Config) { c.Version = 2 }, "version 2 of the file: this program reads version 1 (run mailstead apply with the mailstead of the same release)"},
+		{"limit beyond", func(c *Config) { c.Limits = map[string]int64{"loginTime": 5} }, "limits: loginTime: 5 is not from 30 to 600"},
+		{"limit unknown", func(c *Config) { c.Limits = map[string]int64{"x": 5} }, "limits: x: there is no such limit"},
 		{"generation", func(c *Config) { c.Generation = "" }, `generation: "" is not a digest`},
 		{"hostname", func(c *Config) { c.Hostname = "mail example" }, `hostname: "mail example" is not a domain name in lower case`},
 		{"hostname CRLF", func(c *Config) { c.Hostname = "mail\r\n* BYE" }, `hostname: "mail\r\n* BYE" is not a domain name in lower case`},

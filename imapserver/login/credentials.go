@@ -33,7 +33,7 @@ func (c *conn) privacy(tag string) error {
 func (c *conn) refuse(tag, code, text string) error {
 	c.failures++
 	c.w.Status(tag, imap.StatusResponseTypeNo, imap.ResponseCode(code), text)
-	if c.failures >= c.server.limits.Failures {
+	if c.failures >= c.settings.limits.Failures {
 		return c.bye("Too many failed logins.")
 	}
 	return nil
@@ -127,13 +127,13 @@ func (c *conn) open(ctx context.Context, tag, user string) (*relay, error) {
 		r.token = handoff.NewToken()
 		o.Token = r.token
 	}
-	if !c.server.sessions.add(r) {
+	if why := c.server.sessions.add(r); why != "" {
 		if o.Stream != nil {
 			o.Stream.Close()
 			r.worker.Close()
 		}
-		c.log.Warn("login refused", "user", user, "reason", "too many sessions of this user")
-		return nil, &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeLimit, Text: "Too many connections of this user."}
+		c.log.Warn("login refused", "user", user, "reason", "too many sessions "+why)
+		return nil, &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeLimit, Text: "Too many connections " + why + "."}
 	}
 	if err := c.hand(ctx, r, o); err != nil {
 		c.server.sessions.remove(r)

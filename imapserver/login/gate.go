@@ -37,6 +37,13 @@ func newGate(l Limits) *gate {
 	return &gate{limits: l, nets: map[netip.Prefix]*visits{}, known: newKnown(l)}
 }
 
+// limit replaces the limits, for connections to come.
+func (g *gate) limit(l Limits) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.limits, g.known.limits = l, l
+}
+
 // prefix is the net of that level; addr is unmapped and without a zone.
 func (l level) prefix(addr netip.Addr) netip.Prefix {
 	bits := l.v6
@@ -86,10 +93,10 @@ func (g *gate) drop(known bool) bool {
 	switch {
 	case known:
 		return g.open >= l.Full+l.Reserve
-	case g.open < l.Begin:
-		return false
 	case g.open >= l.Full:
 		return true
+	case g.open < l.Begin:
+		return false
 	}
 	p := l.Rate + (100-l.Rate)*(g.open-l.Begin)/(l.Full-l.Begin)
 	return rand.IntN(100) < p

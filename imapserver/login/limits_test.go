@@ -133,10 +133,54 @@ func TestSessionsOfAUser(t *testing.T) {
 		return &relay{user: "alice", source: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, last}), 32)}
 	}
 	one, two := r(1), r(2)
-	if !s.sessions.add(one) || s.sessions.add(two) {
+	if s.sessions.add(one) != "" || s.sessions.add(two) == "" {
 		t.Error("three sessions of a user are too many, or four are not")
 	}
 	s.sessions.remove(one)
+}
+
+// TestLimitsChange has a reload change the limits for what is to come; sessions
+// that there are stay.
+func TestLimitsChange(t *testing.T) {
+	s := start(t, nil)
+	login := func(want string) *client {
+		c := s.dial("plain")
+		c.want("* OK ")
+		c.send("a LOGIN alice right\r\n")
+		c.want(want)
+		return c
+	}
+	first := login("a OK ")
+	limited := func(values map[string]int64) {
+		c := testConfig()
+		c.Limits = values
+		if err := s.Update(c, s.bundles); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"sessionsPerUser":           "a NO [LIMIT] Too many connections of this user.",
+		"sessionsPerUserAndAddress": "a NO [LIMIT] Too many connections of this user.",
+		"sessionsPerAddress":        "a NO [LIMIT] Too many connections of this address.",
+		"sessions":                  "a NO [LIMIT] Too many connections in all.",
+	} {
+		limited(map[string]int64{name: 1})
+		login(want)
+	}
+	limited(map[string]int64{"failedLogins": 1})
+	c := s.dial("plain")
+	c.want("* OK ")
+	c.send("a LOGIN alice wrong\r\n")
+	c.want("a NO ", "* BYE Too many failed logins.")
+	limited(nil)
+	s.gate.mu.Lock()
+	if s.gate.limits != Default {
+		t.Errorf("the limits are not the defaults again: %+v", s.gate.limits)
+	}
+	s.gate.mu.Unlock()
+	login("a OK ")
+	first.send("still there\r\n")
+	first.want("still there")
 }
 
 func TestGate(t *testing.T) {

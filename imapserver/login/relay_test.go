@@ -125,7 +125,7 @@ func TestWorkerHangs(t *testing.T) {
 			t.Errorf("%d times said that it hangs", w.killed)
 		}
 		w.mu.Unlock()
-		if n := strings.Count(s.log.String(), `msg="worker has not answered a login" session=`); n != i+1 {
+		if n := strings.Count(s.log.String(), `msg="worker has not answered a login" addr=`); n != i+1 {
 			t.Errorf("%d lines in %s", n, s.log)
 		}
 	}

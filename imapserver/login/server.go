@@ -19,13 +19,14 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
 	"mailstead/imapserver/wire"
 )
 
 // Options say how a Server works.
 type Options struct {
 	Log    *slog.Logger
-	Limits Limits
+	Limits Limits // those that the configuration says nothing of
 	Auth   handoff.Authenticator
 	Open   handoff.Opener // of sessions in other processes
 	Host   handoff.Host   // of sessions in this one; where it is there, Open is not used
@@ -36,7 +37,7 @@ type Options struct {
 // goroutines.
 type Server struct {
 	log    *slog.Logger
-	limits Limits
+	limits Limits // without what the configuration says
 	auth   handoff.Authenticator
 	opener handoff.Opener
 	host   handoff.Host
@@ -58,6 +59,7 @@ type settings struct {
 	certificates *certificates
 	modes        map[string]string     // TLS mode by name of listener
 	off          map[string][]imap.Cap // switched off, by name of listener
+	limits       Limits
 }
 
 // New makes a Server that serves nothing before Update.
@@ -79,7 +81,7 @@ func New(o Options) *Server {
 	return s
 }
 
-// Update replaces the certificates and the TLS modes of the listeners as one.
+// Update replaces the certificates and the TLS modes of the listeners and the limits as one.
 // Connections that there are keep theirs. After an error nothing has changed.
 func (s *Server) Update(c *config.Config, bundles []Bundle) error {
 	certificates, err := newCertificates(c.TLS.Policy, bundles)
@@ -96,7 +98,10 @@ func (s *Server) Update(c *config.Config, bundles []Bundle) error {
 		}
 		modes[l.Name] = l.TLS
 	}
-	s.settings.Store(&settings{certificates, modes, off})
+	limits := limit.Set{Login: s.limits}.With(c.Limits).Login
+	s.gate.limit(limits)
+	s.sessions.limit(limits)
+	s.settings.Store(&settings{certificates, modes, off, limits})
 	return nil
 }
 
@@ -219,7 +224,8 @@ func (v *guest) leave() {
 // serve is admit without its limits.
 func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.Logger, v *guest) {
 	id := newID()
-	log = log.With(slog.String("session", id), slog.Any("addr", addr), slog.String("listener", listener))
+	// The address first: fail2ban reads it where no client can have written.
+	log = log.With(slog.Any("addr", addr), slog.String("session", id), slog.String("listener", listener))
 	defer func() {
 		if r := recover(); r != nil {
 			log.Error("connection lost to a fault of ours", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
@@ -245,23 +251,24 @@ func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.
 func (s *Server) session(r *relay, log *slog.Logger) {
 	defer s.sessions.remove(r)
 	if r.serve != nil {
-		r.lend(s.limits, log)
+		r.lend(s.settings.Load().limits, log)
 		return
 	}
-	r.run(s.limits, log)
+	r.run(s.settings.Load().limits, log)
 }
 
 // login runs a connection until its login; nil is one that has ended without.
 // back is the session that has given it back, if there was one. What it needs is
 // garbage by its return: an idle session costs its TLS and what it runs in.
 func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string, log *slog.Logger, back *relay) *relay {
-	ctx, cancel := context.WithTimeout(s.ctx, s.limits.Lifetime)
+	now := s.settings.Load()
+	ctx, cancel := context.WithTimeout(s.ctx, now.limits.Lifetime)
 	defer cancel()
 	// Absolute: what a client sends does not move it.
-	nc.SetDeadline(time.Now().Add(s.limits.Lifetime))
+	nc.SetDeadline(time.Now().Add(now.limits.Lifetime))
 	// Ahead of its time it wakes a connection that waits for the client.
 	defer context.AfterFunc(s.ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })()
-	c := &conn{server: s, nc: nc, listener: listener, id: id, addr: addr, log: log, settings: s.settings.Load()}
+	c := &conn{server: s, nc: nc, listener: listener, id: id, addr: addr, log: log, settings: now}
 	r, reason := c.run(ctx, back)
 	if r == nil {
 		log.Info("disconnected before login", "reason", reason, "tls", c.tlsVersion())

@@ -12,6 +12,7 @@ type sessions struct {
 	mu      sync.Mutex
 	all     map[*relay]bool
 	users   map[string]int
+	nets    map[netip.Prefix]int // by source
 	sources map[userSource]int
 }
 
@@ -21,21 +22,34 @@ type userSource struct {
 }
 
 func newSessions(l Limits) *sessions {
-	return &sessions{limits: l, all: map[*relay]bool{}, users: map[string]int{}, sources: map[userSource]int{}}
+	return &sessions{limits: l, all: map[*relay]bool{}, users: map[string]int{}, nets: map[netip.Prefix]int{}, sources: map[userSource]int{}}
 }
 
-// add counts a session; it is false where its user has as many as may be.
-func (s *sessions) add(r *relay) bool {
+// limit replaces the limits, for sessions to come.
+func (s *sessions) limit(l Limits) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limits = l
+}
+
+// add counts a session, or says of whom there are as many as may be.
+func (s *sessions) add(r *relay) (full string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	us := userSource{r.user, r.source}
-	if s.users[r.user] >= s.limits.PerUser || s.sources[us] >= s.limits.PerUserSource {
-		return false
+	switch {
+	case s.users[r.user] >= s.limits.PerUser || s.sources[us] >= s.limits.PerUserSource:
+		return "of this user"
+	case s.nets[r.source] >= s.limits.SourceSessions:
+		return "of this address"
+	case len(s.all) >= s.limits.Sessions:
+		return "in all"
 	}
 	s.all[r] = true
 	s.users[r.user]++
+	s.nets[r.source]++
 	s.sources[us]++
-	return true
+	return ""
 }
 
 func (s *sessions) remove(r *relay) {
@@ -48,6 +62,9 @@ func (s *sessions) remove(r *relay) {
 	us := userSource{r.user, r.source}
 	if s.users[r.user]--; s.users[r.user] == 0 {
 		delete(s.users, r.user)
+	}
+	if s.nets[r.source]--; s.nets[r.source] == 0 {
+		delete(s.nets, r.source)
 	}
 	if s.sources[us]--; s.sources[us] == 0 {
 		delete(s.sources, us)

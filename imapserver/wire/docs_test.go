@@ -2,11 +2,7 @@ package wire
 
 import (
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -80,18 +76,7 @@ Made from the tables of ` + "`imapserver/wire`" + `; do not edit it here.
 		}
 		fmt.Fprintf(&b, "| %s | %d | %s |\n", row.Name, row.RFC, row.Why)
 	}
-	b.WriteString(`
-## Limits of a command
-
-What lies beyond is refused: by BAD or NO with TOOBIG or LIMIT where the two sides can stay in step, otherwise by BYE.
-
-| limit | before login | after login |
-|---|---|---|
-`)
-	for _, field := range limitFields(t) {
-		value := func(l Limits) any { return reflect.ValueOf(l).FieldByName(field.name).Interface() }
-		fmt.Fprintf(&b, "| %s | %d | %d |\n", field.comment, value(PreAuth), value(PostAuth))
-	}
+	b.WriteString("\nHow long and how many the parts of a command may be is in [limits.md](limits.md).\n")
 	return b.String()
 }
 
@@ -100,28 +85,4 @@ func cell(yes bool) string {
 		return " yes |"
 	}
 	return " |"
-}
-
-type limitField struct{ name, comment string }
-
-// limitFields reads the comments of Limits.
-func limitFields(t *testing.T) (fields []limitField) {
-	file, err := parser.ParseFile(token.NewFileSet(), "limits.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok || spec.Name.Name != "Limits" {
-			return true
-		}
-		for _, f := range spec.Type.(*ast.StructType).Fields.List {
-			fields = append(fields, limitField{f.Names[0].Name, strings.TrimSpace(f.Comment.Text())})
-		}
-		return false
-	})
-	if len(fields) != reflect.TypeFor[Limits]().NumField() {
-		t.Fatal("a limit has no comment of its own")
-	}
-	return fields
 }

@@ -188,6 +188,7 @@ func (b *builder) addDaemonFiles() error {
 		Sharing:   b.host.Sharing.Virtual,
 		Outbox:    b.host.Outbox,
 		About:     b.host.About,
+		Limits:    b.host.Limits,
 		PAM:       b.hasSystem(),
 	}
 	for _, c := range b.certs {

@@ -1,0 +1,79 @@
+package limit
+
+import "time"
+
+// Set is the value of every limit.
+type Set struct {
+	Login  Login
+	Auth   Auth
+	Before Command // of a connection before login
+	After  Command // of a session
+}
+
+// Login bounds what a client that has not logged in may cost, and how many
+// sessions there may be. What is counted is counted by each process that
+// accepts connections.
+type Login struct {
+	Lifetime time.Duration
+	Failures int
+
+	// A known source, from which a user has logged in lately, is not dropped at
+	// random and has Reserve more places: a flood of strangers shuts no user out.
+	Begin, Rate, Full, Reserve int
+
+	Known     int
+	KnownLife time.Duration
+
+	PerSource int // three times as many of its /26 (/48), nine times of its /21 (/32)
+	NewMinute int // the same for the nets
+	Sources   int
+
+	Sessions       int
+	SourceSessions int
+	PerUser        int
+	PerUserSource  int
+
+	Answer time.Duration
+	Stall  time.Duration
+}
+
+// Auth bounds what guessing may cost us and gain the guesser.
+type Auth struct {
+	Delay    time.Duration
+	MaxDelay time.Duration
+
+	// Far above what a person mistypes, and a device with an old password
+	// reaches them only against itself.
+	SourceMinute, SourceDay float64
+
+	AccountMinute, AccountDay float64 // from sources that the account never logged in from
+
+	Table    int
+	Remember time.Duration // what a directory has said of a user
+
+	Hashing       int
+	Queue         int
+	Helpers       int
+	IdleHelpers   int
+	HelperTimeout time.Duration
+	HelperLogins  int
+}
+
+// Command bounds what one client may make the server hold or read.
+type Command struct {
+	Line     int64
+	Command  int64
+	Literal  int64
+	NonSync  int64 // LITERAL-, RFC 7888 §5
+	Literals int
+	Nesting  int
+	Items    int
+	Ranges   int
+	Message  int64
+	Discard  int64
+	Saved    int
+	Live     int
+	Notify   int
+	SASL     int64
+	Bad      int
+}
