@@ -128,7 +128,13 @@ func (f *Folder) fail(call string, s Sub, name string, err error) error {
 // directory by two goroutines at once.
 func (f *Folder) List(s Sub) (*Listing, error) {
 	defer f.hold(nil)()
-	l, err := readDir(f.subs[s], int(f.hint[s].Load()), !f.ops.Joined && isSnapshotFS(f.subs[s]))
+	read := func() (*Listing, error) {
+		return readDir(f.subs[s], int(f.hint[s].Load()), !f.ops.Joined && isSnapshotFS(f.subs[s]))
+	}
+	if f.ops.Pieces {
+		read = func() (*Listing, error) { return readPieces(f.subs[s]) }
+	}
+	l, err := read()
 	if err != nil {
 		return nil, f.fail("read", s, "", err)
 	}

@@ -162,6 +162,27 @@ func readDirOnce(fd, size int) (data, buf []byte, whole bool, err error) {
 	}
 }
 
+// readPieces looks at a directory as os.ReadDir does, and says that it has seen
+// it at one moment.
+func readPieces(fd int) (*Listing, error) {
+	if _, err := unix.Seek(fd, 0, 0); err != nil {
+		return nil, err
+	}
+	l := &Listing{Snapshot: true}
+	piece := make([]byte, 8<<10)
+	for {
+		n, err := getdents(fd, piece)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			l.index()
+			return l, nil
+		}
+		l.data = append(l.data, piece[:n]...)
+	}
+}
+
 func getdents(fd int, buf []byte) (int, error) {
 	for {
 		n, err := unix.Getdents(fd, buf)

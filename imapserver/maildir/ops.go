@@ -26,6 +26,10 @@ type Ops struct {
 	// Joined has every Listing be of two looks, as on a file system that gives
 	// no snapshots.
 	Joined bool
+
+	// Pieces has every Listing be read as os.ReadDir reads, and taken for a
+	// snapshot: a test shows by it that this loses messages.
+	Pieces bool
 }
 
 func (o *Ops) trace(op Op) error {

@@ -36,6 +36,7 @@ type mailbox struct {
 	// where that is not known, the highest number where there is none.
 	textDue atomic.Uint32
 
+	begun  atomic.Uint64         // syncs that have begun; raised under mu
 	cache  atomic.Pointer[cache] // nil until it is used; set under mu
 	loaded atomic.Bool           // folder, sets and snap are there to stay; set under mu
 	gone   atomic.Bool           // it is no more, as a whole or under its name; set under mu
@@ -48,6 +49,7 @@ type mailbox struct {
 	bases    baseTable
 	cur      dirState
 	new      dirState
+	looked   uint64                 // the number of the last sync that has done what it can
 	inNew    int                    // messages that are in new
 	suspect  map[imap.UID]time.Time // messages whose file was missing at the last look
 	sizes    []*record              // whose size the index does not have yet

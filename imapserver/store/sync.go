@@ -28,6 +28,7 @@ const missingWait = 2 * time.Second
 // sync brings the snapshot up to the Maildir; with move, it moves messages from
 // new to cur. mu is held.
 func (mb *mailbox) sync(ctx context.Context, move bool) error {
+	number := mb.begun.Add(1)
 	for n := range maxLooks {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -39,9 +40,10 @@ func (mb *mailbox) sync(ctx context.Context, move bool) error {
 			return fmt.Errorf("sync %s: %w", mb.path(), spaceError(err))
 		}
 		if settled {
-			return nil
+			break
 		}
 	}
+	mb.looked = number
 	return nil
 }
 
@@ -63,7 +65,7 @@ func (mb *mailbox) syncOnce(move, last bool) (settled bool, err error) {
 	if !listNew && !listCur {
 		return true, nil
 	}
-	l := &look{mb: mb, snap: mb.snap.Load(), move: move, fresh: make(map[string]*found), settled: true}
+	l := &look{mb: mb, snap: mb.snap.Load(), move: move, changed: make(map[string]found), fresh: make(map[string]*found), settled: true}
 	var inNew []found
 	if listNew {
 		// new before cur: a message that another program moves in between is
@@ -108,7 +110,7 @@ type look struct {
 	snap     *snapshot
 	move     bool
 	seen     []bool            // by position in snap; nil if cur was not listed
-	changed  []found           // known messages under another name
+	changed  map[string]found  // known messages under another name, by base
 	fresh    map[string]*found // unknown ones, by base
 	doubles  []found           // files with the base of another one
 	rebased  []rebased
@@ -216,12 +218,9 @@ func (l *look) locateAll(list *maildir.Listing) []int {
 // swap makes a double of the name under which a known message was seen before
 // it was seen under the name that it is known by.
 func (l *look) swap(r *record) {
-	for i, f := range l.changed {
-		if f.base == r.base {
-			l.doubles = append(l.doubles, f)
-			l.changed = slices.Delete(l.changed, i, i+1)
-			return
-		}
+	if f, ok := l.changed[r.base]; ok {
+		l.doubles = append(l.doubles, f)
+		delete(l.changed, r.base)
 	}
 }
 
@@ -271,17 +270,15 @@ func (l *look) see(f found) {
 		l.seen[n] = true
 	}
 	if r.sub != f.sub || r.set.suffix != f.suffix {
-		l.changed = append(l.changed, f)
+		l.changed[f.base] = f
 	}
 }
 
 // isCurrent tells whether f is the name that the message was seen under in this
 // look already.
 func (l *look) isCurrent(r *record, f found) bool {
-	for i := len(l.changed) - 1; i >= 0; i-- {
-		if l.changed[i].base == f.base {
-			return l.changed[i].sub == f.sub && l.changed[i].suffix == f.suffix
-		}
+	if c, ok := l.changed[f.base]; ok {
+		return c.sub == f.sub && c.suffix == f.suffix
 	}
 	return r.sub == f.sub && r.set.suffix == f.suffix
 }
@@ -430,13 +427,7 @@ func (l *look) instead(f found) {
 		l.fresh[f.base] = &f
 		return
 	}
-	for i := range l.changed {
-		if l.changed[i].base == f.base {
-			l.changed[i] = f
-			return
-		}
-	}
-	l.changed = append(l.changed, f)
+	l.changed[f.base] = f
 }
 
 // namesake gives the file with that base that was seen first.
@@ -444,10 +435,8 @@ func (l *look) namesake(base string) found {
 	if f := l.fresh[base]; f != nil {
 		return *f
 	}
-	for _, f := range l.changed {
-		if f.base == base {
-			return f
-		}
+	if f, ok := l.changed[base]; ok {
+		return f
 	}
 	r := l.mb.bases.find(l.snap, []byte(base))
 	return found{sub: r.sub, base: base, suffix: r.set.suffix}
@@ -550,8 +539,8 @@ func (l *look) rename(e *edit, modseq ModSeq) (put []record, inNew int) {
 		e.set(r)
 		put = append(put, r)
 	}
-	for i := range l.changed {
-		enter(l.mb.bases.find(l.snap, []byte(l.changed[i].base)), &l.changed[i])
+	for base, f := range l.changed {
+		enter(l.mb.bases.find(l.snap, []byte(base)), &f)
 	}
 	for _, m := range l.rebased {
 		enter(l.snap.find(m.uid), m.to)

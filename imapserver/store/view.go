@@ -73,8 +73,11 @@ func (v *View) Close() {
 	v.mb.a.put(v.mb)
 }
 
-// refresh syncs. With the disk full, what is known already is served on.
+// refresh syncs, unless another session has begun to do so since it was called:
+// fifty who ask at once need one look at the Maildir, not fifty one after the
+// other. With the disk full, what is known already is served on.
 func (mb *mailbox) refresh(ctx context.Context, move bool) error {
+	begun := mb.begun.Load()
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
 	if mb.gone.Load() {
@@ -83,6 +86,9 @@ func (mb *mailbox) refresh(ctx context.Context, move bool) error {
 	if mb.folder.Moved(mb.path()) {
 		mb.end()
 		return fmt.Errorf("%w: %q: its directory is gone", ErrNotFound, mb.name())
+	}
+	if mb.looked > begun && !(move && mb.inNew > 0) {
+		return nil
 	}
 	err := mb.sync(ctx, move)
 	if errors.Is(err, ErrNoSpace) && mb.row.id != 0 {
