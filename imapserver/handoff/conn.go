@@ -34,8 +34,9 @@ var ErrVersion = errors.New("the peer is of another version")
 // Conn is one end of a channel. Send may be called from many goroutines, and
 // Receive from one other at the same time.
 type Conn struct {
-	c  *net.UnixConn
-	mu sync.Mutex // held while a packet is sent
+	c   *net.UnixConn
+	mu  sync.Mutex // held while a packet is sent
+	buf []byte     // of Receive, which keeps nothing of it
 }
 
 // packet is the JSON of a message.
@@ -132,7 +133,7 @@ func (c *Conn) Send(m Message) error {
 	if len(files) > MaxFiles {
 		return fmt.Errorf("send %s: %d descriptors, more than %d", name, len(files), MaxFiles)
 	}
-	if data := m.payload(); data != nil {
+	if data := m.payload(); data != nil && len(*data) > 0 {
 		memory, err := seal(*data)
 		if err != nil {
 			return fmt.Errorf("send %s: %w", name, err)
@@ -210,8 +211,12 @@ func (c *Conn) Receive() (Message, error) {
 	return m, nil
 }
 
+// read gives a packet, until the next call.
 func (c *Conn) read() ([]byte, []*os.File, error) {
-	buf := make([]byte, MaxPacket+1)
+	if c.buf == nil {
+		c.buf = make([]byte, MaxPacket+1)
+	}
+	buf := c.buf
 	oob := make([]byte, unix.CmsgSpace((MaxFiles+1)*4))
 	n, oobn, flags, _, err := c.c.ReadMsgUnix(buf, oob)
 	files, ferr := takeFiles(oob[:oobn])
@@ -269,8 +274,8 @@ func decode(data []byte, files []*os.File) (Message, error) {
 		return nil, fmt.Errorf("%s: %w", p.Kind, err)
 	}
 	slot := m.payload()
-	if p.Payload != (slot != nil) || p.Payload && len(files) == 0 {
-		return nil, fmt.Errorf("%s: with or without a payload against its kind", p.Kind)
+	if p.Payload && (slot == nil || len(files) == 0) {
+		return nil, fmt.Errorf("%s: a payload against its kind", p.Kind)
 	}
 	var memory *os.File
 	if p.Payload {

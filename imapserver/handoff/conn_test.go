@@ -118,6 +118,40 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestEmptyPayload spares each session of a user who shares nothing a file.
+func TestEmptyPayload(t *testing.T) {
+	a, b := pair(t)
+	if err := a.Send(&Session{Open: Open{Stream: file(t, "stream")}}); err != nil {
+		t.Fatal(err)
+	}
+	_, files, err := b.read()
+	if err != nil || len(files) != 1 {
+		t.Errorf("%d descriptors, %v", len(files), err)
+	}
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// TestReceiveReuses reads each message into the same buffer.
+func TestReceiveReuses(t *testing.T) {
+	a, b := pair(t)
+	var at [2]*byte
+	for i := range at {
+		if err := a.Send(&Idle{Sessions: 7}); err != nil {
+			t.Fatal(err)
+		}
+		data, _, err := b.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		at[i] = &data[0]
+	}
+	if at[0] != at[1] {
+		t.Error("another buffer")
+	}
+}
+
 // raw sends a packet as a peer that does not keep to the rules would.
 func raw(t *testing.T, c *Conn, text string, files ...*os.File) {
 	t.Helper()
@@ -160,7 +194,6 @@ func TestReceiveRefuses(t *testing.T) {
 		"descriptor too many":    {packet("stop", "{}", ""), []*os.File{f}, "1 descriptors instead of 0"},
 		"descriptor missing":     {packet("open", "{}", ""), nil, "0 descriptors instead of 1"},
 		"two for one":            {packet("open", "{}", ""), []*os.File{f, f}, "2 descriptors instead of 1"},
-		"payload missing":        {packet("settings", "{}", ""), nil, "payload"},
 		"payload without a file": {packet("settings", "{}", `,"payload":true`), nil, "payload"},
 		"payload too many":       {packet("stop", "{}", `,"payload":true`), []*os.File{f}, "payload"},
 		"payload is a file":      {packet("settings", "{}", `,"payload":true`), []*os.File{f}, "no sealed memory file"},

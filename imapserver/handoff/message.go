@@ -15,7 +15,7 @@ type Message interface {
 	files() []*os.File
 	// setFiles takes descriptors that were received.
 	setFiles(fs []*os.File) error
-	// payload is the part that may be large, or nil.
+	// payload is the part that may be large, or nil. An empty one is not sent.
 	payload() *[]byte
 }
 
