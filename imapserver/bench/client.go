@@ -31,6 +31,11 @@ const patience = 10 * time.Minute
 // Dial connects from source, an address of loopback, and reads the greeting.
 // With a configuration it begins with TLS.
 func Dial(source, address string, secure *tls.Config) (*Client, error) {
+	return dial(source, address, secure, 64<<10)
+}
+
+// dial is Dial with the size of the buffers, in octets.
+func dial(source, address string, secure *tls.Config, size int) (*Client, error) {
 	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 	nc, err := d.Dial("tcp", address)
 	if err != nil {
@@ -39,7 +44,7 @@ func Dial(source, address string, secure *tls.Config) (*Client, error) {
 	if secure != nil {
 		nc = tls.Client(nc, secure)
 	}
-	c := &Client{nc: nc, r: bufio.NewReaderSize(nc, 64<<10), w: bufio.NewWriterSize(nc, 64<<10), caps: map[string]bool{}}
+	c := &Client{nc: nc, r: bufio.NewReaderSize(nc, size), w: bufio.NewWriterSize(nc, size), caps: map[string]bool{}}
 	c.deadline()
 	line, err := c.readResponse()
 	if err == nil && bytes.Contains(line, []byte("Waiting for authentication")) { // Dovecot, when it is busy

@@ -26,14 +26,30 @@ import (
 )
 
 const (
-	mailUID  = 65534 // of all mail: virtual users
-	users    = 100
-	password = "pass"
+	mailUID    = 65534 // of all mail: virtual users
+	serviceUID = 65533 // of the front
+	users      = 100
+	password   = "pass"
 	// passwordHash is of the least cost: it is not logins that are measured.
 	passwordHash = "$6$rounds=1000$benchsalt1$Nx70Jh2RaOCeCXFKOrGAvazsSOBNnhqeUoR7gPQseySGkkdDoPeRPsUOxvgwqMVax2DxAPwTBYbXVUcpCeCpt."
 )
 
 func user(n int) string { return fmt.Sprintf("u%d", n) }
+
+// person is a user of a server.
+type person struct {
+	name string
+	uid  int
+}
+
+// people is so many users of one uid: virtual users.
+func people(n int) []person {
+	var list []person
+	for i := range n {
+		list = append(list, person{user(i + 1), mailUID})
+	}
+	return list
+}
 
 // server is a server under measurement, with a copy of the mail of its own.
 type server struct {
@@ -45,6 +61,8 @@ type server struct {
 	daemon  *exec.Cmd
 	dialed  int
 	tls     *tls.Config // of clients; nil: connections are in the clear
+	people  []person
+	workers config.Workers // of our own
 }
 
 func (s *server) maildir(user string) string {
@@ -160,10 +178,12 @@ func buildDaemon(t testing.TB) string {
 func newMailstead(t testing.TB, dir string) *server {
 	program := buildDaemon(t)
 	return &server{
-		name: "mailstead", dir: dir, own: []string{"mailstead", "mailstead-*"},
+		name: "mailstead", dir: dir, own: []string{"mailstead", "mailstead-*"}, people: people(users), workers: config.WorkerInline,
 		start: func(t testing.TB, s *server) *exec.Cmd {
 			cmd := exec.Command(program, "serve", "--config", writeConfig(t, s))
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: mailUID, Gid: mailUID}}
+			if s.workers == config.WorkerInline {
+				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: mailUID, Gid: mailUID}}
+			}
 			return cmd
 		},
 	}
@@ -175,21 +195,23 @@ func writeConfig(t testing.TB, s *server) string {
 	c := &config.Config{
 		Version: config.FormatVersion, Generation: "bench", Hostname: "mail.example",
 		Control: filepath.Join(s.dir, "control"), Users: filepath.Join(s.dir, "users.ndjson"),
-		Service: config.Identity{UID: mailUID, GID: mailUID}, Workers: config.WorkerInline,
+		Service: config.Identity{UID: mailUID, GID: mailUID}, Workers: s.workers,
 		TLS:       config.TLS{Policy: config.Modern},
 		Listeners: []config.Listener{{Name: "imap", Address: "127.0.0.1", TLS: config.Plain}},
 	}
 	fmt.Sscan(port, &c.Listeners[0].Port)
+	if s.workers != config.WorkerInline {
+		c.Service = config.Identity{UID: serviceUID, GID: serviceUID}
+	}
 	if s.tls != nil {
 		c.Listeners[0].TLS = config.Implicit
 		c.TLS.Bundles = []config.Bundle{{Name: "bench", File: makeBundle(t, s), Names: []string{c.Hostname}}}
 	}
 	var list []config.User
-	for n := range users {
-		u := user(n + 1)
+	for _, p := range s.people {
 		list = append(list, config.User{
-			Name: u, Hash: passwordHash, UID: mailUID, GID: mailUID,
-			Home: filepath.Dir(s.maildir(u)), Maildir: s.maildir(u),
+			Name: p.name, Hash: passwordHash, UID: p.uid, GID: p.uid,
+			Home: filepath.Dir(s.maildir(p.name)), Maildir: s.maildir(p.name),
 		})
 	}
 	slices.SortFunc(list, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })
@@ -240,7 +262,7 @@ state_dir = %[1]s/state
 log_path = %[1]s/log
 listen = 127.0.0.1
 protocols = imap
-ssl = no
+%[4]s
 disable_plaintext_auth = no
 first_valid_uid = 1
 mail_location = maildir:~/Maildir
@@ -250,7 +272,7 @@ default_process_limit = 400
 %[3]s
 passdb {
   driver = passwd-file
-  args = scheme=PLAIN username_format=%%u %[1]s/users
+  args = username_format=%%u %[1]s/users
 }
 userdb {
   driver = passwd-file
@@ -263,6 +285,7 @@ namespace inbox {
 service imap-login {
   inet_listener imap {
     port = %[2]s
+    ssl = %[5]s
   }
 }
 service imap {
@@ -273,16 +296,20 @@ service imap {
 // newDovecot is Dovecot near its defaults, with settings more.
 func newDovecot(name, dir, settings string) *server {
 	return &server{
-		name: name, dir: dir, own: []string{"dovecot*"},
+		name: name, dir: dir, own: []string{"dovecot*"}, people: people(users),
 		start: func(t testing.TB, s *server) *exec.Cmd {
 			_, port, _ := net.SplitHostPort(s.address)
 			var list strings.Builder
-			for n := range users {
-				fmt.Fprintf(&list, "%s:{PLAIN}%s:%d:%d::%s::\n", user(n+1), password, mailUID, mailUID, filepath.Dir(s.maildir(user(n+1))))
+			for _, p := range s.people {
+				fmt.Fprintf(&list, "%s:{SHA512-CRYPT}%s:%d:%d::%s::\n", p.name, passwordHash, p.uid, p.uid, filepath.Dir(s.maildir(p.name)))
 			}
-			conf := filepath.Join(s.dir, "dovecot.conf")
+			conf, ssl, secure := filepath.Join(s.dir, "dovecot.conf"), "ssl = no", "no"
+			if s.tls != nil {
+				bundle := makeBundle(t, s)
+				ssl, secure = fmt.Sprintf("ssl = yes\nssl_cert = <%s\nssl_key = <%[1]s", bundle), "yes"
+			}
 			for path, text := range map[string]string{
-				conf: fmt.Sprintf(dovecotConf, s.dir, port, settings), filepath.Join(s.dir, "users"): list.String(),
+				conf: fmt.Sprintf(dovecotConf, s.dir, port, settings, ssl, secure), filepath.Join(s.dir, "users"): list.String(),
 			} {
 				if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 					t.Fatal(err)
