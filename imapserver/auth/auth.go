@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,8 +36,10 @@ type Auth struct {
 	hashing *queue
 	pool    *pool
 
-	directories []backend                    // in the order in which they are asked
-	known       *memory[string, config.User] // who has logged in that only a directory knows
+	known *memory[string, config.User] // who has logged in that only a directory knows
+
+	updating    sync.Mutex
+	directories []configured // those of table
 }
 
 // New makes an Auth that knows no user yet.
@@ -56,13 +60,28 @@ func New(o Options) *Auth {
 	return a
 }
 
-// Update replaces the table of users. After an error the old one is in force.
-func (a *Auth) Update(users []config.User) error {
+// Update replaces the table of users, and the directories that are asked, in that
+// order, for those who are not in it. After an error the old ones are in force.
+func (a *Auth) Update(users []config.User, directories ...config.Directory) error {
 	t, err := newTable(users)
 	if err != nil {
 		return err
 	}
+	a.updating.Lock()
+	defer a.updating.Unlock()
+	all, gone, err := renewDirectories(a.directories, directories, a.limits, a.log)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		t.directories = append(t.directories, d.directory)
+	}
+	a.directories = all
 	a.table.Store(t)
+	a.known.filter(func(u config.User) bool { return admitted(directories, u) })
+	for _, d := range gone {
+		d.close()
+	}
 	return nil
 }
 
@@ -71,8 +90,21 @@ func (a *Auth) Limit(values map[string]int64) {
 	a.guesses.limit(limit.Set{Auth: a.limits}.With(values).Auth)
 }
 
-// Close ends the helpers. Logins that are under way fail.
-func (a *Auth) Close() { a.pool.close(true) }
+// admitted says whether a directory may still say what one has said of a user.
+func admitted(directories []config.Directory, u config.User) bool {
+	return slices.ContainsFunc(directories, func(d config.Directory) bool { return d.Admit(u) == nil })
+}
+
+// Close ends the helpers and the connections to directories. Logins that are under
+// way fail.
+func (a *Auth) Close() {
+	a.pool.close(true)
+	a.updating.Lock()
+	defer a.updating.Unlock()
+	for _, d := range a.directories {
+		d.close()
+	}
+}
 
 // Renew replaces the helpers: their service or program has changed.
 func (a *Auth) Renew() { a.pool.close(false) }
@@ -92,6 +124,8 @@ var (
 	good    = finding{}
 	refused = finding{code: "AUTHENTICATIONFAILED", text: "Authentication failed."}
 	unknown = finding{reason: "no such user", code: refused.code, text: refused.text, pass: true}
+	// unlisted is of a backend that does not say whether there is such a user.
+	unlisted = finding{code: refused.code, text: refused.text, pass: true}
 )
 
 func (f finding) because(reason string) finding {
@@ -155,7 +189,7 @@ func (a *Auth) judge(ctx context.Context, c *handoff.Credentials, p pair) (strin
 			break
 		}
 	}
-	if f.pass {
+	if f == unknown {
 		a.known.forget(c.User)
 	}
 	if f == good && u.Directory != "" {
@@ -208,8 +242,9 @@ func (a *Auth) wait(ctx context.Context, start time.Time, p pair) {
 
 // table is the users as they log in; it does not change.
 type table struct {
-	users map[string]user
-	dummy Hash // of the cost that most hashes have; its verify is nil where there are none
+	users       map[string]user
+	directories []backend
+	dummy       Hash // of the cost that most hashes have; its verify is nil where there are none
 }
 
 type user struct {

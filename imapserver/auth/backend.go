@@ -26,16 +26,17 @@ type backend interface {
 
 // backends gives those who are asked about a name, in order. A name of the
 // table is the table's alone: no directory may let somebody else in as that
-// user, or see their password.
+// user, or see their password. No directory sees a name that could mean
+// something to it.
 func (a *Auth) backends(t *table, name string) []backend {
 	u, exists := t.users[name]
 	switch {
 	case exists && u.row.Hash == "":
 		return []backend{a.pool}
-	case exists || len(a.directories) == 0:
+	case exists || len(t.directories) == 0 || !directoryUser.MatchString(name):
 		return []backend{hashTable{a.hashing, t}}
 	}
-	return a.directories
+	return t.directories
 }
 
 // hashTable is the backend of the users with a hash.
@@ -79,7 +80,7 @@ func (a *Auth) learn(t *table, c *handoff.Credentials, row config.User) error {
 	if _, taken := t.users[row.Name]; taken {
 		return fmt.Errorf("the directory calls the user %q, who is a user of the description", row.Name)
 	}
-	if len(a.directories) > 1 && !strings.EqualFold(row.Name, c.User) {
+	if len(t.directories) > 1 && !strings.EqualFold(row.Name, c.User) {
 		return fmt.Errorf("the directory calls the user %q, which another directory may call somebody else", row.Name)
 	}
 	if row.Name == "" {

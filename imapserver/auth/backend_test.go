@@ -52,7 +52,7 @@ func TestDirectories(t *testing.T) {
 	first := newPhoneBook("first", map[string]string{"alice": "a1", "bob": "b1", "carol": "taken"})
 	second := newPhoneBook("second", map[string]string{"alice": "a2", "dave": "d2"})
 	a, log := newAuth(t, pamLimits(), nil, virtual(t, "carol", "c"))
-	a.directories = []backend{first, second}
+	a.table.Load().directories = []backend{first, second}
 	for _, tt := range []struct{ user, password, name, maildir, reason string }{
 		{"alice", "a1", "alice", "/srv/first/alice", ""},
 		{"Alice", "a1", "alice", "/srv/first/alice", ""},
@@ -95,7 +95,7 @@ func TestSlowDirectory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := newPhoneBook("slow", nil)
 		a, _ := newAuth(t, pamLimits(), nil, virtual(t, "alice", "right"))
-		a.directories = []backend{slow}
+		a.table.Load().directories = []backend{slow}
 		for range cap(slow.queue.slots) {
 			slow.queue.slots <- struct{}{}
 		}
@@ -121,7 +121,7 @@ func TestKnown(t *testing.T) {
 		l := pamLimits()
 		l.Table, l.Remember = 10, time.Hour
 		a, _ := newAuth(t, l, nil)
-		a.directories = []backend{book}
+		a.table.Load().directories = []backend{book}
 		for name := range users {
 			if v, _ := try(a, "192.0.2.1", name, "p"); v.User != name {
 				t.Fatalf("%s: %+v", name, v)

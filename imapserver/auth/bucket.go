@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -144,6 +145,13 @@ func (t *memory[K, V]) recent(k K, since time.Time) (V, bool) {
 		return none, false
 	}
 	return r.value, true
+}
+
+// filter takes out what keep does not hold for.
+func (t *memory[K, V]) filter(keep func(V) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.m, func(_ K, r remembered[V]) bool { return !keep(r.value) })
 }
 
 // forget takes k out.
