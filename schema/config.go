@@ -198,7 +198,7 @@ type SystemUser struct {
 
 // VirtualUser has no account on the host: the mail belongs to Mail.User.
 type VirtualUser struct {
-	PasswordHash Secret // argon2id, bcrypt, SHA-512-crypt or yescrypt, in crypt(5) form
+	PasswordHash Secret // argon2id, bcrypt, SHA-512-crypt or yescrypt in crypt(5) form, or a verifier of SCRAM-SHA-256
 }
 
 // Folder is a mailbox that is made for a user.

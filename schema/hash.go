@@ -12,6 +12,7 @@ import (
 // above, one login can bring the server down.
 const (
 	minBcrypt, maxBcrypt           = 10, 15
+	minSCRAM, maxSCRAM             = 4096, 1_000_000 // RFC 7677 §4
 	minSHA512, maxSHA512           = 5000, 5_000_000
 	minArgonWork                   = 7168 * 5 // KiB times passes: the least that OWASP names
 	minArgonMemory, maxArgonMemory = 7168, 1 << 20
@@ -22,6 +23,7 @@ var (
 	argon2id = regexp.MustCompile(`^\$argon2id\$v=19\$m=([0-9]{1,9}),t=([0-9]{1,9}),p=([0-9]{1,9})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$`)
 	bcrypt   = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
 	sha512   = regexp.MustCompile(`^\$6\$(?:rounds=([0-9]{1,9})\$)?[./A-Za-z0-9]{8,16}\$[./A-Za-z0-9]{86}$`)
+	verifier = regexp.MustCompile(`^SCRAM-SHA-256\$([0-9]{1,9}):([A-Za-z0-9+/]{11,86}={0,2})\$([A-Za-z0-9+/]{43}=):([A-Za-z0-9+/]{43}=)$`)
 	yescrypt = regexp.MustCompile(`^\$y\$[./A-Za-z0-9]{3,20}\$[./A-Za-z0-9]{11,86}\$[./A-Za-z0-9]{43}$`)
 )
 
@@ -38,6 +40,7 @@ var schemes = []struct {
 	{"$2y$", "bcrypt", checkBcrypt},
 	{"$6$", "SHA-512-crypt", checkSHA512},
 	{"$y$", "yescrypt", checkYescrypt},
+	{"SCRAM-SHA-256$", "a verifier of SCRAM-SHA-256", checkVerifier},
 	{"$1$", "MD5-crypt", nil},
 	{"$apr1$", "Apache's MD5-crypt", nil},
 	{"$5$", "SHA-256-crypt", nil},
@@ -80,7 +83,7 @@ func checkHash(hash string) (wrong, hint string) {
 		}
 		return "", ""
 	}
-	return "is no password hash: argon2id, bcrypt, SHA-512-crypt and yescrypt are accepted", hashHint
+	return "is no password hash: argon2id, bcrypt, SHA-512-crypt, yescrypt and verifiers of SCRAM-SHA-256 are accepted", hashHint
 }
 
 const malformed = "its form is wrong: it may have been cut"
@@ -140,6 +143,25 @@ func checkSHA512(hash string) string {
 func checkYescrypt(hash string) string {
 	if !yescrypt.MatchString(hash) {
 		return malformed
+	}
+	return ""
+}
+
+func checkVerifier(hash string) string {
+	m := verifier.FindStringSubmatch(hash)
+	if m == nil {
+		return malformed
+	}
+	for _, part := range m[2:] {
+		if _, err := base64.StdEncoding.Strict().DecodeString(part); err != nil {
+			return malformed
+		}
+	}
+	switch iterations := number(m[1]); {
+	case iterations < minSCRAM:
+		return fmt.Sprintf("its %d iterations are too weak: there must be at least %d", iterations, minSCRAM)
+	case iterations > maxSCRAM:
+		return fmt.Sprintf("its %d iterations would keep clients busy for long: there may be at most %d", iterations, maxSCRAM)
 	}
 	return ""
 }

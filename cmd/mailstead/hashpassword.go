@@ -21,6 +21,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"mailstead/imapserver/sasl"
 )
 
 // maxPassword is how many bytes of a password are read. No scheme has use for
@@ -42,6 +44,7 @@ var schemes = []struct {
 	{"bcrypt", hashBcrypt},
 	{"sha512-crypt", hashSHA512},
 	{"yescrypt", hashYescrypt},
+	{"scram-sha-256", makeVerifier},
 }
 
 type hashPasswordOptions struct {
@@ -59,7 +62,8 @@ func newHashPasswordCommand() *cobra.Command {
 		Short: "turn a password into what a description may hold",
 		Long: `Reads a password, twice and without echo from a terminal or one line from a
 pipe, and prints its hash in crypt(5) form, for a virtual user's password in the
-description. The password itself is shown nowhere.
+description; with --scheme scram-sha-256, a verifier of SCRAM. The password itself is
+shown nowhere.
 
   printf %s "$PASSWORD" | mailstead hash-password --scheme bcrypt` +
 			exitStatus(exitDone, exitFailed),
@@ -214,6 +218,17 @@ func hashYescrypt(password string) (string, error) {
 	setting := fmt.Sprintf("$y$%s$%s$", yescrypt.EncodeSetting(0, 12, 32), yescrypt.Encode64(salt))
 	hash, err := yescrypt.Hash([]byte(password), []byte(setting))
 	return string(hash), err
+}
+
+// makeVerifier makes what SCRAM needs, as clients prepare the password.
+func makeVerifier(password string) (string, error) {
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	v, err := sasl.MakeVerifier(password, salt, sasl.UseIterations)
+	if errors.Is(err, sasl.ErrPrepare) {
+		return "", hint(err, "choose another --scheme, or a password of letters, digits and signs")
+	}
+	return v.String(), err
 }
 
 func encode(d algorithm.Digest, err error) (string, error) {

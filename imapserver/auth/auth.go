@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,6 +41,9 @@ type Auth struct {
 
 	updating    sync.Mutex
 	directories []configured // those of table
+
+	exchanges *exchanges
+	secret    [32]byte // what nobody's salt is made of
 }
 
 // New makes an Auth that knows no user yet.
@@ -55,7 +59,10 @@ func New(o Options) *Auth {
 		hashing: newQueue(n, o.Limits.Queue),
 		pool:    newPool(o.Helpers, o.Limits, o.Log),
 		known:   newMemory[string, config.User](o.Limits.Table),
+
+		exchanges: newExchanges(),
 	}
+	rand.Read(a.secret[:])
 	a.table.Store(&table{})
 	return a
 }
@@ -109,9 +116,6 @@ func (a *Auth) Close() {
 // Renew replaces the helpers: their service or program has changed.
 func (a *Auth) Renew() { a.pool.close(false) }
 
-// Mechanisms is handoff.Authenticator's.
-func (a *Auth) Mechanisms(string) []string { return nil }
-
 // finding is what a check has found. reason is for the log and "" for a good
 // login; code and text go to the client.
 type finding struct {
@@ -142,11 +146,16 @@ func unavailable(err error) finding {
 // Authenticate is handoff.Authenticator's.
 func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff.Verdict {
 	if c.Exchange != nil {
-		return handoff.Verdict{Code: "CANNOT", Text: "There is no such mechanism here."}
+		return a.exchange(ctx, c)
 	}
 	start := time.Now()
 	p := a.guesses.pair(c)
 	name, f := a.judge(ctx, c, p)
+	return a.answer(ctx, c, start, p, name, f)
+}
+
+// answer says what was found; a refusal lasts its time from start.
+func (a *Auth) answer(ctx context.Context, c *handoff.Credentials, start time.Time, p pair, name string, f finding) handoff.Verdict {
 	if f == good {
 		a.guesses.right(p, time.Now())
 		if u, _ := a.User(name); u.Elsewhere != "" {
@@ -238,43 +247,6 @@ func (a *Auth) wait(ctx context.Context, start time.Time, p pair) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-}
-
-// table is the users as they log in; it does not change.
-type table struct {
-	users       map[string]user
-	directories []backend
-	dummy       Hash // of the cost that most hashes have; its verify is nil where there are none
-}
-
-type user struct {
-	row  config.User
-	hash Hash // of those who have one
-}
-
-func newTable(users []config.User) (*table, error) {
-	t := &table{users: make(map[string]user, len(users))}
-	costs := map[string]int{}
-	var faults []error
-	for _, u := range users {
-		if u.Hash == "" {
-			t.users[u.Name] = user{row: u}
-			continue
-		}
-		h, err := ParseHash(u.Hash)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("user %q: %w", u.Name, err))
-			continue
-		}
-		t.users[u.Name] = user{u, h}
-		if costs[h.cost]++; t.dummy.verify == nil || costs[h.cost] > costs[t.dummy.cost] {
-			t.dummy = h
-		}
-	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, err
-	}
-	return t, nil
 }
 
 // queue lets n run at once and max wait.

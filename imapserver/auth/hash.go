@@ -15,6 +15,8 @@ import (
 	"github.com/go-crypt/x/yescrypt"
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
+
+	"mailstead/imapserver/sasl"
 )
 
 // The bounds of the cost of one hash: what a description may ask of the
@@ -37,6 +39,8 @@ var ErrWeak = errors.New("the form is too weak or unknown: use argon2id, bcrypt,
 type Hash struct {
 	cost   string // what determines the time that verify takes
 	verify func(password []byte) bool
+
+	verifier *sasl.Verifier // where it is one
 }
 
 // Verify says whether it is the hash of password. It takes the time that the
@@ -56,6 +60,7 @@ var forms = []form{
 	{"$2a$", parseBcrypt},
 	{"$2b$", parseBcrypt},
 	{"$2y$", parseBcrypt},
+	{sasl.VerifierPrefix, parseVerifier},
 }
 
 // ParseHash reads a hash. The error is ErrWeak where no accepted form has its
@@ -168,6 +173,20 @@ func parseYescrypt(s string) (Hash, error) {
 			got, err := yescrypt.Hash(password, want)
 			return err == nil && subtle.ConstantTimeCompare(got, want) == 1
 		},
+	}, nil
+}
+
+// parseVerifier takes the verifier of SCRAM for a hash, which it is as well:
+// PBKDF2 of so many iterations.
+func parseVerifier(s string) (Hash, error) {
+	v, err := sasl.ParseVerifier(s)
+	if err != nil {
+		return Hash{}, err
+	}
+	return Hash{
+		cost:     fmt.Sprintf("scram %d", v.Iterations),
+		verify:   func(password []byte) bool { return v.Verify(string(password)) },
+		verifier: &v,
 	}, nil
 }
 

@@ -31,7 +31,7 @@ var (
 	generation  = regexp.MustCompile(`^[0-9a-z-]{1,64}$`)
 	capability  = regexp.MustCompile(`^[0-9A-Za-z.=+_-]{1,64}$`)
 	imapURL     = regexp.MustCompile(`^imap://[0-9A-Za-z._~%+;=*-]{1,200}@[0-9A-Za-z.:-]{1,260}/$`)
-	cryptHash   = regexp.MustCompile(`^\$[0-9A-Za-z./$=,+_-]+$`)
+	cryptHash   = regexp.MustCompile(`^\$[0-9A-Za-z./$=,+_-]+$|^SCRAM-SHA-256\$[0-9A-Za-z/$=+:]+$`)
 )
 
 // faults collects everything that is wrong with a value.

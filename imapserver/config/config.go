@@ -101,7 +101,7 @@ type PAM struct {
 // User is one line of users.ndjson.
 type User struct {
 	Name    string `json:"name"`
-	Hash    string `json:"hash,omitempty"` // crypt(5) form; empty: PAM
+	Hash    string `json:"hash,omitempty"` // crypt(5) form, or a verifier; empty: PAM
 	UID     int    `json:"uid"`
 	GID     int    `json:"gid"`
 	Home    string `json:"home"`

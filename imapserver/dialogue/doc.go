@@ -18,6 +18,7 @@
 //	# quota: 5000 10 set       octets and messages that the user may have; "set": and may set
 //	# expunge: trash           what the user expunges goes into the trash
 //	# elsewhere: imap://a@b/   where the user's mail is, if not here
+//	# verifier: of all users  SCRAM is offered
 //	# users: bob a@b.c         other users, who may share their mail; "bob/Team" is a
 //	                           folder of bob's where one is named, and $bob his name
 //

@@ -18,6 +18,7 @@ import (
 	"mailstead/imapserver/auth"
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/login"
+	"mailstead/imapserver/sasl"
 )
 
 // listeners is what both servers serve, and how.
@@ -80,7 +81,7 @@ func account(t testing.TB, user string) *Account {
 // start serves the account and stops with the test.
 func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserver.Listeners) {
 	t.Helper()
-	hash, err := bcrypt.GenerateFromPassword([]byte(a.Password), bcrypt.MinCost+1)
+	hash, err := hashOf(a.Password, setup.Verifier)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserv
 	}
 	var users []config.User
 	for _, u := range append(slices.Collect(maps.Values(a.Others)), a) {
-		users = append(users, config.User{Name: u.User, Hash: string(hash), UID: u.UID, GID: u.GID, Home: filepath.Dir(u.Maildir), Maildir: u.Maildir})
+		users = append(users, config.User{Name: u.User, Hash: hash, UID: u.UID, GID: u.GID, Home: filepath.Dir(u.Maildir), Maildir: u.Maildir})
 	}
 	own := &users[len(users)-1]
 	own.Off, own.Quota, own.Elsewhere, own.Discard = setup.Off, setup.Quota, setup.Elsewhere, setup.Discard
@@ -126,6 +127,15 @@ func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserv
 	if err := server.Start(context.Background(), sockets); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func hashOf(password string, verifier bool) (string, error) {
+	if verifier {
+		v, err := sasl.MakeVerifier(password, []byte("a salt of sixteen"), sasl.MinIterations)
+		return v.String(), err
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost+1)
+	return string(hash), err
 }
 
 // testWriter puts what the server logs into the test's output.

@@ -29,6 +29,7 @@ type Setup struct {
 	Off       []string // capabilities that are switched off
 	Quota     *config.Quota
 	Discard   bool   // what the user expunges goes into the trash
+	Verifier  bool   // every user has a verifier of SCRAM in place of a hash
 	Elsewhere string // where the user's mail is, if not here
 }
 
@@ -179,6 +180,8 @@ func (s *Script) parseComment(comment string) {
 		}
 	case key == "expunge":
 		s.Discard = words[0] == "trash"
+	case key == "verifier":
+		s.Verifier = true
 	case key == "elsewhere":
 		s.Elsewhere = words[0]
 	case key == "off":

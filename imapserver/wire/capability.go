@@ -42,6 +42,8 @@ var Capabilities = []CapabilityRow{
 	{imap.CapIdle, 2177, phaseAny},
 	{imap.CapStartTLS, 3501, PhaseNoTLS | PhaseClear},
 	{imap.CapLoginDisabled, 3501, PhaseNoTLS},
+	{imap.AuthCap("SCRAM-SHA-256-PLUS"), 7677, PhaseTLS},
+	{imap.AuthCap("SCRAM-SHA-256"), 7677, phaseLogin},
 	{imap.AuthCap("PLAIN"), 4616, phaseLogin},
 	{imap.AuthCap("LOGIN"), 3501, phaseLogin},
 	{imap.CapLoginReferrals, 2221, phasePre},
@@ -107,7 +109,7 @@ func Advertised(name imap.Cap) bool {
 }
 
 // Driven is the mechanisms that are offered where auth says so.
-var Driven []string
+var Driven = []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}
 
 // OfferedIn tells whether a capability is in the table for that phase.
 func OfferedIn(phase Phase, name imap.Cap) bool {

@@ -1,0 +1,130 @@
+package auth
+
+import (
+	"container/list"
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/sasl"
+)
+
+// maxExchanges bounds those that go on at once; exchangeLife is how long the
+// client may take over one response. The login allows a connection one exchange,
+// and less time for all of it.
+const (
+	maxExchanges = 1 << 14
+	exchangeLife = time.Minute
+)
+
+// exchanges is those that wait for the client's next response, by a name that
+// nobody can guess and that is good once.
+type exchanges struct {
+	mu      sync.Mutex
+	waiting map[string]*list.Element // of order
+	order   list.List                // of pending, the oldest first
+}
+
+type pending struct {
+	sasl.Mechanism
+	name, id, mechanism string // its own, of the connection, and what it is
+	since               time.Time
+}
+
+func newExchanges() *exchanges { return &exchanges{waiting: map[string]*list.Element{}} }
+
+// put keeps an exchange until take, and forgets what nobody has come back to.
+func (e *exchanges) put(x pending, now time.Time) (name string) {
+	x.name, x.since = rand.Text(), now
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waiting[x.name] = e.order.PushBack(x)
+	for f := e.order.Front(); len(e.waiting) > maxExchanges || now.Sub(f.Value.(pending).since) > exchangeLife; f = e.order.Front() {
+		delete(e.waiting, e.order.Remove(f).(pending).name)
+	}
+	return x.name
+}
+
+// take gives an exchange back to the connection that it is of, once.
+func (e *exchanges) take(c *handoff.Credentials, now time.Time) (pending, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f := e.waiting[c.Exchange.ID]
+	if f == nil {
+		return pending{}, false
+	}
+	delete(e.waiting, c.Exchange.ID)
+	x := e.order.Remove(f).(pending)
+	return x, x.id == c.ID && x.mechanism == c.Mechanism && now.Sub(x.since) <= exchangeLife
+}
+
+// exchange takes one response in a mechanism that is driven here.
+func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Verdict {
+	start := time.Now()
+	x, ok := a.continued(c, start)
+	if !ok {
+		return handoff.Verdict{Code: "CANNOT", Text: "There is no such mechanism here."}
+	}
+	if c.Exchange.Cancelled {
+		return handoff.Verdict{}
+	}
+	challenge, done, err := x.Next(c.Exchange.Response)
+	who := *c
+	who.User, who.For = x.Credentials().User, x.Credentials().For
+	p := a.guesses.pair(&who)
+	if errors.Is(err, sasl.ErrSyntax) {
+		return handoff.Verdict{Syntax: true, Text: "The " + err.Error() + "."}
+	}
+	// Before anything is told of the response: too many at once gain nothing.
+	f := a.admit(p)
+	switch {
+	case f != good:
+	case err != nil:
+		f = refused.because(a.reason(who.User, err))
+		if errors.Is(err, sasl.ErrProof) {
+			a.guesses.wrong(p, string(c.Exchange.Response), time.Now())
+		}
+	case !done:
+		return handoff.Verdict{Exchange: a.exchanges.put(x, start), Challenge: string(challenge)}
+	}
+	return a.answer(ctx, &who, start, p, who.User, f)
+}
+
+// Mechanisms is handoff.Authenticator's.
+func (a *Auth) Mechanisms(listener string) []string {
+	var names []string
+	// A user of a directory has no verifier that is known here.
+	if t := a.table.Load(); t.scram && len(t.directories) == 0 {
+		names = append(names, scramPlus, scramPlain)
+	}
+	return names
+}
+
+// continued gives the exchange that a response is of, or a new one.
+func (a *Auth) continued(c *handoff.Credentials, now time.Time) (pending, bool) {
+	if c.Exchange.ID != "" {
+		return a.exchanges.take(c, now)
+	}
+	if !slices.Contains(a.Mechanisms(c.Listener), c.Mechanism) {
+		return pending{}, false
+	}
+	return pending{Mechanism: a.mechanism(c), id: c.ID, mechanism: c.Mechanism}, true
+}
+
+// mechanism begins an exchange of one of those that Mechanisms gives.
+func (a *Auth) mechanism(c *handoff.Credentials) sasl.Mechanism {
+	return a.scram(c)
+}
+
+// reason is an error of a mechanism for the log, which may know more than the
+// client.
+func (a *Auth) reason(user string, err error) string {
+	if _, exists := a.table.Load().users[user]; !exists && errors.Is(err, sasl.ErrProof) {
+		return "no such user"
+	}
+	return err.Error()
+}

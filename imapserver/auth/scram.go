@@ -1,0 +1,57 @@
+package auth
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/sasl"
+)
+
+// The mechanisms that need a verifier.
+const (
+	scramPlain = "SCRAM-SHA-256"
+	scramPlus  = "SCRAM-SHA-256-PLUS"
+)
+
+// scram begins an exchange of SCRAM.
+func (a *Auth) scram(c *handoff.Credentials) *sasl.SCRAM {
+	t := a.table.Load()
+	return &sasl.SCRAM{
+		Plus:     c.Mechanism == scramPlus,
+		Offered:  c.TLS,
+		Bindings: c.Exchange.Bindings,
+		Nonce:    rand.Text(),
+		Lookup: func(name string) sasl.Verifier {
+			if u, ok := t.users[name]; ok && u.verifier != nil {
+				return *u.verifier
+			}
+			return a.nobody(t, name)
+		},
+	}
+}
+
+// nobody gives the verifier of a user whom there is not: the same every time, also
+// after a restart, or asking twice would tell that there is none (RFC 5802 §5.1
+// has the salt shown to whoever asks). It looks as most of the others do.
+func (a *Auth) nobody(t *table, name string) sasl.Verifier {
+	digest := func(what string) []byte {
+		m := hmac.New(sha256.New, a.secret[:])
+		m.Write([]byte(what + "\x00" + name))
+		return m.Sum(nil)
+	}
+	v := sasl.Verifier{Iterations: t.usual.iterations}
+	for what := "salt"; len(v.Salt) < t.usual.salt; what += "+" {
+		v.Salt = append(v.Salt, digest(what)...)
+	}
+	v.Salt = v.Salt[:t.usual.salt]
+	copy(v.StoredKey[:], digest("stored"))
+	copy(v.ServerKey[:], digest("server"))
+	return v
+}
+
+// shape is what a verifier shows to whoever asks.
+type shape struct{ iterations, salt int }
+
+func shapeOf(v *sasl.Verifier) shape { return shape{v.Iterations, len(v.Salt)} }
