@@ -60,6 +60,19 @@ func HookOrigins(text string) []Fields {
 	})
 }
 
+// Fail2banOrigins gives the fields behind each line of the filter or the jail.
+func Fail2banOrigins(text string) []Fields {
+	return eachLine(text, func(line string) Fields {
+		switch key, _, _ := strings.Cut(line, " = "); key {
+		case "journalmatch", "port":
+			return Fields{"listeners"}
+		case "maxretry", "findtime", "bantime":
+			return Fields{"fail2ban/" + key}
+		}
+		return nil
+	})
+}
+
 // UsersOrigins gives the fields behind each line of the users' file: the user,
 // and what the host says for users who do not say it themselves.
 func UsersOrigins(text string) []Fields {

@@ -42,6 +42,7 @@ func (c *completer) complete() {
 	c.part(&h.Sharing, "sharing")
 	c.part(&h.About, "about")
 	c.limits()
+	c.fail2ban()
 	c.part(&h.Mail, "mail")
 	c.part(&h.Paths, "paths")
 	c.listeners()

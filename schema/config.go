@@ -51,9 +51,10 @@ type Host struct {
 	Outbox    *Outbox  // nil: no mail is sent
 	Sharing   Sharing
 	About     About
-	Quota     *Quota  // for every user; User.Quota holds what each may have
-	Expunge   Expunge // of users without one of their own; User.Expunge holds that of each
-	Probe     *Probe  `json:",omitempty"` // nil: nobody logs in after an apply
+	Quota     *Quota    // for every user; User.Quota holds what each may have
+	Expunge   Expunge   // of users without one of their own; User.Expunge holds that of each
+	Probe     *Probe    `json:",omitempty"` // nil: nobody logs in after an apply
+	Fail2ban  *Fail2ban `json:",omitempty"` // nil: fail2ban is not told of us
 	// Limits is those that the description sets, by name, in the units that the schema says.
 	Limits map[string]int64 `json:",omitempty"`
 	Mail   Mail
@@ -79,6 +80,13 @@ type Outbox struct {
 type Probe struct {
 	User string // one of Host.Users
 	File string // path of a file with the password on its first line; "": there is no login
+}
+
+// Fail2ban is the jail of addresses from which logins fail.
+type Fail2ban struct {
+	MaxRetry int // failed logins that lead to a ban
+	FindTime int // seconds
+	BanTime  int // seconds
 }
 
 // Sharing says what users may share with each other.

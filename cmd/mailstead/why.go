@@ -217,6 +217,8 @@ func originsOf(r reconcile.Resource, text string) []render.Fields {
 		return render.UsersOrigins(text)
 	case "deploy-hook":
 		return render.HookOrigins(text)
+	case "file":
+		return render.Fail2banOrigins(text)
 	}
 	return make([]render.Fields, strings.Count(text, "\n"))
 }

@@ -18,6 +18,7 @@ const whyBase = `hosts: "mail.example.org": {
 	listeners: imap: {}
 	policies: staff: {}
 	outbox: {}
+	fail2ban: {}
 	tls: certificates: "mail.example.org": _
 	tls: certificates: "base.example.org": certbot: {}
 	users: alice: {}
@@ -57,7 +58,7 @@ func TestWhyNamesWhatDecides(t *testing.T) {
 			}
 		}
 	}
-	for _, field := range []string{"listeners/imap/port", "listeners/imap/address", "listeners/imap/tls", "tls/policy", "users/alice", "namespace", "about/admin", "outbox/folder", "outbox/command", "outbox/header", "mail/root", "mail/user", "paths/state", "paths/run", "paths/bin"} {
+	for _, field := range []string{"listeners/imap/port", "listeners/imap/address", "listeners/imap/tls", "tls/policy", "users/alice", "namespace", "about/admin", "outbox/folder", "outbox/command", "outbox/header", "fail2ban/bantime", "limits/sessions", "mail/root", "mail/user", "paths/state", "paths/run", "paths/bin"} {
 		if !changed[field] {
 			t.Errorf("%s changes no line", field)
 		}

@@ -137,6 +137,15 @@ func (f finding) because(reason string) finding {
 	return f
 }
 
+// event names a refusal in the log. fail2ban bans addresses for the first, and
+// nobody is to be banned while a directory is down.
+func (f finding) event() string {
+	if f.code == "UNAVAILABLE" {
+		return "login not checked"
+	}
+	return "login failed"
+}
+
 // unavailable is for faults of our own. The client should come back later, and
 // not ask its user for another password.
 func unavailable(err error) finding {
@@ -165,7 +174,7 @@ func (a *Auth) answer(ctx context.Context, c *handoff.Credentials, start time.Ti
 		}
 		return handoff.Verdict{User: name}
 	}
-	a.log.LogAttrs(ctx, slog.LevelWarn, "login failed",
+	a.log.LogAttrs(ctx, slog.LevelWarn, f.event(),
 		// The address first: fail2ban reads it where no client can have written.
 		slog.Any("addr", c.Remote), slog.String("user", shortened(c.User)), slog.String("session", c.ID),
 		slog.String("mechanism", c.Mechanism), slog.Bool("tls", c.TLS), slog.String("reason", f.reason))

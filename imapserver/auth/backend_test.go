@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,6 +84,10 @@ func TestDirectories(t *testing.T) {
 		if v, _ := try(a, "192.0.2.1", user, "a1"); v.Code != want {
 			t.Errorf("%s while the second directory is down: %+v", user, v)
 		}
+	}
+	// What fail2ban looks for is not said of a fault of ours.
+	if failed := regexp.MustCompile(`login failed"[^\n]*it is down`).FindString(log.String()); failed != "" || !strings.Contains(log.String(), `msg="login not checked"`) {
+		t.Errorf("a directory that is down is a failed login: %s", failed)
 	}
 	first.fault = errors.New("it is down")
 	if v, _ := try(a, "192.0.2.1", "alice", "a2"); v.Code != "UNAVAILABLE" {

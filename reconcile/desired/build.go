@@ -43,7 +43,7 @@ func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.
 		return nil, b.faults
 	}
 	for _, step := range []func() error{
-		b.check, b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addDHParams, b.addHook, b.addPAM, b.addDaemonFiles, b.addUnits, b.addDaemon,
+		b.check, b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addDHParams, b.addHook, b.addPAM, b.addFail2ban, b.addDaemonFiles, b.addUnits, b.addDaemon,
 	} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("build %s: %w", host.Name, err)
@@ -171,6 +171,28 @@ func (b *builder) addPAM() error {
 			}, u.Origin.String())))
 			return nil
 		}
+	}
+	return nil
+}
+
+// addFail2ban has failed logins found by fail2ban.
+func (b *builder) addFail2ban() error {
+	if b.host.Fail2ban == nil || b.rootless {
+		return nil
+	}
+	f := render.Fail2ban{Listeners: b.serve, Jail: *b.host.Fail2ban}
+	filter, err := f.Filter()
+	if err != nil {
+		return err
+	}
+	origin := b.host.Origins["fail2ban"].String()
+	for _, file := range []struct {
+		path    string
+		content []byte
+	}{{render.Fail2banFilter, filter}, {render.Fail2banJail, f.Settings()}} {
+		b.add(kind.File("file", kind.FileSpec{
+			Path: file.path, Mode: 0o644, Owner: "root", Group: "root", Content: file.content, Impact: reconcile.Live,
+		}, origin))
 	}
 	return nil
 }

@@ -78,7 +78,9 @@ func plannedFiles(list []reconcile.Resource) []file {
 		switch r.Ref.Kind {
 		case "directory", "mail-directory", "deploy-hook", "pam-service", "password-file", "daemon-config":
 		case "file":
-			f.path = "the `file` of `dhparams`"
+			if strings.HasSuffix(f.path, ".pem") {
+				f.path = "the `file` of `dhparams`"
+			}
 		case "unit":
 			f.path, f.owner = r.Get("path"), "root:root"
 			if r.Get("service") != "" {
