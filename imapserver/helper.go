@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 
 	"mailstead/imapserver/auth"
@@ -39,6 +41,21 @@ func startHelper(pam config.PAM, log *slog.Logger) (pipe *net.UnixConn, p *os.Pr
 		}
 	}()
 	return pipe, cmd.Process, gone, nil
+}
+
+// pamServices is where libpam has the rules of its services.
+const pamServices = "/etc/pam.d"
+
+// checkService says at once what every helper would say at a login: without rules of
+// its own for the service PAM would go by those of "other", and mailstead-pam refuses.
+func checkService(pam *config.PAM, log *slog.Logger) {
+	if pam == nil {
+		return
+	}
+	path := filepath.Join(pamServices, pam.Service)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		log.Error("nobody can log in through PAM: its service has no rules", "missing", path, "mend", "mailstead apply")
+	}
 }
 
 // localHelpers starts helpers as children of this process.
@@ -74,10 +91,12 @@ type helpers struct {
 const maxHelpers = 64
 
 func newHelpers(pam *config.PAM, log *slog.Logger) *helpers {
+	checkService(pam, log)
 	return &helpers{log: log, pam: pam, all: map[int]*os.Process{}}
 }
 
 func (h *helpers) configure(pam *config.PAM) {
+	checkService(pam, h.log)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.pam = pam

@@ -294,7 +294,7 @@ func TestFrontAsksForHelpers(t *testing.T) {
 	f.Send(&handoff.Helper{Serial: n.Serial, ID: 7, Pipe: theirs})
 	theirs.Close()
 	var r handoff.PAMRequest
-	if err := handoff.ReadFrame(helper, &r); err != nil || r != (handoff.PAMRequest{User: "alice", Password: "two", Remote: "127.0.0.1"}) {
+	if err := handoff.ReadFrame(helper, &r); err != nil || r != (handoff.PAMRequest{User: "alice", Password: "two", Remote: "127.0.0.1", Within: 10000}) {
 		t.Errorf("%+v %v", r, err)
 	}
 	helper.Close() // it dies of that

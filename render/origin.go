@@ -73,6 +73,16 @@ func Fail2banOrigins(text string) []Fields {
 	})
 }
 
+// PAMOrigins gives the fields behind each line of the PAM service.
+func PAMOrigins(text string) []Fields {
+	return eachLine(text, func(line string) Fields {
+		if strings.HasPrefix(line, "session ") {
+			return Fields{"pam/session"}
+		}
+		return nil
+	})
+}
+
 // UsersOrigins gives the fields behind each line of the users' file: the user,
 // and what the host says for users who do not say it themselves.
 func UsersOrigins(text string) []Fields {

@@ -78,8 +78,10 @@ var renderers = map[string]func(input []byte) (map[string][]byte, error){
 		}
 		return onlyFile("hook")(DeployHook(p))
 	},
-	"pam.json": func([]byte) (map[string][]byte, error) {
-		return map[string][]byte{"pam": PAMService()}, nil
+	"pam.json": func(input []byte) (map[string][]byte, error) {
+		var p schema.PAM
+		err := decode(input, &p)
+		return onlyFile("pam")(PAMService(p.Session), err)
 	},
 }
 

@@ -43,6 +43,7 @@ func (c *completer) complete() {
 	c.part(&h.About, "about")
 	c.limits()
 	c.fail2ban()
+	c.part(&h.PAM, "pam")
 	c.part(&h.Mail, "mail")
 	c.part(&h.Paths, "paths")
 	c.listeners()

@@ -57,8 +57,14 @@ type Host struct {
 	Fail2ban  *Fail2ban `json:",omitempty"` // nil: fail2ban is not told of us
 	// Limits is those that the description sets, by name, in the units that the schema says.
 	Limits map[string]int64 `json:",omitempty"`
+	PAM    PAM
 	Mail   Mail
 	Paths  Paths
+}
+
+// PAM is how system users log in.
+type PAM struct {
+	Session string // the file in /etc/pam.d whose session rules are run at each login; "": none
 }
 
 // About is what clients are told of the host (RFC 5464 §6.2).

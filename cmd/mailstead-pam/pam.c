@@ -1,27 +1,25 @@
 //go:build pam && cgo
 
 #define _GNU_SOURCE
-#include <linux/capability.h>
 #include <security/pam_appl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "pam.h"
 
-/* What a module may say and ask in one login before it is cut off. */
+/* What a module may say and ask in one login before it is refused, and before its
+ * process is ended: some do not take a refusal for an answer. */
 #define MAX_MESSAGES 32
+#define TOO_MANY_MESSAGES 1024
 
 /* conversation is what PAM's modules get to know. */
 struct conversation {
-	const char *user;
-	const char *password;
-	int asked;    /* for the password */
-	int messages; /* in all */
+	const struct question *question;
+	char prompt[64];     /* for the password, as it was first asked for */
+	char unanswered[64]; /* what else was asked for */
+	int messages;        /* in all */
 };
 
 /* give_back frees answers that PAM shall not have. */
@@ -29,42 +27,49 @@ static int give_back(struct pam_response *answers, int n)
 {
 	for (int i = 0; i < n; i++) {
 		if (answers[i].resp)
-			wipe(answers[i].resp);
+			explicit_bzero(answers[i].resp, strlen(answers[i].resp));
 		free(answers[i].resp);
 	}
 	free(answers);
 	return PAM_CONV_ERR;
 }
 
-/* converse gives the password to the first who asks for something hidden, and
- * the name to whoever asks in the clear. A second hidden question is for a new
- * password or for a token: IMAP has no answer to that. */
+/* reply is what a prompt is answered with, NULL where IMAP has no answer: the name
+ * to what is asked in the clear, the password to the first hidden question and to
+ * the same one again, as modules that do not know of each other ask. Another hidden
+ * question is for a token or for a new password. */
+static const char *reply(struct conversation *c, const struct pam_message *m)
+{
+	const char *asked = m->msg ? m->msg : "";
+	if (m->msg_style == PAM_PROMPT_ECHO_ON)
+		return c->question->user;
+	if (m->msg_style == PAM_PROMPT_ECHO_OFF && !c->prompt[0]) {
+		snprintf(c->prompt, sizeof c->prompt, " %s", asked);
+		return c->question->password;
+	}
+	if (m->msg_style == PAM_PROMPT_ECHO_OFF && !strncmp(c->prompt + 1, asked, sizeof c->prompt - 2))
+		return c->question->password;
+	snprintf(c->unanswered, sizeof c->unanswered, "%s", m->msg_style == PAM_PROMPT_ECHO_OFF ? asked : "(binary)");
+	return NULL;
+}
+
 static int converse(int n, const struct pam_message **questions, struct pam_response **out, void *data)
 {
 	struct conversation *c = data;
-	if (n <= 0 || n > PAM_MAX_NUM_MSG || (c->messages += n) > MAX_MESSAGES)
+	if (n <= 0 || n > PAM_MAX_NUM_MSG)
+		return PAM_CONV_ERR;
+	if ((c->messages += n) > TOO_MANY_MESSAGES)
+		abort();
+	if (c->messages > MAX_MESSAGES)
 		return PAM_CONV_ERR;
 	struct pam_response *answers = calloc(n, sizeof *answers);
 	if (!answers)
 		return PAM_BUF_ERR;
 	for (int i = 0; i < n; i++) {
-		const char *text = NULL;
-		switch (questions[i]->msg_style) {
-		case PAM_PROMPT_ECHO_OFF:
-			if (c->asked++)
-				return give_back(answers, n);
-			text = c->password;
-			break;
-		case PAM_PROMPT_ECHO_ON:
-			text = c->user;
-			break;
-		case PAM_ERROR_MSG:
-		case PAM_TEXT_INFO:
+		if (questions[i]->msg_style == PAM_ERROR_MSG || questions[i]->msg_style == PAM_TEXT_INFO)
 			continue;
-		default:
-			return give_back(answers, n);
-		}
-		if (!(answers[i].resp = strdup(text)))
+		const char *text = reply(c, questions[i]);
+		if (!text || !(answers[i].resp = strdup(text)))
 			return give_back(answers, n);
 	}
 	*out = answers;
@@ -110,6 +115,25 @@ static enum outcome of_account(int status)
 	case PAM_PERM_DENIED:
 	case PAM_AUTH_ERR:
 	case PAM_USER_UNKNOWN:
+	case PAM_MAXTRIES:
+		return LOGIN_ACCOUNT;
+	default:
+		return LOGIN_ERROR;
+	}
+}
+
+/* of_session takes what a module has against a session for a word about the
+ * account: it says it of each. */
+static enum outcome of_session(int status)
+{
+	switch (status) {
+	case PAM_SUCCESS:
+		return LOGIN_OK;
+	case PAM_CRED_EXPIRED:
+		return LOGIN_EXPIRED;
+	case PAM_PERM_DENIED:
+	case PAM_SESSION_ERR:
+	case PAM_USER_UNKNOWN:
 		return LOGIN_ACCOUNT;
 	default:
 		return LOGIN_ERROR;
@@ -124,6 +148,8 @@ static int same_user(pam_handle_t *h, const char *user)
 	return pam_get_item(h, PAM_USER, &now) == PAM_SUCCESS && now && !strcmp(now, user);
 }
 
+/* prepare tells the modules what is known of the client. Its name over there
+ * (PAM_RUSER) is not. */
 static int prepare(pam_handle_t *h, const char *remote)
 {
 	int status = pam_set_item(h, PAM_RHOST, remote);
@@ -134,64 +160,56 @@ static int prepare(pam_handle_t *h, const char *remote)
 	return status;
 }
 
-enum outcome mailstead_login(const char *service, const char *user, const char *password,
-	const char *remote, char *detail, size_t size)
+/* session opens a session and closes it at once. Nothing that PAM could set in this
+ * process would reach the one that serves the mail, and a session that lasted as long
+ * as the connection would keep a process of root's for each. */
+static int session(pam_handle_t *h, const char **phase)
 {
-	struct conversation c = {user, password, 0, 0};
+	*phase = "credentials";
+	int status = pam_setcred(h, PAM_ESTABLISH_CRED | PAM_SILENT);
+	if (status != PAM_SUCCESS)
+		return status;
+	*phase = "session";
+	status = pam_open_session(h, PAM_SILENT);
+	if (status == PAM_SUCCESS)
+		pam_close_session(h, PAM_SILENT);
+	pam_setcred(h, PAM_DELETE_CRED | PAM_SILENT);
+	return status;
+}
+
+void mailstead_login(const struct question *q, struct answer *a)
+{
+	struct conversation c = {.question = q};
 	struct pam_conv conv = {converse, &c};
 	pam_handle_t *h = NULL;
 	const char *phase = "start";
-	enum outcome outcome = LOGIN_ERROR;
 
-	int status = pam_start(service, user, &conv, &h);
+	a->outcome = LOGIN_ERROR;
+	int status = pam_start(q->service, q->user, &conv, &h);
 	if (status == PAM_SUCCESS)
-		status = prepare(h, remote);
+		status = prepare(h, q->remote);
 	if (status == PAM_SUCCESS) {
 		phase = "authenticate";
 		status = pam_authenticate(h, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
-		outcome = of_authenticate(status);
+		a->outcome = of_authenticate(status);
 	}
-	if (outcome == LOGIN_OK) {
+	if (a->outcome == LOGIN_OK) {
 		phase = "account";
 		status = pam_acct_mgmt(h, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
-		outcome = of_account(status);
+		a->outcome = of_account(status);
 	}
-	snprintf(detail, size, "%s: %s", phase, pam_strerror(h, status));
-	if (outcome == LOGIN_OK && !same_user(h, user)) {
-		snprintf(detail, size, "account: PAM has logged in another user");
-		outcome = LOGIN_REFUSED;
+	if (a->outcome == LOGIN_OK && !same_user(h, q->user)) {
+		status = PAM_PERM_DENIED;
+		a->outcome = LOGIN_REFUSED;
+		phase = "another user than the one who was asked about";
+	}
+	if (a->outcome == LOGIN_OK && q->session)
+		a->outcome = of_session(status = session(h, &phase));
+	snprintf(a->detail, sizeof a->detail, "%s: %s", phase, pam_strerror(h, status));
+	if (a->outcome != LOGIN_OK && c.unanswered[0]) {
+		a->outcome = LOGIN_REFUSED;
+		snprintf(a->detail, sizeof a->detail, "%s: a module asks for more than name and password: %s", phase, c.unanswered);
 	}
 	if (h)
 		pam_end(h, status);
-	return outcome;
-}
-
-void wipe(char *s)
-{
-	explicit_bzero(s, strlen(s));
-}
-
-/* give_up runs before Go has started a thread, so that it holds for all of
- * them: no core with a password in it, no way to new privileges, and of root's
- * capabilities only those to read a shadow file that not even its owner may
- * read, and to write to the audit log, where libpam refuses everyone if it
- * cannot. What is not there to keep is not missed. */
-__attribute__((constructor)) static void give_up(void)
-{
-	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
-	struct __user_cap_data_struct data[2];
-	struct rlimit none = {0, 0};
-	unsigned keep = 1u << CAP_DAC_READ_SEARCH | 1u << CAP_AUDIT_WRITE;
-
-	setrlimit(RLIMIT_CORE, &none);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	if (syscall(SYS_capget, &head, data))
-		_exit(1);
-	data[0].effective &= keep;
-	data[0].permitted &= keep;
-	data[0].inheritable = 0;
-	data[1].effective = data[1].permitted = data[1].inheritable = 0;
-	if (syscall(SYS_capset, &head, data))
-		_exit(1);
 }

@@ -7,6 +7,6 @@ import "mailstead/imapserver/handoff"
 // built says whether this program can ask PAM.
 const built = false
 
-func login(string, handoff.PAMRequest) handoff.PAMAnswer {
-	return handoff.PAMAnswer{Result: handoff.PAMError, Detail: errWithout.Error()}
+func login(string, bool, handoff.PAMRequest) (handoff.PAMAnswer, error) {
+	return handoff.PAMAnswer{Result: handoff.PAMError, Detail: errWithout.Error()}, nil
 }

@@ -22,9 +22,12 @@ const (
 // errWithout is what a program that was built without PAM says.
 var errWithout = errors.New("built without PAM: build it with cgo, libpam's headers (libpam0g-dev) and \"go build -tags pam ./cmd/mailstead-pam\"")
 
-// loginTimeout is when a login that PAM has not answered ends the process.
-// Whoever asked has given up before, and has asked another helper.
-const loginTimeout = 60 * time.Second
+// A login is cut off after what its request says, and after maxWithin in any case.
+// grace later the guard is taken for stopped.
+const (
+	maxWithin = 60 * time.Second
+	grace     = 2 * time.Second
+)
 
 // serviceName is what may be a file below /etc/pam.d.
 var serviceName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
@@ -40,7 +43,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	} else if err != nil {
 		return exitFailed
 	}
-	err := serve(*service, *check, f.Args(), in, out)
+	err := serve(*service, *check, f.Args(), in, out, errs)
 	if err != nil {
 		fmt.Fprintf(errs, "mailstead-pam: error: %v\n", err)
 		return exitFailed
@@ -48,7 +51,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	return exitDone
 }
 
-func serve(service string, check bool, rest []string, in io.Reader, out io.Writer) error {
+func serve(service string, check bool, rest []string, in io.Reader, out, errs io.Writer) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q", rest[0])
@@ -60,6 +63,9 @@ func serve(service string, check bool, rest []string, in io.Reader, out io.Write
 	case !serviceName.MatchString(service):
 		return fmt.Errorf("%q is not the name of a PAM service", service)
 	}
+	if _, err := readPolicy(service); built && err != nil {
+		fmt.Fprintf(errs, "mailstead-pam: error: every login is refused: %v\n", err)
+	}
 	for {
 		var r handoff.PAMRequest
 		err := handoff.ReadFrame(in, &r)
@@ -69,22 +75,36 @@ func serve(service string, check bool, rest []string, in io.Reader, out io.Write
 		if err != nil {
 			return err
 		}
-		if err := handoff.WriteFrame(out, answer(service, r)); err != nil {
+		a, err := answer(service, r)
+		if err != nil {
+			return err
+		}
+		if err := handoff.WriteFrame(out, a); err != nil {
 			return err
 		}
 	}
 }
 
 // answer asks PAM. What a login may not hold has been refused before; it is
-// once more here, as C ends a string at its first NUL.
-func answer(service string, r handoff.PAMRequest) handoff.PAMAnswer {
+// once more here, as C ends a string at its first NUL. The rules are looked at
+// each time: they may be gone since the last one.
+func answer(service string, r handoff.PAMRequest) (handoff.PAMAnswer, error) {
 	if err := sasl.Check(sasl.Credentials{User: r.User, Password: r.Password}); err != nil {
-		return handoff.PAMAnswer{Result: handoff.PAMRefused, Detail: err.Error()}
+		return handoff.PAMAnswer{Result: handoff.PAMRefused, Detail: err.Error()}, nil
 	}
-	late := time.AfterFunc(loginTimeout, func() {
-		fmt.Fprintln(os.Stderr, "mailstead-pam: error: PAM hangs")
+	p, err := readPolicy(service)
+	if built && err != nil {
+		return handoff.PAMAnswer{Result: handoff.PAMError, Detail: err.Error()}, nil
+	}
+	within := time.Duration(r.Within) * time.Millisecond
+	if within <= 0 || within > maxWithin {
+		within = maxWithin
+	}
+	r.Within = int(within.Milliseconds())
+	late := time.AfterFunc(within+grace, func() {
+		fmt.Fprintln(os.Stderr, "mailstead-pam: error: the process that watches PAM's modules hangs")
 		os.Exit(exitFailed)
 	})
 	defer late.Stop()
-	return login(service, r)
+	return login(service, p.session, r)
 }

@@ -80,6 +80,7 @@ func (l *look) compare(ctx context.Context) (*reconcile.Plan, error) {
 		return nil, err
 	}
 	plan.Notes = append(plan.Notes, l.certificateNotes(time.Now())...)
+	plan.Notes = append(plan.Notes, pamNotes(plan)...)
 	if len(plan.Changes) > 0 {
 		l.people = l.impact(ctx, plan)
 		plan.People = l.people

@@ -104,7 +104,7 @@ func (l *look) status(ctx context.Context, plan *reconcile.Plan) (*hostStatus, e
 		return nil, err
 	}
 	disk := diskSide(l)
-	s := &hostStatus{Host: l.host.Name, Pending: len(plan.Changes), Waiting: len(plan.Blocked), Notes: l.certificateNotes(time.Now())}
+	s := &hostStatus{Host: l.host.Name, Pending: len(plan.Changes), Waiting: len(plan.Blocked), Notes: append(l.certificateNotes(time.Now()), pamNotes(plan)...)}
 	s.Faults, _ = readFaults(l.host) // an error is among the notes
 	var running side
 	answer, err := control.Ask(ctx, render.ControlSocket(l.host.Paths), control.Request{Verb: control.VerbStatus})

@@ -219,6 +219,8 @@ func originsOf(r reconcile.Resource, text string) []render.Fields {
 		return render.HookOrigins(text)
 	case "file":
 		return render.Fail2banOrigins(text)
+	case "pam-service":
+		return render.PAMOrigins(text)
 	}
 	return make([]render.Fields, strings.Count(text, "\n"))
 }

@@ -36,6 +36,11 @@ func (h *Helper) end() {
 	h.Kill()
 }
 
+// helperGrace is how much later than a helper should have cut its login off it is
+// itself taken for one that hangs. It kills what is late, and goes on; this is for
+// one that cannot.
+const helperGrace = time.Second
+
 // pool is the helpers. PAM modules block, fork and crash, and two threads in
 // one process are no faster than one, so each login has a helper for itself.
 type pool struct {
@@ -61,7 +66,10 @@ func (p *pool) check(ctx context.Context, c *handoff.Credentials) (config.User, 
 	if p.source == nil {
 		return config.User{}, unavailable(errors.New("no helper for PAM"))
 	}
-	answer, err := p.ask(ctx, handoff.PAMRequest{User: c.User, Password: c.Password, Remote: c.Remote.Unmap().String()})
+	answer, err := p.ask(ctx, handoff.PAMRequest{
+		User: c.User, Password: c.Password, Remote: c.Remote.Unmap().String(),
+		Within: int(p.limits.HelperTimeout.Milliseconds()),
+	})
 	if err != nil {
 		return config.User{}, unavailable(err)
 	}
@@ -104,7 +112,7 @@ func (p *pool) ask(ctx context.Context, r handoff.PAMRequest) (handoff.PAMAnswer
 
 func (h *Helper) ask(ctx context.Context, r handoff.PAMRequest, timeout time.Duration) (handoff.PAMAnswer, error) {
 	var answer handoff.PAMAnswer
-	if err := h.Pipe.SetDeadline(time.Now().Add(timeout)); err != nil {
+	if err := h.Pipe.SetDeadline(time.Now().Add(timeout + helperGrace)); err != nil {
 		return answer, err
 	}
 	defer context.AfterFunc(ctx, func() { h.Pipe.SetDeadline(time.Unix(1, 0)) })()

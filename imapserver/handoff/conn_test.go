@@ -328,7 +328,7 @@ func TestSource(t *testing.T) {
 
 func TestFrames(t *testing.T) {
 	r, w := io.Pipe()
-	want := PAMRequest{User: "u", Password: "p\n\"\\", Remote: "192.0.2.1"}
+	want := PAMRequest{User: "u", Password: "p\n\"\\", Remote: "192.0.2.1", Within: 10000}
 	go func() {
 		WriteFrame(w, want)
 		w.Close()

@@ -18,6 +18,9 @@ type PAMRequest struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
 	Remote   string `json:"remote"` // address of the client, PAM_RHOST
+	// Within is how many milliseconds PAM's modules have. The helper itself cuts
+	// them off: who asks need not have the power to kill it.
+	Within int `json:"within"`
 }
 
 // PAMResult is what PAM said.

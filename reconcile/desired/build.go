@@ -167,7 +167,7 @@ func (b *builder) addPAM() error {
 	for _, u := range b.host.Users {
 		if u.System != nil {
 			b.needs = append(b.needs, b.add(kind.File("pam-service", kind.FileSpec{
-				Path: render.PAMFile, Mode: 0o644, Owner: "root", Group: "root", Content: render.PAMService(), Impact: reconcile.Live,
+				Path: render.PAMFile, Mode: 0o644, Owner: "root", Group: "root", Content: render.PAMService(b.host.PAM.Session), Impact: reconcile.Live,
 			}, u.Origin.String())))
 			return nil
 		}
