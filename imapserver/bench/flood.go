@@ -37,6 +37,12 @@ func Source(n int) string {
 
 // Run logs in for that long.
 func (f *Flood) Run(d time.Duration) Rate {
+	end := time.Now().Add(d)
+	return f.While(func() bool { return time.Now().Before(end) })
+}
+
+// While logs in for as long as more says so.
+func (f *Flood) While(more func() bool) Rate {
 	var mu sync.Mutex
 	var rate Rate
 	var took []time.Duration
@@ -45,7 +51,7 @@ func (f *Flood) Run(d time.Duration) Rate {
 	for range f.Clients {
 		done.Go(func() {
 			var own []time.Duration
-			for time.Since(start) < d {
+			for more() {
 				began := time.Now()
 				err := f.once(int(f.next.Add(1)))
 				own = append(own, time.Since(began))

@@ -77,9 +77,9 @@ func secure(cache tls.ClientSessionCache) *tls.Config {
 	return &tls.Config{InsecureSkipVerify: true, ServerName: "mail.example", CurvePreferences: []tls.CurveID{tls.X25519}, ClientSessionCache: cache}
 }
 
-// TestBenchLogins prints how many logins a second there are, with the same hash
+// TestBenchLoadLogins prints how many logins a second there are, with the same hash
 // for each server: the cheapest that is taken.
-func TestBenchLogins(t *testing.T) {
+func TestBenchLoadLogins(t *testing.T) {
 	if !chosen(t)("logins") {
 		t.Skip("not asked for")
 	}

@@ -2,14 +2,8 @@ package bench_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -63,6 +57,9 @@ type server struct {
 	tls     *tls.Config // of clients; nil: connections are in the clear
 	people  []person
 	workers config.Workers // of our own
+
+	generation int
+	bundle     []byte // certificate and key; nil: one is made
 }
 
 func (s *server) maildir(user string) string {
@@ -193,7 +190,7 @@ func writeConfig(t testing.TB, s *server) string {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.address)
 	c := &config.Config{
-		Version: config.FormatVersion, Generation: "bench", Hostname: "mail.example",
+		Version: config.FormatVersion, Generation: fmt.Sprint("bench-", s.generation), Hostname: "mail.example",
 		Control: filepath.Join(s.dir, "control"), Users: filepath.Join(s.dir, "users.ndjson"),
 		Service: config.Identity{UID: mailUID, GID: mailUID}, Workers: s.workers,
 		TLS:       config.TLS{Policy: config.Modern},
@@ -232,25 +229,17 @@ func writeConfig(t testing.TB, s *server) string {
 	return path
 }
 
-// makeBundle makes a certificate, as most have it: ECDSA on P-256.
+// makeBundle writes a certificate, as most have it: ECDSA on P-256.
 func makeBundle(t testing.TB, s *server) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	if s.bundle == nil {
+		var err error
+		if s.bundle, err = newAuthority(t).bundle(0); err != nil {
+			t.Fatal(err)
+		}
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"mail.example"}, NotAfter: time.Now().Add(24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	path := filepath.Join(s.dir, "bundle.pem")
-	if err := os.WriteFile(path, text, 0o644); err != nil {
+	if err := os.WriteFile(path, s.bundle, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path
