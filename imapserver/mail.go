@@ -124,7 +124,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		log.Error("session not begun", "user", s.User, "err", err)
 		return
 	}
-	a, err := m.acquire(ctx, s.Maildir)
+	a, err := m.acquire(ctx, s.Maildir, s.First)
 	if err != nil {
 		log.Error("mail not opened", "user", s.User, "maildir", s.Maildir, "err", err)
 		fmt.Fprintf(conn, "%s NO [UNAVAILABLE] Your mail cannot be opened now (%s).\r\n* BYE Try again later.\r\n", s.Tag, s.ID)
@@ -201,19 +201,20 @@ func limit(a *store.Account, q *handoff.Quota) error {
 
 // lend gives a session the account of another user.
 func (m *mail) lend(ctx context.Context, maildir string) (*store.Account, func(), error) {
-	a, err := m.acquire(ctx, maildir)
+	a, err := m.acquire(ctx, maildir, nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	return a.store, func() { m.release(maildir, a, m.linger) }, nil
 }
 
-// acquire opens the account, or joins those who have; release gives it back.
-func (m *mail) acquire(ctx context.Context, maildir string) (*account, error) {
+// acquire opens the account, or joins those who have; release gives it back. Where
+// there is no Maildir, one is made if first is given.
+func (m *mail) acquire(ctx context.Context, maildir string, first *handoff.First) (*account, error) {
 	for {
-		a, closed, first := m.join(maildir)
-		if first {
-			m.open(a, maildir)
+		a, closed, mine := m.join(maildir)
+		if mine {
+			m.open(a, maildir, first)
 		}
 		if closed != nil {
 			select {
@@ -254,7 +255,7 @@ func (m *mail) join(maildir string) (a *account, closed chan struct{}, first boo
 
 // open opens the account for everyone who waits for it. One that cannot be
 // opened is forgotten, so that the next session tries again.
-func (m *mail) open(a *account, maildir string) {
+func (m *mail) open(a *account, maildir string, first *handoff.First) {
 	defer close(a.opened)
 	defer func() {
 		if a.store == nil {
@@ -262,6 +263,15 @@ func (m *mail) open(a *account, maildir string) {
 		}
 	}()
 	a.err = fmt.Errorf("open %s: interrupted", maildir) // what the others see of a panic
+	if first != nil {
+		var folders []store.FirstFolder
+		for _, f := range first.Folders {
+			folders = append(folders, store.FirstFolder(f))
+		}
+		if a.err = store.Make(context.Background(), maildir, folders); a.err != nil {
+			return
+		}
+	}
 	a.store, a.err = store.Open(context.Background(), store.Options{
 		Maildir: maildir,
 		Log:     m.log.With(slog.String("maildir", maildir)),

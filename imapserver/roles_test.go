@@ -376,7 +376,7 @@ func TestWorkerOpensAgain(t *testing.T) {
 	m := newMail(slog.New(slog.DiscardHandler))
 	m.linger = time.Microsecond
 	for range 20 {
-		a, err := m.acquire(t.Context(), path)
+		a, err := m.acquire(t.Context(), path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

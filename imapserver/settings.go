@@ -231,8 +231,21 @@ func (s *Settings) session(o *handoff.Open, u config.User) *handoff.Session {
 	return &handoff.Session{
 		Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace, Without: off,
 		Admin: s.Config.Admin, Comment: s.Config.Comment,
-		Quota: (*handoff.Quota)(u.Quota), Discard: u.Discard, Outbox: s.outbox(u),
+		Quota: (*handoff.Quota)(u.Quota), Discard: u.Discard, Outbox: s.outbox(u), First: s.first(u),
 	}
+}
+
+// first is what a user of a directory finds after the first login: no plan has
+// known of them, so it is made then, as the user. It is nil for those whom plans know.
+func (s *Settings) first(u config.User) *handoff.First {
+	if u.Directory == "" {
+		return nil
+	}
+	f := &handoff.First{}
+	for _, folder := range s.Config.Folders {
+		f.Folders = append(f.Folders, handoff.Folder(folder))
+	}
+	return f
 }
 
 // outbox is how a user sends mail. The mail of virtual users has one uid, which

@@ -31,6 +31,7 @@ type Config struct {
 	Workers Workers          `json:"workers"`
 	// Directories are asked, in this order, for whoever is not in users.ndjson.
 	Directories []Directory `json:"directories,omitempty"`
+	Folders     []Folder    `json:"folders,omitempty"` // what their users get at the first login
 }
 
 // Workers says how the mail side runs.

@@ -21,6 +21,13 @@ type Directory struct {
 	May        May         `json:"may"`
 }
 
+// Folder is a mailbox that users of directories get.
+type Folder struct {
+	Name       string `json:"name"`          // UTF-8, levels parted by dots, without the namespace prefix
+	Use        string `json:"use,omitempty"` // special use (RFC 6154) in lower case; "": none
+	Subscribed bool   `json:"subscribed,omitempty"`
+}
+
 // LDAP is how LDAP servers are asked.
 type LDAP struct {
 	Servers  []string `json:"servers"`            // URLs; the first that answers is asked
@@ -177,6 +184,12 @@ func (c *Config) checkDirectories(f *faults) {
 		}
 		for _, root := range d.May.Roots {
 			f.at(where+": root", checkPath(root))
+		}
+	}
+	for _, folder := range c.Folders {
+		f.at("folders", checkText(folder.Name))
+		if folder.Name == "" || len(folder.Name) > maxUserName {
+			f.add("folders: %q: a name has from 1 to %d octets", folder.Name, maxUserName)
 		}
 	}
 }

@@ -118,12 +118,25 @@ type Session struct {
 	Maildir    string   `json:"maildir"`
 	Quota      *Quota   `json:"quota,omitempty"`
 	Discard    bool     `json:"discard,omitempty"` // what is expunged goes into the trash
+	First      *First   `json:"first,omitempty"`   // what is made where there is no Maildir; nil: nothing
 	Namespace  string   `json:"namespace,omitempty"`
 	Admin      string   `json:"admin,omitempty"`   // of the server, as are
 	Comment    string   `json:"comment,omitempty"` // its annotations
 	Without    []string `json:"without,omitempty"` // capabilities that are switched off
 	Outbox     *Outbox  `json:"outbox,omitempty"`
 	Neighbours []byte   `json:"-"` // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
+}
+
+// First is what a Maildir gets that is made at the first login.
+type First struct {
+	Folders []Folder `json:"folders,omitempty"`
+}
+
+// Folder is config.Folder.
+type Folder struct {
+	Name       string `json:"name"`
+	Use        string `json:"use,omitempty"`
+	Subscribed bool   `json:"subscribed,omitempty"`
 }
 
 // Quota is config.Quota.
