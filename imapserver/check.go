@@ -35,6 +35,11 @@ func CheckStaged(st config.Staged, o Options) error {
 
 // dryStart has login and auth take the settings, as a start or a reload would.
 func (s *Settings) dryStart(o Options) error {
+	if l := s.Config.Logins; l != nil {
+		c, aside := *s.Config, *l
+		aside.Keep = "" // what auth remembers is the running daemon's
+		c.Logins, s.Config = &aside, &c
+	}
 	f := newFront(o, nil, nil, nil)
 	defer f.close(context.Background())
 	return f.apply(s)

@@ -47,12 +47,12 @@ func newFront(o Options, opener handoff.Opener, host handoff.Host, helpers auth.
 // apply goes over to s, or changes nothing. Sessions of users who are not in it
 // end.
 func (f *front) apply(s *Settings) error {
-	if err := f.auth.Update(s.Users, s.Config.Directories...); err != nil {
+	if err := s.admit(f.auth); err != nil {
 		return err
 	}
 	if err := f.login.Update(s.Config, s.Bundles); err != nil {
 		if old := f.settings.Load(); old != nil {
-			err = errors.Join(err, f.auth.Update(old.Users, old.Config.Directories...))
+			err = errors.Join(err, old.admit(f.auth))
 		}
 		return err
 	}

@@ -31,6 +31,7 @@ const (
 type Settings struct {
 	Config  *config.Config
 	Users   []config.User  // by name, ascending
+	Masters []config.User  // who may come in as any of them
 	Bundles []login.Bundle // as Config.TLS.Bundles
 
 	raw     rawSettings
@@ -53,7 +54,7 @@ func (s *Settings) status() control.Status {
 		PID:        os.Getpid(),
 		Generation: s.Config.Generation,
 		Config:     s.digests.config,
-		Users:      control.Users{Count: len(s.Users), Digest: s.digests.users},
+		Users:      control.Users{Count: len(s.Users) + len(s.Masters), Digest: s.digests.users},
 	}
 }
 
@@ -139,6 +140,10 @@ func parseSettings(raw rawSettings) (*Settings, error) {
 	for u, err := range config.ParseUsers(bytes.NewReader(raw.Users), c.Workers) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Users, err)
+		}
+		if u.Master {
+			s.Masters = append(s.Masters, u)
+			continue
 		}
 		if err := checkUser(c, u); err != nil {
 			return nil, fmt.Errorf("%s: user %q: %w", c.Users, u.Name, err)

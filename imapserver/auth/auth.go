@@ -43,7 +43,10 @@ type Auth struct {
 	directories []configured // those of table
 
 	exchanges *exchanges
-	secret    [32]byte // what nobody's salt is made of
+	logins    atomic.Pointer[logins]
+	upgrading sync.Mutex     // held while a hash is made better
+	aside     sync.WaitGroup // what is done in nobody's login
+	secret    []byte         // what nobody's salt is made of, if nothing is kept
 }
 
 // New makes an Auth that knows no user yet.
@@ -61,8 +64,9 @@ func New(o Options) *Auth {
 		known:   newMemory[string, config.User](o.Limits.Table),
 
 		exchanges: newExchanges(),
+		secret:    make([]byte, 32),
 	}
-	rand.Read(a.secret[:])
+	rand.Read(a.secret)
 	a.table.Store(&table{})
 	return a
 }
@@ -70,7 +74,8 @@ func New(o Options) *Auth {
 // Update replaces the table of users, and the directories that are asked, in that
 // order, for those who are not in it. After an error the old ones are in force.
 func (a *Auth) Update(users []config.User, directories ...config.Directory) error {
-	t, err := newTable(users)
+	l := a.logins.Load()
+	t, err := newTable(users, l)
 	if err != nil {
 		return err
 	}
@@ -85,6 +90,9 @@ func (a *Auth) Update(users []config.User, directories ...config.Directory) erro
 	}
 	a.directories = all
 	a.table.Store(t)
+	if l != nil {
+		l.keep.prune(func(user string) string { return t.users[user].row.Hash })
+	}
 	a.known.filter(func(u config.User) bool { return admitted(directories, u) })
 	for _, d := range gone {
 		d.close()
@@ -106,6 +114,10 @@ func admitted(directories []config.Directory, u config.User) bool {
 // way fail.
 func (a *Auth) Close() {
 	a.pool.close(true)
+	a.aside.Wait()
+	if l := a.logins.Load(); l != nil {
+		l.keep.flush()
+	}
 	a.updating.Lock()
 	defer a.updating.Unlock()
 	for _, d := range a.directories {
@@ -159,25 +171,34 @@ func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff
 	}
 	start := time.Now()
 	p := a.guesses.pair(c)
-	name, f := a.judge(ctx, c, p)
-	return a.answer(ctx, c, start, p, name, f)
+	e, f := a.judge(ctx, c, p)
+	return a.answer(ctx, c, start, p, e, f)
 }
 
+// entrant is a good login: whose mail it is for, and, for the log, who has come in or
+// by what, where that is not the user by their password.
+type entrant struct{ user, by string }
+
 // answer says what was found; a refusal lasts its time from start.
-func (a *Auth) answer(ctx context.Context, c *handoff.Credentials, start time.Time, p pair, name string, f finding) handoff.Verdict {
+func (a *Auth) answer(ctx context.Context, c *handoff.Credentials, start time.Time, p pair, e entrant, f finding) handoff.Verdict {
 	if f == good {
 		a.guesses.right(p, time.Now())
-		if u, _ := a.User(name); u.Elsewhere != "" {
+		if u, _ := a.User(e.user); u.Elsewhere != "" {
 			a.log.LogAttrs(ctx, slog.LevelInfo, "login referred",
-				slog.String("user", name), slog.Any("addr", c.Remote), slog.String("session", c.ID), slog.String("to", u.Elsewhere))
+				slog.String("user", e.user), slog.Any("addr", c.Remote), slog.String("session", c.ID), slog.String("to", u.Elsewhere))
 			return handoff.Verdict{Elsewhere: u.Elsewhere, Text: "Your mail is on another server."}
 		}
-		return handoff.Verdict{User: name}
+		return handoff.Verdict{User: e.user, By: e.by}
 	}
-	a.log.LogAttrs(ctx, slog.LevelWarn, f.event(),
+	attrs := []slog.Attr{
 		// The address first: fail2ban reads it where no client can have written.
 		slog.Any("addr", c.Remote), slog.String("user", shortened(c.User)), slog.String("session", c.ID),
-		slog.String("mechanism", c.Mechanism), slog.Bool("tls", c.TLS), slog.String("reason", f.reason))
+		slog.String("mechanism", c.Mechanism), slog.Bool("tls", c.TLS), slog.String("reason", f.reason),
+	}
+	if c.For != "" {
+		attrs = append(attrs, slog.String("for", shortened(c.For)))
+	}
+	a.log.LogAttrs(ctx, slog.LevelWarn, f.event(), attrs...)
 	a.wait(ctx, start, p)
 	return handoff.Verdict{Code: f.code, Text: f.text}
 }
@@ -190,16 +211,35 @@ func shortened(name string) string {
 	return name
 }
 
-// judge finds whether the credentials are good and takes note of it. With good
-// it gives the name of the user whose they are.
-func (a *Auth) judge(ctx context.Context, c *handoff.Credentials, p pair) (string, finding) {
+// judge finds whether the credentials are good and takes note of it.
+func (a *Auth) judge(ctx context.Context, c *handoff.Credentials, p pair) (e entrant, f finding) {
 	if err := sasl.Check(sasl.Credentials{User: c.User, Password: c.Password}); err != nil {
-		return "", refused.because(err.Error())
+		return entrant{}, refused.because(err.Error())
 	}
 	if f := a.admit(p); f != good {
-		return "", f
+		return entrant{}, f
 	}
+	if _, _, other := parted(c); other && a.logins.Load().hasMasters() {
+		e, f = a.byMaster(ctx, c, p)
+	} else if c.For != "" && c.For != c.User {
+		return entrant{}, refused.because(sasl.ErrAuthzid.Error())
+	} else {
+		e, f = a.byPassword(ctx, c, p)
+	}
+	if f.code == refused.code {
+		a.guesses.wrong(p, c.Password, time.Now())
+	}
+	return e, f
+}
+
+// byPassword judges a user with a password of theirs.
+func (a *Auth) byPassword(ctx context.Context, c *handoff.Credentials, p pair) (entrant, finding) {
 	t := a.table.Load()
+	if by, ok := a.byApp(c); ok {
+		if _, known := a.User(c.User); known {
+			return entrant{c.User, by}, good
+		}
+	}
 	var u config.User
 	f := unknown
 	for _, b := range a.backends(t, c.User) {
@@ -215,10 +255,7 @@ func (a *Auth) judge(ctx context.Context, c *handoff.Credentials, p pair) (strin
 			f = unavailable(err)
 		}
 	}
-	if f.code == refused.code {
-		a.guesses.wrong(p, c.Password, time.Now())
-	}
-	return u.Name, f
+	return entrant{user: u.Name}, f
 }
 
 // ask has a backend check the credentials once it is their turn.

@@ -130,7 +130,7 @@ func TestDummy(t *testing.T) {
 		{Name: "b", Hash: hashes["bcrypt b"]},
 		{Name: "c", Hash: hashes["bcrypt y"]},
 		{Name: "d"},
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestDummy(t *testing.T) {
 	table.dummy.verify = func([]byte) bool { called = true; return true }
 	a := New(Options{Log: slog.New(slog.DiscardHandler), Limits: Limits{Table: 10, SourceMinute: 10, SourceDay: 10, AccountMinute: 10, AccountDay: 10, Queue: 10}})
 	a.table.Store(table)
-	for name, want := range map[string]backend{"a": hashTable{a.hashing, table}, "d": a.pool, "x": hashTable{a.hashing, table}} {
+	for name, want := range map[string]backend{"a": hashTable{a, table}, "d": a.pool, "x": hashTable{a, table}} {
 		if got := a.backends(table, name); len(got) != 1 || got[0] != want {
 			t.Errorf("%s is known by %T", name, got)
 		}

@@ -34,25 +34,25 @@ func (a *Auth) backends(t *table, name string) []backend {
 	case exists && u.row.Hash == "":
 		return []backend{a.pool}
 	case exists || len(t.directories) == 0 || !directoryUser.MatchString(name):
-		return []backend{hashTable{a.hashing, t}}
+		return []backend{hashTable{a, t}}
 	}
 	return t.directories
 }
 
 // hashTable is the backend of the users with a hash.
 type hashTable struct {
-	queue *queue
+	auth  *Auth
 	table *table
 }
 
-func (h hashTable) line() *queue { return h.queue }
+func (h hashTable) line() *queue { return h.auth.hashing }
 
 // check does for a user that there is not the work that most of the others cost.
 func (h hashTable) check(_ context.Context, c *handoff.Credentials) (config.User, finding) {
 	u, exists := h.table.users[c.User]
-	hash := u.hash
-	if !exists {
-		hash = h.table.dummy
+	hash := h.table.dummy
+	if exists {
+		hash = *u.hash.Load()
 	}
 	right := hash.verify != nil && hash.Verify(c.Password)
 	switch {
@@ -61,6 +61,7 @@ func (h hashTable) check(_ context.Context, c *handoff.Credentials) (config.User
 	case !right:
 		return config.User{}, refused.because("wrong password")
 	}
+	h.auth.upgrade(u, hash, c.Password)
 	return config.User{Name: c.User}, good
 }
 

@@ -88,10 +88,12 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 		if errors.Is(err, sasl.ErrProof) {
 			a.guesses.wrong(p, string(c.Exchange.Response), time.Now())
 		}
+	case who.For != "" && who.For != who.User:
+		f = refused.because(sasl.ErrAuthzid.Error())
 	case !done:
 		return handoff.Verdict{Exchange: a.exchanges.put(x, start), Challenge: string(challenge)}
 	}
-	return a.answer(ctx, &who, start, p, who.User, f)
+	return a.answer(ctx, &who, start, p, entrant{user: who.User}, f)
 }
 
 // Mechanisms is handoff.Authenticator's.

@@ -39,6 +39,7 @@ var ErrWeak = errors.New("the form is too weak or unknown: use argon2id, bcrypt,
 type Hash struct {
 	cost   string // what determines the time that verify takes
 	verify func(password []byte) bool
+	whole  int // octets of a password that count; 0: all
 
 	verifier *sasl.Verifier // where it is one
 }
@@ -63,9 +64,9 @@ var forms = []form{
 	{sasl.VerifierPrefix, parseVerifier},
 }
 
-// ParseHash reads a hash. The error is ErrWeak where no accepted form has its
-// prefix; no error repeats any of it.
-func ParseHash(s string) (Hash, error) {
+// ParseHash reads a hash; weak names the weak schemes that are accepted besides. The
+// error is ErrWeak where no accepted form has its prefix; no error repeats any of it.
+func ParseHash(s string, weak ...string) (Hash, error) {
 	for _, f := range forms {
 		if strings.HasPrefix(s, f.prefix) {
 			h, err := f.parse(s)
@@ -75,7 +76,7 @@ func ParseHash(s string) (Hash, error) {
 			return h, nil
 		}
 	}
-	return Hash{}, ErrWeak
+	return parseWeak(s, weak)
 }
 
 var argon2id = regexp.MustCompile(`^\$argon2id\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,2}),p=([0-9]{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$`)
@@ -125,7 +126,8 @@ func parseBcrypt(s string) (Hash, error) {
 	}
 	want := []byte(s)
 	return Hash{
-		cost: "bcrypt " + m[1],
+		cost:  "bcrypt " + m[1],
+		whole: 72,
 		verify: func(password []byte) bool {
 			return bcrypt.CompareHashAndPassword(want, password) == nil
 		},

@@ -24,8 +24,8 @@ func (a *Auth) scram(c *handoff.Credentials) *sasl.SCRAM {
 		Bindings: c.Exchange.Bindings,
 		Nonce:    rand.Text(),
 		Lookup: func(name string) sasl.Verifier {
-			if u, ok := t.users[name]; ok && u.verifier != nil {
-				return *u.verifier
+			if v := t.users[name].verifier(); v != nil {
+				return *v
 			}
 			return a.nobody(t, name)
 		},
@@ -36,8 +36,12 @@ func (a *Auth) scram(c *handoff.Credentials) *sasl.SCRAM {
 // after a restart, or asking twice would tell that there is none (RFC 5802 §5.1
 // has the salt shown to whoever asks). It looks as most of the others do.
 func (a *Auth) nobody(t *table, name string) sasl.Verifier {
+	secret := a.secret
+	if l := a.logins.Load(); l != nil {
+		secret = l.keep.secret()
+	}
 	digest := func(what string) []byte {
-		m := hmac.New(sha256.New, a.secret[:])
+		m := hmac.New(sha256.New, secret)
 		m.Write([]byte(what + "\x00" + name))
 		return m.Sum(nil)
 	}

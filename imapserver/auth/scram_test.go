@@ -73,7 +73,7 @@ func TestSCRAM(t *testing.T) {
 				t.Errorf("%q: %+v %q after %v", tt, v, challenges, time.Since(start))
 			}
 		}
-		for _, reason := range []string{`user=nobody addr=198.51.100.2 session="id of 198.51.100.2" mechanism=SCRAM-SHA-256 tls=true reason="no such user"`, `reason="wrong password"`} {
+		for _, reason := range []string{`addr=198.51.100.2 user=nobody session="id of 198.51.100.2" mechanism=SCRAM-SHA-256 tls=true reason="no such user"`, `reason="wrong password"`} {
 			if !strings.Contains(log.String(), reason) {
 				t.Errorf("the log has no %s:\n%s", reason, log)
 			}

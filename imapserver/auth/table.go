@@ -3,12 +3,14 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/sasl"
 )
 
-// table is the users as they log in; it does not change.
+// table is the users as they log in; it does not change but for hashes that are
+// made better.
 type table struct {
 	users       map[string]user
 	directories []backend
@@ -18,29 +20,41 @@ type table struct {
 }
 
 type user struct {
-	row      config.User
-	hash     Hash           // of those who have one
-	verifier *sasl.Verifier // of those whose hash it is
+	row  config.User
+	hash *atomic.Pointer[Hash] // of those who have one
 }
 
-func newTable(users []config.User) (*table, error) {
+// verifier is the user's, if the hash is one.
+func (u user) verifier() *sasl.Verifier {
+	if u.hash == nil {
+		return nil
+	}
+	return u.hash.Load().verifier
+}
+
+func newTable(users []config.User, l *logins) (*table, error) {
 	t := &table{users: make(map[string]user, len(users)), scram: len(users) > 0}
 	costs, shapes := map[string]int{}, map[shape]int{}
 	var faults []error
 	for _, row := range users {
-		u, err := newUser(row)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("user %q: %w", row.Name, err))
-			continue
+		u := user{row: row}
+		if row.Hash != "" {
+			h, err := l.hashOf(row)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("user %q: %w", row.Name, err))
+				continue
+			}
+			u.hash = &atomic.Pointer[Hash]{}
+			u.hash.Store(&h)
+			if count(costs, h.cost) > costs[t.dummy.cost] || t.dummy.verify == nil {
+				t.dummy = h
+			}
 		}
 		t.users[row.Name] = u
-		if u.verifier == nil {
+		if v := u.verifier(); v == nil {
 			t.scram = false
-		} else if s := shapeOf(u.verifier); t.usual == (shape{}) || count(shapes, s) > shapes[t.usual] {
+		} else if s := shapeOf(v); count(shapes, s) > shapes[t.usual] || t.usual == (shape{}) {
 			t.usual = s
-		}
-		if u.hash.verify != nil && (count(costs, u.hash.cost) > costs[t.dummy.cost] || t.dummy.verify == nil) {
-			t.dummy = u.hash
 		}
 	}
 	if err := errors.Join(faults...); err != nil {
@@ -53,17 +67,4 @@ func newTable(users []config.User) (*table, error) {
 func count[K comparable](counts map[K]int, k K) int {
 	counts[k]++
 	return counts[k]
-}
-
-func newUser(row config.User) (user, error) {
-	u := user{row: row}
-	if row.Hash == "" {
-		return u, nil
-	}
-	var err error
-	if u.hash, err = ParseHash(row.Hash); err != nil {
-		return u, err
-	}
-	u.verifier = u.hash.verifier
-	return u, nil
 }

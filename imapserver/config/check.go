@@ -31,7 +31,7 @@ var (
 	generation  = regexp.MustCompile(`^[0-9a-z-]{1,64}$`)
 	capability  = regexp.MustCompile(`^[0-9A-Za-z.=+_-]{1,64}$`)
 	imapURL     = regexp.MustCompile(`^imap://[0-9A-Za-z._~%+;=*-]{1,200}@[0-9A-Za-z.:-]{1,260}/$`)
-	cryptHash   = regexp.MustCompile(`^\$[0-9A-Za-z./$=,+_-]+$|^SCRAM-SHA-256\$[0-9A-Za-z/$=+:]+$`)
+	cryptHash   = regexp.MustCompile(`^\$[0-9A-Za-z./$=,+_-]+$|^SCRAM-SHA-256\$[0-9A-Za-z/$=+:]+$|^\{[0-9A-Z]+\}[^\x00-\x1f\x7f]+$`)
 )
 
 // faults collects everything that is wrong with a value.
@@ -96,6 +96,7 @@ func (c *Config) Check() error {
 	}
 	c.checkDirectories(&f)
 	f.at("limits", errors.Join(limit.Check(c.Limits)...))
+	f.at("logins", c.Logins.check())
 	if c.Workers != WorkerPerUID && c.Workers != WorkerInline {
 		f.add("workers: %q: either %q or %q", c.Workers, WorkerPerUID, WorkerInline)
 	}

@@ -28,6 +28,7 @@ type Config struct {
 	PAM        *PAM       `json:"pam,omitempty"`       // nil: no user logs in through PAM
 	// Limits is those that are not imapserver/limit's defaults, by name.
 	Limits  map[string]int64 `json:"limits,omitempty"`
+	Logins  *Logins          `json:"logins,omitempty"` // nil: by passwords as users.ndjson has them, and nothing is kept
 	Workers Workers          `json:"workers"`
 	// Directories are asked, in this order, for whoever is not in users.ndjson.
 	Directories []Directory `json:"directories,omitempty"`
@@ -102,7 +103,7 @@ type PAM struct {
 // User is one line of users.ndjson.
 type User struct {
 	Name    string `json:"name"`
-	Hash    string `json:"hash,omitempty"` // crypt(5) form, or a verifier; empty: PAM
+	Hash    string `json:"hash,omitempty"` // crypt(5) form, a verifier, or {SCHEME} and what it makes; empty: PAM
 	UID     int    `json:"uid"`
 	GID     int    `json:"gid"`
 	Home    string `json:"home"`
@@ -115,6 +116,9 @@ type User struct {
 	// "": this one.
 	Elsewhere string `json:"elsewhere,omitempty"`
 	Quota     *Quota `json:"quota,omitempty"` // nil: as the Maildir says, if it does
+	// Master says that this is nobody with mail, but somebody who may come in as any
+	// user. These follow the users.
+	Master bool `json:"master,omitempty"`
 	// Directory is the name of the one that knows the user; "" of a user of users.ndjson.
 	Directory string `json:"directory,omitempty"`
 }

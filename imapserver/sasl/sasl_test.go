@@ -39,8 +39,10 @@ func TestPlain(t *testing.T) {
 		{"\x00tim\x00tanstaaftanstaaf", nil},
 		{"tim\x00tim\x00x", nil},
 		{"\x00Grüße\x00päss wörd", nil},
-		{"Ursel\x00Kurt\x00xipj3plmq", ErrAuthzid},
-		{"TIM\x00tim\x00x", ErrAuthzid},
+		{"Ursel\x00Kurt\x00xipj3plmq", nil},
+		{"TIM\x00tim\x00x", nil},
+		{"a\xff\x00tim\x00x", ErrText},
+		{long + "\x00tim\x00x", ErrTooLong},
 		{"\x00tim\x00x\x00", ErrSyntax},
 		{"\x00tim\x00x\x00root", ErrSyntax},
 		{"\x00tim\x00", ErrEmpty},
@@ -62,6 +64,15 @@ func TestPlain(t *testing.T) {
 		}
 		if got := m.Credentials(); (got != Credentials{}) != (tt.err == nil) {
 			t.Errorf("%.40q: credentials %v after %v", tt.response, got, err)
+		}
+	}
+}
+
+// Whom somebody acts for is passed on where it is not themselves.
+func TestPlainFor(t *testing.T) {
+	for response, want := range map[string]string{"\x00tim\x00x": "", "tim\x00tim\x00x": "", "TIM\x00tim\x00x": "TIM", "Ursel\x00Kurt\x00x": "Ursel"} {
+		if m, _, err := run(t, "PLAIN", []byte(response)); err != nil || m.Credentials().For != want {
+			t.Errorf("%q: for %q, %v", response, m.Credentials().For, err)
 		}
 	}
 }

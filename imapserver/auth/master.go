@@ -1,0 +1,68 @@
+package auth
+
+import (
+	"context"
+	"strings"
+
+	"mailstead/imapserver/handoff"
+)
+
+// masterMark parts a user's name from a master's, as in "alice*admin"; it is in no
+// user's own.
+const masterMark = "*"
+
+// parted says for whom somebody asks to come in, and who that is: by PLAIN's
+// authzid, or by a name such as "alice*admin". ok is false for whoever asks for
+// themselves.
+func parted(c *handoff.Credentials) (user, master string, ok bool) {
+	if c.For != "" && c.For != c.User {
+		return c.For, c.User, true
+	}
+	return cut(c.User)
+}
+
+func cut(name string) (user, master string, ok bool) {
+	i := strings.LastIndex(name, masterMark)
+	if i < 0 {
+		return "", "", false
+	}
+	return name[:i], name[i+len(masterMark):], true
+}
+
+// byMaster judges a master who comes in as a user. Whether there is such a user is
+// told to whom the password was right for alone. Nobody comes in as a master, not
+// even as a user of a master's name: their mail may reset what makes them one.
+func (a *Auth) byMaster(ctx context.Context, c *handoff.Credentials, p pair) (e entrant, f finding) {
+	user, master, _ := parted(c)
+	l := a.logins.Load()
+	if err := a.hashing.enter(ctx); err != nil {
+		return e, unavailable(err)
+	}
+	defer a.hashing.leave()
+	if f := a.admit(p); f != good {
+		return e, f
+	}
+	hash, exists := l.masters[master]
+	if !exists {
+		hash = l.dummy
+	}
+	right := hash.verify != nil && hash.Verify(c.Password)
+	_, known := a.User(user)
+	_, other := l.masters[user]
+	switch {
+	case !exists:
+		f = refused.because("no such master")
+	case !right:
+		f = refused.because("wrong password of a master")
+	case other:
+		f = refused.because("nobody comes in as a master")
+	case !known:
+		f = refused.because("the master is right, but there is no such user")
+	default:
+		return entrant{user, "master " + master}, good
+	}
+	return e, f
+}
+
+// hasMasters tells whether anybody may come in as another.
+func (l *logins) hasMasters() bool { return l != nil && len(l.masters) > 0 }
