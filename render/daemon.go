@@ -27,6 +27,7 @@ type Daemon struct {
 	PAM          bool             // somebody logs in through PAM
 	Limits       map[string]int64 // those that the description sets
 	Users        []User
+	Known        Known
 }
 
 // Identity is a numeric uid and gid.
@@ -83,6 +84,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 	if d.PAM {
 		c.PAM = &config.PAM{Service: PAMName, Helper: Program(d.Paths, "mailstead-pam")}
 	}
+	d.Known.render(c)
 	if c.Generation, err = config.Generation(c, bytes.NewReader(users)); err != nil {
 		return DaemonFiles{}, err
 	}
@@ -123,13 +125,9 @@ func renderBundles(d Daemon) []config.Bundle {
 func renderUsers(users []User, workers config.Workers) ([]byte, error) {
 	out := make([]config.User, 0, len(users))
 	for _, u := range users {
-		var quota *config.Quota
-		if q := u.Quota; q != nil {
-			quota = &config.Quota{Storage: q.Storage, Messages: q.Messages, Set: q.Change}
-		}
 		out = append(out, config.User{
 			Name: u.Name, Hash: string(u.Hash),
-			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir, Off: u.Off, Quota: quota, Elsewhere: u.Elsewhere, Discard: u.Discard,
+			UID: u.UID, GID: u.GID, Home: u.Home, Maildir: u.Maildir, Off: u.Off, Quota: renderQuota(u.Quota), Elsewhere: u.Elsewhere, Discard: u.Discard,
 		})
 	}
 	slices.SortFunc(out, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })

@@ -16,14 +16,15 @@ type Fields []string
 // unitOrigins says which fields decide the lines of a unit, by the unit's name
 // and the setting. NAME stands for the listener whose unit it is.
 var unitOrigins = []struct{ unit, keys, fields string }{
-	{ServiceUnit, "RequiresMountsFor", "paths/state mail/root users"},
-	{ServiceUnit, "ReadWritePaths", "mail/root paths/run users"},
+	{ServiceUnit, "RequiresMountsFor", "paths/state mail/root users directories"},
+	{ServiceUnit, "ReadWritePaths", "mail/root paths/run users directories"},
 	{ServiceUnit, "ExecStart ExecReload", "paths/bin paths/state"},
 	{ServiceUnit, "Sockets", "listeners"},
-	{ServiceUnit, "User", "mail/user users"},
+	{ServiceUnit, "User", "mail/user users directories"},
+	{ServiceUnit, "SupplementaryGroups", "directories"},
 	{ServiceUnit, "RuntimeDirectory RuntimeDirectoryMode", "paths/run"},
-	{ServiceUnit, "ProtectHome", "mail/root paths/state paths/run paths/bin users"},
-	{ServiceUnit, "CapabilityBoundingSet PrivateUsers PrivateNetwork RestrictAddressFamilies RemoveIPC SystemCallFilter", "users"},
+	{ServiceUnit, "ProtectHome", "mail/root paths/state paths/run paths/bin users directories"},
+	{ServiceUnit, "CapabilityBoundingSet PrivateUsers PrivateNetwork RestrictAddressFamilies RemoveIPC SystemCallFilter", "users directories"},
 	{ApplyUnit, "ExecStart", "paths/bin"},
 	{ApplyUnit, "RequiresMountsFor", "paths/state"},
 	{CheckUnit, "ExecStart", "paths/bin paths/state"},
@@ -111,7 +112,7 @@ func UsersOrigins(text string) []Fields {
 var configOrigins = []struct{ name, fields string }{
 	{"control", "paths/run"},
 	{"users", "paths/state"},
-	{"service", "users mail/user"},
+	{"service", "users mail/user directories"},
 	{"listeners", "listeners"},
 	{"listeners/", "listeners/NAME"},
 	{"listeners//address", "listeners/NAME/address"},
@@ -135,7 +136,14 @@ var configOrigins = []struct{ name, fields string }{
 	{"outbox/multiple", "outbox/multiple"},
 	{"pam", "users"},
 	{"pam/helper", "paths/bin"},
-	{"workers", "users"},
+	{"workers", "users directories"},
+	{"directories", "directories"},
+	{"directories/", "directories/NAME"},
+	{"directories//may/owner", "directories/NAME mail/user"},
+	{"directories//may/roots", "directories/NAME mail/root"},
+	{"directories//may/quota", "directories/NAME quota"},
+	{"directories//may/discard", "directories/NAME expunge"},
+	{"folders", "directories folders outbox"},
 }
 
 // ConfigOrigins gives the fields behind each line of the daemon's

@@ -14,6 +14,8 @@ type Service struct {
 	Account   string   // the system account that the daemon runs as; "" is root, which workers leave for their uid
 	Listeners []string // names
 	MailRoots []string // directories below which the workers write
+	Network   bool     // a directory of users is asked by the network
+	Groups    []string // that may reach the sockets of directories
 }
 
 // Render writes the unit.
@@ -32,7 +34,7 @@ func (s Service) Render() ([]byte, error) {
 	s.process(u)
 	s.writable(u)
 	s.limits(u)
-	writeSandbox(u, s.Systemd, s.sandbox())
+	writeSandboxOf(u, s.Systemd, s.sandbox(), s.Network)
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")
@@ -51,6 +53,9 @@ func (s Service) check(u *unit) {
 	}
 	if s.Account != "" {
 		u.name("User", accountName, s.Account)
+	}
+	for _, g := range s.Groups {
+		u.name("SupplementaryGroups", accountName, g)
 	}
 	for _, l := range s.Listeners {
 		u.name("Sockets", listenerName, l)
@@ -74,6 +79,9 @@ func (s Service) process(u *unit) {
 	}
 	if s.Account != "" {
 		u.set("User", s.Account)
+	}
+	if len(s.Groups) > 0 {
+		u.set("SupplementaryGroups", strings.Join(s.Groups, " "))
 	}
 	u.set("Restart", "on-failure")
 	u.set("RestartSec", "2s")

@@ -52,6 +52,7 @@ func (c *completer) complete() {
 	h.Folders = c.withOutbox(c.folderList(c.spot.at("folders"), nil))
 	h.Quota = quota(c.spot.at("quota"), nil)
 	c.users()
+	c.directories()
 	c.checkListeners()
 	c.checkCertificates()
 	c.checkUsers()

@@ -46,6 +46,8 @@ type Host struct {
 	Listeners []Listener     // sorted by name
 	TLS       TLS
 	Users     []User   // sorted by name
+	// Directories are asked, in this order, about whoever is not among the users.
+	Directories []Directory `json:",omitempty"`
 	Folders   []Folder // for every user who names no policy; sorted by name. User.Folders holds what is made for each
 	Namespace string   // personal namespace prefix: "" or "INBOX."
 	Outbox    *Outbox  // nil: no mail is sent

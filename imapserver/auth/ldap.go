@@ -192,7 +192,7 @@ func reason(err error) string {
 // said gives what an entry says of a user.
 func (d *ldapDirectory) said(e *ldap.Entry, user string) (said, error) {
 	a := d.config.LDAP.Attributes
-	s := said{name: user}
+	s := said{name: strings.ToLower(user)} // servers do not tell them from capitals
 	var faults []error
 	if a.Name != "" {
 		var err error

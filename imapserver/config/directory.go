@@ -173,6 +173,9 @@ func (c *Config) checkDirectories(f *faults) {
 		f.at(where, d.check())
 		if o := d.May.Owner; o != nil {
 			f.at(where, checkIdentity(o.UID, o.GID))
+			if c.Workers == WorkerInline && *o != c.Service {
+				f.add("%s: uid %d and gid %d, and one process for everything with %d and %d", where, o.UID, o.GID, c.Service.UID, c.Service.GID)
+			}
 			if c.Workers == WorkerPerUID && (o.UID == 0 || o.GID == 0) {
 				f.add("%s: uid or gid 0: no worker runs as root", where)
 			}

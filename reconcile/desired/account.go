@@ -39,15 +39,22 @@ func hasSystem(h *schema.Host) bool {
 	return slices.ContainsFunc(h.Users, func(u schema.User) bool { return u.System != nil })
 }
 
+// hasOwnIDs says whether users have uids of their own.
+func hasOwnIDs(h *schema.Host) bool {
+	return hasSystem(h) || slices.ContainsFunc(h.Directories, func(d schema.Directory) bool { return len(d.Homes) > 0 })
+}
+
+// hasVirtual says whether users, known or not, have mail that is mail.user's.
 func hasVirtual(h *schema.Host) bool {
-	return slices.ContainsFunc(h.Users, func(u schema.User) bool { return u.Virtual != nil })
+	return slices.ContainsFunc(h.Users, func(u schema.User) bool { return u.Virtual != nil }) ||
+		slices.ContainsFunc(h.Directories, func(d schema.Directory) bool { return len(d.Homes) == 0 })
 }
 
 // ownAccounts names the accounts that the host needs for Mailstead itself, in
 // the order in which they are made.
 func ownAccounts(h *schema.Host) []string {
 	var names []string
-	if hasSystem(h) || !hasVirtual(h) {
+	if hasOwnIDs(h) || !hasVirtual(h) {
 		names = append(names, render.ServiceUser)
 	}
 	if hasVirtual(h) {
@@ -68,7 +75,7 @@ func (b *builder) accounts() {
 	first := b.owners[0]
 	b.mail = b.owners[len(b.owners)-1]
 	b.service = service{runAs: first.Identity, needs: first.needs}
-	if !b.hasSystem() {
+	if !hasOwnIDs(b.host) {
 		b.service.account, b.service.group, b.service.inline = first.account, first.group, true
 	}
 }

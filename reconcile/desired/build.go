@@ -213,6 +213,10 @@ func (b *builder) addDaemonFiles() error {
 		Limits:    b.host.Limits,
 		PAM:       b.hasSystem(),
 	}
+	d.Known = render.Known{
+		Directories: b.host.Directories, Owner: b.mail.Identity, Root: b.host.Mail.Root,
+		Folders: b.host.Folders, Quota: b.host.Quota, Discard: b.host.Expunge == schema.ToTrash,
+	}
 	for _, c := range b.certs {
 		if c.usable {
 			d.Certificates = append(d.Certificates, c.want)

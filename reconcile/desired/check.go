@@ -45,5 +45,11 @@ func (b *builder) check() error {
 		path("home", u.login.Home)
 		path("maildir", u.login.Maildir)
 	}
+	for _, d := range h.Directories {
+		element("directory", d.Name)
+		for _, home := range d.Homes {
+			path("homes", home)
+		}
+	}
 	return errors.Join(errs...)
 }

@@ -42,7 +42,18 @@ func (b *builder) users() {
 			b.people = append(b.people, p)
 		}
 	}
+	b.needRoot()
 	b.checkMaildirs()
+}
+
+// needRoot refuses directories whose users have uids of their own where nobody can
+// become them.
+func (b *builder) needRoot() {
+	for _, d := range b.host.Directories {
+		if b.rootless && len(d.Homes) > 0 {
+			b.fault(schema.CodeValue, d.Origin, "the directory "+d.Name+" has users with uids of their own, which need root", "leave homes out: their mail is then below mail.root")
+		}
+	}
 }
 
 // needPAM refuses system users where nobody could ask PAM about them.
@@ -158,6 +169,11 @@ func (b *builder) mailRoots() []string {
 	var roots []string
 	for _, u := range b.people {
 		roots = append(roots, u.root(b.host.Mail.Root))
+	}
+	for _, d := range b.host.Directories {
+		if roots = append(roots, d.Homes...); len(d.Homes) == 0 {
+			roots = append(roots, b.host.Mail.Root)
+		}
 	}
 	slices.Sort(roots)
 	var out []string

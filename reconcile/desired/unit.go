@@ -77,7 +77,10 @@ func (b *builder) addSocket(l schema.Listener, block *reconcile.Block) error {
 }
 
 func (b *builder) addService() error {
-	s := render.Service{Systemd: b.systemd(), Paths: b.paths, Account: b.service.account, MailRoots: b.mailRoots()}
+	s := render.Service{
+		Systemd: b.systemd(), Paths: b.paths, Account: b.service.account, MailRoots: b.mailRoots(),
+		Network: b.host.AsksNetwork(), Groups: b.host.Groups(),
+	}
 	for _, l := range b.serve {
 		s.Listeners = append(s.Listeners, l.Name)
 	}
