@@ -26,6 +26,9 @@ func CheckStaged(st config.Staged, o Options) error {
 	for _, b := range c.TLS.Bundles {
 		raw.PEM = append(raw.PEM, st.PEM[b.Name])
 	}
+	if raw.Authorities, err = readAuthorities(c); err != nil {
+		return err
+	}
 	s, err := parseSettings(raw)
 	if err != nil {
 		return err

@@ -64,6 +64,8 @@ type rawSettings struct {
 	Config []byte   `json:"config"`
 	Users  []byte   `json:"users"`
 	PEM    [][]byte `json:"pem"`
+	// Authorities is what the files of Listener.Clients hold, by path.
+	Authorities map[string][]byte `json:"authorities,omitempty"`
 }
 
 // Load reads config.json at path and the files that it names.
@@ -86,10 +88,30 @@ func Load(path string) (*Settings, error) {
 		faults = append(faults, err)
 		raw.PEM = append(raw.PEM, pem)
 	}
-	if err := errors.Join(faults...); err != nil {
+	raw.Authorities, err = readAuthorities(c)
+	if err := errors.Join(append(faults, err)...); err != nil {
 		return nil, err
 	}
 	return parseSettings(raw)
+}
+
+// readAuthorities reads whose certificates are accepted from clients.
+func readAuthorities(c *config.Config) (map[string][]byte, error) {
+	var all map[string][]byte
+	for _, l := range c.Listeners {
+		if l.Clients == nil || l.Clients.PEM != nil {
+			continue
+		}
+		pem, err := readBounded(l.Clients.CA, maxBundle)
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		if all == nil {
+			all = map[string][]byte{}
+		}
+		all[l.Clients.CA] = pem
+	}
+	return all, nil
 }
 
 // NewSettings makes Settings of values instead of files. pem is in the order
@@ -135,6 +157,11 @@ func parseSettings(raw rawSettings) (*Settings, error) {
 	c, err := config.Parse(raw.Config)
 	if err != nil {
 		return nil, err
+	}
+	for _, l := range c.Listeners {
+		if l.Clients != nil && l.Clients.PEM == nil {
+			l.Clients.PEM = raw.Authorities[l.Clients.CA]
+		}
 	}
 	s := &Settings{Config: c, raw: raw, digests: digests{digest(raw.Config), digest(raw.Users)}}
 	for u, err := range config.ParseUsers(bytes.NewReader(raw.Users), c.Workers) {

@@ -66,8 +66,8 @@ func appDigest(user, bare string) string {
 // byApp tells which of a user's app passwords it is that was presented, and that it
 // has been used.
 func (a *Auth) byApp(c *handoff.Credentials) (by string, ok bool) {
-	l, password := a.logins.Load(), bare(c.Password)
-	if l == nil || password == "" {
+	l, password := a.proving(), bare(c.Password)
+	if password == "" {
 		return "", false
 	}
 	digest := appDigest(c.User, password)
@@ -88,8 +88,8 @@ var errNotKept = errors.New("this daemon keeps nothing of logins: it has no dire
 // AddAppPassword makes an app password and gives it: nobody can say it again. It is
 // durable on return.
 func (a *Auth) AddAppPassword(user, name string, listeners []string) (password string, err error) {
-	l := a.logins.Load()
-	if l == nil || l.keep.dir == "" {
+	l := a.proving()
+	if l.keep.dir == "" {
 		return "", errNotKept
 	}
 	if _, ok := a.User(user); !ok {
@@ -125,10 +125,7 @@ func (a *Auth) AddAppPassword(user, name string, listeners []string) (password s
 // RevokeAppPassword has an app password be good no more; that is durable on return.
 // Sessions that began with it go on.
 func (a *Auth) RevokeAppPassword(user, name string) error {
-	l := a.logins.Load()
-	if l == nil {
-		return errNotKept
-	}
+	l := a.proving()
 	err := l.keep.changeApps(user, func(apps []keptApp) ([]keptApp, error) {
 		fewer := slices.DeleteFunc(apps, func(app keptApp) bool { return app.Name == name })
 		if len(fewer) == len(apps) {
@@ -144,11 +141,8 @@ func (a *Auth) RevokeAppPassword(user, name string) error {
 
 // AppPasswords gives what may be told of those of a user, or with "" of all users,
 // by user.
-func (a *Auth) AppPasswords(user string) ([]AppPassword, error) {
-	l := a.logins.Load()
-	if l == nil {
-		return nil, errNotKept
-	}
+func (a *Auth) AppPasswords(user string) []AppPassword {
+	l := a.proving()
 	l.keep.mu.RLock()
 	defer l.keep.mu.RUnlock()
 	var all []AppPassword
@@ -159,7 +153,7 @@ func (a *Auth) AppPasswords(user string) ([]AppPassword, error) {
 			}
 		}
 	}
-	return all, nil
+	return all
 }
 
 // apps gives a user's app passwords, which the caller does not change.

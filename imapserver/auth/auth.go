@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,7 +45,6 @@ type Auth struct {
 	logins    atomic.Pointer[logins]
 	upgrading sync.Mutex     // held while a hash is made better
 	aside     sync.WaitGroup // what is done in nobody's login
-	secret    []byte         // what nobody's salt is made of, if nothing is kept
 }
 
 // New makes an Auth that knows no user yet.
@@ -64,9 +62,8 @@ func New(o Options) *Auth {
 		known:   newMemory[string, config.User](o.Limits.Table),
 
 		exchanges: newExchanges(),
-		secret:    make([]byte, 32),
 	}
-	rand.Read(a.secret)
+	a.logins.Store(&logins{keep: openKeep("", o.Log)})
 	a.table.Store(&table{})
 	return a
 }
@@ -74,7 +71,7 @@ func New(o Options) *Auth {
 // Update replaces the table of users, and the directories that are asked, in that
 // order, for those who are not in it. After an error the old ones are in force.
 func (a *Auth) Update(users []config.User, directories ...config.Directory) error {
-	l := a.logins.Load()
+	l := a.proving()
 	t, err := newTable(users, l)
 	if err != nil {
 		return err
@@ -90,9 +87,7 @@ func (a *Auth) Update(users []config.User, directories ...config.Directory) erro
 	}
 	a.directories = all
 	a.table.Store(t)
-	if l != nil {
-		l.keep.prune(func(user string) string { return t.users[user].row.Hash })
-	}
+	l.keep.prune(func(user string) string { return t.users[user].row.Hash })
 	a.known.filter(func(u config.User) bool { return admitted(directories, u) })
 	for _, d := range gone {
 		d.close()
@@ -115,9 +110,7 @@ func admitted(directories []config.Directory, u config.User) bool {
 func (a *Auth) Close() {
 	a.pool.close(true)
 	a.aside.Wait()
-	if l := a.logins.Load(); l != nil {
-		l.keep.flush()
-	}
+	a.proving().keep.flush()
 	a.updating.Lock()
 	defer a.updating.Unlock()
 	for _, d := range a.directories {
@@ -219,7 +212,7 @@ func (a *Auth) judge(ctx context.Context, c *handoff.Credentials, p pair) (e ent
 	if f := a.admit(p); f != good {
 		return entrant{}, f
 	}
-	if _, _, other := parted(c); other && a.logins.Load().hasMasters() {
+	if _, _, other := parted(c); other && len(a.proving().masters) > 0 {
 		e, f = a.byMaster(ctx, c, p)
 	} else if c.For != "" && c.For != c.User {
 		return entrant{}, refused.because(sasl.ErrAuthzid.Error())

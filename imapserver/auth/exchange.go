@@ -74,7 +74,7 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 	}
 	challenge, done, err := x.Next(c.Exchange.Response)
 	who := *c
-	who.User, who.For = x.Credentials().User, x.Credentials().For
+	who.User, who.Password, who.For = x.Credentials().User, x.Credentials().Password, x.Credentials().For
 	p := a.guesses.pair(&who)
 	if errors.Is(err, sasl.ErrSyntax) {
 		return handoff.Verdict{Syntax: true, Text: "The " + err.Error() + "."}
@@ -85,11 +85,11 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 	case f != good:
 	case err != nil:
 		f = refused.because(a.reason(who.User, err))
-		if errors.Is(err, sasl.ErrProof) {
-			a.guesses.wrong(p, string(c.Exchange.Response), time.Now())
-		}
+		a.noteWrong(p, &who, err)
 	case who.For != "" && who.For != who.User:
 		f = refused.because(sasl.ErrAuthzid.Error())
+	case done && !a.mayEnter(who.User):
+		f = refused.because("there is no such user here")
 	case !done:
 		return handoff.Verdict{Exchange: a.exchanges.put(x, start), Challenge: string(challenge)}
 	}
@@ -102,6 +102,13 @@ func (a *Auth) Mechanisms(listener string) []string {
 	// A user of a directory has no verifier that is known here.
 	if t := a.table.Load(); t.scram && len(t.directories) == 0 {
 		names = append(names, scramPlus, scramPlain)
+	}
+	l := a.proving()
+	if l.authorities[listener].roots != nil {
+		names = append(names, "EXTERNAL")
+	}
+	if l.issuer != nil {
+		names = append(names, oauthBearer, xoauth2)
 	}
 	return names
 }
@@ -119,7 +126,31 @@ func (a *Auth) continued(c *handoff.Credentials, now time.Time) (pending, bool) 
 
 // mechanism begins an exchange of one of those that Mechanisms gives.
 func (a *Auth) mechanism(c *handoff.Credentials) sasl.Mechanism {
+	switch c.Mechanism {
+	case "EXTERNAL":
+		return a.external(c)
+	case oauthBearer, xoauth2:
+		return a.bearer(c)
+	}
 	return a.scram(c)
+}
+
+// noteWrong takes note of what a guess would look like: a proof that is wrong, and a
+// token that is, whose digest counts once like that of a password.
+func (a *Auth) noteWrong(p pair, who *handoff.Credentials, err error) {
+	switch {
+	case errors.Is(err, sasl.ErrProof):
+		a.guesses.wrong(p, string(who.Exchange.Response), time.Now())
+	case who.Password != "":
+		a.guesses.wrong(p, who.Password, time.Now())
+	}
+}
+
+// mayEnter tells whether there is such a user at all: others say who it is, and know
+// people who have no mail here.
+func (a *Auth) mayEnter(user string) bool {
+	_, ok := a.User(user)
+	return ok
 }
 
 // reason is an error of a mechanism for the log, which may know more than the

@@ -6,26 +6,29 @@ import (
 	"mailstead/imapserver/config"
 )
 
-// logins is how users prove who they are, as the description has it; nil is by
-// passwords alone, and nothing is kept. It does not change but for what is kept.
+// logins is how users prove who they are, as the description has it. It does not
+// change but for what is kept.
 type logins struct {
-	config  config.Logins
-	keep    *keep
-	masters map[string]Hash
-	dummy   Hash // the work of a master whom there is not
+	config      config.Logins
+	keep        *keep
+	masters     map[string]Hash
+	dummy       Hash // the work of a master whom there is not
+	issuer      *issuer
+	authorities map[string]authority // by listener
 }
 
-// Prove goes over to what the description says of how users prove who they are,
+// proving is the logins in force. Before Prove nobody proves anything but by the
+// password that the table has, and nothing is kept.
+func (a *Auth) proving() *logins { return a.logins.Load() }
+
+// Prove goes over to what the configuration says of how users prove who they are,
 // and to those who may come in as any of them. It comes before Update, which looks
 // at it; after an error the old one is in force.
-func (a *Auth) Prove(c *config.Logins, masters []config.User) error {
-	if c == nil {
-		if old := a.logins.Swap(nil); old != nil {
-			old.keep.flush()
-		}
-		return nil
+func (a *Auth) Prove(c *config.Config, masters []config.User) error {
+	l := &logins{masters: map[string]Hash{}}
+	if c.Logins != nil {
+		l.config = *c.Logins
 	}
-	l := &logins{config: *c, masters: map[string]Hash{}}
 	for _, m := range masters {
 		h, err := ParseHash(m.Hash)
 		if err != nil {
@@ -33,30 +36,26 @@ func (a *Auth) Prove(c *config.Logins, masters []config.User) error {
 		}
 		l.masters[m.Name], l.dummy = h, h
 	}
-	if old := a.logins.Load(); old != nil && old.config.Keep == c.Keep {
-		l.keep = old.keep
-	} else {
-		if old != nil {
-			old.keep.flush()
-		}
-		l.keep = openKeep(c.Keep, a.log)
+	var err error
+	if l.authorities, err = authorities(c.Listeners); err != nil {
+		return err
+	}
+	if l.issuer, err = newIssuer(l.config.Issuer); err != nil {
+		return err
+	}
+	old := a.proving()
+	if l.keep = old.keep; l.config.Keep != l.keep.dir {
+		old.keep.flush()
+		l.keep = openKeep(l.config.Keep, a.log)
 	}
 	a.logins.Store(l)
 	return nil
 }
 
-// weak gives the schemes that are accepted although they are weak.
-func (l *logins) weak() []string {
-	if l == nil {
-		return nil
-	}
-	return l.config.Weak
-}
-
 // hashOf gives the hash that counts for a row: what it has become, or its own.
 func (l *logins) hashOf(row config.User) (Hash, error) {
-	own, err := ParseHash(row.Hash, l.weak()...)
-	if err != nil || l == nil {
+	own, err := ParseHash(row.Hash, l.config.Weak...)
+	if err != nil {
 		return own, err
 	}
 	if now := l.keep.hash(row.Name, row.Hash); now != row.Hash {

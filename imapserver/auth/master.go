@@ -34,7 +34,7 @@ func cut(name string) (user, master string, ok bool) {
 // even as a user of a master's name: their mail may reset what makes them one.
 func (a *Auth) byMaster(ctx context.Context, c *handoff.Credentials, p pair) (e entrant, f finding) {
 	user, master, _ := parted(c)
-	l := a.logins.Load()
+	l := a.proving()
 	if err := a.hashing.enter(ctx); err != nil {
 		return e, unavailable(err)
 	}
@@ -63,6 +63,3 @@ func (a *Auth) byMaster(ctx context.Context, c *handoff.Credentials, p pair) (e 
 	}
 	return e, f
 }
-
-// hasMasters tells whether anybody may come in as another.
-func (l *logins) hasMasters() bool { return l != nil && len(l.masters) > 0 }

@@ -36,10 +36,7 @@ func (a *Auth) scram(c *handoff.Credentials) *sasl.SCRAM {
 // after a restart, or asking twice would tell that there is none (RFC 5802 §5.1
 // has the salt shown to whoever asks). It looks as most of the others do.
 func (a *Auth) nobody(t *table, name string) sasl.Verifier {
-	secret := a.secret
-	if l := a.logins.Load(); l != nil {
-		secret = l.keep.secret()
-	}
+	secret := a.proving().keep.secret()
 	digest := func(what string) []byte {
 		m := hmac.New(sha256.New, secret)
 		m.Write([]byte(what + "\x00" + name))

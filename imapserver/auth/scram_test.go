@@ -86,7 +86,7 @@ func TestSCRAM(t *testing.T) {
 func TestSCRAMTellsNobody(t *testing.T) {
 	a, _ := newAuth(t, Default, nil, verified(t, "alice", "right"), verified(t, "bob", "right"))
 	b, _ := newAuth(t, Default, nil, verified(t, "alice", "right"), verified(t, "bob", "right"))
-	b.secret = a.secret
+	b.proving().keep = a.proving().keep
 	salt := func(a *Auth, user string) string {
 		v := step(a, "192.0.2.1", scramPlain, &handoff.Exchange{Response: []byte("n,,n=" + user + ",r=abc")})
 		_, s, ok := strings.Cut(v.Challenge, ",")

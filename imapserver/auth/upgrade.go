@@ -23,8 +23,8 @@ const (
 // the description asks for one. It takes its turn among the hashes, one at a time
 // and never in the login's time; where another is being made, the next login will do.
 func (a *Auth) upgrade(u user, h Hash, password string) {
-	l := a.logins.Load()
-	if l == nil || l.upgraded(h) || h.whole > 0 && len(password) > h.whole {
+	l := a.proving()
+	if l.upgraded(h) || h.whole > 0 && len(password) > h.whole {
 		return // the last: with another ending it would be right, too, and then no more
 	}
 	if !a.upgrading.TryLock() {

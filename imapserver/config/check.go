@@ -135,6 +135,10 @@ func checkListener(l Listener, certificates bool) error {
 		f.add("port: %d is not between 1 and 65535", l.Port)
 	}
 	f.at("off", checkOff(l.Off))
+	f.at("clients", l.Clients.check())
+	if l.Clients != nil && l.TLS == Plain {
+		f.add("clients: no client shows a certificate without TLS")
+	}
 	switch l.TLS {
 	case STARTTLS, Implicit:
 		if !certificates {

@@ -58,6 +58,8 @@ type Listener struct {
 	TLS     string `json:"tls"`               // STARTTLS, Implicit or Plain
 	// Off is the capabilities that are switched off, before login and after.
 	Off []string `json:"off,omitempty"`
+	// Clients is whose certificates are accepted from clients; nil: nobody's.
+	Clients *Clients `json:"clients,omitempty"`
 }
 
 // The values of Listener.TLS.

@@ -93,8 +93,9 @@ type certificates struct {
 }
 
 // newCertificates takes bundles, of which the first is the default, and may
-// take none.
-func newCertificates(policy string, bundles []Bundle) (*certificates, error) {
+// take none. A certificate of clients is asked for, and verified, where it is to be
+// signed by an authority of clients; nil asks for none.
+func newCertificates(policy string, bundles []Bundle, clients *x509.CertPool) (*certificates, error) {
 	c := &certificates{bundles: bundles, exact: map[string]int{}, wild: map[string]int{}}
 	for i, b := range bundles {
 		t, err := policyConfig(policy)
@@ -102,6 +103,9 @@ func newCertificates(policy string, bundles []Bundle) (*certificates, error) {
 			return nil, err
 		}
 		t.Certificates = []tls.Certificate{b.Certificate}
+		if clients != nil {
+			t.ClientCAs, t.ClientAuth = clients, tls.VerifyClientCertIfGiven
+		}
 		c.configs = append(c.configs, t)
 		for _, name := range b.Names {
 			if rest, ok := strings.CutPrefix(name, "*"); ok {
@@ -177,4 +181,33 @@ func (c *certificates) rotate() {
 		c.tickets[i] = append([][32]byte{key}, c.tickets[i][:min(1, len(c.tickets[i]))]...)
 		t.SetSessionTicketKeys(c.tickets[i])
 	}
+}
+
+// clientCertificates makes certificates of their own for each listener on which
+// clients show one. Their tickets are of other keys: what began anywhere else, or
+// before a reload, is not resumed there (CVE-2025-68121).
+func clientCertificates(c *config.Config, bundles []Bundle) (map[string]*certificates, error) {
+	all := map[string]*certificates{}
+	for _, l := range c.Listeners {
+		if l.Clients == nil {
+			continue
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(l.Clients.PEM) {
+			return nil, fmt.Errorf("listener %s: %s has no certificate in it", l.Name, l.Clients.CA)
+		}
+		var err error
+		if all[l.Name], err = newCertificates(c.TLS.Policy, bundles, roots); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// of gives the certificates of a listener.
+func (s *settings) of(listener string) *certificates {
+	if own := s.clients[listener]; own != nil {
+		return own
+	}
+	return s.certificates
 }

@@ -104,12 +104,12 @@ func (c *conn) reset() {
 // without is the capabilities that the table has and this connection has not.
 func (c *conn) without() []imap.Cap {
 	off := c.settings.off[c.listener]
-	if c.phase != wire.PhaseTLS && len(c.settings.certificates.bundles) == 0 {
+	if c.phase != wire.PhaseTLS && len(c.settings.of(c.listener).bundles) == 0 {
 		off = append(slices.Clip(off), imap.CapStartTLS)
 	}
 	driven := c.server.auth.Mechanisms(c.listener)
 	for _, name := range wire.Driven {
-		if !slices.Contains(driven, name) {
+		if !slices.Contains(driven, name) || name == external && len(c.certificates()) == 0 {
 			off = append(slices.Clip(off), imap.AuthCap(name))
 		}
 	}
@@ -257,7 +257,7 @@ func (c *conn) upgrade(ctx context.Context, tag string) error {
 		return &imap.Error{Type: imap.StatusResponseTypeBad, Text: "TLS is active already."}
 	}
 	c.settings = c.server.settings.Load() // a reload may have come since the accept
-	if len(c.settings.certificates.bundles) == 0 {
+	if len(c.settings.of(c.listener).bundles) == 0 {
 		return &imap.Error{Type: imap.StatusResponseTypeBad, Text: "TLS is not available here."}
 	}
 	if len(c.r.Buffered()) > 0 {
@@ -277,7 +277,7 @@ func (c *conn) upgrade(ctx context.Context, tag string) error {
 
 // startTLS makes the handshake.
 func (c *conn) startTLS(ctx context.Context) error {
-	t := tls.Server(c.nc, c.settings.certificates.outer)
+	t := tls.Server(c.nc, c.settings.of(c.listener).outer)
 	if err := t.HandshakeContext(ctx); err != nil {
 		if c.server.ctx.Err() != nil {
 			return errEnd{shutdownText}

@@ -15,9 +15,15 @@ import (
 	"mailstead/imapserver/wire"
 )
 
+// external needs a certificate of the client's.
+const external = "EXTERNAL"
+
 // offers tells whether auth drives a mechanism for this connection as it is.
 func (c *conn) offers(mechanism string) bool {
 	name := imap.AuthCap(mechanism)
+	if mechanism == external && len(c.certificates()) == 0 {
+		return false
+	}
 	return wire.OfferedIn(c.phase, name) && !c.off(name) && slices.Contains(c.server.auth.Mechanisms(c.listener), mechanism)
 }
 
@@ -63,7 +69,7 @@ func (c *conn) bindings() map[string][]byte {
 	if material, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil {
 		all["tls-exporter"] = material
 	}
-	certificates := c.settings.certificates
+	certificates := c.settings.of(c.listener)
 	leaf := certificates.bundles[certificates.find(state.ServerName)].Certificate.Leaf
 	if sum, err := endPoint(leaf); err == nil {
 		all["tls-server-end-point"] = sum

@@ -57,8 +57,9 @@ type Server struct {
 // settings is what Update replaces as one.
 type settings struct {
 	certificates *certificates
-	modes        map[string]string     // TLS mode by name of listener
-	off          map[string][]imap.Cap // switched off, by name of listener
+	clients      map[string]*certificates // of the listeners on which clients show one, too, by name
+	modes        map[string]string        // TLS mode by name of listener
+	off          map[string][]imap.Cap    // switched off, by name of listener
 	limits       Limits
 }
 
@@ -84,7 +85,7 @@ func New(o Options) *Server {
 // Update replaces the certificates and the TLS modes of the listeners and the limits as one.
 // Connections that there are keep theirs. After an error nothing has changed.
 func (s *Server) Update(c *config.Config, bundles []Bundle) error {
-	certificates, err := newCertificates(c.TLS.Policy, bundles)
+	certificates, err := newCertificates(c.TLS.Policy, bundles, nil)
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,11 @@ func (s *Server) Update(c *config.Config, bundles []Bundle) error {
 	limits := limit.Set{Login: s.limits}.With(c.Limits).Login
 	s.gate.limit(limits)
 	s.sessions.limit(limits)
-	s.settings.Store(&settings{certificates, modes, off, limits})
+	clients, err := clientCertificates(c, bundles)
+	if err != nil {
+		return err
+	}
+	s.settings.Store(&settings{certificates, clients, modes, off, limits})
 	return nil
 }
 
@@ -132,6 +137,9 @@ func (s *Server) rotateTickets() {
 		case <-t.C:
 			if now := s.settings.Load(); now != nil {
 				now.certificates.rotate()
+				for _, each := range now.clients {
+					each.rotate()
+				}
 			}
 		}
 	}

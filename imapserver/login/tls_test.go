@@ -116,7 +116,7 @@ func TestPolicies(t *testing.T) {
 			conn.Close()
 		}
 	}
-	if _, err := newCertificates("old", []Bundle{bundle(t, "a.example")}); err == nil {
+	if _, err := newCertificates("old", []Bundle{bundle(t, "a.example")}, nil); err == nil {
 		t.Error("an unknown policy is taken")
 	}
 }

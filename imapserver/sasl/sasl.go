@@ -22,12 +22,13 @@ const (
 // What is wrong with a response. The text may be shown to the client: it
 // repeats nothing that the client has sent.
 var (
-	ErrSyntax  = errors.New("response is not in the form of the mechanism")
-	ErrAuthzid = errors.New("acting for another user is not supported")
-	ErrTooLong = errors.New("user name or password too long")
-	ErrEmpty   = errors.New("empty user name or password")
-	ErrText    = errors.New("user name or password is not UTF-8 text")
-	ErrEnded   = errors.New("response after the end of the exchange")
+	ErrSyntax      = errors.New("response is not in the form of the mechanism")
+	ErrAuthzid     = errors.New("acting for another user is not supported")
+	ErrTooLong     = errors.New("user name or password too long")
+	ErrEmpty       = errors.New("empty user name or password")
+	ErrText        = errors.New("user name or password is not UTF-8 text")
+	ErrCertificate = errors.New("no certificate that names a user was presented")
+	ErrEnded       = errors.New("response after the end of the exchange")
 )
 
 // Credentials is the outcome of an exchange.

@@ -44,6 +44,9 @@ var Capabilities = []CapabilityRow{
 	{imap.CapLoginDisabled, 3501, PhaseNoTLS},
 	{imap.AuthCap("SCRAM-SHA-256-PLUS"), 7677, PhaseTLS},
 	{imap.AuthCap("SCRAM-SHA-256"), 7677, phaseLogin},
+	{imap.AuthCap("EXTERNAL"), 4422, PhaseTLS},
+	{imap.AuthCap("OAUTHBEARER"), 7628, phaseLogin},
+	{imap.AuthCap("XOAUTH2"), 0, phaseLogin}, // no draft either: Google's before OAUTHBEARER
 	{imap.AuthCap("PLAIN"), 4616, phaseLogin},
 	{imap.AuthCap("LOGIN"), 3501, phaseLogin},
 	{imap.CapLoginReferrals, 2221, phasePre},
@@ -109,7 +112,7 @@ func Advertised(name imap.Cap) bool {
 }
 
 // Driven is the mechanisms that are offered where auth says so.
-var Driven = []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}
+var Driven = []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "EXTERNAL", "OAUTHBEARER", "XOAUTH2"}
 
 // OfferedIn tells whether a capability is in the table for that phase.
 func OfferedIn(phase Phase, name imap.Cap) bool {
