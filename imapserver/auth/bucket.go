@@ -17,14 +17,14 @@ const burst = 0.8
 // bucket counts events that leak away: one level for a minute, one for a day.
 type bucket struct {
 	minute, day float64
-	at          time.Time // of the levels
+	at          int64 // of the levels: nanoseconds since 1970
 }
 
 func (b *bucket) leak(now time.Time, q quota) {
-	passed := max(0, now.Sub(b.at))
+	passed := max(0, time.Duration(now.UnixNano()-b.at))
 	b.minute = max(0, b.minute-(1-burst)*q.minute*passed.Minutes())
 	b.day = max(0, b.day-(1-burst)*q.day*passed.Hours()/24)
-	b.at = now
+	b.at = now.UnixNano()
 }
 
 func (b *bucket) full(q quota) bool {
@@ -39,12 +39,12 @@ type buckets[K comparable] struct {
 	max   int
 
 	mu    sync.Mutex
-	m     map[K]*bucket
+	m     map[K]bucket
 	swept time.Time
 }
 
 func newBuckets[K comparable](q quota, max int) *buckets[K] {
-	return &buckets[K]{quota: q, max: max, m: map[K]*bucket{}}
+	return &buckets[K]{quota: q, max: max, m: map[K]bucket{}}
 }
 
 // allow replaces the quota.
@@ -58,8 +58,8 @@ func (t *buckets[K]) allow(q quota) {
 func (t *buckets[K]) full(k K, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b := t.m[k]
-	if b == nil {
+	b, counted := t.m[k]
+	if !counted {
 		return false
 	}
 	b.leak(now, t.quota)
@@ -70,8 +70,8 @@ func (t *buckets[K]) full(k K, now time.Time) bool {
 func (t *buckets[K]) level(k K, now time.Time) float64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b := t.m[k]
-	if b == nil {
+	b, counted := t.m[k]
+	if !counted {
 		return 0
 	}
 	b.leak(now, t.quota)
@@ -82,17 +82,17 @@ func (t *buckets[K]) level(k K, now time.Time) float64 {
 func (t *buckets[K]) add(k K, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b := t.m[k]
-	if b == nil {
+	b, counted := t.m[k]
+	if !counted {
 		if len(t.m) >= t.max && !t.sweep(now) {
 			return
 		}
-		b = &bucket{at: now}
-		t.m[k] = b
+		b.at = now.UnixNano()
 	}
 	b.leak(now, t.quota)
 	b.minute++
 	b.day++
+	t.m[k] = b
 }
 
 // sweep removes what has leaked away, at most once a second; it says whether
@@ -120,7 +120,7 @@ type memory[K comparable, V any] struct {
 
 type remembered[V any] struct {
 	value V
-	at    time.Time
+	at    int64 // nanoseconds since 1970: a third of a Time
 }
 
 func newMemory[K comparable, V any](max int) *memory[K, V] {
@@ -140,7 +140,7 @@ func (t *memory[K, V]) recent(k K, since time.Time) (V, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r, ok := t.m[k]
-	if !ok || !r.at.After(since) {
+	if !ok || r.at <= since.UnixNano() {
 		var none V
 		return none, false
 	}
@@ -169,15 +169,15 @@ func (t *memory[K, V]) update(k K, now time.Time, change func(V) V) {
 	if !ok && len(t.m) >= t.max {
 		t.evict()
 	}
-	t.m[k] = remembered[V]{change(r.value), now}
+	t.m[k] = remembered[V]{change(r.value), now.UnixNano()}
 }
 
 func (t *memory[K, V]) evict() {
 	var oldest K
-	var at time.Time
+	var at int64
 	n := 0
 	for k, r := range t.m { // in random order
-		if n == 0 || r.at.Before(at) {
+		if n == 0 || r.at < at {
 			oldest, at = k, r.at
 		}
 		if n++; n == 16 {

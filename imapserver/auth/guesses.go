@@ -28,31 +28,29 @@ type guesses struct {
 	limits   atomic.Pointer[Limits]
 	key      [32]byte // of the digests of passwords; gone with the process
 	seed     maphash.Seed
-	sources  *buckets[netip.Prefix]
-	accounts *buckets[uint64] // by hash of the name, which may be one that does not exist
-	homes    *memory[pair, struct{}]
-	tried    *memory[pair, tries]
+	sources  *buckets[uint64]
+	accounts *buckets[uint64]
+	homes    *memory[uint64, struct{}] // by pair.both
+	tried    *memory[uint64, tries]    // the same
 }
 
-// pair is an account at a source.
-type pair struct {
-	account uint64
-	source  netip.Prefix
-}
+// pair is an account at a source, each and both by a keyed hash: nobody can make
+// two that are the same, and the tables are small. There may be no such account.
+type pair struct{ account, source, both uint64 }
 
 // tries is the digests of the last wrong passwords.
 type tries struct {
-	digests [4]uint64
-	next    int
+	digests [4]uint32
+	next    uint8
 }
 
 func newGuesses(l Limits) *guesses {
 	g := &guesses{
 		seed:     maphash.MakeSeed(),
-		sources:  newBuckets[netip.Prefix](quota{l.SourceMinute, l.SourceDay}, l.Table),
+		sources:  newBuckets[uint64](quota{l.SourceMinute, l.SourceDay}, l.Table),
 		accounts: newBuckets[uint64](quota{l.AccountMinute, l.AccountDay}, l.Table),
-		homes:    newMemory[pair, struct{}](l.Table),
-		tried:    newMemory[pair, tries](l.Table),
+		homes:    newMemory[uint64, struct{}](l.Table),
+		tried:    newMemory[uint64, tries](l.Table / 2), // the largest of them
 	}
 	g.limits.Store(&l)
 	rand.Read(g.key[:])
@@ -66,13 +64,21 @@ func (g *guesses) limit(l Limits) {
 	g.accounts.allow(quota{l.AccountMinute, l.AccountDay})
 }
 
+// home is what pair.both is the hash of.
+type home struct {
+	user   string
+	source netip.Prefix
+}
+
+// pair is who tries, where.
 func (g *guesses) pair(c *handoff.Credentials) pair {
-	return pair{maphash.String(g.seed, c.User), handoff.Source(c.Remote)}
+	source := handoff.Source(c.Remote)
+	return pair{maphash.String(g.seed, c.User), maphash.Comparable(g.seed, source), maphash.Comparable(g.seed, home{c.User, source})}
 }
 
 // admit says why a login must be refused unheard, or "".
 func (g *guesses) admit(p pair, now time.Time) string {
-	if _, home := g.homes.get(p); home {
+	if _, home := g.homes.get(p.both); home {
 		return ""
 	}
 	switch {
@@ -86,17 +92,17 @@ func (g *guesses) admit(p pair, now time.Time) string {
 
 // right notes a good login.
 func (g *guesses) right(p pair, now time.Time) {
-	g.homes.update(p, now, func(struct{}) struct{} { return struct{}{} })
+	g.homes.update(p.both, now, func(struct{}) struct{} { return struct{}{} })
 }
 
 // wrong notes a refused one.
 func (g *guesses) wrong(p pair, password string, now time.Time) {
 	d := g.digest(password)
 	repeated := false
-	g.tried.update(p, now, func(t tries) tries {
+	g.tried.update(p.both, now, func(t tries) tries {
 		if repeated = slices.Contains(t.digests[:], d); !repeated {
 			t.digests[t.next] = d
-			t.next = (t.next + 1) % len(t.digests)
+			t.next = (t.next + 1) % uint8(len(t.digests))
 		}
 		return t
 	})
@@ -104,22 +110,22 @@ func (g *guesses) wrong(p pair, password string, now time.Time) {
 		return
 	}
 	g.sources.add(p.source, now)
-	if _, home := g.homes.get(p); !home {
+	if _, home := g.homes.get(p.both); !home {
 		g.accounts.add(p.account, now)
 	}
 }
 
 // digest tells passwords apart; it is keyed, so it is of no use outside this
 // process, and never 0.
-func (g *guesses) digest(password string) uint64 {
+func (g *guesses) digest(password string) uint32 {
 	m := hmac.New(sha256.New, g.key[:])
 	m.Write([]byte(password))
-	return binary.LittleEndian.Uint64(m.Sum(nil)) | 1
+	return binary.LittleEndian.Uint32(m.Sum(nil)) | 1
 }
 
 // delay is how long a refusal of that source takes: four times as long for
 // each that it has had in the last minute or so, the present one excepted.
-func (g *guesses) delay(source netip.Prefix, now time.Time) time.Duration {
+func (g *guesses) delay(source uint64, now time.Time) time.Duration {
 	level := g.sources.level(source, now)
 	l := g.limits.Load()
 	d := float64(l.Delay) * math.Pow(4, max(0, math.Ceil(level)-1))
