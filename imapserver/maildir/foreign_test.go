@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/oracle"
 )
 
 func TestParseDovecotUIDList(t *testing.T) {
@@ -72,6 +74,7 @@ func FuzzParseDovecotUIDList(f *testing.F) {
 	f.Add([]byte("3 V77 N9\n4294967295 :a\n1 :a\n1 :b"))
 	f.Add([]byte("1 77 9\n3 a\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		oracle.Cost(t, len(data), func() { ParseDovecotUIDList(data) })
 		if db, err := ParseDovecotUIDList(data); err == nil {
 			checkUIDs(t, data, db)
 		}
@@ -162,6 +165,8 @@ func FuzzParseDovecotSubscriptions(f *testing.F) {
 	f.Add(testdata(f, "dovecot/subscriptions"))
 	f.Add([]byte("INBOX.Sent\n.x\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		oracle.Cost(t, len(data), func() { ParseDovecotSubscriptions(data) })
+		oracle.Cost(t, len(data), func() { ParseDovecotKeywords(data) })
 		s, _ := ParseDovecotSubscriptions(data)
 		for _, name := range s.Names() {
 			if err := checkName(name); err != nil {
@@ -204,6 +209,7 @@ func FuzzParseMbsyncState(f *testing.F) {
 	f.Add(testdata(f, "mbsync/state"))
 	f.Add([]byte("FarUidValidity 7\nNearUidValidity 8\n\n1 1 S\n1 2 \n2 1 \n4294967294 0 \n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		oracle.Cost(t, len(data), func() { ParseMbsyncState(data) })
 		s, err := ParseMbsyncState(data)
 		if err != nil {
 			return

@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"mailstead/imapserver/oracle"
 )
 
 func testdata(t testing.TB, name string) []byte {
@@ -86,6 +88,7 @@ func FuzzParseUIDDB(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		oracle.Cost(t, len(data), func() { ParseUIDDB(data) })
 		db, err := ParseUIDDB(data)
 		if err != nil {
 			return
@@ -126,6 +129,7 @@ func FuzzParseKeywords(f *testing.F) {
 	f.Add(testdata(f, "courier/keywords.list"))
 	f.Add([]byte("\n\na:0 1 18446744073709551616\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		oracle.Cost(t, len(data), func() { ParseKeywords(data) })
 		names := make(map[string]bool)
 		for line := range strings.Lines(string(data)) {
 			names[strings.TrimRight(line, "\r\n")] = true

@@ -1,6 +1,10 @@
 package message
 
-import "testing"
+import (
+	"testing"
+
+	"mailstead/imapserver/oracle"
+)
 
 // TestAddresses holds lists as ENVELOPE shows them.
 func TestAddresses(t *testing.T) {
@@ -51,7 +55,7 @@ func TestAddresses(t *testing.T) {
 			if have != want {
 				t.Errorf("have %s\nwant %s", have, want)
 			}
-			if err := checkGrammar(have, (*grammar).addresses); err != nil {
+			if err := oracle.Addresses(have); err != nil {
 				t.Error(err)
 			}
 		})

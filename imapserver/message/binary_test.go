@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/oracle"
 )
 
 func TestBinary(t *testing.T) {
@@ -69,7 +71,9 @@ func FuzzText(f *testing.F) {
 		f.Add([]byte(tt.in))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		out, err := Text(b)
+		var out []byte
+		var err error
+		oracle.Cost(t, len(b), func() { out, err = Text(b) })
 		if err != nil {
 			return
 		}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"mailstead/imapserver/oracle"
 )
 
 var previews = []struct{ in, want string }{
@@ -41,7 +43,8 @@ func FuzzPreview(f *testing.F) {
 		f.Add([]byte("Content-Type: text/html\r\n\r\n" + strings.Repeat(s, 500)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := Parse(b).Preview()
+		var s string
+		oracle.Cost(t, len(b), func() { s = Parse(b).Preview() })
 		if utf8.RuneCountInString(s) > previewLen || !utf8.ValidString(s) || strings.ContainsAny(s, "\r\n\x00") || strings.TrimSpace(s) != s {
 			t.Errorf("%q", s)
 		}

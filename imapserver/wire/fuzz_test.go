@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/oracle"
 )
 
 // FuzzReadCommand feeds whole connections. Whatever comes, the Reader ends with
@@ -33,32 +35,37 @@ func FuzzReadCommand(f *testing.F) {
 		f.Add(s, true)
 	}
 	f.Fuzz(func(t *testing.T, s string, utf8 bool) {
-		limits := PostAuth
-		limits.Literal, limits.Message, limits.Discard = 1<<10, 1<<10, 1<<12
-		var out strings.Builder
-		r := NewReader(strings.NewReader(s), NewWriter(&out), &limits)
-		if utf8 {
-			r.SetUTF8()
-		}
-		for n := 0; ; n++ {
-			if n > len(s) {
-				t.Fatal("more commands than octets")
-			}
-			req, err := r.ReadCommand(anyState)
-			var e *imap.Error
-			if err != nil && !errors.As(err, &e) {
-				break
-			}
-			if err == nil && (req.Row == nil || req.Command == nil || req.Tag == "") {
-				t.Fatalf("no error and no command: %+v", req)
-			}
-			if a, ok := req.Command.(*Append); ok && err == nil && n%3 > 0 {
-				readAppend(a)
-			}
-		}
-		r.w.Flush()
-		if strings.ReplaceAll(out.String(), "+ go ahead\r\n", "") != "" {
-			t.Fatalf("the Reader said %q", out.String())
-		}
+		oracle.Cost(t, len(s), func() { readCommands(t, s, utf8) })
 	})
+}
+
+// readCommands reads a connection to its end.
+func readCommands(t *testing.T, s string, utf8 bool) {
+	limits := PostAuth
+	limits.Literal, limits.Message, limits.Discard = 1<<10, 1<<10, 1<<12
+	var out strings.Builder
+	r := NewReader(strings.NewReader(s), NewWriter(&out), &limits)
+	if utf8 {
+		r.SetUTF8()
+	}
+	for n := 0; ; n++ {
+		if n > len(s) {
+			t.Fatal("more commands than octets")
+		}
+		req, err := r.ReadCommand(anyState)
+		var e *imap.Error
+		if err != nil && !errors.As(err, &e) {
+			break
+		}
+		if err == nil && (req.Row == nil || req.Command == nil || req.Tag == "") {
+			t.Fatalf("no error and no command: %+v", req)
+		}
+		if a, ok := req.Command.(*Append); ok && err == nil && n%3 > 0 {
+			readAppend(a)
+		}
+	}
+	r.w.Flush()
+	if strings.ReplaceAll(out.String(), "+ go ahead\r\n", "") != "" {
+		t.Fatalf("the Reader said %q", out.String())
+	}
 }

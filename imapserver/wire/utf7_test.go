@@ -3,6 +3,8 @@ package wire
 import (
 	"testing"
 	"unicode/utf8"
+
+	"mailstead/imapserver/oracle"
 )
 
 func TestUTF7(t *testing.T) {
@@ -51,6 +53,7 @@ func FuzzUTF7(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		oracle.Cost(t, len(s), func() { DecodeUTF7(s); EncodeUTF7(s) })
 		if name, ok := DecodeUTF7(s); ok {
 			if !utf8.ValidString(name) {
 				t.Errorf("%q decodes to bad UTF-8 %q", s, name)

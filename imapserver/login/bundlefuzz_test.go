@@ -1,0 +1,51 @@
+package login
+
+import (
+	"bytes"
+	"crypto/tls"
+	"strings"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/oracle"
+)
+
+// FuzzBundle reads what may lie in a bundle's file: what is taken for one has a key
+// that signs for its leaf, and no error tells any of the key.
+func FuzzBundle(f *testing.F) {
+	whole := issue(f, time.Now().Add(time.Hour), "mail.example", "*.wild.example")
+	end := bytes.Index(whole, []byte("-----BEGIN CERTIFICATE"))
+	key, chain := whole[:end], whole[end:]
+	f.Add(whole)
+	f.Add(append(append([]byte(nil), chain...), key...))
+	f.Add(append(append(append([]byte(nil), key...), key...), chain...))
+	f.Add([]byte(strings.ReplaceAll(string(chain)+string(key), "\n", "\r\n")))
+	f.Add([]byte(strings.Repeat("-----BEGIN ", 500)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var got Bundle
+		var err error
+		// The signature that is tried costs the same however short the file is.
+		oracle.Cost(t, len(data)+4096*strings.Count(string(data), "-----BEGIN"), func() { got, err = ParseBundle("x", []string{"mail.example"}, data) })
+		if err != nil {
+			for line := range strings.Lines(string(key)) {
+				if line = strings.TrimSpace(line); len(line) > 40 && strings.Contains(err.Error(), line[:40]) {
+					t.Fatalf("the key is in %q", err)
+				}
+			}
+			return
+		}
+		if got.Fingerprint() == "" || got.Certificate.Leaf == nil {
+			t.Fatalf("no leaf in %q", data)
+		}
+		got.Fault(time.Unix(0, 0))
+		c, err := newCertificates(config.Modern, []Bundle{got}, nil)
+		if err != nil {
+			return
+		}
+		served, err := c.choose(&tls.ClientHelloInfo{ServerName: "mail.example"})
+		if err != nil || len(served.Certificates) == 0 {
+			t.Errorf("%v: nothing is served by %q", err, data)
+		}
+	})
+}
