@@ -21,6 +21,7 @@ type Client struct {
 	w      *bufio.Writer
 	tag    int
 	line   []byte // of readResponse
+	keep   bool   // literals stay in the line
 	caps   map[string]bool
 	prefix string // of the personal namespace
 }
@@ -65,7 +66,8 @@ func (c *Client) deadline() { c.nc.SetDeadline(time.Now().Add(patience)) }
 // Close drops the connection.
 func (c *Client) Close() error { return c.nc.Close() }
 
-// readResponse gives one response without its literals, until the next call.
+// readResponse gives one response, without its literals but for keep, until the
+// next call.
 func (c *Client) readResponse() ([]byte, error) {
 	c.line = c.line[:0]
 	for {
@@ -81,6 +83,13 @@ func (c *Client) readResponse() ([]byte, error) {
 		n := literalSize(c.line)
 		if n < 0 {
 			return c.line, nil
+		}
+		if at := len(c.line); c.keep {
+			c.line = append(c.line, make([]byte, n)...)
+			if _, err := io.ReadFull(c.r, c.line[at:]); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		for n > 0 {
 			k, err := c.r.Discard(min(n, 1<<20))

@@ -160,53 +160,73 @@ func second(_ int, err error) error { return err }
 // while clients log in: no handshake fails, none shows a certificate that was
 // replaced before it began, and no session that there was ends.
 func TestReloads(t *testing.T) {
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &reloads{authority: newAuthority(t), address: socket.Addr().String(), people: people(8)}
+	r := &reloads{authority: newAuthority(t), people: people(8)}
 	home := t.TempDir()
 	settings := func(generation int) *imapserver.Settings {
 		pem, err := r.bundle(generation)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &config.Config{
-			Version: config.FormatVersion, Generation: fmt.Sprint(generation), Hostname: "mail.example",
-			Control: "/nonexistent/control", Users: "/nonexistent/users.ndjson", Service: config.Identity{UID: os.Getuid(), GID: os.Getgid()},
-			Workers: config.WorkerInline, Listeners: []config.Listener{{Name: "imaps", Address: "127.0.0.1", TLS: config.Implicit}},
-			TLS: config.TLS{Policy: config.Modern, Bundles: []config.Bundle{{Name: "bench", File: "/nonexistent/bench.pem", Names: []string{"mail.example"}}}},
-		}
-		var list []config.User
-		for _, p := range append(slices.Clip(r.people), person{name: generationUser(generation)}) {
-			dir := filepath.Join(home, p.name)
-			makeFolder(t, filepath.Join(dir, "Maildir"))
-			list = append(list, config.User{Name: p.name, Hash: passwordHash, UID: os.Getuid(), GID: os.Getgid(), Home: dir, Maildir: filepath.Join(dir, "Maildir")})
-		}
-		slices.SortFunc(list, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })
-		s, err := imapserver.NewSettings(c, list, [][]byte{pem})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
+		return ownSettings(t, home, generation, pem, append(slices.Clip(r.people), person{name: generationUser(generation)}))
 	}
-	server, err := imapserver.NewInline(settings(0), imapserver.Options{})
+	server, address := startOwn(t, settings(0))
+	r.address = address
+	r.reload = func(generation int) error { return server.Reload(settings(generation)) }
+	rate := r.run(t, 25, 4)
+	for _, err := range rate.Failed {
+		t.Error(err)
+	}
+	t.Logf("25 reloads under %d logins", rate.Logins)
+	if rate.Logins < 25 {
+		t.Errorf("%d logins: no load", rate.Logins)
+	}
+}
+
+// ownSettings is those of a server in this process, over TLS if there is a bundle.
+func ownSettings(t *testing.T, home string, generation int, pem []byte, people []person) *imapserver.Settings {
+	t.Helper()
+	c := &config.Config{
+		Version: config.FormatVersion, Generation: fmt.Sprint(generation), Hostname: "mail.example",
+		Control: "/nonexistent/control", Users: "/nonexistent/users.ndjson", Service: config.Identity{UID: os.Getuid(), GID: os.Getgid()},
+		Workers: config.WorkerInline, TLS: config.TLS{Policy: config.Modern},
+		Listeners: []config.Listener{{Name: "imap", Address: "127.0.0.1", TLS: config.Plain}},
+	}
+	var bundles [][]byte
+	if pem != nil {
+		c.Listeners[0].TLS = config.Implicit
+		c.TLS.Bundles = []config.Bundle{{Name: "bench", File: "/nonexistent/bench.pem", Names: []string{"mail.example"}}}
+		bundles = [][]byte{pem}
+	}
+	var list []config.User
+	for _, p := range people {
+		dir := filepath.Join(home, p.name)
+		makeFolder(t, filepath.Join(dir, "Maildir"))
+		list = append(list, config.User{Name: p.name, Hash: passwordHash, UID: os.Getuid(), GID: os.Getgid(), Home: dir, Maildir: filepath.Join(dir, "Maildir")})
+	}
+	slices.SortFunc(list, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })
+	s, err := imapserver.NewSettings(c, list, bundles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// startOwn serves in this process, at the address that it gives.
+func startOwn(t *testing.T, s *imapserver.Settings) (*imapserver.Inline, string) {
+	t.Helper()
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := imapserver.NewInline(s, imapserver.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Stop)
-	if err := server.Start(context.Background(), imapserver.Listeners{"imaps": {socket}}); err != nil {
+	if err := server.Start(context.Background(), imapserver.Listeners{s.Config.Listeners[0].Name: {socket}}); err != nil {
 		t.Fatal(err)
 	}
-	r.reload = func(generation int) error { return server.Reload(settings(generation)) }
-	rate := r.run(t, 50, 4)
-	for _, err := range rate.Failed {
-		t.Error(err)
-	}
-	t.Logf("50 reloads under %d logins", rate.Logins)
-	if rate.Logins < 50 {
-		t.Errorf("%d logins: no load", rate.Logins)
-	}
+	return server, socket.Addr().String()
 }
 
 // TestBenchLoadReloads is TestReloads with the daemon as a host has it, and its files.

@@ -90,6 +90,12 @@ func (s *server) up(t testing.TB) {
 		return
 	}
 	s.address = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	s.again(t)
+}
+
+// again starts the server at the address that it had.
+func (s *server) again(t testing.TB) {
+	t.Helper()
 	s.daemon = s.start(t, s)
 	out, err := os.OpenFile(filepath.Join(s.dir, "output"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
