@@ -74,6 +74,37 @@ func Memory(root int) (int64, error) {
 	return total, nil
 }
 
+// MemoryByRole is Memory by what the processes are for: the verb that the program
+// was started with, or its name.
+func MemoryByRole(root int) map[string]int64 {
+	all := map[string]int64{}
+	for _, p := range family(root) {
+		if n, err := proportional(p.pid); err == nil {
+			all[role(p.pid)] += n
+		}
+	}
+	return all
+}
+
+func role(pid int) string {
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if args := strings.Split(string(line), "\x00"); len(args) > 1 && strings.HasPrefix(string(name), "mailstead") {
+		return args[1]
+	}
+	return strings.TrimSpace(string(name))
+}
+
+// Descriptors is how many a process and all that it has started have open.
+func Descriptors(root int) int {
+	total := 0
+	for _, p := range family(root) {
+		list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.pid))
+		total += len(list)
+	}
+	return total
+}
+
 func proportional(pid int) (int64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
