@@ -273,7 +273,10 @@ func (a *Account) writeACL(dir string, acl ACL) error {
 		if err == nil {
 			err = a.ops.SyncDir(a.dir)
 		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
+		if errors.Is(err, fs.ErrExist) {
+			err = realDir(in)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -51,7 +51,15 @@ type directory struct {
 
 // openCache opens a mailbox's file, or makes one. What is not whole is left out.
 func openCache(path string, validity uint32, log func(error)) (*cache, error) {
-	if err := os.Mkdir(filepath.Dir(path), maildir.DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	dir := filepath.Dir(path)
+	err := realDir(filepath.Dir(dir))
+	if err == nil {
+		err = os.Mkdir(dir, maildir.DirMode)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = realDir(dir)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make the cache: %w", err)
 	}
 	f, err := createCache(path, 0)

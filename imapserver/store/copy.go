@@ -137,7 +137,7 @@ func (t *transfer) attempts(ctx context.Context, uids []imap.UID, v *View) error
 	}
 	for range openTries {
 		err := t.attempt(ctx, uids, v)
-		if !errors.Is(err, fs.ErrNotExist) {
+		if !missing(err) {
 			return err
 		}
 		t.src.cur.ctime, t.src.new.ctime = 0, 0

@@ -122,7 +122,11 @@ func (f *filler) sweep() {
 		return
 	}
 	f.swept = true
-	entries, err := os.ReadDir(filepath.Join(f.a.own, cacheDir))
+	dir := filepath.Join(f.a.own, cacheDir)
+	if realDir(f.a.own) != nil || realDir(dir) != nil {
+		return
+	}
+	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) == 0 {
 		return
 	}
@@ -137,7 +141,7 @@ func (f *filler) sweep() {
 	})
 	for _, e := range entries {
 		if err == nil && !known[e.Name()] {
-			os.Remove(filepath.Join(f.a.own, cacheDir, e.Name()))
+			os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
 }

@@ -165,11 +165,19 @@ func openIndex(dir string, ops *maildir.Ops) (x *index, lost error, err error) {
 
 // openConn opens a database of that form, or makes one.
 func openConn(path string, form *dbForm) (*sqlite.Conn, error) {
+	if err := realDir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	for _, suffix := range []string{"-wal", "-journal", "-shm"} { // SQLite would wait for what a pipe says
+		if st, err := os.Lstat(path + suffix); err == nil && !st.Mode().IsRegular() {
+			return nil, &fs.PathError{Op: "open", Path: path + suffix, Err: maildir.ErrIrregular}
+		}
+	}
 	if err := checkHeader(path, form.id); err != nil {
 		return nil, err
 	}
 	// SQLite would make it by the umask; its other files take the mode from it.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, maildir.FileMode)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, maildir.FileMode)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +191,16 @@ func openConn(path string, form *dbForm) (*sqlite.Conn, error) {
 		return nil, indexError(path, err)
 	}
 	return conn, nil
+}
+
+// realDir holds that one of our directories is there, and that nobody has put a
+// link to another one in its place.
+func realDir(path string) error {
+	st, err := os.Lstat(path)
+	if err == nil && !st.IsDir() {
+		err = &fs.PathError{Op: "open", Path: path, Err: unix.ENOTDIR}
+	}
+	return err
 }
 
 // checkHeader looks at the start of the file, as sqlite.org/fileformat2.html §1.3
@@ -199,7 +217,7 @@ func checkHeader(path string, id uint32) error {
 	if !st.Mode().IsRegular() {
 		return &fs.PathError{Op: "open", Path: path, Err: maildir.ErrIrregular}
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
@@ -367,7 +385,7 @@ func (x *index) syncWAL() error {
 		return x.failed
 	}
 	if x.wal == nil {
-		f, err := os.Open(x.path + "-wal")
+		f, err := os.OpenFile(x.path+"-wal", os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		if err != nil {
 			x.mu.Unlock()
 			return fmt.Errorf("sync index: %w", err)

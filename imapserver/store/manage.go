@@ -120,7 +120,14 @@ func (a *Account) forget(dir string) error {
 // aside gives an unused path in a directory of our own, which it makes.
 func (a *Account) aside(dir string) (string, error) {
 	dir = filepath.Join(a.own, dir)
-	if err := os.Mkdir(dir, maildir.DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := realDir(a.own)
+	if err == nil {
+		err = os.Mkdir(dir, maildir.DirMode)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = realDir(dir)
+	}
+	if err != nil {
 		return "", err
 	}
 	return filepath.Join(dir, a.namer.Next().Tmp()), nil

@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/emersion/go-imap/v2"
+
 	"mailstead/imapserver/maildir"
 )
 
@@ -26,14 +28,45 @@ func (mb *mailbox) open(ctx context.Context, r *record) (*maildir.File, error) {
 			return nil, fmt.Errorf("%w: uid %d", ErrExpunged, r.uid)
 		}
 		f, err := mb.folder.Open(now.sub, now.name())
-		if !errors.Is(err, fs.ErrNotExist) {
+		if !missing(err) {
 			return f, err
 		}
 		if err := mb.relook(ctx, now); err != nil {
 			return nil, err
 		}
+		if f, err = mb.seek(r.uid); !missing(err) {
+			return f, err
+		}
 	}
 	return nil, fmt.Errorf("uid %d: its file does not stay under one name long enough to be opened", r.uid)
+}
+
+// missing tells whether the file of a message was not there. What is no regular
+// file is no message, as the next look will find.
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, maildir.ErrIrregular)
+}
+
+// seek opens a message under whatever name it has, with nothing else done between
+// the look at the directory and that.
+func (mb *mailbox) seek(uid imap.UID) (*maildir.File, error) {
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	r := mb.snap.Load().find(uid)
+	if r == nil || mb.gone.Load() {
+		return nil, fmt.Errorf("%w: uid %d", ErrExpunged, uid)
+	}
+	list, err := mb.folder.List(r.sub)
+	if err != nil {
+		return nil, err
+	}
+	defer list.Release()
+	for i := range list.Len() {
+		if base, _ := maildir.SplitNameBytes(list.Name(i)); string(base) == r.base {
+			return mb.folder.Open(r.sub, string(list.Name(i)))
+		}
+	}
+	return nil, fs.ErrNotExist
 }
 
 // relook syncs because a message was not where the snapshot had it.

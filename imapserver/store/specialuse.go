@@ -14,6 +14,9 @@ import (
 
 // readUses reads which mailboxes have special uses.
 func (a *Account) readUses() ([]maildir.SpecialUse, error) {
+	if err := realDir(a.own); err != nil {
+		return nil, fmt.Errorf("read special uses: %w", err)
+	}
 	data, err := maildir.ReadFile(a.own, maildir.SpecialUseFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read special uses: %w", err)
@@ -23,6 +26,9 @@ func (a *Account) readUses() ([]maildir.SpecialUse, error) {
 
 func (a *Account) writeUses(uses []maildir.SpecialUse) error {
 	data, err := maildir.EncodeSpecialUse(uses)
+	if err == nil {
+		err = realDir(a.own)
+	}
 	if err != nil {
 		return err
 	}
