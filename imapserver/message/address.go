@@ -101,7 +101,7 @@ func (a *addressList) word(space bool) {
 		if len(w) == 0 {
 			a.i++
 		}
-		a.phrase = append(a.phrase, w...)
+		a.phrase = clip(a.phrase, w)
 	}
 	if a.angled {
 		a.phrase = a.phrase[:phrase]
@@ -110,8 +110,13 @@ func (a *addressList) word(space bool) {
 	if space && !dot && !a.dotted {
 		a.local = a.local[:0]
 	}
-	a.local = append(a.local, a.phrase[from:]...)
+	a.local = clip(a.local, a.phrase[from:])
 	a.begun, a.dotted = true, dot
+}
+
+// clip adds as much of b as a name may be long.
+func clip(dst, b []byte) []byte {
+	return append(dst, b[:min(len(b), max(maxName-len(dst), 0))]...)
 }
 
 // angle reads "<" [route] local "@" domain ">" from behind the "<". Without its
@@ -140,7 +145,7 @@ func (a *addressList) angle() {
 			if len(a.until(addressSpecials)) == 0 {
 				a.i++
 			}
-			a.local = append(a.local, a.b[start:a.i]...)
+			a.local = clip(a.local, a.b[start:a.i])
 		}
 	}
 }
@@ -163,7 +168,7 @@ func (a *addressList) domain(dst []byte) []byte {
 		if a.next() == '[' {
 			return a.literal(dst)
 		}
-		dst = append(dst, a.until(addressSpecials)...)
+		dst = clip(dst, a.until(addressSpecials))
 		a.skip()
 		if !a.take('.') {
 			return dst
@@ -176,7 +181,7 @@ func (a *addressList) literal(dst []byte) []byte {
 	for !a.end() {
 		c := a.next()
 		a.i++
-		if c != '\r' && c != '\n' {
+		if c != '\r' && c != '\n' && len(dst) < maxName {
 			dst = append(dst, c)
 		}
 		if c == ']' {

@@ -11,6 +11,7 @@ const (
 	maxLanguages = 128      // tags of one Content-Language
 	maxBoundary  = 1000     // octets; RFC 2046 allows 70, mailers exceed it
 	maxAddresses = 50_000   // addresses in one answer, embedded messages included
+	maxName      = 64 << 10 // octets of a name, mailbox or host of an address
 	maxRepeats   = 100      // fields of one name whose addresses are joined
 	maxDate      = 1000     // octets of a Date field
 	maxCharset   = 64       // octets of a charset's name
