@@ -102,14 +102,20 @@ func socket(t *testing.T, fd int) net.Conn {
 
 func serve(t *testing.T, p Params, ours, theirs net.Conn) *peer {
 	t.Helper()
+	c := begin(t, p, ours, theirs)
+	t.Cleanup(func() {
+		ours.Close()
+		c.stop()
+		c.wait()
+	})
+	return c
+}
+
+// begin is serve for who ends the session.
+func begin(t *testing.T, p Params, ours, theirs net.Conn) *peer {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &peer{t: t, conn: ours, br: bufio.NewReader(ours), stop: stop, ended: make(chan error, 1)}
 	go func() { c.ended <- Serve(ctx, theirs, p) }()
-	t.Cleanup(func() {
-		ours.Close()
-		stop()
-		c.wait()
-	})
 	return c
 }
 

@@ -315,6 +315,7 @@ func (a *Account) hold(dir string) (*mailbox, error) {
 	}
 	mb := a.boxes[dir]
 	if mb == nil || mb.gone.Load() {
+		mb.leave()
 		mb = newMailbox(a, dir)
 		a.boxes[dir] = mb
 	}
@@ -354,12 +355,21 @@ func (a *Account) put(mb *mailbox) {
 	if mb.refs > 0 {
 		return
 	}
-	if a.boxes[mb.dir] != mb && mb.folder != nil {
-		mb.folder.Close() // deleted
-		mb.closeCache()
+	if a.boxes[mb.dir] != mb { // deleted
+		mb.leave()
 	}
 	if !a.closed {
 		a.trim()
+	}
+}
+
+// leave closes what a mailbox has open that is no longer among the account's, if
+// nobody holds it: else who puts it last does. There may be none. Account.mu is
+// held.
+func (mb *mailbox) leave() {
+	if mb != nil && mb.refs == 0 && mb.folder != nil {
+		mb.folder.Close()
+		mb.closeCache()
 	}
 }
 

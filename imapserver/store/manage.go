@@ -97,6 +97,7 @@ func (a *Account) makeFolder(dir string) error {
 	}
 	mb := a.boxes[dir] // of someone who is about to find out that there is none
 	if mb == nil || mb.gone.Load() {
+		mb.leave()
 		mb = newMailbox(a, dir)
 		a.boxes[dir] = mb
 	}
@@ -223,6 +224,7 @@ func (a *Account) deleteFolder(dir string) error {
 	if mb != nil {
 		delete(a.boxes, dir)
 		mb.end()
+		mb.leave()
 	}
 	a.noteFolder(dir, aside, false)
 	if err := a.forget(dir); err != nil {
@@ -437,6 +439,7 @@ func (a *Account) renameFolder(m renamed) error {
 		old.mu.Lock()
 		old.end()
 		old.mu.Unlock()
+		old.leave()
 	}
 	delete(a.boxes, m.dir)
 	a.boxes[m.dest] = mb

@@ -1,0 +1,357 @@
+package session
+
+import (
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/wire"
+)
+
+// scaled is how much of something a test has: whole with MAILSTEAD_HOSTILE set.
+func scaled(some, whole int) int {
+	if os.Getenv("MAILSTEAD_HOSTILE") != "" {
+		return whole
+	}
+	return some
+}
+
+// processorTime is what the process takes for fn, at best of three. Nothing else
+// must be running in it.
+func processorTime(fn func()) time.Duration {
+	used := func() time.Duration {
+		var u unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+			panic(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	best := time.Hour
+	for range 3 {
+		start := used()
+		fn()
+		best = min(best, used()-start)
+	}
+	return best
+}
+
+// grows holds that double the work is no more than 2.3 times the processor time,
+// but for what is too short to be measured.
+func grows(t *testing.T, name string, one, double func()) {
+	t.Helper()
+	for try := 0; ; try++ {
+		a, b := processorTime(one), processorTime(double)
+		if b <= a*23/10+10*time.Millisecond {
+			return
+		}
+		if try == 4 {
+			t.Errorf("%s: %v, of double the size %v", name, a, b)
+			return
+		}
+	}
+}
+
+// boxOf is a server whose INBOX has n messages, names of a few files.
+func boxOf(t *testing.T, n int) *server {
+	s := newServer(t)
+	source := ""
+	for i := range n {
+		name := filepath.Join(s.maildir, "cur", fmt.Sprintf("%d.M1P1.host:2,S", 1_000_000_000+i))
+		if i%10_000 == 0 { // a file has some 65,000 names at most
+			source = name
+			if err := os.WriteFile(name, []byte("From: a@example.org\nSubject: x\n\nHi.\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.Link(source, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// hugeSets name next to nothing, or one message, of a mailbox of any size.
+func hugeSets() map[string]string {
+	var apart, overlapping strings.Builder
+	for i := range 2500 { // more are more than a line holds
+		fmt.Fprintf(&apart, "%d,%d,", 3_000_000_000+4*i, 3_000_000_002+4*i)
+		fmt.Fprintf(&overlapping, "%d:%d,", 3_000_000_000+i, 4_294_967_295-i)
+	}
+	return map[string]string{"*:1": "4294967295:4294967294", "apart": apart.String() + "1", "overlapping": overlapping.String() + "1"}
+}
+
+// TestHugeSetsOfManyMessages holds that sets which name a message or none cost
+// no more in a mailbox of many messages than in one of a single one.
+func TestHugeSetsOfManyMessages(t *testing.T) {
+	few, many := boxOf(t, 1), boxOf(t, scaled(20_000, 1_000_000))
+	commands := []string{
+		"UID FETCH %s (UID FLAGS)", "UID STORE %s +FLAGS.SILENT (x)", "UID COPY %s Other", "UID SEARCH RETURN (COUNT) UID %s",
+		"UID FETCH %s (FLAGS) (CHANGEDSINCE 1 VANISHED)", "UID EXPUNGE %s",
+	}
+	peers := []*peer{few.connect(), many.connect()}
+	for _, c := range peers {
+		c.ok("CREATE Other")
+		c.ok("ENABLE QRESYNC")
+		c.ok("SELECT INBOX")
+		c.ok("NOOP")
+	}
+	for name, set := range hugeSets() {
+		for _, command := range commands {
+			cost := func(c *peer) time.Duration {
+				return processorTime(func() { c.ok("%s", fmt.Sprintf(command, set)) })
+			}
+			for try := 0; ; try++ {
+				a, b := cost(peers[0]), cost(peers[1])
+				if b <= 3*a+20*time.Millisecond {
+					break
+				}
+				if try == 4 {
+					t.Errorf("%s of %s: %v with one message, %v with many", command, name, a, b)
+					break
+				}
+			}
+		}
+	}
+	var singles strings.Builder
+	for i := range 1_000_000 {
+		fmt.Fprintf(&singles, "%d,", 2*i+1)
+	}
+	c := few.connect()
+	c.ok("SELECT INBOX")
+	c.send("a UID FETCH " + singles.String()[:wire.PostAuth.Line/2] + "1 UID\r\n")
+	if got := c.answer("a"); !strings.Contains(got, "a OK") && !strings.Contains(got, "a BAD") && !strings.Contains(got, "a NO") {
+		t.Errorf("as many numbers as a line holds: %.100s", got)
+	}
+	go io.WriteString(c.conn, "a UID FETCH "+singles.String()+"1 UID\r\n")
+	if said, _ := io.ReadAll(c.br); !bytes.Contains(said, []byte("BYE")) {
+		t.Errorf("a million numbers: %.100s", said)
+	}
+}
+
+// TestSearchGrowth holds that double the keys or messages cost double.
+func TestSearchGrowth(t *testing.T) {
+	n := scaled(2_000, 50_000)
+	boxes := []*peer{boxOf(t, n).connect(), boxOf(t, 2*n).connect()}
+	for _, c := range boxes {
+		c.ok("SELECT INBOX")
+		c.ok("UID SEARCH HEADER Subject nothing")
+		c.ok("UID THREAD REFERENCES UTF-8 ALL")
+	}
+	keys := func(n int) string { return "UID SEARCH" + strings.Repeat(" HEADER x-a y", n) }
+	ors := func(n int) string {
+		return "UID SEARCH" + strings.Repeat(" OR FLAGGED", n) + " DELETED"
+	}
+	grows(t, "keys", func() { boxes[0].ok("%s", keys(400)) }, func() { boxes[0].ok("%s", keys(800)) })
+	grows(t, "OR", func() { boxes[0].ok("%s", ors(60)) }, func() { boxes[0].ok("%s", ors(120)) })
+	for _, command := range []string{
+		"UID SEARCH HEADER Subject nothing", "UID SEARCH NOT TEXT Hi", "UID SORT (SUBJECT FROM) UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL",
+		"UID THREAD ORDEREDSUBJECT UTF-8 ALL",
+	} {
+		grows(t, command, func() { boxes[0].ok("%s", command) }, func() { boxes[1].ok("%s", command) })
+	}
+	c := boxes[0]
+	for _, deep := range []string{
+		"SEARCH" + strings.Repeat(" NOT", 10_000) + " SEEN", "SEARCH" + strings.Repeat(" OR SEEN", 2000) + " SEEN",
+		"SEARCH " + strings.Repeat("(", 10_000) + "SEEN" + strings.Repeat(")", 10_000),
+	} {
+		if got := c.do("%s", deep); !strings.HasPrefix(got, "a BAD ") && !strings.HasPrefix(got, "a NO ") {
+			t.Errorf("%.30s: %.100s", deep, got)
+		}
+	}
+	c.ok("NOOP")
+}
+
+// TestSearchHungUp holds that a search ends that no one waits for any more.
+func TestSearchHungUp(t *testing.T) {
+	s := boxOf(t, scaled(20_000, 100_000))
+	for _, command := range []string{"SEARCH NOT BODY Hi", "SORT (SUBJECT) UTF-8 ALL", "THREAD REFERENCES UTF-8 ALL", "FETCH 1:* (ENVELOPE)"} {
+		c := s.connect()
+		c.ok("SELECT INBOX")
+		c.send("a " + command + "\r\n")
+		time.Sleep(20 * time.Millisecond)
+		start := time.Now()
+		c.conn.Close()
+		c.wait()
+		t.Logf("%s: ended after %v", command, time.Since(start))
+	}
+}
+
+// TestListGrowth holds that wildcards cost in proportion to the names.
+func TestListGrowth(t *testing.T) {
+	list := func(folders int) *peer {
+		s := newServer(t)
+		c := s.connect()
+		for i := range folders {
+			dir := filepath.Join(s.maildir, fmt.Sprintf(".folder%d.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", i))
+			for _, sub := range []string{"", "cur", "new", "tmp"} {
+				if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return c
+	}
+	n := scaled(500, 10_000)
+	one, double := list(n), list(2*n)
+	for _, pattern := range []string{strings.Repeat("*%", 200), strings.Repeat("%a", 120) + "b", strings.Repeat("*a%", 100) + "b", strings.Repeat("*", 4000)} {
+		grows(t, pattern[:6], func() { one.ok(`LIST "" %s`, pattern) }, func() { double.ok(`LIST "" %s`, pattern) })
+		t.Logf("%d folders, %.6s: %v", n, pattern, processorTime(func() { one.ok(`LIST "" %s`, pattern) })-processorTime(func() { one.ok(`LIST "" *`) }))
+	}
+}
+
+// TestFileChangesWhileRead has a message grow and shrink while it is read. The
+// client stays in step: what is announced as a literal is sent.
+func TestFileChangesWhileRead(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for i, name := range []string{"1000.M1P1.host,S=1", "1001.M1P1.host,S=99999999999", "1002.M1P1.host,S=-5", "1003.M1P1.host,S=18446744073709551616,W=x"} {
+		s.deliver(name, fmt.Sprintf("Subject: %d\n\n%s\n", i, strings.Repeat("line\n", 5000)))
+	}
+	c := s.connect()
+	c.ok("SELECT INBOX")
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			path := filepath.Join(s.maildir, "cur", "1001.M1P1.host,S=99999999999:2,")
+			os.Truncate(path, int64(rand.IntN(30_000)))
+			if f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0); err == nil {
+				io.WriteString(f, strings.Repeat("more\n", rand.IntN(10_000)))
+				f.Close()
+			}
+		}
+	}()
+	for range scaled(50, 5000) {
+		got := c.do("FETCH 1:* (RFC822.SIZE BODY.PEEK[] BODY.PEEK[TEXT] BODYSTRUCTURE)")
+		if strings.Count(got, "* ") < 4 || !strings.Contains(got, "\na OK") && !strings.Contains(got, "\na NO") {
+			t.Fatalf("%.200s ... %s", got, got[max(len(got)-200, 0):])
+		}
+		c.want("NOOP", "a OK NOOP completed")
+	}
+	close(stop)
+	<-done
+}
+
+// TestCompressBombs holds what bombs make the server hold, as commands and as
+// messages.
+func TestCompressBombs(t *testing.T) {
+	s := newServer(t)
+	pack := func(text ...string) []byte {
+		var b bytes.Buffer
+		w, err := flate.NewWriter(&b, 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range text {
+			io.WriteString(w, part)
+		}
+		w.Flush()
+		return b.Bytes()
+	}
+	const mib = 1 << 20
+	bombs := map[string][]byte{
+		"line":    pack("b LIST \"\" ", strings.Repeat("x", 128*mib), "\r\n"),
+		"literal": pack("b LOGIN {99999999+}\r\n", strings.Repeat("x", 128*mib), "\r\n"),
+		"message": pack(fmt.Sprintf("b APPEND INBOX {%d+}\r\n", 200*mib), strings.Repeat("x", 128*mib)),
+		"lines":   pack(strings.Repeat("b NOOP\r\n", 1*mib)),
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n := scaled(3, 25)
+	for _, bomb := range bombs {
+		for range n {
+			c := s.connect()
+			r := compressed(t, c)
+			go func() {
+				c.conn.Write(bomb)
+				c.conn.Close()
+			}()
+			io.Copy(io.Discard, r)
+			c.conn.Close()
+			c.wait()
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / uint64(n*len(bombs)); each > 8*mib {
+		t.Errorf("a bomb makes the server allocate %d KiB", each>>10)
+	} else {
+		t.Logf("a bomb makes the server allocate %d KiB", each>>10)
+	}
+}
+
+// TestShortSessions has sessions that end in every way, and holds that nothing
+// is left of them.
+func TestShortSessions(t *testing.T) {
+	s := newServer(t)
+	s.deliver("1000.M1P1.host", hello)
+	s.params.Log = slog.New(slog.DiscardHandler)
+	fates := []string{
+		"a LOGOUT\r\n", "a SELECT INBOX\r\nb LOGOUT\r\n", "a SELECT INBOX\r\nb IDLE\r\n", "a SELECT INBOX\r\nb FETCH 1 BODY[]\r\n", "a APPEND INBOX {1000+}\r\nSub",
+		"a", "a NOOP\r\nb", "", "a COMPRESS DEFLATE\r\n\x00\x01", "a NOTIFY SET (PERSONAL (MessageNew))\r\n", "GET / HTTP/1.1\r\n\r\n", "a SEARCH TEXT x\r\n",
+		"a SELECT INBOX\r\nb SORT (DATE) UTF-8 ALL\r\nc IDLE\r\nDONE\r\nd CLOSE\r\n", "a CREATE x\r\nb DELETE x\r\n", "a UNAUTHENTICATE\r\n",
+	}
+	live := func(fate string) {
+		c := connectQuietly(t, s.params)
+		io.WriteString(c.conn, fate)
+		if rand.IntN(2) == 0 {
+			c.conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+			io.Copy(io.Discard, io.LimitReader(c.conn, 200))
+		}
+		c.conn.Close()
+		c.wait()
+		c.stop()
+	}
+	for _, fate := range fates {
+		live(fate)
+	}
+	goroutines, files := settled(t, 0, 0)
+	for range scaled(1000, 1_000_000) {
+		live(fates[rand.IntN(len(fates))])
+	}
+	g, f := settled(t, goroutines, files)
+	if g > goroutines+5 || f > files+5 {
+		t.Errorf("%d goroutines and %d descriptors, were %d and %d", g, f, goroutines, files)
+	}
+}
+
+// connectQuietly is connect without a part in the test's end.
+func connectQuietly(t *testing.T, p Params) *peer {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return begin(t, p, socket(t, fds[0]), socket(t, fds[1]))
+}
+
+// settled counts goroutines and descriptors, once they are as few as they may be
+// or stay as they are.
+func settled(t *testing.T, goroutines, files int) (g, f int) {
+	for range 50 {
+		time.Sleep(100 * time.Millisecond)
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, f = runtime.NumGoroutine(), len(entries)
+		if g <= goroutines+5 && f <= files+5 {
+			break
+		}
+	}
+	return g, f
+}
