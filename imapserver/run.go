@@ -148,6 +148,8 @@ func (r *running) answer(ctx context.Context, q control.Request) control.Status 
 	case control.VerbStatus, control.VerbSession:
 	case control.VerbReload:
 		err = r.reload()
+	case control.VerbAppPassword:
+		return r.aboutAppPasswords(ctx, q)
 	default:
 		err = fmt.Errorf("unknown verb %q", q.Verb)
 	}

@@ -28,6 +28,7 @@ type Daemon struct {
 	Limits       map[string]int64 // those that the description sets
 	Users        []User
 	Known        Known
+	Logins       *schema.Logins
 }
 
 // Identity is a numeric uid and gid.
@@ -59,7 +60,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 	if d.Inline {
 		workers = config.WorkerInline
 	}
-	users, err := renderUsers(d.Users, workers)
+	users, err := renderUsers(d.Users, d.Logins, workers)
 	if err != nil {
 		return DaemonFiles{}, err
 	}
@@ -85,6 +86,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		c.PAM = &config.PAM{Service: PAMName, Helper: Program(d.Paths, "mailstead-pam")}
 	}
 	d.Known.render(c)
+	c.Logins = renderLogins(d.Logins, d.Paths)
 	if c.Generation, err = config.Generation(c, bytes.NewReader(users)); err != nil {
 		return DaemonFiles{}, err
 	}
@@ -98,7 +100,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 func renderListeners(listeners []schema.Listener) []config.Listener {
 	out := make([]config.Listener, 0, len(listeners))
 	for _, l := range listeners {
-		out = append(out, config.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: string(l.TLS), Off: l.Capabilities.Off})
+		out = append(out, config.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: string(l.TLS), Off: l.Capabilities.Off, Clients: renderClients(l.ClientCertificates)})
 	}
 	slices.SortFunc(out, func(a, b config.Listener) int { return strings.Compare(a.Name, b.Name) })
 	return out
@@ -122,7 +124,7 @@ func renderBundles(d Daemon) []config.Bundle {
 	return out
 }
 
-func renderUsers(users []User, workers config.Workers) ([]byte, error) {
+func renderUsers(users []User, logins *schema.Logins, workers config.Workers) ([]byte, error) {
 	out := make([]config.User, 0, len(users))
 	for _, u := range users {
 		out = append(out, config.User{
@@ -131,6 +133,7 @@ func renderUsers(users []User, workers config.Workers) ([]byte, error) {
 		})
 	}
 	slices.SortFunc(out, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })
+	out = append(out, renderMasters(logins)...)
 	var b bytes.Buffer
 	if err := config.EncodeUsers(&b, workers, out); err != nil {
 		return nil, fmt.Errorf("render users: %w", err)

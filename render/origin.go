@@ -92,6 +92,9 @@ func UsersOrigins(text string) []Fields {
 		if json.Unmarshal([]byte(line), &u) != nil || u.Name == "" {
 			return Fields{"users"}
 		}
+		if u.Master {
+			return Fields{"logins/masters/" + u.Name}
+		}
 		fields := Fields{"users/" + u.Name}
 		if u.Hash != "" {
 			fields = append(fields, "mail/root", "mail/user")
@@ -137,6 +140,9 @@ var configOrigins = []struct{ name, fields string }{
 	{"pam", "users"},
 	{"pam/helper", "paths/bin"},
 	{"workers", "users directories"},
+	{"listeners//clients", "listeners/NAME/clientCertificates"},
+	{"logins", "logins"},
+	{"logins/keep", "logins paths/state"},
 	{"directories", "directories"},
 	{"directories/", "directories/NAME"},
 	{"directories//may/owner", "directories/NAME mail/user"},

@@ -51,6 +51,7 @@ func (c *completer) complete() {
 	c.outbox()
 	h.Folders = c.withOutbox(c.folderList(c.spot.at("folders"), nil))
 	h.Quota = quota(c.spot.at("quota"), nil)
+	c.logins()
 	c.users()
 	c.directories()
 	c.checkListeners()

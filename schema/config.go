@@ -45,18 +45,19 @@ type Host struct {
 	Origins   map[string]Pos `json:"-"`
 	Listeners []Listener     // sorted by name
 	TLS       TLS
-	Users     []User   // sorted by name
+	Users     []User  // sorted by name
+	Logins    *Logins `json:",omitempty"` // nil: by their password alone
 	// Directories are asked, in this order, about whoever is not among the users.
 	Directories []Directory `json:",omitempty"`
-	Folders   []Folder // for every user who names no policy; sorted by name. User.Folders holds what is made for each
-	Namespace string   // personal namespace prefix: "" or "INBOX."
-	Outbox    *Outbox  // nil: no mail is sent
-	Sharing   Sharing
-	About     About
-	Quota     *Quota    // for every user; User.Quota holds what each may have
-	Expunge   Expunge   // of users without one of their own; User.Expunge holds that of each
-	Probe     *Probe    `json:",omitempty"` // nil: nobody logs in after an apply
-	Fail2ban  *Fail2ban `json:",omitempty"` // nil: fail2ban is not told of us
+	Folders     []Folder    // for every user who names no policy; sorted by name. User.Folders holds what is made for each
+	Namespace   string      // personal namespace prefix: "" or "INBOX."
+	Outbox      *Outbox     // nil: no mail is sent
+	Sharing     Sharing
+	About       About
+	Quota       *Quota    // for every user; User.Quota holds what each may have
+	Expunge     Expunge   // of users without one of their own; User.Expunge holds that of each
+	Probe       *Probe    `json:",omitempty"` // nil: nobody logs in after an apply
+	Fail2ban    *Fail2ban `json:",omitempty"` // nil: fail2ban is not told of us
 	// Limits is those that the description sets, by name, in the units that the schema says.
 	Limits map[string]int64 `json:",omitempty"`
 	PAM    PAM
@@ -130,6 +131,8 @@ type Listener struct {
 	TLS     TLSMode
 
 	Capabilities Capabilities
+	// ClientCertificates says by whose clients may log in; nil: nobody's.
+	ClientCertificates *ClientCertificates `json:",omitempty"`
 }
 
 // Capabilities says which capabilities of IMAP clients are offered.

@@ -1,9 +1,11 @@
 package schema
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -58,18 +60,51 @@ const hashHint = `"mailstead hash-password" makes one`
 
 var scheme = regexp.MustCompile(`^\{[A-Za-z0-9.-]+\}`)
 
+// written is how Dovecot writes the forms above: a scheme in braces, and then what
+// crypt(5) has. "CRYPT" may be any of them.
+var written = map[string]string{
+	"ARGON2ID": "$argon2id$", "BLF-CRYPT": "$2", "SHA512-CRYPT": "$6$", "SHA256-CRYPT": "$5$", "MD5-CRYPT": "$1$", "CRYPT": "$",
+}
+
+// withoutScheme takes Dovecot's scheme off a hash that says by itself what it is.
+func withoutScheme(hash string) string {
+	name := strings.Trim(scheme.FindString(hash), "{}")
+	rest := strings.TrimPrefix(hash, "{"+name+"}")
+	if prefix, ok := written[name]; ok && strings.HasPrefix(rest, prefix) {
+		return rest
+	}
+	if parts := strings.Split(rest, ","); name == "SCRAM-SHA-256" && len(parts) == 4 {
+		return fmt.Sprintf("SCRAM-SHA-256$%s:%s$%s:%s", parts[0], parts[1], parts[2], parts[3])
+	}
+	return hash
+}
+
+// weakPrefixes are how the weak schemes begin that have no name in braces here.
+var weakPrefixes = map[string]string{"MD5-CRYPT": "$1$", "SHA256-CRYPT": "$5$"}
+
+// named tells whether a hash is of one of the weak schemes that the host names.
+func named(hash string, weak []string) bool {
+	return slices.ContainsFunc(weak, func(name string) bool {
+		prefix := cmp.Or(weakPrefixes[name], "{"+name+"}")
+		return len(hash) > len(prefix) && strings.HasPrefix(hash, prefix)
+	})
+}
+
 // checkHash says what is wrong with a password hash, and what to do. Neither
-// holds any part of it.
-func checkHash(hash string) (wrong, hint string) {
+// holds any part of it. weak names the schemes that the host accepts although they are.
+func checkHash(given string, weak []string) (wrong, hint string) {
+	hash := withoutScheme(given)
 	switch {
 	case hash == "":
 		return "is empty: that is no password", hashHint
 	case hash[0] == '!' || hash[0] == '*':
 		return "is locked, as passwd writes it", "remove the user to keep them from logging in; the mail stays"
+	case named(hash, weak):
+		return "", "" // its form is looked at by the daemon, before it is applied
 	case scheme.MatchString(hash) && strings.Contains(hash, "}$"):
-		return "begins with a scheme in braces", "leave out everything before the first $"
+		return "begins with a scheme in braces that is not that of the hash", "leave out everything before the first $"
 	case scheme.MatchString(hash):
-		return "is of a scheme that is not accepted", hashHint
+		return "is of a scheme that is not accepted", hashHint + ", and logins: weak: names those that are accepted although they are weak"
 	}
 	for _, s := range schemes {
 		if !strings.HasPrefix(hash, s.prefix) {

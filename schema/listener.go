@@ -40,6 +40,9 @@ func (c *completer) checkListener(l *Listener, s spot) bool {
 		s.at("tls").faultOfValue(CodeUnsafe, `is "none", and the listener is not on a loopback address: passwords would cross the network in the clear`,
 			`set address: "127.0.0.1", or tls: "starttls"`)
 	}
+	if l.TLS == Plain && l.ClientCertificates != nil {
+		s.at("clientCertificates").fault(CodeValue, "is for TLS, and this listener has none", "")
+	}
 	if l.Name == "imaps" && l.TLS != Implicit {
 		s.at("tls").faultOfValue(CodeValue, fmt.Sprintf("is %q, and clients of imaps start with TLS (RFC 8314 §3)", l.TLS),
 			"leave it out, or give the listener another name")

@@ -80,10 +80,10 @@ func (c *completer) virtual(u *User, s spot) {
 		}
 	}
 	hash, _ := s.at("password", "hash").str()
-	if wrong, hint := checkHash(hash); wrong != "" {
+	if wrong, hint := checkHash(hash, c.host.weak()); wrong != "" {
 		s.at("password", "hash").faultOfValue(CodeUnsafe, wrong, hint)
 	}
-	u.Virtual = &VirtualUser{PasswordHash: Secret(hash)}
+	u.Virtual = &VirtualUser{PasswordHash: Secret(withoutScheme(hash))}
 	u.Maildir = path.Join(c.host.Mail.Root, u.Name, "Maildir")
 }
 

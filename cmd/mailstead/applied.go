@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"mailstead/reconcile"
@@ -54,6 +57,11 @@ func hashesOf(host *schema.Host) map[string]string {
 			hashes[u.Name] = string(u.Virtual.PasswordHash)
 		}
 	}
+	if l := host.Logins; l != nil {
+		for _, m := range l.Masters {
+			hashes[masterMark+m.Name] = string(m.Hash)
+		}
+	}
 	return hashes
 }
 
@@ -64,7 +72,18 @@ func putHashes(host *schema.Host, hashes map[string]string) {
 			u.Virtual.PasswordHash = schema.Secret(hashes[u.Name])
 		}
 	}
+	if l := host.Logins; l != nil {
+		l.Masters = nil
+		for _, name := range slices.Sorted(maps.Keys(hashes)) {
+			if master, ok := strings.CutPrefix(name, masterMark); ok {
+				l.Masters = append(l.Masters, schema.Master{Name: master, Hash: schema.Secret(hashes[name])})
+			}
+		}
+	}
 }
+
+// masterMark begins the name of a master among the hashes, as that of no user does.
+const masterMark = "*"
 
 func withoutOrigins(host *schema.Host) *schema.Host {
 	h := *host
@@ -77,6 +96,11 @@ func withoutOrigins(host *schema.Host) *schema.Host {
 		o := *h.Outbox
 		o.Origin = schema.Pos{}
 		h.Outbox = &o
+	}
+	if h.Logins != nil {
+		l := *h.Logins
+		l.Origin = schema.Pos{}
+		h.Logins = &l
 	}
 	h.Users = unplaced(h.Users, func(u *schema.User) {
 		u.Origin = schema.Pos{}

@@ -34,6 +34,7 @@ var commands = []func() *cobra.Command{
 	newHandbackCommand,
 	newFlattenCommand,
 	newHashPasswordCommand,
+	newAppPasswordCommand,
 	newDeployHookCommand,
 	newSchemaCommand,
 	newVersionCommand,

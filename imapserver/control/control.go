@@ -5,6 +5,8 @@
 // imports nothing of the project.
 package control
 
+import "time"
+
 // The verbs of a Request.
 const (
 	VerbStatus = "status" // answered at once
@@ -12,12 +14,39 @@ const (
 	// VerbSession makes the connection an IMAP session of Request.User, as if that
 	// user had logged in: behind the answer comes the greeting.
 	VerbSession = "session"
+	// VerbAppPassword does Request.AppPassword for Request.User.
+	VerbAppPassword = "app-password"
 )
+
+// What AppPasswordRequest.Do may be.
+const (
+	AddAppPassword    = "add"
+	ListAppPasswords  = "list" // of Request.User, or of all with ""
+	RevokeAppPassword = "revoke"
+)
+
+// AppPasswordRequest is what is to be done about app passwords.
+type AppPasswordRequest struct {
+	Do        string   `json:"do"`
+	Name      string   `json:"name,omitempty"`
+	Listeners []string `json:"listeners,omitempty"` // on which it is good; none: on all
+}
+
+// AppPassword is what may be told of an app password.
+type AppPassword struct {
+	User      string    `json:"user"`
+	Name      string    `json:"name"`
+	Listeners []string  `json:"listeners,omitempty"`
+	Made      time.Time `json:"made"`
+	Used      time.Time `json:"used,omitzero"` // to the minute; zero: never
+}
 
 // Request is one question to the daemon.
 type Request struct {
 	Verb string `json:"verb"`           // one of the verbs
-	User string `json:"user,omitempty"` // for VerbSession
+	User string `json:"user,omitempty"` // for VerbSession and VerbAppPassword
+
+	AppPassword *AppPasswordRequest `json:"app_password,omitempty"`
 }
 
 // Status is what the daemon serves at this moment, not what is on disk.
@@ -32,8 +61,11 @@ type Status struct {
 	Sessions   int        `json:"sessions"` // authenticated connections
 	// On is how many of the sessions there are on each listener that has any, by name;
 	// a listener that is no longer bound may still have some.
-	On    map[string]int `json:"sessions_on,omitempty"`
-	Error string         `json:"error,omitempty"` // why the request failed; the rest is still true
+	On map[string]int `json:"sessions_on,omitempty"`
+	// Password is the app password that was added, this once; AppPasswords is those that there are.
+	Password     string        `json:"password,omitempty"`
+	AppPasswords []AppPassword `json:"app_passwords,omitempty"`
+	Error        string        `json:"error,omitempty"` // why the request failed; the rest is still true
 }
 
 // Users says who may log in.

@@ -105,6 +105,9 @@ func (b *builder) addDirectories() error {
 		dir(b.paths.State, 0o700, root, root)
 		dir(bundles, 0o700, root, root)
 		dir(b.paths.Run, 0o700, root, root)
+		if b.host.Logins != nil {
+			dir(render.AuthDir(b.paths), 0o700, root, root)
+		}
 		if b.hasVirtual() {
 			b.add(kind.MailDirectory(b.host.Mail.Root, 0o700, root, root, b.origin()))
 		}
@@ -115,6 +118,10 @@ func (b *builder) addDirectories() error {
 	default:
 		dir(b.paths.State, 0o755, root, root)
 		dir(bundles, 0o700, root, root)
+	}
+	if l := b.host.Logins; l != nil {
+		auth := b.owners[0]
+		b.add(kind.Directory(render.AuthDir(b.paths), 0o700, auth.account, auth.group, l.Origin.String()), auth.needs...)
 	}
 	if b.hasVirtual() {
 		b.add(kind.MailDirectory(b.host.Mail.Root, 0o750, b.mail.account, b.mail.group, b.origin()), b.mail.needs...)
@@ -212,6 +219,7 @@ func (b *builder) addDaemonFiles() error {
 		About:     b.host.About,
 		Limits:    b.host.Limits,
 		PAM:       b.hasSystem(),
+		Logins:    b.host.Logins,
 	}
 	d.Known = render.Known{
 		Directories: b.host.Directories, Owner: b.mail.Identity, Root: b.host.Mail.Root,
