@@ -1,6 +1,6 @@
 module mailstead
 
-go 1.26.0
+go 1.26.6
 
 require (
 	cuelang.org/go v0.17.1

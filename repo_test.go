@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/version"
 	"io/fs"
 	"maps"
 	"os"
@@ -394,5 +395,104 @@ func TestNoAssertionFramework(t *testing.T) {
 				t.Errorf("%s imports %s", f.name, p)
 			}
 		}
+	}
+}
+
+// rightsByPath are the files that change mode, owner or times by a path, and why
+// nobody else can turn that path elsewhere. Anywhere else it is done by a descriptor:
+// where a user may write, the path loses against a link once in five tries.
+var rightsByPath = map[string]string{
+	"imapserver/control/serve.go": "a socket in the daemon's own directory",
+	"imapserver/maildir/file.go":  "the worker is the user",
+	"cmd/mailstead/demo.go":       "the operator's own directory, without root",
+	"reconcile/kind/tree.go":      "/proc/self/fd of what has been opened",
+}
+
+// shells are programs that would read an argument as more than an argument.
+var shells = []string{"sh", "bash", "dash", "zsh", "ksh", "busybox", "su", "sudo", "runuser", "eval", "xargs", "perl", "python3"}
+
+// What gosec would say of the project, where it would be right.
+func TestDangerousCalls(t *testing.T) {
+	for _, f := range files(t, 0) {
+		if f.isTest() || slices.Contains([]string{"imapserver/dialogue", "imapserver/bench", "imapserver/siege", "imapserver/oracle"}, f.dir) {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			name, at := called(call), f.set.Position(call.Pos())
+			switch name {
+			case "os.Chown", "os.Lchown", "os.Chmod", "os.Chtimes", "unix.Chown", "unix.Lchown", "unix.Chmod", "syscall.Chown", "syscall.Lchown", "syscall.Chmod":
+				if rightsByPath[f.name] == "" {
+					t.Errorf("%s: %s goes by a path: use a descriptor", at, name)
+				}
+			case "exec.Command", "exec.CommandContext", "os.StartProcess", "syscall.Exec", "unix.Exec":
+				for _, word := range literals(call) {
+					if slices.Contains(shells, path.Base(word)) {
+						t.Errorf("%s: %s runs %s, which reads its arguments once more", at, name, word)
+					}
+				}
+			case "os.Setenv", "syscall.Setenv", "unix.Setenv":
+				t.Errorf("%s: %s: what is set for this process is set for all that it starts", at, name)
+			}
+			return true
+		})
+	}
+}
+
+// called is the name of a function of another package that is called.
+func called(call *ast.CallExpr) string {
+	if s, ok := call.Fun.(*ast.SelectorExpr); ok {
+		if x, ok := s.X.(*ast.Ident); ok {
+			return x.Name + "." + s.Sel.Name
+		}
+	}
+	return ""
+}
+
+// literals are the strings among the arguments of a call.
+func literals(call *ast.CallExpr) (list []string) {
+	for _, a := range call.Args {
+		if b, ok := a.(*ast.BasicLit); ok && b.Kind == token.STRING {
+			s, _ := strconv.Unquote(b.Value)
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// A program that strangers talk to has no door for its developers: no profiles over
+// HTTP, no variables, and none of the runtime's switches for old behaviour.
+func TestNoBackDoors(t *testing.T) {
+	for _, f := range files(t, parser.ParseComments) {
+		if f.isTest() || slices.Contains([]string{"imapserver/dialogue", "imapserver/bench", "imapserver/siege"}, f.dir) {
+			continue
+		}
+		for _, p := range f.importPaths() {
+			if slices.Contains([]string{"net/http/pprof", "runtime/pprof", "runtime/trace", "expvar", "plugin"}, p) {
+				t.Errorf("%s imports %s", f.name, p)
+			}
+		}
+		if bytes.Contains(f.text, []byte("//go:deb"+"ug")) || bytes.Contains(f.text, []byte("GODE"+"BUG")) {
+			t.Errorf("%s sets a switch of the runtime's", f.name)
+		}
+	}
+}
+
+// The standard library reads what strangers send. Before this version it did some of
+// it in quadratic time, and let links out of an os.Root: imapserver/oracle tries it.
+func TestToolchainFloor(t *testing.T) {
+	text, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^go (\S+)$`).FindSubmatch(text)
+	if m == nil || version.Compare("go"+string(m[1]), "go1.26.6") < 0 {
+		t.Errorf("go.mod asks for Go %s, want 1.26.6 at least", m)
+	}
+	if bytes.Contains(text, []byte("\ngodebug")) {
+		t.Error("go.mod sets a switch of the runtime's")
 	}
 }
