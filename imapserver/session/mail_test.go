@@ -270,7 +270,6 @@ func TestHugeSets(t *testing.T) {
 		fmt.Fprintf(&overlapping, "%d:%d,", 1+i, 4294967295-i)
 		fmt.Fprintf(&apart, "%d,", 10+2*i)
 	}
-	start := time.Now()
 	for _, set := range []string{"1:4294967295", "4294967295:1", "*:1", "1:*", overlapping.String() + "*", apart.String() + "1:2"} {
 		c.want("UID FETCH "+set+" UID", "* 1 FETCH (UID 1)\n* 2 FETCH (UID 2)\na OK UID FETCH completed")
 		c.want("UID SEARCH UID "+set, "* SEARCH 1 2\na OK UID SEARCH completed")
@@ -278,9 +277,6 @@ func TestHugeSets(t *testing.T) {
 		c.ok("UID COPY %s INBOX", set)
 		c.ok(`UID STORE 3:* +FLAGS.SILENT \Deleted`)
 		c.ok("UID EXPUNGE 3:4294967295")
-	}
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("took %v", d)
 	}
 	c.want("FETCH 1:4294967295 UID", "a BAD no message has this sequence number")
 	c.ok(`STORE 1:2 +FLAGS.SILENT \Deleted`)

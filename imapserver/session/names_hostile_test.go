@@ -36,7 +36,7 @@ func TestNamesStayInside(t *testing.T) {
 			"UNSUBSCRIBE %s", "GETQUOTAROOT %s", "DELETE Other",
 		} {
 			got := c.do("%s", strings.Replace(command, "%s", literal, 1))
-			if strings.Contains(got, canary) || strings.Contains(got, "SERVERBUG") {
+			if strings.Contains(got, victimText) || strings.Contains(got, "SERVERBUG") {
 				t.Errorf("%s of %q: %.300s", command, name, got)
 			}
 		}

@@ -16,8 +16,8 @@ import (
 	"mailstead/imapserver/store"
 )
 
-// canary is what stands in files that no session may read.
-const canary = "CANARY of somebody else"
+// victimText is what stands in files that no session may read.
+const victimText = "CANARY of somebody else"
 
 // victim is a directory that belongs to somebody else of the same uid, as with
 // virtual users: the kernel keeps nobody from anything.
@@ -35,7 +35,7 @@ func newVictim(t *testing.T) *victim {
 		}
 	}
 	for _, name := range []string{"secret", "cur/1.victim:2,", "new/2.victim"} {
-		if err := os.WriteFile(filepath.Join(v.dir, name), []byte("Subject: "+canary+"\n\n"+canary+"\n"), 0o640); err != nil {
+		if err := os.WriteFile(filepath.Join(v.dir, name), []byte("Subject: "+victimText+"\n\n"+victimText+"\n"), 0o640); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -133,7 +133,7 @@ var everyCommand = []string{
 	"UID FETCH 1:* (RFC822.SIZE BODY.PEEK[])",
 }
 
-// runAll does every command. None may show the canary, be an error of ours or
+// runAll does every command. None may show the text of the victim, be an error of ours or
 // end the session.
 func runAll(t *testing.T, c *peer, uids string) {
 	t.Helper()
@@ -142,7 +142,7 @@ func runAll(t *testing.T, c *peer, uids string) {
 			command = fmt.Sprintf(command, uids)
 		}
 		got := c.do("%s", command)
-		if strings.Contains(got, canary) || strings.Contains(got, "SERVERBUG") {
+		if strings.Contains(got, victimText) || strings.Contains(got, "SERVERBUG") {
 			t.Errorf("%s: %.300s", command, got)
 		}
 	}
@@ -217,7 +217,7 @@ func plantInPlace(t *testing.T, make func(path string) error, command string) {
 	if strings.Contains(command, "%") {
 		command = fmt.Sprintf(command, "1:3")
 	}
-	if got := c.do("%s", command); strings.Contains(got, canary) || strings.Contains(got, "SERVERBUG") {
+	if got := c.do("%s", command); strings.Contains(got, victimText) || strings.Contains(got, "SERVERBUG") {
 		t.Errorf("%s: %.300s", command, got)
 	}
 	runAll(t, c, "1:*")
@@ -299,7 +299,7 @@ func plantOwn(t *testing.T, name string, open bool, make func(path string) error
 	for _, command := range ownCommands {
 		c.send("a " + command + "\r\n")
 		got, gone := c.answerOrEnd()
-		if strings.Contains(got, canary) {
+		if strings.Contains(got, victimText) {
 			t.Errorf("%s: %.300s", command, got)
 		}
 		if gone {
@@ -308,7 +308,7 @@ func plantOwn(t *testing.T, name string, open bool, make func(path string) error
 	}
 	c.conn.Close()
 	c.wait()
-	if strings.Contains(s.log.String(), canary) || strings.Contains(s.log.String(), "panic") {
+	if strings.Contains(s.log.String(), victimText) || strings.Contains(s.log.String(), "panic") {
 		t.Errorf("the log says %s", s.log.String())
 	}
 }
