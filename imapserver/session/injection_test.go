@@ -48,8 +48,8 @@ func letterOf(r *rand.Rand) string {
 	return b.String()
 }
 
-// canary is what a client says where the server has nothing to repeat.
-const canary = "Zq7canary"
+// parrot is what a client says where the server has nothing to repeat.
+const parrot = "Zq7canary"
 
 // nastyCommands put nasty text wherever a client may put any, and ask for it again.
 func nastyCommands(r *rand.Rand) string {
@@ -67,17 +67,17 @@ func nastyCommands(r *rand.Rand) string {
 		"b2 SEARCH RETURN (ALL COUNT) TEXT " + literal(strings.ReplaceAll(nasty(r), "\x00", "")),
 		"b3 SORT (SUBJECT FROM) UTF-8 ALL",
 		"b4 THREAD REFERENCES UTF-8 ALL",
-		"b5 " + canary + " x",
-		"b6 SELECT " + canary + "/" + strconv.Itoa(r.IntN(9)),
-		"b7 FETCH " + canary + " UID",
-		"b8 SEARCH CHARSET " + canary + " ALL",
-		"b9 STORE 1 " + canary + " ()",
-		"c1 SETACL INBOX " + literal(canary+nasty(r)) + " +q",
+		"b5 " + parrot + " x",
+		"b6 SELECT " + parrot + "/" + strconv.Itoa(r.IntN(9)),
+		"b7 FETCH " + parrot + " UID",
+		"b8 SEARCH CHARSET " + parrot + " ALL",
+		"b9 STORE 1 " + parrot + " ()",
+		"c1 SETACL INBOX " + literal(parrot+nasty(r)) + " +q",
 		"c2 GETACL INBOX",
 		"c3 RENAME " + literal(nasty(r)) + " " + literal(nasty(r)),
-		"c4 SETMETADATA INBOX (/" + canary + " \"x\")",
-		"c5 GETQUOTA " + canary,
-		"c6 ENABLE " + canary,
+		"c4 SETMETADATA INBOX (/" + parrot + " \"x\")",
+		"c5 GETQUOTA " + parrot,
+		"c6 ENABLE " + parrot,
 	}
 	r.Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })
 	return strings.Join(lines, "\r\n") + "\r\n"
@@ -138,7 +138,7 @@ func checkInjection(t *testing.T, account *store.Account, commands string) {
 	if err := oracle.Responses(c.out.Bytes()); err != nil {
 		t.Fatalf("%v\nafter %q", err, commands)
 	}
-	if err := oracle.Echoes(c.out.Bytes(), canary); err != nil {
+	if err := oracle.Echoes(c.out.Bytes(), parrot); err != nil {
 		t.Fatalf("%v\nafter %q", err, commands)
 	}
 	if strings.Contains(log.String(), "panicked") {
