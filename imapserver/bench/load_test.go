@@ -2,12 +2,16 @@ package bench_test
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/argon2"
 
 	"mailstead/imapserver/bench"
 	"mailstead/imapserver/config"
@@ -127,6 +131,85 @@ func logins(t testing.TB, s *server, kind string) float64 {
 	t.Logf("%s, %s: %.0f/s, median %s, p99 %s, processor time of the server %s each", kind, s.name, r.PerSec, show(r.P50), show(r.P99),
 		show(cpu/time.Duration(max(1, r.Logins))))
 	return r.PerSec
+}
+
+// TestBenchLoadUIDs prints what a first login costs of a user whose uid has no
+// worker yet.
+func TestBenchLoadUIDs(t *testing.T) {
+	if !chosen(t)("uids") {
+		t.Skip("not asked for")
+	}
+	list := people(loadUsers)
+	for i := range list {
+		list[i].uid = 100_000 + i
+	}
+	fmt.Println("| each of 1,000 users has a uid | server | logins a second, first | again | memory of all |\n|---|---|---|---|---|")
+	for _, s := range loadServers(t, list) {
+		s.up(t)
+		t.Cleanup(s.down)
+		f := loginFlood(s, "plain")
+		start, left := time.Now(), int64(len(list))
+		first := f.While(func() bool { return atomic.AddInt64(&left, -1) >= 0 })
+		took := time.Since(start)
+		again := f.Run(5 * time.Second)
+		if failed := append(first.Failed, again.Failed...); len(failed) > 0 {
+			t.Errorf("%s: %d failed: %v", s.name, len(failed), failed[0])
+		}
+		fmt.Printf("| | %s | %.0f, p99 %s | %.0f, p99 %s | %d MiB |\n", s.name, float64(first.Logins)/took.Seconds(), show(first.P99), again.PerSec, show(again.P99), memory(t, s)>>10)
+		s.down()
+	}
+}
+
+// argon is what "mailstead hash-password" makes of a password.
+func argon() string {
+	salt := []byte("salt of the load")
+	key := argon2.IDKey([]byte(password), salt, 2, 19456, 1, 32)
+	b := base64.RawStdEncoding
+	return "$argon2id$v=19$m=19456,t=2,p=1$" + b.EncodeToString(salt) + "$" + b.EncodeToString(key)
+}
+
+// TestBenchLoadHashing prints how many logins with argon2id there are, and how long
+// a session waits for the answer of NOOP while ten times as many want to log in.
+func TestBenchLoadHashing(t *testing.T) {
+	if !chosen(t)("hashing") {
+		t.Skip("not asked for")
+	}
+	fmt.Println("| argon2id | server | logins a second | NOOP at rest: median, p99 | ten times as many: logins a second, told to come back | NOOP beside them: median, p99 |\n|---|---|---|---|---|---|")
+	for _, s := range loadServers(t, people(loadUsers)) {
+		s.hash = argon()
+		s.up(t)
+		t.Cleanup(s.down)
+		c := s.dial(t, user(1))
+		m, p := noops(t, c, 3*time.Second)
+		f := loginFlood(s, "plain")
+		rate := f.Run(5 * time.Second)
+		result := make(chan bench.Rate)
+		go func() { result <- crowded(s).Run(8 * time.Second) }()
+		time.Sleep(time.Second)
+		busy, worst := noops(t, c, 5*time.Second)
+		over := <-result
+		fmt.Printf("| | %s | %.0f | %s, %s | %.0f, %d | %s, %s |\n", s.name, rate.PerSec, show(m), show(p), over.PerSec, len(over.Failed), show(busy), show(worst))
+		c.Close()
+		s.down()
+	}
+}
+
+// crowded is ten times as many clients as keep the processors busy.
+func crowded(s *server) *bench.Flood {
+	f := loginFlood(s, "plain")
+	f.Clients *= 10
+	return f
+}
+
+// noops asks for nothing a hundred times a second.
+func noops(t testing.TB, c *bench.Client, d time.Duration) (middle, p99 time.Duration) {
+	t.Helper()
+	var took []time.Duration
+	for start := time.Now(); time.Since(start) < d; time.Sleep(10 * time.Millisecond) {
+		took = append(took, timed(t, func() error { return c.Exec("NOOP", nil) }))
+	}
+	slices.Sort(took)
+	return took[len(took)/2], took[len(took)*99/100]
 }
 
 // loginFlood logs in as one user after another.

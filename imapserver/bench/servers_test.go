@@ -58,6 +58,7 @@ type server struct {
 	people  []person
 	workers config.Workers // of our own
 
+	hash       string // of everybody's password
 	generation int
 	bundle     []byte // certificate and key; nil: one is made
 }
@@ -181,7 +182,7 @@ func buildDaemon(t testing.TB) string {
 func newMailstead(t testing.TB, dir string) *server {
 	program := buildDaemon(t)
 	return &server{
-		name: "mailstead", dir: dir, own: []string{"mailstead", "mailstead-*"}, people: people(users), workers: config.WorkerInline,
+		name: "mailstead", dir: dir, own: []string{"mailstead", "mailstead-*"}, people: people(users), hash: passwordHash, workers: config.WorkerInline,
 		start: func(t testing.TB, s *server) *exec.Cmd {
 			cmd := exec.Command(program, "serve", "--config", writeConfig(t, s))
 			if s.workers == config.WorkerInline {
@@ -213,7 +214,7 @@ func writeConfig(t testing.TB, s *server) string {
 	var list []config.User
 	for _, p := range s.people {
 		list = append(list, config.User{
-			Name: p.name, Hash: passwordHash, UID: p.uid, GID: p.uid,
+			Name: p.name, Hash: s.hash, UID: p.uid, GID: p.uid,
 			Home: filepath.Dir(s.maildir(p.name)), Maildir: s.maildir(p.name),
 		})
 	}
@@ -291,12 +292,16 @@ service imap {
 // newDovecot is Dovecot near its defaults, with settings more.
 func newDovecot(name, dir, settings string) *server {
 	return &server{
-		name: name, dir: dir, own: []string{"dovecot*"}, people: people(users),
+		name: name, dir: dir, own: []string{"dovecot*"}, people: people(users), hash: passwordHash,
 		start: func(t testing.TB, s *server) *exec.Cmd {
 			_, port, _ := net.SplitHostPort(s.address)
 			var list strings.Builder
+			scheme := "{SHA512-CRYPT}"
+			if strings.HasPrefix(s.hash, "$argon2id$") {
+				scheme = "{ARGON2ID}"
+			}
 			for _, p := range s.people {
-				fmt.Fprintf(&list, "%s:{SHA512-CRYPT}%s:%d:%d::%s::\n", p.name, passwordHash, p.uid, p.uid, filepath.Dir(s.maildir(p.name)))
+				fmt.Fprintf(&list, "%s:%s%s:%d:%d::%s::\n", p.name, scheme, s.hash, p.uid, p.uid, filepath.Dir(s.maildir(p.name)))
 			}
 			conf, ssl, secure := filepath.Join(s.dir, "dovecot.conf"), "ssl = no", "no"
 			if s.tls != nil {
