@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -63,6 +64,12 @@ func Run(ctx context.Context, path string, o Options) error {
 	if d.server, err = newServer(s, o); err != nil {
 		return err
 	}
+	// The hashes of logins may take as many threads as there are processors. With
+	// as many again the kernel lets a session in between at once; the Go scheduler,
+	// with none to spare, would after ten milliseconds or more.
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(2 * n)
+	defer runtime.GOMAXPROCS(n)
 	return d.run(ctx, l, asked)
 }
 
