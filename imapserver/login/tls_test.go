@@ -125,6 +125,9 @@ func TestPolicies(t *testing.T) {
 // resumed under the same name, neither under another one nor after a reload.
 func TestTickets(t *testing.T) {
 	s := start(t, nil)
+	if 2*ticketLife > 24*time.Hour {
+		t.Errorf("a key is taken for %v", 2*ticketLife)
+	}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		resumed := func(name string, cache tls.ClientSessionCache) bool {
 			t.Helper()
@@ -152,6 +155,13 @@ func TestTickets(t *testing.T) {
 		s.settings.Load().certificates.rotate()
 		if !resumed("mail.example", cache) {
 			t.Error("not resumed after one rotation of keys")
+		}
+		resumed("mail.example", cache)
+		for range 2 { // which takes twice ticketLife, that is a day
+			s.settings.Load().certificates.rotate()
+		}
+		if resumed("mail.example", cache) {
+			t.Error("resumed after two rotations of keys")
 		}
 		if err := s.Update(testConfig(), s.bundles); err != nil {
 			t.Fatal(err)
