@@ -53,6 +53,8 @@ type account struct {
 	uid, gid      int
 	home, maildir string // maildir "": as the server has it for everyone
 	options       map[string]string
+	quota         string // as maildirquota(7) has it: 5000000S,1000C
+	challenge     bool   // there is a password for CRAM-MD5 and its like
 	origin        Origin
 }
 
@@ -114,6 +116,10 @@ func (a *account) userdbFields(text string) (err error) {
 			a.gid, err = strconv.Atoi(value)
 		case "options":
 			a.options = options(value)
+		case "quota":
+			a.quota = value
+		case "hmac-md5pw", "hmac-sha1pw", "hmac-sha256pw":
+			a.challenge = true
 		}
 		if err != nil {
 			return fmt.Errorf("%s of %s is no number", key, strconv.Quote(a.name))

@@ -48,6 +48,7 @@ type item struct {
 	json    bool     // it stands in the users' file
 	state   state
 	why     string
+	origin  string // file:line of a user
 }
 
 // draft is a description in the making.
@@ -71,7 +72,7 @@ func (h *Host) Describe(trash string, check Check) (Description, error) {
 		if len(faults) == 0 {
 			for _, i := range d.all() {
 				if i.state != whole {
-					text.Left = append(text.Left, i.name()+": "+i.why)
+					text.Left = append(text.Left, i.name()+": "+i.because())
 				}
 			}
 			return text, nil
@@ -244,7 +245,11 @@ func (d *draft) user(u *User, system int) *item {
 	if u.Setting != "" && u.Hash == "" {
 		parts = append(parts, key("maildir", i.json)+quote(u.Setting))
 	}
-	i.comment = u.Origin.String()
+	if u.Quota != "" {
+		parts = append(parts, key("quota", i.json)+"{"+u.Quota+"}")
+	}
+	i.origin = u.Origin.String()
+	i.comment = i.origin
 	if m := u.Mail; m != nil {
 		list := m.choose(d.prefer)
 		set := folders(list, false)
@@ -275,6 +280,14 @@ func (d *draft) user(u *User, system int) *item {
 		i.state, i.why = left, u.Left
 	}
 	return i
+}
+
+// because is why an item is left out, and where it comes from.
+func (i *item) because() string {
+	if i.origin == "" {
+		return i.why
+	}
+	return i.why + " (" + i.origin + ")"
 }
 
 // name is what an item is the field of.

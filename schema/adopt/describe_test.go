@@ -84,7 +84,10 @@ ODD=1
 `,
 		"etc/courier/imapd-ssl":    "SSLPORT=993\nIMAP_TLS_REQUIRED=1\nTLS_PRIORITY='SECURE:-VERS-ALL:+VERS-TLS1.3'\n",
 		"etc/courier/authdaemonrc": "authmodulelist=\"authpam authuserdb authldap\"\n",
-		"etc/courier/userdb": "vera@example.org\tuid=5000|gid=5000|home=/srv/mail/vera@example.org|systempw=" + hash + "\n" +
+		"etc/courier/userdb": "vera@example.org\tuid=5000|gid=5000|home=/srv/mail/vera@example.org|quota=5000000S,100C|systempw=" + hash + "\n" +
+			"zara@example.org\tuid=5000|gid=5000|home=/srv/mail/zara@example.org|quota=lots|systempw=" + hash + "\n" +
+			"wim@example.org\tuid=5001|gid=5000|home=/srv/mail/wim@example.org|systempw=" + hash + "\n" +
+			"cram@example.org\tuid=5000|gid=5000|home=/srv/mail/cram@example.org|hmac-md5pw=abcd\n" +
 			"walt@example.org\tuid=5000|gid=5000|home=/srv/mail/walt@example.org|systempw=$1$abcdefgh$abcdefghijklmnopqrstuv\n" +
 			"xeno@example.org\tuid=5000|gid=5000|home=/elsewhere/x|systempw=" + hash + "\n" +
 			"yves@example.org\tuid=5000|gid=5000|home=/srv/mail/yves@example.org|systempw=" + hash + "|options=disableimap=1\n",
@@ -102,7 +105,8 @@ ODD=1
 		`"Papierkorb": {use: "trash"}`, "trash: Papierkorb (0) rather than Trash (0): the first by custom",
 		"sent: Sent (0) rather than Sent Messages (0): it has the newest message", "left out: carl: there is no /home/carl/Maildir",
 		`// "vera@example.org": junk: Spam (3) rather than Junk (2): it has the most messages`, `mail: root: "/srv/mail"`, "MD5-crypt", "move it there", "disableimap=1")
-	contains(t, users, `"vera@example.org": {"password": {"hash": "`+hash)
+	contains(t, users, `"vera@example.org": {"password": {"hash": "`+hash+`"}, "quota": {"storage": "5MB", "messages": 100}`)
+	contains(t, cue, "quota=lots is no quota", "all virtual users' mail has one owner (/etc/courier/userdb:3)", "for CRAM alone", "directories: courier: authdaemon")
 	if strings.Contains(cue, hash) || strings.Contains(cue, "$1$abc") || strings.Contains(users, "walt") || strings.Contains(users, "yves") {
 		t.Errorf("a hash in CUE, or a user who was to be left out:\n%s\n%s", cue, users)
 	}
@@ -196,5 +200,22 @@ func TestDescribeHostile(t *testing.T) {
 	}
 	if kept == 0 || left == 0 {
 		t.Errorf("%d users were kept, and %d things left out", kept, left)
+	}
+}
+
+// TestQuotaFields takes Courier's quotas over to the octet.
+func TestQuotaFields(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "0S": "", "5000000S,1000C": `"storage": "5MB", "messages": 1000`, "5368709120S": `"storage": "5368709.120kB"`,
+		"1S": `"storage": "0.001kB"`, "2000000000S": `"storage": "2GB"`, "10C": `"messages": 10`, "123000S": `"storage": "123kB"`,
+	} {
+		if got, ok := quotaFields(text); got != want || !ok {
+			t.Errorf("%q: %q %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"5", "5GB", "-1S", "S", ",x", "9999999999999999999S", "5S;C"} {
+		if got, ok := quotaFields(text); ok {
+			t.Errorf("%q: %q", text, got)
+		}
 	}
 }

@@ -65,6 +65,7 @@ type User struct {
 	Maildir  string // absolute
 	Setting  string // what the description has to say of the Maildir; "": nothing
 	Origin   Origin
+	Quota    string // fields of a quota in CUE and JSON; "": none
 	Left     string // why the description leaves the user out; "" if it does not
 	Mail     *Mail  // what was found there; nil: it was not looked at
 }

@@ -79,7 +79,7 @@ var table = []option{
 	{imapdSSL, "MAILDIRPATH", "Maildir", Taken, "users.NAME.maildir", "counts more than the one in imapd"},
 	{imapdSSL, "TLS_ALPN", notSet, Gone, "", "Courier 6; the daemon knows imap"},
 
-	{authdaemon, "authmodulelist", "authpam", Taken, "users", "authpam: accounts of the host with a Maildir; authuserdb: virtual users with their hashes; others have to be written by hand"},
+	{authdaemon, "authmodulelist", "authpam", Taken, "users", "authpam: accounts of the host with a Maildir; authuserdb: virtual users with their hashes and quotas; of the others directories.NAME.authdaemon asks at each login, or they are written by hand"},
 	{authdaemon, "authmodulelistorig", "authuserdb authpam authpgsql authldap authmysql authsqlite authcustom authpipe", Gone, "", "for Courier's web administration"},
 	{authdaemon, "daemons", "5", Always, "", "logins are checked side by side"},
 	{authdaemon, "authdaemonvar", "/run/courier/authdaemon", Gone, "", "authdaemond is not asked; it goes on for the programs that ask it"},

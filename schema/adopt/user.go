@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -25,7 +26,7 @@ func (r *reading) users() error {
 				return err
 			}
 		default:
-			r.host.note(modules.Origin, true, "%s: who is in there cannot be told without asking it; write these users by hand", printable(module))
+			r.host.note(modules.Origin, true, "%s: who is in there cannot be told without asking it; write these users by hand, or have authdaemond asked at each login: directories: courier: authdaemon: {} (docs/logins.md)", printable(module))
 		}
 	}
 	slices.SortStableFunc(r.host.Users, func(a, b *User) int { return strings.Compare(a.Name, b.Name) })
@@ -144,6 +145,8 @@ func (r *reading) virtual(all []account, passwd []account) {
 		u := &User{Name: a.name, Hash: a.hash, UID: a.uid, GID: a.gid, Home: a.home, Maildir: a.maildir, Origin: a.origin, Left: r.disabled(a.options)}
 		switch want := path.Join(root, a.name, "Maildir"); {
 		case u.Left != "":
+		case a.hash == "" && a.challenge:
+			u.Left = "its password is there for CRAM alone, by which nobody can be asked for it: set another one with mailstead hash-password"
 		case a.hash == "":
 			u.Left = "it has no password"
 		case a.uid != uid:
@@ -156,8 +159,52 @@ func (r *reading) virtual(all []account, passwd []account) {
 				r.host.note(a.origin, true, "%s: %s", printable(o+"="+cut(a.options[o])), row.why)
 			}
 		}
+		var ok bool
+		if u.Quota, ok = quotaFields(a.quota); !ok {
+			r.host.note(a.origin, true, "%s is no quota: the user has that of the host", printable("quota="+cut(a.quota)))
+		}
 		r.host.Users = append(r.host.Users, u)
 	}
+}
+
+// quotaFields gives a quota of Courier's (maildirquota(7)) as fields of ours, which
+// read the same in CUE and in JSON.
+func quotaFields(text string) (string, bool) {
+	var fields []string
+	for part := range strings.SplitSeq(text, ",") {
+		if part == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(part[:len(part)-1], 10, 64)
+		switch unit := part[len(part)-1]; {
+		case err != nil || n < 0 || n > maxQuota:
+			return "", false
+		case n == 0: // no limit
+		case unit == 'S':
+			fields = append(fields, `"storage": `+quote(amount(n)))
+		case unit == 'C':
+			fields = append(fields, fmt.Sprintf(`"messages": %d`, n))
+		default:
+			return "", false
+		}
+	}
+	return strings.Join(fields, ", "), true
+}
+
+// maxQuota is the greatest of both sorts that is taken over as it is.
+const maxQuota = 999_999_999_999
+
+// amount writes octets so that none is lost.
+func amount(n int64) string {
+	for _, u := range []struct {
+		name string
+		size int64
+	}{{"GB", 1e9}, {"MB", 1e6}} {
+		if n%u.size == 0 {
+			return fmt.Sprintf("%d%s", n/u.size, u.name)
+		}
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%d.%03d", n/1000, n%1000), ".000") + "kB"
 }
 
 // most gives the value that most of the accounts have; of equals, the first's.

@@ -42,7 +42,7 @@ func (w *writer) close() {
 // item writes an item, or as a comment why it is left out.
 func (w *writer) item(i *item) {
 	if i.state == left {
-		w.put("// left out: %s: %s", i.name(), i.why)
+		w.put("// left out: %s: %s", i.name(), i.because())
 		return
 	}
 	text := i.text
