@@ -130,7 +130,7 @@ func TestDummy(t *testing.T) {
 		{Name: "b", Hash: hashes["bcrypt b"]},
 		{Name: "c", Hash: hashes["bcrypt y"]},
 		{Name: "d"},
-	}, nil)
+	}, &logins{keep: openKeep("", slog.New(slog.DiscardHandler))})
 	if err != nil {
 		t.Fatal(err)
 	}
