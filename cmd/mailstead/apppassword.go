@@ -18,8 +18,9 @@ func newAppPasswordCommand() *cobra.Command {
 		Use:   "app-password",
 		Short: "make, list and revoke passwords for one program each",
 		Long: `An app password is for one program of a user, such as the mail of a phone. It is
-good beside the user's own password, whoever checks that, and can be revoked alone.
-The running daemon makes and keeps it; its description has to have "logins".` + exitStatus(exitDone, exitFailed),
+good beside the user's own password, whoever checks that, and can be revoked
+alone. The running daemon makes and keeps it; its description has to have
+"logins".` + exitStatus(exitDone, exitFailed),
 	}
 	cmd.AddCommand(newAppPasswordAdd(), newAppPasswordList(), newAppPasswordRevoke())
 	return cmd
@@ -65,8 +66,8 @@ func newAppPasswordAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add --user USER --name NAME",
 		Short: "make an app password and show it, this once",
-		Long: `Makes an app password and prints it. Nobody can show it again: the daemon keeps a
-digest. Spaces and hyphens in it do not count.` + exitStatus(exitDone, exitFailed),
+		Long: `Makes an app password and prints it. Nobody can show it again: the daemon keeps
+a digest. Spaces and hyphens in it do not count.` + exitStatus(exitDone, exitFailed),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			status, err := o.ask(cmd)

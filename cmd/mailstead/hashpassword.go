@@ -62,8 +62,8 @@ func newHashPasswordCommand() *cobra.Command {
 		Short: "turn a password into what a description may hold",
 		Long: `Reads a password, twice and without echo from a terminal or one line from a
 pipe, and prints its hash in crypt(5) form, for a virtual user's password in the
-description; with --scheme scram-sha-256, a verifier of SCRAM. The password itself is
-shown nowhere.
+description; with --scheme scram-sha-256, a verifier of SCRAM. The password
+itself is shown nowhere.
 
   printf %s "$PASSWORD" | mailstead hash-password --scheme bcrypt` +
 			exitStatus(exitDone, exitFailed),
