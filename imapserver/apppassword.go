@@ -13,6 +13,7 @@ import (
 type authorizer interface{ authority() *auth.Auth }
 
 func (i *Inline) authority() *auth.Auth { return i.front.auth }
+func (p *Parted) authority() *auth.Auth { return p.auth }
 
 // appPassword does what is asked about app passwords, and adds the outcome to the
 // answer.

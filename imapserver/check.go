@@ -43,7 +43,7 @@ func (s *Settings) dryStart(o Options) error {
 		aside.Keep = "" // what auth remembers is the running daemon's
 		c.Logins, s.Config = &aside, &c
 	}
-	f := newFront(o, nil, nil, nil)
+	f := newFront(o, nil, nil)
 	defer f.close(context.Background())
 	return f.apply(s)
 }

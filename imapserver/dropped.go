@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -11,15 +12,15 @@ import (
 )
 
 // dropped checks from inside a started process that nothing of the
-// supervisor's privileges is left, and lowers what a process may use. It must
+// spawn's privileges is left, and lowers what a process may use. It must
 // be called before anything is received.
 func dropped() error {
 	if os.Getuid() < spawn.MinUID || os.Geteuid() != os.Getuid() || os.Getgid() < spawn.MinUID || os.Getegid() != os.Getgid() {
-		return fmt.Errorf("uid %d, gid %d: not started by the supervisor", os.Getuid(), os.Getgid())
+		return fmt.Errorf("uid %d, gid %d: not started by spawn", os.Getuid(), os.Getgid())
 	}
 	if groups, err := os.Getgroups(); err != nil {
 		return fmt.Errorf("read groups: %w", err)
-	} else if len(groups) > 0 {
+	} else if slices.ContainsFunc(groups, func(g int) bool { return g != os.Getgid() }) {
 		return fmt.Errorf("supplementary groups %v are left", groups)
 	}
 	if on, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || on != 1 {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,21 +24,104 @@ import (
 // The accounts of the daemon with processes; nobody else has these uids.
 const (
 	serviceUID = 61100
+	loginUID   = 61103
 	aliceUID   = 61101
 	bobUID     = 61102
 )
 
 // processes is a daemon with processes, as root.
 type processes struct {
-	t    *testing.T
-	c    *config.Config
-	cmd  *exec.Cmd
-	log  *journal
-	path string // of the configuration
-	dir  string
-	own  bool // the daemon is this test's own program: see TestMain
-	cert []byte
-	st   control.Status
+	t       *testing.T
+	c       *config.Config
+	program string
+	sockets map[string]*os.File        // by role
+	roles   map[string]*exec.Cmd       // by name
+	helper  atomic.Pointer[os.Process] // the last mailstead-pam
+	log     *journal
+	path    string // of the configuration
+	dir     string
+	own     bool // the daemon is this test's own program: see TestMain
+	cert    []byte
+	st      control.Status
+}
+
+// listen makes the socket of a role, as systemd would.
+func (p *processes) listen(role, network, address string, uid int) (bound string) {
+	p.t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+		if err := os.Chown(address, uid, uid); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	file, err := l.(interface{ File() (*os.File, error) }).File()
+	l.Close()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { file.Close() })
+	p.sockets[role] = file
+	return l.Addr().String()
+}
+
+// start starts a role with its socket.
+func (p *processes) start(name string, uid int, args ...string) {
+	p.t.Helper()
+	cmd := exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, p.program}, args...)...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LISTEN_FDS=1", "LISTEN_FDNAMES=" + name}
+	cmd.ExtraFiles = []*os.File{p.sockets[name]}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	cmd.Stderr = p.log
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.roles[name] = cmd
+}
+
+// kill kills a role and starts it again, as systemd would.
+func (p *processes) kill(name string, uid int) {
+	p.t.Helper()
+	old := p.roles[name]
+	old.Process.Kill()
+	old.Wait()
+	// The verb and its flags stand after the shell, its script and the program.
+	p.start(name, uid, old.Args[4:]...)
+}
+
+// up starts all of them.
+func (p *processes) up() {
+	p.t.Helper()
+	p.listen("spawn", "unixpacket", p.c.Roles.Spawn, serviceUID)
+	p.listen("auth", "unixpacket", p.c.Roles.Auth, loginUID)
+	p.start("spawn", 0, "spawn", "--auth-uid", strconv.Itoa(serviceUID))
+	p.start("auth", serviceUID, "serve", "--config", p.path)
+	for _, l := range p.c.Listeners {
+		bound := p.listen(l.Name, "tcp", net.JoinHostPort(l.Address, "0"), 0)
+		p.st.Listeners = append(p.st.Listeners, control.Listener{Name: l.Name, Address: bound})
+		p.start(l.Name, loginUID, "login", "--listener", l.Name, "--auth", p.c.Roles.Auth)
+	}
+	p.t.Cleanup(func() {
+		for _, cmd := range p.roles {
+			cmd.Process.Signal(syscall.SIGTERM)
+		}
+		for name, cmd := range p.roles {
+			if err := cmd.Wait(); err != nil {
+				p.t.Errorf("%s: %v\n%s", name, err, p.log)
+			}
+		}
+	})
+	p.eventually("the daemon does not start", func() bool {
+		st, err := control.Ask(p.t.Context(), p.c.Control, control.Request{Verb: control.VerbStatus})
+		if err != nil || len(st.Listeners) != len(p.c.Listeners) {
+			return false
+		}
+		p.st = st
+		return true
+	})
 }
 
 func startProcesses(t *testing.T) *processes {
@@ -54,9 +138,9 @@ func startProcessesWith(t *testing.T, more func(p *processes) []config.User) *pr
 	if os.Getuid() != 0 {
 		t.Fatal("needs root, to start workers of other uids")
 	}
-	p := &processes{t: t, dir: t.TempDir(), log: &journal{}}
-	program := filepath.Join(p.dir, "mailstead-imapd")
-	if out, err := exec.Command("go", "build", "-o", program, "mailstead/cmd/mailstead-imapd").CombinedOutput(); err != nil {
+	p := &processes{t: t, dir: t.TempDir(), log: &journal{}, sockets: map[string]*os.File{}, roles: map[string]*exec.Cmd{}}
+	p.program = filepath.Join(p.dir, "mailstead-imapd")
+	if out, err := exec.Command("go", "build", "-o", p.program, "mailstead/cmd/mailstead-imapd").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	// Workers must be able to reach the Maildirs.
@@ -67,35 +151,37 @@ func startProcessesWith(t *testing.T, more func(p *processes) []config.User) *pr
 	}
 	p.c = testConfig(p.dir)
 	p.c.Sharing = true
+	run := filepath.Join(p.dir, "run")
+	if err := os.Mkdir(run, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	giveAway(t, run, serviceUID)
+	p.c.Control = filepath.Join(run, "control")
 	p.c.Workers, p.c.Service = config.WorkerPerUID, config.Identity{UID: serviceUID, GID: serviceUID}
+	p.c.Roles = &config.Roles{Login: config.Identity{UID: loginUID, GID: loginUID}, Auth: filepath.Join(p.dir, "auth"), Spawn: filepath.Join(p.dir, "spawn")}
 	p.cert = issue(t, time.Now().Add(time.Hour), "mail.example")
 	users := append(p.users(), more(p)...)
 	slices.SortFunc(users, func(a, b config.User) int { return strings.Compare(a.Name, b.Name) })
-	p.path = write(t, p.dir, p.c, users, p.cert)
-	p.cmd = exec.Command(program, "serve", "--config", p.path)
+	p.write(users)
 	if p.own {
-		p.cmd = exec.Command(os.Args[0])
-		p.cmd.Env = append(os.Environ(), "IMAPSERVER_TEST_SERVE="+p.path)
-	}
-	p.cmd.Stderr = p.log
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		p.cmd.Process.Signal(syscall.SIGTERM)
-		if err := p.cmd.Wait(); err != nil {
-			t.Errorf("%v\n%s", err, p.log)
+		// The test's own is where nobody else may go.
+		if out, err := exec.Command("cp", os.Args[0], p.program).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
 		}
-		if left := p.children(); len(left) > 0 {
-			t.Errorf("processes are left: %v", left)
-		}
-	})
-	p.eventually("the daemon does not start", func() bool {
-		var err error
-		p.st, err = control.Ask(t.Context(), p.c.Control, control.Request{Verb: control.VerbStatus})
-		return err == nil
-	})
+	}
+	p.up()
 	return p
+}
+
+// write writes the files, for auth to read.
+func (p *processes) write(users []config.User) {
+	p.t.Helper()
+	p.path = write(p.t, p.dir, p.c, users, p.cert)
+	for _, file := range []string{p.path, p.c.Users, p.c.TLS.Bundles[0].File} {
+		if err := os.Chown(file, serviceUID, serviceUID); err != nil {
+			p.t.Fatal(err)
+		}
+	}
 }
 
 // users are alice and bob, of uids of their own, and virtual ones who share
@@ -137,7 +223,7 @@ func (p *processes) eventually(what string, f func() bool) {
 	}
 }
 
-// children is the processes of the daemon by their verb and uid: "worker 61101".
+// children is the processes of spawn by their verb and uid: "worker 61101".
 func (p *processes) children() map[string][]int {
 	all := map[string][]int{}
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -151,7 +237,7 @@ func (p *processes) children() map[string][]int {
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		fields := strings.Fields(rest)
 		args := strings.Split(string(line), "\x00")
-		if len(fields) < 2 || fields[1] != strconv.Itoa(p.cmd.Process.Pid) || len(args) < 2 || fields[0] == "Z" {
+		if len(fields) < 2 || fields[1] != strconv.Itoa(p.roles["spawn"].Process.Pid) || len(args) < 2 || fields[0] == "Z" {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(dir))
@@ -186,7 +272,7 @@ func TestProcesses(t *testing.T) {
 	alice, bob, v1, v2 := p.login("alice"), p.login("bob"), p.login("virtual1"), p.login("virtual2")
 	again := p.login("alice")
 	have := p.children()
-	for _, want := range []string{fmt.Sprint("front ", serviceUID), fmt.Sprint("worker ", aliceUID), fmt.Sprint("worker ", bobUID)} {
+	for _, want := range []string{fmt.Sprint("worker ", aliceUID), fmt.Sprint("worker ", bobUID)} {
 		if len(have[want]) != 1 {
 			t.Errorf("%d processes %q in %v", len(have[want]), want, have)
 		}
@@ -235,9 +321,9 @@ func TestProcesses(t *testing.T) {
 	bob.until("e OK")
 	alice = p.login("alice")
 	p.reload(bob)
-	p.killFront(alice, bob)
+	p.killEach(alice, bob)
 	bob = p.login("bob")
-	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.roles["imaps"].Process.Signal(syscall.SIGTERM)
 	bob.until("* BYE")
 }
 
@@ -315,8 +401,8 @@ func (p *processes) reload(bob *client) {
 	gone := p.login("virtual1")
 	p.c.Generation = "second"
 	users := slices.DeleteFunc(p.users(), func(u config.User) bool { return u.Name == "virtual1" })
-	write(p.t, p.dir, p.c, users, p.cert)
-	out, err := exec.Command(p.cmd.Path, "ctl", "reload", "--config", p.path).CombinedOutput()
+	p.write(users)
+	out, err := exec.Command(p.program, "ctl", "reload", "--config", p.path).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "generation second") {
 		p.t.Errorf("ctl reload: %v\n%s", err, out)
 	}
@@ -328,43 +414,71 @@ func (p *processes) reload(bob *client) {
 	if err := os.Truncate(p.c.Users, 3); err != nil {
 		p.t.Fatal(err)
 	}
-	out, err = exec.Command(p.cmd.Path, "ctl", "reload", "--control", p.c.Control).CombinedOutput()
+	out, err = exec.Command(p.program, "ctl", "reload", "--control", p.c.Control).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "mailstead-imapd: error: reload refused") {
 		p.t.Errorf("ctl reload of torn users: %v\n%s", err, out)
 	}
-	write(p.t, p.dir, p.c, users, p.cert)
+	p.write(users)
 }
 
-// killFront kills the front: every connection is lost, and the next one is
-// served by another front.
-func (p *processes) killFront(sessions ...*client) {
+// plain logs in on the listener that is not alice's and bob's.
+func (p *processes) plain(user string) *client {
 	p.t.Helper()
-	time.Sleep(frontPatience) // younger ones are not started again
-	before := p.children()[fmt.Sprint("front ", serviceUID)]
-	syscall.Kill(before[0], syscall.SIGKILL)
-	for _, c := range sessions {
+	nc, err := net.Dial("tcp", p.st.Listeners[0].Address)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	c := newClient(p.t, nc)
+	c.send("a STARTTLS\r\n")
+	c.until("a OK")
+	c = newClient(p.t, tls.Client(nc, &tls.Config{ServerName: "mail.example", RootCAs: pool(p.t, p.cert)}))
+	c.send("b LOGIN " + user + " pw-" + user + "\r\n")
+	c.until("b OK")
+	return c
+}
+
+// goesOn tells that a session does.
+func (c *client) goesOn(after string) {
+	c.t.Helper()
+	c.send("g NOOP\r\n")
+	if said := c.until("g OK"); said == "" {
+		c.t.Errorf("a session ends with %s", after)
+	}
+}
+
+// killEach kills one role after the other: no session ends but those that it has.
+func (p *processes) killEach(alice, bob *client) {
+	p.t.Helper()
+	p.kill("auth", serviceUID)
+	for _, c := range []*client{alice, bob} {
+		c.goesOn("auth")
+	}
+	other := p.plain("alice") // waits for auth
+	p.kill("imaps", loginUID)
+	for _, c := range []*client{alice, bob} {
 		if _, err := c.r.ReadByte(); err == nil {
-			p.t.Error("a session without a front")
+			p.t.Error("a session without its login")
 		}
 	}
-	p.eventually("no other front", func() bool {
-		now := p.children()[fmt.Sprint("front ", serviceUID)]
-		return len(now) == 1 && now[0] != before[0]
-	})
+	other.goesOn("another listener's login")
+	p.login("bob")
+	p.kill("spawn", 0)
+	other.until("* BYE") // of a worker without spawn
+	p.plain("alice")
 }
 
 // TestStrangers has processes of other users try the channel's program by hand.
 func TestStrangers(t *testing.T) {
 	p := startProcesses(t)
-	for _, verb := range []string{"front", "worker"} {
+	for _, verb := range []string{"worker"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		out, err := exec.CommandContext(ctx, p.cmd.Path, verb).CombinedOutput()
+		out, err := exec.CommandContext(ctx, p.program, verb).CombinedOutput()
 		cancel()
-		if err == nil || !strings.Contains(string(out), "for the supervisor to start") {
+		if err == nil || !strings.Contains(string(out), "for spawn to start") {
 			t.Errorf("%s by hand: %v\n%s", verb, err, out)
 		}
 	}
-	cmd := exec.Command(p.cmd.Path, "ctl", "status", "--control", p.c.Control)
+	cmd := exec.Command(p.program, "ctl", "status", "--control", p.c.Control)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: aliceUID, Gid: aliceUID}}
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "permission denied") {
 		t.Errorf("status for everyone: %v\n%s", err, out)
@@ -375,7 +489,7 @@ func TestStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	newClient(t, c).until("* OK")
-	if have := p.children(); len(have) != 1 {
+	if have := p.children(); len(have) != 0 {
 		t.Errorf("%v", have)
 	}
 }
@@ -392,13 +506,49 @@ func command(t *testing.T, in, name string, args ...string) string {
 	return string(out)
 }
 
+// helpers starts a mailstead-pam for each connection to its socket, as systemd would.
+func (p *processes) helpers(program, service string) {
+	p.t.Helper()
+	l, err := net.Listen("unix", p.c.PAM.Socket)
+	if err == nil {
+		err = os.Chown(p.c.PAM.Socket, serviceUID, serviceUID)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			file, err := c.(*net.UnixConn).File()
+			c.Close()
+			if err != nil {
+				return
+			}
+			cmd := exec.Command(program, "--service", service)
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = file, file, p.log
+			err = cmd.Start()
+			file.Close()
+			if err != nil {
+				return
+			}
+			p.helper.Store(cmd.Process)
+			go cmd.Wait()
+		}
+	}()
+}
+
 // TestSystemUser logs an account of the host in through PAM.
 func TestSystemUser(t *testing.T) {
 	const name, service = "mstestpam", "mailstead-test-imapd"
 	p := startProcessesWith(t, func(p *processes) []config.User {
 		helper := filepath.Join(p.dir, "mailstead-pam")
 		command(t, "", "go", "build", "-tags", "pam", "-o", helper, "mailstead/cmd/mailstead-pam")
-		p.c.PAM = &config.PAM{Service: service, Helper: helper}
+		p.c.PAM = &config.PAM{Service: service, Helper: helper, Socket: filepath.Join(p.dir, "pam")}
+		p.helpers(helper, service)
 		if err := os.WriteFile("/etc/pam.d/"+service, []byte("@include common-auth\n@include common-account\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -429,11 +579,7 @@ func TestSystemUser(t *testing.T) {
 
 	// The helper is killed, as by a module that crashes: the next login has another.
 	for range 2 {
-		for verb, pids := range p.children() {
-			if strings.HasPrefix(verb, "--service ") {
-				syscall.Kill(pids[0], syscall.SIGKILL)
-			}
-		}
+		p.helper.Load().Kill()
 		p.login(name)
 	}
 	if log := p.log.String(); !strings.Contains(log, `msg="login failed" addr=`) || !strings.Contains(log, " user="+name) || strings.Contains(log, "pw-") {

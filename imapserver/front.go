@@ -18,7 +18,7 @@ import (
 // BYE and leave. The unit's TimeoutStopSec is longer.
 const stopTimeout = 25 * time.Second
 
-// front is login and auth in one process, inline or as the front process.
+// front is login and auth in one process.
 type front struct {
 	auth     *auth.Auth
 	login    *login.Server
@@ -29,8 +29,8 @@ type front struct {
 	failed chan error // the first fault that ends the service
 }
 
-// newFront makes a front whose sessions are an opener's, or a host's in this process.
-func newFront(o Options, opener handoff.Opener, host handoff.Host, helpers auth.HelperSource) *front {
+// newFront makes a front whose sessions are a host's.
+func newFront(o Options, host handoff.Host, helpers auth.HelperSource) *front {
 	loginLimits, authLimits := login.Default, auth.Default
 	if o.Login != nil {
 		loginLimits = *o.Login
@@ -40,7 +40,7 @@ func newFront(o Options, opener handoff.Opener, host handoff.Host, helpers auth.
 	}
 	f := &front{failed: make(chan error, 1)}
 	f.auth = auth.New(auth.Options{Log: o.log(), Limits: authLimits, Helpers: helpers})
-	f.login = login.New(login.Options{Log: o.log(), Limits: loginLimits, Auth: f.auth, Open: opener, Host: host})
+	f.login = login.New(login.Options{Log: o.log(), Limits: loginLimits, Auth: f.auth, Host: host})
 	return f
 }
 
@@ -61,15 +61,20 @@ func (f *front) apply(s *Settings) error {
 	if old != nil && !reflect.DeepEqual(old.Config.PAM, s.Config.PAM) {
 		f.auth.Renew()
 	}
-	f.login.CloseUsers(func(user string) bool {
-		u, ok := f.auth.User(user)
+	f.login.CloseUsers(mayHave(f.auth, s, old))
+	return nil
+}
+
+// mayHave tells by s, which has followed old, which users may have sessions.
+func mayHave(a *auth.Auth, s, old *Settings) func(user string) bool {
+	return func(user string) bool {
+		u, ok := a.User(user)
 		if !ok && old != nil && len(s.Config.Directories) > 0 {
 			_, ours := old.user(user)
 			return !ours // but a directory's, who has been in for longer than auth remembers
 		}
 		return ok && u.Elsewhere == ""
-	})
-	return nil
+	}
 }
 
 // reload is apply with the checks of a daemon that runs.

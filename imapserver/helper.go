@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 
 	"mailstead/imapserver/auth"
 	"mailstead/imapserver/config"
@@ -77,84 +76,23 @@ func (l *localHelpers) Start(context.Context) (*auth.Helper, error) {
 	return &auth.Helper{Pipe: pipe, Kill: func() { p.Kill() }}, nil
 }
 
-// helpers are the mailstead-pam that the supervisor has started for the front.
-type helpers struct {
-	log *slog.Logger
-
-	mu   sync.Mutex
-	pam  *config.PAM
-	last int
-	all  map[int]*os.Process
+// socketHelpers has systemd start helpers, by connecting to their socket: they
+// are processes of root, which this one is not. A helper ends when its connection
+// does, whatever it is doing.
+type socketHelpers struct {
+	pam func() *config.PAM // as configured now
 }
 
-// maxHelpers bounds them whatever the front asks for.
-const maxHelpers = 64
-
-func newHelpers(pam *config.PAM, log *slog.Logger) *helpers {
-	checkService(pam, log)
-	return &helpers{log: log, pam: pam, all: map[int]*os.Process{}}
-}
-
-func (h *helpers) configure(pam *config.PAM) {
-	checkService(pam, h.log)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.pam = pam
-}
-
-// start answers NeedHelper. The caller closes the pipe of the answer.
-func (h *helpers) start(serial uint64) *handoff.Helper {
-	answer := &handoff.Helper{Serial: serial}
-	pipe, err := h.add(answer)
-	if err == nil {
-		answer.Pipe, err = pipe.File()
-		pipe.Close()
-	}
-	if err != nil {
-		answer.Error = err.Error()
-		h.kill(answer.ID)
-	}
-	return answer
-}
-
-func (h *helpers) add(answer *handoff.Helper) (*net.UnixConn, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case h.pam == nil:
+// Start is auth.HelperSource's.
+func (h *socketHelpers) Start(ctx context.Context) (*auth.Helper, error) {
+	pam := h.pam()
+	if pam == nil || pam.Socket == "" {
 		return nil, errors.New("no PAM service is configured")
-	case len(h.all) >= maxHelpers:
-		return nil, fmt.Errorf("%d PAM helpers are running", len(h.all))
 	}
-	pipe, p, gone, err := startHelper(*h.pam, h.log)
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", pam.Socket)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reach mailstead-pam: %w", err)
 	}
-	h.last++
-	id := h.last
-	h.all[id], answer.ID = p, id
-	go func() {
-		<-gone
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.all, id)
-	}()
-	return pipe, nil
-}
-
-// kill ends a helper; one that is gone already is not in the table any more.
-func (h *helpers) kill(id int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if p := h.all[id]; p != nil {
-		p.Kill()
-	}
-}
-
-func (h *helpers) killAll() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, p := range h.all {
-		p.Kill()
-	}
+	return &auth.Helper{Pipe: c, Kill: func() { c.Close() }}, nil
 }

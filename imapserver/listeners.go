@@ -71,11 +71,7 @@ func Activated(c *config.Config, log *slog.Logger) (Listeners, error) {
 	if len(files) == 0 {
 		return nil, nil
 	}
-	names := make([]string, len(files))
-	for i, f := range files {
-		names[i] = f.Name()
-	}
-	l, faults := adopt(c, names, files)
+	l, faults := adopt(c, files)
 	if len(l) == 0 {
 		return nil, errors.Join(faults...)
 	}
@@ -85,13 +81,13 @@ func Activated(c *config.Config, log *slog.Logger) (Listeners, error) {
 	return l, nil
 }
 
-// adopt makes listeners of sockets, whose files it closes. A socket too many or too
+// adopt makes listeners of sockets, whose files have their names and are closed. A socket too many or too
 // few, as between two steps of an apply that was cut short or because a port is
 // taken, is a fault that keeps the other listeners from nothing.
-func adopt(c *config.Config, names []string, files []*os.File) (l Listeners, faults []error) {
+func adopt(c *config.Config, files []*os.File) (l Listeners, faults []error) {
 	l = Listeners{}
-	for i, f := range files {
-		name := names[i]
+	for _, f := range files {
+		name := f.Name()
 		socket, err := net.FileListener(f)
 		f.Close()
 		switch {

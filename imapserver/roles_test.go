@@ -8,14 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"mailstead/imapserver/config"
-	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/login"
 )
@@ -57,16 +55,6 @@ func receive[M handoff.Message](t *testing.T, c *handoff.Conn) M {
 	panic("not reached")
 }
 
-// testFront is a front role, to which the test is the supervisor.
-type testFront struct {
-	*handoff.Conn
-	t    *testing.T
-	addr map[string]string
-	cert []byte
-	done chan error
-	log  *journal
-}
-
 func settingsOf(t *testing.T, c *config.Config, users []config.User, pem ...[]byte) *Settings {
 	t.Helper()
 	s, err := NewSettings(c, users, pem)
@@ -76,11 +64,6 @@ func settingsOf(t *testing.T, c *config.Config, users []config.User, pem ...[]by
 	return s
 }
 
-func startFront(t *testing.T, c *config.Config, users ...config.User) *testFront {
-	t.Helper()
-	return startFrontWith(t, nil, c, users...)
-}
-
 // impatient is limits under which a worker has that long to answer a login.
 func impatient(d time.Duration) *login.Limits {
 	l := login.Default
@@ -88,97 +71,161 @@ func impatient(d time.Duration) *login.Limits {
 	return &l
 }
 
-func startFrontWith(t *testing.T, limits *login.Limits, c *config.Config, users ...config.User) *testFront {
+// listenPackets makes a socket at which a role can be found.
+func listenPackets(t *testing.T, path string) net.Listener {
 	t.Helper()
-	ours, theirs := channelPair(t)
-	f := &testFront{Conn: ours, t: t, addr: map[string]string{}, cert: issue(t, time.Now().Add(time.Hour), "mail.example"), done: make(chan error, 1), log: &journal{}}
-	go func() {
-		f.done <- runFront(context.Background(), theirs, Options{Log: slog.New(slog.NewTextHandler(f.log, nil)), Login: limits, Auth: fast()})
-	}()
-	l, err := Bind(c)
+	l, err := net.Listen("unixpacket", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	m := &handoff.Settings{Serial: 1}
-	for name, each := range l {
-		f.addr[name] = each[0].Addr().String()
-		file, err := each[0].(*net.TCPListener).File()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		m.Listeners, m.Sockets = append(m.Listeners, name), append(m.Sockets, file)
-	}
-	if m.Data, err = settingsOf(t, c, users, f.cert).encode(); err != nil {
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// meetRole waits for somebody to connect.
+func meetRole(t *testing.T, l net.Listener) *handoff.Conn {
+	t.Helper()
+	nc, err := l.Accept()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Send(m); err != nil {
+	c, err := handoff.Over(nc)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if r := receive[*handoff.Ready](t, f.Conn); r.Serial != 1 || r.Error != "" {
-		t.Fatalf("%+v", r)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// testLogin is the login process of the listener imaps, to which the test is auth.
+type testLogin struct {
+	*handoff.Conn
+	t    *testing.T
+	auth net.Listener
+	addr string
+	cert []byte
+	stop context.CancelFunc
+	done chan error
+	log  *journal
+}
+
+func startLogin(t *testing.T, limits *login.Limits, c *config.Config) *testLogin {
+	t.Helper()
+	dir := t.TempDir()
+	f := &testLogin{t: t, auth: listenPackets(t, filepath.Join(dir, "auth")), cert: issue(t, time.Now().Add(time.Hour), "mail.example"), done: make(chan error, 1), log: &journal{}}
+	l, err := Bind(&config.Config{Listeners: c.Listeners[1:]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.addr = l["imaps"][0].Addr().String()
+	ctx, stop := context.WithCancel(context.Background())
+	f.stop = stop
+	t.Cleanup(stop)
+	go func() {
+		o := Options{Log: slog.New(slog.NewTextHandler(f.log, nil)), Login: limits}
+		f.done <- newLoginRole("imaps", filepath.Join(dir, "auth"), l, o).run(ctx)
+	}()
+	f.meet()
+	if e := f.configure(settingsOf(t, c, nil, f.cert)); e != "" {
+		t.Fatal(e)
 	}
 	return f
 }
 
-func (f *testFront) dial() *client {
+// meet takes its connection, and what it says first.
+func (f *testLogin) meet() {
 	f.t.Helper()
-	c := dialTLS(f.t, f.addr["imaps"], &tls.Config{ServerName: "mail.example", RootCAs: pool(f.t, f.cert)})
+	f.Conn = meetRole(f.t, f.auth)
+	if h := receive[*handoff.Hello](f.t, f.Conn); h.Listener != "imaps" || len(h.Addresses) != 1 || h.Addresses[0] != f.addr {
+		f.t.Fatalf("%+v", h)
+	}
+}
+
+// configure sends settings, and has them committed unless they are refused.
+func (f *testLogin) configure(s *Settings) (refused string) {
+	f.t.Helper()
+	data, err := s.forLogin("imaps", nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.Send(&handoff.Settings{Serial: 1, Data: data})
+	if r := receive[*handoff.Ready](f.t, f.Conn); r.Serial != 1 || r.Error != "" {
+		return r.Error
+	}
+	f.Send(&handoff.Commit{Serial: 2})
+	if r := receive[*handoff.Ready](f.t, f.Conn); r.Serial != 2 || r.Error != "" {
+		f.t.Fatalf("%+v", r)
+	}
+	return ""
+}
+
+func (f *testLogin) dial() *client {
+	f.t.Helper()
+	c := dialTLS(f.t, f.addr, &tls.Config{ServerName: "mail.example", RootCAs: pool(f.t, f.cert)})
 	c.until("* OK ")
 	return c
 }
 
-func (f *testFront) state(selfTest bool) (*handoff.State, []control.Bundle) {
+func (f *testLogin) state(selfTest bool) (*handoff.State, loginState) {
 	f.t.Helper()
 	if err := f.Send(&handoff.Query{Serial: 99, SelfTest: selfTest}); err != nil {
 		f.t.Fatal(err)
 	}
 	s := receive[*handoff.State](f.t, f.Conn)
-	var bundles []control.Bundle
-	if err := json.Unmarshal(s.Data, &bundles); err != nil || s.Serial != 99 {
+	var state loginState
+	if err := json.Unmarshal(s.Data, &state); err != nil || s.Serial != 99 {
 		f.t.Fatalf("%+v %v", s, err)
 	}
-	return s, bundles
+	return s, state
 }
 
 // testWorker is the number of the test as a worker.
 const testWorker = 77
 
-// accept takes the session that a login opens, as a worker would.
-func (f *testFront) accept(user, tag string) *net.UnixConn {
+// claimed lets a user in, and takes what the login claims for that.
+func (f *testLogin) claimed(user, tag string) *handoff.Claim {
 	f.t.Helper()
-	o := receive[*handoff.Open](f.t, f.Conn)
-	if o.User != user || o.Tag != tag || o.Remote != netip.MustParseAddr("127.0.0.1") || !o.TLS || o.ID == "" {
-		f.t.Errorf("%+v", o)
+	a := receive[*handoff.Ask](f.t, f.Conn)
+	if c := a.Credentials; c.User != user || c.Password != "pw-"+user || c.Remote != netip.MustParseAddr("127.0.0.1") || !c.TLS || c.ID == "" {
+		f.t.Errorf("%+v", c)
 	}
-	stream, err := handoff.Stream(o.Stream)
+	f.Send(&handoff.Answer{Serial: a.Serial, Verdict: handoff.Verdict{User: user, Ticket: "ticket of " + user}})
+	m := receive[*handoff.Claim](f.t, f.Conn)
+	if m.Ticket != "ticket of "+user || m.Tag != tag {
+		f.t.Errorf("%+v", m)
+	}
+	return m
+}
+
+// accept takes the session that a login opens, as a worker would.
+func (f *testLogin) accept(user, tag string) *net.UnixConn {
+	f.t.Helper()
+	m := f.claimed(user, tag)
+	stream, err := handoff.Stream(m.Stream)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { stream.Close() })
-	if err := f.Send(&handoff.Opened{Serial: o.Serial, Worker: testWorker}); err != nil {
+	if err := f.Send(&handoff.Opened{Serial: m.Serial, Worker: testWorker}); err != nil {
 		f.t.Fatal(err)
 	}
 	return stream
 }
 
-func TestFrontRole(t *testing.T) {
+func TestLoginRole(t *testing.T) {
 	dir := t.TempDir()
 	c := testConfig(dir)
-	alice, bob := testUser(t, dir, "alice"), testUser(t, dir, "bob")
-	f := startFront(t, c, alice, bob)
+	f := startLogin(t, nil, c)
 
 	// No worker: the client hears nothing of the reason.
 	first := f.dial()
 	first.send("a LOGIN alice pw-alice\r\n")
-	o := receive[*handoff.Open](t, f.Conn)
-	o.Stream.Close()
-	f.Send(&handoff.Opened{Serial: o.Serial, Error: "fork: secret"})
+	m := f.claimed("alice", "a")
+	m.Stream.Close()
+	f.Send(&handoff.Opened{Serial: m.Serial, Error: "fork: secret"})
 	if said := first.until("a "); !strings.HasPrefix(said, "a NO [UNAVAILABLE]") || strings.Contains(said, "secret") {
 		t.Errorf("%q", said)
 	}
-
 	first.send("b LOGIN alice pw-alice\r\nc NOOP\r\n")
 	stream := f.accept("alice", "b")
 	io.WriteString(stream, "b OK in\r\n")
@@ -192,55 +239,65 @@ func TestFrontRole(t *testing.T) {
 	worker := f.accept("bob", "a")
 	io.WriteString(worker, "a OK in\r\n")
 	second.until("a OK")
-	s, bundles := f.state(true)
-	if s.Error != "" || s.Sessions["imaps"] != 2 || len(bundles) != 1 || bundles[0].Name != "mail.example" || len(bundles[0].Fingerprint) != 64 {
-		t.Errorf("%+v %+v", s, bundles)
+	s, state := f.state(true)
+	if s.Error != "" || s.Sessions["imaps"] != 2 || len(state.Bundles) != 1 || len(state.Bundles[0].Fingerprint) != 64 || strings.Join(state.Users, " ") != "alice bob" {
+		t.Errorf("%+v %+v", s, state)
 	}
 
-	// What cannot be served changes nothing.
-	before := bundles[0].Fingerprint
-	for _, data := range []string{"", "{}", `{"config":"e30="}`} {
+	// What cannot be served changes nothing, and neither does what is dropped.
+	before := state.Bundles[0].Fingerprint
+	for _, data := range []string{"", `{"config":{"tls":{"bundles":[{}]}}}`} {
 		f.Send(&handoff.Settings{Serial: 2, Data: []byte(data)})
 		if r := receive[*handoff.Ready](t, f.Conn); r.Serial != 2 || r.Error == "" {
 			t.Errorf("%q: %+v", data, r)
 		}
+		f.Send(&handoff.Commit{Serial: 3})
+		if r := receive[*handoff.Ready](t, f.Conn); r.Error == "" {
+			t.Errorf("%q is in force", data)
+		}
 	}
-	// Alice is no user any more, and there is a new certificate.
-	data, err := settingsOf(t, c, []config.User{bob}, issue(t, time.Now().Add(time.Hour), "mail.example")).encode()
+	other, err := settingsOf(t, c, nil, issue(t, time.Now().Add(time.Hour), "mail.example")).forLogin("imaps", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Send(&handoff.Settings{Serial: 3, Data: data})
-	if r := receive[*handoff.Ready](t, f.Conn); r.Serial != 3 || r.Error != "" {
-		t.Fatalf("%+v", r)
+	f.Send(&handoff.Settings{Serial: 4, Data: other})
+	receive[*handoff.Ready](t, f.Conn)
+	f.Send(&handoff.Commit{Serial: 5, Drop: true})
+	receive[*handoff.Ready](t, f.Conn)
+	if _, state := f.state(false); state.Bundles[0].Fingerprint != before {
+		t.Error("a certificate that was dropped is served")
 	}
+	f.Send(&handoff.End{Data: []byte(`["alice"]`)})
 	if rest, err := io.ReadAll(first.r); len(rest) > 0 {
 		t.Errorf("alice's session after she was removed: %q %v", rest, err)
 	}
-	if _, bundles = f.state(false); bundles[0].Fingerprint == before {
-		t.Error("the old certificate is still served")
-	}
 
-	waiting, err := net.Dial("tcp", f.addr["imap"])
-	if err != nil {
-		t.Fatal(err)
+	// Who is logged in does not notice that auth dies; who is not waits for another.
+	waiting := f.dial()
+	f.Close()
+	io.WriteString(worker, "* 1 EXISTS\r\n")
+	second.until("* 1 EXISTS")
+	waiting.send("a LOGIN alice pw-alice\r\n")
+	f.meet()
+	f.configure(settingsOf(t, c, nil, f.cert))
+	io.WriteString(f.accept("alice", "a"), "a OK in\r\n")
+	waiting.until("a OK")
+
+	// At its end the sessions are seen off by their workers.
+	early := f.dial()
+	f.stop()
+	early.until("* BYE ")
+	if n, err := worker.Read(buf); n != 0 || err != io.EOF {
+		t.Errorf("bob's worker hears %q %v", buf[:n], err)
 	}
-	w := newClient(t, waiting)
-	w.until("* OK ")
-	f.Send(&handoff.Stop{})
-	w.until("* BYE ")
-	io.WriteString(worker, "* BYE bob\r\n") // sessions are carried on until their workers end
+	io.WriteString(worker, "* BYE bob\r\n")
 	worker.Close()
 	second.until("* BYE bob")
-	if err := <-f.done; err != nil {
-		t.Error(err)
-	}
 }
 
-// TestFrontSaysWhoHangs has the front tell which worker does not answer.
-func TestFrontSaysWhoHangs(t *testing.T) {
-	dir := t.TempDir()
-	f := startFrontWith(t, impatient(300*time.Millisecond), testConfig(dir), testUser(t, dir, "alice"))
+// TestLoginSaysWhoHangs has the login tell which worker does not answer.
+func TestLoginSaysWhoHangs(t *testing.T) {
+	f := startLogin(t, impatient(300*time.Millisecond), testConfig(t.TempDir()))
 	c := f.dial()
 	c.send("a LOGIN alice pw-alice\r\n")
 	f.accept("alice", "a")
@@ -249,59 +306,6 @@ func TestFrontSaysWhoHangs(t *testing.T) {
 	}
 	c.until("a NO [UNAVAILABLE]")
 	c.until("* BYE")
-	// The connection ends a moment after its last line.
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		s, _ := f.state(false)
-		if len(s.Sessions) == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("sessions: %v", s.Sessions)
-		}
-	}
-}
-
-func TestFrontWithoutSupervisor(t *testing.T) {
-	dir := t.TempDir()
-	f := startFront(t, testConfig(dir), testUser(t, dir, "alice"))
-	f.Close()
-	if err := <-f.done; err == nil || !strings.Contains(err.Error(), "supervisor") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestFrontAsksForHelpers(t *testing.T) {
-	dir := t.TempDir()
-	c := testConfig(dir)
-	c.PAM = &config.PAM{Service: "imap", Helper: "/nonexistent"}
-	user := testUser(t, dir, "alice")
-	user.Hash = ""
-	f := startFront(t, c, user)
-	client := f.dial()
-
-	client.send("a LOGIN alice one\r\n")
-	n := receive[*handoff.NeedHelper](t, f.Conn)
-	f.Send(&handoff.Helper{Serial: n.Serial, Error: "none"})
-	client.until("a NO [UNAVAILABLE]")
-
-	client.send("b LOGIN alice two\r\n")
-	n = receive[*handoff.NeedHelper](t, f.Conn)
-	helper, theirs, err := handoff.StreamPair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer helper.Close()
-	f.Send(&handoff.Helper{Serial: n.Serial, ID: 7, Pipe: theirs})
-	theirs.Close()
-	var r handoff.PAMRequest
-	if err := handoff.ReadFrame(helper, &r); err != nil || r != (handoff.PAMRequest{User: "alice", Password: "two", Remote: "127.0.0.1", Within: 10000}) {
-		t.Errorf("%+v %v", r, err)
-	}
-	helper.Close() // it dies of that
-	client.until("b NO [UNAVAILABLE]")
-	if e := receive[*handoff.EndHelper](t, f.Conn); e.ID != 7 {
-		t.Errorf("%+v", e)
-	}
 }
 
 func TestWorkerRole(t *testing.T) {
@@ -393,19 +397,14 @@ func TestWorkerOpensAgain(t *testing.T) {
 }
 
 func TestDropped(t *testing.T) {
-	// Whoever runs a test has not been started by the supervisor.
+	// Whoever runs a test has not been started by the spawn.
 	if err := dropped(); err == nil {
 		t.Error("this process has nothing left to drop")
 	}
-	if err := RunFront(t.Context(), Options{}); err == nil {
-		t.Error("a front by hand")
+	if err := RunLogin(t.Context(), "imaps", "/nonexistent", Options{}); err == nil {
+		t.Error("a login by hand")
 	}
-	if err := RunWorker(t.Context(), Options{}); err == nil {
+	if err := RunWorker(t.Context(), nil, Options{}); err == nil {
 		t.Error("a worker by hand")
-	}
-	if os.Getuid() != 0 {
-		if _, err := NewSupervisor(&Settings{}, Options{}); err == nil {
-			t.Error("a supervisor without root")
-		}
 	}
 }

@@ -25,11 +25,10 @@ import (
 // startTimeout bounds the start: reading some hundred thousand users included.
 const startTimeout = 60 * time.Second
 
-// server is Inline or Supervisor, as Run sees it. Start returns once clients
-// are served, Stop once the last is gone; Failed tells what has ended the
-// service without Stop.
+// server is Inline or Parted, as Run sees it. Stop returns once clients, or the
+// logins, are left to others; Failed tells what has ended the service without
+// Stop.
 type server interface {
-	Start(ctx context.Context, l Listeners) error
 	Failed() <-chan error
 	Stop()
 	Reload(s *Settings) error
@@ -47,37 +46,55 @@ func Run(ctx context.Context, path string, o Options) error {
 		return err
 	}
 	warn(o.log(), s)
-	l, err := Activated(s.Config, o.log())
-	if err == nil && l == nil {
-		l, err = Bind(s.Config)
-	}
+	d := &running{path: path, log: o.log()}
+	serve, err := d.prepare(s, o)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
 	asked, err := control.Listen(s.Config.Control)
 	if err != nil {
+		d.server.Stop()
 		return err
 	}
 	defer asked.Close()
-	d := &running{path: path, log: o.log()}
-	if d.server, err = newServer(s, o); err != nil {
-		return err
-	}
 	// The hashes of logins may take as many threads as there are processors. With
 	// as many again the kernel lets a session in between at once; the Go scheduler,
 	// with none to spare, would after ten milliseconds or more.
 	n := runtime.GOMAXPROCS(0)
 	runtime.GOMAXPROCS(2 * n)
 	defer runtime.GOMAXPROCS(n)
-	return d.run(ctx, l, asked)
+	return d.run(ctx, serve, asked)
 }
 
-func newServer(s *Settings, o Options) (server, error) {
+// prepare binds what there is to bind and makes the server; serve then starts it.
+func (r *running) prepare(s *Settings, o Options) (serve func(), err error) {
 	if s.Config.Workers == config.WorkerInline {
-		return NewInline(s, o)
+		l, err := Activated(s.Config, o.log())
+		if err == nil && l == nil {
+			l, err = Bind(s.Config)
+		}
+		if err != nil {
+			return nil, err
+		}
+		i, err := NewInline(s, o)
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
+		r.server = i
+		return func() { i.Start(context.Background(), l) }, nil
 	}
-	return NewSupervisor(s, o)
+	l, err := doorSocket(s.Config)
+	if err != nil {
+		return nil, err
+	}
+	p, err := NewParted(s, o)
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	r.server = p
+	return func() { p.Start(l) }, nil
 }
 
 // warn logs what clients will object to; it keeps nobody from starting, as an
@@ -99,10 +116,11 @@ type running struct {
 	reloading sync.Mutex
 }
 
-func (r *running) run(ctx context.Context, l Listeners, asked net.Listener) error {
+func (r *running) run(ctx context.Context, serve func(), asked net.Listener) error {
 	ctx, stop := r.signals(ctx)
 	defer stop()
-	if err := r.start(ctx, l); err != nil {
+	serve()
+	if err := r.started(ctx); err != nil {
 		return err
 	}
 	var aside sync.WaitGroup
@@ -111,31 +129,28 @@ func (r *running) run(ctx context.Context, l Listeners, asked net.Listener) erro
 			r.log.Error("control socket lost", "err", err)
 		}
 	})
-	aside.Go(func() { r.watch(ctx) })
-	r.notify(daemon.SdNotifyReady)
+	aside.Go(func() { watchdog(ctx, r.log, r.server.SelfTest) })
+	notify(r.log, daemon.SdNotifyReady)
 	var err error
 	select {
 	case <-ctx.Done():
 		r.log.Info("stopping")
 	case err = <-r.server.Failed():
 	}
-	r.notify(daemon.SdNotifyStopping)
+	notify(r.log, daemon.SdNotifyStopping)
 	r.server.Stop()
 	stop()
 	aside.Wait()
 	return err
 }
 
-// start serves, and returns once the self-test has passed: READY=1 says that
-// clients are served.
-func (r *running) start(ctx context.Context, l Listeners) error {
+// started returns once the self-test has passed: READY=1 says that clients are
+// served.
+func (r *running) started(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	var st control.Status
-	err := r.server.Start(ctx, l)
-	if err == nil {
-		err = r.server.SelfTest(ctx)
-	}
+	err := r.server.SelfTest(ctx)
 	if err == nil {
 		st, err = r.server.Status(ctx)
 	}
@@ -189,26 +204,20 @@ func ownSession(user string, stream *os.File) *handoff.Open {
 func (r *running) reload() error {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
-	r.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	notify(r.log, daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec())
 	s, err := Load(r.path)
 	if err == nil {
 		err = r.server.Reload(s)
 	}
 	if err != nil {
 		r.log.Error("reload refused, the old configuration is still in force", "err", err)
-		r.notify(daemon.SdNotifyReady)
+		notify(r.log, daemon.SdNotifyReady)
 		return err
 	}
 	warn(r.log, s)
 	r.log.Info("reloaded", "generation", s.Config.Generation)
-	r.notify(daemon.SdNotifyReady)
+	notify(r.log, daemon.SdNotifyReady)
 	return nil
-}
-
-func (r *running) notify(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		r.log.Warn("systemd not notified", "err", err)
-	}
 }
 
 // signals reloads at SIGHUP and gives a context that ends at SIGTERM or SIGINT.
@@ -228,32 +237,4 @@ func (r *running) signals(ctx context.Context) (context.Context, context.CancelF
 		}
 	}()
 	return ctx, stop
-}
-
-// watch feeds systemd's watchdog as long as the self-test passes.
-func (r *running) watch(ctx context.Context) {
-	interval, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || interval == 0 {
-		return
-	}
-	t := time.NewTicker(interval / 2)
-	defer t.Stop()
-	for {
-		test, cancel := context.WithTimeout(ctx, interval/2)
-		err := r.server.SelfTest(test)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			r.log.Error("self-test failed", "err", err)
-		default:
-			r.notify(daemon.SdNotifyWatchdog)
-		}
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }

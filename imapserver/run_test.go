@@ -21,10 +21,10 @@ import (
 	"mailstead/imapserver/control"
 )
 
-// TestMain is also the daemon, where a test starts its own program as one, and
-// what that daemon starts of it as root.
+// TestMain is also each role of the daemon, where a test starts its own program
+// as one.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && (os.Args[1] == "front" || os.Args[1] == "worker") {
+	if len(os.Args) > 1 && roleOf[os.Args[1]] != nil {
 		serveRole(os.Args[1])
 	}
 	if path := os.Getenv("IMAPSERVER_TEST_SERVE"); path != "" {
@@ -41,12 +41,16 @@ func TestMain(m *testing.M) {
 // test's own program.
 const testAnswer = 3 * time.Second
 
-func serveRole(role string) {
-	serve := RunFront
-	if role == "worker" {
-		serve = RunWorker
-	}
-	if err := serve(context.Background(), Options{Log: NewLog(os.Stderr), Login: impatient(testAnswer), Auth: fast()}); err != nil {
+// roleOf is the roles by their verb, with the flags that startProcesses gives.
+var roleOf = map[string]func(context.Context, Options) error{
+	"worker": func(ctx context.Context, o Options) error { return RunWorker(ctx, os.Args[2:], o) },
+	"login":  func(ctx context.Context, o Options) error { return RunLogin(ctx, os.Args[3], os.Args[5], o) },
+	"serve":  func(ctx context.Context, o Options) error { return Run(ctx, os.Args[3], o) },
+	"spawn":  func(ctx context.Context, o Options) error { return RunSpawn(ctx, serviceUID, o) },
+}
+
+func serveRole(verb string) {
+	if err := roleOf[verb](context.Background(), Options{Log: NewLog(os.Stderr), Login: impatient(testAnswer), Auth: fast()}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +37,7 @@ type Settings struct {
 	raw     rawSettings
 	digests digests
 	sharing sharing
+	rooted  rooted
 }
 
 // digests are SHA-256 of the two files as they were read, in lower-case hex.
@@ -58,8 +59,7 @@ func (s *Settings) status() control.Status {
 	}
 }
 
-// rawSettings is the files that Settings were read from. The front gets them,
-// and parses them for itself.
+// rawSettings is the files that Settings were read from.
 type rawSettings struct {
 	Config []byte   `json:"config"`
 	Users  []byte   `json:"users"`
@@ -130,29 +130,6 @@ func NewSettings(c *config.Config, users []config.User, pem [][]byte) (*Settings
 	return parseSettings(raw)
 }
 
-// decodeSettings reads what encode has written. The result cannot be encoded
-// again: a front keeps none of the files.
-func decodeSettings(data []byte) (*Settings, error) {
-	var raw rawSettings
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return nil, fmt.Errorf("decode settings: %w", err)
-	}
-	s, err := parseSettings(raw)
-	if err != nil {
-		return nil, err
-	}
-	s.raw = rawSettings{}
-	return s, nil
-}
-
-func (s *Settings) encode() ([]byte, error) {
-	data, err := json.Marshal(s.raw)
-	if err != nil {
-		return nil, fmt.Errorf("encode settings: %w", err)
-	}
-	return data, nil
-}
-
 func parseSettings(raw rawSettings) (*Settings, error) {
 	c, err := config.Parse(raw.Config)
 	if err != nil {
@@ -209,11 +186,10 @@ func checkUser(c *config.Config, u config.User) error {
 	if c.Workers != config.WorkerPerUID {
 		return nil
 	}
-	if err := (spawn.Identity{UID: u.UID, GID: u.GID}).Check(); err != nil {
-		return err
-	}
 	switch {
-	case u.UID == c.Service.UID:
+	case u.UID < spawn.MinUID || u.GID < spawn.MinUID:
+		return fmt.Errorf("uid %d, gid %d: below %d", u.UID, u.GID, spawn.MinUID)
+	case u.UID == c.Service.UID || u.UID == c.Roles.Login.UID:
 		return fmt.Errorf("uid %d is that of the service, which must not reach mail", u.UID)
 	case u.Hash == "" && u.UID < firstPerson:
 		return fmt.Errorf("uid %d: an account of the system does not log in", u.UID)
@@ -230,26 +206,6 @@ func (s *Settings) user(name string) (config.User, bool) {
 		return config.User{}, false
 	}
 	return s.Users[i], true
-}
-
-// whose is the user whose session an Open asks for: the table's, or one that a
-// directory may know.
-func (s *Settings) whose(o *handoff.Open) (config.User, error) {
-	u, ok := s.user(o.User)
-	if !ok && len(o.Row) > 0 {
-		if err := json.Unmarshal(o.Row, &u); err != nil {
-			return u, fmt.Errorf("user %q: %w", o.User, err)
-		}
-		if ok = u.Name == o.User; ok {
-			if err := s.Config.Admit(u); err != nil {
-				return u, fmt.Errorf("user %q: %w", o.User, err)
-			}
-		}
-	}
-	if !ok || u.Elsewhere != "" {
-		return u, fmt.Errorf("no user %q any more", o.User)
-	}
-	return u, nil
 }
 
 // session is what a worker is told of a session of u.
@@ -303,13 +259,14 @@ func (s *Settings) outbox(u config.User) *handoff.Outbox {
 // user.
 func (s *Settings) checkReload(old *Settings, now time.Time) error {
 	var faults []error
-	if err := s.checkListeners(old); err != nil {
-		faults = append(faults, err)
+	if s.Config.Workers == config.WorkerInline {
+		faults = append(faults, s.checkListeners(old))
 	}
 	for field, same := range map[string]bool{
 		"control": s.Config.Control == old.Config.Control,
 		"service": s.Config.Service == old.Config.Service,
 		"workers": s.Config.Workers == old.Config.Workers,
+		"roles":   reflect.DeepEqual(s.Config.Roles, old.Config.Roles),
 	} {
 		if !same {
 			faults = append(faults, fmt.Errorf("%s has changed: restart the service", field))
@@ -327,7 +284,8 @@ func (s *Settings) checkReload(old *Settings, now time.Time) error {
 	return errors.Join(faults...)
 }
 
-// checkListeners wants the same sockets; only their TLS may change.
+// checkListeners wants the same sockets; only their TLS may change. Where logins
+// are processes of their own, each brings its sockets along.
 func (s *Settings) checkListeners(old *Settings) error {
 	address := func(l config.Listener) string { return fmt.Sprint(l.Name, " ", l.Address, " ", l.Port) }
 	have, want := map[string]bool{}, map[string]bool{}

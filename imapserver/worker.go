@@ -13,15 +13,15 @@ import (
 	"mailstead/imapserver/spawn"
 )
 
-// channel opens the way to the supervisor of a process that it has started.
+// channel opens the way to spawn of a process that it has started.
 func channel() (*handoff.Conn, error) {
 	name()
 	if err := dropped(); err != nil {
-		return nil, fmt.Errorf("this is for the supervisor to start: %w", err)
+		return nil, fmt.Errorf("this is for spawn to start: %w", err)
 	}
-	// It is the supervisor that is told to stop, and tells us in good order.
+	// It is spawn that is told to stop, and tells us in good order.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	return handoff.NewConn(os.NewFile(spawn.Channel, "supervisor"))
+	return handoff.NewConn(os.NewFile(spawn.Channel, "spawn"))
 }
 
 // name gives the process the program's name in ps, top and pgrep, where it
@@ -31,8 +31,8 @@ func name() {
 }
 
 // RunWorker is the mail side of one uid: it serves the sessions that the
-// supervisor sends until it is told to stop, or has nothing to do for a while.
-func RunWorker(ctx context.Context, o Options) error {
+// spawn sends until it is told to stop, or has nothing to do for a while.
+func RunWorker(ctx context.Context, roots []string, o Options) error {
 	c, err := channel()
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func RunWorker(ctx context.Context, o Options) error {
 func runWorker(ctx context.Context, c *handoff.Conn, m *mail) error {
 	ctx, stop := context.WithCancel(ctx)
 	m.quiet = func(sessions uint64) {
-		// Without an answer there is no supervisor, which Receive will see.
+		// Without an answer there is no spawn any more, which Receive will see.
 		c.Send(&handoff.Idle{Sessions: sessions})
 	}
 	var fault error

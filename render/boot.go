@@ -19,7 +19,7 @@ func (b Boot) Render() ([]byte, error) {
 	u.set("Description", "Mailstead: apply "+Description)
 	u.set("ConditionPathIsDirectory", Description)
 	u.set("After", "local-fs.target nss-user-lookup.target")
-	u.set("Before", ServiceUnit)
+	u.set("Before", ServiceUnit+" "+SpawnUnit)
 	u.words("RequiresMountsFor", "", b.Paths.State)
 
 	u.section("Service")
@@ -28,7 +28,7 @@ func (b Boot) Render() ([]byte, error) {
 	// What it cannot apply in part (exit 6) it has reported; the rest is in force.
 	u.set("TimeoutStartSec", "5min")
 	u.set("UMask", "0077") // whatever is made has its mode set as it is made
-	writeSandbox(u, b.Systemd, applier)
+	writeSandbox(u, b.Systemd, applier, true)
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")

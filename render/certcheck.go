@@ -28,7 +28,7 @@ func (c CertCheck) Service() ([]byte, error) {
 	u.exec("ExecStart", Program(c.Paths, "mailstead"), "deploy-hook", "--all", "--state", c.Paths.State)
 	u.set("TimeoutStartSec", "5min")
 	u.set("UMask", "0077")
-	writeSandbox(u, c.Systemd, checker)
+	writeSandbox(u, c.Systemd, checker, true)
 	return u.bytes()
 }
 

@@ -14,8 +14,10 @@ import (
 type Daemon struct {
 	Hostname     string
 	Paths        schema.Paths
-	RunAs        Identity // who login and auth run as
-	Inline       bool     // all mail has the daemon's own uid
+	RunAs        Identity // who auth runs as; inline, everything
+	Login        Identity // who logins run as
+	Inline       bool     // one process for everything
+	MailRoot     string   // below which the mail of virtual users is; "" without them
 	Listeners    []schema.Listener
 	Policy       string
 	Certificates []schema.Certificate // that can be served
@@ -84,6 +86,13 @@ func (d Daemon) Render() (DaemonFiles, error) {
 	}
 	if d.PAM {
 		c.PAM = &config.PAM{Service: PAMName, Helper: Program(d.Paths, "mailstead-pam")}
+		if !d.Inline {
+			c.PAM.Socket = PAMSocket(d.Paths)
+		}
+	}
+	if !d.Inline {
+		c.Roles = &config.Roles{Login: config.Identity(d.Login), Auth: AuthSocket(d.Paths), Spawn: SpawnSocket(d.Paths)}
+		c.MailRoot = d.MailRoot
 	}
 	d.Known.render(c)
 	c.Logins = renderLogins(d.Logins, d.Paths)

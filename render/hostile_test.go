@@ -24,7 +24,9 @@ var wrongPaths = []string{"", "/", "a", "./a", "/a/", "//a", "/a//b", "/a/../b",
 
 // The schema refuses all of this; the writers do not rely on it.
 func TestWritersRefuse(t *testing.T) {
-	good := Service{Systemd: 252, Paths: places, Account: "vmail", Listeners: []string{"imap"}, MailRoots: []string{"/var/vmail"}}
+	good := Service{Systemd: 252, Paths: places, Account: "mailstead"}
+	login := Login{Systemd: 252, Paths: places, Account: "mailstead-login", Listener: "imap"}
+	spawn := Spawn{Systemd: 252, Paths: places, Account: "vmail", MailRoots: []string{"/var/vmail"}}
 	if _, err := good.Render(); err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +35,11 @@ func TestWritersRefuse(t *testing.T) {
 			"state":     func() ([]byte, error) { s := good; s.Paths.State = bad; return s.Render() },
 			"run":       func() ([]byte, error) { s := good; s.Paths.Run = bad; return s.Render() },
 			"bin":       func() ([]byte, error) { s := good; s.Paths.Bin = bad; return s.Render() },
-			"mail root": func() ([]byte, error) { s := good; s.MailRoots = []string{"/var/vmail", bad}; return s.Render() },
+			"login run": func() ([]byte, error) { l := login; l.Paths.Run = bad; return l.Render() },
+			"login bin": func() ([]byte, error) { l := login; l.Paths.Bin = bad; return l.Render() },
+			"spawn bin": func() ([]byte, error) { s := spawn; s.Paths.Bin = bad; return s.Render() },
+			"pam bin":   func() ([]byte, error) { p := places; p.Bin = bad; return PAMHelper{Paths: p}.Render() },
+			"mail root": func() ([]byte, error) { s := spawn; s.MailRoots = []string{"/var/vmail", bad}; return s.Render() },
 			"boot bin":  func() ([]byte, error) { p := places; p.Bin = bad; return Boot{Paths: p}.Render() },
 			"boot state": func() ([]byte, error) {
 				p := places
@@ -56,9 +62,12 @@ func TestWritersRefuse(t *testing.T) {
 	}
 	for _, bad := range slices.Concat(breaking, []string{"", "Root", "a b", "a%n", "a;b", `a"b`, "$a", "-a", "../a", "imap ", "imap.", strings.Repeat("a", 33)}) {
 		for name, render := range map[string]func() ([]byte, error){
-			"listener": func() ([]byte, error) { s := good; s.Listeners = []string{"imap", bad}; return s.Render() },
-			"socket":   func() ([]byte, error) { return Socket(schema.Listener{Name: bad, Port: 143}) },
-			"account":  func() ([]byte, error) { s := good; s.Account = bad + " "; return s.Render() },
+			"listener":        func() ([]byte, error) { l := login; l.Listener = bad; return l.Render() },
+			"login account":   func() ([]byte, error) { l := login; l.Account = bad + " "; return l.Render() },
+			"spawn account":   func() ([]byte, error) { s := spawn; s.Account = bad + " "; return s.Render() },
+			"channel account": func() ([]byte, error) { return AuthChannel(places, bad+" ") },
+			"socket":          func() ([]byte, error) { return Socket(schema.Listener{Name: bad, Port: 143}) },
+			"account":         func() ([]byte, error) { s := good; s.Account = bad + " "; return s.Render() },
 			"address": func() ([]byte, error) {
 				return Socket(schema.Listener{Name: "imap", Address: bad + " ", Port: 143})
 			},

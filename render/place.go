@@ -12,22 +12,29 @@ package render
 
 import (
 	"path"
+	"strings"
 
 	"mailstead/schema"
 )
 
 // The names of what Mailstead adds to a host.
 const (
-	ServiceUnit = "mailstead-imapd.service"
-	ApplyUnit   = "mailstead-apply.service"
-	OutboxUnit  = "mailstead-outbox.socket"
-	OutboxSends = "mailstead-outbox@.service" // one for each message
-	CheckUnit   = "mailstead-cert-check.service"
-	CheckTimer  = "mailstead-cert-check.timer" // of CheckUnit
-	PAMName     = "mailstead"                  // the PAM service
-	PAMFile     = "/etc/pam.d/" + PAMName      // where libpam looks for it
-	Description = "/etc/mailstead"             // the installed description, applied at boot
-	ServiceUser = "mailstead"                  // who login and auth run as where mail has several owners
+	ServiceUnit     = "mailstead-imapd.service" // auth
+	SpawnUnit       = "mailstead-spawn.service"
+	PAMUnit         = "mailstead-pam@.service" // one for each helper
+	ApplyUnit       = "mailstead-apply.service"
+	AuthSocketUnit  = "mailstead-auth.socket"  // from logins to auth
+	SpawnSocketUnit = "mailstead-spawn.socket" // from auth to spawn
+	PAMSocketUnit   = "mailstead-pam.socket"   // from auth to mailstead-pam
+	OutboxUnit      = "mailstead-outbox.socket"
+	OutboxSends     = "mailstead-outbox@.service" // one for each message
+	CheckUnit       = "mailstead-cert-check.service"
+	CheckTimer      = "mailstead-cert-check.timer" // of CheckUnit
+	PAMName         = "mailstead"                  // the PAM service
+	PAMFile         = "/etc/pam.d/" + PAMName      // where libpam looks for it
+	Description     = "/etc/mailstead"             // the installed description, applied at boot
+	ServiceUser     = "mailstead"                  // who auth runs as
+	LoginUser       = "mailstead-login"            // who logins run as
 )
 
 // ConfigFile is the path of the daemon's configuration.
@@ -51,6 +58,16 @@ func ControlSocket(p schema.Paths) string { return path.Join(p.Run, "control") }
 // the directory of the daemon's own, which goes when the daemon stops.
 func OutboxSocket(p schema.Paths) string { return p.Run + "-outbox" }
 
+// AuthSocket is the path of the socket at which logins find auth. Like the others
+// of systemd's it is not in the directory of auth's own, which goes when that stops.
+func AuthSocket(p schema.Paths) string { return p.Run + "-auth" }
+
+// SpawnSocket is the path of the socket at which auth finds spawn.
+func SpawnSocket(p schema.Paths) string { return p.Run + "-spawn" }
+
+// PAMSocket is the path of the socket at which auth finds mailstead-pam.
+func PAMSocket(p schema.Paths) string { return p.Run + "-pam" }
+
 // HookFile is the path of the hook that certbot runs after a renewal.
 func HookFile(p schema.Paths) string {
 	return path.Join(p.Letsencrypt, "renewal-hooks/deploy/mailstead")
@@ -61,6 +78,20 @@ func UnitFile(p schema.Paths, unit string) string { return path.Join(p.Units, un
 
 // SocketUnit is the name of the socket unit of a listener.
 func SocketUnit(listener string) string { return "mailstead-" + listener + ".socket" }
+
+// LoginUnit is the name of the service unit of a listener.
+func LoginUnit(listener string) string { return loginPrefix + listener + ".service" }
+
+const loginPrefix = "mailstead-login@"
+
+// ListenerOf is the listener whose service a unit is.
+func ListenerOf(unit string) (listener string, ok bool) {
+	name, ok := strings.CutPrefix(unit, loginPrefix)
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(name, ".service")
+}
 
 // Program is the path of one of the programs.
 func Program(p schema.Paths, name string) string { return path.Join(p.Bin, name) }

@@ -3,8 +3,10 @@ package render
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +34,31 @@ var renderers = map[string]func(input []byte) (map[string][]byte, error){
 			return nil, err
 		}
 		return onlyFile(ServiceUnit)(s.Render())
+	},
+	"roles.json": func(input []byte) (map[string][]byte, error) {
+		var in struct {
+			Login Login
+			Spawn Spawn
+		}
+		if err := decode(input, &in); err != nil {
+			return nil, err
+		}
+		files := map[string][]byte{}
+		for name, render := range map[string]func() ([]byte, error){
+			LoginUnit(in.Login.Listener): in.Login.Render,
+			SpawnUnit:                    in.Spawn.Render,
+			PAMUnit:                      PAMHelper{Systemd: in.Login.Systemd, Paths: in.Login.Paths}.Render,
+			AuthSocketUnit:               func() ([]byte, error) { return AuthChannel(in.Login.Paths, in.Login.Account) },
+			SpawnSocketUnit:              func() ([]byte, error) { return SpawnChannel(in.Spawn.Paths, ServiceUser) },
+			PAMSocketUnit:                func() ([]byte, error) { return PAMChannel(in.Spawn.Paths, ServiceUser) },
+		} {
+			data, err := render()
+			if err != nil {
+				return nil, err
+			}
+			files[name] = data
+		}
+		return files, nil
 	},
 	"socket.json": func(input []byte) (map[string][]byte, error) {
 		var l schema.Listener
@@ -148,8 +175,8 @@ func update(t *testing.T, name string, a *txtar.Archive, got map[string][]byte) 
 			delete(got, file)
 		}
 	}
-	for file, data := range got {
-		a.Files = append(a.Files, txtar.File{Name: file, Data: data})
+	for _, file := range slices.Sorted(maps.Keys(got)) {
+		a.Files = append(a.Files, txtar.File{Name: file, Data: got[file]})
 	}
 	if err := os.WriteFile(name, txtar.Format(a), 0o644); err != nil {
 		t.Fatal(err)

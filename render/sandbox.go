@@ -4,28 +4,34 @@ package render
 type role uint
 
 const (
-	supervisor   role = 1 << iota // root, which starts workers under the users' uids and reads mail in no way itself
-	single                        // one process under the uid that all mail has
-	singleInHome                  // the same, with mail or programs below a home directory
-	applier                       // mailstead apply at boot
-	checker                       // mailstead deploy-hook by its timer: what apply does, for certificates alone, and a client of the listeners
+	authRole   role = 1 << iota // says who may come in, by files alone
+	authOnline                  // the same, by asking servers
+	loginRole                   // one listener: talks to strangers
+	spawnRoot                   // root, which starts workers under the users' uids, and these
+	spawnOwn                    // the same under the uid that all mail has
+	pamRole                     // mailstead-pam, and the modules of PAM
+	applier                     // mailstead apply at boot
+	checker                     // mailstead deploy-hook by its timer: what apply does, for certificates alone, and a client of the listeners
 )
 
 const (
-	daemons = supervisor | single | singleInHome
-	one     = single | singleInHome
+	auths   = authRole | authOnline
+	spawns  = spawnRoot | spawnOwn
+	daemons = auths | loginRole | spawns
 	rooted  = applier | checker
-	all     = daemons | rooted
+	all     = daemons | pamRole | rooted
 )
 
 // sandbox is what confines each role, a row for each setting, in the order in
 // which it is written.
 //
 // The network is not for those who only use sockets that they were given, or
-// talk to systemd; PAM modules may ask a server.
+// talk to systemd; PAM modules and auth may ask a server.
 //
-// PrivateUsers is not for the supervisor: inside it no other uid exists
-// (setuid fails with EINVAL). CAP_DAC_READ_SEARCH is not needed for PAM:
+// PrivateUsers is not for spawn as root: inside it no other uid exists (setuid
+// fails with EINVAL). Nor is it for auth and for spawn otherwise: who asks is told
+// by uid, and of other uids there is none there. CAP_SETPCAP has workers' bounding
+// set emptied. CAP_DAC_READ_SEARCH is not needed for PAM:
 // root owns /etc/shadow. AF_NETLINK is left out on purpose: with it libpam
 // would try to write to the audit log, be refused for want of
 // CAP_AUDIT_WRITE, and refuse the login; without it libpam finds no audit.
@@ -38,20 +44,21 @@ var sandbox = []struct {
 	since      int // version of systemd that knows it; 0: all that matter
 }{
 	{"NoNewPrivileges", "yes", all, 0},
-	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_KILL", supervisor, 0},
-	{"CapabilityBoundingSet", "", one, 0},
+	{"CapabilityBoundingSet", "", auths | loginRole | spawnOwn | pamRole, 0},
+	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL", spawnRoot, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL", applier, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE", checker, 0},
 	{"AmbientCapabilities", "", all, 0},
-	{"ProtectSystem", "strict", daemons, 0},
+	{"ProtectSystem", "strict", daemons | pamRole, 0},
 	{"ProtectSystem", "yes", rooted, 0},
-	{"ProtectHome", "yes", single, 0},
+	{protectHome, "yes", daemons, 0},
+	{protectHome, "read-only", pamRole, 0},
 	{"PrivateTmp", "yes", all, 0},
 	{"PrivateDevices", "yes", all, 0},
 	{"DevicePolicy", "closed", all, 0},
-	{"PrivateUsers", "yes", one, 0},
-	{"PrivateNetwork", "yes", one | applier, 0},
-	{"PrivateIPC", "yes", daemons, 248},
+	{"PrivateUsers", "yes", loginRole, 0},
+	{"PrivateNetwork", "yes", authRole | loginRole | spawns | applier, 0},
+	{"PrivateIPC", "yes", daemons | pamRole, 248},
 	{"PrivateMounts", "yes", all, 0},
 	{"ProtectKernelTunables", "yes", all, 0},
 	{"ProtectKernelModules", "yes", all, 0},
@@ -60,35 +67,36 @@ var sandbox = []struct {
 	{"ProtectClock", "yes", all, 0},
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
-	{"ProcSubset", "pid", daemons, 247},
-	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", supervisor | checker, 0},
-	{"RestrictAddressFamilies", "AF_UNIX", one | applier, 0},
+	{"ProcSubset", "pid", daemons | pamRole, 247},
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | pamRole | checker, 0},
+	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | spawns | applier, 0},
+	{"IPAddressDeny", "any", authRole | spawns | applier, 0},
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},
-	{"RestrictSUIDSGID", "yes", daemons, 0},
+	{"RestrictSUIDSGID", "yes", daemons | pamRole, 0},
 	{"LockPersonality", "yes", all, 0},
 	{"MemoryDenyWriteExecute", "yes", all, 0},
 	{"KeyringMode", "private", all, 0},
-	{"RemoveIPC", "yes", one, 0},
+	{"RemoveIPC", "yes", auths | loginRole | spawnOwn, 0},
 	{"SystemCallArchitectures", "native", all, 0},
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", rooted, 0},
-	{"SystemCallFilter", "~@privileged @resources", daemons, 0},
-	{"SystemCallFilter", "@setuid capset", supervisor, 0}, // mailstead-pam gives its capabilities up
+	{"SystemCallFilter", "~@privileged @resources", daemons | pamRole, 0},
+	{"SystemCallFilter", "@setuid", spawnRoot, 0},
+	{"SystemCallFilter", "capset", pamRole, 0}, // mailstead-pam gives its capabilities up
 	{"SystemCallErrorNumber", "EPERM", all, 0},
 }
 
-func writeSandbox(u *unit, version int, r role) { writeSandboxOf(u, version, r, false) }
+// protectHome is a setting that is left out where something below a home
+// directory is needed.
+const protectHome = "ProtectHome"
 
-// writeSandboxOf leaves whoever asks a directory of users by the network in it.
-func writeSandboxOf(u *unit, version int, r role, network bool) {
+// writeSandbox writes the settings of a role. home says that it needs something
+// below a home directory.
+func writeSandbox(u *unit, version int, r role, home bool) {
 	for _, row := range sandbox {
-		switch {
-		case row.roles&r == 0 || version < row.since || network && row.key == "PrivateNetwork":
-			continue
-		case network && row.key == "RestrictAddressFamilies":
-			row.value = "AF_UNIX AF_INET AF_INET6"
+		if row.roles&r != 0 && version >= row.since && !(home && row.key == protectHome) {
+			u.set(row.key, row.value)
 		}
-		u.set(row.key, row.value)
 	}
 }

@@ -24,7 +24,7 @@ func Socket(l schema.Listener) ([]byte, error) {
 		return nil, fmt.Errorf("render %s: %w", SocketUnit(l.Name), err)
 	}
 	u.set("FileDescriptorName", l.Name)
-	u.set("Service", ServiceUnit)
+	u.set("Service", LoginUnit(l.Name))
 	u.set("Backlog", 4096)
 	u.set("NoDelay", "yes")
 	u.set("KeepAlive", "yes")

@@ -27,7 +27,8 @@ var verbs = []verb{
 	{"ctl", "status|reload [--config PATH | --control PATH]", "ask the daemon that runs", ctl},
 	{"outbox", "[--sendmail PATH]", "send the message that comes in on standard input, a socket, as who has connected", sendOutbox},
 	{"version", "", "say which version this is", version},
-	{"front", "", "", front},
+	{"login", "", "", login},
+	{"spawn", "", "", spawn},
 	{"worker", "", "", worker},
 }
 

@@ -44,8 +44,9 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"ctl", "restart"}, exitFailed, "", "status or reload?"},
 		{[]string{"ctl", "status", "--config", "/nonexistent"}, exitFailed, "", "no such file"},
 		{[]string{"ctl", "status", "--control", "/nonexistent"}, exitFailed, "", "the daemon is not running"},
-		{[]string{"front"}, exitFailed, "", "for the supervisor to start"},
-		{[]string{"worker"}, exitFailed, "", "for the supervisor to start"},
+		{[]string{"spawn", "--auth-uid", "1"}, exitFailed, "", "systemd has passed no socket"},
+		{[]string{"login", "--listener", "imap"}, exitFailed, "", "systemd has passed no socket"},
+		{[]string{"worker"}, exitFailed, "", "for spawn to start"},
 	} {
 		code, out, errs := try(tt.args...)
 		if code != tt.code || !strings.Contains(out, tt.out) || !strings.Contains(errs, tt.err) || tt.out == "" && out != "" || tt.err == "" && errs != "" {
@@ -53,7 +54,7 @@ func TestCommandLine(t *testing.T) {
 		}
 	}
 	_, help, _ := try("--help")
-	for _, hidden := range []string{"front", "worker"} {
+	for _, hidden := range []string{"spawn", "mailstead-imapd login", "worker"} {
 		if strings.Contains(help, hidden) {
 			t.Errorf("the help shows %s, which is for the daemon alone", hidden)
 		}

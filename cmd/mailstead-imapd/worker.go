@@ -6,10 +6,8 @@ import (
 	"mailstead/imapserver"
 )
 
-// worker is the mail side of one uid, as the supervisor starts it.
-func worker(p *program, args []string) error {
-	if err := parse(p.flags("worker"), args); err != nil {
-		return err
-	}
-	return imapserver.RunWorker(context.Background(), imapserver.Options{Log: imapserver.NewLog(p.err)})
+// worker is the mail side of one uid, as spawn starts it: with the directories below
+// which the mail is.
+func worker(p *program, roots []string) error {
+	return imapserver.RunWorker(context.Background(), roots, imapserver.Options{Log: imapserver.NewLog(p.err)})
 }

@@ -107,7 +107,7 @@ func TestGenerations(t *testing.T) {
 	})
 	phase("a daemon that starts and does not serve", func(t *testing.T) {
 		// Its mail is where the unit's sandbox shows nothing.
-		b.sh(`mkdir -p /etc/systemd/system/mailstead-imapd.service.d; printf '[Service]\nInaccessiblePaths=-/var/elsewhere\n' > /etc/systemd/system/mailstead-imapd.service.d/own.conf; systemctl daemon-reload`)
+		b.sh(`mkdir -p /etc/systemd/system/mailstead-spawn.service.d; printf '[Service]\nInaccessiblePaths=-/var/elsewhere\n' > /etc/systemd/system/mailstead-spawn.service.d/own.conf; systemctl daemon-reload`)
 		describe(`mail: root: "/var/elsewhere"`)
 		apply(7, "vera", "the host has returned to generation 3, which does")
 		wantForce(3)

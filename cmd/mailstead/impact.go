@@ -54,9 +54,8 @@ func (l *look) lastAndNow() *reconcile.People {
 	return p
 }
 
-// ended counts the sessions that changes end: all of them if one restarts the
-// daemon, as systemd does to add or move a listener, else those on the listeners
-// that move.
+// ended counts the sessions that changes end: all of them if one restarts what
+// has the workers, else those on the listeners that move.
 func ended(changes []reconcile.Change, served control.Status) (s reconcile.Sessions) {
 	moved := map[string]bool{}
 	for _, c := range changes {
@@ -80,8 +79,17 @@ func ended(changes []reconcile.Change, served control.Status) (s reconcile.Sessi
 	return s
 }
 
-// movedListeners names the listeners whose attributes a change alters.
+// movedListeners names the listeners that a change concerns: whose service or
+// socket it starts anew, or whose attributes it alters.
 func movedListeners(c reconcile.Change) (names []string) {
+	if c.Ref.Kind == "unit" {
+		for _, unit := range []string{c.Ref.Name, c.Want.Get("service"), c.Have.Get("service")} {
+			if name, ok := render.ListenerOf(unit); ok {
+				return []string{name}
+			}
+		}
+		return nil
+	}
 	for _, r := range []*reconcile.Resource{c.Have, c.Want} {
 		if r == nil {
 			continue

@@ -89,7 +89,7 @@ func TestImpact(t *testing.T) {
 	})
 	t.Run("a listener moves", func(t *testing.T) {
 		b.write("/etc/mailstead/host.cue", strings.Replace(crowded, "imaps: {}", "imaps: port: 9993", 1))
-		contains(t, b.run("mailstead", "plan"), "5 now (2 on imap, 3 on imaps)", "41 users will lose the listener imaps at :993, which moves to :9993")
+		contains(t, b.run("mailstead", "plan"), "3 now (3 on imaps)", "41 users will lose the listener imaps at :993, which moves to :9993")
 		var plan struct {
 			People struct {
 				Sessions struct {
@@ -101,13 +101,38 @@ func TestImpact(t *testing.T) {
 		if err := json.Unmarshal([]byte(b.run("mailstead", "plan", "-o", "json")), &plan); err != nil {
 			t.Fatal(err)
 		}
-		if s := plan.People.Sessions; s.End != 5 || s.On["imap"] != 2 || s.On["imaps"] != 3 {
+		if s := plan.People.Sessions; s.End != 3 || s.On["imap"] != 0 || s.On["imaps"] != 3 {
 			t.Errorf("in JSON: %+v", s)
 		}
 		b.exit(0, "mailstead", "apply", "--yes")
-		if got := b.ended(5); got != "imap imap imaps imaps imaps" {
+		if got := b.ended(3); got != "imaps imaps imaps" {
 			t.Errorf("sessions ended: %s", got)
 		}
+	})
+	t.Run("a listener comes", func(t *testing.T) {
+		b.connect("9993")
+		b.write("/etc/mailstead/host.cue", strings.Replace(crowded, "imaps: {}", "imaps: port: 9993, more: {port: 1143, address: \"127.0.0.1\"}", 1))
+		if out := b.run("mailstead", "plan"); strings.Contains(out, "sessions end") {
+			t.Errorf("plan:\n%s", out)
+		}
+		b.exit(0, "mailstead", "apply", "--yes")
+		if got := b.ended(0); got != "" {
+			t.Errorf("sessions ended: %s", got)
+		}
+		b.write("/etc/mailstead/host.cue", strings.Replace(crowded, "imaps: {}", "imaps: port: 9993", 1))
+		b.exit(0, "mailstead", "apply", "--yes")
+		if got := b.ended(0); got != "" {
+			t.Errorf("sessions ended as a listener goes: %s", got)
+		}
+	})
+	t.Run("each role dies", func(t *testing.T) {
+		for _, unit := range []string{"mailstead-imapd.service", "mailstead-login@imaps.service"} {
+			b.sh("systemctl kill -s KILL " + unit + "; for i in $(seq 100); do systemctl is-active -q " + unit + " && break; sleep 0.1; done")
+		}
+		if got := b.ended(3); got != "imaps imaps imaps" {
+			t.Errorf("sessions ended: %s", got)
+		}
+		b.connect("9993")
 	})
 	t.Run("a restart", func(t *testing.T) {
 		b.connect("9993")

@@ -11,6 +11,7 @@ import (
 	"mailstead/reconcile"
 	"mailstead/reconcile/kind"
 	"mailstead/render"
+	"mailstead/schema"
 )
 
 // returnAfter is when a host whose apply was cut short returns. An apply that is
@@ -256,7 +257,10 @@ func (g generations) undo(ctx context.Context, c *console, a attempt, lock *reco
 		}
 		var h kind.Host
 		defer h.Close()
-		return h.StopService(ctx, render.ServiceUnit)
+		for _, unit := range ownServices(was.host()) {
+			err = errors.Join(err, h.StopService(ctx, unit))
+		}
+		return err
 	}
 	l, err := g.lookAt(ctx, a.From, false)
 	if err != nil {
@@ -278,6 +282,14 @@ func (g generations) undo(ctx context.Context, c *console, a attempt, lock *reco
 		fmt.Fprintf(c.err, "mailstead: warning: %s\n", visibleLines(failed.Error()))
 	}
 	return recordApplied(ctx, l, 0)
+}
+
+// ownServices are the services that serve a host, those that clients meet first.
+func ownServices(host *schema.Host) (units []string) {
+	for _, l := range host.Listeners {
+		units = append(units, render.LoginUnit(l.Name))
+	}
+	return append(units, render.ServiceUnit, render.SpawnUnit)
 }
 
 // lookAt is the host as a generation has it, with the certificates that there are now.

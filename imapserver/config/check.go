@@ -64,10 +64,7 @@ func (c *Config) Check() error {
 		f.add("generation: %q is not a digest", c.Generation)
 	}
 	f.at("hostname", checkDomain(c.Hostname))
-	f.at("control", checkPath(c.Control))
-	if len(c.Control) > maxSocket {
-		f.add("control: %d bytes: the path of a socket has at most %d", len(c.Control), maxSocket)
-	}
+	f.at("control", checkSocket(c.Control))
 	f.at("users", checkPath(c.Users))
 	f.at("service", checkIdentity(c.Service.UID, c.Service.GID))
 	c.checkListeners(&f)
@@ -88,19 +85,42 @@ func (c *Config) Check() error {
 			f.add("outbox: no mailbox, a path of more than %d bytes, or a header field %q with a strange name", maxSocket, o.Header)
 		}
 	}
+	if c.MailRoot != "" {
+		f.at("mail_root", checkPath(c.MailRoot))
+	}
 	if c.PAM != nil {
 		if !plainName.MatchString(c.PAM.Service) {
 			f.add("pam.service: %q is not the name of a PAM service", c.PAM.Service)
 		}
 		f.at("pam.helper", checkPath(c.PAM.Helper))
+		if c.PAM.Socket != "" {
+			f.at("pam.socket", checkSocket(c.PAM.Socket))
+		}
 	}
 	c.checkDirectories(&f)
 	f.at("limits", errors.Join(limit.Check(c.Limits)...))
 	f.at("logins", c.Logins.check())
+	c.checkRoles(&f)
 	if c.Workers != WorkerPerUID && c.Workers != WorkerInline {
 		f.add("workers: %q: either %q or %q", c.Workers, WorkerPerUID, WorkerInline)
 	}
 	return errors.Join(f...)
+}
+
+func (c *Config) checkRoles(f *faults) {
+	switch r := c.Roles; {
+	case r == nil && c.Workers == WorkerPerUID:
+		f.add("roles: missing, with workers %q", c.Workers)
+	case r != nil && c.Workers == WorkerInline:
+		f.add("roles: given, with workers %q", c.Workers)
+	case r != nil:
+		f.at("roles.login", checkIdentity(r.Login.UID, r.Login.GID))
+		f.at("roles.auth", checkSocket(r.Auth))
+		f.at("roles.spawn", checkSocket(r.Spawn))
+		if r.Login.UID == c.Service.UID {
+			f.add("roles.login: uid %d is that of the service, whose files a login must not reach", r.Login.UID)
+		}
+	}
 }
 
 func (c *Config) checkListeners(f *faults) {
@@ -232,6 +252,14 @@ func checkPath(p string) error {
 		return fmt.Errorf("%q is not an absolute path in its shortest form", p)
 	}
 	return checkText(p)
+}
+
+// checkSocket wants the path of a socket.
+func checkSocket(p string) error {
+	if len(p) > maxSocket {
+		return fmt.Errorf("%d bytes: the path of a socket has at most %d", len(p), maxSocket)
+	}
+	return checkPath(p)
 }
 
 // checkText refuses what JSON or a log could not give back as it is.

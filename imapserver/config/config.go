@@ -17,7 +17,7 @@ type Config struct {
 	Hostname   string     `json:"hostname"`
 	Control    string     `json:"control"` // path of the control socket
 	Users      string     `json:"users"`   // path of users.ndjson
-	Service    Identity   `json:"service"` // who login and auth run as
+	Service    Identity   `json:"service"` // who auth runs as; inline, everything
 	Listeners  []Listener `json:"listeners"`
 	TLS        TLS        `json:"tls"`
 	Namespace  string     `json:"namespace,omitempty"` // personal namespace prefix: "" or "INBOX."
@@ -32,7 +32,16 @@ type Config struct {
 	Workers Workers          `json:"workers"`
 	// Directories are asked, in this order, for whoever is not in users.ndjson.
 	Directories []Directory `json:"directories,omitempty"`
-	Folders     []Folder    `json:"folders,omitempty"` // what their users get at the first login
+	Folders     []Folder    `json:"folders,omitempty"`   // what their users get at the first login
+	MailRoot    string      `json:"mail_root,omitempty"` // below which all mail of virtual users is, also of those to come
+	Roles       *Roles      `json:"roles,omitempty"`     // with workers "process": where the roles find each other
+}
+
+// Roles says where the roles meet that are processes of their own.
+type Roles struct {
+	Login Identity `json:"login"` // who logins run as: nobody else may ask auth
+	Auth  string   `json:"auth"`  // path of the socket at which logins find auth
+	Spawn string   `json:"spawn"` // path of the socket at which auth finds spawn
 }
 
 // Workers says how the mail side runs.
@@ -98,8 +107,9 @@ type Outbox struct {
 
 // PAM says how to reach PAM.
 type PAM struct {
-	Service string `json:"service"` // name below /etc/pam.d
-	Helper  string `json:"helper"`  // path of mailstead-pam
+	Service string `json:"service"`          // name below /etc/pam.d
+	Helper  string `json:"helper"`           // path of mailstead-pam
+	Socket  string `json:"socket,omitempty"` // path of the socket at which systemd starts one; "": auth starts them itself
 }
 
 // User is one line of users.ndjson.

@@ -28,8 +28,10 @@ func sample() *Config {
 			Names: []string{"mail.example.org", "*.example.net"},
 		}}},
 		Namespace: "INBOX.",
-		PAM:       &PAM{Service: "mailstead", Helper: "/usr/local/bin/mailstead-pam"},
+		PAM:       &PAM{Service: "mailstead", Helper: "/usr/local/bin/mailstead-pam", Socket: "/run/mailstead-pam"},
 		Workers:   WorkerPerUID,
+		Roles:     &Roles{Login: Identity{UID: 991, GID: 991}, Auth: "/run/mailstead-auth", Spawn: "/run/mailstead-spawn"},
+		MailRoot:  "/var/vmail",
 	}
 }
 
@@ -116,6 +118,13 @@ func TestCheckFaults(t *testing.T) {
 		{"namespace", func(c *Config) { c.Namespace = "Mail/" }, `namespace: "Mail/": either empty or "INBOX."`},
 		{"pam service", func(c *Config) { c.PAM.Service = "../passwd" }, `pam.service: "../passwd" is not the name of a PAM service`},
 		{"pam helper", func(c *Config) { c.PAM.Helper = "mailstead-pam" }, `pam.helper: "mailstead-pam" is not an absolute path in its shortest form`},
+		{"pam socket", func(c *Config) { c.PAM.Socket = "mailstead-pam" }, `pam.socket: "mailstead-pam" is not an absolute path in its shortest form`},
+		{"mail root", func(c *Config) { c.MailRoot = "vmail" }, `mail_root: "vmail" is not an absolute path in its shortest form`},
+		{"roles missing", func(c *Config) { c.Roles = nil }, `roles: missing, with workers "process"`},
+		{"roles inline", func(c *Config) { c.Workers = WorkerInline }, `roles: given, with workers "inline"`},
+		{"roles login", func(c *Config) { c.Roles.Login.UID = 990 }, "roles.login: uid 990 is that of the service, whose files a login must not reach"},
+		{"roles auth", func(c *Config) { c.Roles.Auth = "/" + strings.Repeat("a", 107) }, "roles.auth: 108 bytes: the path of a socket has at most 107"},
+		{"roles spawn", func(c *Config) { c.Roles.Spawn = "x" }, `roles.spawn: "x" is not an absolute path in its shortest form`},
 		{"workers", func(c *Config) { c.Workers = "" }, `workers: "": either "process" or "inline"`},
 		{"several at once", func(c *Config) { c.Hostname = ""; c.Listeners[1].Address = "x"; c.Listeners[1].Port = -1 },
 			"hostname: \"\" is not a domain name in lower case\nlisteners[1] (imaps): address: \"x\" is not an IP address\nlisteners[1] (imaps): port: -1 is not between 1 and 65535"},
@@ -157,7 +166,7 @@ func TestParseStrict(t *testing.T) {
 		{"fraction", strings.Replace(good, `"port": 143`, `"port": 143.5`, 1), "14:16: listeners.port: number 143.5 where int is expected"},
 		{"overflow", strings.Replace(good, `"port": 143`, `"port": 99999999999999999999`, 1), "14:31: listeners.port: number 99999999999999999999 where int is expected"},
 		{"syntax", strings.Replace(good, `"port": 143`, `"port": 0143`, 1), "14:13: invalid character '1' after object key:value pair"},
-		{"trailing", good + "{}", "50:1: invalid character '{' after top-level value"},
+		{"trailing", good + "{}", "60:1: invalid character '{' after top-level value"},
 		{"value", strings.Replace(good, `"port": 143`, `"port": 70000`, 1), "listeners[0] (imap): port: 70000 is not between 1 and 65535"},
 		{"too large", strings.Repeat(" ", MaxConfigSize+1), "4194305 bytes, more than 4194304"},
 	} {
@@ -184,7 +193,7 @@ func TestGeneration(t *testing.T) {
 	}
 	c := sample()
 	first := gen(c, "users")
-	if first != "abeddcd1d4f8f1c6d0f726f92f1ff6b3" {
+	if first != "d55598c8ecf3aecb30c84b901017f67a" {
 		t.Errorf("generation = %s: every host would reload after an update", first)
 	}
 	c.Generation = first

@@ -104,7 +104,7 @@ type May struct {
 // Admit says why somebody whom only a directory knows may have no session. It is
 // asked by whoever gives a session its uid, whatever has been checked before.
 func (c *Config) Admit(u User) error {
-	if c.Workers == WorkerPerUID && u.UID == c.Service.UID {
+	if c.Workers == WorkerPerUID && (u.UID == c.Service.UID || c.Roles != nil && u.UID == c.Roles.Login.UID) {
 		return fmt.Errorf("uid %d is that of the service, which must not reach mail", u.UID)
 	}
 	for _, d := range c.Directories {
@@ -123,7 +123,7 @@ func (d Directory) Admit(u User) error {
 	if err := checkUser(u); err != nil {
 		return err
 	}
-	if err := d.May.identity(Identity{u.UID, u.GID}); err != nil {
+	if err := d.May.Has(Identity{u.UID, u.GID}); err != nil {
 		return err
 	}
 	for _, root := range d.May.Roots {
@@ -134,9 +134,9 @@ func (d Directory) Admit(u User) error {
 	return fmt.Errorf("the Maildir %q is not below %s", u.Maildir, strings.Join(d.May.Roots, " or "))
 }
 
-// identity refuses every uid but those that the description leaves to the
+// Has refuses every uid but those that the description leaves to the
 // directory; never is it root's.
-func (m May) identity(id Identity) error {
+func (m May) Has(id Identity) error {
 	switch {
 	case m.Owner != nil && id != *m.Owner:
 		return fmt.Errorf("uid %d and gid %d are not those of the mail, %d and %d", id.UID, id.GID, m.Owner.UID, m.Owner.GID)

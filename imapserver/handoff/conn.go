@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -113,6 +114,44 @@ func NewConn(f *os.File) (*Conn, error) {
 		return nil, errors.New("open channel: the descriptor is no packet socket")
 	}
 	return &Conn{c: u}, nil
+}
+
+// Over makes a Conn of a connection to a packet socket, which is the Conn's from
+// then on.
+func Over(c net.Conn) (*Conn, error) {
+	u, ok := c.(*net.UnixConn)
+	if !ok || u.LocalAddr().Network() != "unixpacket" {
+		c.Close()
+		return nil, errors.New("open channel: it is no packet socket")
+	}
+	return &Conn{c: u}, nil
+}
+
+// Dial opens a channel to the role that listens at path.
+func Dial(ctx context.Context, path string) (*Conn, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unixpacket", path)
+	if err != nil {
+		return nil, fmt.Errorf("open channel: %w", err)
+	}
+	return Over(c)
+}
+
+// Peer is the uid of who has opened the channel, as the kernel says.
+func (c *Conn) Peer() (uid int, err error) {
+	raw, err := c.c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	var cred *unix.Ucred
+	var fault error
+	if err := raw.Control(func(fd uintptr) { cred, fault = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return -1, err
+	}
+	if fault != nil {
+		return -1, fmt.Errorf("ask who has opened the channel: %w", fault)
+	}
+	return int(cred.Uid), nil
 }
 
 // Close ends the channel; a Receive that waits returns.

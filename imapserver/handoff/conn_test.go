@@ -54,24 +54,26 @@ func content(t *testing.T, f *os.File) string {
 }
 
 func TestMessages(t *testing.T) {
-	open := Open{Serial: 4, ID: "c0ffee", User: "Grüße", Tag: "a1", Remote: netip.MustParseAddr("2001:db8::1"), TLS: true, Stream: file(t, "stream")}
+	open := Open{ID: "c0ffee", User: "Grüße", Tag: "a1", Remote: netip.MustParseAddr("2001:db8::1"), TLS: true, Stream: file(t, "stream")}
 	messages := []Message{
-		&Settings{Serial: 1, Listeners: []string{"imap", "imaps"}, Sockets: []*os.File{file(t, "one"), file(t, "two")}, Data: []byte(strings.Repeat("x", 3<<20))},
+		&Hello{Listener: "imaps", Addresses: []string{"[::]:993"}},
+		&Settings{Serial: 1, Data: []byte(strings.Repeat("x", 3<<20))},
 		&Settings{Serial: 2, Data: []byte{}},
 		&Ready{Serial: 2, Error: "no"},
-		&open,
-		&Opened{Serial: 4, Error: "no"},
+		&Commit{Serial: 3, Drop: true},
+		&Ask{Serial: 4, Credentials: Credentials{ID: "c0ffee", User: "Grüße", Password: "pw", Remote: open.Remote}},
+		&Answer{Serial: 4, Verdict: Verdict{User: "Grüße", Ticket: "ticket"}},
+		&Claim{Serial: 5, Ticket: "ticket", Tag: "a1", Token: []byte("token"), Stream: file(t, "stream")},
+		&Opened{Serial: 5, Error: "no"},
 		&Opened{Serial: 5, Worker: 6},
 		&Hangs{Worker: 6},
-		&Session{Open: open, Maildir: "/m", Namespace: "INBOX.", Admin: "mailto:a@b.c", Comment: "ü", Neighbours: []byte(`{"bob":"/m"}`)},
-		&Idle{Sessions: 7},
-		&Stop{},
 		&Query{Serial: 8, SelfTest: true},
 		&State{Serial: 8, Sessions: map[string]int{"imap": 9}, Data: []byte("[]")},
-		&NeedHelper{Serial: 10},
-		&Helper{Serial: 10, ID: 3, Pipe: file(t, "pipe")},
-		&Helper{Serial: 11, Error: "none left"},
-		&EndHelper{ID: 3},
+		&End{Data: []byte(`["bob"]`)},
+		&Session{Open: open, Serial: 9, UID: 1000, GID: 1001, Roots: []string{"/m"}, Maildir: "/m", Namespace: "INBOX.", Admin: "mailto:a@b.c", Comment: "ü", Neighbours: []byte(`{"bob":"/m"}`)},
+		&Retire{UID: 1000, GID: 1001},
+		&Idle{Sessions: 7},
+		&Stop{},
 	}
 	seen := map[string]bool{}
 	a, b := pair(t)
@@ -183,22 +185,23 @@ func TestReceiveRefuses(t *testing.T) {
 		files []*os.File
 		want  string
 	}{
-		"no JSON":                {"hello", nil, "invalid character"},
-		"two values":             {packet("stop", "{}", "") + "{}", nil, "more than one"},
-		"another version":        {`{"v":99,"kind":"stop","body":{}}`, nil, "another version"},
-		"no version":             {`{"kind":"stop","body":{}}`, nil, "another version"},
-		"unknown kind":           {packet("root", "{}", ""), []*os.File{f}, "unknown kind"},
-		"unknown field":          {packet("stop", `{"x":1}`, ""), nil, "unknown field"},
-		"unknown outer field":    {packet("stop", `{}`, `,"x":1`), nil, "unknown field"},
-		"wrong type":             {packet("idle", `{"sessions":-1}`, ""), nil, "cannot unmarshal"},
-		"descriptor too many":    {packet("stop", "{}", ""), []*os.File{f}, "1 descriptors instead of 0"},
-		"descriptor missing":     {packet("open", "{}", ""), nil, "0 descriptors instead of 1"},
-		"two for one":            {packet("open", "{}", ""), []*os.File{f, f}, "2 descriptors instead of 1"},
-		"payload without a file": {packet("settings", "{}", `,"payload":true`), nil, "payload"},
-		"payload too many":       {packet("stop", "{}", `,"payload":true`), []*os.File{f}, "payload"},
-		"payload is a file":      {packet("settings", "{}", `,"payload":true`), []*os.File{f}, "no sealed memory file"},
-		"too long":               {packet("stop", "{}", strings.Repeat(" ", MaxPacket)), []*os.File{f}, "more than"},
-		"too many descriptors":   {packet("stop", "{}", ""), many, "more than"},
+		"no JSON":                   {"hello", nil, "invalid character"},
+		"two values":                {packet("stop", "{}", "") + "{}", nil, "more than one"},
+		"another version":           {`{"v":99,"kind":"stop","body":{}}`, nil, "another version"},
+		"no version":                {`{"kind":"stop","body":{}}`, nil, "another version"},
+		"unknown kind":              {packet("root", "{}", ""), []*os.File{f}, "unknown kind"},
+		"unknown field":             {packet("stop", `{"x":1}`, ""), nil, "unknown field"},
+		"unknown outer field":       {packet("stop", `{}`, `,"x":1`), nil, "unknown field"},
+		"wrong type":                {packet("idle", `{"sessions":-1}`, ""), nil, "cannot unmarshal"},
+		"descriptor too many":       {packet("stop", "{}", ""), []*os.File{f}, "1 descriptors instead of 0"},
+		"descriptor missing":        {packet("claim", "{}", ""), nil, "0 descriptors instead of 1"},
+		"two for one":               {packet("claim", "{}", ""), []*os.File{f, f}, "2 descriptors instead of 1"},
+		"payload without a file":    {packet("settings", "{}", `,"payload":true`), nil, "payload"},
+		"payload too many":          {packet("stop", "{}", `,"payload":true`), []*os.File{f}, "payload"},
+		"payload is a file":         {packet("settings", "{}", `,"payload":true`), []*os.File{f}, "no sealed memory file"},
+		"a claim that names a user": {packet("claim", `{"user":"alice"}`, ""), []*os.File{f}, "unknown field"},
+		"too long":                  {packet("stop", "{}", strings.Repeat(" ", MaxPacket)), []*os.File{f}, "more than"},
+		"too many descriptors":      {packet("stop", "{}", ""), many, "more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := pair(t)
@@ -232,10 +235,7 @@ func TestSendRefuses(t *testing.T) {
 	if err := a.Send(&Ready{Error: strings.Repeat("x", MaxPacket)}); err == nil {
 		t.Error("a packet that is too large")
 	}
-	if err := a.Send(&Settings{Sockets: make([]*os.File, MaxFiles+1)}); err == nil {
-		t.Error("too many descriptors")
-	}
-	if err := a.Send(&Open{}); err == nil {
+	if err := a.Send(&Claim{}); err == nil {
 		t.Error("a descriptor that is not there")
 	}
 	if err := a.Send(nil); err == nil {

@@ -2,7 +2,6 @@ package handoff
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
@@ -27,19 +26,22 @@ type kind struct {
 
 // kinds is every message that travels between processes.
 var kinds = []kind{
+	{"hello", func() Message { return &Hello{} }},
 	{"settings", func() Message { return &Settings{} }},
 	{"ready", func() Message { return &Ready{} }},
-	{"open", func() Message { return &Open{} }},
+	{"commit", func() Message { return &Commit{} }},
+	{"ask", func() Message { return &Ask{} }},
+	{"answer", func() Message { return &Answer{} }},
+	{"claim", func() Message { return &Claim{} }},
 	{"opened", func() Message { return &Opened{} }},
 	{"hangs", func() Message { return &Hangs{} }},
-	{"session", func() Message { return &Session{} }},
-	{"idle", func() Message { return &Idle{} }},
-	{"stop", func() Message { return &Stop{} }},
 	{"query", func() Message { return &Query{} }},
 	{"state", func() Message { return &State{} }},
-	{"need-helper", func() Message { return &NeedHelper{} }},
-	{"helper", func() Message { return &Helper{} }},
-	{"end-helper", func() Message { return &EndHelper{} }},
+	{"end", func() Message { return &End{} }},
+	{"session", func() Message { return &Session{} }},
+	{"retire", func() Message { return &Retire{} }},
+	{"idle", func() Message { return &Idle{} }},
+	{"stop", func() Message { return &Stop{} }},
 }
 
 func newMessage(name string) Message {
@@ -60,27 +62,10 @@ func kindOf(m Message) (string, error) {
 	return "", fmt.Errorf("send %T: not in the table of messages", m)
 }
 
-// Settings gives the front everything that it may not read itself. It answers
-// with Ready once all of it is in force, or nothing of it.
-type Settings struct {
-	Serial    uint64     `json:"serial"`
-	Listeners []string   `json:"listeners,omitempty"` // the name of each of Sockets
-	Sockets   []*os.File `json:"-"`                   // listening sockets; only in the first Settings
-	Data      []byte     `json:"-"`                   // JSON of the root package's settings: configuration, users, bundles
-}
-
-// Ready is the front's answer to Settings.
-type Ready struct {
-	noFiles
-	Serial uint64 `json:"serial"`
-	Error  string `json:"error,omitempty"`
-}
-
 // Open asks for a session of a user who has logged in. Stream is the worker's
 // end of the connection without TLS; the worker answers the login, whose tag
-// is Tag, on it.
+// is Tag, on it. Between a login and auth it travels as a Claim.
 type Open struct {
-	Serial   uint64     `json:"serial"`
 	ID       string     `json:"id"` // of the connection, as the log has it
 	User     string     `json:"user"`
 	Tag      string     `json:"tag"`
@@ -89,32 +74,19 @@ type Open struct {
 	TLS      bool       `json:"tls"`
 	Token    []byte     `json:"token,omitempty"` // for GiveBack
 	Brief    bool       `json:"brief,omitempty"` // nobody will come back soon: the account need not stay open
-	// Row is the user as a directory knows them, in JSON as config.User; empty where
-	// the table of users does. It is auth that says it, never login.
-	Row    json.RawMessage `json:"row,omitempty"`
-	Stream *os.File        `json:"-"`
+	Ticket   string     `json:"-"`               // of the Verdict
+	Stream   *os.File   `json:"-"`
 }
 
-// Opened is the answer to Open: a worker has the stream, or nobody has. Worker
-// is that worker's number, which no other has.
-type Opened struct {
-	noFiles
-	Serial uint64 `json:"serial"`
-	Worker uint64 `json:"worker,omitempty"`
-	Error  string `json:"error,omitempty"`
-}
-
-// Hangs says that a worker has not answered a login for so long that it never
-// will. It is killed, so that the next session of its uid gets another one.
-type Hangs struct {
-	noFiles
-	Worker uint64 `json:"worker"`
-}
-
-// Session is what a worker is told of a session: what the front has asked for
-// and what the supervisor's own table says of that user.
+// Session is what spawn, and then a worker, is told of a session: what a login
+// has claimed and what auth knows of the user. Spawn looks at no more than the
+// uid, the gid and the serial number.
 type Session struct {
 	Open
+	Serial     uint64   `json:"serial"`
+	UID        int      `json:"uid"`
+	GID        int      `json:"gid"`
+	Roots      []string `json:"roots"` // directories below which the mail of that uid is
 	Maildir    string   `json:"maildir"`
 	Quota      *Quota   `json:"quota,omitempty"`
 	Discard    bool     `json:"discard,omitempty"` // what is expunged goes into the trash
@@ -163,45 +135,16 @@ type Idle struct {
 	Sessions uint64 `json:"sessions"`
 }
 
-// Stop asks a front or a worker to end its sessions with BYE and to exit.
+// Retire has the worker of a uid end its sessions and exit: the next session
+// gets another one, with other roots.
+type Retire struct {
+	noFiles
+	UID int `json:"uid"`
+	GID int `json:"gid"`
+}
+
+// Stop asks a worker to end its sessions with BYE and to exit.
 type Stop struct{ noFiles }
-
-// Query asks the front how it does. SelfTest has it go through its own accept
-// path, greeting and parser first.
-type Query struct {
-	noFiles
-	Serial   uint64 `json:"serial"`
-	SelfTest bool   `json:"selftest,omitempty"`
-}
-
-// State answers Query.
-type State struct {
-	Serial   uint64         `json:"serial"`
-	Error    string         `json:"error,omitempty"` // of the self-test
-	Sessions map[string]int `json:"sessions"`        // by listener
-	Data     []byte         `json:"-"`               // JSON: the bundles as served, as control has them
-}
-
-// NeedHelper asks for a new mailstead-pam.
-type NeedHelper struct {
-	noFiles
-	Serial uint64 `json:"serial"`
-}
-
-// Helper answers NeedHelper.
-type Helper struct {
-	Serial uint64   `json:"serial"`
-	Error  string   `json:"error,omitempty"`
-	ID     int      `json:"id"`
-	Pipe   *os.File `json:"-"` // a stream socket to its stdin and stdout; nil after an Error
-}
-
-// EndHelper has a helper killed. Those that exit by themselves are reaped
-// without it.
-type EndHelper struct {
-	noFiles
-	ID int `json:"id"`
-}
 
 // Credentials is what a client has presented: a name with a password, or one
 // response of an exchange that auth takes part in.
@@ -235,6 +178,9 @@ type Exchange struct {
 type Verdict struct {
 	User string `json:"user,omitempty"` // whose mail it is; "" for a refusal, or if the exchange goes on
 	By   string `json:"by,omitempty"`   // for the log: who has come in as User, or by which of their passwords
+	// Ticket is what a session is opened with where auth is another process: the
+	// name alone would let a login choose.
+	Ticket string `json:"ticket,omitempty"`
 	// Elsewhere is the IMAP URL of the server that has the user's mail, for a refusal
 	// after the right password: nobody else is told (RFC 2221 §6).
 	Elsewhere string `json:"elsewhere,omitempty"`
@@ -256,8 +202,7 @@ type Authenticator interface {
 	Mechanisms(listener string) []string
 }
 
-// Opener is the way to a worker as login sees it: over a Conn to the
-// supervisor, or straight to the worker in the same process. On return, o.Stream
+// Opener is the way to a worker as login sees it, over a Conn to auth. On return, o.Stream
 // is the Opener's, also after an error. Without one, hangs is for the caller to
 // say that the worker does not answer. It is called from many goroutines.
 type Opener interface {

@@ -97,7 +97,7 @@ func (c *conn) decided(ctx context.Context, tag, mechanism string, v handoff.Ver
 	case v.User == "":
 		return nil, c.refuse(tag, v.Code, v.Text)
 	}
-	r, err := c.open(ctx, tag, v.User)
+	r, err := c.open(ctx, tag, v)
 	if err != nil {
 		return nil, err
 	}
@@ -116,9 +116,10 @@ func (c *conn) refer(tag string, v handoff.Verdict) error {
 
 // open begins a session: in this process, or in a worker that takes the other
 // end of a connection without TLS.
-func (c *conn) open(ctx context.Context, tag, user string) (*relay, error) {
+func (c *conn) open(ctx context.Context, tag string, v handoff.Verdict) (*relay, error) {
+	user := v.User
 	r := &relay{user: user, listener: c.listener, source: handoff.Source(c.addr), client: c.nc, login: &pending{id: c.id, tag: tag}, phase: c.phase, failures: c.failures}
-	o := &handoff.Open{ID: c.id, User: user, Tag: tag, Listener: c.listener, Remote: c.addr, TLS: c.phase == wire.PhaseTLS}
+	o := &handoff.Open{ID: c.id, User: user, Tag: tag, Listener: c.listener, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Ticket: v.Ticket}
 	if c.server.host == nil {
 		var err error
 		if r.worker, o.Stream, err = handoff.StreamPair(); err != nil {

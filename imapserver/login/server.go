@@ -85,29 +85,39 @@ func New(o Options) *Server {
 // Update replaces the certificates and the TLS modes of the listeners and the limits as one.
 // Connections that there are keep theirs. After an error nothing has changed.
 func (s *Server) Update(c *config.Config, bundles []Bundle) error {
+	commit, err := s.Prepare(c, bundles)
+	if err == nil {
+		commit()
+	}
+	return err
+}
+
+// Prepare is Update in two steps: what could fail, and commit.
+func (s *Server) Prepare(c *config.Config, bundles []Bundle) (commit func(), err error) {
 	certificates, err := newCertificates(c.TLS.Policy, bundles, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	modes, off := map[string]string{}, map[string][]imap.Cap{}
 	for _, l := range c.Listeners {
 		if l.TLS != config.Plain && len(bundles) == 0 {
-			return fmt.Errorf("listener %s: TLS without any certificate", l.Name)
+			return nil, fmt.Errorf("listener %s: TLS without any certificate", l.Name)
 		}
 		if off[l.Name], err = wire.Off(l.Off...); err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
+			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
 		}
 		modes[l.Name] = l.TLS
 	}
 	limits := limit.Set{Login: s.limits}.With(c.Limits).Login
-	s.gate.limit(limits)
-	s.sessions.limit(limits)
 	clients, err := clientCertificates(c, bundles)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.settings.Store(&settings{certificates, clients, modes, off, limits})
-	return nil
+	return func() {
+		s.gate.limit(limits)
+		s.sessions.limit(limits)
+		s.settings.Store(&settings{certificates, clients, modes, off, limits})
+	}, nil
 }
 
 // Bundles gives what is served at this moment.
@@ -123,6 +133,9 @@ func (s *Server) Sessions() int { return s.sessions.count() }
 
 // SessionsOn is their number on each listener that has any.
 func (s *Server) SessionsOn() map[string]int { return s.sessions.on() }
+
+// Users names those who have sessions.
+func (s *Server) Users() []string { return s.sessions.names() }
 
 // CloseUsers ends the sessions of users for whom keep is false.
 func (s *Server) CloseUsers(keep func(user string) bool) { s.sessions.closeUsers(keep) }
@@ -284,6 +297,15 @@ func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string,
 		return nil
 	}
 	return r
+}
+
+// Leave is Shutdown where the workers are not told to end: of each session the
+// client's side is ended, as if the client had left, which the session answers
+// with BYE.
+func (s *Server) Leave(ctx context.Context) {
+	s.drain()
+	s.sessions.leave()
+	s.Shutdown(ctx)
 }
 
 // Shutdown ends what is not logged in with BYE, and waits for the sessions to

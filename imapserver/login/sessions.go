@@ -1,8 +1,11 @@
 package login
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
+	"time"
 )
 
 // sessions is the connections that are logged in.
@@ -86,6 +89,22 @@ func (s *sessions) on() map[string]int {
 		n[r.listener]++
 	}
 	return n
+}
+
+// names lists the users who have sessions.
+func (s *sessions) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.users))
+}
+
+// leave ends what clients can say.
+func (s *sessions) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for r := range s.all {
+		r.client.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 func (s *sessions) closeUsers(keep func(user string) bool) {

@@ -158,6 +158,8 @@ func (s *session) end(reason error, panicked any) error {
 		s.w.Status("*", imap.StatusResponseTypeBye, "", bye.Text)
 	case errors.Is(reason, errStopped):
 		s.w.Status("*", imap.StatusResponseTypeBye, imap.ResponseCodeUnavailable, "server is stopping, try again soon")
+	case errors.Is(reason, io.EOF): // of the login, which stops, or of a client that still listens
+		s.w.Status("*", imap.StatusResponseTypeBye, "", "connection closed")
 	case errors.Is(reason, errIdle):
 		s.w.Status("*", imap.StatusResponseTypeBye, "", "no command for too long")
 	}

@@ -1,8 +1,8 @@
-// Package spawn is the only part of the daemon that uses privileges. It starts
-// this very program again as another user, with no supplementary group, no
-// capability and no way to gain any, and hands workers the sessions of their
-// uid. Who may have which uid is decided by the caller, from files that only
-// root can write; a uid below MinUID is refused here whatever it says.
+// Package spawn is the only part of the daemon that uses privileges. For auth, and
+// nobody else, it starts this very program again as another user, with no
+// supplementary group, no capability and no way to gain any, and hands workers the
+// sessions of their uid. A uid below MinUID is refused whatever auth says. Where
+// all mail has the uid that spawn has itself, it needs no privilege.
 //
-// The supervisor of the root package calls it; it imports handoff alone.
+// `mailstead-imapd spawn` runs it, through the root package; it imports handoff alone.
 package spawn

@@ -6,24 +6,22 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailstead/imapserver/handoff"
 )
 
-// leaveTimeout is what a process has to exit once its channel is closed.
-const leaveTimeout = 10 * time.Second
-
 // Spawner has the workers, one for each identity. Its methods may be called
 // from many goroutines.
 type Spawner struct {
 	log   *slog.Logger
-	start func(Identity) (*Process, error)
+	start func(Identity, *handoff.Session) (*Process, error)
 
 	mu      sync.Mutex
 	workers map[Identity]*worker
 	made    uint64 // workers, ever
-	stopped bool
+	stopped atomic.Bool
 	running sync.WaitGroup
 }
 
@@ -38,64 +36,29 @@ type worker struct {
 	ended bool       // and taken out of the table
 }
 
-// New makes a Spawner whose workers are "program args".
+// New makes a Spawner whose workers are "program args" and the roots of their mail.
 func New(log *slog.Logger, program string, args ...string) *Spawner {
-	return &Spawner{
-		log:     log,
-		start:   func(i Identity) (*Process, error) { return Start(program, args, i) },
-		workers: map[Identity]*worker{},
-	}
+	return &Spawner{log: log, workers: map[Identity]*worker{}, start: func(i Identity, m *handoff.Session) (*Process, error) {
+		return Start(program, append(args[:len(args):len(args)], m.Roots...), i)
+	}}
 }
 
 // Hand gives a session to the worker of that identity, started if there is
 // none, and returns its number. The descriptor in m stays open and the caller's.
 func (s *Spawner) Hand(id Identity, m *handoff.Session) (number uint64, err error) {
-	err = errors.New("stopping")
-	for range 3 { // one that is about to end is seen once, and one that has died
-		w := s.worker(id)
+	for again, tries := true, 0; again && tries < 3; tries++ { // one that is about to end is seen, and one that has died
+		s.mu.Lock()
+		w := s.workers[id]
 		if w == nil {
-			break
+			s.made++
+			w = &worker{id: id, number: s.made}
+			s.workers[id] = w
 		}
-		var again bool
-		if again, err = w.hand(s, m); !again {
-			return w.number, err
-		}
+		s.mu.Unlock()
+		number = w.number
+		again, err = w.hand(s, m)
 	}
-	return 0, err
-}
-
-// Kill ends a worker that hangs. One that has ended meanwhile is in the table
-// no more, and another in its place has another number.
-func (s *Spawner) Kill(number uint64) {
-	s.mu.Lock()
-	all := maps.Clone(s.workers)
-	s.mu.Unlock()
-	maps.DeleteFunc(all, func(_ Identity, w *worker) bool { return w.number != number })
-	for _, w := range all {
-		w.mu.Lock()
-		if w.proc != nil && !w.ended {
-			s.log.Error("worker killed: it hangs", "uid", w.id.UID, "pid", w.proc.PID())
-			s.end(w)
-			w.proc.Kill()
-		}
-		w.mu.Unlock()
-	}
-}
-
-// worker finds or makes the place for an identity; nil after Stop.
-func (s *Spawner) worker(id Identity) *worker {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		return nil
-	}
-	w := s.workers[id]
-	if w == nil {
-		s.made++
-		w = &worker{id: id, number: s.made}
-		s.workers[id] = w
-	}
-	return w
+	return number, err
 }
 
 func (w *worker) hand(s *Spawner, m *handoff.Session) (again bool, err error) {
@@ -104,13 +67,15 @@ func (w *worker) hand(s *Spawner, m *handoff.Session) (again bool, err error) {
 	if w.ended {
 		return true, errors.New("worker has ended")
 	}
+	if w.proc == nil && s.stopped.Load() {
+		s.end(w)
+		return false, errors.New("stopping")
+	}
 	if w.proc == nil {
-		proc, err := s.start(w.id)
-		if err != nil {
+		if w.proc, err = s.start(w.id, m); err != nil {
 			s.end(w)
 			return false, err
 		}
-		w.proc = proc
 		s.running.Go(func() { s.watch(w) })
 	}
 	if err := w.proc.Send(m); err != nil {
@@ -142,41 +107,44 @@ func (s *Spawner) watch(w *worker) {
 		}
 		idle, ok := m.(*handoff.Idle)
 		if !ok {
-			s.log.Error("worker killed: it does not keep to its messages", "uid", w.id.UID, "pid", w.proc.PID())
+			s.log.Error("worker killed: it does not keep to its messages", "uid", w.id.UID)
 			w.proc.Kill()
 			break
 		}
-		w.mu.Lock()
-		if idle.Sessions == w.sent && !w.ended {
-			s.end(w)
-			w.proc.Send(&handoff.Stop{})
-		}
-		w.mu.Unlock()
+		s.dismiss(func(o *worker) bool { return o == w && idle.Sessions == w.sent }, func(p *Process) { p.Send(&handoff.Stop{}) })
 	}
 	w.mu.Lock()
 	s.end(w)
 	w.mu.Unlock()
 	w.proc.Close()
-	defer time.AfterFunc(leaveTimeout, w.proc.Kill).Stop()
+	defer time.AfterFunc(10*time.Second, w.proc.Kill).Stop()
 	if err := w.proc.Wait(); err != nil {
-		s.log.Error("worker has died, and its sessions with it", "uid", w.id.UID, "pid", w.proc.PID(), "err", err)
+		s.log.Error("worker has died, and its sessions with it", "uid", w.id.UID, "pid", w.proc.Process.Pid, "err", err)
+	}
+}
+
+// dismiss takes workers out of the table, and does something with each.
+func (s *Spawner) dismiss(which func(w *worker) bool, do func(p *Process)) {
+	s.mu.Lock()
+	all := maps.Clone(s.workers)
+	s.mu.Unlock()
+	for _, w := range all {
+		w.mu.Lock()
+		if which(w) && w.proc != nil && !w.ended {
+			s.end(w)
+			do(w.proc)
+		}
+		w.mu.Unlock()
 	}
 }
 
 // Stop tells the workers to see their clients off, waits for them until ctx
 // ends, and kills those that are left.
 func (s *Spawner) Stop(ctx context.Context) {
-	s.mu.Lock()
-	s.stopped = true
-	all := maps.Clone(s.workers)
-	s.mu.Unlock()
-	for _, w := range all {
-		w.mu.Lock()
-		if w.proc != nil && !w.ended {
-			w.proc.Send(&handoff.Stop{})
-			defer context.AfterFunc(ctx, w.proc.Kill)()
-		}
-		w.mu.Unlock()
-	}
+	s.stopped.Store(true)
+	s.dismiss(func(*worker) bool { return true }, func(p *Process) {
+		p.Send(&handoff.Stop{})
+		context.AfterFunc(ctx, p.Kill)
+	})
 	s.running.Wait()
 }

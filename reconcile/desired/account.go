@@ -10,17 +10,18 @@ import (
 	"mailstead/schema"
 )
 
-// service is who runs the daemon. Three shapes:
-//
-//   - root, where users have uids of their own: it starts a worker under each,
-//     and login and auth under the service user;
-//   - the owner of the mail, where all of it has one: one process, no privilege;
-//   - the program's own uid, in a rootless host.
+// service is who runs the daemon. On a host that is one process for each role,
+// under accounts of its own: auth may read keys and hashes, logins nothing, and
+// spawn is root where mail has several owners, or else the one that it has. In a
+// rootless host it is one process under the program's own uid.
 type service struct {
-	account string          // of the unit; "" is root
-	runAs   render.Identity // of login and auth
+	account string          // of auth
+	login   string          // the account of logins
+	spawn   string          // the account of spawn; "" is root
+	runAs   render.Identity // of auth, or of everything
+	loginAs render.Identity
 	inline  bool            // one process for everything
-	group   string          // may read keys and users; "" where root alone must
+	group   string          // may read keys and users; "" where the owner alone must
 	needs   []reconcile.Ref // accounts that have to be made first
 }
 
@@ -53,10 +54,7 @@ func hasVirtual(h *schema.Host) bool {
 // ownAccounts names the accounts that the host needs for Mailstead itself, in
 // the order in which they are made.
 func ownAccounts(h *schema.Host) []string {
-	var names []string
-	if hasOwnIDs(h) || !hasVirtual(h) {
-		names = append(names, render.ServiceUser)
-	}
+	names := []string{render.ServiceUser, render.LoginUser}
 	if hasVirtual(h) {
 		names = append(names, h.Mail.User)
 	}
@@ -71,12 +69,20 @@ func (b *builder) accounts() {
 		b.service = service{runAs: self, inline: true}
 		return
 	}
+	if b.hasVirtual() && (b.host.Mail.User == render.ServiceUser || b.host.Mail.User == render.LoginUser) {
+		b.fault(schema.CodeUnsafe, b.host.Origin, fmt.Sprintf("the account %s is the daemon's own, which must not reach mail", b.host.Mail.User), "name another one with mail: user:")
+		return
+	}
 	b.owners = b.findOwners()
-	first := b.owners[0]
+	auth, login := b.owners[0], b.owners[1]
 	b.mail = b.owners[len(b.owners)-1]
-	b.service = service{runAs: first.Identity, needs: first.needs}
-	if !hasOwnIDs(b.host) {
-		b.service.account, b.service.group, b.service.inline = first.account, first.group, true
+	b.service = service{
+		account: auth.account, group: auth.group, runAs: auth.Identity,
+		login: login.account, loginAs: login.Identity,
+		needs: append(slices.Clone(auth.needs), login.needs...),
+	}
+	if b.hasVirtual() && !hasOwnIDs(b.host) {
+		b.service.spawn = b.mail.account
 	}
 }
 

@@ -112,12 +112,9 @@ func (b *builder) addDirectories() error {
 			b.add(kind.MailDirectory(b.host.Mail.Root, 0o700, root, root, b.origin()))
 		}
 		return nil
-	case b.service.group != "":
-		dir(b.paths.State, 0o755, root, root)
-		dir(bundles, 0o750, root, b.service.group)
 	default:
 		dir(b.paths.State, 0o755, root, root)
-		dir(bundles, 0o700, root, root)
+		dir(bundles, 0o750, root, b.service.group)
 	}
 	if l := b.host.Logins; l != nil {
 		auth := b.owners[0]
@@ -209,6 +206,7 @@ func (b *builder) addDaemonFiles() error {
 		Hostname:  b.host.Name,
 		Paths:     b.paths,
 		RunAs:     b.service.runAs,
+		Login:     b.service.loginAs,
 		Inline:    b.service.inline,
 		Listeners: b.serve,
 		Policy:    b.host.TLS.Policy,
@@ -224,6 +222,9 @@ func (b *builder) addDaemonFiles() error {
 	d.Known = render.Known{
 		Directories: b.host.Directories, Owner: b.mail.Identity, Root: b.host.Mail.Root,
 		Folders: b.host.Folders, Quota: b.host.Quota, Discard: b.host.Expunge == schema.ToTrash,
+	}
+	if b.hasVirtual() {
+		d.MailRoot = b.host.Mail.Root
 	}
 	for _, c := range b.certs {
 		if c.usable {

@@ -83,7 +83,9 @@ func plannedFiles(list []reconcile.Resource) []file {
 			}
 		case "unit":
 			f.path, f.owner = r.Get("path"), "root:root"
-			if r.Get("service") != "" {
+			if login := strings.HasPrefix(r.Ref.Name, "mailstead-login@"); login {
+				f.path = filepath.Join(filepath.Dir(f.path), "mailstead-login@LISTENER.service")
+			} else if strings.HasPrefix(r.Get("service"), "mailstead-login@") {
 				f.path = filepath.Join(filepath.Dir(f.path), "mailstead-LISTENER.socket")
 			}
 		case "certificate":

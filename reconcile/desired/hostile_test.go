@@ -84,7 +84,7 @@ func goodHost() *schema.Host {
 // goodFacts know every account, whatever it is called.
 func goodFacts(h *schema.Host, usable bool) reconcile.Facts {
 	f := reconcile.Facts{
-		Systemd: 252, Root: true, PAMHelper: true, FreeIDs: []int{999, 998},
+		Systemd: 252, Root: true, PAMHelper: true, FreeIDs: []int{999, 998, 994, 993},
 		Accounts:     map[string]reconcile.Account{h.Users[0].Name: {UID: 1000, GID: 1000, Home: "/home/alice", Group: "alice"}},
 		Certificates: map[string]reconcile.Certificate{h.TLS.Certificates[0].Name: {Missing: "there is none"}},
 	}
@@ -175,10 +175,16 @@ func checkList(t *testing.T, h *schema.Host, list []reconcile.Resource, what str
 // checkLines counts the commands of a unit.
 func checkLines(t *testing.T, r reconcile.Resource, what string) {
 	t.Helper()
-	want := map[string]int{"ExecStart=": 1, "Exec": 2, "ExecReload=": 1, "[": 3, "User=": 0}
+	want := map[string]int{"ExecStart=": 1, "Exec": 2, "ExecReload=": 1, "[": 3, "User=": 1}
 	switch name := r.Ref.Name; {
 	case strings.HasSuffix(name, ".socket"):
-		want = map[string]int{"ListenStream=": 1, "Exec": 0, "[": 3}
+		want = map[string]int{"Listen": 1, "Exec": 0, "[": 3}
+	case strings.HasPrefix(name, "mailstead-login@"):
+		want = map[string]int{"ExecStart=": 1, "Exec": 1, "[": 3, "User=": 1}
+	case name == "mailstead-spawn.service":
+		want = map[string]int{"ExecStart=": 1, "Exec": 1, "[": 3, "User=": 0}
+	case name == "mailstead-pam@.service":
+		want = map[string]int{"ExecStart=": 1, "Exec": 1, "[": 2, "User=": 0}
 	case strings.HasSuffix(name, ".timer"):
 		want = map[string]int{"OnCalendar=": 1, "Exec": 0, "[": 3}
 	case name == "mailstead-apply.service":

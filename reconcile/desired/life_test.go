@@ -232,7 +232,7 @@ func describeHost(t *testing.T, rnd *rand.Rand) []reconcile.Resource {
 func randomHost(rnd *rand.Rand) (*schema.Host, reconcile.Facts) {
 	h := goodHost()
 	h.Listeners, h.TLS.Certificates, h.Users = nil, nil, nil
-	f := reconcile.Facts{Systemd: 252 + 5*rnd.IntN(2), Root: true, PAMHelper: true, FreeIDs: []int{999, 998},
+	f := reconcile.Facts{Systemd: 252 + 5*rnd.IntN(2), Root: true, PAMHelper: true, FreeIDs: []int{999, 998, 994, 993},
 		Accounts: map[string]reconcile.Account{}, Certificates: map[string]reconcile.Certificate{}}
 	maybe := func() bool { return rnd.IntN(2) == 0 }
 	pick := func(values ...string) string { return values[rnd.IntN(len(values))] }

@@ -27,9 +27,9 @@ func TestRequest(t *testing.T) {
 		opts     Options
 		accounts []string
 	}{
-		{"both sorts of users", h, Options{}, []string{"alice", "mailstead", "vmail"}},
-		{"system users", only(0), Options{}, []string{"alice", "mailstead"}},
-		{"virtual users", only(1), Options{}, []string{"vmail"}},
+		{"both sorts of users", h, Options{}, []string{"alice", "mailstead", "mailstead-login", "vmail"}},
+		{"system users", only(0), Options{}, []string{"alice", "mailstead", "mailstead-login"}},
+		{"virtual users", only(1), Options{}, []string{"mailstead", "mailstead-login", "vmail"}},
 		{"rootless", only(1), Options{Rootless: true}, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -84,7 +84,9 @@ func newVerifier(t *testing.T) *verifier {
 	v := &verifier{T: t, seen: map[string]bool{}}
 	if os.Getenv("MAILSTEAD_E2E") == "1" {
 		v.dir = t.TempDir()
-		v.put("mailstead-imapd.service", "[Service]\nExecStart=/bin/true\n") // that the sockets name
+		for _, unit := range []string{"mailstead-imapd", "mailstead-spawn", "mailstead-login@", "mailstead-pam@"} {
+			v.put(unit+".service", "[Service]\nExecStart=/bin/true\n") // that the sockets name
+		}
 	}
 	return v
 }

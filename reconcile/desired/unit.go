@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net"
+	"slices"
 	"strconv"
 
 	"mailstead/reconcile"
@@ -24,18 +25,18 @@ func (b *builder) addUnits() error {
 	if b.rootless {
 		return nil
 	}
+	if err := b.addRoles(); err != nil {
+		return err
+	}
 	for _, l := range b.serve {
-		if err := b.addSocket(l, nil); err != nil {
+		if err := b.addListener(l, nil); err != nil {
 			return err
 		}
 	}
 	for _, w := range b.waiting {
-		if err := b.addSocket(w.listener, &w.block); err != nil {
+		if err := b.addListener(w.listener, &w.block); err != nil {
 			return err
 		}
-	}
-	if err := b.addService(); err != nil {
-		return err
 	}
 	if err := b.addOutbox(); err != nil {
 		return err
@@ -67,29 +68,67 @@ func (b *builder) addCertCheck() error {
 	return nil
 }
 
-func (b *builder) addSocket(l schema.Listener, block *reconcile.Block) error {
-	text, err := render.Socket(l)
+// addRoles adds auth, spawn and what asks PAM, with the sockets between them.
+func (b *builder) addRoles() error {
+	auth := render.Service{Systemd: b.systemd(), Paths: b.paths, Account: b.service.account, Network: b.host.AsksNetwork(), Groups: b.host.Groups()}
+	spawn := render.Spawn{Systemd: b.systemd(), Paths: b.paths, Account: b.service.spawn, AuthUID: b.service.runAs.UID, MailRoots: b.mailRoots()}
+	block := b.nothingToServe()
+	rows := []struct {
+		unit   kind.UnitSpec
+		render func() ([]byte, error)
+		needs  []reconcile.Ref
+	}{
+		{kind.UnitSpec{Name: render.AuthSocketUnit, Service: render.ServiceUnit, Ends: reconcile.Reload},
+			func() ([]byte, error) { return render.AuthChannel(b.paths, b.service.login) }, b.service.needs},
+		{kind.UnitSpec{Name: render.SpawnSocketUnit, Service: render.SpawnUnit, Ends: reconcile.Restart},
+			func() ([]byte, error) { return render.SpawnChannel(b.paths, b.service.account) }, b.service.needs},
+		{kind.UnitSpec{Name: render.ServiceUnit, Reads: b.facts.Program, Ends: reconcile.Reload}, auth.Render, slices.Concat(b.needs, b.service.needs)},
+		{kind.UnitSpec{Name: render.SpawnUnit, Reads: b.facts.Program, Ends: reconcile.Restart}, spawn.Render, slices.Concat(b.service.needs, b.mail.needs)},
+	}
+	for _, row := range rows {
+		text, err := row.render()
+		if err != nil {
+			return err
+		}
+		row.unit.Content, row.unit.Enable, row.unit.Run = text, true, kind.Up
+		b.addUnit(row.unit, b.origin(), block, row.needs...)
+	}
+	return b.addPAMUnits(block)
+}
+
+// addPAMUnits adds what starts mailstead-pam, if anybody logs in through PAM.
+func (b *builder) addPAMUnits(block *reconcile.Block) error {
+	if !b.hasSystem() {
+		return nil
+	}
+	helper, err := render.PAMHelper{Systemd: b.systemd(), Paths: b.paths}.Render()
 	if err != nil {
 		return err
 	}
-	b.addUnit(kind.UnitSpec{Name: render.SocketUnit(l.Name), Content: text, Enable: true, Run: kind.Up, Service: render.ServiceUnit}, l.Origin.String(), block)
+	socket, err := render.PAMChannel(b.paths, b.service.account)
+	if err != nil {
+		return err
+	}
+	b.addUnit(kind.UnitSpec{Name: render.PAMUnit, Content: helper, Run: kind.Either}, b.origin(), block)
+	b.addUnit(kind.UnitSpec{Name: render.PAMSocketUnit, Content: socket, Enable: true, Run: kind.Up, Ends: reconcile.Live}, b.origin(), block,
+		slices.Concat(b.service.needs, []reconcile.Ref{kind.UnitRef(render.PAMUnit)})...)
 	return nil
 }
 
-func (b *builder) addService() error {
-	s := render.Service{
-		Systemd: b.systemd(), Paths: b.paths, Account: b.service.account, MailRoots: b.mailRoots(),
-		Network: b.host.AsksNetwork(), Groups: b.host.Groups(),
-	}
-	for _, l := range b.serve {
-		s.Listeners = append(s.Listeners, l.Name)
-	}
-	text, err := s.Render()
+// addListener adds a listener's socket and the login that serves it.
+func (b *builder) addListener(l schema.Listener, block *reconcile.Block) error {
+	socket, err := render.Socket(l)
 	if err != nil {
 		return err
 	}
-	needs := append(b.needs, b.service.needs...)
-	b.addUnit(kind.UnitSpec{Name: render.ServiceUnit, Content: text, Enable: true, Run: kind.Up, Reads: b.facts.Program}, b.origin(), b.nothingToServe(), needs...)
+	login, err := render.Login{Systemd: b.systemd(), Paths: b.paths, Account: b.service.login, Listener: l.Name}.Render()
+	if err != nil {
+		return err
+	}
+	unit := render.LoginUnit(l.Name)
+	b.addUnit(kind.UnitSpec{Name: render.SocketUnit(l.Name), Content: socket, Enable: true, Run: kind.Up, Service: unit, Ends: reconcile.Rebind}, l.Origin.String(), block)
+	b.addUnit(kind.UnitSpec{Name: unit, Content: login, Enable: true, Run: kind.Up, Reads: b.facts.Program, Ends: reconcile.Rebind}, l.Origin.String(), block,
+		slices.Concat(b.service.needs, []reconcile.Ref{kind.UnitRef(render.AuthSocketUnit), kind.UnitRef(render.ServiceUnit)})...)
 	return nil
 }
 
@@ -156,9 +195,10 @@ func (b *builder) addDaemon() error {
 	d := kind.DaemonSpec{
 		Control: render.ControlSocket(b.paths), Unit: render.ServiceUnit, Generation: b.files.Generation,
 		Config: digest(b.files.Config), Users: digest(b.files.Users),
-		Listeners: map[string]string{}, Bundles: map[string]string{},
+		Listeners: map[string]string{}, Logins: map[string]string{}, Bundles: map[string]string{},
 	}
 	for _, l := range b.serve {
+		d.Logins[l.Name] = render.LoginUnit(l.Name)
 		d.Listeners[l.Name] = net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
 	}
 	unreadable := ""

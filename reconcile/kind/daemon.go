@@ -28,11 +28,14 @@ func Daemon(d DaemonSpec, origin string) reconcile.Resource {
 	}
 	add("control", d.Control, reconcile.Live)
 	add("unit", d.Unit, reconcile.Live)
+	for _, name := range slices.Sorted(maps.Keys(d.Logins)) {
+		add(loginAttr+name, d.Logins[name], reconcile.Live)
+	}
 	add("generation", d.Generation, reconcile.Reload)
 	add("configuration", d.Config, reconcile.Reload)
 	add("users", d.Users, reconcile.Reload)
 	for _, name := range slices.Sorted(maps.Keys(d.Listeners)) {
-		add(listenerAttr+name, bindAddress(d.Listeners[name]), listenerImpact(d.Unit))
+		add(listenerAttr+name, bindAddress(d.Listeners[name]), reconcile.Rebind)
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Bundles)) {
 		fingerprint := d.Bundles[name]
@@ -50,18 +53,10 @@ func DaemonRef() reconcile.Ref { return reconcile.Ref{Kind: "daemon", Name: "mai
 const (
 	listenerAttr = "listener "
 	bundleAttr   = "certificate "
+	loginAttr    = "login " // the unit that serves a listener
 	// fingerprintNew is the fingerprint of a certificate that is not made yet.
 	fingerprintNew = "new"
 )
-
-// listenerImpact is what it means to move a listener: systemd moves it by a new
-// start of the service, the daemon itself by a reload.
-func listenerImpact(unit string) reconcile.Impact {
-	if unit != "" {
-		return reconcile.Restart
-	}
-	return reconcile.Rebind
-}
 
 // bindAddress gives every way to say "all addresses" the same form.
 func bindAddress(address string) string {
@@ -99,11 +94,16 @@ func served(ask reconcile.Resource, s control.Status) *reconcile.Resource {
 	}
 	add("control", ask.Get("control"), reconcile.Live)
 	add("unit", ask.Get("unit"), reconcile.Live)
+	for _, a := range ask.Attrs {
+		if strings.HasPrefix(a.Name, loginAttr) {
+			add(a.Name, a.Value, reconcile.Live)
+		}
+	}
 	add("generation", s.Generation, reconcile.Reload)
 	add("configuration", s.Config, reconcile.Reload)
 	add("users", s.Users.Digest, reconcile.Reload)
 	for _, l := range s.Listeners {
-		add(listenerAttr+l.Name, bindAddress(l.Address), listenerImpact(ask.Get("unit")))
+		add(listenerAttr+l.Name, bindAddress(l.Address), reconcile.Rebind)
 	}
 	for _, b := range s.Bundles {
 		add(bundleAttr+b.Name, b.Fingerprint, reconcile.Reload)
@@ -126,17 +126,34 @@ func (h *Host) applyDaemon(ctx context.Context, c reconcile.Change) error {
 		}
 		return h.verifyDaemon(ctx, c, control.VerbStatus)
 	}
-	if unit == "" || sameListeners(c.Have, c.Want) {
-		return h.verifyDaemon(ctx, c, control.VerbReload)
-	}
-	if err := h.restart(ctx, unit); err != nil {
+	err := h.verifyDaemon(ctx, c, control.VerbReload)
+	if err == nil || unit == "" || sameListeners(c.Have, c.Want) {
 		return err
 	}
-	return h.verifyDaemon(ctx, c, control.VerbReload)
+	for _, name := range otherListeners(c.Have, c.Want) {
+		if login := c.Want.Get(loginAttr + name); login != "" {
+			if err := h.restart(ctx, login); err != nil {
+				return err
+			}
+		}
+	}
+	return h.verifyDaemon(ctx, c, control.VerbStatus)
 }
 
 func sameListeners(have, want *reconcile.Resource) bool {
 	return maps.Equal(listeners(have), listeners(want))
+}
+
+// otherListeners names those that are not served where they should be.
+func otherListeners(have, want *reconcile.Resource) (names []string) {
+	had := listeners(have)
+	for name, address := range listeners(want) {
+		if had[name] != address {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func listeners(r *reconcile.Resource) map[string]string {
@@ -174,22 +191,26 @@ func (h *Host) restart(ctx context.Context, unit string) error {
 }
 
 // verifyDaemon asks the daemon, and says what it still does not serve. Right
-// after its start it may need a moment.
+// after its start it may need a moment, and its logins one more.
 func (h *Host) verifyDaemon(ctx context.Context, c reconcile.Change, verb string) error {
 	const patience, pause = 5 * time.Second, 100 * time.Millisecond
 	for end := time.Now().Add(patience); ; {
 		s, err := control.Ask(ctx, c.Want.Get("control"), control.Request{Verb: verb})
-		if errors.Is(err, control.ErrNotRunning) && time.Now().Before(end) {
-			time.Sleep(pause)
-			continue
-		}
-		if err != nil {
+		if err == nil {
+			if s.Error != "" {
+				return fmt.Errorf("%s: %s", verb, s.Error)
+			}
+			if err = unserved(served(*c.Want, s), c.Want); err == nil {
+				return nil
+			}
+			verb = control.VerbStatus
+		} else if !errors.Is(err, control.ErrNotRunning) {
 			return err
 		}
-		if s.Error != "" {
-			return fmt.Errorf("%s: %s", verb, s.Error)
+		if c.Want.Get("unit") == "" || time.Now().After(end) {
+			return err
 		}
-		return unserved(served(*c.Want, s), c.Want)
+		time.Sleep(pause)
 	}
 }
 

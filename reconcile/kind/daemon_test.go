@@ -122,7 +122,7 @@ func TestDaemonMovesListener(t *testing.T) {
 	}
 	withUnit := spec
 	withUnit.Unit = imapd
-	if c := b.compare(Daemon(withUnit, "")).Changes[0]; c.Impact != reconcile.Restart {
+	if c := b.compare(Daemon(withUnit, "")).Changes[0]; c.Impact != reconcile.Rebind {
 		t.Errorf("under systemd: %s", c.Impact)
 	}
 	b.apply(Daemon(spec, ""))

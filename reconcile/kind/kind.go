@@ -87,8 +87,9 @@ type UnitSpec struct {
 	Content []byte
 	Enable  bool
 	Run     Run
-	Service string // of a socket: the service that it activates
-	Reads   string // digest of what only a restart makes the unit read again, such as its program; "" for nothing
+	Service string           // of a socket: the service that it activates
+	Ends    reconcile.Impact // what it means to people that it is started anew; "": by its type
+	Reads   string           // digest of what only a restart makes the unit read again, such as its program; "" for nothing
 }
 
 // DaemonSpec is what the running daemon is to serve.
@@ -98,6 +99,7 @@ type DaemonSpec struct {
 	Generation string            // of the configuration
 	Config     string            // SHA-256 of the configuration, lower-case hex
 	Users      string            // SHA-256 of the list of users
+	Logins     map[string]string // unit that serves it, by listener name
 	Listeners  map[string]string // address to bind ("host:port", ":port" for every address) by listener name
 	Bundles    map[string]string // fingerprint by certificate name; "" for a certificate that this plan makes
 }

@@ -21,12 +21,11 @@ func Unit(u UnitSpec, origin string) reconcile.Resource {
 	add := func(name, value string, impact reconcile.Impact, runs bool) {
 		r.Attrs = append(r.Attrs, reconcile.Attr{Name: name, Value: value, Impact: impact, Runs: runs})
 	}
-	// While a service runs, systemd starts no socket of it: a socket that
-	// comes or changes ends every connection. A service that starts ends none.
-	// Nobody is connected to a timer.
-	changed, started := reconcile.Restart, reconcile.Live
-	if u.Service != "" {
-		started = reconcile.Restart
+	// A unit that starts ends no connection; one that is started anew ends what it
+	// has. Nobody is connected to a timer, and to what is started as it is needed.
+	changed := u.Ends
+	if changed == "" {
+		changed = reconcile.Restart
 	}
 	if u.Run == Either || strings.HasSuffix(u.Name, ".timer") {
 		changed = reconcile.Live
@@ -45,7 +44,7 @@ func Unit(u UnitSpec, origin string) reconcile.Resource {
 	add("loaded", unitLoaded, reconcile.Live, true)
 	switch u.Run {
 	case Up:
-		add("active", "yes", started, true)
+		add("active", "yes", reconcile.Live, true)
 		add("running", unitCurrent, changed, true)
 	case Down:
 		add("active", "no", reconcile.Restart, true)

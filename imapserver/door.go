@@ -1,0 +1,251 @@
+package imapserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
+)
+
+// The bounds of what auth does for one login.
+const (
+	helloTimeout  = 5 * time.Second  // from a connection to its first message
+	doorTimeout   = 10 * time.Second // for an answer of a login
+	verdictWithin = 60 * time.Second // login.Default.Lifetime: nobody waits longer
+	maxTasks      = 2048             // at once: more connections than may be without a login
+)
+
+// door is auth's end of a login process. What a login says is taken for what
+// somebody may say who has taken it over: it gets a verdict on what its clients
+// present, sessions for tickets, and nothing else.
+type door struct {
+	*handoff.Conn
+	parted  *Parted
+	hello   *handoff.Hello
+	answers calls
+	tickets tickets
+
+	ctx    context.Context // ends with the login
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	workers map[uint64]bool // that have had sessions of it
+}
+
+// tasks run aside, maxTasks at most.
+type tasks struct {
+	sync.WaitGroup
+	slots chan struct{}
+}
+
+func (t *tasks) run(f func()) {
+	t.slots <- struct{}{}
+	t.Go(func() {
+		defer func() { <-t.slots }()
+		f()
+	})
+}
+
+// meet takes the first message of a login.
+func meet(p *Parted, c *handoff.Conn) (*door, error) {
+	late := time.AfterFunc(helloTimeout, func() { c.Close() })
+	defer late.Stop()
+	m, err := c.Receive()
+	if err != nil {
+		return nil, err
+	}
+	hello, ok := m.(*handoff.Hello)
+	if !ok {
+		return nil, fmt.Errorf("%T before Hello", m)
+	}
+	d := &door{Conn: c, parted: p, hello: hello, workers: map[uint64]bool{}}
+	d.ctx, d.cancel = context.WithCancel(p.ctx)
+	return d, nil
+}
+
+// listen serves the login until it is gone.
+func (d *door) listen() error {
+	defer d.cancel()
+	defer d.answers.close()
+	tasks := &tasks{slots: make(chan struct{}, maxTasks)}
+	defer tasks.Wait()
+	defer d.cancel()
+	for {
+		m, err := d.Receive()
+		if err != nil {
+			return err
+		}
+		if err := d.take(m, tasks); err != nil {
+			return err
+		}
+	}
+}
+
+// take deals with one message; what may take time does so aside.
+func (d *door) take(m handoff.Message, tasks *tasks) error {
+	switch m := m.(type) {
+	case *handoff.Ask:
+		tasks.run(func() { d.ask(m) })
+	case *handoff.Claim:
+		tasks.run(func() { d.claim(m) })
+	case *handoff.Hangs:
+		d.hangs(m.Worker)
+	case *handoff.Ready:
+		d.answers.answer(m.Serial, m)
+	case *handoff.State:
+		d.answers.answer(m.Serial, m)
+	default:
+		return fmt.Errorf("unexpected %T", m)
+	}
+	return nil
+}
+
+// ask has auth look at credentials. Which listener they came in by is the
+// login's, whatever it says.
+func (d *door) ask(m *handoff.Ask) {
+	ctx, cancel := context.WithTimeout(d.ctx, verdictWithin)
+	defer cancel()
+	v := d.parted.auth.Authenticate(ctx, &m.Credentials)
+	if v.User != "" {
+		var err error
+		if v.Ticket, err = d.tickets.issue(v.User, &m.Credentials, time.Now()); err != nil {
+			d.parted.log.Error("login given up", "listener", d.hello.Listener, "user", v.User, "err", err)
+			v = unavailable
+		}
+	}
+	d.Send(&handoff.Answer{Serial: m.Serial, Verdict: v}) // or the login is gone, which Receive sees
+}
+
+// unavailable is the verdict where there is nobody to give one.
+var unavailable = handoff.Verdict{Code: "UNAVAILABLE", Text: "Temporary failure. Try again later."}
+
+// claim begins the session that a ticket is for.
+func (d *door) claim(m *handoff.Claim) {
+	defer m.Stream.Close()
+	worker, err := d.open(m)
+	if err == nil {
+		d.mu.Lock()
+		d.workers[worker] = true
+		d.mu.Unlock()
+	}
+	d.Send(&handoff.Opened{Serial: m.Serial, Worker: worker, Error: text(err)})
+}
+
+func (d *door) open(m *handoff.Claim) (worker uint64, err error) {
+	g, err := d.tickets.claim(m.Ticket, time.Now())
+	if err != nil {
+		d.parted.log.Error("login claims a session that it has no ticket for", "listener", d.hello.Listener)
+		return 0, err
+	}
+	return d.parted.open(d.ctx, &handoff.Open{
+		ID: g.id, User: g.user, Listener: d.hello.Listener, Remote: g.remote, TLS: g.tls,
+		Tag: m.Tag, Token: m.Token, Stream: m.Stream,
+	})
+}
+
+// hangs has a worker killed that the login has given sessions to.
+func (d *door) hangs(worker uint64) {
+	d.mu.Lock()
+	known := d.workers[worker]
+	delete(d.workers, worker)
+	d.mu.Unlock()
+	if known {
+		d.parted.spawn.tell(&handoff.Hangs{Worker: worker})
+	}
+}
+
+// text is an error as messages have it.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// call asks the login something that it answers with Ready.
+func (d *door) call(ctx context.Context, send func(serial uint64) handoff.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
+	defer cancel()
+	m, err := d.answers.call(ctx, func(serial uint64) error { return d.Send(send(serial)) })
+	if err != nil {
+		return fmt.Errorf("listener %s: %w", d.hello.Listener, err)
+	}
+	ready, ok := m.(*handoff.Ready)
+	if !ok {
+		return fmt.Errorf("listener %s: the login gave another answer than asked for", d.hello.Listener)
+	}
+	if ready.Error != "" {
+		return errors.New(ready.Error)
+	}
+	return nil
+}
+
+// prepare has the login make ready to go over to settings.
+func (d *door) prepare(ctx context.Context, s *Settings) error {
+	data, err := s.forLogin(d.hello.Listener, d.parted.auth.Mechanisms(d.hello.Listener))
+	if err != nil {
+		return err
+	}
+	return d.call(ctx, func(serial uint64) handoff.Message { return &handoff.Settings{Serial: serial, Data: data} })
+}
+
+// commit has it go over, or stay with what it has.
+func (d *door) commit(ctx context.Context, drop bool) error {
+	return d.call(ctx, func(serial uint64) handoff.Message { return &handoff.Commit{Serial: serial, Drop: drop} })
+}
+
+// loginState is the payload of State.
+type loginState struct {
+	Bundles []control.Bundle `json:"bundles"`
+	Users   []string         `json:"users"` // with sessions
+}
+
+// state asks the login how it does.
+func (d *door) state(ctx context.Context, selfTest bool) (sessions int, state loginState, err error) {
+	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
+	defer cancel()
+	m, err := d.answers.call(ctx, func(serial uint64) error {
+		return d.Send(&handoff.Query{Serial: serial, SelfTest: selfTest})
+	})
+	if err != nil {
+		return 0, state, fmt.Errorf("listener %s: %w", d.hello.Listener, err)
+	}
+	answer, ok := m.(*handoff.State)
+	if !ok {
+		return 0, state, fmt.Errorf("listener %s: the login gave another answer than asked for", d.hello.Listener)
+	}
+	if err := json.Unmarshal(answer.Data, &state); err != nil {
+		return 0, state, fmt.Errorf("listener %s: state: %w", d.hello.Listener, err)
+	}
+	if answer.Error != "" {
+		err = fmt.Errorf("listener %s: %s", d.hello.Listener, answer.Error)
+	}
+	return answer.Sessions[d.hello.Listener], state, err
+}
+
+// endUsers has the login end the sessions of those who may not have any.
+func (d *door) endUsers(ctx context.Context, may func(user string) bool) error {
+	_, state, err := d.state(ctx, false)
+	if err != nil {
+		return err
+	}
+	var gone []string
+	for _, user := range state.Users {
+		if !may(user) {
+			gone = append(gone, user)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	data, err := json.Marshal(gone)
+	if err != nil {
+		return err
+	}
+	return d.Send(&handoff.End{Data: data})
+}

@@ -1,0 +1,121 @@
+package handoff
+
+import "os"
+
+// Hello is the first message of a login process to auth: which listener it
+// serves, and where.
+type Hello struct {
+	noFiles
+	Listener  string   `json:"listener"`
+	Addresses []string `json:"addresses"` // host:port as bound
+}
+
+// Settings gives a login everything that it may not read itself. It answers with
+// Ready once it could go over to it, and does so at Commit.
+type Settings struct {
+	Serial uint64 `json:"serial"`
+	Data   []byte `json:"-"` // JSON of the root package's settings of one listener
+}
+
+// Ready is the answer to Settings and to Commit.
+type Ready struct {
+	noFiles
+	Serial uint64 `json:"serial"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Commit puts the last Settings in force, or has them forgotten where another
+// login has refused its own: all go over or none does.
+type Commit struct {
+	noFiles
+	Serial uint64 `json:"serial"`
+	Drop   bool   `json:"drop,omitempty"`
+}
+
+// Ask has auth look at credentials.
+type Ask struct {
+	noFiles
+	Serial      uint64      `json:"serial"`
+	Credentials Credentials `json:"credentials"`
+}
+
+// Answer answers Ask. Ticket is what a good login may be turned into a session
+// with, once, soon, and over the same channel: see Claim.
+type Answer struct {
+	noFiles
+	Serial  uint64  `json:"serial"`
+	Verdict Verdict `json:"verdict"`
+}
+
+// Claim turns a ticket into a session. It names no user: whose session it is
+// auth knows, and a login that was taken over cannot choose. Stream is the
+// worker's end of the connection without TLS; the worker answers the login,
+// whose tag is Tag, on it.
+type Claim struct {
+	Serial uint64   `json:"serial"`
+	Ticket string   `json:"ticket"`
+	Tag    string   `json:"tag"`
+	Token  []byte   `json:"token,omitempty"` // for GiveBack
+	Stream *os.File `json:"-"`
+}
+
+// Opened is the answer to Claim, and to the Session that auth makes of it: a
+// worker has the stream, or nobody has. Worker is that worker's number, which no
+// other has.
+type Opened struct {
+	noFiles
+	Serial uint64 `json:"serial"`
+	Worker uint64 `json:"worker,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Hangs says that a worker has not answered a login for so long that it never
+// will. It is killed, so that the next session of its uid gets another one.
+type Hangs struct {
+	noFiles
+	Worker uint64 `json:"worker"`
+}
+
+// Query asks a login how it does. SelfTest has it go through its own accept
+// path, greeting and parser first.
+type Query struct {
+	noFiles
+	Serial   uint64 `json:"serial"`
+	SelfTest bool   `json:"selftest,omitempty"`
+}
+
+// State answers Query.
+type State struct {
+	Serial   uint64         `json:"serial"`
+	Error    string         `json:"error,omitempty"` // of the self-test
+	Sessions map[string]int `json:"sessions"`        // by listener
+	Data     []byte         `json:"-"`               // JSON: the bundles as served, and the users who have sessions
+}
+
+// End has a login end the sessions of users who may not have any more.
+type End struct {
+	Data []byte `json:"-"` // JSON: their names
+}
+
+func (s *Settings) files() []*os.File            { return nil }
+func (s *Settings) setFiles(fs []*os.File) error { return wantFiles(fs, 0) }
+func (s *Settings) payload() *[]byte             { return &s.Data }
+
+func (s *State) files() []*os.File            { return nil }
+func (s *State) setFiles(fs []*os.File) error { return wantFiles(fs, 0) }
+func (s *State) payload() *[]byte             { return &s.Data }
+
+func (e *End) files() []*os.File            { return nil }
+func (e *End) setFiles(fs []*os.File) error { return wantFiles(fs, 0) }
+func (e *End) payload() *[]byte             { return &e.Data }
+
+func (c *Claim) files() []*os.File { return []*os.File{c.Stream} }
+func (c *Claim) payload() *[]byte  { return nil }
+
+func (c *Claim) setFiles(fs []*os.File) error {
+	if err := wantFiles(fs, 1); err != nil {
+		return err
+	}
+	c.Stream = fs[0]
+	return nil
+}

@@ -1,0 +1,65 @@
+package imapserver
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/login"
+)
+
+// loginSettings is what a login serves by: the configuration as far as it
+// concerns its listener, and the certificates. Users and what is checked against
+// are not in it.
+type loginSettings struct {
+	Config config.Config `json:"config"`
+	PEM    [][]byte      `json:"pem"` // of Config.TLS.Bundles
+	// Mechanisms are those that auth drives, in which all who may log in can.
+	Mechanisms []string `json:"mechanisms,omitempty"`
+}
+
+// listener finds a listener by name.
+func (s *Settings) listener(name string) (config.Listener, bool) {
+	for _, l := range s.Config.Listeners {
+		if l.Name == name {
+			return l, true
+		}
+	}
+	return config.Listener{}, false
+}
+
+// forLogin encodes the settings of a login. One whose listener the configuration
+// does not have, yet or any more, serves nobody.
+func (s *Settings) forLogin(name string, mechanisms []string) ([]byte, error) {
+	c := *s.Config
+	c.Listeners = nil
+	if l, ok := s.listener(name); ok {
+		c.Listeners = []config.Listener{l}
+	}
+	c.Users, c.Control, c.PAM, c.Outbox, c.Roles, c.Directories, c.Logins = "", "", nil, nil, nil, nil, nil
+	data, err := json.Marshal(loginSettings{Config: c, PEM: s.raw.PEM, Mechanisms: mechanisms})
+	if err != nil {
+		return nil, fmt.Errorf("encode settings: %w", err)
+	}
+	return data, nil
+}
+
+// decodeLoginSettings reads what forLogin has written.
+func decodeLoginSettings(data []byte) (*loginSettings, []login.Bundle, error) {
+	s := &loginSettings{}
+	if err := json.Unmarshal(data, s); err != nil {
+		return nil, nil, fmt.Errorf("decode settings: %w", err)
+	}
+	if len(s.PEM) != len(s.Config.TLS.Bundles) {
+		return nil, nil, fmt.Errorf("%d certificate files for %d bundles", len(s.PEM), len(s.Config.TLS.Bundles))
+	}
+	var bundles []login.Bundle
+	for i, b := range s.Config.TLS.Bundles {
+		bundle, err := login.ParseBundle(b.Name, b.Names, s.PEM[i])
+		if err != nil {
+			return nil, nil, err
+		}
+		bundles = append(bundles, bundle)
+	}
+	return s, bundles, nil
+}

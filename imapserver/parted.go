@@ -1,0 +1,315 @@
+package imapserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mailstead/imapserver/auth"
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
+)
+
+// Parted is the main process of a daemon whose roles are processes of their own.
+// It reads configuration, users and certificates, owns the control socket, and
+// is auth: it checks what the clients of logins present, and tells spawn who came
+// in. It has no privilege; that it may read the files is all there is to it. Its
+// methods may be called from many goroutines.
+type Parted struct {
+	log    *slog.Logger
+	auth   *auth.Auth
+	spawn  *spawnLink
+	failed chan error
+
+	settings atomic.Pointer[Settings]
+	ctx      context.Context // ends with Stop
+	stop     context.CancelFunc
+	serving  sync.WaitGroup
+
+	reloading sync.Mutex // held while settings change
+	mu        sync.Mutex
+	doors     map[*door]bool // configured by the settings in force
+}
+
+// NewParted makes a daemon that serves by s from Start on.
+func NewParted(s *Settings, o Options) (*Parted, error) {
+	limits := auth.Default
+	if o.Auth != nil {
+		limits = *o.Auth
+	}
+	p := &Parted{
+		log:    o.log(),
+		spawn:  &spawnLink{log: o.log(), path: s.Config.Roles.Spawn},
+		failed: make(chan error, 1),
+		doors:  map[*door]bool{},
+	}
+	p.auth = auth.New(auth.Options{Log: o.log(), Limits: limits, Helpers: &socketHelpers{pam: func() *config.PAM { return p.settings.Load().Config.PAM }}})
+	if err := s.admit(p.auth); err != nil {
+		return nil, err
+	}
+	p.auth.Limit(s.Config.Limits)
+	checkService(s.Config.PAM, o.log())
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	p.settings.Store(s)
+	return p, nil
+}
+
+// Start begins to serve the logins that connect to l.
+func (p *Parted) Start(l net.Listener) {
+	p.serving.Go(func() {
+		defer context.AfterFunc(p.ctx, func() { l.Close() })()
+		for {
+			c, err := l.Accept()
+			switch {
+			case p.ctx.Err() != nil:
+				return
+			case err != nil:
+				p.failed <- fmt.Errorf("accept logins: %w", err)
+				return
+			}
+			p.serving.Go(func() { p.admit(c) })
+		}
+	})
+}
+
+// admit serves a login, if it is one: nobody else may ask.
+func (p *Parted) admit(nc net.Conn) {
+	c, err := handoff.Over(nc)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	defer context.AfterFunc(p.ctx, func() { c.Close() })()
+	uid, err := c.Peer()
+	if want := p.settings.Load().Config.Roles.Login.UID; err != nil || uid != want {
+		p.log.Error("somebody who is no login asks", "uid", uid, "err", err)
+		return
+	}
+	if err := p.serve(c); p.ctx.Err() == nil {
+		p.log.Warn("login is gone", "err", err)
+	}
+}
+
+// serve serves one login until it is gone.
+func (p *Parted) serve(c *handoff.Conn) error {
+	d, err := meet(p, c)
+	if err != nil {
+		return err
+	}
+	var configured sync.WaitGroup
+	configured.Go(func() {
+		if err := p.configure(d); err != nil && d.hello.Listener != "" {
+			p.log.Error("login not configured", "listener", d.hello.Listener, "err", err)
+			d.Close()
+		}
+	})
+	err = d.listen()
+	configured.Wait()
+	p.mu.Lock()
+	delete(p.doors, d)
+	p.mu.Unlock()
+	return err
+}
+
+// configure has a login go over to the settings in force, which may be others by
+// the time that it has.
+func (p *Parted) configure(d *door) error {
+	for {
+		s := p.settings.Load()
+		if err := d.prepare(d.ctx, s); err != nil {
+			return err
+		}
+		if err := d.commit(d.ctx, false); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		current := p.settings.Load() == s
+		if current {
+			p.doors[d] = true
+		}
+		p.mu.Unlock()
+		if current {
+			return d.endUsers(d.ctx, mayHave(p.auth, s, s))
+		}
+	}
+}
+
+// open passes a session on to the worker of its user.
+func (p *Parted) open(ctx context.Context, o *handoff.Open) (worker uint64, err error) {
+	s := p.settings.Load()
+	u, ok := p.auth.User(o.User)
+	if !ok || u.Elsewhere != "" {
+		return 0, fmt.Errorf("no user %q any more", o.User)
+	}
+	if u.Directory != "" {
+		if err := s.Config.Admit(u); err != nil {
+			return 0, fmt.Errorf("user %q: %w", o.User, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
+	defer cancel()
+	return p.spawn.open(ctx, s.workerSession(o, u))
+}
+
+// Session begins a session of a user with whoever has the other end of stream,
+// which is ours from then on.
+func (p *Parted) Session(user string, stream *os.File) error {
+	defer stream.Close()
+	_, err := p.open(p.ctx, ownSession(user, stream))
+	return err
+}
+
+// Failed tells what has ended the service.
+func (p *Parted) Failed() <-chan error { return p.failed }
+
+// Stop leaves the logins and their sessions to themselves: they go on, and come
+// back to whoever follows.
+func (p *Parted) Stop() {
+	p.stop()
+	p.serving.Wait()
+	p.spawn.close()
+	p.auth.Close()
+}
+
+// each calls f for every login at once, and gives what went wrong.
+func (p *Parted) each(f func(d *door) error) error {
+	p.mu.Lock()
+	doors := make([]*door, 0, len(p.doors))
+	for d := range p.doors {
+		doors = append(doors, d)
+	}
+	p.mu.Unlock()
+	faults := make([]error, len(doors))
+	var all sync.WaitGroup
+	for i, d := range doors {
+		all.Go(func() { faults[i] = f(d) })
+	}
+	all.Wait()
+	return errors.Join(faults...)
+}
+
+// Reload goes over to s with all logins, or changes nothing.
+func (p *Parted) Reload(s *Settings) error {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	old := p.settings.Load()
+	if err := s.checkReload(old, time.Now()); err != nil {
+		return err
+	}
+	if err := s.admit(p.auth); err != nil {
+		return err
+	}
+	if err := p.each(func(d *door) error { return d.prepare(p.ctx, s) }); err != nil {
+		p.each(func(d *door) error { return d.commit(p.ctx, true) })
+		return errors.Join(err, old.admit(p.auth))
+	}
+	p.mu.Lock()
+	p.settings.Store(s) // a login that is being configured sees that it is not current
+	p.mu.Unlock()
+	err := p.each(func(d *door) error {
+		if err := d.commit(p.ctx, false); err != nil {
+			d.Close() // it comes back, and gets the new ones
+			return err
+		}
+		return d.endUsers(p.ctx, mayHave(p.auth, s, old))
+	})
+	if err != nil {
+		p.log.Error("login lost in a reload", "err", err)
+	}
+	p.auth.Limit(s.Config.Limits)
+	if !reflect.DeepEqual(old.Config.PAM, s.Config.PAM) {
+		checkService(s.Config.PAM, p.log)
+		p.auth.Renew()
+	}
+	for id, roots := range old.rooted.all() {
+		if !covered(s.roots(id), roots) {
+			p.spawn.tell(&handoff.Retire{UID: id.UID, GID: id.GID})
+		}
+	}
+	return nil
+}
+
+// Status tells what is being served, as the logins say.
+func (p *Parted) Status(ctx context.Context) (control.Status, error) {
+	s := p.settings.Load()
+	st := s.status()
+	st.On = map[string]int{}
+	st.Bundles = bundleStatus(s.Bundles)
+	var mu sync.Mutex
+	err := p.each(func(d *door) error {
+		n, state, err := d.state(ctx, false)
+		mu.Lock()
+		defer mu.Unlock()
+		if n > 0 {
+			st.On[d.hello.Listener] += n
+			st.Sessions += n
+		}
+		if l, ok := s.listener(d.hello.Listener); ok {
+			for _, address := range d.hello.Addresses {
+				st.Listeners = append(st.Listeners, control.Listener{Name: l.Name, Address: address, TLS: l.TLS})
+			}
+			if err == nil {
+				st.Bundles = unlike(st.Bundles, state.Bundles)
+			}
+		}
+		return err
+	})
+	slices.SortFunc(st.Listeners, func(a, b control.Listener) int {
+		return strings.Compare(a.Name+" "+a.Address, b.Name+" "+b.Address)
+	})
+	return st, err
+}
+
+// unlike puts what a login serves in the place of what it should.
+func unlike(want, have []control.Bundle) []control.Bundle {
+	out := slices.Clone(want)
+	for i, b := range out {
+		served := slices.IndexFunc(have, func(h control.Bundle) bool { return h.Name == b.Name })
+		if served < 0 {
+			out[i].Fingerprint = ""
+		} else if have[served].Fingerprint != b.Fingerprint {
+			out[i] = have[served]
+		}
+	}
+	return out
+}
+
+// SelfTest goes the way of a login up to its settings, in memory but by the same
+// code. Each login tests itself.
+func (p *Parted) SelfTest(ctx context.Context) error {
+	theirs, f, err := handoff.Pair()
+	if err != nil {
+		return err
+	}
+	defer theirs.Close()
+	ours, err := handoff.NewConn(f)
+	if err != nil {
+		return err
+	}
+	defer ours.Close()
+	done := make(chan error, 1)
+	go func() { done <- p.serve(ours) }()
+	defer func() { theirs.Close(); <-done }()
+	defer context.AfterFunc(ctx, func() { theirs.Close() })()
+	if err := theirs.Send(&handoff.Hello{}); err != nil {
+		return err
+	}
+	m, err := theirs.Receive()
+	if err != nil {
+		return fmt.Errorf("self-test: %w", err)
+	}
+	if _, ok := m.(*handoff.Settings); !ok {
+		return fmt.Errorf("self-test: unexpected %T", m)
+	}
+	return nil
+}

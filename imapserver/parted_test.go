@@ -1,0 +1,372 @@
+package imapserver
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/handoff"
+)
+
+// testParted is auth, to which the test is spawn and every login.
+type testParted struct {
+	*Parted
+	t    *testing.T
+	log  *journal
+	path string               // of its socket
+	told chan handoff.Message // what spawn is told
+}
+
+// partedConfig is a configuration whose roles are processes of the user that runs
+// the test.
+func partedConfig(dir string) *config.Config {
+	c := testConfig(dir)
+	c.Workers = config.WorkerPerUID
+	c.Service = config.Identity{UID: 61100, GID: 61100}
+	c.Roles = &config.Roles{Login: config.Identity{UID: os.Getuid(), GID: os.Getgid()}, Auth: filepath.Join(dir, "auth"), Spawn: filepath.Join(dir, "spawn")}
+	return c
+}
+
+// partedUser has mail of a uid that no test runs as.
+func partedUser(t *testing.T, dir, name string, uid int) config.User {
+	u := testUser(t, dir, name)
+	u.UID, u.GID = uid, uid
+	return u
+}
+
+func startParted(t *testing.T, c *config.Config, users ...config.User) *testParted {
+	t.Helper()
+	p := &testParted{t: t, log: &journal{}, path: c.Roles.Auth, told: make(chan handoff.Message, 10)}
+	go p.spawn(listenPackets(t, c.Roles.Spawn))
+	var err error
+	p.Parted, err = NewParted(settingsOf(t, c, users, issue(t, time.Now().Add(time.Hour), "mail.example")),
+		Options{Log: slog.New(slog.NewTextHandler(p.log, nil)), Auth: fast()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Start(listenPackets(t, c.Roles.Auth))
+	t.Cleanup(p.Stop)
+	return p
+}
+
+// connect is a login that has just connected.
+func (p *testParted) connect() *handoff.Conn {
+	p.t.Helper()
+	c, err := handoff.Dial(p.t.Context(), p.path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// login is one that has gone over to its settings, which it gives.
+func (p *testParted) login(listener string) (*handoff.Conn, *loginSettings) {
+	p.t.Helper()
+	c := p.connect()
+	c.Send(&handoff.Hello{Listener: listener, Addresses: []string{"127.0.0.1:1"}})
+	return c, p.takeSettings(c)
+}
+
+func (p *testParted) takeSettings(c *handoff.Conn) *loginSettings {
+	p.t.Helper()
+	m := receive[*handoff.Settings](p.t, c)
+	s, _, err := decodeLoginSettings(m.Data)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	c.Send(&handoff.Ready{Serial: m.Serial})
+	c.Send(&handoff.Ready{Serial: receive[*handoff.Commit](p.t, c).Serial})
+	q := receive[*handoff.Query](p.t, c)
+	c.Send(&handoff.State{Serial: q.Serial, Data: []byte("{}")})
+	return s
+}
+
+// ask presents credentials, as the login's connection of that name.
+func (p *testParted) ask(c *handoff.Conn, id, user, password string) handoff.Verdict {
+	p.t.Helper()
+	c.Send(&handoff.Ask{Serial: 7, Credentials: handoff.Credentials{ID: id, User: user, Password: password, Remote: netip.MustParseAddr("192.0.2.1"), TLS: true}})
+	return receive[*handoff.Answer](p.t, c).Verdict
+}
+
+// claim presents a ticket; the session is whose spawn is told that it is.
+func (p *testParted) claim(c *handoff.Conn, ticket string) (refused string, session *handoff.Session) {
+	p.t.Helper()
+	ours, stream, err := handoff.StreamPair()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer ours.Close()
+	c.Send(&handoff.Claim{Serial: 8, Ticket: ticket, Tag: "a", Stream: stream})
+	stream.Close()
+	refused = receive[*handoff.Opened](p.t, c).Error
+	select {
+	case m := <-p.told:
+		session, _ = m.(*handoff.Session)
+	default:
+	}
+	return refused, session
+}
+
+// spawn opens every session that auth asks for.
+func (p *testParted) spawn(l net.Listener) {
+	nc, err := l.Accept()
+	if err != nil {
+		return
+	}
+	c, err := handoff.Over(nc)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	for {
+		m, err := c.Receive()
+		if err != nil {
+			return
+		}
+		p.told <- m
+		if s, ok := m.(*handoff.Session); ok {
+			s.Stream.Close()
+			c.Send(&handoff.Opened{Serial: s.Serial, Worker: 5})
+		}
+	}
+}
+
+// TestSettingsOfLogin: a login gets what concerns its listener, and nobody's hash.
+func TestSettingsOfLogin(t *testing.T) {
+	dir := t.TempDir()
+	alice := partedUser(t, dir, "alice", 61101)
+	p := startParted(t, partedConfig(dir), alice)
+	c := p.connect()
+	c.Send(&handoff.Hello{Listener: "imaps"})
+	m := receive[*handoff.Settings](t, c)
+	for _, secret := range []string{alice.Hash, "alice", dir + "/users", `"imap"`, p.path} {
+		if strings.Contains(string(m.Data), secret) {
+			t.Errorf("a login is told %q:\n%s", secret, m.Data)
+		}
+	}
+	s, bundles, err := decodeLoginSettings(m.Data)
+	if err != nil || len(bundles) != 1 || len(s.Config.Listeners) != 1 || s.Config.Listeners[0].Name != "imaps" {
+		t.Errorf("%+v %v", s, err)
+	}
+	if _, s := p.login("pop3s"); len(s.Config.Listeners) != 0 {
+		t.Errorf("a listener that is not configured: %+v", s.Config.Listeners)
+	}
+}
+
+// TestCapturedLogin is a login that somebody has taken over: it opens the session
+// of whoever has just given it their password, and no other.
+func TestCapturedLogin(t *testing.T) {
+	dir := t.TempDir()
+	p := startParted(t, partedConfig(dir), partedUser(t, dir, "alice", 61101), partedUser(t, dir, "bob", 61102))
+	c, _ := p.login("imaps")
+	other, _ := p.login("imap")
+
+	if v := p.ask(c, "one", "alice", "wrong"); v.User != "" || v.Ticket != "" {
+		t.Errorf("a wrong password: %+v", v)
+	}
+	v := p.ask(c, "one", "bob", "pw-bob")
+	if v.User != "bob" || v.Ticket == "" {
+		t.Fatalf("%+v", v)
+	}
+	for name, ticket := range map[string]string{"none": "", "forged": strings.Repeat("A", len(v.Ticket)), "a name": "alice"} {
+		if refused, s := p.claim(c, ticket); refused == "" || s != nil {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	if refused, s := p.claim(other, v.Ticket); refused == "" || s != nil {
+		t.Errorf("the ticket of another login: %+v", s)
+	}
+	refused, s := p.claim(c, v.Ticket)
+	if refused != "" || s.User != "bob" || s.UID != 61102 || s.GID != 61102 || s.ID != "one" || s.Maildir != filepath.Join(dir, "bob", "Maildir") {
+		t.Errorf("%q %+v", refused, s)
+	}
+	if refused, s := p.claim(c, v.Ticket); refused == "" || s != nil {
+		t.Errorf("a ticket twice: %+v", s)
+	}
+	// Those whom it is told of who may hang are its own alone.
+	other.Send(&handoff.Hangs{Worker: 5})
+	c.Send(&handoff.Hangs{Worker: 99})
+	c.Send(&handoff.Hangs{Worker: 5})
+	if h, ok := (<-p.told).(*handoff.Hangs); !ok || h.Worker != 5 {
+		t.Errorf("%+v", h)
+	}
+	select {
+	case m := <-p.told:
+		t.Errorf("%+v", m)
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+// TestLoginSaysTooMuch: what only auth and spawn may say ends a login's channel.
+func TestLoginSaysTooMuch(t *testing.T) {
+	dir := t.TempDir()
+	p := startParted(t, partedConfig(dir), partedUser(t, dir, "alice", 61101))
+	ours, stream, err := handoff.StreamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	defer stream.Close()
+	open := handoff.Open{User: "alice", Tag: "a", Stream: stream}
+	for _, m := range []handoff.Message{
+		&handoff.Session{Open: open, UID: 61101, GID: 61101, Maildir: "/"},
+		&handoff.Retire{UID: 61101, GID: 61101},
+		&handoff.Settings{Serial: 1},
+		&handoff.Opened{Serial: 1, Worker: 1},
+		&handoff.Answer{Serial: 1, Verdict: handoff.Verdict{User: "alice", Ticket: "x"}},
+		&handoff.Stop{},
+		&handoff.Hello{Listener: "imap"},
+	} {
+		c, _ := p.login("imaps")
+		c.Send(m)
+		if got, err := c.Receive(); err != io.EOF {
+			t.Errorf("%T: %v %v", m, got, err)
+		}
+	}
+	c := p.connect()
+	c.Send(&handoff.Ask{Serial: 1})
+	if got, err := c.Receive(); err != io.EOF {
+		t.Errorf("before Hello: %v %v", got, err)
+	}
+}
+
+func TestNobodyElseAsksAuth(t *testing.T) {
+	c := partedConfig(t.TempDir())
+	c.Roles.Login.UID++
+	p := startParted(t, c)
+	if got, err := p.connect().Receive(); err != io.EOF {
+		t.Errorf("%v %v", got, err)
+	}
+	if log := p.log.String(); !strings.Contains(log, "somebody who is no login asks") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+func TestTicketsExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all tickets
+		c := &handoff.Credentials{ID: "x"}
+		issued := func() string {
+			ticket, err := all.issue("alice", c, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ticket
+		}
+		early, late := issued(), issued()
+		time.Sleep(ticketLife)
+		if _, err := all.claim(early, time.Now()); err != nil {
+			t.Errorf("within its life: %v", err)
+		}
+		time.Sleep(time.Nanosecond)
+		if _, err := all.claim(late, time.Now()); err == nil {
+			t.Error("a ticket beyond its life")
+		}
+		for range maxTickets {
+			issued()
+		}
+		if _, err := all.issue("alice", c, time.Now()); err == nil {
+			t.Errorf("%d tickets", len(all.all))
+		}
+		time.Sleep(ticketLife + 1)
+		if issued(); len(all.all) != 1 {
+			t.Errorf("%d tickets are kept", len(all.all))
+		}
+	})
+}
+
+// TestPartedReload: all logins go over to new settings, or none does.
+func TestPartedReload(t *testing.T) {
+	dir := t.TempDir()
+	cfg := partedConfig(dir)
+	alice, bob := partedUser(t, dir, "alice", 61101), partedUser(t, dir, "bob", 61102)
+	p := startParted(t, cfg, alice, bob)
+	one, _ := p.login("imap")
+	two, _ := p.login("imaps")
+	waitUntil(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.doors) == 2 })
+
+	second := *cfg
+	second.Generation = "second"
+	s := settingsOf(t, &second, []config.User{bob}, issue(t, time.Now().Add(time.Hour), "mail.example"))
+	reloaded := make(chan error, 1)
+	go func() { reloaded <- p.Reload(s) }()
+	m, n := receive[*handoff.Settings](t, one), receive[*handoff.Settings](t, two)
+	one.Send(&handoff.Ready{Serial: m.Serial})
+	two.Send(&handoff.Ready{Serial: n.Serial, Error: "no such file"})
+	for _, c := range []*handoff.Conn{one, two} {
+		d := receive[*handoff.Commit](t, c)
+		if !d.Drop {
+			t.Error("a login goes over alone")
+		}
+		c.Send(&handoff.Ready{Serial: d.Serial})
+	}
+	if err := <-reloaded; err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("reload: %v", err)
+	}
+	if v := p.ask(one, "x", "alice", "pw-alice"); v.User != "alice" {
+		t.Errorf("alice after a reload that was refused: %+v", v)
+	}
+
+	go func() { reloaded <- p.Reload(s) }()
+	for _, c := range []*handoff.Conn{one, two} {
+		c.Send(&handoff.Ready{Serial: receive[*handoff.Settings](t, c).Serial})
+	}
+	for _, c := range []*handoff.Conn{one, two} {
+		d := receive[*handoff.Commit](t, c)
+		if d.Drop {
+			t.Error("dropped")
+		}
+		c.Send(&handoff.Ready{Serial: d.Serial})
+		data, _ := json.Marshal(loginState{Users: []string{"alice", "bob"}})
+		c.Send(&handoff.State{Serial: receive[*handoff.Query](t, c).Serial, Data: data})
+		if e := receive[*handoff.End](t, c); string(e.Data) != `["alice"]` {
+			t.Errorf("ended: %s", e.Data)
+		}
+	}
+	if err := <-reloaded; err != nil {
+		t.Error(err)
+	}
+	if v := p.ask(one, "x", "alice", "pw-alice"); v.User != "" {
+		t.Errorf("alice after she was removed: %+v", v)
+	}
+}
+
+func waitUntil(t *testing.T, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not come about")
+		}
+	}
+}
+
+func TestRoots(t *testing.T) {
+	c := partedConfig("/x")
+	c.MailRoot = "/var/vmail"
+	s := &Settings{Config: c}
+	add := func(uid int, maildirs ...string) {
+		for _, m := range maildirs {
+			s.Users = append(s.Users, config.User{UID: uid, GID: uid, Maildir: m})
+		}
+	}
+	add(1, "/home/alice/Maildir")
+	add(2, "/var/vmail/a/Maildir", "/var/vmail/b/Maildir", "/home/vmail/Maildir")
+	for i := range maxRoots + 1 {
+		add(3, "/srv/mail/"+string(rune('a'+i))+"/Maildir")
+	}
+	for id, want := range map[int]string{1: "/home/alice/Maildir", 2: "/home/vmail/Maildir /var/vmail", 3: "/srv/mail", 4: ""} {
+		if got := strings.Join(s.roots(identityOf(config.User{UID: id, GID: id})), " "); got != want {
+			t.Errorf("uid %d: %q, not %q", id, got, want)
+		}
+	}
+}

@@ -1,0 +1,341 @@
+package imapserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/login"
+)
+
+// RunLogin is the login process of one listener: it serves the sockets that
+// systemd has passed by what auth, which listens at path, tells it, until SIGTERM.
+// It opens no file. While auth is away, who is logged in stays so, and who is not
+// waits a while.
+func RunLogin(ctx context.Context, listener, path string, o Options) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	l, faults := adopt(&config.Config{Listeners: []config.Listener{{Name: listener}}}, activated())
+	if len(l) == 0 {
+		return errors.Join(faults...)
+	}
+	r := newLoginRole(listener, path, l, o)
+	return r.run(ctx)
+}
+
+// activated gives the sockets that systemd has passed.
+func activated() []*os.File { return activation.Files(true) }
+
+// loginRole is what a login process does beside serving.
+type loginRole struct {
+	log      *slog.Logger
+	listener string
+	path     string // of auth's socket
+	login    *login.Server
+	bound    Listeners
+	failed   chan error // the first fault that ends the service
+
+	mechanisms atomic.Pointer[[]string] // that auth drives
+
+	mu      sync.Mutex
+	auth    *authLink     // nil while there is none that has configured us
+	came    chan struct{} // closed once there is one
+	pending func()        // goes over to the last Settings
+	serving bool
+}
+
+// authLink is one connection to auth.
+type authLink struct {
+	*handoff.Conn
+	answers calls
+}
+
+func newLoginRole(listener, path string, l Listeners, o Options) *loginRole {
+	limits := login.Default
+	if o.Login != nil {
+		limits = *o.Login
+	}
+	r := &loginRole{log: o.log(), listener: listener, path: path, bound: l, came: make(chan struct{}), failed: make(chan error, 1)}
+	r.login = login.New(login.Options{Log: o.log(), Limits: limits, Auth: r, Open: r})
+	return r
+}
+
+func (r *loginRole) run(ctx context.Context) error {
+	linked, unlink := context.WithCancel(context.Background())
+	defer unlink()
+	var aside sync.WaitGroup
+	came := r.came
+	aside.Go(func() { r.keepLink(linked) })
+	aside.Go(func() {
+		select {
+		case <-came: // before that, there is nothing to test
+			watchdog(linked, r.log, r.login.SelfTest)
+		case <-linked.Done():
+		}
+	})
+	var err error
+	select {
+	case <-ctx.Done():
+		r.log.Info("stopping", "listener", r.listener)
+	case err = <-r.failed:
+	}
+	notify(r.log, daemon.SdNotifyStopping)
+	stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	r.login.Leave(stop)
+	unlink()
+	aside.Wait()
+	return err
+}
+
+// keepLink has a connection to auth until ctx ends.
+func (r *loginRole) keepLink(ctx context.Context) {
+	pause := time.Duration(0)
+	for ctx.Err() == nil {
+		c, err := handoff.Dial(ctx, r.path)
+		if err == nil {
+			begun := time.Now()
+			err = r.link(ctx, c)
+			if time.Since(begun) > time.Second {
+				pause = 0
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		r.log.Warn("auth is away", "err", err)
+		pause = min(max(2*pause, 20*time.Millisecond), time.Second)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// link does what auth says until the connection ends.
+func (r *loginRole) link(ctx context.Context, c *handoff.Conn) error {
+	l := &authLink{Conn: c}
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	defer c.Close()
+	var aside sync.WaitGroup
+	defer aside.Wait()
+	defer r.lost(l)
+	hello := &handoff.Hello{Listener: r.listener}
+	for _, socket := range r.bound[r.listener] {
+		hello.Addresses = append(hello.Addresses, socket.Addr().String())
+	}
+	if err := c.Send(hello); err != nil {
+		return err
+	}
+	for {
+		m, err := c.Receive()
+		if err == nil {
+			err = r.take(ctx, l, m, &aside)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (r *loginRole) take(ctx context.Context, l *authLink, m handoff.Message, aside *sync.WaitGroup) error {
+	switch m := m.(type) {
+	case *handoff.Settings:
+		return l.Send(&handoff.Ready{Serial: m.Serial, Error: text(r.prepare(m))})
+	case *handoff.Commit:
+		return l.Send(&handoff.Ready{Serial: m.Serial, Error: text(r.commit(l, m.Drop))})
+	case *handoff.Query:
+		aside.Go(func() { r.state(ctx, l, m) })
+	case *handoff.End:
+		return r.end(m)
+	case *handoff.Answer:
+		l.answers.answer(m.Serial, m)
+	case *handoff.Opened:
+		l.answers.answer(m.Serial, m)
+	default:
+		return fmt.Errorf("unexpected %T", m)
+	}
+	return nil
+}
+
+func (r *loginRole) prepare(m *handoff.Settings) error {
+	s, bundles, err := decodeLoginSettings(m.Data)
+	if err != nil {
+		return err
+	}
+	commit, err := r.login.Prepare(&s.Config, bundles)
+	r.pending = func() {
+		r.mechanisms.Store(&s.Mechanisms)
+		commit()
+		if len(s.Config.Listeners) > 0 && !r.serving {
+			r.serving = true
+			r.serve(s.Config.Listeners[0])
+		}
+	}
+	if err != nil {
+		r.pending = nil
+	}
+	return err
+}
+
+// commit goes over to what was prepared. From then on there is an auth.
+func (r *loginRole) commit(l *authLink, drop bool) error {
+	pending := r.pending
+	r.pending = nil
+	switch {
+	case drop:
+		return nil
+	case pending == nil:
+		return errors.New("nothing to go over to")
+	}
+	pending()
+	r.mu.Lock()
+	first := r.auth == nil
+	if r.auth = l; first {
+		close(r.came)
+	}
+	r.mu.Unlock()
+	if first {
+		notify(r.log, daemon.SdNotifyReady)
+	}
+	return nil
+}
+
+// serve begins to accept.
+func (r *loginRole) serve(l config.Listener) {
+	for _, socket := range r.bound[r.listener] {
+		r.log.Info("serving", "listener", r.listener, "address", socket.Addr().String(), "tls", l.TLS)
+		go func() {
+			if err := r.login.Serve(socket, r.listener); err != nil {
+				select {
+				case r.failed <- err:
+				default:
+				}
+			}
+		}()
+	}
+}
+
+// lost takes note that a connection is no more.
+func (r *loginRole) lost(l *authLink) {
+	l.answers.close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.auth == l {
+		r.auth, r.came = nil, make(chan struct{})
+	}
+}
+
+func (r *loginRole) state(ctx context.Context, l *authLink, q *handoff.Query) {
+	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
+	defer cancel()
+	answer := &handoff.State{Serial: q.Serial, Sessions: r.login.SessionsOn()}
+	if q.SelfTest {
+		answer.Error = text(r.login.SelfTest(ctx))
+	}
+	data, err := json.Marshal(loginState{Bundles: bundleStatus(r.login.Bundles()), Users: r.login.Users()})
+	if err != nil {
+		answer.Error = err.Error()
+	}
+	answer.Data = data
+	l.Send(answer) // or there is no auth, which Receive will see
+}
+
+// end ends the sessions of some users.
+func (r *loginRole) end(m *handoff.End) error {
+	var users []string
+	if err := json.Unmarshal(m.Data, &users); err != nil {
+		return fmt.Errorf("end: %w", err)
+	}
+	gone := map[string]bool{}
+	for _, user := range users {
+		gone[user] = true
+	}
+	r.login.CloseUsers(func(user string) bool { return !gone[user] })
+	return nil
+}
+
+// authPatience is how long a client waits for an auth that is away: as long as
+// one takes to start again, with many users.
+const authPatience = 10 * time.Second
+
+// await gives the connection to auth, once there is one.
+func (r *loginRole) await(ctx context.Context) (*authLink, error) {
+	late := time.After(authPatience)
+	for {
+		r.mu.Lock()
+		l, came := r.auth, r.came
+		r.mu.Unlock()
+		if l != nil {
+			return l, nil
+		}
+		select {
+		case <-came:
+		case <-late:
+			return nil, errors.New("auth is away")
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Authenticate is handoff.Authenticator's.
+func (r *loginRole) Authenticate(ctx context.Context, c *handoff.Credentials) handoff.Verdict {
+	l, err := r.await(ctx)
+	var m handoff.Message
+	if err == nil {
+		m, err = l.answers.call(ctx, func(serial uint64) error {
+			return l.Send(&handoff.Ask{Serial: serial, Credentials: *c})
+		})
+	}
+	if a, ok := m.(*handoff.Answer); ok && err == nil {
+		return a.Verdict
+	}
+	r.log.Error("login without a verdict", "session", c.ID, "addr", c.Remote, "err", err)
+	return unavailable
+}
+
+// Mechanisms is handoff.Authenticator's: as auth said last.
+func (r *loginRole) Mechanisms(string) []string {
+	if m := r.mechanisms.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
+
+// Open is handoff.Opener's. A ticket is of the auth that gave it: one that has
+// died takes it along.
+func (r *loginRole) Open(ctx context.Context, o *handoff.Open) (hangs func(), err error) {
+	defer o.Stream.Close()
+	l, err := r.await(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := l.answers.call(ctx, func(serial uint64) error {
+		return l.Send(&handoff.Claim{Serial: serial, Ticket: o.Ticket, Tag: o.Tag, Token: o.Token, Stream: o.Stream})
+	})
+	if err != nil {
+		return nil, err
+	}
+	opened, ok := m.(*handoff.Opened)
+	if !ok {
+		return nil, errors.New("auth gave another answer than asked for")
+	}
+	if opened.Error != "" {
+		return nil, errors.New(opened.Error)
+	}
+	return func() { l.Send(&handoff.Hangs{Worker: opened.Worker}) }, nil
+}

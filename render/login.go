@@ -1,0 +1,40 @@
+package render
+
+import "mailstead/schema"
+
+// Login is what the service of one listener is made of: it talks to strangers,
+// and so has nothing to lose. Each listener has a service of its own, so that one
+// can come, move and go without the others.
+type Login struct {
+	Systemd  int
+	Paths    schema.Paths
+	Account  string // the system account that all logins run as
+	Listener string
+}
+
+// Render writes the unit.
+func (l Login) Render() ([]byte, error) {
+	u := newUnit()
+	checkPaths(u, l.Paths)
+	u.name("User", accountName, l.Account)
+	u.name("Sockets", listenerName, l.Listener)
+	u.section("Unit")
+	u.set("Description", "Mailstead IMAP listener "+l.Listener)
+	// Without auth it waits, and keeps the sessions that there are.
+	u.set("Wants", AuthSocketUnit)
+	u.set("After", "network.target "+AuthSocketUnit+" "+ApplyUnit)
+	persistent(u)
+
+	u.section("Service")
+	u.exec("ExecStart", Program(l.Paths, "mailstead-imapd"), "login", "--listener", l.Listener, "--auth", AuthSocket(l.Paths))
+	u.set("Sockets", SocketUnit(l.Listener))
+	u.set("User", l.Account)
+	supervised(u, l.Systemd)
+	u.set("UMask", "0077")
+	limits(u)
+	writeSandbox(u, l.Systemd, loginRole, underHome(l.Paths.Bin, l.Paths.Run))
+
+	u.section("Install")
+	u.set("WantedBy", "multi-user.target")
+	return u.bytes()
+}
