@@ -2,12 +2,14 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"time"
 )
@@ -90,6 +92,34 @@ func Session(ctx context.Context, path, user string) (net.Conn, error) {
 	}
 	c.SetDeadline(time.Time{})
 	return s, nil
+}
+
+// SessionFile is Session for another process: nothing of the greeting has been
+// read of what it gives. The session has none of the capabilities in off.
+func SessionFile(ctx context.Context, path, user string, off ...string) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	c, err := dial(ctx, path, Request{Verb: VerbSession, User: user, Off: off})
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", path, err)
+	}
+	defer c.Close()
+	var line []byte
+	var status Status
+	for one := []byte{0}; err == nil && !bytes.HasSuffix(line, []byte("\n")) && len(line) < maxAnswer; line = append(line, one...) {
+		_, err = c.Read(one)
+	}
+	if err == nil {
+		err = json.Unmarshal(line, &status)
+	}
+	if err == nil && status.Error != "" {
+		err = errors.New(status.Error)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("session of %q: %w", user, cause(ctx, err))
+	}
+	c.SetDeadline(time.Time{})
+	return c.(*net.UnixConn).File()
 }
 
 // session is a connection of which more has been read than the answer.
