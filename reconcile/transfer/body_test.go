@@ -1,0 +1,60 @@
+package transfer
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// TestBody makes CRLF of every line end, wherever the pieces end that it comes in.
+func TestBody(t *testing.T) {
+	for in, want := range map[string]string{
+		"a\nb": "a\r\nb", "a\r\nb\r\n": "a\r\nb\r\n", "\n\r\n\n": "\r\n\r\n\r\n",
+		"a\rb": "a\rb", "a\r": "a\r", "a\r\r\n": "a\r\r\n", "\x00": "\x00", "": "",
+		strings.Repeat("0123456789\n", 200_000): strings.Repeat("0123456789\r\n", 200_000),
+	} {
+		var pieces []io.Reader
+		if pieces = append(pieces, strings.NewReader(in)); len(in) < 100 {
+			pieces = append(pieces, iotest.OneByteReader(strings.NewReader(in)), iotest.DataErrReader(strings.NewReader(in)))
+		}
+		for _, r := range pieces {
+			b, err := readBody(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			if err := b.writeTo(&got); err != nil || got.String() != want || b.size != int64(len(want)) {
+				t.Errorf("%.40q: %.40q, %d octets, %v", in, got.String(), b.size, err)
+			}
+			if binary := strings.ContainsRune(in, 0) || strings.Contains(strings.ReplaceAll(in, "\r\n", ""), "\r"); b.binary != binary {
+				t.Errorf("%.40q: binary is %v", in, b.binary)
+			}
+			b.close()
+		}
+	}
+}
+
+// TestNames gives every mailbox a name of its own that there may be.
+func TestNames(t *testing.T) {
+	ours := map[imap.MailboxAttr]string{imap.MailboxAttrSent: "Sent", imap.MailboxAttrTrash: "Trash"}
+	boxes := []Mailbox{
+		{Levels: []string{"INBOX"}}, {Levels: []string{"Inbox", "Lists"}}, {Levels: []string{"Sent Messages"}, Use: imap.MailboxAttrSent},
+		{Levels: []string{"Archive", "2.0"}}, {Levels: []string{"Archive", "2_0"}}, {Levels: []string{"work"}}, {Levels: []string{"Work"}},
+		{Levels: []string{" "}}, {Levels: []string{"a\xffb\n"}}, {Levels: []string{strings.Repeat("ä", 300)}},
+	}
+	for into, want := range map[string][]string{
+		"":    {"INBOX", "Lists", "Sent", "Archive.2_0", "Archive.2_0-2", "work", "Work", "_", "a_b_", strings.Repeat("ä", 100)},
+		"Old": {"Old", "Old.Lists", "Old.Sent Messages", "Old.Archive.2_0", "Old.Archive.2_0-2", "Old.work", "Old.Work", "Old._", "Old.a_b_", "Old." + strings.Repeat("ä", 100)},
+	} {
+		p := &place{into: into, ours: ours, taken: map[string]bool{}}
+		for i, m := range boxes {
+			if got := p.of(m); got != want[i] {
+				t.Errorf("%q into %q: %q, not %q", m.Levels, into, got, want[i])
+			}
+		}
+	}
+}

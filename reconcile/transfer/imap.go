@@ -1,0 +1,312 @@
+package transfer
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/emersion/go-sasl"
+)
+
+// The ways to reach an IMAP server.
+const (
+	TLSImplicit = "implicit" // RFC 8314 §3
+	TLSStart    = "starttls"
+	TLSNone     = "none"
+)
+
+// Server is an IMAP server that mail is brought from, and an account there.
+type Server struct {
+	Host     string
+	Port     int
+	TLS      string         // one of the ways
+	Roots    *x509.CertPool // nil: the system's
+	User     string
+	Password string
+}
+
+// Open is an Opener.
+func (s Server) Open(ctx context.Context) (Source, error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	if err := s.login(c); err != nil {
+		stop()
+		c.Close()
+		return nil, ended(ctx, err)
+	}
+	return &imapSource{c: c, stop: stop}, nil
+}
+
+// ended prefers the reason why ctx ended to what that did to a connection.
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func (s Server) connect(ctx context.Context) (*imapclient.Client, error) {
+	at := net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	nc, err := (&net.Dialer{Timeout: 30 * time.Second}).DialContext(ctx, "tcp", at)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{ServerName: s.Host, RootCAs: s.Roots, NextProtos: []string{"imap"}, MinVersion: tls.VersionTLS12}
+	o := &imapclient.Options{TLSConfig: config}
+	switch s.TLS {
+	case TLSNone:
+		return imapclient.New(nc, o), nil
+	case TLSStart:
+		config.NextProtos = nil
+		c, err := imapclient.NewStartTLS(nc, o)
+		if err != nil {
+			return nil, fmt.Errorf("begin TLS with %s: %w", at, ended(ctx, err))
+		}
+		return c, nil
+	}
+	tc := tls.Client(nc, config)
+	handshake, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := tc.HandshakeContext(handshake); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("begin TLS with %s: %w", at, ended(ctx, err))
+	}
+	return imapclient.New(tc, o), nil
+}
+
+func (s Server) login(c *imapclient.Client) error {
+	if err := c.WaitGreeting(); err != nil {
+		return patience(fmt.Errorf("greeting of %s: %w", s.Host, err))
+	}
+	caps := c.Caps()
+	var err error
+	if caps.Has(imap.CapLoginDisabled) && !caps.Has(imap.AuthCap("PLAIN")) {
+		return fmt.Errorf("%s takes no password on this connection", s.Host)
+	}
+	if caps.Has(imap.AuthCap("PLAIN")) {
+		err = c.Authenticate(sasl.NewPlainClient("", s.User, s.Password))
+	} else {
+		err = c.Login(s.User, s.Password).Wait()
+	}
+	if err != nil {
+		return patience(fmt.Errorf("log in to %s as %q: %w", s.Host, s.User, err))
+	}
+	// What a server with both versions sends, and takes, follows from this alone.
+	if c.Caps().Has(imap.CapIMAP4rev2) && c.Caps().Has(imap.CapIMAP4rev1) {
+		if _, err := c.Enable(imap.CapIMAP4rev2).Wait(); err != nil {
+			return fmt.Errorf("enable IMAP4rev2 at %s: %w", s.Host, err)
+		}
+	}
+	return nil
+}
+
+// patience marks the errors after which one should come back later (RFC 5530 §3,
+// and what servers without its codes say).
+func patience(err error) error {
+	var e *imap.Error
+	if !errors.As(err, &e) {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			return fmt.Errorf("%w: %w", ErrBusy, err)
+		}
+		return err
+	}
+	text := strings.ToLower(e.Text)
+	switch {
+	case slices.Contains([]imap.ResponseCode{imap.ResponseCodeLimit, imap.ResponseCodeInUse, imap.ResponseCodeUnavailable, "THROTTLED", "OVERQUOTA"}, e.Code),
+		strings.Contains(text, "too many"), strings.Contains(text, "rate limit"), strings.Contains(text, "throttl"), e.Type == imap.StatusResponseTypeBye:
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	return err
+}
+
+// imapSource is one connection.
+type imapSource struct {
+	c        *imapclient.Client
+	stop     func() bool
+	selected string
+}
+
+func (s *imapSource) Close() error {
+	s.stop()
+	return s.c.Close()
+}
+
+// virtual are the mailboxes that show what is in others (RFC 6154 §2, RFC 8457).
+var virtual = []imap.MailboxAttr{imap.MailboxAttrAll, imap.MailboxAttrFlagged, imap.MailboxAttrImportant}
+
+func (s *imapSource) Mailboxes(ctx context.Context) ([]Mailbox, error) {
+	var o *imap.ListOptions
+	if caps := s.c.Caps(); caps.Has(imap.CapListExtended) || caps.Has(imap.CapIMAP4rev2) {
+		o = &imap.ListOptions{ReturnSubscribed: true, ReturnSpecialUse: caps.Has(imap.CapSpecialUse) || caps.Has(imap.CapIMAP4rev2)}
+	}
+	list, err := s.c.List("", "*", o).Collect()
+	if err != nil {
+		return nil, ended(ctx, patience(fmt.Errorf("list the mailboxes: %w", err)))
+	}
+	var all []Mailbox
+	for _, l := range list {
+		if slices.Contains(l.Attrs, imap.MailboxAttrNoSelect) || slices.Contains(l.Attrs, imap.MailboxAttrNonExistent) {
+			continue
+		}
+		m := Mailbox{Name: l.Mailbox, Levels: []string{l.Mailbox}, Subscribed: o == nil || slices.Contains(l.Attrs, imap.MailboxAttrSubscribed)}
+		if l.Delim != 0 {
+			m.Levels = strings.Split(l.Mailbox, string(l.Delim))
+		}
+		for _, a := range l.Attrs {
+			if slices.Contains(specialUses, a) {
+				m.Use = a
+			}
+			m.Virtual = m.Virtual || slices.Contains(virtual, a)
+		}
+		st, err := s.c.Status(l.Mailbox, &imap.StatusOptions{NumMessages: true, UIDValidity: true}).Wait()
+		if err != nil {
+			return nil, ended(ctx, patience(fmt.Errorf("look at %s: %w", l.Mailbox, err)))
+		}
+		if st.NumMessages != nil {
+			m.Messages = int(*st.NumMessages)
+		}
+		m.Validity = strconv.FormatUint(uint64(st.UIDValidity), 10)
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// open selects a mailbox without changing anything there.
+func (s *imapSource) open(ctx context.Context, m Mailbox) error {
+	if s.selected == m.Name {
+		return nil
+	}
+	s.selected = ""
+	data, err := s.c.Select(m.Name, &imap.SelectOptions{ReadOnly: true}).Wait()
+	if err != nil {
+		return ended(ctx, patience(fmt.Errorf("open %s: %w", m.Name, err)))
+	}
+	if v := strconv.FormatUint(uint64(data.UIDValidity), 10); v != m.Validity {
+		return fmt.Errorf("open %s: its UIDVALIDITY was %s and is now %s", m.Name, m.Validity, v)
+	}
+	s.selected = m.Name
+	return nil
+}
+
+func (s *imapSource) List(ctx context.Context, m Mailbox) ([]Entry, error) {
+	if err := s.open(ctx, m); err != nil {
+		return nil, err
+	}
+	if s.c.Mailbox() == nil || s.c.Mailbox().NumMessages == 0 {
+		return nil, nil
+	}
+	cmd := s.c.Fetch(imap.UIDSet{{Start: 1, Stop: 0}}, &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true})
+	defer cmd.Close()
+	entries := make([]Entry, 0, m.Messages)
+	spelt := map[string]string{} // most messages have the flags of others
+	var last imap.UID
+	for d := cmd.Next(); d != nil; d = cmd.Next() {
+		b, err := d.Collect()
+		if err != nil {
+			return nil, ended(ctx, fmt.Errorf("list the messages of %s: %w", m.Name, err))
+		}
+		if b.UID == 0 || b.UID == last {
+			continue // it tells of something else
+		}
+		last = b.UID
+		flags := flagList(b.Flags)
+		if f, ok := spelt[flags]; ok {
+			flags = f
+		} else {
+			spelt[flags] = flags
+		}
+		e := Entry{ID: strconv.FormatUint(uint64(b.UID), 10), Flags: flags, Size: b.RFC822Size}
+		if !b.InternalDate.IsZero() {
+			e.Date = b.InternalDate.Unix()
+		}
+		entries = append(entries, e)
+	}
+	if err := cmd.Close(); err != nil {
+		return nil, ended(ctx, patience(fmt.Errorf("list the messages of %s: %w", m.Name, err)))
+	}
+	return entries, nil
+}
+
+func (s *imapSource) Fetch(ctx context.Context, m Mailbox, messages []Entry, take func(Entry, io.Reader) error) error {
+	if err := s.open(ctx, m); err != nil {
+		return err
+	}
+	var uids imap.UIDSet
+	byUID := map[imap.UID]Entry{}
+	for _, e := range messages {
+		uid, err := strconv.ParseUint(e.ID, 10, 32)
+		if err != nil {
+			return fmt.Errorf("message %q of %s: %w", e.ID, m.Name, err)
+		}
+		uids.AddNum(imap.UID(uid))
+		byUID[imap.UID(uid)] = e
+	}
+	whole := &imap.FetchItemBodySection{Peek: true}
+	cmd := s.c.Fetch(uids, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{whole}})
+	defer cmd.Close()
+	for d := cmd.Next(); d != nil; d = cmd.Next() {
+		if err := takeFetched(d, byUID, take); err != nil {
+			s.c.Close() // there may be more of it under way than anybody wants to read
+			return ended(ctx, err)
+		}
+	}
+	if err := cmd.Close(); err != nil {
+		return ended(ctx, patience(fmt.Errorf("read messages of %s: %w", m.Name, err)))
+	}
+	return nil
+}
+
+// takeFetched hands on one FETCH response. A server may send flags of others in
+// between, and a message twice.
+func takeFetched(d *imapclient.FetchMessageData, byUID map[imap.UID]Entry, take func(Entry, io.Reader) error) error {
+	var uid imap.UID
+	for item := d.Next(); item != nil; item = d.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			uid = item.UID
+		case imapclient.FetchItemDataBodySection:
+			e, ok := byUID[uid]
+			if !ok || item.Literal == nil {
+				continue
+			}
+			delete(byUID, uid)
+			whole := &counted{r: item.Literal}
+			if err := take(e, whole); err != nil {
+				return err
+			}
+			if whole.n != item.Literal.Size() {
+				return fmt.Errorf("message %s: %d octets of %d: %w", e.ID, whole.n, item.Literal.Size(), io.ErrUnexpectedEOF)
+			}
+		}
+	}
+	return nil
+}
+
+// counted counts what is read, and does not take the end of a connection for
+// that of a message.
+type counted struct {
+	r imap.LiteralReader
+	n int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	if errors.Is(err, io.EOF) && c.n != c.r.Size() {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}

@@ -1,0 +1,351 @@
+package transfer
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"mime"
+	"net/mail"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// Mbox is one mbox file, or a directory of them, as a source: each file is a
+// mailbox (RFC 4155), but for Google's Takeout, whose labels say where a message
+// belongs. A message is named by the digest of its octets.
+type Mbox struct {
+	Path string
+
+	mu    sync.Mutex
+	boxes []Mailbox
+	found map[string][]mboxMessage // by mailbox
+}
+
+type mboxMessage struct {
+	Entry
+	file       string
+	start, end int64
+}
+
+// Open is an Opener: all share what has been found.
+func (m *Mbox) Open(context.Context) (Source, error) { return m, nil }
+
+// Close is Source's.
+func (m *Mbox) Close() error { return nil }
+
+// Mailboxes is Source's: it reads all files once.
+func (m *Mbox) Mailboxes(ctx context.Context) ([]Mailbox, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.found != nil {
+		return m.boxes, nil
+	}
+	found := map[string][]mboxMessage{}
+	var boxes []Mailbox
+	err := filepath.WalkDir(m.Path, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		levels := m.levels(path)
+		return scanMbox(ctx, path, func(msg mboxMessage, labels []string) {
+			to := Mailbox{Levels: levels}
+			if labels != nil {
+				to = labelled(labels)
+			}
+			to.Name, to.Subscribed, to.Validity = strings.Join(to.Levels, "/"), true, "mbox"
+			if _, there := found[to.Name]; !there {
+				boxes = append(boxes, to)
+			}
+			found[to.Name] = append(found[to.Name], msg)
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", m.Path, err)
+	}
+	if len(boxes) == 0 {
+		return nil, fmt.Errorf("%s has no message that begins with a line \"From \"", m.Path)
+	}
+	for i := range boxes {
+		boxes[i].Messages = len(found[boxes[i].Name])
+		number(found[boxes[i].Name])
+	}
+	m.boxes, m.found = boxes, found
+	return boxes, nil
+}
+
+// number tells messages of the same octets apart.
+func number(messages []mboxMessage) {
+	times := map[string]int{}
+	for i := range messages {
+		id := messages[i].ID
+		if times[id]++; times[id] > 1 {
+			messages[i].ID = fmt.Sprintf("%s-%d", id, times[id])
+		}
+	}
+}
+
+// levels is what a file is called as a mailbox.
+func (m *Mbox) levels(path string) []string {
+	rel, err := filepath.Rel(m.Path, path)
+	if err != nil || rel == "." {
+		rel = filepath.Base(path)
+	}
+	levels := strings.Split(filepath.ToSlash(rel), "/")
+	last := &levels[len(levels)-1]
+	*last = strings.TrimSuffix(*last, ".mbox")
+	if strings.EqualFold(*last, "inbox") {
+		*last = "INBOX"
+	}
+	return levels
+}
+
+// labelled says where a message with Gmail's labels goes: it may have several and
+// is to be in one place.
+func labelled(labels []string) Mailbox {
+	for _, use := range []struct {
+		label string
+		name  string
+		use   imap.MailboxAttr
+	}{
+		{"Trash", "Trash", imap.MailboxAttrTrash}, {"Spam", "Junk", imap.MailboxAttrJunk},
+		{"Drafts", "Drafts", imap.MailboxAttrDrafts}, {"Inbox", "INBOX", ""},
+	} {
+		if slices.Contains(labels, use.label) {
+			return Mailbox{Levels: []string{use.name}, Use: use.use}
+		}
+	}
+	for _, l := range labels {
+		if !slices.Contains(gmailLabels, l) && !strings.HasPrefix(l, "Category ") {
+			return Mailbox{Levels: strings.Split(l, "/")}
+		}
+	}
+	if slices.Contains(labels, "Sent") {
+		return Mailbox{Levels: []string{"Sent"}, Use: imap.MailboxAttrSent}
+	}
+	return Mailbox{Levels: []string{"Archive"}, Use: imap.MailboxAttrArchive}
+}
+
+// gmailLabels are those that Gmail itself gives.
+var gmailLabels = []string{"Inbox", "Sent", "Trash", "Spam", "Drafts", "Unread", "Opened", "Starred", "Important", "Chat", "Archived", "Muted"}
+
+// List is Source's.
+func (m *Mbox) List(ctx context.Context, box Mailbox) ([]Entry, error) {
+	if _, err := m.Mailboxes(ctx); err != nil {
+		return nil, err
+	}
+	entries := make([]Entry, len(m.found[box.Name]))
+	for i, f := range m.found[box.Name] {
+		entries[i] = f.Entry
+		entries[i].at = i
+	}
+	return entries, nil
+}
+
+// Fetch is Source's.
+func (m *Mbox) Fetch(ctx context.Context, box Mailbox, messages []Entry, take func(Entry, io.Reader) error) error {
+	if _, err := m.Mailboxes(ctx); err != nil {
+		return err
+	}
+	for _, e := range messages {
+		msg := m.found[box.Name][e.at]
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		f, err := os.Open(msg.file)
+		if err != nil {
+			return err
+		}
+		err = take(e, &unquoted{r: bufio.NewReaderSize(io.NewSectionReader(f, msg.start, msg.end-msg.start), 64<<10)})
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unquoted takes the ">" away that was put before lines that begin a message.
+type unquoted struct {
+	r    *bufio.Reader
+	rest []byte
+	mid  bool // the last piece did not end a line
+}
+
+func (u *unquoted) Read(p []byte) (int, error) {
+	for len(u.rest) == 0 {
+		line, err := u.r.ReadSlice('\n')
+		if len(line) == 0 && err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return 0, err
+		}
+		if !u.mid && line[0] == '>' && bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From ")) {
+			line = line[1:]
+		}
+		u.mid = line[len(line)-1] != '\n'
+		u.rest = line
+	}
+	n := copy(p, u.rest)
+	u.rest = u.rest[n:]
+	return n, nil
+}
+
+// maxFields bounds what of a header is looked at.
+const maxFields = 256 << 10
+
+// mboxScan reads a file message by message.
+type mboxScan struct {
+	file  string
+	each  func(mboxMessage, []string)
+	msg   mboxMessage
+	sum   hash.Hash
+	head  bytes.Buffer
+	body  bool  // the header is over
+	empty int64 // octets of the empty line that may be the one before the next message
+}
+
+// scanMbox calls each for the messages of a file, with Gmail's labels if it has any.
+func scanMbox(ctx context.Context, path string, each func(mboxMessage, []string)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 1<<20)
+	if first, _ := r.Peek(5); string(first) != "From " {
+		return nil // no mbox
+	}
+	s := &mboxScan{file: path, each: each}
+	at, fresh := int64(0), true
+	for {
+		line, err := r.ReadSlice('\n')
+		if len(line) > 0 {
+			s.line(line, at, fresh)
+			at += int64(len(line))
+			fresh = line[len(line)-1] == '\n'
+		}
+		switch {
+		case err == nil, errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF):
+			s.end(at)
+			return nil
+		default:
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// line takes a line, or a piece of one; fresh says that it begins one.
+func (s *mboxScan) line(line []byte, at int64, fresh bool) {
+	if fresh && bytes.HasPrefix(line, []byte("From ")) && (s.sum == nil || s.empty > 0) {
+		s.end(at)
+		s.msg = mboxMessage{file: s.file, start: at + int64(len(line))}
+		s.msg.Date = fromDate(string(line))
+		s.sum, s.body, s.empty = sha256.New(), false, 0
+		s.head.Reset()
+		return
+	}
+	if s.sum == nil {
+		return
+	}
+	s.sum.Write(line)
+	s.empty = 0
+	if blank := fresh && len(bytes.TrimRight(line, "\r\n")) == 0; blank {
+		s.body, s.empty = true, int64(len(line))
+	}
+	if !s.body && s.head.Len() < maxFields {
+		s.head.Write(line)
+	}
+}
+
+// end ends the message before at.
+func (s *mboxScan) end(at int64) {
+	if s.sum == nil {
+		return
+	}
+	s.msg.end = at - s.empty
+	s.msg.Size = s.msg.end - s.msg.start
+	sum := s.sum.Sum(nil)
+	s.msg.ID = hex.EncodeToString(sum[:16])
+	s.sum = nil
+	h, err := mail.ReadMessage(bytes.NewReader(append(s.head.Bytes(), "\r\n\r\n"...)))
+	if err != nil {
+		h = &mail.Message{Header: mail.Header{}}
+	}
+	if s.msg.Date == 0 {
+		if d, err := h.Header.Date(); err == nil {
+			s.msg.Date = d.Unix()
+		}
+	}
+	labels := gmail(h.Header)
+	s.msg.Flags = flagList(mboxFlags(h.Header, labels))
+	s.each(s.msg, labels)
+}
+
+// fromDate reads the date of a separator line: "From address date" (RFC 4155
+// appendix A), also with a zone, as Takeout has it.
+func fromDate(line string) int64 {
+	f := strings.Fields(line)
+	for _, n := range []int{5, 6} {
+		if len(f) < n+1 {
+			continue
+		}
+		text := strings.Join(f[len(f)-n:], " ")
+		for _, layout := range []string{"Mon Jan 2 15:04:05 2006", "Mon Jan 2 15:04:05 -0700 2006", "Mon Jan 2 15:04:05 MST 2006"} {
+			if d, err := time.Parse(layout, text); err == nil {
+				return d.Unix()
+			}
+		}
+	}
+	return 0
+}
+
+// gmail gives the labels of a message from Takeout; nil of any other.
+func gmail(h mail.Header) []string {
+	field := h.Get("X-Gmail-Labels")
+	if field == "" {
+		return nil
+	}
+	text, err := new(mime.WordDecoder).DecodeHeader(field)
+	if err != nil {
+		text = field
+	}
+	var labels []string
+	for _, l := range strings.Split(text, ",") {
+		if l = strings.Trim(strings.TrimSpace(l), `"`); l != "" {
+			labels = append(labels, l)
+		}
+	}
+	return labels
+}
+
+// mboxFlags are those that Status and X-Status tell, as mail programs have written
+// them into mbox files, and labels.
+func mboxFlags(h mail.Header, labels []string) []imap.Flag {
+	var flags []imap.Flag
+	add := func(on bool, f imap.Flag) {
+		if on {
+			flags = append(flags, f)
+		}
+	}
+	status, more := h.Get("Status"), h.Get("X-Status")
+	add(strings.Contains(status, "R") || labels != nil && !slices.Contains(labels, "Unread"), imap.FlagSeen)
+	add(strings.Contains(more, "A"), imap.FlagAnswered)
+	add(strings.Contains(more, "F") || slices.Contains(labels, "Starred"), imap.FlagFlagged)
+	add(strings.Contains(more, "D"), imap.FlagDeleted)
+	add(strings.Contains(more, "T") || slices.Contains(labels, "Drafts"), imap.FlagDraft)
+	return flags
+}

@@ -1,0 +1,104 @@
+package transfer
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// joinSorted gives words without those that are there twice.
+func joinSorted(words []string) string {
+	slices.Sort(words)
+	return strings.Join(slices.Compact(words), " ")
+}
+
+// place says into which mailbox of ours each of the source goes. Names are ours,
+// without the namespace prefix, and no two are the same.
+type place struct {
+	into  string
+	ours  map[imap.MailboxAttr]string // by special use
+	taken map[string]bool
+}
+
+// maxName bounds the octets of one level: what a file system takes as a name,
+// less what stands before and behind it.
+const maxName = 200
+
+// of gives the target of a mailbox. INBOX is INBOX, or what everything goes below;
+// a mailbox with a special use is ours of that use; of the others the name counts.
+func (p *place) of(m Mailbox) string {
+	base := p.name(m)
+	name := base
+	for n := 2; p.taken[name]; n++ {
+		name = base + "-" + strconv.Itoa(n)
+	}
+	p.taken[name] = true
+	return name
+}
+
+func (p *place) name(m Mailbox) string {
+	inbox := len(m.Levels) == 1 && strings.EqualFold(m.Levels[0], "INBOX")
+	switch ours := p.ours[m.Use]; {
+	case inbox && p.into == "":
+		return "INBOX"
+	case inbox:
+		return p.into
+	case p.into == "" && m.Use != "" && ours != "":
+		return ours
+	}
+	var levels []string
+	for i, l := range m.Levels {
+		if i == 0 && strings.EqualFold(l, "INBOX") && len(m.Levels) > 1 {
+			continue // what the source has below its INBOX stands beside it here
+		}
+		levels = append(levels, level(l))
+	}
+	if p.into != "" {
+		levels = append([]string{p.into}, levels...)
+	}
+	return strings.Join(levels, ".")
+}
+
+// level makes a level of a name one that a mailbox of ours may have: the
+// separator and what no client shows become "_".
+func level(s string) string {
+	s = strings.ToValidUTF8(s, "_")
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || strings.ContainsRune("./%*", r) || r == utf8.RuneError {
+			return '_'
+		}
+		return r
+	}, s)
+	s = strings.TrimSpace(s)
+	for len(s) > maxName {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	if s == "" {
+		return "_"
+	}
+	return s
+}
+
+// chosen says whether a mailbox is to be brought, and if not, why.
+func (o Options) chosen(m Mailbox) (skipped string) {
+	matches := func(patterns []string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool {
+			ok, err := path.Match(p, m.Name)
+			return err == nil && ok || p == m.Name
+		})
+	}
+	switch {
+	case matches(o.Exclude):
+		return "it is excluded"
+	case len(o.Include) > 0 && !matches(o.Include):
+		return "it is not among those that were asked for"
+	case len(o.Include) == 0 && m.Virtual:
+		return "it shows messages of other mailboxes"
+	}
+	return ""
+}

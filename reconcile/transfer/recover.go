@@ -1,0 +1,154 @@
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+)
+
+// worthwhile says whether a source may do better when it is asked again: it was
+// busy, or the connection was lost.
+func worthwhile(err error) bool {
+	var broken *net.OpError
+	return errors.Is(err, ErrBusy) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &broken)
+}
+
+// recover finds messages that were brought and not noted down: by a run that was
+// killed between the two, under IDs that have changed since. Those here that the
+// journal does not know are compared with those that are missing, first by date
+// and then by their octets. What it finds is no longer pending.
+func (t *Transfer) recover(ctx context.Context, w *work, p *page) (found int, err error) {
+	known := map[imap.UID]bool{}
+	for _, b := range p.done {
+		known[b.uid] = true
+	}
+	dates := map[int64]bool{}
+	for _, e := range w.pending {
+		dates[e.Date] = true
+	}
+	since := p.First
+	if p.moved {
+		since = 1
+	}
+	var candidates imap.UIDSet
+	n := 0
+	err = t.Target.messages(w.target, imap.UIDSet{{Start: since, Stop: 0}}, &imap.FetchOptions{UID: true, InternalDate: true}, func(m *imapclient.FetchMessageBuffer) {
+		if m.UID >= since && !known[m.UID] && dates[m.InternalDate.Unix()] {
+			candidates.AddNum(m.UID)
+			n++
+		}
+	})
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	here, shared, err := t.digests(w.target, candidates)
+	if err != nil {
+		return 0, err
+	}
+	return t.match(ctx, w, p, here, shared)
+}
+
+type digest = [sha256.Size]byte
+
+// digests reads messages of ours: by the digest of each the UIDs that have it, and
+// the dates that they have.
+func (t *Transfer) digests(mailbox string, uids imap.UIDSet) (map[digest][]imap.UID, map[int64]bool, error) {
+	all, dates := map[digest][]imap.UID{}, map[int64]bool{}
+	whole := &imap.FetchItemBodySection{Peek: true}
+	err := t.Target.messages(mailbox, uids, &imap.FetchOptions{UID: true, InternalDate: true, BodySection: []*imap.FetchItemBodySection{whole}}, func(m *imapclient.FetchMessageBuffer) {
+		d := sha256.Sum256(m.FindBodySection(whole))
+		all[d] = append(all[d], m.UID)
+		dates[m.InternalDate.Unix()] = true
+	})
+	return all, dates, err
+}
+
+// match reads those pending messages that have one of the dates.
+func (t *Transfer) match(ctx context.Context, w *work, p *page, here map[digest][]imap.UID, dates map[int64]bool) (found int, err error) {
+	var ask []Entry
+	for _, e := range w.pending {
+		if dates[e.Date] {
+			ask = append(ask, e)
+		}
+	}
+	matched := map[string]bool{}
+	for chunk := range slices.Chunk(ask, chunkMessages) {
+		err := t.persist(ctx, 0, func(s Source) error {
+			return s.Fetch(ctx, w.box, chunk, func(e Entry, r io.Reader) error {
+				body, err := readBody(r)
+				if err != nil {
+					return err
+				}
+				defer body.close()
+				uids := here[body.digest()]
+				if matched[e.ID] || len(uids) == 0 {
+					return nil
+				}
+				matched[e.ID] = true
+				here[body.digest()] = uids[1:]
+				found++
+				return p.add([]Entry{e}, uids[:1])
+			})
+		})
+		if err != nil {
+			return found, err
+		}
+	}
+	w.pending = slices.DeleteFunc(w.pending, func(e Entry) bool { return matched[e.ID] })
+	return found, nil
+}
+
+// flags changes here what has changed at the source since it was last looked at,
+// and nothing else: what was changed here stays.
+func (t *Transfer) flags(w *work, p *page) (changed int, err error) {
+	if p.moved {
+		return 0, nil
+	}
+	type change struct{ add, remove string }
+	sets := map[change]*imap.UIDSet{}
+	var entries []Entry
+	var uids []imap.UID
+	for _, e := range w.changed {
+		b := p.done[e.ID]
+		was, is := strings.Fields(b.flags), strings.Fields(e.Flags)
+		c := change{strings.Join(without(is, was), " "), strings.Join(without(was, is), " ")}
+		if sets[c] == nil {
+			sets[c] = &imap.UIDSet{}
+		}
+		sets[c].AddNum(b.uid)
+		entries, uids = append(entries, e), append(uids, b.uid)
+	}
+	if len(entries) == 0 {
+		return 0, nil
+	}
+	if _, err := t.Target.client.Select(t.Target.full(w.target), nil).Wait(); err != nil {
+		return 0, err
+	}
+	for c, set := range sets {
+		for op, flags := range map[imap.StoreFlagsOp]string{imap.StoreFlagsAdd: c.add, imap.StoreFlagsDel: c.remove} {
+			if flags == "" {
+				continue
+			}
+			store := &imap.StoreFlags{Op: op, Silent: true}
+			for _, f := range strings.Fields(flags) {
+				store.Flags = append(store.Flags, imap.Flag(f))
+			}
+			if err := t.Target.client.Store(*set, store, nil).Close(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return len(entries), p.add(entries, uids)
+}
+
+// without gives the words of a that are not in b.
+func without(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(w string) bool { return slices.Contains(b, w) })
+}

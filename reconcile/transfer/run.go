@@ -1,0 +1,430 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+)
+
+// How much is under way at once.
+const (
+	batchMessages = 64
+	batchOctets   = 4 << 20
+	chunkMessages = 256 // that one connection asks for at a time
+)
+
+// Transfer is one run.
+type Transfer struct {
+	Open     Opener
+	Target   *Target
+	Journal  *Journal
+	Options  Options
+	Progress Progress
+
+	verifying   bool
+	connections int // to the source, at most; fewer once it has refused one
+	slots       []Source
+}
+
+// Run brings what is there and not yet here. It does as much as it can: what keeps
+// one mailbox from being brought whole is in its Report. An error is what ends the
+// whole run, such as a quota that is used up; what was brought until then stays.
+func (t *Transfer) Run(ctx context.Context) ([]Report, error) {
+	t.connections = len(t.Target.append)
+	t.slots = make([]Source, t.connections)
+	defer t.closeSources()
+	works, reports, err := t.survey(ctx)
+	if err != nil {
+		return reports, err
+	}
+	messages, octets := 0, int64(0)
+	for _, w := range works {
+		messages += len(w.pending)
+		for _, e := range w.pending {
+			octets += max(e.Size, 0)
+		}
+	}
+	t.Progress.Total(messages, octets)
+	for _, w := range works {
+		r := &reports[w.report]
+		if t.Options.DryRun {
+			r.Brought = len(w.pending)
+			continue
+		}
+		t.Progress.Mailbox(w.box.Name, w.target)
+		err := t.bring(ctx, w, r)
+		w.pending = nil
+		if err != nil {
+			r.Error = err.Error()
+		}
+		if isFinal(err) || ctx.Err() != nil {
+			return reports, err
+		}
+	}
+	return reports, nil
+}
+
+func (t *Transfer) closeSources() {
+	for _, s := range t.slots {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
+
+// work is a mailbox that is to be brought.
+type work struct {
+	box     Mailbox
+	target  string
+	report  int
+	pending []Entry // not here yet
+	here    []Entry // for verify: those that are
+	changed []Entry // here, with other flags at the source than when they were brought
+}
+
+// survey finds out what there is and what of it is missing here.
+func (t *Transfer) survey(ctx context.Context) ([]*work, []Report, error) {
+	uses, err := t.Target.uses()
+	if err != nil {
+		return nil, nil, err
+	}
+	var boxes []Mailbox
+	err = t.persist(ctx, 0, func(s Source) (err error) {
+		boxes, err = s.Mailboxes(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	p := &place{into: t.Options.Into, ours: uses, taken: map[string]bool{}}
+	var works []*work
+	var reports []Report
+	for _, m := range boxes {
+		r := Report{Mailbox: m.Name, There: m.Messages}
+		if r.Skipped = t.Options.chosen(m); r.Skipped == "" {
+			w := &work{box: m, target: p.of(m), report: len(reports)}
+			err := t.look(ctx, w, &r)
+			r.Target = w.target
+			if err != nil {
+				if ctx.Err() != nil {
+					return nil, nil, err
+				}
+				r.Error = err.Error()
+			} else {
+				works = append(works, w)
+			}
+		}
+		reports = append(reports, r)
+	}
+	return works, reports, nil
+}
+
+// look lists the messages of a mailbox.
+func (t *Transfer) look(ctx context.Context, w *work, r *Report) error {
+	var entries []Entry
+	err := t.persist(ctx, 0, func(s Source) (err error) {
+		entries, err = s.List(ctx, w.box)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	page, err := t.Journal.read(w.box.Name)
+	if err != nil {
+		return err
+	}
+	if page != nil {
+		w.target = page.Target // as at the first time, whatever names there are now
+	}
+	r.There = len(entries)
+	w.pending = entries[:0]
+	for _, e := range entries {
+		r.Size += max(e.Size, 0)
+		b, ok := page.has(w.box, e)
+		switch {
+		case !ok:
+			w.pending = append(w.pending, e)
+			continue
+		case t.verifying:
+			w.here = append(w.here, e)
+		case t.Options.Flags && b.flags != e.Flags:
+			w.changed = append(w.changed, e)
+		}
+		r.Before++
+	}
+	return nil
+}
+
+// has says what became of a message; the page may be nil.
+func (p *page) has(m Mailbox, e Entry) (b brought, ok bool) {
+	if p != nil && p.Validity == m.Validity {
+		b, ok = p.done[e.ID]
+	}
+	return b, ok
+}
+
+// bring brings what is missing of a mailbox.
+func (t *Transfer) bring(ctx context.Context, w *work, r *Report) error {
+	page, err := t.page(w)
+	if err != nil {
+		return err
+	}
+	defer page.close()
+	if len(w.pending) > 0 {
+		found, err := t.recover(ctx, w, page)
+		r.Before += found
+		if err != nil {
+			return err
+		}
+	}
+	if err := t.carry(ctx, w, page, r); err != nil {
+		return err
+	}
+	r.Flags, err = t.flags(w, page)
+	return err
+}
+
+// page opens the journal of a mailbox for writing, and makes its target.
+func (t *Transfer) page(w *work) (*page, error) {
+	p, err := t.Journal.read(w.box.Name)
+	if err != nil {
+		return nil, err
+	}
+	validity, next, err := t.Target.ensure(w.target, w.box.Subscribed)
+	if err != nil {
+		return nil, err
+	}
+	fresh := p == nil || p.Validity != w.box.Validity
+	if p == nil {
+		p = &page{path: t.Journal.path(w.box.Name), done: map[string]brought{}}
+		p.head = head{Mailbox: w.box.Name, Target: w.target, UIDs: validity, First: next}
+	}
+	if fresh {
+		// The IDs mean other messages now. What was brought under the old ones is
+		// found again by recover.
+		p.Validity, p.done = w.box.Validity, map[string]brought{}
+	}
+	p.moved = p.UIDs != validity
+	return p, p.begin(fresh)
+}
+
+// carrier shares the pending messages of a mailbox between connections.
+type carrier struct {
+	t    *Transfer
+	w    *work
+	r    *Report
+	page *page
+
+	mu    sync.Mutex // held too while the page is written
+	rest  []Entry
+	fault error
+}
+
+func (t *Transfer) carry(ctx context.Context, w *work, p *page, r *Report) error {
+	c := &carrier{t: t, w: w, r: r, page: p, rest: w.pending}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	n := min(t.connections, (len(w.pending)+chunkMessages-1)/chunkMessages)
+	var busy sync.WaitGroup
+	for i := range n {
+		busy.Go(func() {
+			if err := c.serve(ctx, i); err != nil {
+				c.mu.Lock()
+				if c.fault == nil || !isFinal(c.fault) && isFinal(err) {
+					c.fault = err
+				}
+				c.mu.Unlock()
+				cancel()
+			}
+		})
+	}
+	busy.Wait()
+	return c.fault
+}
+
+// next takes messages that nobody has yet.
+func (c *carrier) next() []Entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(chunkMessages, len(c.rest))
+	chunk := slices.Clone(c.rest[:n])
+	c.rest = c.rest[n:]
+	return chunk
+}
+
+// serve carries by one connection.
+func (c *carrier) serve(ctx context.Context, i int) error {
+	for chunk := c.next(); len(chunk) > 0; chunk = c.next() {
+		over := map[string]bool{}
+		err := c.t.persist(ctx, i, func(s Source) error {
+			chunk = slices.DeleteFunc(chunk, func(e Entry) bool { return over[e.ID] })
+			b := &batch{carrier: c, ctx: ctx, to: c.t.Target.append[i], over: over}
+			defer b.drop()
+			err := s.Fetch(ctx, c.w.box, chunk, b.take)
+			if ferr := b.flush(); ferr != nil {
+				return ferr
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batch gathers messages until they are worth a command.
+type batch struct {
+	*carrier
+	ctx     context.Context
+	to      *appender
+	over    map[string]bool // by ID: brought or refused
+	letters []letter
+	octets  int64
+}
+
+func (b *batch) take(e Entry, r io.Reader) error {
+	body, err := readBody(r)
+	if errors.Is(err, errEndless) {
+		b.refuse(e, err)
+		return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err) // another connection goes on behind it
+	}
+	if err != nil {
+		return err
+	}
+	if body.size == 0 {
+		b.refuse(e, errors.New("it is empty"))
+		return nil
+	}
+	b.letters = append(b.letters, letter{e, body})
+	b.octets += body.size
+	if len(b.letters) < batchMessages && b.octets < batchOctets {
+		return nil
+	}
+	return b.flush()
+}
+
+func (b *batch) refuse(e Entry, reason error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.r.Left = append(b.r.Left, Refused{e.ID, reason.Error()})
+	b.over[e.ID] = true
+}
+
+func (b *batch) drop() {
+	for _, l := range b.letters {
+		l.close()
+	}
+	b.letters, b.octets = nil, 0
+}
+
+// flush brings what has been gathered. What the daemon refuses together it is
+// asked for one by one: then it is known which of them it was.
+func (b *batch) flush() error {
+	defer b.drop()
+	if len(b.letters) == 0 {
+		return nil
+	}
+	err := b.send(b.letters)
+	var no *refusal
+	if !errors.As(err, &no) {
+		return final(err)
+	}
+	for _, l := range b.letters {
+		err := b.send([]letter{l})
+		switch {
+		case err == nil:
+		case !errors.As(err, &no):
+			return final(err)
+		case no.code == "OVERQUOTA":
+			return final(fmt.Errorf("the quota is used up: %w", err))
+		case no.code == "TOOBIG", no.code == "UNKNOWN-CTE", no.code == "CANNOT":
+			b.refuse(l.Entry, err)
+		default:
+			return final(fmt.Errorf("the daemon does not take message %s: %w", l.ID, err))
+		}
+	}
+	return nil
+}
+
+func (b *batch) send(letters []letter) error {
+	uids, err := b.to.bring(b.ctx, b.t.Target.full(b.w.target), letters)
+	if err != nil {
+		return err
+	}
+	entries := make([]Entry, len(letters))
+	octets := int64(0)
+	for i, l := range letters {
+		entries[i] = l.Entry
+		octets += l.size
+		b.over[l.ID] = true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.r.Brought += len(letters)
+	b.t.Progress.Brought(len(letters), octets)
+	return b.page.add(entries, uids)
+}
+
+// finalError ends the run: the next mailbox would fare no better.
+type finalError struct{ error }
+
+func (e finalError) Unwrap() error { return e.error }
+
+func final(err error) error {
+	if err == nil {
+		return nil
+	}
+	return finalError{err}
+}
+
+func isFinal(err error) bool {
+	var f finalError
+	return errors.As(err, &f)
+}
+
+// How a source is asked again.
+const (
+	tries    = 6
+	firstTry = time.Second
+	lastTry  = time.Minute
+)
+
+// persist does something with connection i to the source, opened again when it
+// breaks, after a while that grows.
+func (t *Transfer) persist(ctx context.Context, i int, do func(Source) error) error {
+	wait := firstTry
+	for try := 1; ; try++ {
+		err := t.once(ctx, i, do)
+		if err == nil || isFinal(err) || ctx.Err() != nil || try == tries || !worthwhile(err) {
+			return err
+		}
+		t.Progress.Wait(wait, err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		wait = min(2*wait, lastTry)
+	}
+}
+
+func (t *Transfer) once(ctx context.Context, i int, do func(Source) error) error {
+	if t.slots[i] == nil {
+		s, err := t.Open(ctx)
+		if err != nil {
+			return err
+		}
+		t.slots[i] = s
+	}
+	err := do(t.slots[i])
+	if err != nil {
+		t.slots[i].Close()
+		t.slots[i] = nil
+	}
+	return err
+}

@@ -1,0 +1,128 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// Mailbox is a mailbox of a source.
+type Mailbox struct {
+	Name       string   // the source's own, in UTF-8; what the source is asked for
+	Levels     []string // of the name
+	Use        imap.MailboxAttr
+	Subscribed bool
+	Virtual    bool   // it shows messages of other mailboxes
+	Validity   string // within which an ID means the same message
+	Messages   int    // as far as the source tells before it is read
+}
+
+// Entry is a message of a source without its octets.
+type Entry struct {
+	ID    string // within the mailbox and its Validity
+	Flags string // parted by blanks, sorted; \Recent is left out
+	Date  int64  // internal date, in seconds since 1970
+	Size  int64  // octets as far as the source knows, which may be wrong; -1 if it does not
+
+	at int // where the source finds it again
+}
+
+// Source is where the mail comes from. Those of one Opener are used at the same
+// time, each from one goroutine.
+type Source interface {
+	Mailboxes(ctx context.Context) ([]Mailbox, error)
+	// List gives the messages of a mailbox, in the order in which they came in.
+	List(ctx context.Context, m Mailbox) ([]Entry, error)
+	// Fetch calls take for each of the messages, in any order, with their octets as
+	// the source has them. One that is gone meanwhile is left out.
+	Fetch(ctx context.Context, m Mailbox, messages []Entry, take func(Entry, io.Reader) error) error
+	Close() error
+}
+
+// Opener opens a source; each of several connections is one. An IMAP server may
+// refuse to be asked by more at once.
+type Opener func(ctx context.Context) (Source, error)
+
+// ErrBusy says that a source would be asked again, later or by fewer at once.
+var ErrBusy = errors.New("the source is busy")
+
+// Options say what is brought.
+type Options struct {
+	Into    string   // the mailbox below which everything goes; "": mailboxes of the same name or use
+	Include []string // names of mailboxes of the source, as path patterns with * and ?; none: all but those that are virtual
+	Exclude []string
+	DryRun  bool
+	Flags   bool // flags that have changed at the source since a message was brought are changed here
+}
+
+// Progress is told of what happens.
+type Progress interface {
+	// Total is what is left to do, as far as it is known by now.
+	Total(messages int, octets int64)
+	Mailbox(name, target string)
+	Brought(messages int, octets int64)
+	// Wait says that the source has asked for patience.
+	Wait(d time.Duration, reason error)
+}
+
+// Report is what has been done to a mailbox.
+type Report struct {
+	Mailbox string    `json:"mailbox"`
+	Target  string    `json:"target"`
+	There   int       `json:"there"`             // messages of the source
+	Size    int64     `json:"size"`              // octets of them, as far as they are known
+	Before  int       `json:"before"`            // of them brought earlier
+	Brought int       `json:"brought"`           // now; of a dry run: to be brought
+	Flags   int       `json:"flags"`             // messages whose flags were changed
+	Left    []Refused `json:"refused,omitempty"` // messages that cannot be brought
+	Error   string    `json:"error,omitempty"`   // why it is not done
+	Skipped string    `json:"skipped,omitempty"` // why nothing of it is brought
+}
+
+// Refused is a message that is not taken, whatever is done again.
+type Refused struct {
+	ID     string `json:"id"`
+	Reason string `json:"reason"`
+}
+
+// flagList is flags as an Entry has them.
+func flagList(flags []imap.Flag) string {
+	var out []string
+	for _, f := range flags {
+		if f != "\\Recent" && !strings.ContainsAny(string(f), " \t\r\n") && f != "" {
+			out = append(out, canonicalFlag(string(f)))
+		}
+	}
+	return joinSorted(out)
+}
+
+// systemFlags are those that have one spelling (RFC 9051 §2.3.2).
+var systemFlags = []imap.Flag{imap.FlagSeen, imap.FlagAnswered, imap.FlagFlagged, imap.FlagDeleted, imap.FlagDraft}
+
+func canonicalFlag(f string) string {
+	for _, s := range systemFlags {
+		if strings.EqualFold(f, string(s)) {
+			return string(s)
+		}
+	}
+	return f
+}
+
+// Faults is the error of a run: what is missing of which mailbox.
+func Faults(reports []Report) error {
+	var errs []error
+	for _, r := range reports {
+		if r.Error != "" {
+			errs = append(errs, fmt.Errorf("%s: %s", r.Mailbox, r.Error))
+		}
+		if n := len(r.Left); n > 0 {
+			errs = append(errs, fmt.Errorf("%s: %d messages were not taken, the first is %s: %s", r.Mailbox, n, r.Left[0].ID, r.Left[0].Reason))
+		}
+	}
+	return errors.Join(errs...)
+}
