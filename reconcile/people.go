@@ -16,7 +16,18 @@ type People struct {
 	Moved     []string `json:"moved,omitempty"`     // get a Maildir in another place, whose folders have a UIDVALIDITY of their own, sorted
 	Lost      []Loss   `json:"lost,omitempty"`
 
-	MessagesRemoved int `json:"messages_removed"` // by rules that are new: no rule removes any
+	// MessagesRemoved is how many messages rules that are new, or stricter than before, remove when they
+	// are first carried out; Purges, of whom and from where.
+	MessagesRemoved int     `json:"messages_removed"`
+	Purges          []Purge `json:"purges,omitempty"`
+	PurgesUnknown   string  `json:"purges_unknown,omitempty"` // why they could not all be counted; "" if they were
+}
+
+// Purge is the messages of a folder that are old enough to be removed.
+type Purge struct {
+	User     string `json:"user"`
+	Folder   string `json:"folder"`
+	Messages int    `json:"messages"`
 }
 
 // Sessions are those that a plan ends.

@@ -29,6 +29,10 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{ApplyUnit, "RequiresMountsFor", "paths/state"},
 	{CheckUnit, "ExecStart", "paths/bin paths/state"},
 	{CheckUnit, "RequiresMountsFor", "paths/state"},
+	{ImportUnit, "ExecStart", "paths/bin"},
+	{ImportUnit, "RequiresMountsFor", "paths/state"},
+	{PurgeUnit, "ExecStart", "paths/bin"},
+	{PurgeUnit, "RequiresMountsFor", "paths/state"},
 	{OutboxSends, "ExecStart", "paths/bin outbox/command"},
 	{OutboxUnit, "ListenStream", "paths/run"},
 	{OutboxUnit, "Description", ""}, // no listener's

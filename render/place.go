@@ -30,11 +30,15 @@ const (
 	OutboxSends     = "mailstead-outbox@.service" // one for each message
 	CheckUnit       = "mailstead-cert-check.service"
 	CheckTimer      = "mailstead-cert-check.timer" // of CheckUnit
-	PAMName         = "mailstead"                  // the PAM service
-	PAMFile         = "/etc/pam.d/" + PAMName      // where libpam looks for it
-	Description     = "/etc/mailstead"             // the installed description, applied at boot
-	ServiceUser     = "mailstead"                  // who auth runs as
-	LoginUser       = "mailstead-login"            // who logins run as
+	ImportUnit      = "mailstead-import.service"
+	ImportTimer     = "mailstead-import.timer" // of ImportUnit
+	PurgeUnit       = "mailstead-purge.service"
+	PurgeTimer      = "mailstead-purge.timer" // of PurgeUnit
+	PAMName         = "mailstead"             // the PAM service
+	PAMFile         = "/etc/pam.d/" + PAMName // where libpam looks for it
+	Description     = "/etc/mailstead"        // the installed description, applied at boot
+	ServiceUser     = "mailstead"             // who auth runs as
+	LoginUser       = "mailstead-login"       // who logins run as
 )
 
 // ConfigFile is the path of the daemon's configuration.

@@ -12,6 +12,8 @@ const (
 	pamRole                     // mailstead-pam, and the modules of PAM
 	applier                     // mailstead apply at boot
 	checker                     // mailstead deploy-hook by its timer: what apply does, for certificates alone, and a client of the listeners
+	tender                      // mailstead purge by its timer: root to the control socket, and nothing else
+	fetcher                     // mailstead import by its timer: the same, which becomes users and asks other servers
 )
 
 const (
@@ -19,7 +21,8 @@ const (
 	spawns  = spawnRoot | spawnOwn
 	daemons = auths | loginRole | spawns
 	rooted  = applier | checker
-	all     = daemons | pamRole | rooted
+	timed   = tender | fetcher
+	all     = daemons | pamRole | rooted | timed
 )
 
 // sandbox is what confines each role, a row for each setting, in the order in
@@ -48,17 +51,19 @@ var sandbox = []struct {
 	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL", spawnRoot, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL", applier, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE", checker, 0},
+	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE", tender, 0}, // the control socket is not root's
+	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID", fetcher, 0},
 	{"AmbientCapabilities", "", all, 0},
-	{"ProtectSystem", "strict", daemons | pamRole, 0},
-	{"ProtectSystem", "yes", rooted, 0},
-	{protectHome, "yes", daemons, 0},
+	{"ProtectSystem", "strict", daemons | pamRole | tender, 0},
+	{"ProtectSystem", "yes", rooted | fetcher, 0},
+	{protectHome, "yes", daemons | tender, 0},
 	{protectHome, "read-only", pamRole, 0},
 	{"PrivateTmp", "yes", all, 0},
 	{"PrivateDevices", "yes", all, 0},
 	{"DevicePolicy", "closed", all, 0},
 	{"PrivateUsers", "yes", loginRole, 0},
-	{"PrivateNetwork", "yes", authRole | loginRole | spawns | applier, 0},
-	{"PrivateIPC", "yes", daemons | pamRole, 248},
+	{"PrivateNetwork", "yes", authRole | loginRole | spawns | applier | tender, 0},
+	{"PrivateIPC", "yes", daemons | pamRole | timed, 248},
 	{"PrivateMounts", "yes", all, 0},
 	{"ProtectKernelTunables", "yes", all, 0},
 	{"ProtectKernelModules", "yes", all, 0},
@@ -67,13 +72,13 @@ var sandbox = []struct {
 	{"ProtectClock", "yes", all, 0},
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
-	{"ProcSubset", "pid", daemons | pamRole, 247},
-	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | pamRole | checker, 0},
-	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | spawns | applier, 0},
-	{"IPAddressDeny", "any", authRole | spawns | applier, 0},
+	{"ProcSubset", "pid", daemons | pamRole | tender, 247},
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | pamRole | checker | fetcher, 0},
+	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | spawns | applier | tender, 0},
+	{"IPAddressDeny", "any", authRole | spawns | applier | tender, 0},
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},
-	{"RestrictSUIDSGID", "yes", daemons | pamRole, 0},
+	{"RestrictSUIDSGID", "yes", daemons | pamRole | timed, 0},
 	{"LockPersonality", "yes", all, 0},
 	{"MemoryDenyWriteExecute", "yes", all, 0},
 	{"KeyringMode", "private", all, 0},
@@ -81,8 +86,8 @@ var sandbox = []struct {
 	{"SystemCallArchitectures", "native", all, 0},
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", rooted, 0},
-	{"SystemCallFilter", "~@privileged @resources", daemons | pamRole, 0},
-	{"SystemCallFilter", "@setuid", spawnRoot, 0},
+	{"SystemCallFilter", "~@privileged @resources", daemons | pamRole | timed, 0},
+	{"SystemCallFilter", "@setuid", spawnRoot | fetcher, 0},
 	{"SystemCallFilter", "capset", pamRole, 0}, // mailstead-pam gives its capabilities up
 	{"SystemCallErrorNumber", "EPERM", all, 0},
 }

@@ -3,7 +3,6 @@ package schema
 import (
 	"embed"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -17,13 +16,8 @@ var capabilityFile embed.FS
 // off checks the names of capabilities that are switched off, and gives them as
 // the daemon spells them.
 func off(s spot, listener bool) []string {
-	it, err := s.value.List()
-	if err != nil {
-		return nil // there is none, or strict has said why
-	}
 	var names []string
-	for i := 0; it.Next(); i++ {
-		each := spot{s.loader, append(s.path[:len(s.path):len(s.path)], indexMark+strconv.Itoa(i)), it.Value()}
+	for _, each := range s.elements() {
 		if name, ok := each.str(); ok {
 			names = append(names, each.capability(name, listener))
 		}

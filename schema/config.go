@@ -197,8 +197,25 @@ type User struct {
 	// Elsewhere is the IMAP URL of the server that has the user's mail, with a user
 	// and ";AUTH="; "": this one.
 	Elsewhere string
+	Imports   []Import `json:",omitempty"` // sorted by name
 
 	Capabilities Capabilities
+}
+
+// Import is an account at another IMAP server whose mail is brought in.
+type Import struct {
+	Name         string
+	Origin       Pos
+	Server       string
+	Port         int
+	TLS          TLSMode // Implicit or STARTTLS
+	User         string
+	PasswordFile string   // the password is its first line
+	CA           string   // file of certificates; "": the system's
+	Into         string   // folder below which everything goes; "": none
+	Mailboxes    []string // names there, or patterns; none: all
+	Exclude      []string
+	Hourly       bool
 }
 
 // Quota is how much mail a user may have; 0 is no limit.
@@ -226,6 +243,7 @@ type Folder struct {
 	Origin     Pos
 	Use        string // special use: "", all, archive, drafts, flagged, junk, sent, trash (RFC 6154)
 	Subscribed bool
+	PurgeAfter int `json:",omitempty"` // days from when a message came in until it is removed; 0: it stays
 }
 
 // Mail says who owns the mail of virtual users.

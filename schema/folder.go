@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -33,6 +34,9 @@ func (c *completer) folderList(s spot, base []Folder) []Folder {
 		}
 		if subscribe, ok := s.at("subscribe").boolean(); ok {
 			f.Subscribed = subscribe
+		}
+		if after, ok := s.at("purge", "after").str(); ok {
+			f.PurgeAfter, _ = strconv.Atoi(strings.TrimSuffix(after, "d"))
 		}
 		byName[f.Name] = f
 	}

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -36,6 +37,19 @@ func (s spot) fields() []spot {
 		list = append(list, spot{s.loader, append(slices.Clip(s.path), it.Selector().Unquoted()), it.Value()})
 	}
 	slices.SortFunc(list, func(a, b spot) int { return strings.Compare(a.name(), b.name()) })
+	return list
+}
+
+// elements gives the elements of a list; none of what is no list.
+func (s spot) elements() []spot {
+	it, err := s.value.List()
+	if err != nil {
+		return nil // there is none, or strict has said why
+	}
+	var list []spot
+	for i := 0; it.Next(); i++ {
+		list = append(list, spot{s.loader, append(slices.Clip(s.path), indexMark+strconv.Itoa(i)), it.Value()})
+	}
 	return list
 }
 

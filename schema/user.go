@@ -27,6 +27,7 @@ func (c *completer) users() {
 			u.Expunge = Expunge(expunge)
 		}
 		u.Quota = quota(s.at("quota"), c.host.Quota)
+		u.Imports = c.imports(s.at("imports"))
 		c.userFolders(&u, s, policies)
 		if s.at("password").exists() {
 			c.virtual(&u, s)

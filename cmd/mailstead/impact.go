@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"mailstead/imapserver/control"
 	"mailstead/reconcile"
@@ -30,7 +31,41 @@ func (l *look) impact(ctx context.Context, plan *reconcile.Plan) *reconcile.Peop
 	default:
 		p.Sessions = ended(plan.Changes, status)
 	}
+	l.countPurges(ctx, p)
 	return p
+}
+
+// purgeTime is what counting may take: a plan is waited for.
+const purgeTime = 20 * time.Second
+
+// countPurges counts what rules that are new would remove: it asks the daemon, as
+// each of the users. Nothing is removed from what is not there yet.
+func (l *look) countPurges(ctx context.Context, p *reconcile.People) {
+	was, _, err := readApplied(l.host.Paths.State)
+	if err != nil {
+		was = &schema.Host{} // every rule is new
+	}
+	rules := newRules(was, l.host)
+	if len(rules) == 0 {
+		return
+	}
+	there := map[string]bool{}
+	for _, u := range was.Users {
+		there[u.Name] = true
+	}
+	rules = slices.DeleteFunc(rules, func(r render.PurgeRule) bool { return !there[r.User] })
+	ctx, cancel := context.WithTimeout(ctx, purgeTime)
+	defer cancel()
+	counted, err := purger{socket: render.ControlSocket(l.host.Paths), prefix: was.Namespace}.run(ctx, rules)
+	if err != nil {
+		p.PurgesUnknown = strings.Split(err.Error(), "\n")[0]
+	}
+	for _, c := range counted {
+		if c.Messages > 0 {
+			p.MessagesRemoved += c.Messages
+			p.Purges = append(p.Purges, reconcile.Purge{User: c.User, Folder: c.Folder, Messages: c.Messages})
+		}
+	}
 }
 
 // lastAndNow compares the description with what was applied last. Where only the

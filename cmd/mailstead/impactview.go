@@ -82,8 +82,35 @@ func sessionLine(s reconcile.Sessions) string {
 // mailLine says what happens to mail.
 func mailLine(p *reconcile.People) string {
 	line := "no message is removed, and UIDVALIDITY changes in no folder"
+	if removed := purgeLine(p); removed != "" {
+		line = removed + "; UIDVALIDITY changes in no folder"
+	}
 	if n := len(p.Moved); n > 0 {
 		line = fmt.Sprintf("no message is removed; the mail of %s is looked for in another place, where folders have a UIDVALIDITY of their own: %s", userCount(n), someNames(p.Moved, false))
 	}
 	return line + "."
+}
+
+// purgeLine says what new rules remove, "" if nothing.
+func purgeLine(p *reconcile.People) string {
+	const shown = 5
+	var parts []string
+	users := map[string]bool{}
+	for _, f := range p.Purges {
+		users[f.User] = true
+		if len(parts) < shown {
+			parts = append(parts, fmt.Sprintf("%d of %s in %s", f.Messages, f.User, f.Folder))
+		}
+	}
+	if n := len(p.Purges); n > shown {
+		parts = append(parts, fmt.Sprintf("and from %d folders more", n-shown))
+	}
+	line := ""
+	if len(parts) > 0 {
+		line = fmt.Sprintf("new rules will remove %d messages of %s, within a day: %s", p.MessagesRemoved, userCount(len(users)), strings.Join(parts, ", "))
+	}
+	if p.PurgesUnknown != "" {
+		line = strings.TrimPrefix(line+"; ", "; ") + "how many new rules will remove could not be counted: " + p.PurgesUnknown
+	}
+	return line
 }

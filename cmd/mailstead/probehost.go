@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -204,12 +202,11 @@ func (p *probe) greeted(conn net.Conn, sni string) (*imapclient.Client, error) {
 
 // password is the first line of the file.
 func (p *probe) password() (string, error) {
-	data, err := os.ReadFile(p.user.File)
+	password, err := passwordIn(p.user.File)
 	if err != nil {
 		return "", fmt.Errorf("password of the probe: %w", err)
 	}
-	line, _, _ := strings.Cut(string(data), "\n")
-	return strings.TrimSuffix(line, "\r"), nil
+	return password, nil
 }
 
 // show is the beginning of a digest.

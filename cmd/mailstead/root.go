@@ -32,6 +32,8 @@ var commands = []func() *cobra.Command{
 	newWhyCommand,
 	newUpCommand,
 	newHandbackCommand,
+	newImportCommand,
+	newPurgeCommand,
 	newFlattenCommand,
 	newHashPasswordCommand,
 	newAppPasswordCommand,
@@ -42,6 +44,7 @@ var commands = []func() *cobra.Command{
 	newManCommand,
 	newAsUserCommand,
 	newLookAtMailCommand,
+	newImportWorkCommand,
 	newRemoteCommand,
 }
 

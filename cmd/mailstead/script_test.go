@@ -55,6 +55,7 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"age":      age,
 			"exits":    exits,
 			"terminal": terminal,
 			"snapshot": snapshot,

@@ -21,12 +21,14 @@ const (
 	imapsPort = 993
 )
 
-// freePorts sets BASE to a port base with which nobody listens.
+// freePorts sets BASE to a port base with which nobody listens, and IMAP to the port
+// of the listener imap with it.
 func freePorts(ts *testscript.TestScript, _ bool, _ []string) {
 	for range 100 {
 		base := 20000 + rand.IntN(40000)
 		if portsFreeAt(base) {
 			ts.Setenv("BASE", strconv.Itoa(base))
+			ts.Setenv("IMAP", strconv.Itoa(base+imapPort))
 			return
 		}
 	}

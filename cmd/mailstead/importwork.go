@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
+	"mailstead/reconcile/transfer"
+)
+
+// importJob is what the one who does the work is told. It goes through a pipe,
+// since it holds a password.
+type importJob struct {
+	Prefix      string // of the personal namespace here
+	Journal     string // directory
+	Options     transfer.Options
+	Verify      bool
+	Output      string
+	Terminal    bool // stderr is one
+	Connections int
+
+	Server  *transfer.Server // one of the three
+	CA      []byte           // PEM; nil: the system's
+	Maildir string
+	Mbox    string
+}
+
+func (j *importJob) sourceName() string {
+	switch {
+	case j.Server != nil:
+		return j.Server.User + "@" + j.Server.Host
+	case j.Maildir != "":
+		return filepath.Base(j.Maildir)
+	}
+	return filepath.Base(j.Mbox)
+}
+
+// newImportWorkCommand is what import starts as the user whose mail it is: what
+// another server sends is read by nobody who could do more.
+func newImportWorkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "import-work",
+		Short:  "bring mail in for another mailstead",
+		Long:   "Started by mailstead itself; of no use by hand." + exitStatus(exitDone, exitFailed, exitLocked),
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var j importJob
+			if err := json.NewDecoder(cmd.InOrStdin()).Decode(&j); err != nil {
+				return fmt.Errorf("read what is to be done: %w", err)
+			}
+			c := newConsole(cmd)
+			c.progress = j.Terminal
+			return j.work(cmd.Context(), c)
+		},
+	}
+}
+
+// firstSession is the descriptor of the first session with the daemon.
+const firstSession = 3
+
+// importMemory is what the work may use before its garbage is collected at once.
+const importMemory = 40 << 20
+
+// start begins the sessions and has the work done as the owner of the mail.
+func (j *importJob) start(ctx context.Context, socket string, user config.User, c *console) error {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "import-work")
+	cmd.Args[0] = "mailstead"
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	cmd.Stdout, cmd.Stderr = c.out, c.err
+	if uid := os.Geteuid(); uid != user.UID {
+		if uid != 0 {
+			return hint(fmt.Errorf("the mail of %q belongs to the uid %d", user.Name, user.UID), "run this as root")
+		}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user.UID), Gid: uint32(user.GID), Groups: []uint32{}}}
+	}
+	for range j.Connections + 1 {
+		f, err := control.SessionFile(ctx, socket, user.Name, transfer.Off...)
+		if errors.Is(err, control.ErrNotRunning) {
+			return hint(err, "mail is brought in through it: start it first")
+		}
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	}
+	data, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	cmd.Stdin = bytes.NewReader(data)
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return &exitError{code: exit.ExitCode()} // it has said why
+	}
+	if err != nil {
+		return fmt.Errorf("start mailstead as the uid %d: %w", user.UID, err)
+	}
+	return nil
+}
+
+// work does it, in a process of the user's.
+func (j *importJob) work(ctx context.Context, c *console) error {
+	debug.SetGCPercent(40)
+	debug.SetMemoryLimit(importMemory)
+	var sessions []net.Conn
+	for i := range j.Connections + 1 {
+		f := os.NewFile(uintptr(firstSession+i), "session "+strconv.Itoa(i))
+		conn, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("session with the daemon: %w", err)
+		}
+		sessions = append(sessions, conn)
+	}
+	to, err := transfer.NewTarget(j.Prefix, sessions)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	journal, err := transfer.OpenJournal(j.Journal)
+	if errors.Is(err, transfer.ErrLocked) {
+		return &exitError{exitLocked, err}
+	}
+	if err != nil {
+		return err
+	}
+	defer journal.Close()
+	open, err := j.opener()
+	if err != nil {
+		return err
+	}
+	p := newTransferProgress(c)
+	t := &transfer.Transfer{Open: open, Target: to, Journal: journal, Options: j.Options, Progress: p}
+	if j.Verify {
+		compared, differences, err := t.Verify(ctx)
+		p.clear()
+		return errors.Join(writeVerified(c, j.Output, compared, differences), err)
+	}
+	reports, err := t.Run(ctx)
+	p.clear()
+	return errors.Join(writeImported(c, j, reports), err, transfer.Faults(reports))
+}
+
+func (j *importJob) opener() (transfer.Opener, error) {
+	switch {
+	case j.Server == nil && j.Maildir != "":
+		return (&transfer.Maildir{Dir: j.Maildir}).Open, nil
+	case j.Server == nil:
+		return (&transfer.Mbox{Path: j.Mbox}).Open, nil
+	}
+	if j.CA != nil {
+		j.Server.Roots = x509.NewCertPool()
+		if !j.Server.Roots.AppendCertsFromPEM(j.CA) {
+			return nil, errors.New("--ca has no certificate in it")
+		}
+	}
+	return j.Server.Open, nil
+}
+
+// askOnce reads a line from a terminal without its echo.
+func askOnce(c *console, question string) (string, error) {
+	f := c.in.(*os.File)
+	fmt.Fprint(c.err, question)
+	line, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(c.err)
+	if err != nil {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	return string(line), nil
+}

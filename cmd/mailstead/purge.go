@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/spf13/cobra"
+
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+type purgeOptions struct {
+	source
+	user   string
+	dryRun bool
+	output string
+}
+
+func newPurgeCommand() *cobra.Command {
+	var o purgeOptions
+	cmd := &cobra.Command{
+		Use:   "purge [PATH...]",
+		Short: "remove messages from folders that have a rule for it",
+		Long: `Removes what has been in a folder for longer than the description allows
+("folders: Trash: purge: after: "30d""), by the rules that were applied last. A
+timer runs it every day. The age of a message counts from when it came into that
+folder, as the daemon has noted it down.
+
+` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid),
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.take(args)
+			return runPurge(cmd.Context(), o, newConsole(cmd))
+		},
+	}
+	o.source.flags(cmd)
+	cmd.Flags().StringVarP(&o.user, "user", "u", "", "of the user of this `name` only")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "say how many messages it would be, and remove none")
+	addOutput(cmd, &o.output)
+	return cmd
+}
+
+func runPurge(ctx context.Context, o purgeOptions, c *console) error {
+	if err := checkOutput(o.output); err != nil {
+		return err
+	}
+	host, err := o.loadHost()
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(render.PurgeFile(host.Paths))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	rules, err := render.ParsePurge(data)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", render.PurgeFile(host.Paths), err)
+	}
+	if o.user != "" {
+		rules = slices.DeleteFunc(rules, func(r render.PurgeRule) bool { return r.User != o.user })
+	}
+	p := purger{socket: render.ControlSocket(host.Paths), prefix: host.Namespace, remove: !o.dryRun}
+	purged, err := p.run(ctx, rules)
+	return errors.Join(writePurged(c, o, purged), err)
+}
+
+// purged is what a rule has removed, or would.
+type purged struct {
+	User     string `json:"user"`
+	Folder   string `json:"folder"`
+	Days     int    `json:"days"`
+	Messages int    `json:"messages"`
+}
+
+func writePurged(c *console, o purgeOptions, all []purged) error {
+	if o.output == outputJSON {
+		return writeJSON(c.out, struct {
+			DryRun bool     `json:"dry_run"`
+			Rules  []purged `json:"rules"`
+		}{o.dryRun, all})
+	}
+	sum, verb := 0, "removed"
+	if o.dryRun {
+		verb = "to be removed"
+	}
+	for _, p := range all {
+		if p.Messages > 0 {
+			fmt.Fprintf(c.out, "%s: %s: %d messages that came in %d days ago or earlier\n", visible(p.User), visible(p.Folder), p.Messages, p.Days)
+		}
+		sum += p.Messages
+	}
+	_, err := fmt.Fprintf(c.out, "%d messages %s.\n", sum, verb)
+	return err
+}
+
+// purger carries out rules, or counts what they are about.
+type purger struct {
+	socket string
+	prefix string
+	remove bool
+}
+
+// maxPurging is how many users are dealt with at once: each has a worker of their own.
+const maxPurging = 4
+
+// run carries out rules, which are in the order of their users. What fails for one
+// user keeps nobody else from being dealt with.
+func (p purger) run(ctx context.Context, rules []render.PurgeRule) (all []purged, err error) {
+	var mu sync.Mutex
+	var busy sync.WaitGroup
+	var errs []error
+	free := make(chan struct{}, maxPurging)
+	for len(rules) > 0 && ctx.Err() == nil {
+		n := 1
+		for n < len(rules) && rules[n].User == rules[0].User {
+			n++
+		}
+		user := rules[:n]
+		rules = rules[n:]
+		free <- struct{}{}
+		busy.Go(func() {
+			defer func() { <-free }()
+			some, err := p.user(ctx, user)
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, some...)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", user[0].User, err))
+			}
+		})
+	}
+	busy.Wait()
+	slices.SortFunc(all, func(a, b purged) int {
+		return strings.Compare(a.User+"\x00"+a.Folder, b.User+"\x00"+b.Folder)
+	})
+	return all, errors.Join(append(errs, ctx.Err())...)
+}
+
+// user carries out the rules of one user.
+func (p purger) user(ctx context.Context, rules []render.PurgeRule) (all []purged, err error) {
+	s, err := beginSession(ctx, p.socket, rules[0].User, p.prefix)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	for _, r := range rules {
+		n, err := p.folder(s, r)
+		var no *imap.Error
+		if errors.As(err, &no) && no.Code == imap.ResponseCodeNonExistent {
+			continue // there is nothing in it
+		}
+		if err != nil {
+			return all, fmt.Errorf("%s: %w", r.Folder, err)
+		}
+		all = append(all, purged{r.User, r.Folder, r.Days, n})
+	}
+	return all, nil
+}
+
+// folder removes what came in on a day that lies so many days back (RFC 8514 §4.3).
+func (p purger) folder(s *userSession, r render.PurgeRule) (n int, err error) {
+	name, err := s.mailbox(r.Folder)
+	if err != nil {
+		return 0, err
+	}
+	open := "EXAMINE"
+	if p.remove {
+		open = "SELECT"
+	}
+	if _, err := s.command("%s %s", open, name); err != nil {
+		return 0, err
+	}
+	before := time.Now().AddDate(0, 0, -r.Days).Format("2-Jan-2006")
+	lines, err := s.command("UID SEARCH RETURN (SAVE COUNT) SAVEDBEFORE %s", before) // RFC 5182
+	if err != nil {
+		return 0, err
+	}
+	if n = counted(lines); n == 0 || !p.remove {
+		return n, nil
+	}
+	if _, err := s.command("UID STORE $ +FLAGS.SILENT (\\Deleted)"); err != nil {
+		return 0, err
+	}
+	_, err = s.command("UID EXPUNGE $")
+	return n, err
+}
+
+// counted reads the number of an ESEARCH response (RFC 4731 §3.1).
+func counted(lines []string) (n int) {
+	for _, line := range lines {
+		f := strings.Fields(line)
+		if i := slices.Index(f, "COUNT"); i > 0 && i+1 < len(f) && f[1] == "ESEARCH" {
+			n, _ = strconv.Atoi(f[i+1])
+		}
+	}
+	return n
+}
+
+// newRules gives the rules of want by which more may be removed than by those of was.
+func newRules(was, want *schema.Host) (rules []render.PurgeRule) {
+	type place struct{ user, folder string }
+	before := map[place]int{}
+	for _, r := range render.PurgeRules(was) {
+		before[place{r.User, r.Folder}] = r.Days
+	}
+	for _, r := range render.PurgeRules(want) {
+		if days := before[place{r.User, r.Folder}]; days == 0 || r.Days < days {
+			rules = append(rules, r)
+		}
+	}
+	return rules
+}
