@@ -135,6 +135,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		stay = 0
 	}
 	defer m.release(s.Maildir, a, stay)
+	a.store.SetKeep(time.Duration(s.Keep) * time.Second)
 	maySet := s.Quota != nil && s.Quota.Set
 	if err := limit(a.store, s.Quota); err != nil {
 		log.Error("quota not set", "user", s.User, "maildir", s.Maildir, "err", err)

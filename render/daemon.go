@@ -24,6 +24,7 @@ type Daemon struct {
 	Default      string               // the certificate for clients that ask for no name that there is
 	Namespace    string
 	Sharing      bool // virtual users may share mail
+	Keep         int  // days for which what is expunged is kept aside
 	Outbox       *schema.Outbox
 	About        schema.About
 	PAM          bool             // somebody logs in through PAM
@@ -76,6 +77,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		TLS:       config.TLS{Policy: d.Policy, Bundles: renderBundles(d)},
 		Namespace: d.Namespace,
 		Sharing:   d.Sharing,
+		Keep:      int64(d.Keep) * 24 * 60 * 60,
 		Admin:     d.About.Admin,
 		Comment:   d.About.Comment,
 		Limits:    d.Limits,

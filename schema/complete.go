@@ -39,6 +39,7 @@ func (c *completer) complete() {
 	c.origins(c.spot)
 	c.part(&h.Namespace, "namespace")
 	c.part(&h.Expunge, "expunge")
+	h.Keep = c.spot.at("keep").days()
 	c.part(&h.Sharing, "sharing")
 	c.part(&h.About, "about")
 	c.limits()

@@ -51,6 +51,7 @@ type Host struct {
 	Directories []Directory `json:",omitempty"`
 	Folders     []Folder    // for every user who names no policy; sorted by name. User.Folders holds what is made for each
 	Namespace   string      // personal namespace prefix: "" or "INBOX."
+	Keep        int         `json:",omitempty"` // days for which what is expunged is kept aside; 0: it is gone
 	Outbox      *Outbox     // nil: no mail is sent
 	Sharing     Sharing
 	About       About

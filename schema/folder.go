@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 )
@@ -35,8 +34,8 @@ func (c *completer) folderList(s spot, base []Folder) []Folder {
 		if subscribe, ok := s.at("subscribe").boolean(); ok {
 			f.Subscribed = subscribe
 		}
-		if after, ok := s.at("purge", "after").str(); ok {
-			f.PurgeAfter, _ = strconv.Atoi(strings.TrimSuffix(after, "d"))
+		if after := s.at("purge", "after"); after.exists() {
+			f.PurgeAfter = after.days()
 		}
 		byName[f.Name] = f
 	}

@@ -89,6 +89,13 @@ func (s spot) boolean() (bool, bool) {
 	return v, err == nil
 }
 
+// days gives the number of a value such as "30d"; 0 where there is none.
+func (s spot) days() int {
+	text, _ := s.str()
+	n, _ := strconv.Atoi(strings.TrimSuffix(text, "d"))
+	return n
+}
+
 func selectors(path []string) cue.Path {
 	sels := make([]cue.Selector, len(path))
 	for i, name := range path {

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -34,10 +35,12 @@ type importJob struct {
 	Terminal    bool // stderr is one
 	Connections int
 
-	Server  *transfer.Server // one of the three
+	Server  *transfer.Server // one of the four
 	CA      []byte           // PEM; nil: the system's
 	Maildir string
 	Mbox    string
+	Kept    string
+	Since   time.Time // for Kept
 }
 
 func (j *importJob) sourceName() string {
@@ -162,6 +165,8 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 
 func (j *importJob) opener() (transfer.Opener, error) {
 	switch {
+	case j.Kept != "":
+		return (&transfer.Kept{Dir: j.Kept, Since: j.Since}).Open, nil
 	case j.Server == nil && j.Maildir != "":
 		return (&transfer.Maildir{Dir: j.Maildir}).Open, nil
 	case j.Server == nil:

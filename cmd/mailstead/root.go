@@ -34,6 +34,7 @@ var commands = []func() *cobra.Command{
 	newHandbackCommand,
 	newImportCommand,
 	newPurgeCommand,
+	newUndeleteCommand,
 	newFlattenCommand,
 	newHashPasswordCommand,
 	newAppPasswordCommand,

@@ -69,6 +69,9 @@ func (c *Config) Check() error {
 	f.at("service", checkIdentity(c.Service.UID, c.Service.GID))
 	c.checkListeners(&f)
 	c.checkTLS(&f)
+	if c.Keep < 0 {
+		f.add("keep: %d seconds", c.Keep)
+	}
 	if c.Namespace != "" && c.Namespace != "INBOX." {
 		f.add("namespace: %q: either empty or %q", c.Namespace, "INBOX.")
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	Sharing    bool       `json:"sharing,omitempty"`   // users whose mail has one uid and gid may share it with each other
 	Admin      string     `json:"admin,omitempty"`     // /shared/admin of the server (RFC 5464 §6.2.2): a URI
 	Comment    string     `json:"comment,omitempty"`   // /shared/comment of the server
+	Keep       int64      `json:"keep,omitempty"`      // seconds for which what is expunged is kept aside; 0: it is gone
 	Outbox     *Outbox    `json:"outbox,omitempty"`    // nil: nothing is sent
 	PAM        *PAM       `json:"pam,omitempty"`       // nil: no user logs in through PAM
 	// Limits is those that are not imapserver/limit's defaults, by name.

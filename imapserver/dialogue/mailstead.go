@@ -97,6 +97,7 @@ func start(t testing.TB, a *Account, id *identity, setup Setup, sockets imapserv
 			{Name: "localhost", File: "/nonexistent/localhost.pem", Names: []string{"localhost"}},
 		}},
 		Namespace: setup.Namespace,
+		Keep:      setup.Keep,
 		Sharing:   len(a.Others) > 0,
 		Admin:     "mailto:postmaster@example.org",
 		Workers:   config.WorkerInline,

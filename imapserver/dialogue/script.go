@@ -28,6 +28,7 @@ type Setup struct {
 	Users     []string // beside the one whose account it is
 	Off       []string // capabilities that are switched off
 	Quota     *config.Quota
+	Keep      int64  // seconds for which what is expunged is kept
 	Discard   bool   // what the user expunges goes into the trash
 	Verifier  bool   // every user has a verifier of SCRAM in place of a hash
 	Elsewhere string // where the user's mail is, if not here

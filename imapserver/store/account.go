@@ -53,6 +53,7 @@ type Account struct {
 	start time.Time
 
 	quota         quota
+	kept          keptMail
 	validity      validity
 	acls          aclFiles
 	rightsChanged atomic.Uint64
@@ -256,6 +257,7 @@ func (a *Account) Close() error {
 
 func (a *Account) closeFiles() error {
 	var err error
+	a.kept.close()
 	if a.index != nil {
 		err = a.index.close()
 	}

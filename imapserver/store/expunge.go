@@ -83,7 +83,7 @@ func (mb *mailbox) unlinkPass(told *snapshot, which func(*record) bool, gone map
 			if !which(r) || told.find(r.uid) == nil {
 				return true
 			}
-			uerr := mb.folder.Unlink(r.sub, r.name())
+			uerr := mb.discardFile(r)
 			switch {
 			case uerr == nil:
 				gone[r.uid] = true
@@ -129,6 +129,9 @@ func (mb *mailbox) removeGone(gone map[imap.UID]bool, by *View) error {
 
 // dropGone makes removals durable, then drops the rows.
 func (mb *mailbox) dropGone(gone map[imap.UID]bool) error {
+	if err := mb.a.syncKept(); err != nil {
+		return err
+	}
 	if err := mb.curSync.wait(); err != nil {
 		return mb.distrust(err)
 	}

@@ -213,6 +213,7 @@ func (b *builder) addDaemonFiles() error {
 		Default:   b.host.TLS.Default,
 		Namespace: b.host.Namespace,
 		Sharing:   b.host.Sharing.Virtual,
+		Keep:      b.host.Keep,
 		Outbox:    b.host.Outbox,
 		About:     b.host.About,
 		Limits:    b.host.Limits,

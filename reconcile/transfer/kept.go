@@ -1,0 +1,163 @@
+package transfer
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/maildir"
+)
+
+// Kept is what the daemon has kept of a user's messages that were expunged, as a
+// source: where it keeps them and how is imapserver/store's (kept.go).
+type Kept struct {
+	Dir   string    // "kept" in the daemon's directory of the Maildir
+	Since time.Time // messages that were expunged before are left
+
+	found map[string][]keptMessage // by mailbox
+}
+
+type keptMessage struct {
+	Entry
+	name string
+}
+
+// keptNote is a line of the daemon's notes.
+type keptNote struct {
+	Name     string `json:"name"`
+	Mailbox  string `json:"mailbox"`
+	UID      uint32 `json:"uid"`
+	Date     int64  `json:"date"`
+	Keywords string `json:"keywords"`
+}
+
+// lostMailbox is where messages go of which no note says where they were.
+const lostMailbox = "Recovered"
+
+// Open is an Opener.
+func (k *Kept) Open(context.Context) (Source, error) { return k, nil }
+
+// Close is Source's.
+func (k *Kept) Close() error { return nil }
+
+// Mailboxes is Source's.
+func (k *Kept) Mailboxes(context.Context) (all []Mailbox, err error) {
+	k.found = map[string][]keptMessage{}
+	f, err := maildir.OpenFolder(k.Dir, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	notes, err := k.notes(f)
+	if err != nil {
+		return nil, err
+	}
+	l, err := f.List(maildir.Cur)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Release()
+	for i := range l.Len() {
+		name := string(l.Name(i))
+		box, m, ok := k.message(f, name, notes[name])
+		if ok {
+			k.found[box] = append(k.found[box], m)
+		}
+	}
+	for box, messages := range k.found {
+		slices.SortFunc(messages, func(a, b keptMessage) int { return strings.Compare(a.ID, b.ID) })
+		all = append(all, Mailbox{Name: box, Levels: strings.Split(box, "."), Subscribed: true, Validity: "kept", Messages: len(messages)})
+	}
+	slices.SortFunc(all, func(a, b Mailbox) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// notes reads what the daemon has noted, by file name. A line that is damaged is
+// as if it were not there.
+func (k *Kept) notes(f *maildir.Folder) (map[string]keptNote, error) {
+	data, err := f.ReadSidecar("notes")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	all := map[string]keptNote{}
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+		var n keptNote
+		if json.Unmarshal(lines.Bytes(), &n) == nil {
+			all[n.Name] = n
+		}
+	}
+	return all, nil
+}
+
+func (k *Kept) message(f *maildir.Folder, name string, n keptNote) (box string, m keptMessage, ok bool) {
+	at, _, _ := strings.Cut(name, ".")
+	seconds, err := strconv.ParseInt(at, 10, 64)
+	st, serr := f.Stat(maildir.Cur, name)
+	if err != nil || serr != nil || !st.Regular || time.Unix(seconds, 0).Before(k.Since) {
+		return "", m, false
+	}
+	m = keptMessage{Entry{ID: plainID(name), Date: st.ModTime.Unix(), Size: st.Size}, name}
+	box = lostMailbox
+	if n.Name != "" {
+		box, m.Date = n.Mailbox, n.Date
+	}
+	base, suffix := maildir.SplitName(name)
+	var words keywords
+	flags := words.of(base, suffix)
+	for _, w := range strings.Fields(n.Keywords) {
+		flags = append(flags, imap.Flag(w))
+	}
+	m.Flags = flagList(slices.DeleteFunc(flags, func(f imap.Flag) bool { return f == imap.FlagDeleted }))
+	return box, m, true
+}
+
+// List is Source's.
+func (k *Kept) List(_ context.Context, box Mailbox) (all []Entry, err error) {
+	for i, m := range k.found[box.Name] {
+		m.at = i
+		all = append(all, m.Entry)
+	}
+	return all, nil
+}
+
+// Fetch is Source's.
+func (k *Kept) Fetch(ctx context.Context, box Mailbox, messages []Entry, take func(Entry, io.Reader) error) error {
+	f, err := maildir.OpenFolder(k.Dir, nil)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, e := range messages {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		file, err := f.Open(maildir.Cur, k.found[box.Name][e.at].name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has been kept long enough
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", filepath.Join(k.Dir, "cur", e.ID), err)
+		}
+		err = take(e, file)
+		file.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
