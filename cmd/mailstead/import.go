@@ -50,8 +50,8 @@ twice, and only what is new is asked for. Nothing is changed at the source.
 The source is an IMAP server (imaps://alice@mail.example.com, or imap:// for
 STARTTLS), a tree of Maildirs as Courier, Dovecot or mbsync left it, or mbox
 files, those of Google's Takeout among them. The password is the first line of
---password-file, or is asked for. Without a source, it is the imports of that user
-in the description, all of them or the one of --name.
+--password-file, or is asked for. Without a source, it is the imports of that
+user in the description, all of them or the one of --name.
 
 Without --into, INBOX goes to INBOX, and a mailbox with a special use to ours of
 that use. With --into Old, everything goes below "Old", and the INBOX there into
