@@ -20,10 +20,9 @@ import (
 )
 
 const (
-	mailUID    = 65534 // of all mail: virtual users
-	serviceUID = 65533 // of the front
-	users      = 100
-	password   = "pass"
+	mailUID  = 65534 // of all mail: virtual users
+	users    = 100
+	password = "pass"
 	// passwordHash is of the least cost: it is not logins that are measured.
 	passwordHash = "$6$rounds=1000$benchsalt1$Nx70Jh2RaOCeCXFKOrGAvazsSOBNnhqeUoR7gPQseySGkkdDoPeRPsUOxvgwqMVax2DxAPwTBYbXVUcpCeCpt."
 )
@@ -184,10 +183,11 @@ func newMailstead(t testing.TB, dir string) *server {
 	return &server{
 		name: "mailstead", dir: dir, own: []string{"mailstead", "mailstead-*"}, people: people(users), hash: passwordHash, workers: config.WorkerInline,
 		start: func(t testing.TB, s *server) *exec.Cmd {
-			cmd := exec.Command(program, "serve", "--config", writeConfig(t, s))
-			if s.workers == config.WorkerInline {
-				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: mailUID, Gid: mailUID}}
+			if s.workers != config.WorkerInline {
+				return startParted(t, s, program)
 			}
+			cmd := exec.Command(program, "serve", "--config", writeConfig(t, s))
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: mailUID, Gid: mailUID}}
 			return cmd
 		},
 	}
@@ -205,7 +205,7 @@ func writeConfig(t testing.TB, s *server) string {
 	}
 	fmt.Sscan(port, &c.Listeners[0].Port)
 	if s.workers != config.WorkerInline {
-		c.Service = config.Identity{UID: serviceUID, GID: serviceUID}
+		c.Service, c.Roles, c.Control = config.Identity{UID: serviceUID, GID: serviceUID}, s.roles(), filepath.Join(s.dir, "run", "control")
 	}
 	if s.tls != nil {
 		c.Listeners[0].TLS = config.Implicit
