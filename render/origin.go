@@ -17,7 +17,7 @@ type Fields []string
 // and the setting. NAME stands for the listener whose unit it is.
 var unitOrigins = []struct{ unit, keys, fields string }{
 	{ServiceUnit, "RequiresMountsFor", "paths/state mail/root users directories"},
-	{ServiceUnit, "ReadWritePaths", "mail/root paths/run users directories"},
+	{ServiceUnit, "ReadWritePaths", "paths/run paths/state users directories"},
 	{ServiceUnit, "ExecStart ExecReload", "paths/bin paths/state"},
 	{ServiceUnit, "Sockets", "listeners"},
 	{ServiceUnit, "User", "mail/user users directories"},
@@ -25,6 +25,16 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{ServiceUnit, "RuntimeDirectory RuntimeDirectoryMode", "paths/run"},
 	{ServiceUnit, "ProtectHome", "mail/root paths/state paths/run paths/bin users directories"},
 	{ServiceUnit, "CapabilityBoundingSet PrivateUsers PrivateNetwork RestrictAddressFamilies RemoveIPC SystemCallFilter", "users directories"},
+	{SpawnUnit, "ExecStart", "paths/bin users directories"},
+	{SpawnUnit, "RequiresMountsFor ReadWritePaths", "mail/root users directories"},
+	{SpawnUnit, "User", "mail/user users directories"},
+	{SpawnUnit, "ProtectHome", "mail/root paths/bin users directories"},
+	{SpawnUnit, "CapabilityBoundingSet PrivateUsers RemoveIPC SystemCallFilter", "users directories"},
+	{PAMUnit, "ExecStart", "paths/bin"},
+	{"mailstead-login@*.service", "ExecStart", "paths/bin paths/run listeners/NAME"},
+	{AuthSocketUnit, "ListenSequentialPacket", "paths/run"},
+	{SpawnSocketUnit, "ListenSequentialPacket", "paths/run"},
+	{PAMSocketUnit, "ListenStream", "paths/run"},
 	{ApplyUnit, "ExecStart", "paths/bin"},
 	{ApplyUnit, "RequiresMountsFor", "paths/state"},
 	{CheckUnit, "ExecStart", "paths/bin paths/state"},
@@ -43,7 +53,7 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 
 // UnitOrigins gives the fields behind each line of a unit.
 func UnitOrigins(unit, text string) []Fields {
-	name := strings.TrimSuffix(strings.TrimPrefix(unit, "mailstead-"), ".socket")
+	name := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(strings.TrimPrefix(unit, loginPrefix), ".service"), "mailstead-"), ".socket")
 	return eachLine(text, func(line string) Fields {
 		key, _, set := strings.Cut(line, "=")
 		for _, row := range unitOrigins {
@@ -132,6 +142,11 @@ var configOrigins = []struct{ name, fields string }{
 	{"tls/bundles//file", "paths/state tls/certificates/NAME"},
 	{"tls/bundles//names", "tls/certificates/NAME/names"},
 	{"namespace", "namespace"},
+	{"keep", "keep"},
+	{"mail_root", "mail/root"},
+	{"roles/auth", "paths/run"},
+	{"roles/spawn", "paths/run"},
+	{"pam/socket", "paths/run users"},
 	{"sharing", "sharing/virtual"},
 	{"admin", "about/admin"},
 	{"comment", "about/comment"},

@@ -54,7 +54,8 @@ var sandbox = []struct {
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE", tender, 0}, // the control socket is not root's
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID", fetcher, 0},
 	{"AmbientCapabilities", "", all, 0},
-	{"ProtectSystem", "strict", daemons | pamRole | tender, 0},
+	{"ProtectSystem", "strict", daemons | tender, 0},
+	{"ProtectSystem", "full", pamRole, 0}, // its modules have files of theirs below /run and /var
 	{"ProtectSystem", "yes", rooted | fetcher, 0},
 	{protectHome, "yes", daemons | tender, 0},
 	{protectHome, "read-only", pamRole, 0},
@@ -87,8 +88,8 @@ var sandbox = []struct {
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", rooted, 0},
 	{"SystemCallFilter", "~@privileged @resources", daemons | pamRole | timed, 0},
-	{"SystemCallFilter", "@setuid", spawnRoot | fetcher, 0},
-	{"SystemCallFilter", "capset", pamRole, 0}, // mailstead-pam gives its capabilities up
+	{"SystemCallFilter", "@setuid", spawnRoot | pamRole | fetcher, 0}, // pam_unix has its helper be root by setuid,
+	{"SystemCallFilter", "capset", pamRole, 0},                        // mailstead-pam gives its capabilities up
 	{"SystemCallErrorNumber", "EPERM", all, 0},
 }
 

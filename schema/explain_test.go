@@ -100,7 +100,7 @@ func TestExplainBelow(t *testing.T) {
 		{"", false, []string{"hosts"}},
 		{"tls", false, []string{"hosts.NAME.tls.policy", "hosts.NAME.tls.certificates", "hosts.NAME.tls.default"}},
 		{"sharing.virtual", true, nil},
-		{"policies", true, []string{"hosts.NAME.policies.NAME.folders", "hosts.NAME.policies.NAME.folders.NAME.use", "hosts.NAME.policies.NAME.folders.NAME.subscribe"}},
+		{"policies", true, []string{"hosts.NAME.policies.NAME.folders", "hosts.NAME.policies.NAME.folders.NAME.use", "hosts.NAME.policies.NAME.folders.NAME.subscribe", "hosts.NAME.policies.NAME.folders.NAME.purge", "hosts.NAME.policies.NAME.folders.NAME.purge.after"}},
 	} {
 		list, err := Explain(test.path, test.deep)
 		if err != nil {

@@ -124,7 +124,7 @@ func TestDirectories(t *testing.T) {
 	b.run("adduser", "--system", "--group", "--no-create-home", "--home", "/var/vmail", "--quiet", "vmail")
 	b.run("sh", "-ec", directories, "sh", strings.TrimSpace(b.run("id", "-u", "vmail")), strings.TrimSpace(b.run("id", "-g", "vmail")))
 	b.run("mailstead", "apply", "--yes")
-	b.sh(`printf 'reader-pw\n' >/etc/mailstead.ldap; chmod 640 /etc/mailstead.ldap; chgrp vmail /etc/mailstead.ldap`)
+	b.sh(`printf 'reader-pw\n' >/etc/mailstead.ldap; chmod 640 /etc/mailstead.ldap; chgrp mailstead /etc/mailstead.ldap`)
 	b.writesNothing()
 
 	login := func(pairs ...string) string {

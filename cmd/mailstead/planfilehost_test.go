@@ -34,7 +34,7 @@ func TestPlanFileOnHost(t *testing.T) {
 	// A unit that was edited since is left alone, and so is what needs it.
 	b.write("/etc/mailstead/host.cue", plannedHost(both, "anna", "bob"))
 	b.run("mailstead", "plan", "-o", "two.plan")
-	b.sh(`echo '# edited' >> /etc/systemd/system/mailstead-imapd.service`)
+	b.sh(`echo '# edited' >> /etc/systemd/system/mailstead-login@imap.service`)
 	r := b.try("", "mailstead", "apply", "two.plan")
 	contains(t, r.stderr, "unit/mailstead-imapd.service: changed since the plan was made: line ", "# edited")
 	if r.code != 6 && r.code != 7 {

@@ -42,7 +42,7 @@ func TestReadme(t *testing.T) {
 func firstPlan(t *testing.T, host *schema.Host) *reconcile.Plan {
 	t.Helper()
 	facts := reconcile.Facts{
-		Hostname: "mail", Systemd: 252, Root: true, PAMHelper: true, FreeIDs: []int{999},
+		Hostname: "mail", Systemd: 252, Root: true, PAMHelper: true, FreeIDs: []int{999, 998},
 		Accounts:     map[string]reconcile.Account{"alice": {UID: 1000, GID: 1000, Home: "/home/alice"}},
 		Certificates: map[string]reconcile.Certificate{"mail.example.org": {Fingerprint: "ab", Chain: "cd"}},
 	}

@@ -29,7 +29,7 @@ func TestRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	build := func(h *schema.Host) string {
-		list, err := desired.Build(h, reconcile.Facts{FreeIDs: []int{999, 998}}, desired.Options{})
+		list, err := desired.Build(h, reconcile.Facts{FreeIDs: []int{999, 998, 997, 996}}, desired.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func FuzzReadRequest(f *testing.F) {
 		}
 		opts := desired.Options{Rootless: q.Rootless}
 		desired.Request(q.Host, opts)
-		list, err := desired.Build(q.Host, reconcile.Facts{FreeIDs: []int{999, 998}}, opts)
+		list, err := desired.Build(q.Host, reconcile.Facts{FreeIDs: []int{999, 998, 997, 996}}, opts)
 		for _, r := range list {
 			if bytes.ContainsAny([]byte(r.Get("path")), "\n\x00") {
 				t.Fatalf("%s is at %q", r.Ref, r.Get("path"))

@@ -104,7 +104,7 @@ func whyFiles(t *testing.T, description string) map[reconcile.Ref]map[string]ren
 	if err != nil {
 		return nil // says too little by itself
 	}
-	facts := reconcile.Facts{Hostname: "mail", Systemd: 252, Root: true, PAMHelper: true, FreeIDs: []int{998, 999},
+	facts := reconcile.Facts{Hostname: "mail", Systemd: 252, Root: true, PAMHelper: true, FreeIDs: []int{996, 995, 994, 993},
 		Accounts:     map[string]reconcile.Account{"alice": {UID: 1000, GID: 1000, Home: "/home/alice"}, "mailstead": {UID: 998, GID: 998}, "vmail": {UID: 999, GID: 999}, "mailowner": {UID: 997, GID: 997}},
 		Certificates: map[string]reconcile.Certificate{"mail.example.org": {Fingerprint: "ab", Chain: "cd"}, "base.example.org": {Fingerprint: "ef", Chain: "01"}},
 	}

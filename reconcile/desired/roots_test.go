@@ -105,8 +105,11 @@ func (v *verifier) add(list []reconcile.Resource, what string) {
 		name := fmt.Sprintf("u%d-%s", len(v.what), r.Ref.Name)
 		v.what = append(v.what, what)
 		// Neither are the programs on this host, nor the directories of those.
-		content = strings.NewReplacer("/usr/local/bin/mailstead-imapd", "/bin/true", "/usr/local/bin/mailstead", "/bin/true").Replace(content)
+		content = strings.NewReplacer("/usr/local/bin/mailstead-imapd", "/bin/true", "/usr/local/bin/mailstead-pam", "/bin/true", "/usr/local/bin/mailstead", "/bin/true").Replace(content)
 		v.put(name, content)
+		if socket, ok := strings.CutSuffix(name, ".socket"); ok && strings.Contains(content, "\nAccept=yes\n") {
+			v.put(socket+"@.service", "[Service]\nExecStart=/bin/true\n")
+		}
 	}
 	if len(v.what) >= 100 {
 		v.flush()
