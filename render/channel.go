@@ -84,6 +84,7 @@ func (h PAMHelper) Render() ([]byte, error) {
 	u.set("StandardInput", "socket")
 	u.set("StandardOutput", "socket")
 	u.set("StandardError", "journal")
+	u.set("KillSignal", "SIGKILL") // what a module has left behind may not listen to another
 	u.set("LimitCORE", 0)
 	u.set("TasksMax", 64)
 	u.set("UMask", "0077")

@@ -38,7 +38,7 @@ echo '-:barred:127.0.0.1' >> /etc/security/access.conf
 printf 'deny = 2\nunlock_time = 600\n' >> /etc/security/faillock.conf
 cat > /usr/local/bin/stuck <<'S'
 #!/bin/sh
-echo "$PAM_TYPE $PAM_USER $PAM_RHOST $PAM_TTY $PAM_SERVICE" >> /run/mailstead/seen
+echo "$PAM_TYPE $PAM_USER $PAM_RHOST $PAM_TTY $PAM_SERVICE" >> /run/seen
 [ "$PAM_USER" = stuck ] || exit 0
 trap '' HUP INT TERM ALRM
 setsid sleep 6000 &
@@ -121,7 +121,7 @@ assert {u: got[u][0] for u in got} == want, got
 assert got["stuck"][1] > 9, got
 assert code("guessed") == "OK"
 `)
-	contains(t, b.run("cat", "/run/mailstead/seen"), "auth alice 127.0.0.1 imap mailstead\n",
+	contains(t, b.run("cat", "/run/seen"), "auth alice 127.0.0.1 imap mailstead\n",
 		"open_session alice 127.0.0.1 imap mailstead\n", "close_session alice 127.0.0.1 imap mailstead\n")
 	if left := b.try("", "pgrep", "-a", "-f", "sleep 600|stuck").stdout; left != "" {
 		t.Errorf("left behind:\n%s", left)

@@ -31,16 +31,16 @@ func TestPlanFileOnHost(t *testing.T) {
 	pendings(0)
 	contains(t, b.exit(4, "mailstead", "apply", "first.plan").stderr, "the plan was applied whole on ")
 
-	// A unit that was edited since is left alone, and so is what needs it.
+	// A file that was edited since is left alone, and so is what needs it.
 	b.write("/etc/mailstead/host.cue", plannedHost(both, "anna", "bob"))
 	b.run("mailstead", "plan", "-o", "two.plan")
-	b.sh(`echo '# edited' >> /etc/systemd/system/mailstead-login@imap.service`)
+	b.sh(`echo '# edited' >> /var/lib/mailstead/config.json`)
 	r := b.try("", "mailstead", "apply", "two.plan")
-	contains(t, r.stderr, "unit/mailstead-imapd.service: changed since the plan was made: line ", "# edited")
+	contains(t, r.stderr, "daemon-config//var/lib/mailstead/config.json: changed since the plan was made: line ", "# edited")
 	if r.code != 6 && r.code != 7 {
 		t.Errorf("exit %d", r.code)
 	}
-	b.sh(`sed -i '/^# edited/d' /etc/systemd/system/mailstead-imapd.service; systemctl daemon-reload`)
+	b.sh(`sed -i '/^# edited/d' /var/lib/mailstead/config.json`)
 
 	// Killed at any moment, it goes on.
 	b.write("/etc/mailstead/host.cue", plannedHost(both, "anna", "bob", "carol"))
