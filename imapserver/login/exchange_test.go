@@ -44,9 +44,8 @@ func (d *driven) Authenticate(_ context.Context, c *handoff.Credentials) handoff
 // Responses go to auth as they are, and its challenges to the client; what binds
 // the exchange to its connection goes along with the first response.
 func TestExchange(t *testing.T) {
-	s := start(t, nil)
 	d := &driven{}
-	s.Server.auth = d
+	s := startWith(t, nil, d)
 	plain := s.dial("plain")
 	plain.want("* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL- SASL-IR ID ENABLE IDLE STARTTLS AUTH=PLAIN AUTH=LOGIN ")
 	plain.send("a AUTHENTICATE SCRAM-SHA-256 b25l\r\n")

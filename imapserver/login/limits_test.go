@@ -430,8 +430,7 @@ func (panics) Mechanisms(string) []string { return nil }
 func (panics) Authenticate(context.Context, *handoff.Credentials) handoff.Verdict { panic("fault") }
 
 func TestPanicEndsOneConnection(t *testing.T) {
-	s := start(t, nil)
-	s.auth = panics{}
+	s := startWith(t, nil, panics{})
 	other := s.dial("plain")
 	other.want("* OK ")
 	c := s.dial("plain")

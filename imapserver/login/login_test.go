@@ -153,6 +153,12 @@ func testConfig() *config.Config {
 // other.example and *.wild.example.
 func start(t testing.TB, change func(*Limits)) *served {
 	t.Helper()
+	return startWith(t, change, users{"alice", "bob"})
+}
+
+// startWith has another auth.
+func startWith(t testing.TB, change func(*Limits), auth handoff.Authenticator) *served {
+	t.Helper()
 	limits := Default
 	if change != nil {
 		change(&limits)
@@ -165,7 +171,7 @@ func start(t testing.TB, change func(*Limits)) *served {
 	s.Server = New(Options{
 		Log:    slog.New(slog.NewTextHandler(s.log, nil)),
 		Limits: limits,
-		Auth:   users{"alice", "bob"},
+		Auth:   auth,
 		Open:   s.echo,
 	})
 	if err := s.Update(testConfig(), s.bundles); err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
@@ -24,7 +25,7 @@ import (
 type held struct {
 	validity string
 	texts    []string
-	fetches  int
+	fetches  atomic.Int32
 	fault    func(fetch int) error       // of Fetch, before it gives anything
 	read     func(text string) io.Reader // of a message
 }
@@ -44,9 +45,9 @@ func (h *held) List(context.Context, transfer.Mailbox) (all []transfer.Entry, er
 }
 
 func (h *held) Fetch(ctx context.Context, m transfer.Mailbox, messages []transfer.Entry, take func(transfer.Entry, io.Reader) error) error {
-	h.fetches++
+	fetch := int(h.fetches.Add(1))
 	if h.fault != nil {
-		if err := h.fault(h.fetches); err != nil {
+		if err := h.fault(fetch); err != nil {
 			return err
 		}
 	}
@@ -110,9 +111,9 @@ func TestForgotten(t *testing.T) {
 // TestDrops has the source go away in the middle of messages.
 func TestDrops(t *testing.T) {
 	here := dialogue.Mailstead(t, dialogue.Setup{Off: transfer.Off})
-	n := 0
+	var n atomic.Int32
 	src := &held{validity: "a", texts: texts(300), read: func(text string) io.Reader {
-		if n++; n%150 == 0 {
+		if n.Add(1)%150 == 0 {
 			return io.MultiReader(strings.NewReader(text[:len(text)/2]), broken{})
 		}
 		return strings.NewReader(text)
