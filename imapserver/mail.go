@@ -49,6 +49,9 @@ type account struct {
 	store  *store.Account
 	err    error
 
+	whole context.Context // ends when the store can do nothing more
+	fail  context.CancelFunc
+
 	// Under mail.mu:
 	users  int           // sessions that use it
 	idle   *time.Timer   // closes it; nil while there are sessions
@@ -136,6 +139,10 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 	}
 	defer m.release(s.Maildir, a, stay)
 	a.store.SetKeep(time.Duration(s.Keep) * time.Second)
+	// What cannot be relied on any more is opened anew, once its sessions have ended.
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(a.whole, end)()
 	maySet := s.Quota != nil && s.Quota.Set
 	if err := limit(a.store, s.Quota); err != nil {
 		log.Error("quota not set", "user", s.User, "maildir", s.Maildir, "err", err)
@@ -241,6 +248,7 @@ func (m *mail) join(maildir string) (a *account, closed chan struct{}, first boo
 	a = m.accounts[maildir]
 	if first = a == nil; first {
 		a = &account{opened: make(chan struct{})}
+		a.whole, a.fail = context.WithCancel(context.Background())
 		m.accounts[maildir] = a
 	}
 	if a.closed != nil {
@@ -279,6 +287,7 @@ func (m *mail) open(a *account, maildir string, first *handoff.First) {
 
 		Background: m.background,
 		Notifier:   m.notifier,
+		Broken:     a.fail,
 	})
 }
 
@@ -286,6 +295,9 @@ func (m *mail) open(a *account, maildir string, first *handoff.First) {
 func (m *mail) release(maildir string, a *account, stay time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if a.whole.Err() != nil {
+		stay = 0
+	}
 	if a.users--; a.users == 0 && m.accounts[maildir] == a && a.closed == nil {
 		a.idle = time.AfterFunc(stay, func() { m.expire(maildir, a) })
 	}
@@ -313,6 +325,7 @@ func (m *mail) expire(maildir string, a *account) {
 }
 
 func (m *mail) closeStore(maildir string, a *account) {
+	defer a.fail()
 	if err := a.store.Close(); err != nil {
 		m.log.Error("mail not closed in order", "maildir", maildir, "err", err)
 	}

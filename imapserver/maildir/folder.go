@@ -279,13 +279,7 @@ func (f *Folder) SetTime(s Sub, name string, t time.Time) error {
 // Sync makes the entries of a directory durable.
 func (f *Folder) Sync(s Sub) error {
 	defer f.hold(nil)()
-	if err := f.ops.trace(Op{Call: "syncdir", Path: f.name(s, "")}); err != nil {
-		return f.fail("sync", s, "", err)
-	}
-	if err := unix.Fsync(f.subs[s]); err != nil {
-		return f.fail("sync", s, "", err)
-	}
-	return nil
+	return f.ops.syncDirFD(f.subs[s], f.name(s, ""))
 }
 
 // tmpLifetime is how long a file may stay in tmp: whoever began it is done or

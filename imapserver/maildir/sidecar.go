@@ -68,9 +68,12 @@ func (f *Folder) ReplaceSidecar(p Place, name string, n *Namer, data []byte) err
 func (f *Folder) renameSidecar(tmp string, p Place, name string) error {
 	defer f.hold(nil)()
 	if p == InKeywords {
-		err := unix.Mkdirat(f.root, KeywordsDir, uint32(DirMode))
+		err := f.ops.trace(Op{Call: "mkdir", Path: filepath.Join(f.path, KeywordsDir)})
 		if err == nil {
-			err = unix.Fsync(f.root)
+			err = unix.Mkdirat(f.root, KeywordsDir, uint32(DirMode))
+		}
+		if err == nil {
+			err = f.ops.syncDirFD(f.root, f.path)
 		}
 		if err != nil && err != unix.EEXIST {
 			return err
@@ -87,10 +90,7 @@ func (f *Folder) renameSidecar(tmp string, p Place, name string) error {
 	if err := unix.Renameat(f.subs[Tmp], tmp, d, name); err != nil {
 		return err
 	}
-	if err := f.ops.trace(Op{Call: "syncdir", Path: p.path(f, "")}); err != nil {
-		return err
-	}
-	return unix.Fsync(d)
+	return f.ops.syncDirFD(d, p.path(f, ""))
 }
 
 // SidecarStat is what is known of a file beside the messages.

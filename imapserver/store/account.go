@@ -118,7 +118,7 @@ func (a *Account) open(ctx context.Context, o Options) error {
 	if _, err := os.Lstat(filepath.Join(a.dir, "cur")); err != nil {
 		return fmt.Errorf("not a Maildir: %w", err)
 	}
-	if err := os.Mkdir(a.own, maildir.DirMode); err == nil {
+	if err := a.ops.Mkdir(a.own); err == nil {
 		if err := a.ops.SyncDir(a.dir); err != nil {
 			return err
 		}
@@ -136,6 +136,7 @@ func (a *Account) open(ctx context.Context, o Options) error {
 		return err
 	}
 	a.index = x
+	x.broken = o.Broken
 	if err := a.recover(); err != nil {
 		return err
 	}
@@ -248,7 +249,7 @@ func (a *Account) Close() error {
 		mb.mu.Unlock()
 		delete(a.boxes, dir)
 	}
-	errs = append(errs, a.leaveRest(), a.index.durable(), a.closeFiles())
+	errs = append(errs, a.leaveRest(), a.closeFiles()) // SQLite syncs as it closes
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close %s: %w", a.dir, err)
 	}

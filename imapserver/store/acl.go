@@ -269,7 +269,7 @@ func (a *Account) writeACL(dir string, acl ACL) error {
 	in, name := filepath.Join(a.dir, dir), maildir.ACLFile
 	if st, err := os.Lstat(in); err != nil || !st.IsDir() {
 		in, name = filepath.Join(a.dir, maildir.ACLDir), dir[1:]
-		err := os.Mkdir(in, maildir.DirMode)
+		err := a.ops.Mkdir(in)
 		if err == nil {
 			err = a.ops.SyncDir(a.dir)
 		}

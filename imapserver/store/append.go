@@ -60,7 +60,7 @@ func (mb *mailbox) newDraft() (*Draft, error) {
 		mb.a.put(mb)
 		return nil, mb.draftError(err)
 	}
-	return &Draft{mb: mb, id: id, file: f, buf: bufio.NewWriterSize(f, 64<<10)}, nil
+	return &Draft{mb: mb, id: id, file: f, buf: bufio.NewWriterSize(mb.a.ops.Writer(f), 64<<10)}, nil
 }
 
 // draftError says why a file in tmp cannot be made or found.
@@ -262,9 +262,10 @@ func (mb *mailbox) durable() error {
 	return mb.a.index.durable()
 }
 
-// distrust has the mailbox read anew: after a sync has failed, what is on disk
-// may be older than what we have seen.
+// distrust has the account opened anew: after a sync has failed, what is on disk
+// may be older than what we have seen, and another try would seem to succeed.
 func (mb *mailbox) distrust(err error) error {
+	mb.a.index.fail(fmt.Errorf("sync %s: %w", mb.path(), err))
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
 	mb.cur.ctime, mb.new.ctime = 0, 0

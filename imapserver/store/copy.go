@@ -206,13 +206,14 @@ func (t *transfer) unlinkCopied() error {
 		return nil
 	}
 	if err := t.dst.folder.Sync(maildir.Cur); err != nil {
-		return err
+		return t.src.a.index.fail(err)
 	}
 	return t.src.change(func() error {
 		for i, r := range t.from {
 			if !t.copied[i] {
 				continue
 			}
+			t.src.unsynced = t.src.unsynced || r.sub == maildir.New
 			if err := ignoreNotExist(t.src.folder.Unlink(r.sub, r.name())); err != nil {
 				return err
 			}
@@ -342,7 +343,7 @@ func (t *transfer) copyFile(i int) error {
 }
 
 func (t *transfer) copyData(out *os.File, in io.Reader, tmp string, from *record) error {
-	if _, err := io.Copy(out, in); err != nil {
+	if _, err := io.Copy(t.dst.a.ops.Writer(out), in); err != nil {
 		return err
 	}
 	if err := t.dst.folder.SetTime(maildir.Tmp, tmp, time.Unix(from.date, 0)); err != nil {

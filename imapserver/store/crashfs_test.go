@@ -1,23 +1,24 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mailstead/imapserver/maildir"
 )
 
-// crashFS follows the calls that a store makes, and builds what a disk may hold
-// after a power cut between any two of them: what was synced for sure, of the
-// rest what a model says.
+// crashFS follows the calls that a store makes, SQLite's among them, and knows of
+// each change of a file or directory whether it has been synced since. Of that,
+// crashCut.tree builds what a disk may hold after a power cut between any two.
 type crashFS struct {
 	root string
 
@@ -27,24 +28,37 @@ type crashFS struct {
 	tree  crashTree // with all calls
 	log   []crashCall
 	last  *maildir.Op // made since it was told of, but not taken in
-	skip  func(maildir.Op) bool
+	quiet bool        // calls are taken in, but are no moments to cut at
 	cuts  []crashCut
 	acked int
+	syncs []string // calls that have made something durable
 }
 
 // crashNode is a file or directory, whatever its names.
 type crashNode struct {
-	dir  bool
-	data []crashData // in the order of the calls
+	dir     bool
+	changes []crashChange // in the order of the calls
+	content []byte        // of a file, with all of them
+	mtime   time.Time
 }
 
-// crashData is the content of a file as of a cut.
-type crashData struct {
-	cut    int
-	synced bool
-	bytes  []byte
-	mtime  time.Time
+// crashChange is a change of a file.
+type crashChange struct {
+	cut       int // the first that it was made before
+	persisted int // the first that it was synced before; 0 never
+	kind      changeKind
+	offset    int64 // truncate: the size
+	data      []byte
+	mtime     time.Time
 }
+
+type changeKind int
+
+const (
+	changeWrite changeKind = iota
+	changeSize
+	changeTime
+)
 
 // crashTree is the entries of all directories, by node number; the root is 0.
 type crashTree map[int]map[string]int
@@ -75,13 +89,12 @@ var noEntry = crashEntry{dir: -1}
 // crashCut is a moment at which the power may fail.
 type crashCut struct {
 	index int
-	acked int    // so many commands were acknowledged
-	wal   []byte // the log of the index as written
+	acked int // so many commands were acknowledged
 	next  maildir.Op
 }
 
 // newCrashFS takes in a tree that is quiet, and counts it as being on disk.
-func newCrashFS(t *testing.T, root string) *crashFS {
+func newCrashFS(t testing.TB, root string) *crashFS {
 	c := &crashFS{root: root, nodes: []*crashNode{{dir: true}}, base: crashTree{0: {}}}
 	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err != nil || path == root {
@@ -94,7 +107,12 @@ func newCrashFS(t *testing.T, root string) *crashFS {
 			c.base[n] = map[string]int{}
 			return nil
 		}
-		c.nodes[n].data = []crashData{c.content(path, true)}
+		node := c.nodes[n]
+		c.see(node, path)
+		for i := range node.changes {
+			node.changes[i].persisted = 0
+			node.changes[i].cut = -1 // before any
+		}
 		return nil
 	})
 	if err != nil {
@@ -107,16 +125,6 @@ func newCrashFS(t *testing.T, root string) *crashFS {
 func (c *crashFS) newNode(dir bool) int {
 	c.nodes = append(c.nodes, &crashNode{dir: dir})
 	return len(c.nodes) - 1
-}
-
-// content reads a file as it is; one that is not there is empty.
-func (c *crashFS) content(path string, synced bool) crashData {
-	data, _ := os.ReadFile(path)
-	st, err := os.Stat(path)
-	if err != nil {
-		return crashData{cut: len(c.cuts), synced: synced}
-	}
-	return crashData{cut: len(c.cuts), synced: synced, bytes: data, mtime: st.ModTime()}
 }
 
 // find gives the node of a path, or -1.
@@ -143,21 +151,29 @@ func (c *crashFS) entry(path string) crashEntry {
 	if dir < 0 {
 		up := c.entry(filepath.Dir(path))
 		dir = c.newNode(true)
-		c.apply(crashCall{node: dir, from: noEntry, to: up})
 		c.tree[dir] = map[string]int{}
+		c.apply(crashCall{node: dir, from: noEntry, to: up})
 	}
 	return crashEntry{dir, filepath.Base(path)}
 }
 
 // trace is the Trace of an Ops: it notes a moment, and the call before it.
 func (c *crashFS) trace(op maildir.Op) error {
+	c.moment(op)
+	c.mu.Lock()
+	c.last = &op
+	c.mu.Unlock()
+	return nil
+}
+
+// moment takes in what has been done, and notes that the power may fail now.
+func (c *crashFS) moment(next maildir.Op) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.settle()
-	wal, _ := os.ReadFile(filepath.Join(c.root, maildir.OwnDir, indexFile+"-wal"))
-	c.cuts = append(c.cuts, crashCut{index: len(c.cuts), acked: c.acked, wal: wal, next: op})
-	c.last = &op
-	return nil
+	if !c.quiet {
+		c.cuts = append(c.cuts, crashCut{index: len(c.cuts), acked: c.acked, next: next})
+	}
 }
 
 // ack notes that a command has been acknowledged, and the moment after.
@@ -166,8 +182,41 @@ func (c *crashFS) ack() {
 	c.settle()
 	c.acked++
 	c.mu.Unlock()
-	c.trace(maildir.Op{Call: "the next"})
-	c.last = nil
+	c.moment(maildir.Op{Call: "the next"})
+}
+
+// hush has calls taken in without being moments, or ends that.
+func (c *crashFS) hush(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settle()
+	c.quiet = on
+}
+
+// sqlite takes in a call that SQLite has made.
+func (c *crashFS) sqlite(op sqliteOp) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch op.call {
+	case "create":
+		c.create(op.path, false)
+	case "unlink":
+		c.unlink(op.path)
+	case "sync":
+		c.sync(op.path)
+	case "syncdir":
+		c.syncDir(op.path)
+	case "write", "truncate":
+		if c.find(c.tree, op.path) < 0 {
+			c.create(op.path, false) // the index itself is made by us
+		}
+		change := crashChange{kind: changeWrite, offset: op.offset, data: op.data}
+		if op.call == "truncate" {
+			change.kind = changeSize
+		}
+		node := c.nodes[c.find(c.tree, op.path)]
+		c.change(node, change)
+	}
 }
 
 // settle takes in the call that has been made by now.
@@ -179,64 +228,137 @@ func (c *crashFS) settle() {
 	c.last = nil
 	switch op.Call {
 	case "create", "mkdir":
-		e := c.entry(op.Path)
-		if _, ok := c.tree[e.dir][e.name]; ok {
-			return
+		if c.exists(op.Path) {
+			c.create(op.Path, op.Call == "mkdir")
 		}
-		n := c.newNode(op.Call == "mkdir")
-		if op.Call == "mkdir" {
-			c.tree[n] = map[string]int{}
+	case "write", "utimes":
+		if n := c.find(c.tree, op.Path); n >= 0 {
+			c.see(c.nodes[n], op.Path)
 		}
-		c.apply(crashCall{node: n, from: noEntry, to: e})
 	case "rename", "link":
 		from, to := c.entry(op.Path), c.entry(op.To)
 		n, ok := c.tree[from.dir][from.name]
-		if !ok || !c.exists(op.To) {
+		if !ok || !c.exists(op.To) || op.Call == "rename" && c.exists(op.Path) {
 			return // it failed
 		}
-		c.see(n, op.To, false)
+		if !c.nodes[n].dir {
+			c.see(c.nodes[n], op.To)
+		}
 		if op.Call == "link" {
 			from = noEntry
 		}
 		c.apply(crashCall{node: n, from: from, to: to})
 	case "unlink", "removeall":
-		e := c.entry(op.Path)
-		if n, ok := c.tree[e.dir][e.name]; ok && !c.exists(op.Path) {
-			c.apply(crashCall{node: n, from: e, to: noEntry})
+		if !c.exists(op.Path) {
+			c.unlink(op.Path)
 		}
 	case "sync":
-		if n := c.find(c.tree, op.Path); n >= 0 && !c.skipped(op) {
-			c.see(n, op.Path, true)
-		} else if strings.HasSuffix(op.Path, "-wal") && !c.skipped(op) {
-			c.entry(op.Path) // made by SQLite since
-			n := c.newNode(false)
-			c.tree[c.find(c.tree, filepath.Dir(op.Path))][filepath.Base(op.Path)] = n
-			c.see(n, op.Path, true)
-		}
+		c.sync(op.Path)
 	case "syncdir":
-		if c.skipped(op) {
-			return
-		}
-		dir := c.find(c.tree, op.Path)
-		for i := range c.log {
-			if l := &c.log[i]; l.persisted == 0 && (l.from.dir == dir || l.to.dir == dir) {
-				l.persisted = len(c.cuts)
-			}
+		c.syncDir(op.Path)
+	}
+}
+
+func (c *crashFS) create(path string, dir bool) {
+	e := c.entry(path)
+	if _, ok := c.tree[e.dir][e.name]; ok {
+		return
+	}
+	n := c.newNode(dir)
+	if dir {
+		c.tree[n] = map[string]int{}
+	}
+	c.apply(crashCall{node: n, from: noEntry, to: e})
+}
+
+func (c *crashFS) unlink(path string) {
+	e := c.entry(path)
+	if n, ok := c.tree[e.dir][e.name]; ok {
+		c.apply(crashCall{node: n, from: e, to: noEntry})
+	}
+}
+
+// sync makes what a file holds durable.
+func (c *crashFS) sync(path string) {
+	n := c.find(c.tree, path)
+	if n < 0 || c.nodes[n].dir {
+		return
+	}
+	if !strings.Contains(path, indexFile) { // what SQLite writes we know already
+		c.see(c.nodes[n], path)
+	}
+	c.syncs = append(c.syncs, "sync "+strings.TrimPrefix(path, c.root+"/"))
+	for i := range c.nodes[n].changes {
+		if w := &c.nodes[n].changes[i]; w.persisted == 0 && w.cut >= 0 {
+			w.persisted = len(c.cuts)
 		}
 	}
 }
 
-func (c *crashFS) skipped(op maildir.Op) bool { return c.skip != nil && c.skip(op) }
+// syncDir makes the entries of a directory durable.
+func (c *crashFS) syncDir(path string) {
+	dir := c.find(c.tree, path)
+	c.syncs = append(c.syncs, "syncdir "+strings.TrimPrefix(path, c.root))
+	for i := range c.log {
+		if l := &c.log[i]; l.persisted == 0 && (l.from.dir == dir || l.to.dir == dir) {
+			l.persisted = len(c.cuts)
+		}
+	}
+}
 
 func (c *crashFS) exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == nil
 }
 
-func (c *crashFS) see(n int, path string, synced bool) {
-	if !c.nodes[n].dir {
-		c.nodes[n].data = append(c.nodes[n].data, c.content(path, synced))
+// see takes in what has been written to a file, and its time.
+func (c *crashFS) see(n *crashNode, path string) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return
 	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return
+	}
+	if !bytes.Equal(data, n.content) {
+		if !bytes.HasPrefix(data, n.content) {
+			c.change(n, crashChange{kind: changeSize})
+		}
+		c.change(n, crashChange{offset: int64(len(n.content)), data: data[len(n.content):]})
+	}
+	if !st.ModTime().Equal(n.mtime) {
+		c.change(n, crashChange{kind: changeTime, mtime: st.ModTime()})
+	}
+}
+
+func (c *crashFS) change(n *crashNode, w crashChange) {
+	w.cut = len(c.cuts)
+	n.changes = append(n.changes, w)
+	n.content, n.mtime = w.applyTo(n.content, n.mtime)
+}
+
+// applyTo gives a file with the change.
+func (w *crashChange) applyTo(content []byte, mtime time.Time) ([]byte, time.Time) {
+	switch w.kind {
+	case changeTime:
+		return content, w.mtime
+	case changeSize:
+		return resize(content, w.offset), mtime
+	}
+	end := w.offset + int64(len(w.data))
+	if int64(len(content)) < end {
+		content = resize(content, end)
+	}
+	copy(content[w.offset:], w.data)
+	return content, mtime
+}
+
+func resize(content []byte, size int64) []byte {
+	if int64(len(content)) >= size {
+		return content[:size]
+	}
+	return append(content, make([]byte, size-int64(len(content)))...)
 }
 
 func (c *crashFS) apply(l crashCall) {
@@ -252,77 +374,6 @@ func (l crashCall) applyTo(t crashTree) {
 	if l.to.dir >= 0 && t[l.to.dir] != nil {
 		t[l.to.dir][l.to.name] = l.node
 	}
-}
-
-// crashModel says what of the calls that were not synced is on disk after all.
-type crashModel struct {
-	name  string
-	entry func(*rand.Rand) bool // changes of directories
-	data  func(*rand.Rand) bool // contents of files, and the log of the index
-}
-
-var crashModels = []crashModel{
-	{"all", always, always},
-	{"synced", never, never},
-	{"entries", always, never},
-	{"some", sometimes, sometimes},
-}
-
-func always(*rand.Rand) bool      { return true }
-func never(*rand.Rand) bool       { return false }
-func sometimes(r *rand.Rand) bool { return r.IntN(2) == 0 }
-
-// write builds in dir what the disk holds after that cut.
-func (c *crashFS) write(t *testing.T, dir string, cut crashCut, m crashModel, rnd *rand.Rand) {
-	t.Helper()
-	tree := c.base.clone()
-	for n, node := range c.nodes {
-		if node.dir && tree[n] == nil {
-			tree[n] = map[string]int{}
-		}
-	}
-	for _, l := range c.log {
-		if l.cut <= cut.index && (l.persisted > 0 && l.persisted <= cut.index || m.entry(rnd)) {
-			l.applyTo(tree)
-		}
-	}
-	c.writeDir(t, dir, tree, 0, cut, m, rnd)
-}
-
-func (c *crashFS) writeDir(t *testing.T, dir string, tree crashTree, n int, cut crashCut, m crashModel, rnd *rand.Rand) {
-	t.Helper()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(tree[n])) {
-		kid := tree[n][name]
-		path := filepath.Join(dir, name)
-		if c.nodes[kid].dir {
-			c.writeDir(t, path, tree, kid, cut, m, rnd)
-			continue
-		}
-		d := c.nodes[kid].at(cut, m.data(rnd))
-		if name == indexFile+"-wal" && m.data(rnd) {
-			d.bytes = cut.wal
-		}
-		if err := os.WriteFile(path, d.bytes, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(path, d.mtime, d.mtime); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// at gives the content that a file has on disk after a cut.
-func (n *crashNode) at(cut crashCut, unsynced bool) crashData {
-	var d crashData
-	for _, x := range n.data {
-		if x.cut <= cut.index && (x.synced || unsynced) {
-			d = x
-		}
-	}
-	return d
 }
 
 func (c crashCut) String() string {

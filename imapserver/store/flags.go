@@ -75,7 +75,9 @@ func (v *View) StoreUnchanged(ctx context.Context, seqs []SeqNum, op StoreOp, fl
 	case c.renamed && c.keyworded:
 		err = errors.Join(err, v.mb.durable())
 	case c.renamed:
-		err = errors.Join(err, v.mb.curSync.wait())
+		if serr := v.mb.curSync.wait(); serr != nil {
+			err = errors.Join(err, v.mb.distrust(serr))
+		}
 	case c.keyworded:
 		err = errors.Join(err, v.mb.a.index.durable())
 	}

@@ -137,7 +137,8 @@ type index struct {
 
 	mu     sync.Mutex
 	conn   *sqlite.Conn
-	failed error // set once: nothing can be committed any more
+	failed error  // set once: nothing can be committed any more
+	broken func() // told of that, with mu held; may be nil
 
 	wal  *os.File // opened at the first sync; the file lives as long as conn
 	sync *group
@@ -370,7 +371,7 @@ func (x *index) check(err error) error {
 	}
 	err = indexError(x.path, err)
 	if errors.Is(err, errIndex) {
-		x.failed = err
+		x.setFailed(err)
 	}
 	return err
 }
@@ -398,12 +399,26 @@ func (x *index) syncWAL() error {
 	if err != nil {
 		// What did not reach the disk is marked clean now: trying again would
 		// seem to succeed.
-		x.mu.Lock()
-		x.failed = fmt.Errorf("sync index %s: %w", x.path, err)
-		x.mu.Unlock()
-		return x.failed
+		return x.fail(fmt.Errorf("sync index %s: %w", x.path, err))
 	}
 	return nil
+}
+
+// fail has nothing more be done with the index until it is opened anew.
+func (x *index) fail(err error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.setFailed(err)
+	return err
+}
+
+// setFailed is fail for who has mu.
+func (x *index) setFailed(err error) {
+	first := x.failed == nil
+	x.failed = err
+	if first && x.broken != nil {
+		x.broken()
+	}
 }
 
 func indexError(path string, err error) error {

@@ -123,7 +123,7 @@ func (a *Account) aside(dir string) (string, error) {
 	dir = filepath.Join(a.own, dir)
 	err := realDir(a.own)
 	if err == nil {
-		err = os.Mkdir(dir, maildir.DirMode)
+		err = a.ops.Mkdir(dir)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		err = realDir(dir)

@@ -66,6 +66,11 @@ type Options struct {
 	// Notifier is that of the process; nil: the account has its own.
 	Notifier *Notifier
 
+	// Broken is called once the account answers nothing but errors any more, since
+	// a sync has failed or the index is found damaged: it is to be closed and opened
+	// anew. It must not call the account. nil: no one is told.
+	Broken func()
+
 	ops       *maildir.Ops // what tests look through
 	unwatched bool         // nothing happens unless it is asked for
 	boot      string       // the run of the kernel; "": that of this machine

@@ -1,0 +1,463 @@
+package bench_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/dialogue"
+)
+
+// powerClients work at once, each in a mailbox of its own, on one account.
+const powerClients = 4
+
+// lockPatience is with a server that has been late once: Dovecot waits two minutes
+// for a lock that is left behind.
+const lockPatience = 130 * time.Second
+
+// powerRig cuts a server off again and again while clients work, and compares
+// what it then serves with what it has acknowledged.
+type powerRig struct {
+	name  string
+	dir   string
+	serve func(t *testing.T, r *powerRig, during func(t *testing.T, address string))
+	cut   func(t *testing.T, r *powerRig) // while the server runs
+	again func(t *testing.T, r *powerRig) // before the next starts
+	// patience is with the first SELECT of a server that waits for a lock that is
+	// left behind; then the locks are removed.
+	patience time.Duration
+
+	rnd    *rand.Rand
+	boxes  []*powerBox
+	total  powerLoss
+	firsts []time.Duration
+	late   int // first SELECTs that did not come in time
+	acked  int
+	calm   atomic.Bool
+	image  *powerImage
+	daemon *exec.Cmd
+}
+
+func newPowerRig(t *testing.T, name string) *powerRig {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "power")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	r := &powerRig{name: name, dir: dir, patience: 10 * time.Second, rnd: rand.New(rand.NewPCG(1, uint64(len(name))))}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, mailUID, mailUID), os.Mkdir(filepath.Join(dir, "homes"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// begin makes an account that no one has used.
+func (r *powerRig) begin(t *testing.T) {
+	t.Helper()
+	home := filepath.Join(r.dir, "homes", user(1))
+	for _, dir := range []string{home, home + "/Maildir", home + "/Maildir/cur", home + "/Maildir/new", home + "/Maildir/tmp"} {
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, mailUID, mailUID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.boxes = nil
+	for n := range powerClients {
+		name := fmt.Sprintf("Box%d", n)
+		if r.name == "courier" {
+			name = "INBOX." + name
+		}
+		b := newPowerBox(name, rand.New(rand.NewPCG(r.rnd.Uint64(), 1)))
+		b.condstore, b.calm = r.name != "courier", &r.calm
+		r.boxes = append(r.boxes, b)
+	}
+	unix.Sync() // what was there before is not what this is about
+}
+
+// cycle has clients work until the server is cut off.
+func (r *powerRig) cycle(t *testing.T, after time.Duration) {
+	t.Helper()
+	r.serve(t, r, func(t *testing.T, address string) {
+		r.check(t, address)
+		r.calm.Store(false)
+		var clients sync.WaitGroup
+		var cut atomic.Bool
+		for _, b := range r.boxes {
+			c, err := dialPlain(address, 5*time.Second)
+			if err != nil {
+				r.troubled(t, err)
+				continue
+			}
+			defer c.nc.Close()
+			c.cut = &cut
+			clients.Go(func() {
+				before := b.acked
+				if err := b.work(c); errors.Is(err, errRefused) && b.acked == before {
+					t.Logf("%s: %s: %v", r.name, b.name, err)
+				}
+			})
+		}
+		time.Sleep(after / 2)
+		r.calm.Store(r.rnd.IntN(2) == 0)
+		time.Sleep(after / 2)
+		cut.Store(true)
+		r.cut(t, r)
+		clients.Wait()
+	})
+	r.again(t, r)
+}
+
+// check holds the mailboxes to what was acknowledged, or makes them.
+func (r *powerRig) check(t *testing.T, address string) {
+	t.Helper()
+	c, err := dialPlain(address, r.patience)
+	for try := 0; err != nil && try < 5; try++ {
+		r.unlock(t)
+		c, err = dialPlain(address, lockPatience)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", r.name, err)
+	}
+	defer func() { c.nc.Close() }()
+	if r.boxes[0].validity == 0 {
+		for _, b := range r.boxes {
+			c.command("CREATE %s", b.name)
+		}
+		c.command("CREATE %s", r.copies())
+	}
+	for i, b := range r.boxes {
+		l, took, err := b.check(c)
+		for try := 0; err != nil && try < 3; try++ {
+			r.late++
+			r.unlock(t)
+			c.nc.Close()
+			again, derr := dialPlain(address, lockPatience)
+			if derr == nil {
+				c = again
+				l, _, err = b.check(c)
+			}
+		}
+		if err != nil {
+			t.Fatalf("%s: %s: %v", r.name, b.name, err)
+		}
+		if i == 0 {
+			r.firsts = append(r.firsts, took)
+		}
+		r.found(t, b, l)
+	}
+	r.checkCopies(t, c)
+}
+
+func (r *powerRig) found(t *testing.T, b *powerBox, l powerLoss) {
+	r.acked += b.acked
+	b.acked = 0
+	if !l.none() && r.name == "mailstead" {
+		t.Errorf("%s: %+v", b.name, l)
+	}
+	r.total.add(l)
+}
+
+// troubled notes that a client was not let in: a fault of ours alone.
+func (r *powerRig) troubled(t *testing.T, err error) {
+	t.Helper()
+	if r.name == "mailstead" {
+		t.Errorf("%s: %v", r.name, err)
+		return
+	}
+	t.Logf("%s: %v", r.name, err)
+}
+
+func (r *powerRig) copies() string {
+	if r.name == "courier" {
+		return "INBOX.Copies"
+	}
+	return "Copies"
+}
+
+// checkCopies holds that what was copied is there. Several clients copy there.
+func (r *powerRig) checkCopies(t *testing.T, c *plainClient) {
+	t.Helper()
+	all := newPowerBox(r.copies(), nil)
+	if _, _, err := c.command("SELECT %s", all.name); errors.Is(err, errRefused) {
+		c.command("CREATE %s", all.name)
+		if _, _, err := c.command("SELECT %s", all.name); err != nil {
+			t.Fatalf("%s: %v", r.name, err)
+		}
+	} else if err != nil {
+		t.Fatalf("%s: %v", r.name, err)
+	}
+	there, _, err := all.fetch(c)
+	if err != nil {
+		t.Fatalf("%s: %v", r.name, err)
+	}
+	texts := make(map[string]bool)
+	for _, text := range there {
+		texts[text] = true
+	}
+	for _, b := range r.boxes {
+		var l powerLoss
+		for text := range b.copied {
+			if !texts[text] {
+				l.copies++
+				delete(b.copied, text)
+			}
+		}
+		r.found(t, b, l)
+	}
+}
+
+// unlock removes lock files, for whoever waits for them.
+func (r *powerRig) unlock(t *testing.T) {
+	t.Helper()
+	for _, pattern := range []string{"*.lock", ".*/*.lock"} {
+		files, err := filepath.Glob(filepath.Join(r.dir, "homes", user(1), "Maildir", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			os.Remove(file)
+		}
+	}
+}
+
+// row is a line of the table.
+func (r *powerRig) row(cycles int) string {
+	slices.Sort(r.firsts)
+	first := "–"
+	if len(r.firsts) > 0 {
+		first = fmt.Sprintf("%v, at most %v", r.firsts[len(r.firsts)/2].Round(10*time.Microsecond), r.firsts[len(r.firsts)-1].Round(10*time.Microsecond))
+	}
+	l := r.total
+	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %s, %d too late |",
+		r.name, cycles, r.acked, l.appends+l.copies, l.expunges, l.stores, l.reused, l.renumbered, l.modseqs, l.nexts, l.torn, first, r.late)
+}
+
+const powerHead = "| server | cycles | acknowledged | lost | expunges undone | flags undone | UIDs reused | renumbered | modseq back | UIDNEXT back | torn | first SELECT |"
+
+// serveProcess runs a server of bench until it is killed.
+func serveProcess(s *server) func(*testing.T, *powerRig, func(*testing.T, string)) {
+	return func(t *testing.T, r *powerRig, during func(*testing.T, string)) {
+		t.Helper()
+		s.dir = r.dir
+		start := s.start
+		s.start = func(t testing.TB, s *server) *exec.Cmd {
+			cmd := start(t, s)
+			if cmd.SysProcAttr == nil {
+				cmd.SysProcAttr = &syscall.SysProcAttr{}
+			}
+			cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
+			return cmd
+		}
+		s.up(t)
+		s.start = start
+		r.daemon = s.daemon
+		defer kill(s.daemon)
+		during(t, s.address)
+	}
+}
+
+// kill ends a server and all that it has started.
+func kill(cmd *exec.Cmd) {
+	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	cmd.Wait()
+}
+
+// serveCourier runs a Courier for as long as a test of its own runs.
+func serveCourier(t *testing.T, r *powerRig, during func(*testing.T, string)) {
+	t.Helper()
+	t.Run("courier", func(t *testing.T) {
+		home := filepath.Join(r.dir, "homes", user(1))
+		during(t, dialogue.StartCourier(t, dialogue.CourierUser{Name: user(1), Password: password, Home: home, UID: mailUID, GID: mailUID}))
+	})
+}
+
+// cycles gives how many there are to be.
+func cycles(t *testing.T, variable string, few int) int {
+	t.Helper()
+	n, err := strconv.Atoi(cmp.Or(os.Getenv(variable), strconv.Itoa(few)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestKilled kills the daemon with SIGKILL at random moments while clients work,
+// as often as MAILSTEAD_KILLS says.
+func TestKilled(t *testing.T) {
+	dialogue.LabDir(t)
+	n := cycles(t, "MAILSTEAD_KILLS", 40)
+	r := newPowerRig(t, "mailstead")
+	s := newMailstead(t, r.dir)
+	r.serve = serveProcess(s)
+	r.cut = func(t *testing.T, r *powerRig) { syscall.Kill(-r.daemon.Process.Pid, syscall.SIGKILL) }
+	r.again = func(*testing.T, *powerRig) {}
+	for i := range n {
+		if i%50 == 0 {
+			os.RemoveAll(filepath.Join(r.dir, "homes", user(1)))
+			r.begin(t)
+		}
+		r.cycle(t, time.Duration(r.rnd.IntN(60))*time.Millisecond)
+		if t.Failed() {
+			break
+		}
+	}
+	t.Logf("\n%s\n%s", powerHead, r.row(n))
+	if r.late > 0 || r.acked == 0 {
+		t.Errorf("%d first SELECTs were late; %d commands were acknowledged", r.late, r.acked)
+	}
+}
+
+// TestPowerCut has the power fail while clients work, by the call that has a file
+// system in a file forget all that is not on disk (XFS_IOC_GOINGDOWN without a
+// flush of the log), as often as MAILSTEAD_POWER_CUTS says; beside it Dovecot and
+// Courier, which are to lose something, or the rig is blind.
+func TestPowerCut(t *testing.T) {
+	dialogue.LabDir(t)
+	n := cycles(t, "MAILSTEAD_POWER_CUTS", 25)
+	controls := max(3, n/10)
+	table := []string{powerHead, "|" + strings.Repeat("---|", 12)}
+	for _, fs := range []string{"ext4", "xfs"} {
+		r := newPowerRig(t, "mailstead")
+		r.serve = serveProcess(newMailstead(t, r.dir))
+		r.runCuts(t, fs, (n+1)/2)
+		table = append(table, strings.Replace(r.row((n+1)/2), "mailstead", "mailstead, "+fs, 1))
+		if r.acked == 0 || r.late > 0 {
+			t.Errorf("%d commands were acknowledged; %d first SELECTs were late", r.acked, r.late)
+		}
+	}
+	for _, name := range []string{"dovecot", "courier"} {
+		r := newPowerRig(t, name)
+		r.serve = serveCourier
+		if name == "dovecot" {
+			r.patience = 5 * time.Second
+			r.serve = serveProcess(newDovecot(name, r.dir, ""))
+		}
+		r.runCuts(t, "ext4", controls)
+		table = append(table, r.row(controls))
+		if r.total.none() {
+			t.Errorf("%s has lost nothing: the rig is blind", name)
+		}
+	}
+	t.Log("\n" + strings.Join(table, "\n"))
+}
+
+// runCuts cuts the power so often, with an account that no one has used every ten
+// times.
+func (r *powerRig) runCuts(t *testing.T, fs string, n int) {
+	t.Helper()
+	r.image = &powerImage{file: filepath.Join(r.dir, "image"), at: filepath.Join(r.dir, "homes"), fs: fs}
+	defer r.image.unmount(t)
+	r.cut = func(t *testing.T, r *powerRig) { r.image.cut(t); time.Sleep(30 * time.Millisecond); r.endDaemon() }
+	r.again = func(t *testing.T, r *powerRig) { r.image.unmount(t); r.image.mount(t) }
+	for i := range n {
+		if i%10 == 0 {
+			r.image.unmount(t)
+			r.image.make(t)
+			r.image.mount(t)
+			r.begin(t)
+		}
+		r.cycle(t, time.Duration(50+r.rnd.IntN(400))*time.Millisecond)
+	}
+	if n%10 != 0 { // what the last cut has left
+		r.serve(t, r, func(t *testing.T, address string) { r.check(t, address) })
+	}
+}
+
+func (r *powerRig) endDaemon() {
+	if r.daemon != nil {
+		syscall.Kill(-r.daemon.Process.Pid, syscall.SIGKILL)
+	}
+}
+
+// powerImage is a file system in a file.
+type powerImage struct {
+	file, at, fs string
+	mounted      bool
+}
+
+func (p *powerImage) make(t *testing.T) {
+	t.Helper()
+	os.Remove(p.file)
+	f, err := os.Create(p.file)
+	if err == nil {
+		err = errors.Join(f.Truncate(400<<20), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := map[string][]string{"ext4": {"-q", "-F"}, "xfs": {"-q", "-f"}}[p.fs]
+	runTool(t, "mkfs."+p.fs, append(args, p.file)...)
+}
+
+// mount waits until no one has the file system any more that was cut off: in the
+// mounts of another namespace it stays as it is.
+func (p *powerImage) mount(t *testing.T) {
+	t.Helper()
+	for try := 0; ; try++ {
+		runTool(t, "mount", "-o", "loop", p.file, p.at)
+		p.mounted = true
+		err := os.Chmod(p.at, 0o755)
+		if err == nil {
+			return
+		}
+		if try == 100 {
+			t.Fatal(err)
+		}
+		p.unmount(t)
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// unmount waits for those who have files open there to be gone.
+func (p *powerImage) unmount(t *testing.T) {
+	t.Helper()
+	if !p.mounted {
+		return
+	}
+	var err error
+	for range 200 {
+		if err = unix.Unmount(p.at, 0); err == nil {
+			p.mounted = false
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	unix.Unmount(p.at, unix.MNT_DETACH)
+	p.mounted = false
+	t.Errorf("unmount %s: %v", p.at, err)
+}
+
+// cut has the file system go down with nothing more written.
+func (p *powerImage) cut(t *testing.T) {
+	t.Helper()
+	const goingDown, noLogFlush = 0x8004587d, 2
+	d, err := os.Open(p.at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := unix.IoctlSetPointerInt(int(d.Fd()), goingDown, noLogFlush); err != nil {
+		t.Fatalf("cut the power of %s: %v", p.fs, err)
+	}
+}
+
+func runTool(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+}

@@ -1,0 +1,386 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mailstead/imapserver/maildir"
+)
+
+// syncCalls are the calls that make something durable, or wait for it.
+var syncCalls = map[string]bool{
+	"SyncFile": true, "SyncData": true, "SyncMessage": true, "SyncDir": true, "syncDirFD": true,
+	"durable": true, "curSync.wait": true, "sync.wait": true, "folder.Sync": true,
+	"WriteFile": true, "ReplaceSidecar": true,
+}
+
+// syncSite is one of those calls in the source.
+type syncSite struct {
+	name  string // function and call, with a number where it has several
+	place string // as LeaveOut wants it
+}
+
+// findSyncSites finds them all, in this package and in maildir. What the calls
+// themselves are made of is none.
+func findSyncSites(t *testing.T) []syncSite {
+	t.Helper()
+	var sites []syncSite
+	for _, dir := range []string{".", "../maildir"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") || strings.HasSuffix(file, "maildir/ops.go") {
+				continue
+			}
+			sites = append(sites, sitesOf(t, file)...)
+		}
+	}
+	return sites
+}
+
+func sitesOf(t *testing.T, file string) []syncSite {
+	t.Helper()
+	set := token.NewFileSet()
+	parsed, err := parser.ParseFile(set, file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sites []syncSite
+	count := make(map[string]int)
+	for _, decl := range parsed.Decls {
+		fn, ok := decl.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		ast.Inspect(fn, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			name := calleeOf(call)
+			if !syncCalls[name] {
+				return true
+			}
+			key := funcName(fn) + " " + name
+			if count[key]++; count[key] > 1 {
+				key = fmt.Sprintf("%s %d", key, count[key])
+			}
+			place := fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(abs)), filepath.Base(file), set.Position(call.Pos()).Line)
+			sites = append(sites, syncSite{key, place})
+			return true
+		})
+	}
+	return sites
+}
+
+// calleeOf gives the name of a method, behind that of its receiver where that
+// alone tells what it is.
+func calleeOf(call *ast.CallExpr) string {
+	sel, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return ""
+	}
+	on := ""
+	switch x := sel.X.(type) {
+	case *ast.SelectorExpr:
+		on = x.Sel.Name
+	case *ast.Ident:
+		on = x.Name
+	}
+	if sel.Sel.Name == "wait" || sel.Sel.Name == "Sync" {
+		return on + "." + sel.Sel.Name
+	}
+	if on == "maildir" || on == "os" {
+		return ""
+	}
+	return sel.Sel.Name
+}
+
+func funcName(fn *ast.FuncDecl) string {
+	if fn.Recv == nil {
+		return fn.Name.Name
+	}
+	typ := fn.Recv.List[0].Type
+	if star, ok := typ.(*ast.StarExpr); ok {
+		typ = star.X
+	}
+	return fmt.Sprint(typ, ".", fn.Name.Name)
+}
+
+// TestSyncSites holds the table of what each sync is for to the source.
+func TestSyncSites(t *testing.T) {
+	found := make(map[string]bool)
+	for _, s := range findSyncSites(t) {
+		found[s.name] = true
+		if !slices.ContainsFunc(syncTable, func(r syncRow) bool { return r.site == s.name }) {
+			t.Errorf("%s: nothing says what finds it missing: %q", s.place, s.name)
+		}
+	}
+	for _, r := range syncTable {
+		if !found[r.site] {
+			t.Errorf("there is no %q", r.site)
+		}
+	}
+	t.Logf("%d places", len(found))
+}
+
+// syncRow says what finds the sync at a site missing: one of these runs.
+type syncRow struct {
+	site string
+	runs []crashRunOf
+
+	unneeded string // why none has to
+}
+
+// crashRunOf is a run by the names of what it begins with and of its commands.
+type crashRunOf struct {
+	start    string
+	commands string
+}
+
+func ours(commands ...string) (list []crashRunOf) { return from("ours", commands...) }
+
+func from(start string, commands ...string) (list []crashRunOf) {
+	for _, c := range commands {
+		list = append(list, crashRunOf{start, c})
+	}
+	return list
+}
+
+var syncTable = []syncRow{
+	{site: "Account.open SyncDir", runs: from("own", "annotate-server")},
+	{site: "Account.writeACL SyncDir", runs: ours("rights-parent")},
+	{site: "Account.writeACL WriteFile", runs: ours("rights")},
+	{site: "CommitAll durable", runs: ours("append")},
+	{site: "Draft.finish SyncFile", runs: ours("append")},
+	{site: "mailbox.durable curSync.wait", runs: ours("append")},
+	{site: "mailbox.durable durable", runs: ours("append append")},
+	{site: "placing.runClaimed durable", runs: ours("append-keyword")},
+	{site: "transfer.run durable", runs: ours("copy", "move")},
+	{site: "transfer.unlinkCopied folder.Sync", runs: ours("move-anew")},
+	{site: "mailbox.syncFile SyncMessage", runs: ours("unsynced-copy")},
+	{site: "transfer.copyData SyncFile", runs: ours("copy-anew")},
+	{site: "courierWrite.writeUIDs ReplaceSidecar", runs: from("courier", "append close")},
+	{site: "courierWrite.writeKeywords ReplaceSidecar", runs: from("courier", "append-keyword close")},
+	{site: "mailbox.dropGone curSync.wait", runs: ours("expunge")},
+	{site: "mailbox.dropGone folder.Sync", runs: ours("expunge-new")},
+	{site: "View.StoreUnchanged durable", runs: ours("store-both")},
+	{site: "View.StoreUnchanged curSync.wait", runs: ours("store")},
+	{site: "View.StoreUnchanged durable 2", runs: ours("store store-keyword")},
+	{site: "Account.courierNames durable", runs: from("named", "handback")},
+	{site: "Account.recodeSubscriptions WriteFile", runs: from("named", "handback")},
+	{site: "index.durable sync.wait", runs: ours("store-keyword")},
+	{site: "index.syncWAL SyncData", runs: ours("store-keyword")},
+	{site: "Account.subscribe WriteFile", runs: ours("subscribe")},
+	{site: "newMailbox folder.Sync", runs: ours("append")},
+	{site: "mailbox.commit durable", runs: ours("store unstore")},
+	{site: "mailbox.writeUIDNext WriteFile", runs: from("taken", "append")},
+	{site: "Account.makeFolder SyncDir", runs: ours("create create")},
+	{site: "Account.deleteFolder SyncDir", runs: ours("delete")},
+	{site: "Account.renameFolders durable", runs: ours("rename")},
+	{site: "Account.renameFolders SyncDir", runs: ours("rename")},
+	{site: "Account.renameFolders durable 2", runs: ours("rename create-tree")},
+	{site: "Account.SetMetadata durable", runs: ours("annotate annotate-again")},
+	{site: "Account.copyMetadata durable", runs: ours("annotate-inbox rename-inbox")},
+	{site: "Account.recoverRenames SyncDir", runs: from("renaming", "append-keyword")},
+	{site: "Account.writeUses WriteFile", runs: ours("use")},
+	{site: "Account.takeOverACL WriteFile", runs: from("dovecot", "append")},
+	{site: "Account.takeOverSubscriptions WriteFile", runs: from("dovecot", "append")},
+	{site: "validity.next WriteFile", runs: ours("create")},
+	{site: "WriteFile WriteFile", unneeded: "it is no call of the store's"},
+	{site: "Ops.WriteFile SyncFile", runs: ours("subscribe")},
+	{site: "Ops.WriteFile SyncDir", runs: ours("subscribe")},
+	{site: "Ops.MakeTree SyncDir", runs: ours("create")},
+	{site: "Ops.MakeTree SyncDir 2", runs: from("own", "make-tree")},
+	{site: "Ops.Flatten SyncDir", runs: from("own", "flatten")},
+	{site: "Folder.Sync syncDirFD", runs: ours("append")},
+	{site: "Folder.ReplaceSidecar SyncFile", runs: from("courier", "append close")},
+	{site: "Folder.renameSidecar syncDirFD", runs: from("courier", "append-keyword close")},
+	{site: "Folder.renameSidecar syncDirFD 2", runs: from("courier", "append close")},
+	{site: "SizeFile.Replace WriteFile", runs: ours("quota")},
+}
+
+// crashStarts makes what runs begin with.
+type crashStarts struct {
+	t    *testing.T
+	made map[string]crashStart
+}
+
+func (s *crashStarts) get(name string) crashStart {
+	if st, ok := s.made[name]; ok {
+		return st
+	}
+	var st crashStart
+	switch name {
+	case "ours":
+		st = crashStart{template: crashTemplate(s.t), ours: true}
+	case "nothing":
+		st = crashStart{template: crashNothing(s.t), fromOpen: true}
+	case "courier":
+		st = crashStart{template: crashTemplate(s.t), ours: true, courier: true}
+	case "named":
+		st = crashStart{template: crashNamed(s.t), courier: true}
+	case "taken":
+		st = crashStart{template: crashTaken(s.t, "courier-A", "."), fromOpen: true}
+	case "dovecot":
+		st = crashStart{template: crashTaken(s.t, "dovecot-A", ".Projects.Alpha"), fromOpen: true}
+	case "renaming":
+		st = crashRenaming(s.t, s.get("ours"))
+	}
+	if s.made == nil {
+		s.made = make(map[string]crashStart)
+	}
+	s.made[name] = st
+	return st
+}
+
+// run records a run and looks at all that may come of it.
+func (s *crashStarts) run(r crashRunOf, n *crashCount) (faults []string) {
+	return recordCrash(s.t, s.get(r.start), named(strings.Fields(r.commands)...)...).check(s.t, 0, n)
+}
+
+// crashRenaming is a RENAME of several that was cut short in the middle.
+func crashRenaming(t *testing.T, start crashStart) crashStart {
+	c := recordCrash(t, start, named("rename")...)
+	for _, cut := range c.cuts {
+		disk := c.disk(cut, crashModels[0], nil)
+		has := func(dir string) bool {
+			return slices.ContainsFunc(disk, func(f crashFile) bool { return f.path == dir })
+		}
+		if has(".Moved.A") && has(".Tree") {
+			dir := filepath.Join(fastDir(t), "Maildir")
+			writeDisk(t, dir, disk)
+			return crashStart{template: dir, fromOpen: true, before: c.states[0], after: c.states[1], ours: true}
+		}
+	}
+	t.Fatal("no moment is in the middle of a rename")
+	return crashStart{}
+}
+
+// TestCrashSites runs what is to find each sync missing where none is: nothing is
+// wrong.
+func TestCrashSites(t *testing.T) {
+	if os.Getenv("MAILSTEAD_CRASH") == "" {
+		t.Skip("takes minutes: set MAILSTEAD_CRASH=1")
+	}
+	t.Parallel()
+	starts := &crashStarts{t: t}
+	count := crashCount{}
+	done := make(map[crashRunOf]bool)
+	for _, row := range syncTable {
+		for _, r := range row.runs {
+			if r.start == "own" || done[r] || r.start == "ours" && len(strings.Fields(r.commands)) == 1 {
+				continue // TestCrash has it
+			}
+			done[r] = true
+			for _, f := range starts.run(r, &count) {
+				t.Error(r.start, f)
+			}
+		}
+	}
+	t.Logf("%d runs, %d states, %d different disks", len(done), count.states, count.disks)
+}
+
+// crashOwn are runs that are no session's: what they do, and what is wrong with
+// what that leaves once it is acknowledged.
+var crashOwn = map[string]func(t *testing.T) (faults []string){
+	"flatten": func(t *testing.T) []string {
+		dir := filepath.Join(fastDir(t), "Maildir")
+		for _, box := range []string{"", "A", "A/B"} {
+			if err := maildir.MakeTree(filepath.Join(dir, box), false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		moves, err := maildir.PlanFlat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := func(ops *maildir.Ops) error { return ops.Flatten(dir, moves) }
+		return crashAfter(t, dir, run, func(dir string) error {
+			if left, err := maildir.PlanFlat(dir); err != nil || len(left) > 0 {
+				return fmt.Errorf("%v is left, %v", left, err)
+			}
+			return nil
+		})
+	},
+	"make-tree": func(t *testing.T) []string {
+		dir := fastDir(t)
+		run := func(ops *maildir.Ops) error { return ops.MakeTree(filepath.Join(dir, "Maildir"), false) }
+		return crashAfter(t, dir, run, func(dir string) error {
+			f, err := maildir.OpenFolder(filepath.Join(dir, "Maildir"), nil)
+			if err == nil {
+				f.Close()
+			}
+			return err
+		})
+	},
+	// Before any mailbox is opened, with which more would be synced.
+	"annotate-server": func(t *testing.T) []string {
+		dir := crashNothing(t)
+		ctx := context.Background()
+		run := func(ops *maildir.Ops) error {
+			a, err := Open(ctx, Options{Maildir: dir, unwatched: true, ops: ops})
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { a.Close() })
+			return a.SetMetadata(ctx, "", []Annotation{{Entry: "/comment", Value: []byte("kept"), Size: 4}})
+		}
+		return crashAfter(t, dir, run, func(dir string) error {
+			a, err := Open(ctx, Options{Maildir: dir, unwatched: true})
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			if list, err := a.Metadata(ctx, "", "", "/comment", 0, 1000); err != nil || len(list) != 1 {
+				return fmt.Errorf("annotations %v, %v", list, err)
+			}
+			return nil
+		})
+	},
+}
+
+// crashAfter runs something and cuts the power right after.
+func crashAfter(t *testing.T, dir string, run func(*maildir.Ops) error, check func(dir string) error) (faults []string) {
+	t.Helper()
+	c := newCrashFS(t, dir)
+	c.moment(maildir.Op{Call: "the first"})
+	w := &sqliteWatch{root: dir, after: c.sqlite}
+	watchSQLite(t, w)
+	if err := run(&maildir.Ops{Trace: c.trace}); err != nil {
+		t.Fatal(err)
+	}
+	c.ack()
+	unwatchSQLite(w)
+	c.hush(true)
+	for _, m := range crashModels[:2] {
+		at := filepath.Join(fastDir(t), "Maildir")
+		writeDisk(t, at, c.disk(c.cuts[len(c.cuts)-1], m, nil))
+		if err := check(at); err != nil {
+			faults = append(faults, fmt.Sprintf("%s: %v", m.name, err))
+		}
+	}
+	return faults
+}
+
+func TestCrashOwn(t *testing.T) {
+	for name, run := range crashOwn {
+		for _, f := range run(t) {
+			t.Errorf("%s: %s", name, f)
+		}
+	}
+}
