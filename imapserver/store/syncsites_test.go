@@ -162,6 +162,10 @@ func from(start string, commands ...string) (list []crashRunOf) {
 }
 
 var syncTable = []syncRow{
+	{site: "Make SyncDir", unneeded: "no command has promised a Maildir that a login makes: the next one makes it again"},
+	{site: "makeParents SyncDir", unneeded: "the same"},
+	{site: "Account.openKept SyncDir", unneeded: "what is kept aside was expunged: no command has promised it"},
+	{site: "Account.syncKept folder.Sync", unneeded: "the same"},
 	{site: "Account.open SyncDir", runs: from("own", "annotate-server")},
 	{site: "Account.writeACL SyncDir", runs: ours("rights-parent")},
 	{site: "Account.writeACL WriteFile", runs: ours("rights")},
