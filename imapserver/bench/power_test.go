@@ -323,8 +323,8 @@ func TestKilled(t *testing.T) {
 
 // TestPowerCut has the power fail while clients work, by the call that has a file
 // system in a file forget all that is not on disk (XFS_IOC_GOINGDOWN without a
-// flush of the log), as often as MAILSTEAD_POWER_CUTS says; beside it Dovecot and
-// Courier, which are to lose something, or the rig is blind.
+// flush of the log), as often as MAILSTEAD_POWER_CUTS says; beside it Courier
+// and, where that is set, Dovecot, which are to lose something, or the rig is blind.
 func TestPowerCut(t *testing.T) {
 	dialogue.LabDir(t)
 	n := cycles(t, "MAILSTEAD_POWER_CUTS", 25)
@@ -339,7 +339,11 @@ func TestPowerCut(t *testing.T) {
 			t.Errorf("%d commands were acknowledged; %d first SELECTs were late", r.acked, r.late)
 		}
 	}
-	for _, name := range []string{"dovecot", "courier"} {
+	others := []string{"courier"}
+	if os.Getenv("MAILSTEAD_POWER_CUTS") != "" { // Dovecot waits for minutes for a lock that it has left behind itself
+		others = append(others, "dovecot")
+	}
+	for _, name := range others {
 		r := newPowerRig(t, name)
 		r.serve = serveCourier
 		if name == "dovecot" {
