@@ -9,6 +9,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailstead/imapserver/handoff"
@@ -34,6 +35,8 @@ type mail struct {
 
 	background chan struct{} // room for one that fills caches
 	notifier   *store.Notifier
+
+	keep atomic.Int64 // seconds for which what is expunged is kept, as the last session was told
 
 	mu       sync.Mutex
 	accounts map[string]*account // by Maildir
@@ -138,6 +141,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		stay = 0
 	}
 	defer m.release(s.Maildir, a, stay)
+	m.keep.Store(s.Keep)
 	a.store.SetKeep(time.Duration(s.Keep) * time.Second)
 	// What cannot be relied on any more is opened anew, once its sessions have ended.
 	ctx, end := context.WithCancel(ctx)
@@ -213,6 +217,7 @@ func (m *mail) lend(ctx context.Context, maildir string) (*store.Account, func()
 	if err != nil {
 		return nil, nil, err
 	}
+	a.store.SetKeep(time.Duration(m.keep.Load()) * time.Second)
 	return a.store, func() { m.release(maildir, a, m.linger) }, nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"mailstead/imapserver/maildir"
 )
 
 type undeleteOptions struct {
@@ -72,7 +74,7 @@ func runUndelete(ctx context.Context, o undeleteOptions, c *console) error {
 	}
 	o.connections = 1
 	j := o.newJob(c)
-	j.Kept, j.Since = filepath.Join(user.Maildir, "mailstead", "kept"), time.Now().Add(-age)
+	j.Kept, j.Since = filepath.Join(user.Maildir, maildir.OwnDir, maildir.KeptDir), time.Now().Add(-age)
 	return o.start(ctx, daemon, j, o.user, "undelete", c)
 }
 

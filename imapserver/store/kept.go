@@ -1,14 +1,11 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,51 +14,32 @@ import (
 	"mailstead/imapserver/maildir"
 )
 
-// KeptDir is where expunged messages stay for a while, in our directory of the
-// Maildir: a directory with cur, new and tmp, which no mail server lists.
-const KeptDir = "kept"
-
-// KeptNotes is the file in it that says where each message was. It is never
-// synced: a message without a note is only harder to place.
-const KeptNotes = "notes"
-
-// KeptNote is a line of it. The name of a kept file begins with the time at which
-// it was expunged, in seconds since 1970, and goes on as it was.
-type KeptNote struct {
-	Name     string `json:"name"`
-	Mailbox  string `json:"mailbox"` // without the namespace prefix
-	UID      uint32 `json:"uid"`
-	Date     int64  `json:"date"`               // internal date, in seconds since 1970
-	Keywords string `json:"keywords,omitempty"` // parted by spaces
-}
-
 // sweepPause is how long kept messages are not looked through again.
 const sweepPause = 6 * time.Hour
 
-// keptMail keeps what is expunged.
+// keptMail keeps what is expunged, in maildir.KeptDir.
 type keptMail struct {
 	mu     sync.Mutex
 	life   time.Duration   // 0: what is expunged is gone
 	folder *maildir.Folder // nil until it is needed
-	notes  *os.File
+	notes  *os.File        // of the day that they are for
+	day    string          // its name
 	swept  time.Time
 }
 
-// SetKeep says for how long expunged messages are kept from now on, and removes
-// those that have been kept for longer. With 0, nothing is kept, and what there is
-// goes.
+// SetKeep says for how long messages that are expunged from now on are kept; with
+// 0 they are gone. Those that are there stay for as long as was said when they were
+// expunged, and then are removed.
 func (a *Account) SetKeep(life time.Duration) {
 	k := &a.kept
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	changed := k.life != life
 	k.life = life
-	if !changed && time.Since(k.swept) < sweepPause {
-		return
-	}
-	k.swept = time.Now()
-	if err := a.sweepKept(k.swept.Add(-life)); err != nil {
-		a.log.Warn("kept mail cannot be looked through", "error", err)
+	if now := time.Now(); now.Sub(k.swept) >= sweepPause {
+		k.swept = now
+		if err := a.sweepKept(now); err != nil {
+			a.log.Warn("kept mail cannot be looked through", "error", err)
+		}
 	}
 }
 
@@ -71,7 +49,7 @@ func (a *Account) openKept() error {
 	if k.folder != nil {
 		return nil
 	}
-	dir := filepath.Join(a.own, KeptDir)
+	dir := filepath.Join(a.own, maildir.KeptDir)
 	for _, d := range []string{dir, filepath.Join(dir, "cur"), filepath.Join(dir, "new"), filepath.Join(dir, "tmp")} {
 		if err := os.Mkdir(d, maildir.DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
@@ -87,59 +65,89 @@ func (a *Account) openKept() error {
 			return err
 		}
 	}
-	k.notes, err = os.OpenFile(filepath.Join(dir, KeptNotes), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, maildir.FileMode)
-	if err != nil {
-		f.Close()
-		return err
-	}
 	k.folder = f
 	return nil
 }
 
-// discardFile removes the file of a message that is expunged, or keeps it.
-func (mb *mailbox) discardFile(r *record) error {
-	k := &mb.a.kept
+// keeping gives where expunged messages go, and for how long; nil if they are gone.
+func (a *Account) keeping() (*maildir.Folder, time.Duration, error) {
+	k := &a.kept
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.life == 0 {
-		return mb.folder.Unlink(r.sub, r.name())
+		return nil, 0, nil
 	}
-	if err := mb.a.openKept(); err != nil {
-		return fmt.Errorf("keep an expunged message: %w", err)
+	if err := a.openKept(); err != nil {
+		return nil, 0, fmt.Errorf("keep an expunged message: %w", err)
 	}
-	name := strconv.FormatInt(time.Now().Unix(), 10) + "." + r.name()
-	if err := mb.folder.Rename(r.sub, r.name(), k.folder, maildir.Cur, name); err != nil {
+	return k.folder, k.life, nil
+}
+
+// discardFile removes the file of a message that is expunged, or keeps it.
+func (mb *mailbox) discardFile(r *record) error {
+	kept, life, err := mb.a.keeping()
+	if err != nil {
 		return err
 	}
-	line, err := json.Marshal(KeptNote{name, mb.name(), uint32(r.uid), r.date, r.set.keywords})
-	if err == nil {
-		_, err = k.notes.Write(append(line, '\n'))
+	if kept == nil {
+		return mb.folder.Unlink(r.sub, r.name())
 	}
-	if err != nil {
+	at := time.Now()
+	until := at.Add(life)
+	name := maildir.KeptName(at, until, mb.a.namer.Next().Tmp(), r.set.suffix)
+	if err := mb.folder.Rename(r.sub, r.name(), kept, maildir.Cur, name); err != nil {
+		return err
+	}
+	note := maildir.KeptNote{Name: name, Mailbox: mb.name(), UID: uint32(r.uid), Date: r.date, Keywords: r.set.keywords}
+	if err := mb.a.noteKept(note, until); err != nil {
 		mb.a.log.Warn("where a kept message was is not noted", "name", name, "error", err)
 	}
 	return nil
 }
 
-// syncKept makes durable what was kept.
-func (a *Account) syncKept() error {
+func (a *Account) noteKept(n maildir.KeptNote, until time.Time) error {
+	line, err := n.Line()
+	if err != nil {
+		return err
+	}
 	k := &a.kept
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.life == 0 || k.folder == nil {
-		return nil
+	if day := maildir.KeptNotesFile(until); day != k.day {
+		f, err := os.OpenFile(filepath.Join(a.own, maildir.KeptDir, day), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, maildir.FileMode)
+		if err != nil {
+			return err
+		}
+		if k.notes != nil {
+			k.notes.Close()
+		}
+		k.notes, k.day = f, day
 	}
-	return k.folder.Sync(maildir.Cur)
+	_, err = k.notes.Write(line)
+	return err
 }
 
-// sweepKept removes what was expunged before a time, and its notes. The caller
-// holds the lock.
-func (a *Account) sweepKept(before time.Time) error {
-	dir := filepath.Join(a.own, KeptDir)
-	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+// syncKept makes durable what was kept.
+func (a *Account) syncKept() error {
+	folder, _, err := a.keeping()
+	if err != nil || folder == nil {
+		return err
+	}
+	return folder.Sync(maildir.Cur)
+}
+
+// sweepKept removes the messages whose time has come, and the notes of a day that
+// has none any more. The caller holds the lock.
+func (a *Account) sweepKept(now time.Time) error {
+	dir := filepath.Join(a.own, maildir.KeptDir)
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := a.openKept(); err != nil {
+	if err == nil {
+		err = a.openKept()
+	}
+	if err != nil {
 		return err
 	}
 	k := &a.kept
@@ -148,28 +156,23 @@ func (a *Account) sweepKept(before time.Time) error {
 		return err
 	}
 	defer l.Release()
-	removed := 0
 	for i := range l.Len() {
 		name := string(l.Name(i))
-		if at, ok := KeptSince(name); !ok || !at.Before(before) {
+		if _, until, ok := maildir.ParseKeptName(name); !ok || !until.Before(now) {
 			continue
 		}
 		if err := k.folder.Unlink(maildir.Cur, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		removed++
 	}
-	if removed == l.Len() && removed > 0 {
-		return k.notes.Truncate(0)
+	for _, f := range files {
+		if end, ok := maildir.KeptNotesEnd(f.Name()); ok && end.Before(now) {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
-}
-
-// KeptSince tells when a kept message was expunged, by its name.
-func KeptSince(name string) (time.Time, bool) {
-	at, _, _ := strings.Cut(name, ".")
-	n, err := strconv.ParseInt(at, 10, 64)
-	return time.Unix(n, 0), err == nil
 }
 
 func (k *keptMail) close() {
@@ -177,7 +180,10 @@ func (k *keptMail) close() {
 	defer k.mu.Unlock()
 	if k.folder != nil {
 		k.folder.Close()
-		k.notes.Close()
 		k.folder = nil
+	}
+	if k.notes != nil {
+		k.notes.Close()
+		k.notes, k.day = nil, ""
 	}
 }

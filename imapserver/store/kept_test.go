@@ -3,27 +3,38 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/maildir"
 )
 
-// TestKept keeps what is expunged, with where it was, until it has been there for
-// long enough; where nothing is kept it is gone.
+// keptFiles gives what is kept of an account.
+func keptFiles(t *testing.T, a *Account) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(a.own, maildir.KeptDir, "cur", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// sweep has an account look through what it keeps as if it had not for a while.
+func sweep(a *Account, life time.Duration) {
+	a.kept.swept = time.Time{}
+	a.SetKeep(life)
+}
+
+// TestKept keeps what is expunged, with where it was, for as long as was said then;
+// where nothing is kept it is gone.
 func TestKept(t *testing.T) {
 	ctx := context.Background()
 	a := openUnwatched(t, newMaildir(t))
-	kept := func() []string {
-		files, err := filepath.Glob(filepath.Join(a.own, KeptDir, "cur", "*"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return files
-	}
 	expunge := func() {
 		appendMessage(t, a, "INBOX", mail1, imap.FlagDeleted, imap.FlagFlagged, "Work")
 		if err := selectBox(t, a, "INBOX", false).Expunge(ctx, nil); err != nil {
@@ -31,12 +42,12 @@ func TestKept(t *testing.T) {
 		}
 	}
 	expunge()
-	if len(kept()) != 0 {
+	if len(keptFiles(t, a)) != 0 {
 		t.Fatal("it is kept where nothing is")
 	}
 	a.SetKeep(time.Hour)
 	expunge()
-	files := kept()
+	files := keptFiles(t, a)
 	if len(files) != 1 {
 		t.Fatalf("%d files are kept", len(files))
 	}
@@ -44,30 +55,86 @@ func TestKept(t *testing.T) {
 	if err != nil || !bytes.Contains(text, []byte("Subject")) {
 		t.Errorf("%q, %v", text, err)
 	}
-	notes, err := os.ReadFile(filepath.Join(a.own, KeptDir, KeptNotes))
-	var n KeptNote
-	if err != nil || json.Unmarshal(notes, &n) != nil || n.Name != filepath.Base(files[0]) || n.Mailbox != "INBOX" || n.Keywords != "Work" || n.Date == 0 {
-		t.Errorf("%s, %v", notes, err)
+	at, until, ok := maildir.ParseKeptName(filepath.Base(files[0]))
+	if !ok || time.Since(at) > time.Minute || until.Sub(at) != time.Hour {
+		t.Errorf("%s: from %v until %v", files[0], at, until)
 	}
-	if at, ok := KeptSince(n.Name); !ok || time.Since(at) > time.Minute {
-		t.Errorf("kept since %v", at)
-	}
-	if limits, used, err := a.Quota(); err == nil {
-		t.Errorf("there is a quota: %+v %+v", limits, used)
-	}
-
-	old := filepath.Join(a.own, KeptDir, "cur", "1000000000.1.x.host:2,S")
-	if err := os.WriteFile(old, text, 0o600); err != nil {
+	data, err := os.ReadFile(filepath.Join(a.own, maildir.KeptDir, maildir.KeptNotesFile(until)))
+	if err != nil {
 		t.Fatal(err)
 	}
-	a.kept.swept = time.Time{}
-	a.SetKeep(time.Hour)
-	if got := kept(); len(got) != 1 || got[0] != files[0] {
-		t.Errorf("kept are %v", got)
+	notes := maildir.ParseKeptNotes(data)
+	if len(notes) != 1 || notes[0].Name != filepath.Base(files[0]) || notes[0].Mailbox != "INBOX" || notes[0].Keywords != "Work" || notes[0].Date == 0 {
+		t.Errorf("%s", data)
 	}
-	time.Sleep(1100 * time.Millisecond) // a second has to lie between
-	a.SetKeep(0)
-	if got := kept(); len(got) != 0 {
-		t.Errorf("kept are still %v", got)
+	// What was promised holds, whatever is said later.
+	for _, life := range []time.Duration{time.Second, 0} {
+		if sweep(a, life); len(keptFiles(t, a)) != 1 {
+			t.Errorf("it is gone, since later ones are kept for %v", life)
+		}
+	}
+	if used, err := a.countAll(); err != nil || used.Messages != 0 {
+		t.Errorf("it counts for a quota: %+v, %v", used, err)
+	}
+}
+
+// TestKeptEnds removes what has been kept for long enough, with its notes, and
+// nothing else.
+func TestKeptEnds(t *testing.T) {
+	a := openUnwatched(t, newMaildir(t))
+	a.SetKeep(time.Hour)
+	appendMessage(t, a, "INBOX", mail1, imap.FlagDeleted)
+	if err := selectBox(t, a, "INBOX", false).Expunge(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(a.own, maildir.KeptDir)
+	past := time.Now().Add(-50 * time.Hour)
+	ended := map[string]bool{ // by path: whether it goes
+		filepath.Join("cur", maildir.KeptName(past, past.Add(time.Hour), "1.a.host", ":2,S")):   true,
+		filepath.Join("cur", maildir.KeptName(past, time.Now().Add(time.Hour), "2.a.host", "")): false,
+		filepath.Join("cur", "somebody's"):       false,
+		maildir.KeptNotesFile(past):              true,
+		maildir.KeptNotesFile(time.Now()):        false,
+		"somebody's.notes":                       false,
+		filepath.Join("cur", "17.notes"):         false,
+		maildir.KeptNotesFile(time.Time{}) + "x": false,
+	}
+	for name := range ended {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep(a, time.Hour)
+	for name, gone := range ended {
+		if _, err := os.Stat(filepath.Join(dir, name)); os.IsNotExist(err) != gone {
+			t.Errorf("%s: gone should be %v: %v", name, gone, err)
+		}
+	}
+}
+
+// TestKeptLongName keeps a message whose file has the longest name that there may
+// be, and two of one name.
+func TestKeptLongName(t *testing.T) {
+	dir := newMaildir(t)
+	long := strings.Repeat("n", 250) + ":2,T"
+	for _, sub := range []string{"cur/" + long, "cur/1.twice:2,T", "new/1.twice"} {
+		if err := os.WriteFile(filepath.Join(dir, sub), []byte(mail1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := openUnwatched(t, dir)
+	a.SetKeep(time.Hour)
+	v := selectBox(t, a, "INBOX", false)
+	for n := range SeqNum(v.Len()) {
+		if err := v.Store(context.Background(), []SeqNum{n + 1}, StoreAdd, []imap.Flag{imap.FlagDeleted}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := v.Len()
+	if err := v.Expunge(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(keptFiles(t, a)); got != n {
+		t.Errorf("%d of %d are kept", got, n)
 	}
 }

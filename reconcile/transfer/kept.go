@@ -1,17 +1,14 @@
 package transfer
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,9 +18,9 @@ import (
 )
 
 // Kept is what the daemon has kept of a user's messages that were expunged, as a
-// source: where it keeps them and how is imapserver/store's (kept.go).
+// source.
 type Kept struct {
-	Dir   string    // "kept" in the daemon's directory of the Maildir
+	Dir   string    // maildir.KeptDir in the daemon's directory of the Maildir
 	Since time.Time // messages that were expunged before are left
 
 	found map[string][]keptMessage // by mailbox
@@ -32,15 +29,6 @@ type Kept struct {
 type keptMessage struct {
 	Entry
 	name string
-}
-
-// keptNote is a line of the daemon's notes.
-type keptNote struct {
-	Name     string `json:"name"`
-	Mailbox  string `json:"mailbox"`
-	UID      uint32 `json:"uid"`
-	Date     int64  `json:"date"`
-	Keywords string `json:"keywords"`
 }
 
 // lostMailbox is where messages go of which no note says where they were.
@@ -87,28 +75,32 @@ func (k *Kept) Mailboxes(context.Context) (all []Mailbox, err error) {
 	return all, nil
 }
 
-// notes reads what the daemon has noted, by file name. A line that is damaged is
-// as if it were not there.
-func (k *Kept) notes(f *maildir.Folder) (map[string]keptNote, error) {
-	data, err := f.ReadSidecar("notes")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// notes reads what the daemon has noted, by file name.
+func (k *Kept) notes(f *maildir.Folder) (map[string]maildir.KeptNote, error) {
+	files, err := os.ReadDir(k.Dir)
+	if err != nil {
 		return nil, err
 	}
-	all := map[string]keptNote{}
-	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
-		var n keptNote
-		if json.Unmarshal(lines.Bytes(), &n) == nil {
+	all := map[string]maildir.KeptNote{}
+	for _, file := range files {
+		if _, ok := maildir.KeptNotesEnd(file.Name()); !ok {
+			continue
+		}
+		data, err := f.ReadSidecar(file.Name())
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range maildir.ParseKeptNotes(data) {
 			all[n.Name] = n
 		}
 	}
 	return all, nil
 }
 
-func (k *Kept) message(f *maildir.Folder, name string, n keptNote) (box string, m keptMessage, ok bool) {
-	at, _, _ := strings.Cut(name, ".")
-	seconds, err := strconv.ParseInt(at, 10, 64)
-	st, serr := f.Stat(maildir.Cur, name)
-	if err != nil || serr != nil || !st.Regular || time.Unix(seconds, 0).Before(k.Since) {
+func (k *Kept) message(f *maildir.Folder, name string, n maildir.KeptNote) (box string, m keptMessage, ok bool) {
+	at, _, ok := maildir.ParseKeptName(name)
+	st, err := f.Stat(maildir.Cur, name)
+	if !ok || err != nil || !st.Regular || at.Before(k.Since) {
 		return "", m, false
 	}
 	m = keptMessage{Entry{ID: plainID(name), Date: st.ModTime.Unix(), Size: st.Size}, name}
