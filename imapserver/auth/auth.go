@@ -163,7 +163,7 @@ func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff
 		return a.exchange(ctx, c)
 	}
 	start := time.Now()
-	p := a.guesses.pair(c)
+	p := a.guesses.pair(a.account(c), c.Remote)
 	e, f := a.judge(ctx, c, p)
 	return a.answer(ctx, c, start, p, e, f)
 }
@@ -212,7 +212,7 @@ func (a *Auth) judge(ctx context.Context, c *handoff.Credentials, p pair) (e ent
 	if f := a.admit(p); f != good {
 		return entrant{}, f
 	}
-	if _, _, other := parted(c); other && len(a.proving().masters) > 0 {
+	if a.asMaster(c) {
 		e, f = a.byMaster(ctx, c, p)
 	} else if c.For != "" && c.For != c.User {
 		return entrant{}, refused.because(sasl.ErrAuthzid.Error())

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"mailstead/imapserver/config"
-	"mailstead/imapserver/handoff"
 )
 
 // TestBruteForce has guessers by the thousand against one account, in each way in
@@ -68,7 +67,7 @@ func TestTablesInMemory(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	for i := range 3 * Default.Table {
 		source := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		p := g.pair(&handoff.Credentials{User: fmt.Sprint("user", i), Remote: source})
+		p := g.pair(fmt.Sprint("user", i), source)
 		g.wrong(p, "guess", now)
 		g.right(p, now)
 	}

@@ -75,7 +75,7 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 	challenge, done, err := x.Next(c.Exchange.Response)
 	who := *c
 	who.User, who.Password, who.For = x.Credentials().User, x.Credentials().Password, x.Credentials().For
-	p := a.guesses.pair(&who)
+	p := a.guesses.pair(who.User, c.Remote)
 	if errors.Is(err, sasl.ErrSyntax) {
 		return handoff.Verdict{Syntax: true, Text: "The " + err.Error() + "."}
 	}

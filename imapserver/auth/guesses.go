@@ -71,9 +71,9 @@ type home struct {
 }
 
 // pair is who tries, where.
-func (g *guesses) pair(c *handoff.Credentials) pair {
-	source := handoff.Source(c.Remote)
-	return pair{maphash.String(g.seed, c.User), maphash.Comparable(g.seed, source), maphash.Comparable(g.seed, home{c.User, source})}
+func (g *guesses) pair(user string, remote netip.Addr) pair {
+	source := handoff.Source(remote)
+	return pair{maphash.String(g.seed, user), maphash.Comparable(g.seed, source), maphash.Comparable(g.seed, home{user, source})}
 }
 
 // admit says why a login must be refused unheard, or "".

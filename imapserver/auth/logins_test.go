@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -229,6 +230,24 @@ func TestMaster(t *testing.T) {
 	if err := without.Prove(&config.Config{Logins: &config.Logins{Keep: t.TempDir(), Weak: []string{"PLAIN"}}}, []config.User{{Name: "m", Hash: "{PLAIN}x"}}); err == nil {
 		t.Error("a master with a weak hash is accepted")
 	}
+}
+
+// Guesses at a master's password count against the master, whomever the guesser would
+// come in as: a user more is no quota more.
+func TestMasterGuesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := newAuth(t, Default, nil, virtual(t, "alice", "right"))
+		if err := a.Prove(&config.Config{}, []config.User{{Name: "admin", Hash: virtual(t, "", "strong").Hash}}); err != nil {
+			t.Fatal(err)
+		}
+		addr := func(i int) string { return fmt.Sprintf("10.%d.%d.1", i/250, i%250) }
+		if n := guess(a, 500, addr, func(i int) string { return fmt.Sprintf("user%d*admin", i) }); n == 0 || n > int(Default.AccountMinute) {
+			t.Errorf("%d guesses at a master were heard at once", n)
+		}
+		if v, _ := try(a, "192.0.2.1", "alice", "right"); v.User != "alice" {
+			t.Errorf("a user, meanwhile: %+v", v)
+		}
+	})
 }
 
 func TestAppPasswords(t *testing.T) {

@@ -29,6 +29,21 @@ func cut(name string) (user, master string, ok bool) {
 	return name[:i], name[i+len(masterMark):], true
 }
 
+// asMaster tells whether somebody asks to come in as another, and there are masters.
+func (a *Auth) asMaster(c *handoff.Credentials) bool {
+	_, _, other := parted(c)
+	return other && len(a.proving().masters) > 0
+}
+
+// account is whose password a guess is at: that of a master, whomever they would come
+// in as, or each user would give those who guess it another quota.
+func (a *Auth) account(c *handoff.Credentials) string {
+	if _, master, _ := parted(c); a.asMaster(c) {
+		return masterMark + master
+	}
+	return c.User
+}
+
 // byMaster judges a master who comes in as a user. Whether there is such a user is
 // told to whom the password was right for alone. Nobody comes in as a master, not
 // even as a user of a master's name: their mail may reset what makes them one.
