@@ -73,8 +73,8 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 		return handoff.Verdict{}
 	}
 	challenge, done, err := x.Next(c.Exchange.Response)
-	who := *c
-	who.User, who.Password, who.For = x.Credentials().User, x.Credentials().Password, x.Credentials().For
+	who, creds := *c, x.Credentials()
+	who.User, who.Password, who.For = creds.User, creds.Password, creds.For
 	p := a.guesses.pair(who.User, c.Remote)
 	if errors.Is(err, sasl.ErrSyntax) {
 		return handoff.Verdict{Syntax: true, Text: "The " + err.Error() + "."}
@@ -97,13 +97,14 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 }
 
 // Mechanisms is handoff.Authenticator's.
-func (a *Auth) Mechanisms(listener string) []string {
+func (a *Auth) Mechanisms(listener string) []string { return a.offered(a.proving(), listener) }
+
+func (a *Auth) offered(l *logins, listener string) []string {
 	var names []string
 	// A user of a directory has no verifier that is known here.
 	if t := a.table.Load(); t.scram && len(t.directories) == 0 {
 		names = append(names, scramPlus, scramPlain)
 	}
-	l := a.proving()
 	if l.authorities[listener].roots != nil {
 		names = append(names, "EXTERNAL")
 	}
@@ -118,19 +119,20 @@ func (a *Auth) continued(c *handoff.Credentials, now time.Time) (pending, bool) 
 	if c.Exchange.ID != "" {
 		return a.exchanges.take(c, now)
 	}
-	if !slices.Contains(a.Mechanisms(c.Listener), c.Mechanism) {
+	l := a.proving() // once: what is offered by it is there
+	if !slices.Contains(a.offered(l, c.Listener), c.Mechanism) {
 		return pending{}, false
 	}
-	return pending{Mechanism: a.mechanism(c), id: c.ID, mechanism: c.Mechanism}, true
+	return pending{Mechanism: a.mechanism(l, c), id: c.ID, mechanism: c.Mechanism}, true
 }
 
-// mechanism begins an exchange of one of those that Mechanisms gives.
-func (a *Auth) mechanism(c *handoff.Credentials) sasl.Mechanism {
+// mechanism begins an exchange of one of those that are offered.
+func (a *Auth) mechanism(l *logins, c *handoff.Credentials) sasl.Mechanism {
 	switch c.Mechanism {
 	case "EXTERNAL":
-		return a.external(c)
+		return a.external(l, c)
 	case oauthBearer, xoauth2:
-		return a.bearer(c)
+		return l.issuer.bearer(c)
 	}
 	return a.scram(c)
 }

@@ -37,8 +37,8 @@ func authorities(listeners []config.Listener) (map[string]authority, error) {
 // external begins an exchange of EXTERNAL. The login has verified the certificate in
 // its handshake; that it is one of the authority's is looked at here once more, for
 // a login that was taken over could present any.
-func (a *Auth) external(c *handoff.Credentials) *sasl.External {
-	names, err := a.proving().authorities[c.Listener].names(c.Exchange.Certificates)
+func (a *Auth) external(l *logins, c *handoff.Credentials) *sasl.External {
+	names, err := l.authorities[c.Listener].names(c.Exchange.Certificates)
 	if err != nil {
 		a.log.Warn("certificate of a client not accepted", "session", c.ID, "addr", c.Remote, "err", err)
 	}

@@ -179,8 +179,7 @@ func (i *issuer) name(user string, claims map[string]any) (string, error) {
 }
 
 // bearer begins an exchange by a token.
-func (a *Auth) bearer(c *handoff.Credentials) *sasl.Bearer {
-	i := a.proving().issuer
+func (i *issuer) bearer(c *handoff.Credentials) *sasl.Bearer {
 	fault := map[string]string{"status": "invalid_token"} // RFC 7628 §3.2.2
 	if i.config.Scope != "" {
 		fault["scope"] = i.config.Scope
