@@ -150,12 +150,13 @@ func newDialer(c config.LDAP, log *slog.Logger) *ldapDialer {
 }
 
 // dial opens a connection that is bound as nobody. A server that does not answer
-// is left alone for a while: those who wait in line need not find it out each.
+// is left alone for a while: those who wait in line need not find it out each. One
+// that is silent takes its share of the time, and leaves the others theirs.
 func (d *ldapDialer) dial(ctx context.Context) (*ldapConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
+	// Half of what the login may take: the rest is for what it is opened for.
+	end := time.Now().Add(min(dialTimeout, time.Duration(d.config.Timeout)*time.Second/2))
 	var faults []error
-	for _, server := range d.config.Servers {
+	for i, server := range d.config.Servers {
 		d.mu.Lock()
 		down, ok := d.down[server]
 		d.mu.Unlock()
@@ -163,11 +164,14 @@ func (d *ldapDialer) dial(ctx context.Context) (*ldapConn, error) {
 			faults = append(faults, down.err)
 			continue
 		}
-		c, err := d.open(ctx, server)
+		c, err := d.open(ctx, server, time.Until(end)/time.Duration(len(d.config.Servers)-i))
 		if err == nil {
 			return c, nil
 		}
 		err = fmt.Errorf("%s: %w", server, err)
+		if ctx.Err() != nil {
+			return nil, err // whoever asked has given up, which says nothing of the server
+		}
 		faults = append(faults, err)
 		d.mu.Lock()
 		d.down[server] = downServer{err, time.Now().Add(downFor)}
@@ -231,7 +235,9 @@ func readFile(path string, limit int64) ([]byte, error) {
 
 // open connects, with TLS where the URL or the configuration says so: the name
 // in the URL is the one that the certificate has to be for.
-func (d *ldapDialer) open(ctx context.Context, server string) (*ldapConn, error) {
+func (d *ldapDialer) open(ctx context.Context, server string, within time.Duration) (*ldapConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	u, err := url.Parse(server)
 	if err != nil {
 		return nil, err
