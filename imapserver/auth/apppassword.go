@@ -167,8 +167,8 @@ func (k *keep) apps(user string) []keptApp {
 // and writes before it returns; what cannot be written has not been changed.
 func (k *keep) changeApps(user string, change func([]keptApp) ([]keptApp, error)) error {
 	k.mu.Lock()
-	old := k.now.Apps
-	apps, err := change(slices.Clone(old[user]))
+	old := k.now.Apps[user]
+	apps, err := change(slices.Clone(old))
 	if err != nil {
 		k.mu.Unlock()
 		return err
@@ -178,7 +178,7 @@ func (k *keep) changeApps(user string, change func([]keptApp) ([]keptApp, error)
 	if err := k.write(); err != nil {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.setApps(user, old[user])
+		k.setApps(user, old)
 		return fmt.Errorf("keep app passwords: %w", err)
 	}
 	return nil
@@ -186,14 +186,9 @@ func (k *keep) changeApps(user string, change func([]keptApp) ([]keptApp, error)
 
 // setApps replaces a user's app passwords. The caller holds mu.
 func (k *keep) setApps(user string, apps []keptApp) {
-	all := maps.Clone(k.now.Apps)
-	if all == nil {
-		all = map[string][]keptApp{}
+	if k.now.Apps[user] = apps; len(apps) == 0 {
+		delete(k.now.Apps, user)
 	}
-	if all[user] = apps; len(apps) == 0 {
-		delete(all, user)
-	}
-	k.now.Apps = all
 }
 
 // used notes that an app password was used, to the minute and not at once.

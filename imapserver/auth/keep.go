@@ -50,7 +50,7 @@ type keptHash struct {
 type keep struct {
 	log  *slog.Logger
 	dir  string // "" keeps nothing
-	now  kept   // under mu; maps are replaced, not changed
+	now  kept   // under mu; its lists are replaced, not changed
 	mu   sync.RWMutex
 	late *time.Timer // of a lazy write; nil while there is none
 
@@ -63,10 +63,10 @@ type keep struct {
 func openKeep(dir string, log *slog.Logger) *keep {
 	k := &keep{log: log, dir: dir}
 	err := k.read()
-	if err == nil && len(k.now.Secret) == sha256.Size {
+	if err == nil {
 		return k
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, fs.ErrNotExist) {
 		aside := fmt.Sprintf("%s.damaged-%d", k.path(), time.Now().Unix())
 		log.Error("what was kept of logins cannot be read, and was put aside: app passwords are lost", "err", err, "aside", aside)
 		if err := os.Rename(k.path(), aside); err != nil {
@@ -74,7 +74,7 @@ func openKeep(dir string, log *slog.Logger) *keep {
 			k.dir = ""
 		}
 	}
-	k.now = kept{Version: keepVersion, Secret: make([]byte, sha256.Size)}
+	k.now = newKept(make([]byte, sha256.Size))
 	rand.Read(k.now.Secret)
 	if err := k.write(); err != nil {
 		log.Error("nothing is kept of logins", "err", err)
@@ -83,29 +83,33 @@ func openKeep(dir string, log *slog.Logger) *keep {
 	return k
 }
 
+func newKept(secret []byte) kept {
+	return kept{Version: keepVersion, Secret: secret, Hashes: map[string]keptHash{}, Apps: map[string][]keptApp{}}
+}
+
 func (k *keep) path() string { return filepath.Join(k.dir, keepFile) }
 
 func (k *keep) read() error {
 	if k.dir == "" {
 		return fs.ErrNotExist
 	}
-	info, err := os.Stat(k.path())
+	data, err := readFile(k.path(), maxKeep)
 	if err != nil {
 		return err
 	}
-	if info.Size() > maxKeep {
-		return fmt.Errorf("read %s: %d octets, more than %d", k.path(), info.Size(), maxKeep)
-	}
-	data, err := os.ReadFile(k.path())
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, &k.now); err != nil {
+	var now kept
+	if err := json.Unmarshal(data, &now); err != nil {
 		return fmt.Errorf("read %s: %w", k.path(), err)
 	}
-	if k.now.Version != keepVersion {
-		return fmt.Errorf("read %s: version %d, and this program reads %d", k.path(), k.now.Version, keepVersion)
+	if now.Version != keepVersion {
+		return fmt.Errorf("read %s: version %d, and this program reads %d", k.path(), now.Version, keepVersion)
 	}
+	if len(now.Secret) != sha256.Size {
+		return fmt.Errorf("read %s: it has no secret", k.path())
+	}
+	k.now = newKept(now.Secret)
+	maps.Copy(k.now.Hashes, now.Hashes)
+	maps.Copy(k.now.Apps, now.Apps)
 	return nil
 }
 
@@ -118,6 +122,7 @@ func (k *keep) write() error {
 	defer k.writing.Unlock()
 	k.mu.RLock()
 	now := k.now
+	now.Hashes, now.Apps = maps.Clone(now.Hashes), maps.Clone(now.Apps)
 	k.mu.RUnlock()
 	data, err := json.Marshal(now)
 	if err != nil {
@@ -196,12 +201,7 @@ func (k *keep) hash(user, hash string) string {
 // replace keeps what a user's hash has become.
 func (k *keep) replace(user, of, hash string) {
 	k.mu.Lock()
-	all := maps.Clone(k.now.Hashes)
-	if all == nil {
-		all = map[string]keptHash{}
-	}
-	all[user] = keptHash{Of: hashDigest(of), Hash: hash}
-	k.now.Hashes = all
+	k.now.Hashes[user] = keptHash{Of: hashDigest(of), Hash: hash}
 	k.mu.Unlock()
 	k.soon()
 }
@@ -210,10 +210,9 @@ func (k *keep) replace(user, of, hash string) {
 // more. given is those that it has, by user.
 func (k *keep) prune(given func(user string) (hash string)) {
 	k.mu.Lock()
-	all := maps.Clone(k.now.Hashes)
-	maps.DeleteFunc(all, func(user string, h keptHash) bool { return h.Of != hashDigest(given(user)) })
-	fewer := len(all) < len(k.now.Hashes)
-	k.now.Hashes = all
+	before := len(k.now.Hashes)
+	maps.DeleteFunc(k.now.Hashes, func(user string, h keptHash) bool { return h.Of != hashDigest(given(user)) })
+	fewer := len(k.now.Hashes) < before
 	k.mu.Unlock()
 	if fewer {
 		k.soon()
