@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash"
 	"regexp"
 	"strconv"
 	"strings"
@@ -57,7 +58,7 @@ type form struct {
 var forms = []form{
 	{"$argon2id$", parseArgon2id},
 	{"$y$", parseYescrypt},
-	{"$6$", parseSHA512},
+	{"$6$", shaCrypt("sha512", "$6$", 86, sha512.New)},
 	{"$2a$", parseBcrypt},
 	{"$2b$", parseBcrypt},
 	{"$2y$", parseBcrypt},
@@ -134,28 +135,27 @@ func parseBcrypt(s string) (Hash, error) {
 	}, nil
 }
 
-var sha512Form = regexp.MustCompile(`^\$6\$(?:rounds=([1-9][0-9]{0,8})\$)?([^$:\n]{1,16})\$([./A-Za-z0-9]{86})$`)
-
-func parseSHA512(s string) (Hash, error) {
-	m := sha512Form.FindStringSubmatch(s)
-	if m == nil {
-		return Hash{}, errors.New("not $6$SALT$HASH or $6$rounds=N$SALT$HASH")
+// shaCrypt reads one of the two forms of SHA-crypt (crypt(5)), whose hash has so many
+// characters.
+func shaCrypt(name, prefix string, characters int, digest func() hash.Hash) func(string) (Hash, error) {
+	form := regexp.MustCompile(fmt.Sprintf(`^(?:rounds=([1-9][0-9]{0,8})\$)?([^$:\n]{1,16})\$([./A-Za-z0-9]{%d})$`, characters))
+	return func(s string) (Hash, error) {
+		m := form.FindStringSubmatch(strings.TrimPrefix(s, prefix))
+		if m == nil {
+			return Hash{}, fmt.Errorf("not %[1]sSALT$HASH or %[1]srounds=N$SALT$HASH", prefix)
+		}
+		rounds := 5000
+		if m[1] != "" {
+			rounds = number(m[1])
+		}
+		if rounds < minSHARounds || rounds > maxSHARounds {
+			return Hash{}, fmt.Errorf("rounds=%d is not between %d and %d", rounds, minSHARounds, maxSHARounds)
+		}
+		salt, want := []byte(m[2]), []byte(m[3])
+		return Hash{cost: fmt.Sprintf("%s %d", name, rounds), verify: func(password []byte) bool {
+			return subtle.ConstantTimeCompare(shacrypt.KeySHACrypt(digest, password, salt, rounds), want) == 1
+		}}, nil
 	}
-	rounds := 5000
-	if m[1] != "" {
-		rounds = number(m[1])
-	}
-	if rounds < minSHARounds || rounds > maxSHARounds {
-		return Hash{}, fmt.Errorf("rounds=%d is not between %d and %d", rounds, minSHARounds, maxSHARounds)
-	}
-	salt, want := []byte(m[2]), []byte(m[3])
-	return Hash{
-		cost: fmt.Sprintf("sha512 %d", rounds),
-		verify: func(password []byte) bool {
-			got := shacrypt.KeySHACrypt(sha512.New, password, salt, rounds)
-			return subtle.ConstantTimeCompare(got, want) == 1
-		},
-	}, nil
 }
 
 var yescryptForm = regexp.MustCompile(`^\$y\$(j[./0-9A-Z])([./0-9A-Za-z])\$[./A-Za-z0-9]{1,86}\$[./A-Za-z0-9]{43}$`)

@@ -26,7 +26,7 @@ var weakForms = []struct {
 	parse          func(s string) (Hash, error)
 }{
 	{"MD5-CRYPT", "$1$", parseMD5},
-	{"SHA256-CRYPT", "$5$", parseSHA256},
+	{"SHA256-CRYPT", "$5$", shaCrypt("sha256", "$5$", 43, sha256.New)},
 	{"PLAIN", "{PLAIN}", parsePlain},
 	{"MD5", "{MD5}", digestOf(md5.New, false)},
 	{"SMD5", "{SMD5}", digestOf(md5.New, true)},
@@ -66,26 +66,6 @@ func parseMD5(s string) (Hash, error) {
 	salt, want := []byte(m[1]), []byte(m[2])
 	return Hash{cost: "md5-crypt", verify: func(password []byte) bool {
 		return subtle.ConstantTimeCompare(shacrypt.KeyMD5Crypt(password, salt), want) == 1
-	}}, nil
-}
-
-var sha256Form = regexp.MustCompile(`^(?:rounds=([1-9][0-9]{0,8})\$)?([^$:\n]{1,16})\$([./A-Za-z0-9]{43})$`)
-
-func parseSHA256(s string) (Hash, error) {
-	m := sha256Form.FindStringSubmatch(s)
-	if m == nil {
-		return Hash{}, errors.New("not $5$SALT$HASH or $5$rounds=N$SALT$HASH")
-	}
-	rounds := 5000
-	if m[1] != "" {
-		rounds = number(m[1])
-	}
-	if rounds < minSHARounds || rounds > maxSHARounds {
-		return Hash{}, fmt.Errorf("rounds=%d is not between %d and %d", rounds, minSHARounds, maxSHARounds)
-	}
-	salt, want := []byte(m[2]), []byte(m[3])
-	return Hash{cost: fmt.Sprintf("sha256 %d", rounds), verify: func(password []byte) bool {
-		return subtle.ConstantTimeCompare(shacrypt.KeySHACrypt(sha256.New, password, salt, rounds), want) == 1
 	}}, nil
 }
 
