@@ -40,7 +40,7 @@ func (a *Auth) Prove(c *config.Config, masters []config.User) error {
 	if l.authorities, err = authorities(c.Listeners); err != nil {
 		return err
 	}
-	if l.issuer, err = newIssuer(l.config.Issuer); err != nil {
+	if l.issuer, err = newIssuer(l.config.Issuer, a.log); err != nil {
 		return err
 	}
 	old := a.proving()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -33,57 +34,68 @@ const (
 // asks no server on the network whom it shall believe.
 type issuer struct {
 	config  config.Issuer
+	log     *slog.Logger
 	methods []jose.SignatureAlgorithm
 
 	mu     sync.Mutex
 	keys   jose.JSONWebKeySet
 	file   os.FileInfo // that keys were read from; nil before
 	looked time.Time
+	fault  string // of the last look, as the log has it
 }
 
-func newIssuer(c *config.Issuer) (*issuer, error) {
+func newIssuer(c *config.Issuer, log *slog.Logger) (*issuer, error) {
 	if c == nil {
 		return nil, nil
 	}
-	i := &issuer{config: *c}
+	i := &issuer{config: *c, log: log}
 	for _, m := range c.Methods {
 		i.methods = append(i.methods, jose.SignatureAlgorithm(m))
 	}
-	_, err := i.current(time.Now())
-	return i, err
+	return i, i.read()
 }
 
 // current gives the keys, read again where the file is another one. One that cannot
-// be read leaves those that there are.
-func (i *issuer) current(now time.Time) (jose.JSONWebKeySet, error) {
+// be read leaves those that there are, and is logged once.
+func (i *issuer) current(now time.Time) jose.JSONWebKeySet {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.file != nil && now.Sub(i.looked) < keysLook {
-		return i.keys, nil
+	if now.Sub(i.looked) < keysLook {
+		return i.keys
 	}
 	i.looked = now
+	fault := ""
+	if err := i.read(); err != nil {
+		fault = err.Error()
+	}
+	if fault != i.fault && fault != "" {
+		i.log.Warn("the last keys that could be read stay in force", "err", fault)
+	}
+	i.fault = fault
+	return i.keys
+}
+
+// read reads the keys, if the file is another one. The caller holds mu.
+func (i *issuer) read() error {
 	info, err := os.Stat(i.config.Keys)
 	if err == nil && i.file != nil && os.SameFile(info, i.file) && info.ModTime().Equal(i.file.ModTime()) && info.Size() == i.file.Size() {
-		return i.keys, nil
+		return nil
 	}
-	keys, rerr := readKeys(i.config.Keys, info)
-	if err = errors.Join(err, rerr); err != nil {
-		return i.keys, fmt.Errorf("keys of the issuer: %w", err)
+	var keys jose.JSONWebKeySet
+	if err == nil {
+		keys, err = readKeys(i.config.Keys)
+	}
+	if err != nil {
+		return fmt.Errorf("keys of the issuer: %w", err)
 	}
 	i.keys, i.file = keys, info
-	return keys, nil
+	return nil
 }
 
 // readKeys reads the public keys of a JWK set. Secret ones are left out: whoever
 // checks by them could make tokens, and so could who reads the file.
-func readKeys(path string, info os.FileInfo) (set jose.JSONWebKeySet, err error) {
-	if info == nil {
-		return set, nil // there was an error
-	}
-	if info.Size() > maxKeys {
-		return set, fmt.Errorf("%s: more than %d octets", path, maxKeys)
-	}
-	data, err := os.ReadFile(path)
+func readKeys(path string) (set jose.JSONWebKeySet, err error) {
+	data, err := readFile(path, maxKeys)
 	if err != nil {
 		return set, err
 	}
@@ -114,11 +126,7 @@ func (i *issuer) verify(user, token string, now time.Time) (string, error) {
 	if err != nil || len(t.Headers) != 1 {
 		return "", fmt.Errorf("token: %w", errors.Join(err, errForm(err)))
 	}
-	keys, err := i.current(now)
-	if len(keys.Keys) == 0 {
-		return "", err
-	}
-	key, err := choose(keys, t.Headers[0])
+	key, err := choose(i.current(now), t.Headers[0])
 	if err != nil {
 		return "", err
 	}

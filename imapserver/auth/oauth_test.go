@@ -279,7 +279,7 @@ func TestHostileTokens(t *testing.T) {
 
 // The issuer changes its keys, and the file follows.
 func TestKeysChange(t *testing.T) {
-	i, a, _ := newBearing(t)
+	i, a, log := newBearing(t)
 	old := i.token("d", nil)
 	_, fresh, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -306,6 +306,11 @@ func TestKeysChange(t *testing.T) {
 		look()
 		if v, _ := bear(a, oauthBearer, oauth("alice", token)); v.User != "alice" {
 			t.Errorf("with a file of %q the keys before it are good no more: %+v", damage, v)
+		}
+		look()
+		bear(a, oauthBearer, oauth("alice", token))
+		if n := strings.Count(log.String(), "stay in force"); n == 0 || n > 2 {
+			t.Errorf("with a file of %q the log says %d times that the keys before it stay", damage, n)
 		}
 		if err := a.Prove(&config.Config{Logins: &config.Logins{Issuer: &a.proving().issuer.config}}, nil); err == nil {
 			t.Errorf("a configuration with keys of %q is taken", damage)
