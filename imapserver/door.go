@@ -110,6 +110,7 @@ func (d *door) take(m handoff.Message, tasks *tasks) error {
 func (d *door) ask(m *handoff.Ask) {
 	ctx, cancel := context.WithTimeout(d.ctx, verdictWithin)
 	defer cancel()
+	m.Credentials.Listener = d.hello.Listener
 	v := d.parted.auth.Authenticate(ctx, &m.Credentials)
 	if v.User != "" {
 		var err error

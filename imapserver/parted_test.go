@@ -207,6 +207,26 @@ func TestCapturedLogin(t *testing.T) {
 	}
 }
 
+// TestCapturedListener: an app password for one listener is good on no other, whatever
+// a login says that its client has come in by.
+func TestCapturedListener(t *testing.T) {
+	dir := t.TempDir()
+	c := partedConfig(dir)
+	c.Logins = &config.Logins{Keep: t.TempDir()}
+	p := startParted(t, c, partedUser(t, dir, "alice", 61101))
+	password, err := p.auth.AddAppPassword("alice", "phone", []string{"imaps"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for listener, user := range map[string]string{"imaps": "alice", "imap": ""} {
+		login, _ := p.login(listener)
+		login.Send(&handoff.Ask{Serial: 7, Credentials: handoff.Credentials{ID: "one", User: "alice", Password: password, Listener: "imaps", Remote: netip.MustParseAddr("192.0.2.1"), TLS: true}})
+		if v := receive[*handoff.Answer](t, login).Verdict; v.User != user {
+			t.Errorf("on %s: %+v", listener, v)
+		}
+	}
+}
+
 // TestLoginSaysTooMuch: what only auth and spawn may say ends a login's channel.
 func TestLoginSaysTooMuch(t *testing.T) {
 	dir := t.TempDir()
