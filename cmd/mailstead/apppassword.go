@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"mailstead/imapserver/control"
 	"mailstead/render"
+	"mailstead/schema"
 )
 
 func newAppPasswordCommand() *cobra.Command {
@@ -50,6 +52,11 @@ func (o *appPasswordOptions) ask(cmd *cobra.Command) (control.Status, error) {
 	host, _, err := readApplied(o.state)
 	if err != nil {
 		return control.Status{}, err
+	}
+	for _, name := range o.what.Listeners {
+		if !slices.ContainsFunc(host.Listeners, func(l schema.Listener) bool { return l.Name == name }) {
+			return control.Status{}, fmt.Errorf("there is no listener %q", name)
+		}
 	}
 	status, err := control.Ask(cmd.Context(), render.ControlSocket(host.Paths), control.Request{Verb: control.VerbAppPassword, User: o.user, AppPassword: &o.what})
 	if err == nil && status.Error != "" {
