@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -327,6 +328,10 @@ func TestKilled(t *testing.T) {
 // and, where that is set, Dovecot, which are to lose something, or the rig is blind.
 func TestPowerCut(t *testing.T) {
 	dialogue.LabDir(t)
+	if os.Getenv(ownMounts) == "" {
+		withOwnMounts(t)
+		return
+	}
 	n := cycles(t, "MAILSTEAD_POWER_CUTS", 25)
 	controls := max(3, n/10)
 	table := []string{powerHead, "|" + strings.Repeat("---|", 12)}
@@ -357,6 +362,24 @@ func TestPowerCut(t *testing.T) {
 		}
 	}
 	t.Log("\n" + strings.Join(table, "\n"))
+}
+
+// ownMounts is set where the mounts are those of this test alone.
+const ownMounts = "MAILSTEAD_TEST_OWN_MOUNTS"
+
+// withOwnMounts runs the test in a process that has mounts of its own: a file
+// system that was cut off stays as it is for as long as anyone has it, and whoever
+// makes a namespace of mounts, such as a container, takes a copy of them all.
+func withOwnMounts(t *testing.T) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=0")
+	c.Env = append(os.Environ(), ownMounts+"=1")
+	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	out, err := c.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Errorf("with mounts of its own: %v", err)
+	}
 }
 
 // runCuts cuts the power so often, with an account that no one has used every ten
@@ -407,8 +430,7 @@ func (p *powerImage) make(t *testing.T) {
 	runTool(t, "mkfs."+p.fs, append(args, p.file)...)
 }
 
-// mount waits until no one has the file system any more that was cut off: in the
-// mounts of another namespace it stays as it is.
+// mount waits until no one has the file system any more that was cut off.
 func (p *powerImage) mount(t *testing.T) {
 	t.Helper()
 	for try := 0; ; try++ {

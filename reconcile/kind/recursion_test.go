@@ -35,7 +35,7 @@ func applyTree(dir string) {
 
 var (
 	becameHelper = regexp.MustCompile(`^(\d+) +execve\(.*"as-user"\]`)
-	threadOf     = regexp.MustCompile(`^(\d+) +(?:clone|clone3|fork|vfork)\b.* = (\d+)`)
+	threadOf     = regexp.MustCompile(`^(\d+) +(?:<\.\.\. )?(?:clone3?|v?fork)\b.* = (\d+)`)
 )
 
 // TestRootStaysOutside looks at every system call on a path or a descriptor
@@ -81,14 +81,20 @@ func (b *bench) traceApply(a attacked) (byHelper int) {
 	if now := b.fingerprint(a.bait); now != before {
 		b.Errorf("outside it was\n%s, is\n%s", before, now)
 	}
+	calls := b.content(trace)
 	helpers := map[string]bool{}
-	for line := range strings.Lines(b.content(trace)) {
-		if m := becameHelper.FindStringSubmatch(line); m != nil {
-			helpers[m[1]] = true
+	for found := -1; found < len(helpers); { // a thread's first calls may come before the one that made it has returned
+		found = len(helpers)
+		for line := range strings.Lines(calls) {
+			if m := becameHelper.FindStringSubmatch(line); m != nil {
+				helpers[m[1]] = true
+			}
+			if m := threadOf.FindStringSubmatch(line); m != nil && helpers[m[1]] {
+				helpers[m[2]] = true
+			}
 		}
-		if m := threadOf.FindStringSubmatch(line); m != nil && helpers[m[1]] {
-			helpers[m[2]] = true
-		}
+	}
+	for line := range strings.Lines(calls) {
 		if pid, _, _ := strings.Cut(line, " "); !strings.Contains(line, a.home+"/") {
 			continue
 		} else if helpers[pid] {
