@@ -35,7 +35,7 @@ func (d *decoder) mailboxName(s string) string {
 	}
 	name, ok := DecodeUTF7(s)
 	if !ok && isUTF8Name(s) {
-		return s
+		return strings.ReplaceAll(s, "&-", "&")
 	}
 	if !ok {
 		d.refuse(imap.StatusResponseTypeNo, imap.ResponseCodeCannot, "mailbox name is not valid modified UTF-7")
@@ -45,7 +45,8 @@ func (d *decoder) mailboxName(s string) string {
 
 // isUTF8Name tells a name in UTF-8 from one in a bad encoding. Deviation: clients
 // made with go-imap write UTF-8 as soon as IMAP4rev2 is advertised, without
-// enabling it. No name in modified UTF-7 has such octets in it.
+// enabling it, and "&" as "&-" all the same. No name in modified UTF-7 has such
+// octets in it.
 func isUTF8Name(s string) bool {
 	return utf8.ValidString(s) && strings.IndexFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) >= 0
 }

@@ -70,6 +70,7 @@ func TestReadCommand(t *testing.T) {
 		{"ENABLE UTF8=accept X", &Enable{[]imap.Cap{"UTF8=ACCEPT", "X"}}},
 		{"SELECT inbox", &Select{Mailbox: "inbox"}},
 		{"SELECT \"ü&\"", &Select{Mailbox: "ü&"}}, // as go-imap writes it
+		{"SELECT \"Größe &- Co\"", &Select{Mailbox: "Größe & Co"}},
 		{"SELECT a (condstore)", &Select{Mailbox: "a"}},
 		{"SELECT a (CONDSTORE QRESYNC (7 9))", &Select{Mailbox: "a", QResync: &QResync{UIDValidity: 7, ModSeq: 9}}},
 		{"EXAMINE a (QRESYNC (7 9 5,3:4 (1:2,9 6:7,20)))", &Select{Mailbox: "a", ReadOnly: true, QResync: &QResync{
