@@ -77,8 +77,8 @@ func (i *Inline) session(o *handoff.Open) (*handoff.Session, error) {
 
 // Session begins a session of a user with whoever has the other end of stream,
 // which is ours from then on.
-func (i *Inline) Session(r control.Request, stream *os.File) error {
-	session, err := i.session(ownSession(r, stream))
+func (i *Inline) Session(user string, stream *os.File) error {
+	session, err := i.session(ownSession(user, stream))
 	if err != nil {
 		stream.Close()
 		return err

@@ -163,9 +163,9 @@ func (p *Parted) open(ctx context.Context, o *handoff.Open) (worker uint64, err 
 
 // Session begins a session of a user with whoever has the other end of stream,
 // which is ours from then on.
-func (p *Parted) Session(r control.Request, stream *os.File) error {
+func (p *Parted) Session(user string, stream *os.File) error {
 	defer stream.Close()
-	_, err := p.open(p.ctx, ownSession(r, stream))
+	_, err := p.open(p.ctx, ownSession(user, stream))
 	return err
 }
 

@@ -34,7 +34,7 @@ type server interface {
 	Reload(s *Settings) error
 	Status(ctx context.Context) (control.Status, error)
 	SelfTest(ctx context.Context) error
-	Session(r control.Request, stream *os.File) error
+	Session(user string, stream *os.File) error
 }
 
 // Run is the daemon: it serves by the configuration at path until SIGTERM or
@@ -184,10 +184,10 @@ func (r *running) answer(ctx context.Context, q control.Request) control.Status 
 
 // session has the connection of whoever may ask us be one of a user. It is root,
 // or the owner of all mail, that asks.
-func (r *running) session(c *net.UnixConn, asked control.Request) {
+func (r *running) session(c *net.UnixConn, user string) {
 	stream, err := c.File()
 	if err == nil {
-		err = r.server.Session(asked, stream)
+		err = r.server.Session(user, stream)
 	}
 	if err != nil {
 		fmt.Fprintf(c, "* BYE %s\r\n", strings.Join(strings.Fields(err.Error()), " "))
@@ -196,8 +196,8 @@ func (r *running) session(c *net.UnixConn, asked control.Request) {
 
 // ownSession is a session that was asked for over the control socket. Its first
 // response is a greeting.
-func ownSession(r control.Request, stream *os.File) *handoff.Open {
-	return &handoff.Open{ID: "control", User: r.User, Off: r.Off, Tag: "*", Remote: netip.IPv6Loopback(), Brief: true, Stream: stream}
+func ownSession(user string, stream *os.File) *handoff.Open {
+	return &handoff.Open{ID: "control", User: user, Tag: "*", Remote: netip.IPv6Loopback(), Brief: true, Stream: stream}
 }
 
 // reload reads everything again and goes over to it, or keeps what is in force.

@@ -210,7 +210,7 @@ func (s *Settings) user(name string) (config.User, bool) {
 
 // session is what a worker is told of a session of u.
 func (s *Settings) session(o *handoff.Open, u config.User) *handoff.Session {
-	off := append(slices.Clip(u.Off), o.Off...)
+	off := u.Off
 	for _, l := range s.Config.Listeners {
 		if l.Name == o.Listener {
 			off = append(slices.Clip(off), l.Off...)

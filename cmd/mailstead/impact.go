@@ -56,7 +56,7 @@ func (l *look) countPurges(ctx context.Context, p *reconcile.People) {
 	rules = slices.DeleteFunc(rules, func(r render.PurgeRule) bool { return !there[r.User] })
 	ctx, cancel := context.WithTimeout(ctx, purgeTime)
 	defer cancel()
-	counted, err := purger{socket: render.ControlSocket(l.host.Paths), prefix: was.Namespace}.run(ctx, rules)
+	counted, err := purger{socket: render.ControlSocket(l.host.Paths)}.run(ctx, rules)
 	if err != nil {
 		p.PurgesUnknown = strings.Split(err.Error(), "\n")[0]
 	}

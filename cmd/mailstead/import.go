@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/maildir"
 	"mailstead/reconcile/transfer"
 	"mailstead/render"
 	"mailstead/schema"
@@ -134,7 +135,7 @@ func (o *importOptions) start(ctx context.Context, daemon *config.Config, j *imp
 	if err != nil {
 		return err
 	}
-	j.Prefix, j.Journal = daemon.Namespace, filepath.Join(u.Maildir, "mailstead", "import", name)
+	j.Prefix, j.Journal = daemon.Namespace, filepath.Join(u.Maildir, maildir.OwnDir, "import", name)
 	return j.start(ctx, daemon.Control, u, c)
 }
 
@@ -292,26 +293,27 @@ func (o *importOptions) server(j *importJob, c *console) error {
 		return hint(errors.New("--from holds a password, which everyone on this machine could read"), "give it by --password-file")
 	}
 	s := transfer.Server{Host: u.Hostname(), User: u.User.Username(), TLS: o.tls}
-	port := 143
 	if s.TLS == "" && u.Scheme == "imaps" {
-		s.TLS, port = transfer.TLSImplicit, 993
+		s.TLS = transfer.TLSImplicit
 	} else if s.TLS == "" {
 		s.TLS = transfer.TLSStart
 	}
-	if p := u.Port(); p != "" {
-		if port, err = strconv.Atoi(p); err != nil {
-			return fmt.Errorf("--from: port %q: %w", p, err)
-		}
-	}
-	s.Port = port
+	s.Port = 143
 	switch s.TLS {
-	case transfer.TLSImplicit, transfer.TLSStart:
+	case transfer.TLSImplicit:
+		s.Port = 993
+	case transfer.TLSStart:
 	case transfer.TLSNone:
 		if ip, err := netip.ParseAddr(s.Host); err != nil || !ip.IsLoopback() {
 			return errors.New("--tls none sends the password in the clear: it is for loopback addresses alone")
 		}
 	default:
 		return fmt.Errorf("--tls %q: there are implicit, starttls and none", o.tls)
+	}
+	if p := u.Port(); p != "" {
+		if s.Port, err = strconv.Atoi(p); err != nil {
+			return fmt.Errorf("--from: port %q: %w", p, err)
+		}
 	}
 	if o.ca != "" {
 		if j.CA, err = os.ReadFile(o.ca); err != nil {

@@ -127,6 +127,9 @@ func writeImported(c *console, j *importJob, reports []transfer.Report) error {
 			continue
 		}
 		fmt.Fprintf(c.out, "%s -> %s: %d messages there (%s), %d %s, %d here before", visible(r.Mailbox), visible(r.Target), r.There, octets(r.Size), r.Brought, verb, r.Before)
+		if r.Gone > 0 {
+			fmt.Fprintf(c.out, ", %d removed there meanwhile", r.Gone)
+		}
 		if r.Flags > 0 {
 			fmt.Fprintf(c.out, ", flags of %d changed", r.Flags)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -43,14 +44,15 @@ type importJob struct {
 	Since   time.Time // for Kept
 }
 
+// sourceName is what an import is remembered under that has no name. Directories of
+// one name are told apart by where they are.
 func (j *importJob) sourceName() string {
-	switch {
-	case j.Server != nil:
+	if j.Server != nil {
 		return j.Server.User + "@" + j.Server.Host
-	case j.Maildir != "":
-		return filepath.Base(j.Maildir)
 	}
-	return filepath.Base(j.Mbox)
+	path := j.Maildir + j.Mbox
+	sum := sha256.Sum256([]byte(path))
+	return fmt.Sprintf("%s-%x", filepath.Base(path), sum[:4])
 }
 
 // newImportWorkCommand is what import starts as the user whose mail it is: what
@@ -94,10 +96,15 @@ func (j *importJob) start(ctx context.Context, socket string, user config.User, 
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user.UID), Gid: uint32(user.GID), Groups: []uint32{}}}
 	}
 	for range j.Connections + 1 {
-		f, err := control.SessionFile(ctx, socket, user.Name, transfer.Off...)
+		c, err := control.Session(ctx, socket, user.Name)
 		if errors.Is(err, control.ErrNotRunning) {
 			return hint(err, "mail is brought in through it: start it first")
 		}
+		if err != nil {
+			return err
+		}
+		f, err := c.File()
+		c.Close()
 		if err != nil {
 			return err
 		}
@@ -134,7 +141,7 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 		}
 		sessions = append(sessions, conn)
 	}
-	to, err := transfer.NewTarget(j.Prefix, sessions)
+	to, err := transfer.NewTarget(ctx, j.Prefix, sessions)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/spf13/cobra"
 
+	"mailstead/imapserver/control"
+	"mailstead/reconcile/transfer"
 	"mailstead/render"
 	"mailstead/schema"
 )
@@ -69,7 +71,7 @@ func runPurge(ctx context.Context, o purgeOptions, c *console) error {
 	if o.user != "" {
 		rules = slices.DeleteFunc(rules, func(r render.PurgeRule) bool { return r.User != o.user })
 	}
-	p := purger{socket: render.ControlSocket(host.Paths), prefix: host.Namespace, remove: !o.dryRun}
+	p := purger{socket: render.ControlSocket(host.Paths), remove: !o.dryRun}
 	purged, err := p.run(ctx, rules)
 	return errors.Join(writePurged(c, o, purged), err)
 }
@@ -106,7 +108,6 @@ func writePurged(c *console, o purgeOptions, all []purged) error {
 // purger carries out rules, or counts what they are about.
 type purger struct {
 	socket string
-	prefix string
 	remove bool
 }
 
@@ -148,11 +149,15 @@ func (p purger) run(ctx context.Context, rules []render.PurgeRule) (all []purged
 
 // user carries out the rules of one user.
 func (p purger) user(ctx context.Context, rules []render.PurgeRule) (all []purged, err error) {
-	s, err := beginSession(ctx, p.socket, rules[0].User, p.prefix)
+	c, err := control.Session(ctx, p.socket, rules[0].User)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
+	s, err := transfer.Begin(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
 	for _, r := range rules {
 		n, err := p.folder(s, r)
 		var no *imap.Error
@@ -168,30 +173,22 @@ func (p purger) user(ctx context.Context, rules []render.PurgeRule) (all []purge
 }
 
 // folder removes what came in on a day that lies so many days back (RFC 8514 §4.3).
-func (p purger) folder(s *userSession, r render.PurgeRule) (n int, err error) {
-	name, err := s.mailbox(r.Folder)
-	if err != nil {
-		return 0, err
-	}
-	open := "EXAMINE"
-	if p.remove {
-		open = "SELECT"
-	}
-	if _, err := s.command("%s %s", open, name); err != nil {
+func (p purger) folder(s *transfer.Session, r render.PurgeRule) (n int, err error) {
+	if err := s.Open(r.Folder, !p.remove); err != nil {
 		return 0, err
 	}
 	before := time.Now().AddDate(0, 0, -r.Days).Format("2-Jan-2006")
-	lines, err := s.command("UID SEARCH RETURN (SAVE COUNT) SAVEDBEFORE %s", before) // RFC 5182
+	lines, err := s.Command("UID SEARCH RETURN (SAVE COUNT) SAVEDBEFORE %s", before) // RFC 5182
 	if err != nil {
 		return 0, err
 	}
 	if n = counted(lines); n == 0 || !p.remove {
 		return n, nil
 	}
-	if _, err := s.command("UID STORE $ +FLAGS.SILENT (\\Deleted)"); err != nil {
+	if _, err := s.Command("UID STORE $ +FLAGS.SILENT (\\Deleted)"); err != nil {
 		return 0, err
 	}
-	_, err = s.command("UID EXPUNGE $")
+	_, err = s.Command("UID EXPUNGE $")
 	return n, err
 }
 

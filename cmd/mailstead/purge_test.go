@@ -3,11 +3,29 @@ package main
 import (
 	"path/filepath"
 	"strconv"
+	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"mailstead/render"
+	"mailstead/schema"
 )
+
+// TestNewRules says which rules may remove more than what was applied last.
+func TestNewRules(t *testing.T) {
+	host := func(folders ...schema.Folder) *schema.Host {
+		return &schema.Host{Users: []schema.User{{Name: "alice", Folders: folders}, {Name: "bob", Folders: folders, Elsewhere: "imap://b@x/"}}}
+	}
+	was := host(schema.Folder{Name: "Junk", PurgeAfter: 30}, schema.Folder{Name: "Old", PurgeAfter: 30}, schema.Folder{Name: "Same", PurgeAfter: 7}, schema.Folder{Name: "Trash"})
+	want := host(schema.Folder{Name: "Junk", PurgeAfter: 29}, schema.Folder{Name: "Old", PurgeAfter: 31}, schema.Folder{Name: "Same", PurgeAfter: 7}, schema.Folder{Name: "Trash", PurgeAfter: 30})
+	got := newRules(was, want)
+	if diff := cmp.Diff([]render.PurgeRule{{User: "alice", Folder: "Junk", Days: 29}, {User: "alice", Folder: "Trash", Days: 30}}, got); diff != "" {
+		t.Error(diff)
+	}
+}
 
 // age makes the messages of an account, which nobody serves, some days older: age
 // MAILDIR DAYS.

@@ -75,7 +75,7 @@ func runUndelete(ctx context.Context, o undeleteOptions, c *console) error {
 	o.connections = 1
 	j := o.newJob(c)
 	j.Kept, j.Since = filepath.Join(user.Maildir, maildir.OwnDir, maildir.KeptDir), time.Now().Add(-age)
-	return o.start(ctx, daemon, j, o.user, "undelete", c)
+	return o.start(ctx, daemon, j, o.user, ".undelete", c) // no import has such a name
 }
 
 // parseAge reads a duration, which may be in days.

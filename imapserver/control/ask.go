@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"syscall"
 	"time"
 )
@@ -70,65 +68,42 @@ func dial(ctx context.Context, path string, r Request) (net.Conn, error) {
 // socket at path. The greeting, which tells that the user is logged in, is the
 // first that is read of it. The errors are those of Ask, and what keeps the
 // daemon from beginning one.
-func Session(ctx context.Context, path, user string) (net.Conn, error) {
+func Session(ctx context.Context, path, user string) (*net.UnixConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	c, err := dial(ctx, path, Request{Verb: VerbSession, User: user})
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", path, err)
 	}
-	s := &session{Conn: c, r: bufio.NewReaderSize(c, 1<<20)}
-	var status Status
-	line, err := s.r.ReadSlice('\n') // the answer; the greeting is behind it
-	if err == nil {
-		err = json.Unmarshal(line, &status)
-	}
-	if err == nil && status.Error != "" {
-		err = errors.New(status.Error)
-	}
-	if err != nil {
+	if err := begun(c); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("session of %q: %w", user, cause(ctx, err))
 	}
 	c.SetDeadline(time.Time{})
-	return s, nil
+	return c.(*net.UnixConn), nil
 }
 
-// SessionFile is Session for another process: nothing of the greeting has been
-// read of what it gives. The session has none of the capabilities in off.
-func SessionFile(ctx context.Context, path, user string, off ...string) (*os.File, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	c, err := dial(ctx, path, Request{Verb: VerbSession, User: user, Off: off})
-	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", path, err)
-	}
-	defer c.Close()
+// begun reads the answer, octet by octet: the greeting behind it is for whoever
+// the session is given to.
+func begun(c net.Conn) error {
 	var line []byte
+	for one := []byte{0}; !bytes.HasSuffix(line, []byte("\n")); line = append(line, one...) {
+		if _, err := c.Read(one); err != nil {
+			return err
+		}
+		if len(line) == maxAnswer {
+			return errors.New("the daemon's answer has no end")
+		}
+	}
 	var status Status
-	for one := []byte{0}; err == nil && !bytes.HasSuffix(line, []byte("\n")) && len(line) < maxAnswer; line = append(line, one...) {
-		_, err = c.Read(one)
+	if err := json.Unmarshal(line, &status); err != nil {
+		return err
 	}
-	if err == nil {
-		err = json.Unmarshal(line, &status)
+	if status.Error != "" {
+		return errors.New(status.Error)
 	}
-	if err == nil && status.Error != "" {
-		err = errors.New(status.Error)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("session of %q: %w", user, cause(ctx, err))
-	}
-	c.SetDeadline(time.Time{})
-	return c.(*net.UnixConn).File()
+	return nil
 }
-
-// session is a connection of which more has been read than the answer.
-type session struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func (s *session) Read(p []byte) (int, error) { return s.r.Read(p) }
 
 // cause prefers the reason why ctx ended to what that did to the connection.
 func cause(ctx context.Context, err error) error {

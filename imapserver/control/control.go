@@ -45,9 +45,6 @@ type AppPassword struct {
 type Request struct {
 	Verb string `json:"verb"`           // one of the verbs
 	User string `json:"user,omitempty"` // for VerbSession and VerbAppPassword
-	// Off is the capabilities that the session of VerbSession shall not have, beside
-	// those that are switched off for the user.
-	Off []string `json:"off,omitempty"`
 
 	AppPassword *AppPasswordRequest `json:"app_password,omitempty"`
 }

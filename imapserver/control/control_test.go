@@ -166,7 +166,7 @@ func TestSession(t *testing.T) {
 			}
 			return Status{}
 		},
-		Session: func(c *net.UnixConn, _ Request) { c.Write([]byte("* OK hello\r\n")) },
+		Session: func(c *net.UnixConn, user string) { c.Write([]byte("* OK hello\r\n")) },
 	}
 	go s.Serve(t.Context(), l)
 	c, err := Session(t.Context(), path, "alice")

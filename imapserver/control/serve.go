@@ -74,7 +74,7 @@ type Server struct {
 	// Session is called for VerbSession with the connection, once an answer without
 	// an Error is sent. The connection is closed when it returns; a descriptor of it
 	// that was passed on stays open. It may be nil.
-	Session func(c *net.UnixConn, r Request)
+	Session func(c *net.UnixConn, user string)
 }
 
 // Serve answers requests by answer alone, as Server does.
@@ -121,6 +121,6 @@ func (s Server) serveConn(ctx context.Context, c net.Conn) {
 	err := json.NewEncoder(c).Encode(status) // the asker may be gone; the reload has happened all the same
 	if u, ok := c.(*net.UnixConn); r.Verb == VerbSession && s.Session != nil && status.Error == "" && ok && err == nil {
 		c.SetDeadline(time.Time{})
-		s.Session(u, r)
+		s.Session(u, r.User)
 	}
 }

@@ -73,7 +73,6 @@ type Open struct {
 	Remote   netip.Addr `json:"remote"`
 	TLS      bool       `json:"tls"`
 	Token    []byte     `json:"token,omitempty"` // for GiveBack
-	Off      []string   `json:"off,omitempty"`   // capabilities that it shall not have
 	Brief    bool       `json:"brief,omitempty"` // nobody will come back soon: the account need not stay open
 	Ticket   string     `json:"-"`               // of the Verdict
 	Stream   *os.File   `json:"-"`

@@ -38,6 +38,23 @@ func TestBody(t *testing.T) {
 	}
 }
 
+// TestDigest takes a last line without an end for one with it, and nothing else.
+func TestDigest(t *testing.T) {
+	of := func(text string) digest {
+		b, err := readBody(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.digest()
+	}
+	if of("a\n\nb") != of("a\r\n\r\nb\r\n") {
+		t.Error("the end of the last line makes a difference")
+	}
+	if of("a\n\nb\n\n") == of("a\n\nb\n") || of("a\x00") == of("a\x00\r\n") {
+		t.Error("messages that differ have one digest")
+	}
+}
+
 // TestNames gives every mailbox a name of its own that there may be.
 func TestNames(t *testing.T) {
 	ours := map[imap.MailboxAttr]string{imap.MailboxAttrSent: "Sent", imap.MailboxAttrTrash: "Trash"}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -24,6 +25,7 @@ import (
 // held is a source in memory that can be made to fail.
 type held struct {
 	validity string
+	boxes    []string // beside INBOX
 	texts    []string
 	fetches  atomic.Int32
 	fault    func(fetch int) error       // of Fetch, before it gives anything
@@ -33,8 +35,11 @@ type held struct {
 func (h *held) Open(context.Context) (transfer.Source, error) { return h, nil }
 func (h *held) Close() error                                  { return nil }
 
-func (h *held) Mailboxes(context.Context) ([]transfer.Mailbox, error) {
-	return []transfer.Mailbox{{Name: "INBOX", Levels: []string{"INBOX"}, Validity: h.validity, Messages: len(h.texts)}}, nil
+func (h *held) Mailboxes(context.Context) (all []transfer.Mailbox, err error) {
+	for _, name := range append([]string{"INBOX"}, h.boxes...) {
+		all = append(all, transfer.Mailbox{Name: name, Levels: []string{name}, Validity: h.validity, Messages: len(h.texts)})
+	}
+	return all, nil
 }
 
 func (h *held) List(context.Context, transfer.Mailbox) (all []transfer.Entry, err error) {
@@ -76,7 +81,7 @@ func texts(n int) (all []string) {
 // TestForgotten loses the end of the journal, as a power cut may, and then the IDs
 // of the source: nothing is brought twice.
 func TestForgotten(t *testing.T) {
-	here := dialogue.Mailstead(t, dialogue.Setup{Off: transfer.Off})
+	here := dialogue.Mailstead(t, dialogue.Setup{})
 	src := &held{validity: "a", texts: append(texts(40), text(3), text(3))}
 	dir := filepath.Join(t.TempDir(), "journal")
 	run(t, src.Open, here, dir, transfer.Options{})
@@ -92,13 +97,17 @@ func TestForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, left := range []int{len(data) - 1, len(data) / 2, strings.IndexByte(string(data), '\n') + 1} {
+	lines := func(text string) int { return strings.Index(string(data), text) }
+	for _, left := range []int{len(data) - 1, lines("a-41\t"), lines("a-40\t"), len(data) / 2, lines("\n") + 1} {
 		if err := os.WriteFile(files[0], data[:left], 0o600); err != nil {
 			t.Fatal(err)
 		}
 		run(t, src.Open, here, dir, transfer.Options{})
 		if got := mail(t, here)["INBOX"]; !slices.Equal(got, want) {
 			t.Fatalf("%d octets of %d of the journal: %d messages, not %d", left, len(data), len(got), len(want))
+		}
+		if twice := usedTwice(t, files[0]); twice != "" {
+			t.Errorf("%d octets of %d of the journal: the UID %s is that of two messages", left, len(data), twice)
 		}
 	}
 	src.validity = "b"
@@ -108,9 +117,30 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
+// usedTwice finds a UID that a journal gives two messages.
+func usedTwice(t *testing.T, journal string) string {
+	t.Helper()
+	data, err := os.ReadFile(journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := map[string]string{}
+	for _, line := range strings.Split(string(data), "\n") {
+		f := strings.Split(line, "\t")
+		if len(f) != 3 || f[0] == "" {
+			continue
+		}
+		if other := of[f[1]]; other != "" && other != f[0] {
+			return f[1]
+		}
+		of[f[1]] = f[0]
+	}
+	return ""
+}
+
 // TestDrops has the source go away in the middle of messages.
 func TestDrops(t *testing.T) {
-	here := dialogue.Mailstead(t, dialogue.Setup{Off: transfer.Off})
+	here := dialogue.Mailstead(t, dialogue.Setup{})
 	var n atomic.Int32
 	src := &held{validity: "a", texts: texts(300), read: func(text string) io.Reader {
 		if n.Add(1)%150 == 0 {
@@ -130,7 +160,7 @@ func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 // TestEndless has a message without an end among others.
 func TestEndless(t *testing.T) {
-	here := dialogue.Mailstead(t, dialogue.Setup{Off: transfer.Off})
+	here := dialogue.Mailstead(t, dialogue.Setup{})
 	src := &held{validity: "a", texts: texts(5), read: func(s string) io.Reader {
 		if s == text(2) {
 			return zeros{}
@@ -158,20 +188,88 @@ func try(t *testing.T, open transfer.Opener, a *dialogue.Account) []transfer.Rep
 		t.Fatal(err)
 	}
 	defer j.Close()
-	reports, _ := (&transfer.Transfer{Open: open, Target: target(t, a), Journal: j, Progress: silent{}}).Run(t.Context())
+	reports, _ := (&transfer.Transfer{Open: open, Target: target(t, a, ""), Journal: j, Progress: silent{}, Pause: time.Millisecond}).Run(t.Context())
 	return reports
+}
+
+// TestFewConnections has a source that lets two connections in, and no more.
+func TestFewConnections(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	src := &held{validity: "a", texts: texts(800), boxes: []string{"Box"}}
+	var open, refused atomic.Int32
+	run(t, func(ctx context.Context) (transfer.Source, error) {
+		if open.Add(1) > 2 {
+			refused.Add(1)
+			return nil, fmt.Errorf("%w: too many connections", transfer.ErrBusy)
+		}
+		return src, nil
+	}, here, filepath.Join(t.TempDir(), "journal"), transfer.Options{})
+	for _, box := range []string{"INBOX", "Box"} {
+		if got := mail(t, here)[box]; len(got) != 800 {
+			t.Errorf("%s: %d messages", box, len(got))
+		}
+	}
+	if refused.Load() != 1 {
+		t.Errorf("refused %d times", refused.Load())
+	}
+}
+
+// TestNothingToDo brings nothing and writes nothing where nothing has changed.
+func TestNothingToDo(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	src := &held{validity: "a", texts: texts(5)}
+	dir := filepath.Join(t.TempDir(), "journal")
+	run(t, src.Open, here, dir, transfer.Options{})
+	files, err := filepath.Glob(filepath.Join(dir, "*.journal"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	before, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(string(before), "\n\t6\t\n") {
+		t.Errorf("it does not end with the next UID: %q", before)
+	}
+	run(t, src.Open, here, dir, transfer.Options{Flags: true})
+	if after, err := os.ReadFile(files[0]); err != nil || string(after) != string(before) {
+		t.Errorf("%q has become %q: %v", before, after, err)
+	}
+}
+
+// TestFlagsOfOthers leaves out what is no flag, whatever it would do in a command.
+func TestFlagsOfOthers(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	dir := filepath.Join(t.TempDir(), "Maildir")
+	for _, d := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{
+		"dovecot-keywords": "0 Good\n1 a) \"x\" {1+}\n2 \\\\Strange\n3 Größe\n",
+		"cur/1.a:2,Sabcd":  text(1),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, (&transfer.Maildir{Dir: dir}).Open, here, filepath.Join(t.TempDir(), "journal"), transfer.Options{})
+	if got := mail(t, here)["INBOX"]; len(got) != 1 || !strings.Contains(got[0], ` [Good \Seen] `) {
+		t.Errorf("%q", got)
+	}
 }
 
 // TestQuota fills the account half-way, and goes on when there is room again.
 func TestQuota(t *testing.T) {
-	here := dialogue.Mailstead(t, dialogue.Setup{Off: transfer.Off, Quota: &config.Quota{Messages: 100}})
+	here := dialogue.Mailstead(t, dialogue.Setup{Quota: &config.Quota{Messages: 100}})
 	src := &held{validity: "a", texts: texts(150)}
 	dir := filepath.Join(t.TempDir(), "journal")
 	j, err := transfer.OpenJournal(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = (&transfer.Transfer{Open: src.Open, Target: target(t, here), Journal: j, Progress: silent{}}).Run(t.Context())
+	_, err = (&transfer.Transfer{Open: src.Open, Target: target(t, here, ""), Journal: j, Progress: silent{}, Pause: time.Millisecond}).Run(t.Context())
 	j.Close()
 	if err == nil || !strings.Contains(err.Error(), "quota") {
 		t.Fatalf("%v", err)
@@ -211,7 +309,7 @@ func TestTwice(t *testing.T) {
 
 // TestOctets brings what is no text: NUL, CR alone, LF alone, no last line end.
 func TestOctets(t *testing.T) {
-	here := dialogue.Mailstead(t, dialogue.Setup{Off: transfer.Off})
+	here := dialogue.Mailstead(t, dialogue.Setup{})
 	head := "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 	src := &held{validity: "a", texts: []string{
 		"Subject: lf\n\nlines\n", "Subject: open\r\n\r\nno end", head + "nul\x00\r\n", head + "a\rb\r\n", "Subject: nul\x00 in the header\r\n\r\nx\r\n", "",
@@ -236,8 +334,9 @@ func TestOctets(t *testing.T) {
 	}
 }
 
-// answers is a server that says to each command what its script has for the
-// command's name, with the tag in place of $. One that ends with ! hangs up.
+// answers is a server that says to each command what its script has for the whole
+// of it or for its name, with the tag in place of $, and first what it has for "".
+// One that ends with ! hangs up.
 func answers(t *testing.T, script map[string]string) transfer.Server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -253,7 +352,11 @@ func answers(t *testing.T, script map[string]string) transfer.Server {
 			}
 			go func() {
 				defer c.Close()
-				io.WriteString(c, "* OK [CAPABILITY IMAP4rev1] hello\r\n")
+				greeting := script[""]
+				if greeting == "" {
+					greeting = "* OK [CAPABILITY IMAP4rev1] hello\r\n"
+				}
+				io.WriteString(c, greeting)
 				r := bufio.NewReader(c)
 				for {
 					line, err := r.ReadString('\n')
@@ -267,6 +370,9 @@ func answers(t *testing.T, script map[string]string) transfer.Server {
 						if strings.Contains(line, "BODY") {
 							name = "BODY"
 						}
+					}
+					if whole := strings.Join(f[1:], " "); script[whole] != "" {
+						name = whole
 					}
 					answer, hangUp := strings.CutSuffix(script[name], "!")
 					io.WriteString(c, strings.ReplaceAll(answer, "$", f[0]))
@@ -282,6 +388,21 @@ func answers(t *testing.T, script map[string]string) transfer.Server {
 	}()
 	at := l.Addr().(*net.TCPAddr)
 	return transfer.Server{Host: "127.0.0.1", Port: at.Port, TLS: transfer.TLSNone, User: "u", Password: "p"}
+}
+
+// TestStartTLS begins no TLS with a server that may be somebody in between.
+func TestStartTLS(t *testing.T) {
+	for answer, want := range map[string]string{
+		"$ NO not here\r\n":                        "not here",
+		"$ OK go on\r\n* CAPABILITY IMAP4rev1\r\n": "between its answer to STARTTLS and TLS",
+		"!": "EOF",
+	} {
+		s := answers(t, map[string]string{"STARTTLS": answer})
+		s.TLS = transfer.TLSStart
+		if _, err := s.Open(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", answer, err)
+		}
+	}
 }
 
 // TestLyingServer brings what can be brought from servers that do not keep to the
@@ -303,8 +424,19 @@ func TestLyingServer(t *testing.T) {
 		"8-bit names":      {map[string]string{"LIST": "* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Entw\xfcrfe\"\r\n$ OK done\r\n"}, 0, "list the mailboxes"},
 		"wrong password":   {map[string]string{"LOGIN": "$ NO [AUTHENTICATIONFAILED] no\r\n"}, 0, "log in"},
 		"another validity": {map[string]string{"EXAMINE": "* 2 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n$ OK done\r\n"}, 0, "UIDVALIDITY"},
+		"fewer than told":  {map[string]string{"EXAMINE": "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n"}, 0, "there are 3, and it tells of 2"},
 		"others' bodies":   {map[string]string{"BODY": "* 3 FETCH (UID 3 BODY[] {5}\r\nxxxxx)\r\n" + good["BODY"]}, 2, ""},
-		"refused":          {map[string]string{"BODY": "$ NO [NOPERM] not yours\r\n"}, 0, "not yours"},
+		"UID behind body":  {map[string]string{"BODY": "* 1 FETCH (BODY[] {19}\r\nSubject: a\r\n\r\none\r\n UID 1)\r\n$ OK done\r\n"}, 0, ""},
+		"names of rev2": {map[string]string{
+			"":              "* OK [CAPABILITY IMAP4rev1 IMAP4rev2] hello\r\n",
+			"CAPABILITY":    "* CAPABILITY IMAP4rev1 IMAP4rev2\r\n$ OK done\r\n",
+			"LIST":          "* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Gr&APYA3w-e &- Co\"\r\n$ OK done\r\n",
+			"EXAMINE":       "$ NO not that name\r\n",
+			"EXAMINE INBOX": "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
+			`STATUS "Gr&APYA3w-e &- Co" (MESSAGES UIDVALIDITY)`: "* STATUS \"Gr&APYA3w-e &- Co\" (MESSAGES 0 UIDVALIDITY 7)\r\n$ OK done\r\n",
+			`EXAMINE "Gr&APYA3w-e &- Co"`:                       "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
+		}, 2, ""},
+		"refused": {map[string]string{"BODY": "$ NO [NOPERM] not yours\r\n"}, 0, "not yours"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			script := map[string]string{}
@@ -314,13 +446,13 @@ func TestLyingServer(t *testing.T) {
 			for k, v := range c.change {
 				script[k] = v
 			}
-			here := dialogue.Mailstead(t, dialogue.Setup{Off: transfer.Off})
+			here := dialogue.Mailstead(t, dialogue.Setup{})
 			j, err := transfer.OpenJournal(filepath.Join(t.TempDir(), "journal"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer j.Close()
-			reports, err := (&transfer.Transfer{Open: answers(t, script).Open, Target: target(t, here), Journal: j, Progress: silent{}}).Run(t.Context())
+			reports, err := (&transfer.Transfer{Open: answers(t, script).Open, Target: target(t, here, ""), Journal: j, Progress: silent{}, Pause: time.Millisecond}).Run(t.Context())
 			err = errors.Join(err, transfer.Faults(reports))
 			if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
 				t.Errorf("%v, not %q", err, c.fault)

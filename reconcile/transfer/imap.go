@@ -1,6 +1,8 @@
 package transfer
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -37,16 +40,19 @@ type Server struct {
 
 // Open is an Opener.
 func (s Server) Open(ctx context.Context) (Source, error) {
-	c, err := s.connect(ctx)
+	conn, err := s.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
+	c := imapclient.New(conn, nil)
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	if err := s.login(c); err != nil {
 		stop()
 		c.Close()
 		return nil, ended(ctx, err)
 	}
+	c.Caps() // asked for once more after a login, if that did not tell
+	conn.over.Store(true)
 	return &imapSource{c: c, stop: stop}, nil
 }
 
@@ -58,33 +64,96 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-func (s Server) connect(ctx context.Context) (*imapclient.Client, error) {
+// connectTimeout is what a source has until TLS stands.
+const connectTimeout = 30 * time.Second
+
+func (s Server) connect(ctx context.Context) (*rev1, error) {
 	at := net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
-	nc, err := (&net.Dialer{Timeout: 30 * time.Second}).DialContext(ctx, "tcp", at)
+	nc, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", at)
 	if err != nil {
 		return nil, err
 	}
-	config := &tls.Config{ServerName: s.Host, RootCAs: s.Roots, NextProtos: []string{"imap"}, MinVersion: tls.VersionTLS12}
-	o := &imapclient.Options{TLSConfig: config}
-	switch s.TLS {
-	case TLSNone:
-		return imapclient.New(nc, o), nil
-	case TLSStart:
-		config.NextProtos = nil
-		c, err := imapclient.NewStartTLS(nc, o)
-		if err != nil {
+	greeting := ""
+	if s.TLS == TLSStart {
+		if err := startTLS(nc); err != nil {
+			nc.Close()
+			return nil, fmt.Errorf("begin TLS with %s: %w", at, patience(err))
+		}
+		greeting = "* OK TLS\r\n" // there is no other behind STARTTLS
+	}
+	if s.TLS != TLSNone {
+		tc := tls.Client(nc, &tls.Config{ServerName: s.Host, RootCAs: s.Roots, NextProtos: []string{"imap"}, MinVersion: tls.VersionTLS12})
+		handshake, cancel := context.WithTimeout(ctx, connectTimeout)
+		defer cancel()
+		if err := tc.HandshakeContext(handshake); err != nil {
+			nc.Close()
 			return nil, fmt.Errorf("begin TLS with %s: %w", at, ended(ctx, err))
 		}
-		return c, nil
+		nc = tc
 	}
-	tc := tls.Client(nc, config)
-	handshake, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if err := tc.HandshakeContext(handshake); err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("begin TLS with %s: %w", at, ended(ctx, err))
+	return newRev1(nc, greeting), nil
+}
+
+// startTLS has a server begin TLS (RFC 9051 §6.2.1). Not a word that it has said
+// before counts, and it may say none behind its answer: anybody could.
+func startTLS(nc net.Conn) error {
+	nc.SetDeadline(time.Now().Add(connectTimeout))
+	defer nc.SetDeadline(time.Time{})
+	r := bufio.NewReaderSize(nc, 4<<10)
+	greeting, err := r.ReadSlice('\n')
+	if err != nil {
+		return err
 	}
-	return imapclient.New(tc, o), nil
+	if !strings.HasPrefix(string(greeting), "* OK") {
+		return fmt.Errorf("the server says %q", strings.TrimSpace(string(greeting)))
+	}
+	if _, err := io.WriteString(nc, "s STARTTLS\r\n"); err != nil {
+		return err
+	}
+	for {
+		line, err := r.ReadSlice('\n')
+		switch {
+		case err != nil:
+			return err
+		case strings.HasPrefix(string(line), "* "):
+			continue
+		case !strings.HasPrefix(string(line), "s OK"):
+			return fmt.Errorf("the server says %q", strings.TrimSpace(string(line)))
+		case r.Buffered() > 0:
+			return errors.New("the server says something between its answer to STARTTLS and TLS")
+		}
+		return nil
+	}
+}
+
+// rev1 is a connection on which a server offers no IMAP4rev2 until the login is
+// over: go-imap's client spells names by it wherever it is offered, "&" in a way of
+// its own, and gives up at a name that has one.
+type rev1 struct {
+	net.Conn
+	r    *bufio.Reader
+	line []byte // that is being read
+	over atomic.Bool
+}
+
+func newRev1(nc net.Conn, greeting string) *rev1 {
+	return &rev1{Conn: nc, r: bufio.NewReaderSize(nc, 64<<10), line: []byte(greeting)}
+}
+
+func (c *rev1) Read(p []byte) (int, error) {
+	if len(c.line) == 0 && c.over.Load() {
+		return c.r.Read(p)
+	}
+	if len(c.line) == 0 {
+		line, err := c.r.ReadSlice('\n')
+		if len(line) == 0 {
+			return 0, err
+		}
+		c.line = bytes.ReplaceAll(line, []byte("IMAP4rev2"), []byte("X-IMAP4R2"))
+	}
+	n := copy(p, c.line)
+	c.line = c.line[n:]
+	return n, nil
 }
 
 func (s Server) login(c *imapclient.Client) error {
@@ -103,12 +172,6 @@ func (s Server) login(c *imapclient.Client) error {
 	}
 	if err != nil {
 		return patience(fmt.Errorf("log in to %s as %q: %w", s.Host, s.User, err))
-	}
-	// What a server with both versions sends, and takes, follows from this alone.
-	if c.Caps().Has(imap.CapIMAP4rev2) && c.Caps().Has(imap.CapIMAP4rev1) {
-		if _, err := c.Enable(imap.CapIMAP4rev2).Wait(); err != nil {
-			return fmt.Errorf("enable IMAP4rev2 at %s: %w", s.Host, err)
-		}
 	}
 	return nil
 }
@@ -137,6 +200,7 @@ type imapSource struct {
 	c        *imapclient.Client
 	stop     func() bool
 	selected string
+	messages int // in the mailbox that is selected
 }
 
 func (s *imapSource) Close() error {
@@ -197,7 +261,7 @@ func (s *imapSource) open(ctx context.Context, m Mailbox) error {
 	if v := strconv.FormatUint(uint64(data.UIDValidity), 10); v != m.Validity {
 		return fmt.Errorf("open %s: its UIDVALIDITY was %s and is now %s", m.Name, m.Validity, v)
 	}
-	s.selected = m.Name
+	s.selected, s.messages = m.Name, int(data.NumMessages)
 	return nil
 }
 
@@ -205,7 +269,7 @@ func (s *imapSource) List(ctx context.Context, m Mailbox) ([]Entry, error) {
 	if err := s.open(ctx, m); err != nil {
 		return nil, err
 	}
-	if s.c.Mailbox() == nil || s.c.Mailbox().NumMessages == 0 {
+	if s.messages == 0 {
 		return nil, nil
 	}
 	cmd := s.c.Fetch(imap.UIDSet{{Start: 1, Stop: 0}}, &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true})
@@ -236,6 +300,10 @@ func (s *imapSource) List(ctx context.Context, m Mailbox) ([]Entry, error) {
 	}
 	if err := cmd.Close(); err != nil {
 		return nil, ended(ctx, patience(fmt.Errorf("list the messages of %s: %w", m.Name, err)))
+	}
+	if len(entries) < s.messages {
+		// Some have been removed there meanwhile, or it does not tell of all.
+		return nil, fmt.Errorf("%w: list the messages of %s: there are %d, and it tells of %d", ErrBusy, m.Name, s.messages, len(entries))
 	}
 	return entries, nil
 }

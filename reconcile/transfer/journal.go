@@ -21,8 +21,8 @@ import (
 
 // Journal is what a user's transfers of one name have brought: a directory in
 // the Maildir with a file for each mailbox of the source. A line is written once
-// a message is ours for good, and never synced: what a crash takes of it is found
-// again in the mailbox (recover.go).
+// a message is ours for good, and synced only when all of a mailbox is here: what a
+// crash takes of it is found again in the mailbox (recover.go).
 type Journal struct {
 	dir  string
 	lock *os.File
@@ -79,7 +79,8 @@ type page struct {
 	w    *bufio.Writer
 	done map[string]brought // by ID
 
-	moved bool // the target is another mailbox than the one that UIDs are of
+	since imap.UID // messages here below it are all known: the last run that was whole has left them so
+	moved bool     // the target is another mailbox than the one that UIDs are of
 }
 
 func (j *Journal) path(mailbox string) string {
@@ -104,6 +105,7 @@ func (j *Journal) read(mailbox string) (*page, error) {
 	if err != nil || json.Unmarshal(line, &p.head) != nil || p.Version != journalVersion || p.head.Mailbox != mailbox {
 		return nil, fmt.Errorf("read journal: %s does not begin as one of %q; what it says is needed to bring nothing twice", p.path, mailbox)
 	}
+	p.since = p.First
 	for {
 		line, err := r.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -119,7 +121,8 @@ func (j *Journal) read(mailbox string) (*page, error) {
 	}
 }
 
-// take takes a line: ID, UID and flags, parted by tabs.
+// take takes a line: ID, UID and flags, parted by tabs. Without an ID, the UID is
+// since.
 func (p *page) take(line []byte) {
 	f := bytes.SplitN(bytes.TrimSuffix(line, []byte("\n")), []byte("\t"), 3)
 	if len(f) != 3 {
@@ -127,6 +130,10 @@ func (p *page) take(line []byte) {
 	}
 	uid, err := strconv.ParseUint(string(f[1]), 10, 32)
 	if err != nil || uid == 0 {
+		return
+	}
+	if len(f[0]) == 0 {
+		p.since = imap.UID(uid)
 		return
 	}
 	p.done[string(f[0])] = brought{imap.UID(uid), string(f[2])}
@@ -155,9 +162,6 @@ func (p *page) begin(fresh bool) error {
 		return err
 	}
 	p.w.Write(append(line, '\n'))
-	for id, b := range p.done {
-		p.line(id, b)
-	}
 	if err := p.flush(); err != nil {
 		return err
 	}
@@ -167,16 +171,22 @@ func (p *page) begin(fresh bool) error {
 	return os.Rename(at, p.path)
 }
 
-func (p *page) line(id string, b brought) {
-	fmt.Fprintf(p.w, "%s\t%d\t%s\n", id, b.uid, b.flags)
-}
-
 // add notes messages that have been brought. It does not remember them itself: this
 // run knows.
 func (p *page) add(messages []Entry, uids []imap.UID) error {
 	for i, e := range messages {
-		p.line(e.ID, brought{uids[i], e.Flags})
+		fmt.Fprintf(p.w, "%s\t%d\t%s\n", e.ID, uids[i], e.Flags)
 	}
+	return p.flush()
+}
+
+// complete notes that all is here, and the next UID here. What is said of the
+// messages below it is on disk before that is.
+func (p *page) complete(next imap.UID) error {
+	if err := p.file.Sync(); err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	fmt.Fprintf(p.w, "\t%d\t\n", next)
 	return p.flush()
 }
 

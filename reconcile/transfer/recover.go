@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
 )
 
 // worthwhile says whether a source may do better when it is asked again: it was
@@ -33,41 +31,29 @@ func (t *Transfer) recover(ctx context.Context, w *work, p *page) (found int, er
 	for _, e := range w.pending {
 		dates[e.Date] = true
 	}
-	since := p.First
+	since := p.since
 	if p.moved {
 		since = 1
 	}
 	var candidates imap.UIDSet
-	n := 0
-	err = t.Target.messages(w.target, imap.UIDSet{{Start: since, Stop: 0}}, &imap.FetchOptions{UID: true, InternalDate: true}, func(m *imapclient.FetchMessageBuffer) {
-		if m.UID >= since && !known[m.UID] && dates[m.InternalDate.Unix()] {
-			candidates.AddNum(m.UID)
-			n++
+	err = t.Target.messages(w.target, imap.UIDSet{{Start: since}}, false, func(m ours) {
+		// With nothing there, "*" is the last message, which is below.
+		if m.uid >= since && !known[m.uid] && dates[m.date] {
+			candidates.AddNum(m.uid)
 		}
 	})
-	if err != nil || n == 0 {
+	if err != nil || len(candidates) == 0 {
 		return 0, err
 	}
-	here, shared, err := t.digests(w.target, candidates)
+	here, shared := map[digest][]imap.UID{}, map[int64]bool{}
+	err = t.Target.messages(w.target, candidates, true, func(m ours) {
+		here[m.digest] = append(here[m.digest], m.uid)
+		shared[m.date] = true
+	})
 	if err != nil {
 		return 0, err
 	}
 	return t.match(ctx, w, p, here, shared)
-}
-
-type digest = [sha256.Size]byte
-
-// digests reads messages of ours: by the digest of each the UIDs that have it, and
-// the dates that they have.
-func (t *Transfer) digests(mailbox string, uids imap.UIDSet) (map[digest][]imap.UID, map[int64]bool, error) {
-	all, dates := map[digest][]imap.UID{}, map[int64]bool{}
-	whole := &imap.FetchItemBodySection{Peek: true}
-	err := t.Target.messages(mailbox, uids, &imap.FetchOptions{UID: true, InternalDate: true, BodySection: []*imap.FetchItemBodySection{whole}}, func(m *imapclient.FetchMessageBuffer) {
-		d := sha256.Sum256(m.FindBodySection(whole))
-		all[d] = append(all[d], m.UID)
-		dates[m.InternalDate.Unix()] = true
-	})
-	return all, dates, err
 }
 
 // match reads those pending messages that have one of the dates.
@@ -128,7 +114,7 @@ func (t *Transfer) flags(w *work, p *page) (changed int, err error) {
 	if len(entries) == 0 {
 		return 0, nil
 	}
-	if _, err := t.Target.client.Select(t.Target.full(w.target), nil).Wait(); err != nil {
+	if _, err := t.Target.client.Select(w.target, nil).Wait(); err != nil {
 		return 0, err
 	}
 	for c, set := range sets {

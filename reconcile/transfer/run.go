@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
 )
 
 // How much is under way at once.
@@ -24,18 +26,17 @@ type Transfer struct {
 	Journal  *Journal
 	Options  Options
 	Progress Progress
+	Pause    time.Duration // before a source is asked again for the first time; 0: a second
 
-	verifying   bool
-	connections int // to the source, at most; fewer once it has refused one
-	slots       []Source
+	verifying bool
+	slots     []Source // connections to the source, as many as may be; fewer once it has refused one
 }
 
 // Run brings what is there and not yet here. It does as much as it can: what keeps
 // one mailbox from being brought whole is in its Report. An error is what ends the
 // whole run, such as a quota that is used up; what was brought until then stays.
 func (t *Transfer) Run(ctx context.Context) ([]Report, error) {
-	t.connections = len(t.Target.append)
-	t.slots = make([]Source, t.connections)
+	t.slots = make([]Source, len(t.Target.append))
 	defer t.closeSources()
 	works, reports, err := t.survey(ctx)
 	if err != nil {
@@ -55,14 +56,20 @@ func (t *Transfer) Run(ctx context.Context) ([]Report, error) {
 			r.Brought = len(w.pending)
 			continue
 		}
+		if w.known && len(w.pending)+len(w.changed) == 0 {
+			continue
+		}
 		t.Progress.Mailbox(w.box.Name, w.target)
 		err := t.bring(ctx, w, r)
 		w.pending = nil
+		if ctx.Err() != nil {
+			return reports, ctx.Err()
+		}
+		if isFinal(err) {
+			return reports, fmt.Errorf("%s: %w", w.box.Name, err)
+		}
 		if err != nil {
 			r.Error = err.Error()
-		}
-		if isFinal(err) || ctx.Err() != nil {
-			return reports, err
 		}
 	}
 	return reports, nil
@@ -81,6 +88,7 @@ type work struct {
 	box     Mailbox
 	target  string
 	report  int
+	known   bool    // it has been brought before
 	pending []Entry // not here yet
 	here    []Entry // for verify: those that are
 	changed []Entry // here, with other flags at the source than when they were brought
@@ -138,7 +146,7 @@ func (t *Transfer) look(ctx context.Context, w *work, r *Report) error {
 		return err
 	}
 	if page != nil {
-		w.target = page.Target // as at the first time, whatever names there are now
+		w.known, w.target = page.Validity == w.box.Validity, page.Target // as at the first time, whatever names there are now
 	}
 	r.There = len(entries)
 	w.pending = entries[:0]
@@ -184,8 +192,14 @@ func (t *Transfer) bring(ctx context.Context, w *work, r *Report) error {
 	if err := t.carry(ctx, w, page, r); err != nil {
 		return err
 	}
-	r.Flags, err = t.flags(w, page)
-	return err
+	if r.Flags, err = t.flags(w, page); err != nil || len(w.pending) == 0 {
+		return err
+	}
+	_, next, err := t.Target.status(w.target)
+	if err != nil {
+		return err
+	}
+	return page.complete(next)
 }
 
 // page opens the journal of a mailbox for writing, and makes its target.
@@ -206,7 +220,7 @@ func (t *Transfer) page(w *work) (*page, error) {
 	if fresh {
 		// The IDs mean other messages now. What was brought under the old ones is
 		// found again by recover.
-		p.Validity, p.done = w.box.Validity, map[string]brought{}
+		p.Validity, p.done, p.since = w.box.Validity, map[string]brought{}, p.First
 	}
 	p.moved = p.UIDs != validity
 	return p, p.begin(fresh)
@@ -219,30 +233,23 @@ type carrier struct {
 	r    *Report
 	page *page
 
-	mu    sync.Mutex // held too while the page is written
-	rest  []Entry
-	fault error
+	mu      sync.Mutex // held too while the page is written
+	rest    []Entry
+	fault   error
+	refused bool // the source has no more connections
 }
 
 func (t *Transfer) carry(ctx context.Context, w *work, p *page, r *Report) error {
 	c := &carrier{t: t, w: w, r: r, page: p, rest: w.pending}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	n := min(t.connections, (len(w.pending)+chunkMessages-1)/chunkMessages)
+	n := min(len(t.slots), (len(w.pending)+chunkMessages-1)/chunkMessages)
 	var busy sync.WaitGroup
 	for i := range n {
-		busy.Go(func() {
-			if err := c.serve(ctx, i); err != nil {
-				c.mu.Lock()
-				if c.fault == nil || !isFinal(c.fault) && isFinal(err) {
-					c.fault = err
-				}
-				c.mu.Unlock()
-				cancel()
-			}
-		})
+		busy.Go(func() { c.serve(ctx, i) })
 	}
 	busy.Wait()
+	if c.refused {
+		t.slots = append(t.slots[:1], slices.DeleteFunc(t.slots[1:], func(s Source) bool { return s == nil })...)
+	}
 	return c.fault
 }
 
@@ -256,32 +263,60 @@ func (c *carrier) next() []Entry {
 	return chunk
 }
 
-// serve carries by one connection.
-func (c *carrier) serve(ctx context.Context, i int) error {
-	for chunk := c.next(); len(chunk) > 0; chunk = c.next() {
-		over := map[string]bool{}
-		err := c.t.persist(ctx, i, func(s Source) error {
-			chunk = slices.DeleteFunc(chunk, func(e Entry) bool { return over[e.ID] })
-			b := &batch{carrier: c, ctx: ctx, to: c.t.Target.append[i], over: over}
-			defer b.drop()
-			err := s.Fetch(ctx, c.w.box, chunk, b.take)
-			if ferr := b.flush(); ferr != nil {
-				return ferr
-			}
-			return err
-		})
+// serve carries by one connection, until there is nothing left or something keeps
+// the mailbox from being brought whole. Connections beside the first are opened
+// before they have anything to do, so that a source with room for fewer loses nothing.
+func (c *carrier) serve(ctx context.Context, i int) {
+	if i > 0 && c.t.slots[i] == nil {
+		s, err := c.t.Open(ctx)
 		if err != nil {
-			return err
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.refused = true
+			return
+		}
+		c.t.slots[i] = s
+	}
+	for chunk := c.next(); len(chunk) > 0; chunk = c.next() {
+		if err := c.chunk(ctx, i, chunk); err != nil {
+			c.mu.Lock()
+			if c.fault == nil || isFinal(err) {
+				c.fault = err
+			}
+			c.rest = nil // the others end what they are at
+			c.mu.Unlock()
+			return
 		}
 	}
-	return nil
+}
+
+// chunk carries some messages.
+func (c *carrier) chunk(ctx context.Context, i int, messages []Entry) error {
+	over := map[string]bool{}
+	err := c.t.persist(ctx, i, func(s Source) error {
+		messages = slices.DeleteFunc(messages, func(e Entry) bool { return over[e.ID] })
+		b := &batch{carrier: c, to: c.t.Target.append[i], over: over}
+		defer b.drop()
+		err := s.Fetch(ctx, c.w.box, messages, b.take)
+		if ferr := b.flush(); ferr != nil {
+			return ferr
+		}
+		return err
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range messages {
+		if err == nil && !over[e.ID] {
+			c.r.Gone++
+		}
+	}
+	return err
 }
 
 // batch gathers messages until they are worth a command.
 type batch struct {
 	*carrier
-	ctx     context.Context
-	to      *appender
+	to      *Session
 	over    map[string]bool // by ID: brought or refused
 	letters []letter
 	octets  int64
@@ -330,7 +365,7 @@ func (b *batch) flush() error {
 		return nil
 	}
 	err := b.send(b.letters)
-	var no *refusal
+	var no *imap.Error
 	if !errors.As(err, &no) {
 		return final(err)
 	}
@@ -340,9 +375,9 @@ func (b *batch) flush() error {
 		case err == nil:
 		case !errors.As(err, &no):
 			return final(err)
-		case no.code == "OVERQUOTA":
+		case no.Code == imap.ResponseCodeOverQuota:
 			return final(fmt.Errorf("the quota is used up: %w", err))
-		case no.code == "TOOBIG", no.code == "UNKNOWN-CTE", no.code == "CANNOT":
+		case no.Code == imap.ResponseCodeTooBig, no.Code == "UNKNOWN-CTE", no.Code == imap.ResponseCodeCannot:
 			b.refuse(l.Entry, err)
 		default:
 			return final(fmt.Errorf("the daemon does not take message %s: %w", l.ID, err))
@@ -352,7 +387,7 @@ func (b *batch) flush() error {
 }
 
 func (b *batch) send(letters []letter) error {
-	uids, err := b.to.bring(b.ctx, b.t.Target.full(b.w.target), letters)
+	uids, err := b.to.bring(b.w.target, letters)
 	if err != nil {
 		return err
 	}
@@ -389,15 +424,18 @@ func isFinal(err error) bool {
 
 // How a source is asked again.
 const (
-	tries    = 6
-	firstTry = time.Second
-	lastTry  = time.Minute
+	tries     = 6
+	pause     = time.Second
+	lastPause = time.Minute
 )
 
 // persist does something with connection i to the source, opened again when it
 // breaks, after a while that grows.
 func (t *Transfer) persist(ctx context.Context, i int, do func(Source) error) error {
-	wait := firstTry
+	wait := t.Pause
+	if wait == 0 {
+		wait = pause
+	}
 	for try := 1; ; try++ {
 		err := t.once(ctx, i, do)
 		if err == nil || isFinal(err) || ctx.Err() != nil || try == tries || !worthwhile(err) {
@@ -409,7 +447,7 @@ func (t *Transfer) persist(ctx context.Context, i int, do func(Source) error) er
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		wait = min(2*wait, lastTry)
+		wait = min(2*wait, lastPause)
 	}
 }
 

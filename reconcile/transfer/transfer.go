@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ type Source interface {
 // refuse to be asked by more at once.
 type Opener func(ctx context.Context) (Source, error)
 
-// ErrBusy says that a source would be asked again, later or by fewer at once.
+// ErrBusy says that a source would be asked again later.
 var ErrBusy = errors.New("the source is busy")
 
 // Options say what is brought.
@@ -78,6 +79,7 @@ type Report struct {
 	Size    int64     `json:"size"`              // octets of them, as far as they are known
 	Before  int       `json:"before"`            // of them brought earlier
 	Brought int       `json:"brought"`           // now; of a dry run: to be brought
+	Gone    int       `json:"gone,omitempty"`    // messages that the source did not give when it was asked for them: removed there meanwhile
 	Flags   int       `json:"flags"`             // messages whose flags were changed
 	Left    []Refused `json:"refused,omitempty"` // messages that cannot be brought
 	Error   string    `json:"error,omitempty"`   // why it is not done
@@ -90,28 +92,28 @@ type Refused struct {
 	Reason string `json:"reason"`
 }
 
-// flagList is flags as an Entry has them.
+// flagList is flags as an Entry has them: the system's, and keywords that are atoms
+// (RFC 9051 §9). \Recent and what else a server or a file may say is left out.
 func flagList(flags []imap.Flag) string {
 	var out []string
 	for _, f := range flags {
-		if f != "\\Recent" && !strings.ContainsAny(string(f), " \t\r\n") && f != "" {
-			out = append(out, canonicalFlag(string(f)))
+		i := slices.IndexFunc(systemFlags, func(s imap.Flag) bool { return strings.EqualFold(string(s), string(f)) })
+		switch {
+		case i >= 0:
+			out = append(out, string(systemFlags[i]))
+		case f != "" && !strings.ContainsFunc(string(f), notAtom):
+			out = append(out, string(f))
 		}
 	}
 	return joinSorted(out)
 }
 
+func notAtom(r rune) bool {
+	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`(){%*"\\]`, r)
+}
+
 // systemFlags are those that have one spelling (RFC 9051 §2.3.2).
 var systemFlags = []imap.Flag{imap.FlagSeen, imap.FlagAnswered, imap.FlagFlagged, imap.FlagDeleted, imap.FlagDraft}
-
-func canonicalFlag(f string) string {
-	for _, s := range systemFlags {
-		if strings.EqualFold(f, string(s)) {
-			return string(s)
-		}
-	}
-	return f
-}
 
 // Faults is the error of a run: what is missing of which mailbox.
 func Faults(reports []Report) error {

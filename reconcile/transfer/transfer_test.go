@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,13 +53,13 @@ func session(t *testing.T, a *dialogue.Account) net.Conn {
 	return &begun{c, io.MultiReader(strings.NewReader("* PREAUTH go on\r\n"), r)}
 }
 
-func target(t *testing.T, a *dialogue.Account) *transfer.Target {
+func target(t *testing.T, a *dialogue.Account, prefix string) *transfer.Target {
 	t.Helper()
 	var sessions []net.Conn
 	for range 4 {
 		sessions = append(sessions, session(t, a))
 	}
-	to, err := transfer.NewTarget("", sessions)
+	to, err := transfer.NewTarget(t.Context(), prefix, sessions)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,14 +97,20 @@ func server(t *testing.T, a *dialogue.Account) transfer.Server {
 // run is one run in a journal of its own process.
 func run(t *testing.T, open transfer.Opener, a *dialogue.Account, dir string, o transfer.Options) []transfer.Report {
 	t.Helper()
+	return runBelow(t, "", open, a, dir, o)
+}
+
+// runBelow is run where personal mailboxes have a prefix.
+func runBelow(t *testing.T, prefix string, open transfer.Opener, a *dialogue.Account, dir string, o transfer.Options) []transfer.Report {
+	t.Helper()
 	j, err := transfer.OpenJournal(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer j.Close()
-	to := target(t, a)
+	to := target(t, a, prefix)
 	defer to.Close()
-	reports, err := (&transfer.Transfer{Open: open, Target: to, Journal: j, Options: o, Progress: silent{}}).Run(context.Background())
+	reports, err := (&transfer.Transfer{Open: open, Target: to, Journal: j, Options: o, Progress: silent{}, Pause: time.Millisecond}).Run(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +180,7 @@ func text(n int) string {
 
 // TestServer brings an account over, twice, and then what has come since.
 func TestServer(t *testing.T) {
-	there, here := dialogue.Mailstead(t, dialogue.Setup{Off: transfer.Off}), dialogue.Mailstead(t, dialogue.Setup{Off: transfer.Off})
+	there, here := dialogue.Mailstead(t, dialogue.Setup{}), dialogue.Mailstead(t, dialogue.Setup{})
 	c := client(t, there)
 	for _, m := range []string{"Arbeit.Größe & Co", "Empty"} {
 		if err := c.Create(m, nil).Wait(); err != nil {
@@ -216,5 +223,60 @@ func TestServer(t *testing.T) {
 	run(t, open, here, dir, transfer.Options{Flags: true})
 	if diff := cmp.Diff(mail(t, there), mail(t, here)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestPrefix brings into mailboxes whose names clients see behind "INBOX.".
+func TestPrefix(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{Namespace: "INBOX."})
+	dir := filepath.Join(t.TempDir(), "Maildir")
+	for _, box := range []string{".", ".R&D", ".Größe.Sub"} {
+		for _, sub := range []string{"cur", "new", "tmp"} {
+			if err := os.MkdirAll(filepath.Join(dir, box, sub), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, box, "cur", "1.a:2,S"), []byte(text(1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := (&transfer.Maildir{Dir: dir}).Open
+	journal := filepath.Join(t.TempDir(), "journal")
+	runBelow(t, "INBOX.", open, here, journal, transfer.Options{})
+	got := mail(t, here)
+	for _, box := range []string{"INBOX", "INBOX.R&D", "INBOX.Größe.Sub"} {
+		if len(got[box]) != 1 {
+			t.Errorf("%s: %q", box, got[box])
+		}
+	}
+	for _, r := range runBelow(t, "INBOX.", open, here, journal, transfer.Options{}) {
+		if r.Brought != 0 {
+			t.Errorf("brought again: %+v", r)
+		}
+	}
+}
+
+// TestRev2 brings from a server that offers IMAP4rev2, whose names go-imap's client
+// does not spell as it does.
+func TestRev2(t *testing.T) {
+	there, here := dialogue.Mailstead(t, dialogue.Setup{}), dialogue.Mailstead(t, dialogue.Setup{})
+	s, err := transfer.Begin(t.Context(), session(t, there))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, box := range []string{"R&-D", "Gr&APYA3w-e"} {
+		if _, err := s.Command(`CREATE "%s"`, box); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Command("APPEND %q {%d+}\r\n%s", box, len(text(1)), text(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, server(t, there).Open, here, filepath.Join(t.TempDir(), "journal"), transfer.Options{})
+	got := mail(t, here)
+	for _, box := range []string{"R&D", "Größe"} {
+		if len(got[box]) != 1 {
+			t.Errorf("%s: %q", box, got[box])
+		}
 	}
 }

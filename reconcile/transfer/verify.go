@@ -2,14 +2,12 @@ package transfer
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"slices"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
 )
 
 // Difference is what is not the same on both sides.
@@ -23,8 +21,7 @@ type Difference struct {
 // that was brought, and whether each was. compared is how many it has compared. Who
 // has changed, moved or removed mail here since finds it among the differences.
 func (t *Transfer) Verify(ctx context.Context) (compared int, differences []Difference, err error) {
-	t.connections, t.verifying = 1, true
-	t.slots = make([]Source, 1)
+	t.verifying, t.slots = true, make([]Source, 1)
 	defer t.closeSources()
 	works, reports, err := t.survey(ctx)
 	if err != nil {
@@ -83,49 +80,32 @@ func (t *Transfer) verify(ctx context.Context, w *work) (found []Difference, err
 		if err != nil {
 			return found, err
 		}
-		ours, err := t.copies(p, chunk)
-		if err != nil {
+		var uids imap.UIDSet
+		for _, e := range chunk {
+			uids.AddNum(p.done[e.ID].uid)
+		}
+		here := map[imap.UID]ours{}
+		if err := t.Target.messages(p.Target, uids, true, func(m ours) { here[m.uid] = m }); err != nil {
 			return found, err
 		}
 		for _, e := range chunk {
-			compare(e, theirs, ours[p.done[e.ID].uid], differ)
+			compare(e, theirs, here[p.done[e.ID].uid], differ)
 		}
 	}
 	return found, nil
 }
 
-// copied is a message as it is here.
-type copied struct {
-	digest digest
-	date   time.Time
-	flags  string
-}
-
-// copies gives those of messages that are here.
-func (t *Transfer) copies(p *page, messages []Entry) (map[imap.UID]*copied, error) {
-	var uids imap.UIDSet
-	for _, e := range messages {
-		uids.AddNum(p.done[e.ID].uid)
-	}
-	all := map[imap.UID]*copied{}
-	whole := &imap.FetchItemBodySection{Peek: true}
-	err := t.Target.messages(p.Target, uids, &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, BodySection: []*imap.FetchItemBodySection{whole}}, func(m *imapclient.FetchMessageBuffer) {
-		all[m.UID] = &copied{sha256.Sum256(m.FindBodySection(whole)), m.InternalDate, flagList(m.Flags)}
-	})
-	return all, err
-}
-
-func compare(e Entry, theirs map[string]digest, ours *copied, differ func(Entry, string, ...any)) {
+func compare(e Entry, theirs map[string]digest, m ours, differ func(Entry, string, ...any)) {
 	switch sum, ok := theirs[e.ID]; {
 	case !ok:
 		return // gone at the source meanwhile
-	case ours == nil:
+	case m.uid == 0:
 		differ(e, "is not here any more")
-	case sum != ours.digest:
+	case sum != m.digest:
 		differ(e, "has other octets here")
-	case e.Date != 0 && e.Date != ours.date.Unix():
-		differ(e, "has the date %s here and %s there", ours.date.UTC().Format(time.RFC3339), time.Unix(e.Date, 0).UTC().Format(time.RFC3339))
-	case e.Flags != ours.flags:
-		differ(e, "has the flags (%s) here and (%s) there", ours.flags, e.Flags)
+	case e.Date != 0 && e.Date != m.date:
+		differ(e, "has the date %s here and %s there", time.Unix(m.date, 0).UTC().Format(time.RFC3339), time.Unix(e.Date, 0).UTC().Format(time.RFC3339))
+	case e.Flags != m.flags:
+		differ(e, "has the flags (%s) here and (%s) there", m.flags, e.Flags)
 	}
 }
