@@ -57,7 +57,8 @@ type metadataQuery struct {
 }
 
 // writeMetadata writes the METADATA response of a mailbox, if there is anything
-// to say. Without DEPTH, an entry that has no value is told as such (RFC 9590 §3).
+// to say. Without DEPTH, an entry that has no value is told as such (RFC 9590 §3);
+// what only begins names of entries is none.
 func (s *session) writeMetadata(ctx context.Context, g *metadataQuery, h home, name, client string) error {
 	var found []store.Annotation
 	for _, entry := range g.entries {
@@ -65,7 +66,7 @@ func (s *session) writeMetadata(ctx context.Context, g *metadataQuery, h home, n
 		if err != nil {
 			return err
 		}
-		if len(list) == 0 && g.depth == 0 {
+		if len(list) == 0 && g.depth == 0 && entry != wire.MetadataShared && entry != wire.MetadataPrivate {
 			list = []store.Annotation{{Entry: entry}}
 		}
 		for _, m := range list {
