@@ -179,6 +179,7 @@ func TestReceiveRefuses(t *testing.T) {
 	for i := range many {
 		many[i] = f
 	}
+	large := sparse(t, MaxPayload+1)
 	before := openFiles(t)
 	for name, tt := range map[string]struct {
 		text  string
@@ -199,6 +200,7 @@ func TestReceiveRefuses(t *testing.T) {
 		"payload without a file":    {packet("settings", "{}", `,"payload":true`), nil, "payload"},
 		"payload too many":          {packet("stop", "{}", `,"payload":true`), []*os.File{f}, "payload"},
 		"payload is a file":         {packet("settings", "{}", `,"payload":true`), []*os.File{f}, "no sealed memory file"},
+		"payload too large":         {packet("settings", "{}", `,"payload":true`), []*os.File{large}, "more than"},
 		"a claim that names a user": {packet("claim", `{"user":"alice"}`, ""), []*os.File{f}, "unknown field"},
 		"too long":                  {packet("stop", "{}", strings.Repeat(" ", MaxPacket)), []*os.File{f}, "more than"},
 		"too many descriptors":      {packet("stop", "{}", ""), many, "more than"},
@@ -218,6 +220,24 @@ func TestReceiveRefuses(t *testing.T) {
 	if after := openFiles(t); after > before {
 		t.Errorf("%d descriptors are left open", after-before)
 	}
+}
+
+// sparse is a sealed memory file that takes no memory.
+func sparse(t *testing.T, size int64) *os.File {
+	t.Helper()
+	n, err := unix.MemfdCreate("sparse", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(n), "sparse")
+	t.Cleanup(func() { f.Close() })
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.FcntlInt(uintptr(n), unix.F_ADD_SEALS, seals); err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 // openFiles counts this process's descriptors.

@@ -3,6 +3,7 @@ package login
 import (
 	"encoding/base64"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -52,10 +53,12 @@ func TestStartTLSInjection(t *testing.T) {
 		c.want("* OK ")
 		c.send(injected[:cut])
 		time.Sleep(time.Millisecond)
-		if _, err := c.Write([]byte(injected[cut:])); err != nil {
-			continue // closed already
-		}
+		c.Write([]byte(injected[cut:])) // unless it is closed already
+		c.Conn.(*net.TCPConn).CloseWrite()
 		said, _ := readAll(c)
+		if cut == len(injected) && said != "" {
+			t.Errorf("all in one segment: %q", said)
+		}
 		if said = strings.TrimPrefix(said, "a OK Begin TLS now.\r\n"); strings.ContainsAny(said, "bc") && strings.Contains(said, " OK") {
 			t.Errorf("cut at %d: %q", cut, said)
 		}

@@ -3,13 +3,16 @@ package login
 import (
 	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mailstead/imapserver/config"
@@ -24,6 +27,34 @@ func leafFor(t *testing.T, s *served, name string) string {
 	}
 	defer c.Close()
 	return c.ConnectionState().PeerCertificates[0].DNSNames[0]
+}
+
+// TestTicketKeysRotate: no key of tickets is the present one for longer than
+// ticketLife, on listeners with certificates of clients, too.
+func TestTicketKeysRotate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Log: slog.New(slog.DiscardHandler), Limits: Default, Auth: users{}, Open: &echo{}})
+		defer s.Shutdown(t.Context())
+		b := bundle(t, "mail.example")
+		c := testConfig()
+		c.Listeners[1].Clients = &config.Clients{PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b.Certificate.Certificate[0]})}
+		if err := s.Update(c, []Bundle{b}); err != nil {
+			t.Fatal(err)
+		}
+		now := s.settings.Load()
+		all := []*certificates{now.certificates, now.clients["imaps"]}
+		var before [][32]byte
+		for _, each := range all {
+			before = append(before, each.tickets[0][0])
+		}
+		time.Sleep(ticketLife)
+		synctest.Wait()
+		for i, each := range all {
+			if keys := each.tickets[0]; len(keys) != 2 || keys[0] == before[i] || keys[1] != before[i] {
+				t.Errorf("%d: %d keys, of which the old one is not the second", i, len(keys))
+			}
+		}
+	})
 }
 
 func TestSNI(t *testing.T) {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -230,13 +232,41 @@ func TestStop(t *testing.T) {
 	expect(t, s, 1001, "hang", "A")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	begun := time.Now()
-	s.Stop(ctx)
-	if d := time.Since(begun); d > 2*time.Second || s.count() > 0 {
-		t.Errorf("%d workers are left after %v", s.count(), d)
+	s.Stop(ctx) // which would wait for the one that hangs
+	if n := s.count(); n > 0 {
+		t.Errorf("%d workers are left", n)
 	}
 	if _, err := hand(t, s, 1000, "alice"); err == nil {
 		t.Error("a session after Stop")
+	}
+}
+
+// TestNobodyElseAsks: the socket alone does not say that it is auth who asks.
+func TestNobodyElseAsks(t *testing.T) {
+	for uid, heard := range map[int]bool{os.Getuid(): true, os.Getuid() + 1: false} {
+		s, started := tested(t)
+		path := filepath.Join(t.TempDir(), "spawn")
+		l, err := net.Listen("unixpacket", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go s.Serve(l, uid)
+		c, err := handoff.Dial(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ours, theirs, err := handoff.StreamPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ours.Close()
+		c.Send(&handoff.Session{Serial: 1, UID: 1000, GID: 1000, Open: handoff.Open{User: "alice", Stream: theirs}}) // or it is closed already
+		theirs.Close()
+		if m, err := c.Receive(); (err == nil) != heard || heard != (started.Load() == 1) {
+			t.Errorf("auth of uid %d, asked by %d: %v %v", uid, os.Getuid(), m, err)
+		}
 	}
 }
 
