@@ -204,14 +204,22 @@ func (d *door) commit(ctx context.Context, drop bool) error {
 type loginState struct {
 	Bundles []control.Bundle `json:"bundles"`
 	Users   []string         `json:"users"` // with sessions
+
+	Connected []control.Connection `json:"connected,omitempty"` // if that was asked for
 }
 
 // state asks the login how it does.
 func (d *door) state(ctx context.Context, selfTest bool) (sessions int, state loginState, err error) {
+	return d.query(ctx, &handoff.Query{SelfTest: selfTest})
+}
+
+func (d *door) query(ctx context.Context, q *handoff.Query) (sessions int, state loginState, err error) {
 	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
 	defer cancel()
 	m, err := d.answers.call(ctx, func(serial uint64) error {
-		return d.Send(&handoff.Query{Serial: serial, SelfTest: selfTest})
+		asked := *q
+		asked.Serial = serial
+		return d.Send(&asked)
 	})
 	if err != nil {
 		return 0, state, fmt.Errorf("listener %s: %w", d.hello.Listener, err)

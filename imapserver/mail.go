@@ -38,6 +38,8 @@ type mail struct {
 
 	keep atomic.Int64 // seconds for which what is expunged is kept, as the last session was told
 
+	live live // the sessions, for who asks
+
 	mu       sync.Mutex
 	accounts map[string]*account // by Maildir
 	started  uint64              // sessions, ever
@@ -125,6 +127,8 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		}
 	}()
 	defer conn.Close()
+	entry, leave := m.live.enter(s)
+	defer leave()
 	without, err := wire.Off(s.Without...)
 	if err != nil { // settings are checked, and both processes are of one program
 		log.Error("session not begun", "user", s.User, "err", err)
@@ -169,6 +173,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		Outbox:      newOutbox(s.Outbox),
 		Back:        back,
 		Tag:         s.Tag,
+		Monitor:     &entry.Monitor,
 	})
 }
 

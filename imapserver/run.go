@@ -167,15 +167,20 @@ func (r *running) started(ctx context.Context) error {
 func (r *running) answer(ctx context.Context, q control.Request) control.Status {
 	var err error
 	switch q.Verb {
-	case control.VerbStatus, control.VerbSession:
+	case control.VerbStatus, control.VerbSession, control.VerbSessions:
 	case control.VerbReload:
 		err = r.reload()
 	case control.VerbAppPassword:
 		return r.aboutAppPasswords(ctx, q)
+	case control.VerbEndSession:
+		err = r.endSession(ctx, q.ID)
 	default:
 		err = fmt.Errorf("unknown verb %q", q.Verb)
 	}
 	s, serr := r.server.Status(ctx)
+	if q.Verb == control.VerbSessions {
+		err = r.aboutSessions(ctx, q, &s)
+	}
 	if err = errors.Join(err, serr); err != nil {
 		s.Error = err.Error()
 	}

@@ -246,7 +246,11 @@ func (r *loginRole) state(ctx context.Context, l *authLink, q *handoff.Query) {
 	if q.SelfTest {
 		answer.Error = text(r.login.SelfTest(ctx))
 	}
-	data, err := json.Marshal(loginState{Bundles: bundleStatus(r.login.Bundles()), Users: r.login.Users()})
+	state := loginState{Bundles: bundleStatus(r.login.Bundles()), Users: r.login.Users()}
+	if q.Sessions {
+		state.Connected = connectionsOf(r.login.List(""), "")
+	}
+	data, err := json.Marshal(state)
 	if err != nil {
 		answer.Error = err.Error()
 	}
@@ -254,8 +258,12 @@ func (r *loginRole) state(ctx context.Context, l *authLink, q *handoff.Query) {
 	l.Send(answer) // or there is no auth, which Receive will see
 }
 
-// end ends the sessions of some users.
+// end ends the sessions of some users, or one.
 func (r *loginRole) end(m *handoff.End) error {
+	if m.Session != "" {
+		r.login.CloseSession(m.Session)
+		return nil
+	}
 	var users []string
 	if err := json.Unmarshal(m.Data, &users); err != nil {
 		return fmt.Errorf("end: %w", err)

@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +59,8 @@ func runWorker(ctx context.Context, c *handoff.Conn, m *mail) error {
 			if fault = m.meet(received.Neighbours); fault == nil {
 				m.start(ctx, received)
 			}
+		case *handoff.Look:
+			m.look(received)
 		case *handoff.Stop:
 			fault = io.EOF
 		default:
@@ -70,4 +73,18 @@ func runWorker(ctx context.Context, c *handoff.Conn, m *mail) error {
 		return nil
 	}
 	return fault
+}
+
+// look says what sessions do to whoever asks.
+func (m *mail) look(l *handoff.Look) {
+	c, err := handoff.NewConn(l.Answer)
+	if err != nil {
+		return
+	}
+	go func() {
+		defer c.Close()
+		if data, err := json.Marshal(m.live.doing(l.User, l.ID)); err == nil {
+			c.Send(&handoff.Doing{Data: data}) // or nobody wants to know any more
+		}
+	}()
 }

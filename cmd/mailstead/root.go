@@ -24,6 +24,8 @@ var commands = []func() *cobra.Command{
 	newFactsCommand,
 	newApplyCommand,
 	newStatusCommand,
+	newSessionsCommand,
+	newExplainSessionCommand,
 	newCutoverCommand,
 	newRollbackCommand,
 	newHistoryCommand,

@@ -16,6 +16,12 @@ const (
 	VerbSession = "session"
 	// VerbAppPassword does Request.AppPassword for Request.User.
 	VerbAppPassword = "app-password"
+	// VerbSessions asks which connections are logged in: Status.Connected, of all, or
+	// of Request.User, or the one that Request.ID names. For a user or one connection,
+	// Request.Explain has each say what it does.
+	VerbSessions = "sessions"
+	// VerbEndSession ends the connection that Request.ID names.
+	VerbEndSession = "end-session"
 )
 
 // What AppPasswordRequest.Do may be.
@@ -44,7 +50,10 @@ type AppPassword struct {
 // Request is one question to the daemon.
 type Request struct {
 	Verb string `json:"verb"`           // one of the verbs
-	User string `json:"user,omitempty"` // for VerbSession and VerbAppPassword
+	User string `json:"user,omitempty"` // for VerbSession, VerbAppPassword and VerbSessions
+	ID   string `json:"id,omitempty"`   // of a connection, for VerbSessions and VerbEndSession
+
+	Explain bool `json:"explain,omitempty"` // for VerbSessions
 
 	AppPassword *AppPasswordRequest `json:"app_password,omitempty"`
 }
@@ -65,7 +74,8 @@ type Status struct {
 	// Password is the app password that was added, this once; AppPasswords is those that there are.
 	Password     string        `json:"password,omitempty"`
 	AppPasswords []AppPassword `json:"app_passwords,omitempty"`
-	Error        string        `json:"error,omitempty"` // why the request failed; the rest is still true
+	Connected    []Connection  `json:"connected,omitempty"` // for VerbSessions, by the time at which they began
+	Error        string        `json:"error,omitempty"`     // why the request failed; the rest is still true
 }
 
 // Users says who may log in.

@@ -23,6 +23,21 @@ func (o *Open) setFiles(fs []*os.File) error {
 	return nil
 }
 
+func (l *Look) files() []*os.File { return []*os.File{l.Answer} }
+func (l *Look) payload() *[]byte  { return nil }
+
+func (l *Look) setFiles(fs []*os.File) error {
+	if err := wantFiles(fs, 1); err != nil {
+		return err
+	}
+	l.Answer = fs[0]
+	return nil
+}
+
+func (d *Doing) files() []*os.File            { return nil }
+func (d *Doing) setFiles(fs []*os.File) error { return wantFiles(fs, 0) }
+func (d *Doing) payload() *[]byte             { return &d.Data }
+
 // payload is not what Open's is: a session has one.
 func (s *Session) payload() *[]byte { return &s.Neighbours }
 

@@ -82,6 +82,7 @@ type Query struct {
 	noFiles
 	Serial   uint64 `json:"serial"`
 	SelfTest bool   `json:"selftest,omitempty"`
+	Sessions bool   `json:"sessions,omitempty"` // and for who has sessions, one by one
 }
 
 // State answers Query.
@@ -89,12 +90,14 @@ type State struct {
 	Serial   uint64         `json:"serial"`
 	Error    string         `json:"error,omitempty"` // of the self-test
 	Sessions map[string]int `json:"sessions"`        // by listener
-	Data     []byte         `json:"-"`               // JSON: the bundles as served, and the users who have sessions
+	Data     []byte         `json:"-"`               // JSON: the bundles as served, the users who have sessions, and these
 }
 
-// End has a login end the sessions of users who may not have any more.
+// End has a login end the sessions of users who may not have any more, or one
+// session.
 type End struct {
-	Data []byte `json:"-"` // JSON: their names
+	Session string `json:"session,omitempty"`
+	Data    []byte `json:"-"` // JSON: the users' names
 }
 
 func (s *Settings) files() []*os.File            { return nil }

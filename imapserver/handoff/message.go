@@ -39,6 +39,8 @@ var kinds = []kind{
 	{"state", func() Message { return &State{} }},
 	{"end", func() Message { return &End{} }},
 	{"session", func() Message { return &Session{} }},
+	{"look", func() Message { return &Look{} }},
+	{"doing", func() Message { return &Doing{} }},
 	{"retire", func() Message { return &Retire{} }},
 	{"idle", func() Message { return &Idle{} }},
 	{"stop", func() Message { return &Stop{} }},
@@ -100,6 +102,15 @@ type Session struct {
 	Neighbours []byte   `json:"-"` // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
 }
 
+// Opened is the answer to a session: a worker of that number has it, or nobody.
+func (s *Session) Opened(worker uint64, err error) *Opened {
+	o := &Opened{Serial: s.Serial, Worker: worker}
+	if err != nil {
+		o.Error = err.Error()
+	}
+	return o
+}
+
 // First is what a Maildir gets that is made at the first login.
 type First struct {
 	Folders []Folder `json:"folders,omitempty"`
@@ -142,6 +153,22 @@ type Retire struct {
 	noFiles
 	UID int `json:"uid"`
 	GID int `json:"gid"`
+}
+
+// Look has the worker of a uid, if there is one, say what its sessions do. It
+// answers with Doing over Answer, one end of a channel of which auth has the other:
+// spawn passes that on, and what a worker says does not come past it.
+type Look struct {
+	UID    int      `json:"uid"`
+	GID    int      `json:"gid"`
+	User   string   `json:"user,omitempty"`    // whose sessions; "": everybody's
+	ID     string   `json:"session,omitempty"` // which one; "": all
+	Answer *os.File `json:"-"`
+}
+
+// Doing is the answer to Look.
+type Doing struct {
+	Data []byte `json:"-"` // JSON: the sessions, as control has them
 }
 
 // Stop asks a worker to end its sessions with BYE and to exit.

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -235,17 +234,7 @@ func (c *conn) ok(tag, text string) { c.w.Status(tag, imap.StatusResponseTypeOK,
 // identify is ID (RFC 2971). What the client says of itself goes to the log
 // with its login.
 func (c *conn) identify(id *wire.ID) {
-	c.client = ""
-	for _, key := range []string{"name", "version"} {
-		i := slices.IndexFunc(id.Params, func(p wire.IDParam) bool { return strings.EqualFold(p.Key, key) })
-		if i >= 0 {
-			c.client += " " + id.Params[i].Value
-		}
-	}
-	c.client = strings.TrimSpace(c.client)
-	if len(c.client) > 64 {
-		c.client = c.client[:64]
-	}
+	c.client = id.Client()
 	c.w.Raw("* ID (\"name\" \"Mailstead\")\r\n")
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -119,6 +120,7 @@ func (c *conn) refer(tag string, v handoff.Verdict) error {
 func (c *conn) open(ctx context.Context, tag string, v handoff.Verdict) (*relay, error) {
 	user := v.User
 	r := &relay{user: user, listener: c.listener, source: handoff.Source(c.addr), client: c.nc, login: &pending{id: c.id, tag: tag}, phase: c.phase, failures: c.failures}
+	r.about = &about{id: c.id, address: c.addr, tls: c.tlsVersion(), client: c.client, began: time.Now()}
 	o := &handoff.Open{ID: c.id, User: user, Tag: tag, Listener: c.listener, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Ticket: v.Ticket}
 	if c.server.host == nil {
 		var err error

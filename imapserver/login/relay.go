@@ -24,6 +24,7 @@ type relay struct {
 	user     string
 	listener string
 	source   netip.Prefix
+	about    *about
 	client   net.Conn      // *tls.Conn, or as accepted
 	worker   *net.UnixConn // without TLS; nil where serve is not
 	login    *pending      // until the worker has answered it

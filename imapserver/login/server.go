@@ -137,6 +137,14 @@ func (s *Server) SessionsOn() map[string]int { return s.sessions.on() }
 // Users names those who have sessions.
 func (s *Server) Users() []string { return s.sessions.names() }
 
+// List gives the sessions of a user, or with "" all, in the order in which they began.
+func (s *Server) List(user string) []Session { return s.sessions.list(user) }
+
+// CloseSession ends the session of that name; false where there is none.
+func (s *Server) CloseSession(id string) bool {
+	return s.sessions.end(func(r *relay) bool { return r.about != nil && r.about.id == id }) > 0
+}
+
 // CloseUsers ends the sessions of users for whom keep is false.
 func (s *Server) CloseUsers(keep func(user string) bool) { s.sessions.closeUsers(keep) }
 

@@ -1,12 +1,31 @@
 package login
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
+
+// Session is a connection that is logged in, as it may be shown.
+type Session struct {
+	ID, User, Listener string
+	Address            netip.Addr
+	TLS                string // version; "" none
+	Client             string // as it has said itself by ID
+	Began              time.Time
+}
+
+// about is what is known of a connection only for those who ask.
+type about struct {
+	id          string
+	address     netip.Addr
+	tls, client string
+	began       time.Time
+}
 
 // sessions is the connections that are logged in.
 type sessions struct {
@@ -98,6 +117,22 @@ func (s *sessions) names() []string {
 	return slices.Sorted(maps.Keys(s.users))
 }
 
+// list gives those of a user, or with "" of all, in the order in which they began.
+func (s *sessions) list(user string) []Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Session
+	for r := range s.all {
+		if a := r.about; a != nil && (user == "" || user == r.user) {
+			all = append(all, Session{ID: a.id, User: r.user, Listener: r.listener, Address: a.address, TLS: a.tls, Client: a.client, Began: a.began})
+		}
+	}
+	slices.SortFunc(all, func(a, b Session) int {
+		return cmp.Or(a.Began.Compare(b.Began), strings.Compare(a.ID, b.ID))
+	})
+	return all
+}
+
 // leave ends what clients can say.
 func (s *sessions) leave() {
 	s.mu.Lock()
@@ -108,11 +143,18 @@ func (s *sessions) leave() {
 }
 
 func (s *sessions) closeUsers(keep func(user string) bool) {
+	s.end(func(r *relay) bool { return !keep(r.user) })
+}
+
+// end cuts some sessions, and says how many.
+func (s *sessions) end(which func(r *relay) bool) (ended int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for r := range s.all {
-		if !keep(r.user) {
+		if which(r) {
 			r.cut()
+			ended++
 		}
 	}
+	return ended
 }

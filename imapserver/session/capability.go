@@ -25,7 +25,7 @@ func (s *session) uidPlus(code imap.ResponseCode) imap.ResponseCode {
 // id is ID (RFC 2971). What the client says of itself goes into the log.
 func (s *session) id(c *wire.ID) (imap.ResponseCode, error) {
 	if len(c.Params) > 0 {
-		s.Log.Debug("client identifies itself", "user", s.User, "id", c.Params)
+		s.identified(c.Client())
 	}
 	s.w.Raw("* ID (\"name\" \"Mailstead\")\r\n")
 	return "", nil

@@ -45,6 +45,9 @@ type Params struct {
 	// client, and what was read of it and not used. nil: it cannot be.
 	Back func(answer, rest []byte) error
 
+	// Monitor, if it is not nil, is told what the session does.
+	Monitor *Monitor
+
 	pace time.Duration // progressEvery, where a test wants another
 }
 
@@ -84,6 +87,9 @@ func Serve(ctx context.Context, nc net.Conn, p Params) (err error) {
 	c := newConn(nc)
 	s := &session{Params: p, names: namespace(p.Namespace), conn: c, w: wire.NewWriter(c)}
 	s.r = wire.NewReader(c, s.w, p.Limits)
+	if p.Monitor != nil {
+		p.Monitor.begin(c)
+	}
 
 	// A command does not end with ctx but, if it takes too long, some time after.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -120,7 +126,9 @@ func (s *session) run(ctx context.Context) error {
 			err = s.countBad(refused)
 		case err == nil:
 			s.commands++
+			s.note(req.Row.Name)
 			err = s.execute(ctx, req)
+			s.note("")
 		}
 		if err == nil {
 			err = s.w.Err()

@@ -39,18 +39,18 @@ func (s *Spawner) serve(c *handoff.Conn, uid int) {
 			slots <- struct{}{}
 			go func() {
 				defer func() { m.Stream.Close(); <-slots }()
-				answer := &handoff.Opened{Serial: m.Serial}
-				worker, err := s.Hand(Identity{m.UID, m.GID}, m)
-				if answer.Worker = worker; err != nil {
-					answer.Error = err.Error()
-				}
-				c.Send(answer) // or auth is gone, which Receive sees
+				c.Send(m.Opened(s.Hand(Identity{m.UID, m.GID}, m))) // or auth is gone, which Receive sees
 			}()
 		case *handoff.Hangs:
 			s.log.Error("worker killed: it hangs", "worker", m.Worker)
-			s.dismiss(func(w *worker) bool { return w.number == m.Worker }, (*Process).Kill)
+			s.each(func(w *worker) bool { return w.number == m.Worker }, func(w *worker) { s.end(w); w.proc.Kill() })
 		case *handoff.Retire:
-			s.dismiss(func(w *worker) bool { return w.id == Identity{m.UID, m.GID} }, func(p *Process) { p.Send(&handoff.Stop{}) })
+			s.each(func(w *worker) bool { return w.id == Identity{m.UID, m.GID} }, func(w *worker) { s.end(w); w.proc.Send(&handoff.Stop{}) })
+		case *handoff.Look:
+			go func() { // a worker that is being started holds it up
+				s.each(func(w *worker) bool { return w.id == Identity{m.UID, m.GID} }, func(w *worker) { w.proc.Send(m) })
+				m.Answer.Close()
+			}()
 		default:
 			return
 		}

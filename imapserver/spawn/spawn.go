@@ -111,7 +111,7 @@ func (s *Spawner) watch(w *worker) {
 			w.proc.Kill()
 			break
 		}
-		s.dismiss(func(o *worker) bool { return o == w && idle.Sessions == w.sent }, func(p *Process) { p.Send(&handoff.Stop{}) })
+		s.each(func(o *worker) bool { return o == w && idle.Sessions == w.sent }, func(w *worker) { s.end(w); w.proc.Send(&handoff.Stop{}) })
 	}
 	w.mu.Lock()
 	s.end(w)
@@ -123,16 +123,15 @@ func (s *Spawner) watch(w *worker) {
 	}
 }
 
-// dismiss takes workers out of the table, and does something with each.
-func (s *Spawner) dismiss(which func(w *worker) bool, do func(p *Process)) {
+// each does something with workers that run, with their mu held.
+func (s *Spawner) each(which func(w *worker) bool, do func(w *worker)) {
 	s.mu.Lock()
 	all := maps.Clone(s.workers)
 	s.mu.Unlock()
 	for _, w := range all {
 		w.mu.Lock()
 		if which(w) && w.proc != nil && !w.ended {
-			s.end(w)
-			do(w.proc)
+			do(w)
 		}
 		w.mu.Unlock()
 	}
@@ -142,9 +141,10 @@ func (s *Spawner) dismiss(which func(w *worker) bool, do func(p *Process)) {
 // ends, and kills those that are left.
 func (s *Spawner) Stop(ctx context.Context) {
 	s.stopped.Store(true)
-	s.dismiss(func(*worker) bool { return true }, func(p *Process) {
-		p.Send(&handoff.Stop{})
-		context.AfterFunc(ctx, p.Kill)
+	s.each(func(*worker) bool { return true }, func(w *worker) {
+		s.end(w)
+		w.proc.Send(&handoff.Stop{})
+		context.AfterFunc(ctx, w.proc.Kill)
 	})
 	s.running.Wait()
 }

@@ -119,7 +119,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 }
 
 func (s *Spawner) kill(number uint64) {
-	s.dismiss(func(w *worker) bool { return w.number == number }, (*Process).Kill)
+	s.each(func(w *worker) bool { return w.number == number }, func(w *worker) { s.end(w); w.proc.Kill() })
 }
 
 func (s *Spawner) count() int {

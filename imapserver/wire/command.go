@@ -1,6 +1,9 @@
 package wire
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/emersion/go-imap/v2"
 )
 
@@ -167,3 +170,19 @@ const (
 	StoreAdd
 	StoreRemove
 )
+
+// maxClient bounds what is kept of what a client says of itself.
+const maxClient = 64
+
+// Client is the name and the version of the client, as it says, cut short.
+func (c *ID) Client() string {
+	var client string
+	for _, key := range []string{"name", "version"} {
+		i := slices.IndexFunc(c.Params, func(p IDParam) bool { return strings.EqualFold(p.Key, key) })
+		if i >= 0 {
+			client += " " + c.Params[i].Value
+		}
+	}
+	client = strings.TrimSpace(client)
+	return strings.Clone(client[:min(len(client), maxClient)])
+}

@@ -1,0 +1,32 @@
+package control
+
+import "time"
+
+// Connection is a connection that is logged in.
+type Connection struct {
+	ID       string    `json:"id"` // as the log has it
+	User     string    `json:"user"`
+	Listener string    `json:"listener,omitempty"` // "": it came over the control socket
+	Address  string    `json:"address,omitempty"`  // of the client
+	TLS      string    `json:"tls,omitempty"`      // version; "": none
+	Client   string    `json:"client,omitempty"`   // name and version, as the client has said before its login
+	Began    time.Time `json:"began"`              // when it logged in
+
+	Doing *Activity `json:"doing,omitempty"` // if that was asked for and the session said it in time
+}
+
+// Activity is what a session does at a moment.
+type Activity struct {
+	State    string    `json:"state"`             // authenticated or selected
+	Mailbox  string    `json:"mailbox,omitempty"` // that is selected
+	ReadOnly bool      `json:"read_only,omitempty"`
+	Command  string    `json:"command,omitempty"` // in progress; "": it waits for the next
+	Since    time.Time `json:"since"`             // when the command began, or the last one ended
+	Waits    string    `json:"waits,omitempty"`   // what for; "": it works
+	Where    string    `json:"where,omitempty"`   // the function that waits or works
+	Client   string    `json:"client,omitempty"`  // name and version, as the client has said since
+	Commands int       `json:"commands"`          // so far
+	In       int64     `json:"in"`                // octets from the client, without TLS
+	Out      int64     `json:"out"`               // octets to the client, without TLS
+	Enabled  []string  `json:"enabled,omitempty"` // extensions that the client has enabled
+}
