@@ -71,6 +71,12 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	check := CertCheck{Systemd: s.Systemd, Paths: s.Paths}
 	write(CheckUnit)(check.Service())
 	write(CheckTimer)(check.Timer())
+	purge := Periodic{Systemd: s.Systemd, Paths: s.Paths, Command: []string{"purge"}, Calendar: "daily"}
+	write(PurgeUnit)(purge.Service())
+	write(PurgeTimer)(purge.Timer())
+	imports := Periodic{Systemd: s.Systemd, Paths: s.Paths, Command: []string{"import"}, Calendar: "hourly", Network: true}
+	write(ImportUnit)(imports.Service())
+	write(ImportTimer)(imports.Timer())
 	return dir
 }
 
@@ -92,7 +98,7 @@ var hosts = []struct {
 
 // exposures are the most that systemd may say of a unit, in tenths.
 var exposures = map[string]int{
-	LoginUnit("imaps"): 6, ServiceUnit: 17, SpawnUnit: 17, PAMUnit: 20, ApplyUnit: 21, CheckUnit: 26, // PAM is root and asks servers; the last as apply, and a client of the listeners
+	LoginUnit("imaps"): 6, ServiceUnit: 17, SpawnUnit: 17, PAMUnit: 20, ApplyUnit: 21, CheckUnit: 26, PurgeUnit: 10, ImportUnit: 24, // PAM is root and asks servers; the check as apply, and a client of the listeners; the import is root, becomes users and asks servers
 }
 
 // systemd finds nothing to say about the units.

@@ -15,8 +15,7 @@ type Periodic struct {
 // Service writes the service.
 func (p Periodic) Service() ([]byte, error) {
 	u := newUnit()
-	u.path("bin", p.Paths.Bin)
-	u.path("state", p.Paths.State)
+	checkPaths(u, p.Paths)
 	u.section("Unit")
 	u.line("Description", "Mailstead: "+p.What)
 	u.set("After", "network.target nss-user-lookup.target "+ApplyUnit+" "+ServiceUnit)
@@ -30,7 +29,7 @@ func (p Periodic) Service() ([]byte, error) {
 	if p.Network {
 		r = fetcher
 	}
-	writeSandbox(u, p.Systemd, r, p.Network)
+	writeSandbox(u, p.Systemd, r, p.Network || underHome(p.Paths.Bin, p.Paths.State, p.Paths.Run))
 	return u.bytes()
 }
 

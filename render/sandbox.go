@@ -55,8 +55,8 @@ var sandbox = []struct {
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID", fetcher, 0},
 	{"AmbientCapabilities", "", all, 0},
 	{"ProtectSystem", "strict", daemons | tender, 0},
-	{"ProtectSystem", "full", pamRole, 0}, // its modules have files of theirs below /run and /var
-	{"ProtectSystem", "yes", rooted | fetcher, 0},
+	{"ProtectSystem", "full", pamRole | fetcher, 0}, // its modules have files of theirs below /run and /var; mail may be anywhere
+	{"ProtectSystem", "yes", rooted, 0},
 	{protectHome, "yes", daemons | tender, 0},
 	{protectHome, "read-only", pamRole, 0},
 	{"PrivateTmp", "yes", all, 0},
@@ -73,7 +73,7 @@ var sandbox = []struct {
 	{"ProtectClock", "yes", all, 0},
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
-	{"ProcSubset", "pid", daemons | pamRole | tender, 247},
+	{"ProcSubset", "pid", daemons | pamRole | timed, 247},
 	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | pamRole | checker | fetcher, 0},
 	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | spawns | applier | tender, 0},
 	{"IPAddressDeny", "any", authRole | spawns | applier | tender, 0},
