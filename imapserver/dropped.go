@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailstead/imapserver/confine"
 	"mailstead/imapserver/spawn"
 )
 
@@ -38,9 +39,5 @@ func dropped() error {
 		}
 	}
 	unix.Umask(0o077)
-	// A core would hold mail and passwords.
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return fmt.Errorf("lower limits: %w", err)
-	}
-	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	return confine.Limits()
 }

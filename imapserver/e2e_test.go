@@ -140,9 +140,7 @@ func startProcessesWith(t *testing.T, more func(p *processes) []config.User) *pr
 	}
 	p := &processes{t: t, dir: t.TempDir(), log: &journal{}, sockets: map[string]*os.File{}, roles: map[string]*exec.Cmd{}}
 	p.program = filepath.Join(p.dir, "mailstead-imapd")
-	if out, err := exec.Command("go", "build", "-o", p.program, "mailstead/cmd/mailstead-imapd").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	build(t, p.program)
 	// Workers must be able to reach the Maildirs.
 	for dir := p.dir; dir != "/"; dir = filepath.Dir(dir) {
 		if st, err := os.Stat(dir); err != nil || st.Mode()&0o011 != 0o011 {
@@ -171,6 +169,17 @@ func startProcessesWith(t *testing.T, more func(p *processes) []config.User) *pr
 	}
 	p.up()
 	return p
+}
+
+// build builds the program as it is shipped: with cgo, workers cannot confine
+// themselves.
+func build(t *testing.T, program string) {
+	t.Helper()
+	cmd := exec.Command("go", "build", "-o", program, "mailstead/cmd/mailstead-imapd")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 // write writes the files, for auth to read.
@@ -341,6 +350,7 @@ func TestHangingWorker(t *testing.T) {
 		t.Fatalf("workers %v", old)
 	}
 	syscall.Kill(old[0], syscall.SIGSTOP)
+	p.eventually("the worker does not stop", func() bool { return stopped(old[0]) })
 	c := dialTLS(t, p.st.Listeners[1].Address, &tls.Config{ServerName: "mail.example", RootCAs: pool(t, p.cert)})
 	c.until("* OK")
 	begun := time.Now()
@@ -362,6 +372,15 @@ func TestHangingWorker(t *testing.T) {
 	if log := p.log.String(); !strings.Contains(log, "worker killed: it hangs") || !strings.Contains(log, "worker has not answered a login") {
 		t.Errorf("log:\n%s", log)
 	}
+}
+
+// stopped tells whether all threads of a process are.
+func stopped(pid int) bool {
+	all, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	return len(all) > 0 && !slices.ContainsFunc(all, func(path string) bool {
+		status, err := os.ReadFile(path)
+		return err == nil && !bytes.Contains(status, []byte("State:\tT"))
+	})
 }
 
 // checkPrivileges looks for anything that a process has besides its uid, and

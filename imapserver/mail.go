@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -83,6 +84,18 @@ func (m *mail) start(ctx context.Context, s *handoff.Session) {
 	}()
 }
 
+// turnAway has a client come back to the worker after this one, which may not open
+// where its mail is by now.
+func (m *mail) turnAway(s *handoff.Session) {
+	defer s.Stream.Close()
+	m.log.Info("worker ends: its mail is elsewhere by now", "session", s.ID, "user", s.User)
+	notOpened(s.Stream, s)
+}
+
+func notOpened(w io.Writer, s *handoff.Session) {
+	fmt.Fprintf(w, "%s NO [UNAVAILABLE] Your mail cannot be opened now (%s).\r\n* BYE Try again later.\r\n", s.Tag, s.ID)
+}
+
 // serve serves a session until the client leaves or ctx ends, or it gives the
 // connection back.
 func (m *mail) serve(ctx context.Context, s *handoff.Session, conn net.Conn, back giveBack) {
@@ -137,7 +150,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 	a, err := m.acquire(ctx, s.Maildir, s.First)
 	if err != nil {
 		log.Error("mail not opened", "user", s.User, "maildir", s.Maildir, "err", err)
-		fmt.Fprintf(conn, "%s NO [UNAVAILABLE] Your mail cannot be opened now (%s).\r\n* BYE Try again later.\r\n", s.Tag, s.ID)
+		notOpened(conn, s)
 		return
 	}
 	stay := m.linger

@@ -384,9 +384,30 @@ func TestRoots(t *testing.T) {
 	for i := range maxRoots + 1 {
 		add(3, "/srv/mail/"+string(rune('a'+i))+"/Maildir")
 	}
-	for id, want := range map[int]string{1: "/home/alice/Maildir", 2: "/home/vmail/Maildir /var/vmail", 3: "/srv/mail", 4: ""} {
+	c.Directories = []config.Directory{
+		{Name: "virtual", May: config.May{Owner: &config.Identity{UID: 5, GID: 5}, Roots: []string{"/srv/virtual"}}},
+		{Name: "people", May: config.May{MinUID: 6, MaxUID: 9, Roots: []string{"/home"}}},
+	}
+	for id, want := range map[int]string{
+		1: "/home/alice/Maildir", 2: "/home/vmail/Maildir /var/vmail", 3: "/srv/mail", 4: "", 5: "/srv/virtual",
+		6: "", // until somebody has logged in, whose home is known then
+	} {
 		if got := strings.Join(s.roots(identityOf(config.User{UID: id, GID: id})), " "); got != want {
 			t.Errorf("uid %d: %q, not %q", id, got, want)
 		}
+	}
+	for _, row := range []struct{ home, maildir, want string }{
+		{"/home/carol", "/home/carol/Maildir", "/home/carol"},
+		{"/home/carol", "/home/mail/carol/Maildir", "/home/carol /home/mail/carol"}, // of another name for the same uid
+		{"/home/carol", "/home/carol/Maildir", "/home/carol /home/mail/carol"},
+	} {
+		u := config.User{Name: "carol", Directory: "people", UID: 6, GID: 6, Home: row.home, Maildir: row.maildir}
+		if got := strings.Join(s.workerSession(&handoff.Open{}, u).Roots, " "); got != row.want {
+			t.Errorf("%s: %q, not %q", row.maildir, got, row.want)
+		}
+	}
+	virtual := config.User{Name: "dora", Directory: "virtual", UID: 5, GID: 5, Home: "/srv/virtual/dora", Maildir: "/srv/virtual/dora/Maildir"}
+	if got := s.workerSession(&handoff.Open{}, virtual).Roots; strings.Join(got, " ") != "/srv/virtual" {
+		t.Errorf("virtual: %q", got)
 	}
 }

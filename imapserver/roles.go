@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/confine"
 	"mailstead/imapserver/spawn"
 )
 
@@ -45,6 +46,9 @@ func RunSpawn(ctx context.Context, uid int, o Options) error {
 	l, err := roleSocket("")
 	if err != nil {
 		return err
+	}
+	if err := confine.Landlock(); err != nil {
+		o.log().Warn("workers may open all files of their uid, not their mail alone", "err", err)
 	}
 	s := spawn.New(o.log(), spawn.Program, "worker")
 	served := make(chan error, 1)

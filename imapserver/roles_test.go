@@ -315,7 +315,7 @@ func TestWorkerRole(t *testing.T) {
 	m := newMail(slog.New(slog.NewTextHandler(log, nil)))
 	m.linger = 50 * time.Millisecond
 	done := make(chan error, 1)
-	go func() { done <- runWorker(context.Background(), theirs, m) }()
+	go func() { done <- runWorker(context.Background(), theirs, m, nil) }()
 
 	session := func(id, path string) *client {
 		t.Helper()

@@ -15,9 +15,10 @@ import (
 // maxRoots bounds the directories that a worker is told of one by one.
 const maxRoots = 16
 
-// roots are the directories below which the mail of a uid is: the Maildirs of its
-// users and what is below the root of virtual mail or of a directory's, or, of many
-// users, the directory that all of them have in common. A worker is confined to them for as long as it lives.
+// roots are the directories below which the mail of a uid is, as far as it is known
+// before anyone of a directory logs in: the Maildirs of its users and what is below
+// the root of virtual mail or of a directory's, or, of many users, the directory
+// that all of them have in common. A worker is confined to them for as long as it lives.
 func (s *Settings) roots(id spawn.Identity) []string {
 	return s.rooted.of(id, func() []string {
 		var maildirs []string
@@ -31,16 +32,30 @@ func (s *Settings) roots(id spawn.Identity) []string {
 			maildirs = append(maildirs, s.Config.MailRoot)
 		}
 		for _, d := range s.Config.Directories {
-			if d.May.Has(config.Identity(id)) == nil {
+			if d.May.Owner != nil && *d.May.Owner == config.Identity(id) {
 				maildirs = append(maildirs, d.May.Roots...)
 			}
 		}
-		if len(maildirs) > maxRoots {
-			maildirs = []string{common(maildirs)}
-		}
-		slices.Sort(maildirs)
-		return slices.Compact(maildirs)
+		return few(maildirs)
 	})
+}
+
+// few makes a short list of one that may be long, in order.
+func few(roots []string) []string {
+	slices.Sort(roots)
+	if roots = slices.Compact(roots); len(roots) > maxRoots {
+		return []string{common(roots)}
+	}
+	return roots
+}
+
+// home is where a user of a directory, who has a uid of their own, may have mail
+// made: in their home if it is there, and nobody else's.
+func home(u config.User) string {
+	if within(u.Maildir, u.Home) {
+		return u.Home
+	}
+	return path.Dir(u.Maildir)
 }
 
 // within tells whether a path is a directory or below it.
@@ -87,6 +102,16 @@ func (r *rooted) of(id spawn.Identity, find func() []string) []string {
 	return roots
 }
 
+// with adds a directory to the roots of a uid, which lose nothing by it.
+func (r *rooted) with(id spawn.Identity, dir string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if have := r.told[id]; !covered([]string{dir}, have) {
+		r.told[id] = few(append(slices.Clone(have), dir))
+	}
+	return r.told[id]
+}
+
 // all are those that workers may have been told of.
 func (r *rooted) all() map[spawn.Identity][]string {
 	r.mu.Lock()
@@ -100,6 +125,9 @@ func (s *Settings) workerSession(o *handoff.Open, u config.User) *handoff.Sessio
 	session := s.session(o, u)
 	session.UID, session.GID = id.UID, id.GID
 	session.Roots = s.roots(id)
+	if u.Directory != "" {
+		session.Roots = s.rooted.with(id, home(u))
+	}
 	session.Neighbours = s.sharing.of(s, id)
 	return session
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/confine"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/login"
 )
@@ -31,6 +32,9 @@ func RunLogin(ctx context.Context, listener, path string, o Options) error {
 	l, faults := adopt(&config.Config{Listeners: []config.Listener{{Name: listener}}}, activated())
 	if len(l) == 0 {
 		return errors.Join(faults...)
+	}
+	if err := confine.Limits(); err != nil {
+		return err
 	}
 	r := newLoginRole(listener, path, l, o)
 	return r.run(ctx)

@@ -50,7 +50,7 @@ func TestWorkerIsToldNeighbours(t *testing.T) {
 	ours, theirs := channelPair(t)
 	m := newMail(slog.New(slog.DiscardHandler))
 	done := make(chan error, 1)
-	go func() { done <- runWorker(t.Context(), theirs, m) }()
+	go func() { done <- runWorker(t.Context(), theirs, m, nil) }()
 	paths := map[string]string{}
 	login := func(user, neighbours string) *client {
 		mine, stream, err := handoff.StreamPair()

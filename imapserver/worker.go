@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"mailstead/imapserver/confine"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/spawn"
 )
@@ -31,18 +33,32 @@ func name() {
 	os.WriteFile("/proc/self/comm", []byte("mailstead-imapd"), 0)
 }
 
-// RunWorker is the mail side of one uid: it serves the sessions that the
-// spawn sends until it is told to stop, or has nothing to do for a while.
+// RunWorker is the mail side of one uid, which is below roots: it serves the
+// sessions that spawn sends until it is told to stop, or has nothing to do for a
+// while.
 func RunWorker(ctx context.Context, roots []string, o Options) error {
 	c, err := channel()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	return runWorker(ctx, c, newMail(o.log()))
+	return runWorker(ctx, c, newMail(o.log()), confined(o.log(), roots))
 }
 
-func runWorker(ctx context.Context, c *handoff.Conn, m *mail) error {
+// confined takes from a worker what it does not need. What the kernel has not, spawn
+// has said in the log: the uid and the sandbox of the unit hold without it.
+func confined(log *slog.Logger, roots []string) confine.Roots {
+	to, err := confine.Files(roots)
+	if err != nil && !errors.Is(err, confine.ErrNoLandlock) {
+		log.Error("worker may open all files of its uid", "uid", os.Getuid(), "err", err)
+	}
+	if err := confine.Calls(); err != nil {
+		log.Error("worker may use all system calls of its unit", "uid", os.Getuid(), "err", err)
+	}
+	return to
+}
+
+func runWorker(ctx context.Context, c *handoff.Conn, m *mail, to confine.Roots) error {
 	ctx, stop := context.WithCancel(ctx)
 	m.quiet = func(sessions uint64) {
 		// Without an answer there is no spawn any more, which Receive will see.
@@ -56,7 +72,11 @@ func runWorker(ctx context.Context, c *handoff.Conn, m *mail) error {
 		}
 		switch received := received.(type) {
 		case *handoff.Session:
-			if fault = m.meet(received.Neighbours); fault == nil {
+			if !to.Fit(received.Roots) {
+				c.Close() // the next session gets another worker
+				m.turnAway(received)
+				fault = io.EOF
+			} else if fault = m.meet(received.Neighbours); fault == nil {
 				m.start(ctx, received)
 			}
 		case *handoff.Look:
