@@ -59,6 +59,7 @@ func (c *completer) complete() {
 	c.checkCertificates()
 	c.checkUsers()
 	c.probe()
+	c.profiles()
 	c.checkPaths()
 }
 

@@ -59,6 +59,7 @@ type Host struct {
 	Expunge     Expunge   // of users without one of their own; User.Expunge holds that of each
 	Probe       *Probe    `json:",omitempty"` // nil: nobody logs in after an apply
 	Fail2ban    *Fail2ban `json:",omitempty"` // nil: fail2ban is not told of us
+	Profiles    *Profiles `json:",omitempty"` // nil: mail programs are told what the listeners say
 	// Limits is those that the description sets, by name, in the units that the schema says.
 	Limits map[string]int64 `json:",omitempty"`
 	PAM    PAM
@@ -97,6 +98,25 @@ type Fail2ban struct {
 	MaxRetry int // failed logins that lead to a ban
 	FindTime int // seconds
 	BanTime  int // seconds
+}
+
+// Profiles is what mail programs are told beside what the listeners say.
+type Profiles struct {
+	Origin     Pos
+	Name       string // one line; "": the domain
+	Domain     string // "": Host.MailDomain says which
+	Server     string // "": the host's name
+	Submission *Submission
+	Sign       string // Certificate.Name, or ""
+	Dir        string // absolute path; "": no files are written
+}
+
+// Submission is the server that takes mail from users.
+type Submission struct {
+	Server string
+	Port   int
+	TLS    TLSMode // Implicit or STARTTLS
+	Login  string  // "name", "address" or "none"
 }
 
 // Sharing says what users may share with each other.

@@ -1,0 +1,266 @@
+// Package profile says to mail programs what they need to know of a host: a
+// configuration profile for Apple's, Thunderbird's autoconfig, Microsoft's
+// autodiscover, SRV records, and a page for people. It is pure: the same
+// description gives the same bytes, but for a signature, which has a time.
+//
+// It is called by cmd, which writes the files or serves them, and by
+// reconcile/desired for those of a web server; it imports schema alone.
+package profile
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"mailstead/schema"
+)
+
+// Settings is what a mail program needs to know: of one user, or of everybody
+// with an address in a domain.
+type Settings struct {
+	Host      string // name of the mail host in the description
+	Name      string // of the provider, for people; one line
+	Domain    string // of the address
+	Address   string // of the user; "" for a whole domain
+	Incoming  []Server
+	Outgoing  *Server // nil: the description names none
+	Folders   []Folder
+	Namespace string // prefix of personal folders: "" or "INBOX."
+
+	login loginForm // of a whole domain
+}
+
+// Server is one way to a server, always over TLS.
+type Server struct {
+	Host string
+	Port int
+	TLS  schema.TLSMode // schema.Implicit or schema.STARTTLS
+	// User is what the user logs in with. It is "" where nobody logs in, and for a
+	// whole domain.
+	User string
+	form loginForm
+}
+
+// Folder is one that mail programs have a use for.
+type Folder struct {
+	Use  string // "sent", "drafts", ... (RFC 6154)
+	Name string // as clients see it
+}
+
+// loginForm says how the name of a login follows from the address.
+type loginForm int
+
+// What users log in with.
+const (
+	noLogin loginForm = iota
+	localPart
+	wholeAddress
+	mixed // some with the one, some with the other
+)
+
+// ElsewhereError says that a user's mail is on another server (RFC 2221), of
+// which the description knows no more than its URL.
+type ElsewhereError struct{ User, URL string }
+
+func (e *ElsewhereError) Error() string {
+	return fmt.Sprintf("the mail of %s is on another server: %s", e.User, e.URL)
+}
+
+// For gives the settings of a user: one of the description, or, where directories
+// are asked about users, anybody.
+func For(host *schema.Host, user string) (*Settings, error) {
+	i := slices.IndexFunc(host.Users, func(u schema.User) bool { return u.Name == user })
+	folders := host.Folders
+	switch {
+	case i >= 0 && host.Users[i].Elsewhere != "":
+		return nil, &ElsewhereError{user, host.Users[i].Elsewhere}
+	case i >= 0:
+		folders = host.Users[i].Folders
+	case len(host.Directories) == 0 || !sayable(user):
+		return nil, fmt.Errorf("%s has no user %q", host.Name, user)
+	}
+	address := user
+	if !strings.Contains(user, "@") {
+		address = user + "@" + host.MailDomain()
+	}
+	s, err := newSettings(host, address[strings.LastIndex(address, "@")+1:])
+	if err != nil {
+		return nil, err
+	}
+	s.Address, s.Folders = address, special(folders, host.Namespace)
+	for j := range s.Incoming {
+		s.Incoming[j].User = user
+	}
+	if s.Outgoing != nil {
+		s.Outgoing.User = submissionLogin(host, user, address)
+	}
+	return s, nil
+}
+
+// sayable tells whether a name can stand in each of the files and on a page.
+func sayable(name string) bool {
+	return name != "" && utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
+}
+
+func submissionLogin(host *schema.Host, user, address string) string {
+	switch host.Profiles.Submission.Login {
+	case "name":
+		return user
+	case "address":
+		return address
+	}
+	return ""
+}
+
+// ForDomain gives the settings of whoever has an address in a domain. It depends
+// on nobody in particular, so it tells no stranger who there is.
+func ForDomain(host *schema.Host, domain string) (*Settings, error) {
+	if !slices.Contains(Domains(host), domain) {
+		return nil, fmt.Errorf("%s has no addresses in %q", host.Name, domain)
+	}
+	s, err := newSettings(host, domain)
+	if err != nil {
+		return nil, err
+	}
+	s.login, s.Folders = loginsOf(host)[domain], special(host.Folders, host.Namespace)
+	for i := range s.Incoming {
+		s.Incoming[i].form = s.login
+	}
+	if s.Outgoing != nil {
+		s.Outgoing.form = map[string]loginForm{"name": s.login, "address": wholeAddress}[host.Profiles.Submission.Login]
+	}
+	return s, nil
+}
+
+// As gives the settings of a domain to somebody with an address in it, whether or
+// not there is such a user. An address of another domain, or one of a domain where
+// some log in with their address and some with the part before the "@", is an error.
+func (s *Settings) As(address string) (*Settings, error) {
+	local, domain, _ := cutLast(address, "@")
+	if !sayable(local) || !strings.EqualFold(domain, s.Domain) {
+		return nil, fmt.Errorf("%q is no address in %s", address, s.Domain)
+	}
+	if s.login == mixed {
+		return nil, s.mixedError()
+	}
+	user := *s
+	user.Address = address
+	name := func(form loginForm) string {
+		return map[loginForm]string{localPart: local, wholeAddress: address}[form]
+	}
+	user.Incoming = slices.Clone(s.Incoming)
+	for i := range user.Incoming {
+		user.Incoming[i].User = name(user.Incoming[i].form)
+	}
+	if s.Outgoing != nil {
+		out := *s.Outgoing
+		out.User = name(out.form)
+		user.Outgoing = &out
+	}
+	return &user, nil
+}
+
+func (s *Settings) mixedError() error {
+	return fmt.Errorf("in %s some users log in with their address and some with the part before the \"@\", which no file for all of them can say", s.Domain)
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// Domains lists the domains of the addresses of a host's users, sorted: that of
+// names without one, and those in names.
+func Domains(host *schema.Host) []string {
+	logins := loginsOf(host)
+	list := make([]string, 0, len(logins))
+	for domain := range logins {
+		list = append(list, domain)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// loginsOf says for each domain what users log in with. Of who is only in a
+// directory nothing is known: they are taken to be like the others, or else to log
+// in with a name that has no domain.
+func loginsOf(host *schema.Host) map[string]loginForm {
+	forms := map[string]loginForm{}
+	for _, u := range host.Users {
+		form, domain := localPart, host.MailDomain()
+		if _, d, ok := cutLast(u.Name, "@"); ok {
+			form, domain = wholeAddress, strings.ToLower(d)
+		}
+		if known, ok := forms[domain]; ok && known != form {
+			form = mixed
+		}
+		forms[domain] = form
+	}
+	if domain := host.MailDomain(); len(forms) == 0 || len(host.Directories) > 0 && forms[domain] == noLogin {
+		forms[domain] = localPart
+	}
+	return forms
+}
+
+// newSettings gives what holds for everybody.
+func newSettings(host *schema.Host, domain string) (*Settings, error) {
+	s := &Settings{Host: host.Name, Name: domain, Domain: domain, Namespace: host.Namespace}
+	server := host.Name
+	if p := host.Profiles; p != nil {
+		s.Name, server = cmp.Or(p.Name, domain), cmp.Or(p.Server, server)
+		if out := p.Submission; out != nil {
+			s.Outgoing = &Server{Host: out.Server, Port: out.Port, TLS: out.TLS}
+		}
+	}
+	for _, l := range host.Listeners {
+		if public(l) {
+			s.Incoming = append(s.Incoming, Server{Host: server, Port: l.Port, TLS: l.TLS})
+		}
+	}
+	if len(s.Incoming) == 0 {
+		return nil, fmt.Errorf("%s has no listener that a mail program could reach: all are on loopback addresses or without TLS", host.Name)
+	}
+	// TLS from the start is better (RFC 8314 §3), and the usual port is the one
+	// that firewalls let through.
+	slices.SortStableFunc(s.Incoming, func(a, b Server) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Port, b.Port))
+	})
+	s.Incoming = slices.CompactFunc(s.Incoming, func(a, b Server) bool { return a == b })
+	return s, nil
+}
+
+func rank(s Server) int {
+	switch {
+	case s.TLS == schema.Implicit && s.Port == 993:
+		return 0
+	case s.TLS == schema.Implicit:
+		return 1
+	case s.Port == 143:
+		return 2
+	}
+	return 3
+}
+
+// public tells whether a listener is for mail programs elsewhere.
+func public(l schema.Listener) bool {
+	ip, err := netip.ParseAddr(l.Address)
+	return l.TLS != schema.Plain && (err != nil || !ip.IsLoopback())
+}
+
+// special picks the folders that have a use.
+func special(folders []schema.Folder, namespace string) []Folder {
+	var list []Folder
+	for _, f := range folders {
+		if f.Use != "" {
+			list = append(list, Folder{f.Use, namespace + f.Name})
+		}
+	}
+	slices.SortFunc(list, func(a, b Folder) int { return strings.Compare(a.Use, b.Use) })
+	return list
+}
