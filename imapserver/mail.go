@@ -37,7 +37,8 @@ type mail struct {
 	background chan struct{} // room for one that fills caches
 	notifier   *store.Notifier
 
-	keep atomic.Int64 // seconds for which what is expunged is kept, as the last session was told
+	keep    atomic.Int64 // seconds for which what is expunged is kept, as the last session was told
+	relaxed atomic.Bool  // flags and removals need not be on disk when they are acknowledged; as the last one was told
 
 	live live // the sessions, for who asks
 
@@ -159,7 +160,8 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 	}
 	defer m.release(s.Maildir, a, stay)
 	m.keep.Store(s.Keep)
-	a.store.SetKeep(time.Duration(s.Keep) * time.Second)
+	m.relaxed.Store(s.Relaxed)
+	m.promise(a.store)
 	// What cannot be relied on any more is opened anew, once its sessions have ended.
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -235,8 +237,14 @@ func (m *mail) lend(ctx context.Context, maildir string) (*store.Account, func()
 	if err != nil {
 		return nil, nil, err
 	}
-	a.store.SetKeep(time.Duration(m.keep.Load()) * time.Second)
+	m.promise(a.store)
 	return a.store, func() { m.release(maildir, a, m.linger) }, nil
+}
+
+// promise has an account keep what sessions were told last.
+func (m *mail) promise(a *store.Account) {
+	a.SetKeep(time.Duration(m.keep.Load()) * time.Second)
+	a.SetRelaxed(m.relaxed.Load())
 }
 
 // acquire opens the account, or joins those who have; release gives it back. Where

@@ -219,7 +219,7 @@ func (s *Settings) session(o *handoff.Open, u config.User) *handoff.Session {
 	return &handoff.Session{
 		Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace, Without: off,
 		Admin: s.Config.Admin, Comment: s.Config.Comment,
-		Quota: (*handoff.Quota)(u.Quota), Discard: u.Discard, Keep: s.Config.Keep, Outbox: s.outbox(u), First: s.first(u),
+		Quota: (*handoff.Quota)(u.Quota), Discard: u.Discard, Keep: s.Config.Keep, Relaxed: s.Config.Relaxed, Outbox: s.outbox(u), First: s.first(u),
 	}
 }
 

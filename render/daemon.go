@@ -25,6 +25,7 @@ type Daemon struct {
 	Namespace    string
 	Sharing      bool // virtual users may share mail
 	Keep         int  // days for which what is expunged is kept aside
+	Relaxed      bool // flags and removals need not be on disk when they are acknowledged
 	Outbox       *schema.Outbox
 	About        schema.About
 	PAM          bool             // somebody logs in through PAM
@@ -78,6 +79,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		Namespace: d.Namespace,
 		Sharing:   d.Sharing,
 		Keep:      int64(d.Keep) * 24 * 60 * 60,
+		Relaxed:   d.Relaxed,
 		Admin:     d.About.Admin,
 		Comment:   d.About.Comment,
 		Limits:    d.Limits,

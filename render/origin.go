@@ -143,6 +143,7 @@ var configOrigins = []struct{ name, fields string }{
 	{"tls/bundles//names", "tls/certificates/NAME/names"},
 	{"namespace", "namespace"},
 	{"keep", "keep"},
+	{"relaxed", "durability"},
 	{"mail_root", "mail/root"},
 	{"roles/auth", "paths/run"},
 	{"roles/spawn", "paths/run"},

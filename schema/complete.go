@@ -40,6 +40,8 @@ func (c *completer) complete() {
 	c.part(&h.Namespace, "namespace")
 	c.part(&h.Expunge, "expunge")
 	h.Keep = c.spot.at("keep").days()
+	durability, _ := c.spot.at("durability").str()
+	h.Relaxed = durability == "relaxed"
 	c.part(&h.Sharing, "sharing")
 	c.part(&h.About, "about")
 	c.limits()

@@ -52,6 +52,7 @@ type Host struct {
 	Folders     []Folder    // for every user who names no policy; sorted by name. User.Folders holds what is made for each
 	Namespace   string      // personal namespace prefix: "" or "INBOX."
 	Keep        int         `json:",omitempty"` // days for which what is expunged is kept aside; 0: it is gone
+	Relaxed     bool        `json:",omitempty"` // flags and removals need not be on disk when they are acknowledged
 	Outbox      *Outbox     // nil: no mail is sent
 	Sharing     Sharing
 	About       About

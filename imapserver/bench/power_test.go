@@ -46,7 +46,8 @@ type powerRig struct {
 	boxes  []*powerBox
 	total  powerLoss
 	firsts []time.Duration
-	late   int // first SELECTs that did not come in time
+	late   int  // first SELECTs that did not come in time
+	stuck  bool // one that did not come at all: the account is given up
 	acked  int
 	calm   atomic.Bool
 	image  *powerImage
@@ -131,7 +132,8 @@ func (r *powerRig) check(t *testing.T, address string) {
 		c, err = dialPlain(address, lockPatience)
 	}
 	if err != nil {
-		t.Fatalf("%s: %v", r.name, err)
+		r.giveUp(t, err)
+		return
 	}
 	defer func() { c.nc.Close() }()
 	if r.boxes[0].validity == 0 {
@@ -153,7 +155,8 @@ func (r *powerRig) check(t *testing.T, address string) {
 			}
 		}
 		if err != nil {
-			t.Fatalf("%s: %s: %v", r.name, b.name, err)
+			r.giveUp(t, fmt.Errorf("%s: %w", b.name, err))
+			return
 		}
 		if i == 0 {
 			r.firsts = append(r.firsts, took)
@@ -163,19 +166,36 @@ func (r *powerRig) check(t *testing.T, address string) {
 	r.checkCopies(t, c)
 }
 
+// giveUp ends the run where a server of ours does not come back, and else goes on
+// with another account.
+func (r *powerRig) giveUp(t *testing.T, err error) {
+	t.Helper()
+	r.troubled(t, err)
+	if r.ours() {
+		t.FailNow()
+	}
+	r.late++
+	r.stuck = true
+}
+
 func (r *powerRig) found(t *testing.T, b *powerBox, l powerLoss) {
 	r.acked += b.acked
 	b.acked = 0
-	if !l.none() && r.name == "mailstead" {
+	r.total.add(l)
+	if r.name == "relaxed" { // which does not promise these
+		l.expunges, l.stores = 0, 0
+	}
+	if !l.none() && r.ours() {
 		t.Errorf("%s: %+v", b.name, l)
 	}
-	r.total.add(l)
 }
+
+func (r *powerRig) ours() bool { return r.name == "mailstead" || r.name == "relaxed" }
 
 // troubled notes that a client was not let in: a fault of ours alone.
 func (r *powerRig) troubled(t *testing.T, err error) {
 	t.Helper()
-	if r.name == "mailstead" {
+	if r.ours() {
 		t.Errorf("%s: %v", r.name, err)
 		return
 	}
@@ -193,17 +213,18 @@ func (r *powerRig) copies() string {
 func (r *powerRig) checkCopies(t *testing.T, c *plainClient) {
 	t.Helper()
 	all := newPowerBox(r.copies(), nil)
-	if _, _, err := c.command("SELECT %s", all.name); errors.Is(err, errRefused) {
+	_, _, err := c.command("SELECT %s", all.name)
+	if errors.Is(err, errRefused) {
 		c.command("CREATE %s", all.name)
-		if _, _, err := c.command("SELECT %s", all.name); err != nil {
-			t.Fatalf("%s: %v", r.name, err)
-		}
-	} else if err != nil {
-		t.Fatalf("%s: %v", r.name, err)
+		_, _, err = c.command("SELECT %s", all.name)
 	}
-	there, _, err := all.fetch(c)
+	var there map[uint32]string
+	if err == nil {
+		there, _, err = all.fetch(c)
+	}
 	if err != nil {
-		t.Fatalf("%s: %v", r.name, err)
+		r.giveUp(t, fmt.Errorf("%s: %w", all.name, err))
+		return
 	}
 	texts := make(map[string]bool)
 	for _, text := range there {
@@ -324,7 +345,8 @@ func TestKilled(t *testing.T) {
 
 // TestPowerCut has the power fail while clients work, by the call that has a file
 // system in a file forget all that is not on disk (XFS_IOC_GOINGDOWN without a
-// flush of the log), as often as MAILSTEAD_POWER_CUTS says; beside it Courier
+// flush of the log), as often as MAILSTEAD_POWER_CUTS says; beside it the daemon
+// that promises less, and Courier
 // and, where that is set, Dovecot, which are to lose something, or the rig is blind.
 func TestPowerCut(t *testing.T) {
 	dialogue.LabDir(t)
@@ -344,6 +366,12 @@ func TestPowerCut(t *testing.T) {
 			t.Errorf("%d commands were acknowledged; %d first SELECTs were late", r.acked, r.late)
 		}
 	}
+	r := newPowerRig(t, "relaxed")
+	relaxed := newMailstead(t, r.dir)
+	relaxed.relaxed = true
+	r.serve = serveProcess(relaxed)
+	r.runCuts(t, "ext4", controls)
+	table = append(table, r.row(controls))
 	others := []string{"courier"}
 	if os.Getenv("MAILSTEAD_POWER_CUTS") != "" { // Dovecot waits for minutes for a lock that it has left behind itself
 		others = append(others, "dovecot")
@@ -391,7 +419,8 @@ func (r *powerRig) runCuts(t *testing.T, fs string, n int) {
 	r.cut = func(t *testing.T, r *powerRig) { r.image.cut(t); time.Sleep(30 * time.Millisecond); r.endDaemon() }
 	r.again = func(t *testing.T, r *powerRig) { r.image.unmount(t); r.image.mount(t) }
 	for i := range n {
-		if i%10 == 0 {
+		if i%10 == 0 || r.stuck {
+			r.stuck = false
 			r.image.unmount(t)
 			r.image.make(t)
 			r.image.mount(t)

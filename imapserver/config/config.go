@@ -25,6 +25,7 @@ type Config struct {
 	Admin      string     `json:"admin,omitempty"`     // /shared/admin of the server (RFC 5464 §6.2.2): a URI
 	Comment    string     `json:"comment,omitempty"`   // /shared/comment of the server
 	Keep       int64      `json:"keep,omitempty"`      // seconds for which what is expunged is kept aside; 0: it is gone
+	Relaxed    bool       `json:"relaxed,omitempty"`   // flags and removals need not be on disk when they are acknowledged
 	Outbox     *Outbox    `json:"outbox,omitempty"`    // nil: nothing is sent
 	PAM        *PAM       `json:"pam,omitempty"`       // nil: no user logs in through PAM
 	// Limits is those that are not imapserver/limit's defaults, by name.

@@ -94,6 +94,7 @@ type Session struct {
 	Discard    bool     `json:"discard,omitempty"` // what is expunged goes into the trash
 	First      *First   `json:"first,omitempty"`   // what is made where there is no Maildir; nil: nothing
 	Keep       int64    `json:"keep,omitempty"`    // seconds for which what is expunged is kept aside
+	Relaxed    bool     `json:"relaxed,omitempty"` // flags and removals need not be on disk when they are acknowledged
 	Namespace  string   `json:"namespace,omitempty"`
 	Admin      string   `json:"admin,omitempty"`   // of the server, as are
 	Comment    string   `json:"comment,omitempty"` // its annotations

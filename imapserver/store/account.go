@@ -54,6 +54,7 @@ type Account struct {
 
 	quota         quota
 	kept          keptMail
+	relaxed       atomic.Bool
 	validity      validity
 	acls          aclFiles
 	rightsChanged atomic.Uint64

@@ -127,8 +127,8 @@ func (mb *mailbox) removeGone(gone map[imap.UID]bool, by *View) error {
 	return nil
 }
 
-// dropGone makes removals durable, then drops the rows.
-func (mb *mailbox) dropGone(gone map[imap.UID]bool) error {
+// syncRemovals makes removals durable, and what is kept of them before.
+func (mb *mailbox) syncRemovals() error {
 	if err := mb.a.syncKept(); err != nil {
 		return err
 	}
@@ -136,14 +136,28 @@ func (mb *mailbox) dropGone(gone map[imap.UID]bool) error {
 		return mb.distrust(err)
 	}
 	mb.mu.Lock()
-	id, unsynced := mb.row.id, mb.unsynced
+	unsynced := mb.unsynced
 	mb.unsynced = false
 	mb.mu.Unlock()
-	if unsynced {
-		if err := mb.folder.Sync(maildir.New); err != nil {
-			return mb.distrust(err)
+	if !unsynced {
+		return nil
+	}
+	if err := mb.folder.Sync(maildir.New); err != nil {
+		return mb.distrust(err)
+	}
+	return nil
+}
+
+// dropGone makes removals durable, where that is promised, then drops the rows.
+func (mb *mailbox) dropGone(gone map[imap.UID]bool) error {
+	if !mb.a.relaxed.Load() {
+		if err := mb.syncRemovals(); err != nil {
+			return err
 		}
 	}
+	mb.mu.Lock()
+	id := mb.row.id
+	mb.mu.Unlock()
 	err := mb.a.index.update(func(conn *sqlite.Conn) error { return putAndDrop(conn, id, nil, gone) })
 	if err != nil {
 		return err

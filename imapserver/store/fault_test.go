@@ -99,7 +99,7 @@ func faultRun(t *testing.T, template string, cmd crashCommand, after crashState,
 	if err := r.a.Close(); err != nil && r.a.index.failed == nil {
 		return hit, describe(err)
 	}
-	if err := crashCheck(t, Options{Maildir: dir, unwatched: true}, before, after); err != nil {
+	if err := crashCheck(t, Options{Maildir: dir, unwatched: true}, crashCompare, before, after); err != nil {
 		return hit, describe(fmt.Errorf("opened anew: %w", err))
 	}
 	return hit, nil

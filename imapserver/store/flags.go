@@ -72,6 +72,7 @@ func (v *View) StoreUnchanged(ctx context.Context, seqs []SeqNum, op StoreOp, fl
 	err = c.run(ctx, slices.Compact(uids))
 	// What has been changed in part is durable, too.
 	switch {
+	case v.mb.a.relaxed.Load():
 	case c.renamed && c.keyworded:
 		err = errors.Join(err, v.mb.durable())
 	case c.renamed:

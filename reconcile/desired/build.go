@@ -214,6 +214,7 @@ func (b *builder) addDaemonFiles() error {
 		Namespace: b.host.Namespace,
 		Sharing:   b.host.Sharing.Virtual,
 		Keep:      b.host.Keep,
+		Relaxed:   b.host.Relaxed,
 		Outbox:    b.host.Outbox,
 		About:     b.host.About,
 		Limits:    b.host.Limits,
