@@ -20,6 +20,7 @@ const (
 	exitLocked   = 5
 	exitPartial  = 6
 	exitReturned = 7
+	exitFound    = 8
 )
 
 // exitMeanings is what the help says of each exit code.
@@ -31,6 +32,7 @@ var exitMeanings = map[int]string{
 	exitStale:    "the host is not what the plan was made for",
 	exitLocked:   "another mailstead is at work on this host",
 	exitReturned: "it did not hold: the host serves as it did before",
+	exitFound:    "something is not as it should be",
 	exitPartial:  "applied in part: something failed or has to be done first",
 }
 

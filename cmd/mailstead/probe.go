@@ -28,6 +28,15 @@ const (
 // served asks a listener, as a client would, which certificate it serves for
 // an SNI name. The certificate is not verified: whose it is, is the answer.
 func served(ctx context.Context, l schema.Listener, sni string) (*x509.Certificate, error) {
+	chain, err := servedChain(ctx, l, sni)
+	if err != nil {
+		return nil, err
+	}
+	return chain[0], nil
+}
+
+// servedChain is served with the whole chain, the leaf first.
+func servedChain(ctx context.Context, l schema.Listener, sni string) ([]*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := dialListener(ctx, l)
@@ -50,7 +59,7 @@ func served(ctx context.Context, l schema.Listener, sni string) (*x509.Certifica
 	if len(chain) == 0 {
 		return nil, errors.New("TLS handshake: no certificate was served")
 	}
-	return chain[0], nil
+	return chain, nil
 }
 
 // dialListener connects to a listener of this host; one that listens on every

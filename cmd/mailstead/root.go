@@ -24,6 +24,7 @@ var commands = []func() *cobra.Command{
 	newFactsCommand,
 	newApplyCommand,
 	newStatusCommand,
+	newDoctorCommand,
 	newSessionsCommand,
 	newExplainSessionCommand,
 	newCutoverCommand,

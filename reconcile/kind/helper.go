@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,7 @@ type mailRequest struct {
 	Asks []mailThing `json:"asks,omitempty"`
 	Make []mailThing `json:"make,omitempty"`
 	Sync bool        `json:"sync,omitempty"`
+	Scan *scanAsk    `json:"scan,omitempty"` // what is wrong with the messages
 }
 
 // mailThing is a resource as it goes to the helper: there are a hundred thousand
@@ -72,6 +74,7 @@ func (t mailThing) get(name string) string {
 type mailAnswer struct {
 	Seen  []mailSeen `json:"seen,omitempty"`
 	Made  []string   `json:"made,omitempty"` // of each of Make what was wrong, or ""
+	Scan  *Scan      `json:"scan,omitempty"`
 	Error string     `json:"error,omitempty"`
 }
 
@@ -168,8 +171,8 @@ func startNoNewPrivs(cmd *exec.Cmd) error {
 }
 
 // call asks the helper and waits for its answer.
-func (h *helper) call(ctx context.Context, q mailRequest) (mailAnswer, error) {
-	ctx, cancel := context.WithTimeout(ctx, helperTimeout)
+func (h *helper) call(ctx context.Context, q mailRequest, patience time.Duration) (mailAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { h.cmd.Process.Kill() })()
 	var a mailAnswer
@@ -211,7 +214,7 @@ func (h *Host) mail(ctx context.Context, id identity, q mailRequest) (mailAnswer
 	}
 	p := h.helper
 	p.dirty = p.dirty && !q.Sync || len(q.Make) > 0
-	a, err := p.call(ctx, q)
+	a, err := p.call(ctx, q, cmp.Or(h.Patience, helperTimeout))
 	if err != nil {
 		err = fmt.Errorf("helper as uid %d: %w", id.uid, err)
 		if text := h.drop(); text != "" {

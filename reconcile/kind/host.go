@@ -1,5 +1,7 @@
 package kind
 
+import "time"
+
 // Host is the machine that the kinds look at and change. Its methods are for
 // one goroutine. The zero Host is ready for use; Close it at the end.
 type Host struct {
@@ -9,6 +11,8 @@ type Host struct {
 	// Helper is the command that calls HelperMain; nil is this program's
 	// hidden command "as-user".
 	Helper []string
+	// Patience is what one request to a helper may take; 0 is two minutes.
+	Patience time.Duration
 
 	worker   mailWorker         // for mail that is the process's own
 	helper   *helper            // the one that runs

@@ -50,6 +50,30 @@ func portTaken(address, service string) string {
 	return text
 }
 
+// Holder is a process that has a listening socket open.
+type Holder struct {
+	PID  int
+	Name string // as it calls itself
+	Unit string // the service that it is part of, "" if it is of none
+}
+
+// Holders gives the processes that have a socket open which listens on a TCP port
+// of the host, as far as one may look: only root sees those of others. taken says
+// whether there is such a socket at all.
+func Holders(port int) (all []Holder, taken bool) {
+	inodes := listeners4and6(port)
+	if len(inodes) == 0 {
+		return nil, false
+	}
+	for _, pid := range socketOwners(inodes) {
+		n, err := strconv.Atoi(pid)
+		if err == nil {
+			all = append(all, Holder{PID: n, Name: processName(pid), Unit: unitOf(pid)})
+		}
+	}
+	return all, true
+}
+
 // unitOf gives the service that a process is part of, "" if it is of none.
 func unitOf(pid string) string {
 	data, err := os.ReadFile("/proc/" + pid + "/cgroup")

@@ -37,6 +37,9 @@ func (w *mailWorker) answer(q mailRequest) (a mailAnswer) {
 			a.Made = append(a.Made, text)
 		}
 	}
+	if q.Scan != nil {
+		a.Scan = scanMail(q.Scan)
+	}
 	if q.Sync {
 		if err := w.sync(); err != nil {
 			a.Error = w.explain(err)

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/doctor"
+	"mailstead/reconcile/kind"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// daemonProgram is what the daemon's processes are called.
+const daemonProgram = "mailstead-imapd"
+
+// lastWrite is when Mailstead has written its state last, zero if it never has.
+func lastWrite(state string) time.Time {
+	st, err := os.Stat(filepath.Join(state, reconcile.InventoryFile))
+	if err != nil {
+		return time.Time{}
+	}
+	return st.ModTime()
+}
+
+// waits tells whether a resource waits for something.
+func (u *checkup) waits(ref reconcile.Ref) bool {
+	return slices.ContainsFunc(u.plan.Blocked, func(w reconcile.Waiting) bool { return w.Ref == ref && len(w.Attrs) == 0 })
+}
+
+// daemon looks at what runs, and at what could not be brought into force.
+func (u *checkup) daemon(s *hostStatus) {
+	if s.Daemon == nil {
+		f := doctor.New(doctor.DaemonDown, "daemon", s.Problem).At(u.host.Origin.String())
+		if os.Geteuid() != 0 && !u.o.opts.Rootless {
+			f = f.As(doctor.Note).Do("Run this as root.") // who may not ask does not know
+		}
+		f.Mends = []string{kind.DaemonRef().String(), kind.UnitRef(render.ServiceUnit).String(), kind.UnitRef(render.AuthSocketUnit).String(), kind.UnitRef(render.SpawnUnit).String()}
+		u.Add(f)
+	} else {
+		for _, row := range s.Rows {
+			if !agree(row.Desired, row.Running) && agree(row.Desired, row.Disk) {
+				f := doctor.New(doctor.DaemonOutOfStep, strings.TrimSpace(row.Kind+" "+row.Name), fmt.Sprintf("on disk is %s, and the daemon serves %s", brief(row.Disk), brief(row.Running)))
+				f.Mends = []string{kind.DaemonRef().String()}
+				u.Add(f.At(u.host.Origin.String()))
+			}
+		}
+	}
+	for _, f := range s.Faults {
+		u.Add(doctor.New(doctor.CertificateFailed, "certificate "+f.Certificate,
+			fmt.Sprintf("not brought into force since %s: %s", f.Since.Format(time.DateTime+" MST"), f.Fault)).At(certificateOrigin(u.host, f.Certificate)))
+	}
+}
+
+func certificateOrigin(host *schema.Host, name string) string {
+	for _, c := range host.TLS.Certificates {
+		if c.Name == name {
+			return c.Origin.String()
+		}
+	}
+	return host.Origin.String()
+}
+
+// ports looks who has the listeners' ports.
+func (u *checkup) ports(s *hostStatus) {
+	if os.Geteuid() != 0 && !u.o.opts.Rootless {
+		u.Skip("ports", "who holds them is root's to see")
+		return
+	}
+	for _, l := range u.host.Listeners {
+		p := doctor.Port{Listener: l.Name, Port: l.Port, Origin: l.Origin.String(), Units: []string{render.LoginUnit(l.Name)}}
+		p.Mends = []string{kind.UnitRef(render.SocketUnit(l.Name)).String()}
+		if s.Daemon != nil {
+			p.PIDs = []int{s.Daemon.PID}
+		}
+		holders, _ := kind.Holders(l.Port)
+		u.Add(p.Judge(holders)...)
+	}
+	u.Look("ports", len(u.host.Listeners))
+}
+
+// names looks where the names lead.
+func (u *checkup) names(ctx context.Context) {
+	own, err := doctor.OwnAddresses()
+	if err != nil {
+		u.Skip("names", err.Error())
+		return
+	}
+	names := dnsNames(u.host)
+	for _, r := range doctor.Resolve(ctx, net.DefaultResolver, names) {
+		u.Add(r.Judge(own)...)
+	}
+	u.Look("names", len(names))
+}
+
+// files looks at who may read and write what decides over the host.
+func (u *checkup) files() {
+	files := ownFiles(u.host)
+	files = append(files, foreignFiles(u.host)...)
+	files = append(files, u.described()...)
+	u.Add(doctor.Files(files)...)
+	u.Look("files", len(files))
+}
+
+// ownFiles are those that Mailstead has made.
+func ownFiles(h *schema.Host) []doctor.File {
+	origin := h.Origin.String()
+	files := []doctor.File{
+		{Path: render.ConfigFile(h.Paths), What: "daemon's configuration", Origin: origin, Mends: "daemon-config/" + render.ConfigFile(h.Paths)},
+		{Path: render.UsersFile(h.Paths), What: "list of users with their hashes", Secret: true, Origin: origin, Mends: "password-file/" + render.UsersFile(h.Paths)},
+		{Path: filepath.Join(h.Paths.State, reconcile.InventoryFile), What: "inventory", Origin: origin},
+	}
+	for _, c := range h.TLS.Certificates {
+		files = append(files, doctor.File{Path: render.BundleFile(h.Paths, c.Name), What: "private key of certificate " + c.Name, Secret: true,
+			Origin: c.Origin.String(), Mends: kind.CertificateRef(c.Name).String()})
+	}
+	return files
+}
+
+// foreignFiles are those that the description names.
+func foreignFiles(h *schema.Host) (files []doctor.File) {
+	secret := func(path, what string, at schema.Pos) {
+		if path != "" {
+			files = append(files, doctor.File{Path: path, What: what, Secret: true, Origin: at.String()})
+		}
+	}
+	for _, c := range h.TLS.Certificates {
+		switch {
+		case c.Files != nil:
+			secret(c.Files.Key, "private key of certificate "+c.Name, c.Origin)
+		case c.Certbot != nil:
+			secret(filepath.Join(h.Paths.Letsencrypt, "live", c.Certbot.Lineage, "privkey.pem"), "private key of certificate "+c.Name, c.Origin)
+		}
+	}
+	for _, d := range h.Directories {
+		if d.LDAP != nil {
+			secret(d.LDAP.PasswordFile, "password of directory "+d.Name, d.Origin)
+		}
+	}
+	if h.Probe != nil {
+		secret(h.Probe.File, "password of the probe", h.Origin)
+	}
+	for _, user := range h.Users {
+		for _, i := range user.Imports {
+			secret(i.PasswordFile, fmt.Sprintf("password of import %s of %s", i.Name, user.Name), i.Origin)
+		}
+	}
+	return files
+}
+
+// described are the files of the description. Those with hashes are secret: whoever
+// has them can guess passwords as fast as their machine goes.
+func (u *checkup) described() (files []doctor.File) {
+	hashes := map[string]bool{}
+	for _, user := range u.host.Users {
+		if user.Virtual != nil {
+			hashes[user.Origin.File] = true
+		}
+	}
+	for _, path := range u.o.paths {
+		path, err := filepath.Abs(path)
+		if err != nil {
+			continue
+		}
+		list := []string{path}
+		if st, err := os.Stat(path); err == nil && st.IsDir() {
+			list, _ = filepath.Glob(filepath.Join(path, "*")) // a "[" of the description's path only leaves files out
+		}
+		for _, f := range list {
+			if slices.Contains([]string{".cue", ".json", ".yaml", ".yml"}, filepath.Ext(f)) {
+				secret := slices.ContainsFunc(slices.Collect(maps.Keys(hashes)), func(name string) bool { return strings.HasSuffix(f, "/"+filepath.Base(name)) })
+				files = append(files, doctor.File{Path: f, What: "description", Secret: secret, Origin: filepath.Base(f)})
+			}
+		}
+	}
+	return files
+}
+
+// units looks at systemd's units of ours, and at what renews the certificates.
+func (u *checkup) units(ctx context.Context) {
+	if u.o.opts.Rootless || u.l.facts.Systemd == 0 {
+		u.Skip("units", "systemd runs nothing here")
+		return
+	}
+	origins := map[string]string{}
+	for _, r := range u.l.want {
+		if r.Ref.Kind == "unit" && r.Blocked == nil && !strings.Contains(r.Ref.Name, "@.") {
+			origins[r.Ref.Name] = r.Origin
+		}
+	}
+	all, err := u.l.kinds.Health(ctx, slices.Collect(maps.Keys(origins)))
+	if err != nil {
+		u.Skip("units", err.Error())
+		return
+	}
+	u.Add(doctor.Units(all, func(unit string) string { return origins[unit] })...)
+	u.Look("units", len(all))
+	u.renewer(ctx)
+}
+
+// renewers are the timers by which certbot is run: Debian's, and the snap's.
+var renewers = []string{"certbot.timer", "snap.certbot.renew.timer"}
+
+// renewer looks whether anything renews certbot's lineages.
+func (u *checkup) renewer(ctx context.Context) {
+	i := slices.IndexFunc(u.host.TLS.Certificates, func(c schema.Certificate) bool { return c.Certbot != nil })
+	if i < 0 {
+		return
+	}
+	all, err := u.l.kinds.Health(ctx, renewers)
+	if err != nil {
+		return // units has said so
+	}
+	if !slices.ContainsFunc(renewers, func(name string) bool { return all[name].Active == "active" }) {
+		u.Add(doctor.New(doctor.NothingRenews, "certbot", "neither "+strings.Join(renewers, " nor ")+" runs").At(u.host.TLS.Certificates[i].Origin.String()))
+	}
+}
+
+// limits looks at what the daemon's processes hold.
+func (u *checkup) limits(s *hostStatus) {
+	var only []int
+	if u.o.opts.Rootless && s.Daemon != nil {
+		only = []int{s.Daemon.PID} // others of that name are somebody else's
+	}
+	found, looked := doctor.Limits("/proc", daemonProgram, only...)
+	u.Add(found...)
+	u.Look("processes", looked)
+}

@@ -1,0 +1,243 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mailstead/reconcile/kind"
+)
+
+func equal(a, b []Code) bool { return slices.Equal(a, b) }
+
+// codes are those of findings.
+func codes(found []Finding) (all []Code) {
+	for _, f := range found {
+		all = append(all, f.Code)
+	}
+	return all
+}
+
+// Every finding says what it means and what to do, and is in the documentation.
+func TestTable(t *testing.T) {
+	docs, err := os.ReadFile("../../docs/diagnosis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[Code]bool{}
+	for _, row := range Table {
+		if seen[row.Code] {
+			t.Errorf("%s is there twice", row.Code)
+		}
+		seen[row.Code] = true
+		if row.Meaning == "" || row.Remedy == "" || row.Severity.rank() < 0 {
+			t.Errorf("%s: %+v", row.Code, row)
+		}
+		if want := fmt.Sprintf("| `%s` | %s | %s |", row.Code, row.Severity, row.Meaning); !strings.Contains(string(docs), want) {
+			t.Errorf("docs/diagnosis.md has no line\n%s", want)
+		}
+	}
+	source, err := os.ReadFile("table.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), " Code = "); n != len(Table) {
+		t.Errorf("%d codes, and %d rows", n, len(Table))
+	}
+}
+
+func TestReport(t *testing.T) {
+	var r Report
+	r.Add(New(MailStray, "b", ""), New(DaemonDown, "a", ""), New(NameLocal, "c", ""), New(MailSize, "d", ""))
+	r.Findings[0].Mends, r.Findings[1].Mends = []string{"unit/b", "unit/a"}, []string{"unit/a"}
+	r.Close()
+	if diff := cmp.Diff([]Code{DaemonDown, MailStray, MailSize, NameLocal}, codes(r.Findings)); diff != "" {
+		t.Error(diff)
+	}
+	if r.Errors != 1 || r.Warnings != 2 || r.Notes != 1 {
+		t.Errorf("%d, %d, %d", r.Errors, r.Warnings, r.Notes)
+	}
+	if diff := cmp.Diff([]string{"unit/a", "unit/b"}, r.Mends()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// zone is a Resolver.
+type zone map[string][]netip.Addr
+
+func (z zone) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if host == "silent.example" {
+		return nil, &net.DNSError{Err: "timeout", Name: host, IsTimeout: true}
+	}
+	if z[host] == nil {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+	return z[host], nil
+}
+
+func TestNames(t *testing.T) {
+	here, mapped, there, loop := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("::ffff:192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("127.0.1.1")
+	z := zone{"here.example": {here}, "mapped.example": {mapped}, "both.example": {here, there}, "local.example": {loop}}
+	var names []Name
+	for _, n := range []string{"here.example", "mapped.example", "both.example", "local.example", "none.example", "silent.example"} {
+		names = append(names, Name{Name: n})
+	}
+	var inside, outside []Code
+	for _, r := range Resolve(t.Context(), z, names) {
+		inside = append(inside, codes(r.Judge(map[netip.Addr]bool{here: true}))...)
+		outside = append(outside, codes(r.Judge(nil))...)
+	}
+	if diff := cmp.Diff([]Code{NameElsewhere, NameLocal, NameUnknown, NameUnknown}, inside); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]Code{NameUnknown, NameUnknown}, outside); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Who holds a port: systemd and the listener's own service may.
+func TestPort(t *testing.T) {
+	p := Port{Listener: "imap", Port: 143, Units: []string{"mailstead-login@imap.service"}, PIDs: []int{7}}
+	for _, h := range []kind.Holder{{PID: 1, Name: "systemd"}, {PID: 7, Name: "mailstead-imapd"}, {PID: 8, Name: "mailstead-imapd", Unit: "mailstead-login@imap.service"}} {
+		if found := p.Judge([]kind.Holder{h}); len(found) > 0 {
+			t.Errorf("%+v: %+v", h, found)
+		}
+	}
+	found := p.Judge([]kind.Holder{{PID: 9, Name: "couriertcpd", Unit: "courier-imap.service"}})
+	if len(found) != 1 || found[0].Seen != "port 143 is held by process 9 (couriertcpd) of courier-imap.service" || !strings.Contains(found[0].Remedy, "disable --now courier-imap.service") {
+		t.Errorf("%+v", found)
+	}
+}
+
+func TestUnits(t *testing.T) {
+	found := Units(map[string]kind.Health{
+		"a.service": {Active: "inactive", Result: "success"},
+		"b.service": {Active: "failed", Result: "exit-code", Status: 3},
+		"c.timer":   {Active: "active", Waits: true},
+		"d.timer":   {Active: "inactive"},
+		"e.timer":   {Active: "active", Sub: "elapsed"},
+		"f.timer":   {Active: "active", Sub: "running"},
+	}, func(string) string { return "host.cue:1:1" })
+	if diff := cmp.Diff([]Code{UnitFailed, TimerDead, TimerDead}, codes(found)); diff != "" {
+		t.Error(diff)
+	}
+	if found[0].Seen != "it has failed: exit-code, status 3" {
+		t.Error(found[0].Seen)
+	}
+}
+
+func TestClock(t *testing.T) {
+	now := time.Now()
+	if found := Clock(now, now.Add(time.Minute)); slices.Contains(codes(found), ClockBack) {
+		t.Errorf("%+v", found)
+	}
+	if found := Clock(now, now.Add(time.Hour)); !slices.Contains(codes(found), ClockBack) {
+		t.Errorf("%+v", found)
+	}
+}
+
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	secret := func(name string, mode os.FileMode) File {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		return File{Path: path, What: "private key", Secret: true}
+	}
+	link := File{Path: filepath.Join(dir, "link"), What: "private key", Secret: true}
+	files := []File{secret("good", 0o640), secret("read", 0o644), secret("written", 0o620), {Path: filepath.Join(dir, "none")}, link}
+	if err := os.Symlink("read", link.Path); err != nil {
+		t.Fatal(err)
+	}
+	found := slices.DeleteFunc(Files(files), func(f Finding) bool { return f.Subject == "/tmp" || f.Subject == dir }) // where tests have their files
+	if diff := cmp.Diff([]Code{FileExposed, FileWritable, FileExposed}, codes(found)); diff != "" {
+		t.Errorf("%s%+v", diff, found)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if found := Files(files[:1]); !slices.ContainsFunc(found, func(f Finding) bool { return f.Code == FileWritable && strings.HasPrefix(f.Remedy, "chmod go-w ") }) {
+		t.Errorf("a directory that everybody may write: %+v", found)
+	}
+}
+
+// host is a /proc with one process of the daemon, and one of somebody else.
+func host(t *testing.T, instances, watches string, descriptors int) string {
+	t.Helper()
+	proc := t.TempDir()
+	write := func(path, text string) {
+		path = filepath.Join(proc, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("sys/fs/inotify/max_user_instances", instances+"\n")
+	write("sys/fs/inotify/max_user_watches", watches+"\n")
+	for _, pid := range []string{"17", "18"} {
+		write(pid+"/comm", map[string]string{"17": "mailstead-imapd\n", "18": "other\n"}[pid])
+		write(pid+"/limits", "Limit                     Soft Limit           Hard Limit           Units\nMax open files            20                   40                   files\n")
+		for i := range descriptors {
+			fd := fmt.Sprintf("%s/fd/%d", pid, i)
+			if i == 0 {
+				write(fmt.Sprintf("%s/fdinfo/0", pid), strings.Repeat("inotify wd:1 ino:2\n", 900))
+				if err := errors.Join(os.MkdirAll(filepath.Join(proc, pid, "fd"), 0o755), os.Symlink("anon_inode:inotify", filepath.Join(proc, fd))); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			write(fd, "")
+		}
+	}
+	return proc
+}
+
+func TestLimits(t *testing.T) {
+	for _, test := range []struct {
+		instances, watches string
+		descriptors        int
+		want               []Code
+	}{
+		{"128", "65536", 10, nil},
+		{"128", "65536", 16, []Code{LimitDescriptors}},
+		{"8", "65536", 1, []Code{LimitInotify}},
+		{"128", "1024", 1, []Code{LimitInotify}},
+		{"128", "512", 1, []Code{LimitInotify, LimitInotify}},
+	} {
+		found, looked := Limits(host(t, test.instances, test.watches, test.descriptors), "mailstead-imapd")
+		if !equal(codes(found), test.want) || looked != 1 {
+			t.Errorf("%+v: %+v of %d", test, found, looked)
+		}
+	}
+	if _, looked := Limits(host(t, "128", "65536", 1), "mailstead-imapd", 99); looked != 0 {
+		t.Error("a process that is not meant was looked at")
+	}
+}
+
+func TestMail(t *testing.T) {
+	s := kind.Scan{Partly: "much", Flaws: []kind.Flawed{
+		{Flaw: kind.Incomplete, Count: 1, Where: []string{"no tmp"}},
+		{Flaw: kind.StaleTmp, Count: 9, Where: []string{"tmp/a", "tmp/b"}},
+		{Flaw: "made up", Count: 1},
+	}}
+	found := Mail("alice", "/home/alice/Maildir", s, false, "host.cue:1:1")
+	if diff := cmp.Diff([]Code{MailBroken, MailStaleTmp, MailPartly}, codes(found)); diff != "" {
+		t.Error(diff)
+	}
+	if want := "files in tmp that nobody has touched for 36 hours: 9 (tmp/a, tmp/b, ...)"; found[1].Seen != want {
+		t.Errorf("%q, want %q", found[1].Seen, want)
+	}
+	if found := Mail("alice", "", s, true, ""); slices.Contains(codes(found), MailBroken) {
+		t.Error("what the plan has said is said twice")
+	}
+}

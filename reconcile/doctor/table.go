@@ -1,0 +1,162 @@
+package doctor
+
+// Code names a kind of finding, for programs.
+type Code string
+
+// The codes.
+const (
+	ListenerUnreachable Code = "listener-unreachable"
+	ListenerStrange     Code = "listener-strange"
+	StarttlsMissing     Code = "starttls-missing"
+	LoginBeforeTLS      Code = "login-before-tls"
+	TLSFails            Code = "tls-fails"
+
+	CertificateOther     Code = "certificate-other"
+	CertificateName      Code = "certificate-name"
+	CertificateUntrusted Code = "certificate-untrusted"
+	ChainIncomplete      Code = "chain-incomplete"
+	CertificateExpired   Code = "certificate-expired"
+	CertificateTooEarly  Code = "certificate-too-early"
+	CertificateEnds      Code = "certificate-ends"
+	CertificateFailed    Code = "certificate-failed"
+	NothingRenews        Code = "nothing-renews"
+
+	NameUnknown   Code = "name-unknown"
+	NameElsewhere Code = "name-elsewhere"
+	NameLocal     Code = "name-local"
+
+	PortTaken Code = "port-taken"
+
+	DaemonDown      Code = "daemon-down"
+	DaemonOutOfStep Code = "daemon-out-of-step"
+	Changed         Code = "changed"
+	Pending         Code = "pending"
+	Waiting         Code = "waiting"
+
+	FileExposed  Code = "file-exposed"
+	FileWritable Code = "file-writable"
+
+	MailUnreadable Code = "mail-unreadable"
+	MailBroken     Code = "mail-broken"
+	MailIrregular  Code = "mail-irregular"
+	MailUnread     Code = "mail-unreadable-message"
+	MailStray      Code = "mail-stray"
+	MailSize       Code = "mail-size"
+	MailWireSize   Code = "mail-wire-size"
+	MailDuplicate  Code = "mail-duplicate"
+	MailStaleTmp   Code = "mail-stale-tmp"
+	MailPartly     Code = "mail-partly"
+
+	UnitFailed Code = "unit-failed"
+	TimerDead  Code = "timer-dead"
+
+	ClockUnsynchronised Code = "clock-unsynchronised"
+	ClockBack           Code = "clock-back"
+
+	LimitInotify     Code = "limit-inotify"
+	LimitDescriptors Code = "limit-descriptors"
+)
+
+// Row is what there is to say of a code wherever it is found.
+type Row struct {
+	Code     Code
+	Severity Severity
+	Meaning  string
+	Remedy   string
+}
+
+// Table is every kind of finding, in the order of the documentation.
+var Table = []Row{
+	{ListenerUnreachable, Error, "Nobody can connect there.",
+		"See whether the unit of the listener runs (systemctl status), and whether a firewall is in the way."},
+	{ListenerStrange, Error, "What answers there is no IMAP server, or not this one: clients cannot log in.",
+		"Find out what listens there (ss -ltnp), and end it."},
+	{StarttlsMissing, Error, "Clients that insist on TLS, as they should, cannot log in.",
+		"Find out what answers there (ss -ltnp): a listener with tls: \"starttls\" offers it. A firewall that filters mail may also take it away."},
+	{LoginBeforeTLS, Error, "A client may send its password before TLS, for everybody on the way to read (RFC 9051 §11.1).",
+		"Find out what answers there (ss -ltnp): a listener with tls: \"starttls\" takes no login before TLS."},
+	{TLSFails, Error, "No client can log in there.",
+		"The journal of the listener's unit says why: journalctl -u 'mailstead-login@*'."},
+	{CertificateOther, Error, "What is served is not what was installed: the daemon has not read it, or somebody else answers.",
+		"Reload the daemon: mailstead apply."},
+	{CertificateName, Error, "Clients that are set up with this name refuse to connect, or warn.",
+		"Have a certificate issued that has the name, or take the name from the description."},
+	{CertificateUntrusted, Error, "Clients that do not know who has issued the certificate refuse to connect, or warn.",
+		"Use a certificate of an authority that clients know, or give them this one's."},
+	{ChainIncomplete, Error, "Clients that do not happen to know the intermediate certificate refuse to connect, and others do not: it looks like a fault of theirs.",
+		"Put the intermediate certificates behind the leaf, in the file that the description names."},
+	{CertificateExpired, Error, "Clients refuse to connect, or warn.",
+		"Renew it (certbot renew), then run mailstead deploy-hook --all."},
+	{CertificateTooEarly, Error, "Clients refuse to connect, or warn.",
+		"Set the clock if it is wrong; otherwise wait, or use the certificate from before."},
+	{CertificateEnds, Warning, "When it has ended, clients refuse to connect.",
+		"Find out why nobody has renewed it: certbot renew --dry-run."},
+	{CertificateFailed, Error, "The renewed certificate is not served: the old one is, until it ends.",
+		"Mend what it says, then run mailstead deploy-hook --all."},
+	{NothingRenews, Warning, "The certificate will end, and nobody will have renewed it.",
+		"Enable certbot's timer: systemctl enable --now certbot.timer."},
+	{NameUnknown, Error, "Clients that are set up with this name do not find the host.",
+		"Make an address record (A, AAAA) for the name, or take it from the description."},
+	{NameElsewhere, Warning, "Clients that are set up with this name go to another machine, unless that passes them on to this one.",
+		"Correct the address record, or take the name from the description. Behind a router that translates addresses this is as it should be."},
+	{NameLocal, Note, "This machine itself takes the name for its own (/etc/hosts), so that nothing is said here about what others see.",
+		"Look from another machine: mailstead doctor --outside."},
+	{PortTaken, Error, "Clients that connect there speak to another program.",
+		"End that program, then run mailstead apply."},
+	{DaemonDown, Error, "Nobody can log in.",
+		"Start it with mailstead apply. The journal says why it ended: journalctl -u mailstead-imapd."},
+	{DaemonOutOfStep, Error, "The daemon serves something else than is on disk.",
+		"Run mailstead apply; what it does is shown first."},
+	{Changed, Warning, "Somebody has changed what Mailstead applied; what that means depends on what it is.",
+		"Look at it (mailstead plan), then put it back (mailstead apply) or write it into the description."},
+	{Pending, Warning, "The description asks for something that the host does not have yet.",
+		"Look at it (mailstead plan), then apply it."},
+	{Waiting, Warning, "Part of the description is not in force.",
+		"Do what is said, then run mailstead apply."},
+	{FileExposed, Error, "Others on this host can read a secret: whoever has the key can pretend to be this host.",
+		"Take the right away (chmod), and replace the secret if somebody may have read it."},
+	{FileWritable, Error, "Whoever may write there decides what root does here.",
+		"Take the right away (chmod go-w, chown root)."},
+	{MailUnreadable, Error, "The user's mail cannot be looked at, so probably not be read either.",
+		"mailstead explain-login USER says where it ends."},
+	{MailBroken, Error, "Mail cannot be delivered there, or not be read.",
+		"Run mailstead apply, or what it says."},
+	{MailIrregular, Warning, "What is no file is no message: clients do not see it.",
+		"Move it out of the Maildir."},
+	{MailUnread, Error, "The user cannot read the message, and clients may stop at it.",
+		"Give it to the owner of the Maildir (chown) or its mode back (chmod 600)."},
+	{MailStray, Warning, "It is no message, nor anything that a mail server knows: clients do not see it.",
+		"Move it out of the Maildir, or where it belongs: messages go into new/."},
+	{MailSize, Warning, "The size in the name of the file (S=) is not that of the file: quotas count wrongly, and some servers give clients too little of the message.",
+		"Rename the file without its S=; the message is then new to clients of servers that know it by its whole name."},
+	{MailWireSize, Warning, "The size in the name of the file (W=) is not that of the message with CRLF: Dovecot, if it reads this Maildir, complains.",
+		"Rename the file without its W=."},
+	{MailDuplicate, Warning, "Two files have the same name before the flags: servers take them for one message, and clients see one of the two.",
+		"Compare them, and remove one; or rename one, before the \":\"."},
+	{MailStaleTmp, Warning, "Deliveries that were broken off have left them: they take room, and will never be messages.",
+		"mailstead doctor --remove-stale-tmp removes them."},
+	{MailPartly, Note, "There is more than is looked at without being asked to.",
+		"mailstead doctor --all-messages looks at all of it."},
+	{UnitFailed, Error, "What the unit is for has not happened.",
+		"Its journal says why: journalctl -u UNIT. Then start it again."},
+	{TimerDead, Error, "What the timer is for will not happen.",
+		"Run mailstead apply."},
+	{ClockUnsynchronised, Warning, "The clock may be wrong: certificates, tokens and the dates of messages go by it.",
+		"Have it set by the network: timedatectl set-ntp true."},
+	{ClockBack, Error, "The clock is behind: certificates and tokens may be refused, and dates of messages are wrong.",
+		"Set the clock (timedatectl), and find out why it was wrong."},
+	{LimitInotify, Warning, "Beyond it, mailboxes are looked at every now and then: new mail shows up later.",
+		"Raise it: sysctl -w, and a file in /etc/sysctl.d."},
+	{LimitDescriptors, Warning, "Beyond it, new connections are refused.",
+		"Raise the limit (systemctl edit UNIT, LimitNOFILE=), or find out who holds so many connections."},
+}
+
+// rowOf gives the row of a code; the tests see to it that there is one.
+func rowOf(code Code) Row {
+	for _, row := range Table {
+		if row.Code == code {
+			return row
+		}
+	}
+	return Row{Code: code, Severity: Error}
+}

@@ -1,0 +1,46 @@
+package kind
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Health is how a unit does, in systemd's words.
+type Health struct {
+	There  bool // systemd knows the unit
+	Active string
+	Sub    string
+	Result string    // of what it ran last: "success", "exit-code", "timeout", ...
+	Status int       // with which exit code
+	Last   time.Time // of a timer: when it started its unit last; zero: never
+	Waits  bool      // of a timer: it has a next time
+}
+
+// Health asks systemd about units.
+func (h *Host) Health(ctx context.Context, names []string) (map[string]Health, error) {
+	s, err := h.manager(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]Health, len(names))
+	for _, name := range names {
+		p, err := s.conn.GetAllPropertiesContext(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("ask systemd for %s: %w", name, err)
+		}
+		u := Health{
+			There: property[string](p, "LoadState") == "loaded", Active: property[string](p, "ActiveState"), Sub: property[string](p, "SubState"),
+			Result: property[string](p, "Result"), Status: int(property[int32](p, "ExecMainStatus")),
+			Waits: elapses(property[uint64](p, "NextElapseUSecRealtime")) || elapses(property[uint64](p, "NextElapseUSecMonotonic")),
+		}
+		if last := property[uint64](p, "LastTriggerUSec"); last > 0 {
+			u.Last = time.UnixMicro(int64(last))
+		}
+		all[name] = u
+	}
+	return all, nil
+}
+
+// elapses tells a time from "never", for which systemd has two values.
+func elapses(usec uint64) bool { return usec != 0 && usec != 1<<64-1 }
