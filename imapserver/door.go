@@ -204,6 +204,7 @@ func (d *door) commit(ctx context.Context, drop bool) error {
 type loginState struct {
 	Bundles []control.Bundle `json:"bundles"`
 	Users   []string         `json:"users"` // with sessions
+	Proxies []control.Proxy  `json:"proxies,omitempty"`
 
 	Connected []control.Connection `json:"connected,omitempty"` // if that was asked for
 }

@@ -21,6 +21,7 @@ const stopTimeout = 25 * time.Second
 // front is login and auth in one process.
 type front struct {
 	auth     *auth.Auth
+	proxied  *proxied
 	login    *login.Server
 	settings atomic.Pointer[Settings]
 
@@ -40,13 +41,18 @@ func newFront(o Options, host handoff.Host, helpers auth.HelperSource) *front {
 	}
 	f := &front{failed: make(chan error, 1)}
 	f.auth = auth.New(auth.Options{Log: o.log(), Limits: authLimits, Helpers: helpers})
-	f.login = login.New(login.Options{Log: o.log(), Limits: loginLimits, Auth: f.auth, Host: host})
+	f.proxied = newProxied(o.log(), authLimits)
+	f.login = login.New(login.Options{Log: o.log(), Limits: loginLimits, Auth: besides{f.auth, f.proxied}, Host: host, Behind: f.proxied})
 	return f
 }
 
 // apply goes over to s, or changes nothing. Sessions of users who are not in it
 // end.
 func (f *front) apply(s *Settings) error {
+	proxy, err := f.proxied.Prepare(s.Config)
+	if err != nil {
+		return err
+	}
 	if err := s.admit(f.auth); err != nil {
 		return err
 	}
@@ -56,6 +62,8 @@ func (f *front) apply(s *Settings) error {
 		}
 		return err
 	}
+	proxy()
+	f.proxied.auth.Limit(s.Config.Limits)
 	f.auth.Limit(s.Config.Limits)
 	old := f.settings.Swap(s)
 	if old != nil && !reflect.DeepEqual(old.Config.PAM, s.Config.PAM) {
@@ -92,6 +100,7 @@ func (f *front) start(l Listeners) {
 	f.mu.Lock()
 	f.bound = l
 	f.mu.Unlock()
+	f.proxied.Start()
 	for name, each := range l {
 		for _, socket := range each {
 			go func() {
@@ -108,6 +117,7 @@ func (f *front) start(l Listeners) {
 
 // close ends what there is: see login.Server.Shutdown.
 func (f *front) close(ctx context.Context) {
+	f.proxied.Close()
 	f.login.Shutdown(ctx)
 	f.auth.Close()
 }
@@ -116,7 +126,7 @@ func (f *front) status() control.Status {
 	s := f.settings.Load()
 	st := s.status()
 	countSessions(&st, f.login.SessionsOn())
-	st.Bundles = bundleStatus(f.login.Bundles())
+	st.Bundles, st.Proxies = bundleStatus(f.login.Bundles()), f.proxied.Status()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	st.Listeners = f.bound.status(s.Config)

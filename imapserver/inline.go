@@ -62,6 +62,9 @@ func (i *Inline) share(s *Settings) {
 
 // Begin is handoff.Host's.
 func (i *Inline) Begin(o *handoff.Open) (serve func(*handoff.Client), err error) {
+	if i.front.proxied.Has(o.Listener) {
+		return i.front.proxied.Begin(o)
+	}
 	session, err := i.session(o)
 	return func(c *handoff.Client) { i.mail.serve(i.ctx, session, c, c.GiveBack) }, err
 }

@@ -260,6 +260,7 @@ func (p *Parted) Status(ctx context.Context) (control.Status, error) {
 			}
 			if err == nil {
 				st.Bundles = unlike(st.Bundles, state.Bundles)
+				st.Proxies = append(st.Proxies, state.Proxies...)
 			}
 		}
 		return err

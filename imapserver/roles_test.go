@@ -123,7 +123,7 @@ func startLogin(t *testing.T, limits *login.Limits, c *config.Config) *testLogin
 	t.Cleanup(stop)
 	go func() {
 		o := Options{Log: slog.New(slog.NewTextHandler(f.log, nil)), Login: limits}
-		f.done <- newLoginRole("imaps", filepath.Join(dir, "auth"), l, o).run(ctx)
+		f.done <- newLoginRole("imaps", filepath.Join(dir, "auth"), l, nil, o).run(ctx)
 	}()
 	f.meet()
 	if e := f.configure(settingsOf(t, c, nil, f.cert)); e != "" {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,17 +17,32 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"mailstead/imapserver/auth"
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/confine"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/login"
 )
 
+// RunProxy is RunLogin for a listener that stands in front of other servers: who logs in
+// is judged by those, and their sessions are theirs.
+func RunProxy(ctx context.Context, listener, path string, o Options) error {
+	limits := auth.Default
+	if o.Auth != nil {
+		limits = *o.Auth
+	}
+	return runLogin(ctx, listener, path, newProxied(o.log(), limits), o)
+}
+
 // RunLogin is the login process of one listener: it serves the sockets that
 // systemd has passed by what auth, which listens at path, tells it, until SIGTERM.
 // It opens no file. While auth is away, who is logged in stays so, and who is not
 // waits a while.
 func RunLogin(ctx context.Context, listener, path string, o Options) error {
+	return runLogin(ctx, listener, path, nil, o)
+}
+
+func runLogin(ctx context.Context, listener, path string, p *proxied, o Options) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	l, faults := adopt(&config.Config{Listeners: []config.Listener{{Name: listener}}}, activated())
@@ -36,7 +52,7 @@ func RunLogin(ctx context.Context, listener, path string, o Options) error {
 	if err := confine.Limits(); err != nil {
 		return err
 	}
-	r := newLoginRole(listener, path, l, o)
+	r := newLoginRole(listener, path, l, p, o)
 	return r.run(ctx)
 }
 
@@ -49,6 +65,7 @@ type loginRole struct {
 	listener string
 	path     string // of auth's socket
 	login    *login.Server
+	proxied  *proxied // nil where the mail is this host's
 	bound    Listeners
 	failed   chan error // the first fault that ends the service
 
@@ -67,13 +84,17 @@ type authLink struct {
 	answers calls
 }
 
-func newLoginRole(listener, path string, l Listeners, o Options) *loginRole {
+func newLoginRole(listener, path string, l Listeners, p *proxied, o Options) *loginRole {
 	limits := login.Default
 	if o.Login != nil {
 		limits = *o.Login
 	}
-	r := &loginRole{log: o.log(), listener: listener, path: path, bound: l, came: make(chan struct{}), failed: make(chan error, 1)}
-	r.login = login.New(login.Options{Log: o.log(), Limits: limits, Auth: r, Open: r})
+	r := &loginRole{log: o.log(), listener: listener, path: path, proxied: p, bound: l, came: make(chan struct{}), failed: make(chan error, 1)}
+	options := login.Options{Log: o.log(), Limits: limits, Auth: r, Open: r}
+	if p != nil {
+		options.Auth, options.Host, options.Behind = p, p, p
+	}
+	r.login = login.New(options)
 	return r
 }
 
@@ -100,6 +121,9 @@ func (r *loginRole) run(ctx context.Context) error {
 	stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	r.login.Leave(stop)
+	if r.proxied != nil {
+		r.proxied.Close()
+	}
 	unlink()
 	aside.Wait()
 	return err
@@ -180,7 +204,7 @@ func (r *loginRole) prepare(m *handoff.Settings) error {
 	if err != nil {
 		return err
 	}
-	commit, err := r.login.Prepare(&s.Config, bundles)
+	commit, err := r.prepareLogin(s, bundles)
 	r.pending = func() {
 		r.mechanisms.Store(&s.Mechanisms)
 		commit()
@@ -193,6 +217,22 @@ func (r *loginRole) prepare(m *handoff.Settings) error {
 		r.pending = nil
 	}
 	return err
+}
+
+// prepareLogin makes ready what serves the listener. A listener that has become a
+// proxy, or is none any more, waits for the service that its unit has then.
+func (r *loginRole) prepareLogin(s *loginSettings, bundles []login.Bundle) (commit func(), err error) {
+	s.Config.Listeners = slices.DeleteFunc(s.Config.Listeners, func(l config.Listener) bool { return (l.Proxy != nil) != (r.proxied != nil) })
+	commit, err = r.login.Prepare(&s.Config, bundles)
+	if err != nil || r.proxied == nil {
+		return commit, err
+	}
+	proxy, err := r.proxied.Prepare(&s.Config)
+	return func() {
+		proxy()
+		r.proxied.auth.Limit(s.Config.Limits)
+		commit()
+	}, err
 }
 
 // commit goes over to what was prepared. From then on there is an auth.
@@ -220,6 +260,9 @@ func (r *loginRole) commit(l *authLink, drop bool) error {
 
 // serve begins to accept.
 func (r *loginRole) serve(l config.Listener) {
+	if r.proxied != nil {
+		r.proxied.Start()
+	}
 	for _, socket := range r.bound[r.listener] {
 		r.log.Info("serving", "listener", r.listener, "address", socket.Addr().String(), "tls", l.TLS)
 		go func() {
@@ -253,6 +296,9 @@ func (r *loginRole) state(ctx context.Context, l *authLink, q *handoff.Query) {
 	state := loginState{Bundles: bundleStatus(r.login.Bundles()), Users: r.login.Users()}
 	if q.Sessions {
 		state.Connected = connectionsOf(r.login.List(""), "")
+	}
+	if r.proxied != nil {
+		state.Users, state.Proxies = nil, r.proxied.Status() // users of other servers are not for us to judge
 	}
 	data, err := json.Marshal(state)
 	if err != nil {

@@ -64,7 +64,7 @@ type rawSettings struct {
 	Config []byte   `json:"config"`
 	Users  []byte   `json:"users"`
 	PEM    [][]byte `json:"pem"`
-	// Authorities is what the files of Listener.Clients hold, by path.
+	// Authorities is what the files of Listener.Clients and Listener.Proxy hold, by path.
 	Authorities map[string][]byte `json:"authorities,omitempty"`
 }
 
@@ -95,21 +95,34 @@ func Load(path string) (*Settings, error) {
 	return parseSettings(raw)
 }
 
-// readAuthorities reads whose certificates are accepted from clients.
+// authorities is the file that says whose certificates are accepted on a listener, or
+// from the servers behind it; "" if none has to be read.
+func authorities(l config.Listener) string {
+	switch {
+	case l.Clients != nil && l.Clients.PEM == nil:
+		return l.Clients.CA
+	case l.Proxy != nil && l.Proxy.PEM == nil:
+		return l.Proxy.CA
+	}
+	return ""
+}
+
+// readAuthorities reads whose certificates are accepted.
 func readAuthorities(c *config.Config) (map[string][]byte, error) {
 	var all map[string][]byte
 	for _, l := range c.Listeners {
-		if l.Clients == nil || l.Clients.PEM != nil {
+		path := authorities(l)
+		if path == "" {
 			continue
 		}
-		pem, err := readBounded(l.Clients.CA, maxBundle)
+		pem, err := readBounded(path, maxBundle)
 		if err != nil {
 			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
 		}
 		if all == nil {
 			all = map[string][]byte{}
 		}
-		all[l.Clients.CA] = pem
+		all[path] = pem
 	}
 	return all, nil
 }
@@ -138,6 +151,9 @@ func parseSettings(raw rawSettings) (*Settings, error) {
 	for _, l := range c.Listeners {
 		if l.Clients != nil && l.Clients.PEM == nil {
 			l.Clients.PEM = raw.Authorities[l.Clients.CA]
+		}
+		if l.Proxy != nil && l.Proxy.PEM == nil {
+			l.Proxy.PEM = raw.Authorities[l.Proxy.CA]
 		}
 	}
 	s := &Settings{Config: c, raw: raw, digests: digests{digest(raw.Config), digest(raw.Users)}}

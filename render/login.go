@@ -1,6 +1,10 @@
 package render
 
-import "mailstead/schema"
+import (
+	"strings"
+
+	"mailstead/schema"
+)
 
 // Login is what the service of one listener is made of: it talks to strangers,
 // and so has nothing to lose. Each listener has a service of its own, so that one
@@ -10,6 +14,7 @@ type Login struct {
 	Paths    schema.Paths
 	Account  string // the system account that all logins run as
 	Listener string
+	Proxy    *schema.Proxy // the servers that the listener stands in front of; nil: it serves this host's mail
 }
 
 // Render writes the unit.
@@ -26,13 +31,24 @@ func (l Login) Render() ([]byte, error) {
 	persistent(u)
 
 	u.section("Service")
-	u.exec("ExecStart", Program(l.Paths, "mailstead-imapd"), "login", "--listener", l.Listener, "--auth", AuthSocket(l.Paths))
+	command := []string{Program(l.Paths, "mailstead-imapd"), "login", "--listener", l.Listener, "--auth", AuthSocket(l.Paths)}
+	role := loginRole
+	if l.Proxy != nil {
+		command, role = append(command, "--proxy"), proxyRole
+	}
+	u.exec("ExecStart", command...)
 	u.set("Sockets", SocketUnit(l.Listener))
 	u.set("User", l.Account)
 	supervised(u, l.Systemd)
 	u.set("UMask", "0077")
 	limits(u)
-	writeSandbox(u, l.Systemd, loginRole, underHome(l.Paths.Bin, l.Paths.Run))
+	writeSandbox(u, l.Systemd, role, underHome(l.Paths.Bin, l.Paths.Run))
+	if l.Proxy != nil {
+		if only, known := onlyAddresses(l.Proxy); known {
+			u.set("IPAddressDeny", "any")
+			u.set("IPAddressAllow", strings.Join(only, " "))
+		}
+	}
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")

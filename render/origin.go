@@ -32,6 +32,7 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{SpawnUnit, "CapabilityBoundingSet PrivateUsers RemoveIPC SystemCallFilter", "users directories"},
 	{PAMUnit, "ExecStart", "paths/bin"},
 	{"mailstead-login@*.service", "ExecStart", "paths/bin paths/run listeners/NAME"},
+	{"mailstead-login@*.service", "PrivateNetwork RestrictAddressFamilies IPAddressDeny IPAddressAllow", "listeners/NAME/proxy"},
 	{AuthSocketUnit, "ListenSequentialPacket", "paths/run"},
 	{SpawnSocketUnit, "ListenSequentialPacket", "paths/run"},
 	{PAMSocketUnit, "ListenStream", "paths/run"},
@@ -161,6 +162,7 @@ var configOrigins = []struct{ name, fields string }{
 	{"pam/helper", "paths/bin"},
 	{"workers", "users directories"},
 	{"listeners//clients", "listeners/NAME/clientCertificates"},
+	{"listeners//proxy", "listeners/NAME/proxy"},
 	{"logins", "logins"},
 	{"logins/keep", "logins paths/state"},
 	{"directories", "directories"},
@@ -178,10 +180,13 @@ var configOrigins = []struct{ name, fields string }{
 func ConfigOrigins(text string) []Fields {
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	out := make([]Fields, len(lines))
-	var around []string // the names of the objects and lists around the line; "" is a place in a list
-	name := ""
+	var around []string  // the names of the objects and lists around the line; "" is a place in a list
+	name, named := "", 0 // of the outermost object in a list, and how deep it is
 	for i, line := range lines {
 		depth := len(line) - len(strings.TrimLeft(line, "\t"))
+		if depth < named {
+			named = 0
+		}
 		around = around[:min(max(depth-1, 0), len(around))]
 		key, _, _ := strings.Cut(strings.TrimLeft(line, "\t"), ":")
 		if key, _ = strings.CutPrefix(key, `"`); strings.HasSuffix(key, `"`) && strings.Contains(line, `": `) {
@@ -189,8 +194,8 @@ func ConfigOrigins(text string) []Fields {
 		} else {
 			key = "" // a bracket, or a place in a list
 		}
-		if key == "" && strings.HasSuffix(line, "{") {
-			name = nameIn(lines[i+1:])
+		if key == "" && strings.HasSuffix(line, "{") && (named == 0 || depth == named) {
+			name, named = nameIn(lines[i+1:]), depth
 		}
 		if depth > 0 {
 			around = append(around, key)

@@ -7,6 +7,7 @@ const (
 	authRole   role = 1 << iota // says who may come in, by files alone
 	authOnline                  // the same, by asking servers
 	loginRole                   // one listener: talks to strangers
+	proxyRole                   // the same, in front of other servers
 	spawnRoot                   // root, which starts workers under the users' uids, and these
 	spawnOwn                    // the same under the uid that all mail has
 	pamRole                     // mailstead-pam, and the modules of PAM
@@ -18,8 +19,9 @@ const (
 
 const (
 	auths   = authRole | authOnline
+	logins  = loginRole | proxyRole
 	spawns  = spawnRoot | spawnOwn
-	daemons = auths | loginRole | spawns
+	daemons = auths | logins | spawns
 	rooted  = applier | checker
 	timed   = tender | fetcher
 	all     = daemons | pamRole | rooted | timed
@@ -29,7 +31,9 @@ const (
 // which it is written.
 //
 // The network is not for those who only use sockets that they were given, or
-// talk to systemd; PAM modules and auth may ask a server.
+// talk to systemd; PAM modules and auth may ask a server, and a proxy has servers behind
+// it. Where their addresses are known, it reaches no others: what a service may not does
+// not concern the sockets that it is given (systemd.resource-control(5)).
 //
 // PrivateUsers is not for spawn as root: inside it no other uid exists (setuid
 // fails with EINVAL). Nor is it for auth and for spawn otherwise: who asks is told
@@ -47,7 +51,7 @@ var sandbox = []struct {
 	since      int // version of systemd that knows it; 0: all that matter
 }{
 	{"NoNewPrivileges", "yes", all, 0},
-	{"CapabilityBoundingSet", "", auths | loginRole | spawnOwn | pamRole, 0},
+	{"CapabilityBoundingSet", "", auths | logins | spawnOwn | pamRole, 0},
 	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL", spawnRoot, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL", applier, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE", checker, 0},
@@ -62,7 +66,7 @@ var sandbox = []struct {
 	{"PrivateTmp", "yes", all, 0},
 	{"PrivateDevices", "yes", all, 0},
 	{"DevicePolicy", "closed", all, 0},
-	{"PrivateUsers", "yes", loginRole, 0},
+	{"PrivateUsers", "yes", logins, 0},
 	{"PrivateNetwork", "yes", authRole | loginRole | spawns | applier | tender, 0},
 	{"PrivateIPC", "yes", daemons | pamRole | timed, 248},
 	{"PrivateMounts", "yes", all, 0},
@@ -74,7 +78,7 @@ var sandbox = []struct {
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
 	{"ProcSubset", "pid", daemons | pamRole | timed, 247},
-	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | pamRole | checker | fetcher, 0},
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamRole | checker | fetcher, 0},
 	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | spawns | applier | tender, 0},
 	{"IPAddressDeny", "any", authRole | spawns | applier | tender, 0},
 	{"RestrictNamespaces", "yes", all, 0},
@@ -83,7 +87,7 @@ var sandbox = []struct {
 	{"LockPersonality", "yes", all, 0},
 	{"MemoryDenyWriteExecute", "yes", all, 0},
 	{"KeyringMode", "private", all, 0},
-	{"RemoveIPC", "yes", auths | loginRole | spawnOwn, 0},
+	{"RemoveIPC", "yes", auths | logins | spawnOwn, 0},
 	{"SystemCallArchitectures", "native", all, 0},
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", rooted, 0},

@@ -27,6 +27,7 @@ func (l *loader) complete(v cue.Value) *Config {
 		c.complete()
 		config.Hosts = append(config.Hosts, c.host)
 	}
+	l.routes(config, hosts)
 	if len(config.Hosts) == 0 && len(l.faults) == 0 {
 		hosts.fault(CodeMissing, "names no host", "begin with hosts: \"mail.example.org\": {...}; \"mailstead init\" writes a description to start from")
 	}

@@ -155,6 +155,8 @@ type Listener struct {
 	Capabilities Capabilities
 	// ClientCertificates says by whose clients may log in; nil: nobody's.
 	ClientCertificates *ClientCertificates `json:",omitempty"`
+	// Proxy is the servers that it stands in front of; nil: it serves this host's mail.
+	Proxy *Proxy `json:",omitempty"`
 }
 
 // Capabilities says which capabilities of IMAP clients are offered.

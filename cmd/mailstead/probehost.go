@@ -85,9 +85,11 @@ func (l *look) probeAll(ctx context.Context, c *config.Config) error {
 	case status.Generation != c.Generation:
 		return fmt.Errorf("the daemon serves configuration %s, not %s", show(status.Generation), show(c.Generation))
 	}
+	// Who is behind a proxy is no user of this host's.
+	first := slices.IndexFunc(c.Listeners, func(l config.Listener) bool { return l.Proxy == nil })
 	for i, want := range c.Listeners {
 		p := probe{listener: schema.Listener{Name: want.Name, Address: want.Address, Port: want.Port, TLS: schema.TLSMode(want.TLS)}}
-		if user := l.host.Probe; i == 0 && user != nil && user.File != "" {
+		if user := l.host.Probe; i == first && user != nil && user.File != "" {
 			p.user = user
 		}
 		if err := p.run(ctx, c.TLS.Bundles, l.facts.Certificates); err != nil {

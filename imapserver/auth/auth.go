@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type Options struct {
 	Log     *slog.Logger
 	Limits  Limits
 	Helpers HelperSource // nil where no user logs in through PAM
+	Remote  Remote       // judges in place of users and directories; nil: there is none
 }
 
 // Auth checks credentials. Its methods may be called from many goroutines.
@@ -35,6 +37,7 @@ type Auth struct {
 	table   atomic.Pointer[table]
 	hashing *queue
 	pool    *pool
+	remote  *remote
 
 	known *memory[string, config.User] // who has logged in that only a directory knows
 
@@ -62,6 +65,9 @@ func New(o Options) *Auth {
 		known:   newMemory[string, config.User](o.Limits.Table),
 
 		exchanges: newExchanges(),
+	}
+	if o.Remote != nil {
+		a.remote = newRemote(o.Remote, o.Limits)
 	}
 	a.logins.Store(&logins{keep: openKeep("", o.Log)})
 	a.table.Store(&table{})
@@ -163,20 +169,22 @@ func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff
 		return a.exchange(ctx, c)
 	}
 	start := time.Now()
-	p := a.guesses.pair(a.account(c), c.Remote)
+	p := a.pair(c)
 	e, f := a.judge(ctx, c, p)
 	return a.answer(ctx, c, start, p, e, f)
 }
 
 // entrant is a good login: whose mail it is for, and, for the log, who has come in or
-// by what, where that is not the user by their password.
-type entrant struct{ user, by string }
+// by what, where that is not the user by their password. elsewhere is where a Remote
+// says that the mail is.
+type entrant struct{ user, by, elsewhere string }
 
 // answer says what was found; a refusal lasts its time from start.
 func (a *Auth) answer(ctx context.Context, c *handoff.Credentials, start time.Time, p pair, e entrant, f finding) handoff.Verdict {
 	if f == good {
 		a.guesses.right(p, time.Now())
-		if u, _ := a.User(e.user); u.Elsewhere != "" {
+		u, _ := a.User(e.user)
+		if u.Elsewhere = cmp.Or(e.elsewhere, u.Elsewhere); u.Elsewhere != "" {
 			a.log.LogAttrs(ctx, slog.LevelInfo, "login referred",
 				slog.String("user", e.user), slog.Any("addr", c.Remote), slog.String("session", c.ID), slog.String("to", u.Elsewhere))
 			return handoff.Verdict{Elsewhere: u.Elsewhere, Text: "Your mail is on another server."}
@@ -230,7 +238,7 @@ func (a *Auth) byPassword(ctx context.Context, c *handoff.Credentials, p pair) (
 	t := a.table.Load()
 	if by, ok := a.byApp(c); ok {
 		if _, known := a.User(c.User); known {
-			return entrant{c.User, by}, good
+			return entrant{user: c.User, by: by}, good
 		}
 	}
 	var u config.User
@@ -248,7 +256,7 @@ func (a *Auth) byPassword(ctx context.Context, c *handoff.Credentials, p pair) (
 			f = unavailable(err)
 		}
 	}
-	return entrant{user: u.Name}, f
+	return entrant{user: u.Name, elsewhere: u.Elsewhere}, f
 }
 
 // ask has a backend check the credentials once it is their turn.

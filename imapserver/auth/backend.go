@@ -31,6 +31,8 @@ type backend interface {
 func (a *Auth) backends(t *table, name string) []backend {
 	u, exists := t.users[name]
 	switch {
+	case a.remote != nil:
+		return []backend{a.remote}
 	case exists && u.row.Hash == "":
 		return []backend{a.pool}
 	case exists || len(t.directories) == 0 || !directoryUser.MatchString(name):

@@ -74,7 +74,7 @@ func (a *Auth) byMaster(ctx context.Context, c *handoff.Credentials, p pair) (e 
 	case !known:
 		f = refused.because("the master is right, but there is no such user")
 	default:
-		return entrant{user, "master " + master}, good
+		return entrant{user: user, by: "master " + master}, good
 	}
 	return e, f
 }

@@ -159,6 +159,10 @@ func checkListener(l Listener, certificates bool) error {
 	}
 	f.at("off", checkOff(l.Off))
 	f.at("clients", l.Clients.check())
+	f.at("proxy", l.Proxy.check())
+	if l.Clients != nil && l.Proxy != nil {
+		f.add("clients: a certificate that is shown to a proxy proves nothing to the server behind it")
+	}
 	if l.Clients != nil && l.TLS == Plain {
 		f.add("clients: no client shows a certificate without TLS")
 	}

@@ -71,6 +71,8 @@ type Listener struct {
 	Off []string `json:"off,omitempty"`
 	// Clients is whose certificates are accepted from clients; nil: nobody's.
 	Clients *Clients `json:"clients,omitempty"`
+	// Proxy is which servers it stands in front of; nil: it serves this host's mail.
+	Proxy *Proxy `json:"proxy,omitempty"`
 }
 
 // The values of Listener.TLS.

@@ -74,8 +74,22 @@ type Status struct {
 	// Password is the app password that was added, this once; AppPasswords is those that there are.
 	Password     string        `json:"password,omitempty"`
 	AppPasswords []AppPassword `json:"app_passwords,omitempty"`
+	Proxies      []Proxy       `json:"proxies,omitempty"`
 	Connected    []Connection  `json:"connected,omitempty"` // for VerbSessions, by the time at which they began
 	Error        string        `json:"error,omitempty"`     // why the request failed; the rest is still true
+}
+
+// Proxy is how a listener does that stands in front of other servers. All but Idle
+// count since its process has begun.
+type Proxy struct {
+	Listener string `json:"listener"`
+	Idle     int    `json:"idle"`    // connections to servers that are kept for the next login, now
+	Logins   uint64 `json:"logins"`  // tried by clients
+	Reused   uint64 `json:"reused"`  // of them: got a connection that was kept
+	Refused  uint64 `json:"refused"` // of them: by the server
+	Failed   uint64 `json:"failed"`  // of them: the server could not be asked
+	Stale    uint64 `json:"stale"`   // connections that were kept and found dead at a login, which then got another one
+	Kept     uint64 `json:"kept"`    // connections that a session has left behind as it found them
 }
 
 // Users says who may log in.

@@ -221,6 +221,12 @@ type Verdict struct {
 	Syntax    bool   `json:"syntax,omitempty"` // of a refusal: the response was not in the form of the mechanism
 }
 
+// Offer is what a server behind a proxy says of itself before a login.
+type Offer struct {
+	Text         string   // of its greeting
+	Capabilities []string // those that a client of the proxy gets to see
+}
+
 // Authenticator is auth as login sees it. Authenticate takes its time over a
 // refusal; it is called from many goroutines.
 type Authenticator interface {

@@ -6,6 +6,7 @@ import "time"
 type Set struct {
 	Login  Login
 	Auth   Auth
+	Proxy  Proxy
 	Before Command // of a connection before login
 	After  Command // of a session
 }
@@ -52,6 +53,7 @@ type Auth struct {
 	Remember time.Duration // what a directory has said of a user
 
 	Hashing       int
+	Remote        int
 	Queue         int
 	Helpers       int
 	IdleHelpers   int
@@ -76,4 +78,14 @@ type Command struct {
 	Notify   int
 	SASL     int64
 	Bad      int
+}
+
+// Proxy bounds the connections that a proxy has to the servers behind it.
+type Proxy struct {
+	Kept        int // of users who have logged out
+	KeptPerUser int
+	KeptTime    time.Duration
+	Recheck     time.Duration // the server looks at the password again
+	Patience    time.Duration
+	Alive       time.Duration
 }

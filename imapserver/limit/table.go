@@ -52,6 +52,11 @@ var Table = []Row{
 	{"guessesPerAddressAndDay", Rate, 50, 2, 1_000_000, "how many of them in a day", func(s *Set) any { return &s.Auth.SourceDay }},
 	{"guessesPerUser", Rate, 30, 2, 10_000, "how many wrong passwords in a minute may be tried for one user by addresses from which that user has not logged in before; those from which they have are always heard", func(s *Set) any { return &s.Auth.AccountMinute }},
 	{"guessesPerUserAndDay", Rate, 300, 2, 1_000_000, "how many of them in a day", func(s *Set) any { return &s.Auth.AccountDay }},
+	{"proxyKept", Number, 1000, 0, 100_000, "how many connections to servers behind it a proxy keeps for users who have logged out", func(s *Set) any { return &s.Proxy.Kept }},
+	{"proxyKeptPerUser", Number, 4, 0, 1000, "how many of them for one user", func(s *Set) any { return &s.Proxy.KeptPerUser }},
+	{"proxyKeptTime", Seconds, 300, 1, 1700, "for how long it keeps one that nobody uses, in seconds", func(s *Set) any { return &s.Proxy.KeptTime }},
+	{"proxyRecheck", Seconds, 3600, 1, 86_400, "after how long the server has to look at the password again, in seconds: a password that is good no more is good for no longer, unless the server ends the connection", func(s *Set) any { return &s.Proxy.Recheck }},
+	{"proxyPatience", Seconds, 15, 1, 60, "how long a server behind a proxy may take for a login, from the connection on, in seconds", func(s *Set) any { return &s.Proxy.Patience }},
 
 	{"", Number, 1 << 16, 0, 0, "how many sources with a login are remembered, the latest", func(s *Set) any { return &s.Login.Known }},
 	{"", Seconds, 30 * 24 * 3600, 0, 0, "for how long after the last login", func(s *Set) any { return &s.Login.KnownLife }},
@@ -65,6 +70,8 @@ var Table = []Row{
 	{"", Number, 2, 0, 0, "how many of them are kept while there is nothing to do", func(s *Set) any { return &s.Auth.IdleHelpers }},
 	{"", Seconds, 10, 0, 0, "how long one login through PAM may take", func(s *Set) any { return &s.Auth.HelperTimeout }},
 	{"", Number, 1000, 0, 0, "after how many logins a helper is replaced", func(s *Set) any { return &s.Auth.HelperLogins }},
+	{"", Number, 128, 0, 0, "how many logins a proxy makes at the servers behind it at once", func(s *Set) any { return &s.Auth.Remote }},
+	{"", Seconds, 2, 0, 0, "how long a server has to show that a connection which was kept is alive", func(s *Set) any { return &s.Proxy.Alive }},
 }
 
 // CommandRow is a limit of one command: before login, and after.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -118,12 +119,29 @@ func (c *conn) without() []imap.Cap {
 // off tells whether a capability is switched off on the listener.
 func (c *conn) off(name imap.Cap) bool { return slices.Contains(c.settings.off[c.listener], name) }
 
+// ours are the capabilities of what happens before the login, which a server behind a
+// proxy has no part in.
+var ours = []imap.Cap{imap.CapSASLIR, imap.CapStartTLS, imap.CapLoginDisabled, imap.AuthCap("PLAIN"), imap.AuthCap("LOGIN")}
+
 func (c *conn) capabilities() string {
+	if o := c.server.offer(c.listener); o != nil {
+		all, without := o.Capabilities, c.without()
+		for _, name := range ours {
+			if wire.OfferedIn(c.phase, name) && !slices.Contains(without, name) {
+				all = append(slices.Clip(all), string(name))
+			}
+		}
+		return "CAPABILITY " + strings.Join(all, " ")
+	}
 	return string(wire.AppendCapabilities([]byte("CAPABILITY "), c.phase, c.without()...))
 }
 
 func (c *conn) greet() {
-	c.w.Status("*", imap.StatusResponseTypeOK, imap.ResponseCode(c.capabilities()), "Mailstead ready.")
+	text := "Mailstead ready."
+	if o := c.server.offer(c.listener); o != nil {
+		text = o.Text
+	}
+	c.w.Status("*", imap.StatusResponseTypeOK, imap.ResponseCode(c.capabilities()), text)
 }
 
 // commands reads and executes until a login or an error.

@@ -54,13 +54,18 @@ func (l level) prefix(addr netip.Addr) netip.Prefix {
 	return p
 }
 
-// enter admits a connection, which leave then ends, or says why it does not.
-func (g *gate) enter(addr netip.Addr, now time.Time) (refusal string) {
+// enter admits a connection, which leave then ends, or says why it does not. One from
+// an address that many users share counts only in all.
+func (g *gate) enter(addr netip.Addr, shared bool, now time.Time) (refusal string) {
 	addr = addr.Unmap().WithZone("")
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.drop(g.known.has(handoff.Source(addr), now)) {
 		return "too many connections in all"
+	}
+	if shared {
+		g.open++
+		return ""
 	}
 	for _, l := range levels {
 		v := g.nets[l.prefix(addr)]
@@ -136,11 +141,14 @@ func (g *gate) sweep(now time.Time) bool {
 }
 
 // leave ends what enter has admitted.
-func (g *gate) leave(addr netip.Addr) {
+func (g *gate) leave(addr netip.Addr, shared bool) {
 	addr = addr.Unmap().WithZone("")
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.open--
+	if shared {
+		return
+	}
 	for _, l := range levels {
 		if v := g.nets[l.prefix(addr)]; v != nil && v.open > 0 {
 			v.open--

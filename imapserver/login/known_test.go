@@ -29,40 +29,40 @@ func TestKnownSources(t *testing.T) {
 	g.loggedIn(mobile, at)
 	for range 200 { // a stranger would have to be lucky at 1% each time
 		for _, addr := range []netip.Addr{home, netip.MustParseAddr("::ffff:192.0.2.1"), netip.MustParseAddr("2001:db8::ffff:1")} {
-			if why := g.enter(addr, at); why != "" {
+			if why := g.enter(addr, false, at); why != "" {
 				t.Fatalf("%s below the limit: %s", addr, why)
 			}
-			g.leave(addr)
+			g.leave(addr, false)
 		}
 	}
 	g.open = l.Full
 	for i := range l.Reserve {
-		if g.enter(stranger(i), at) == "" {
+		if g.enter(stranger(i), false, at) == "" {
 			t.Fatal("a stranger above the limit")
 		}
-		if why := g.enter(home, at); why != "" {
+		if why := g.enter(home, false, at); why != "" {
 			t.Fatalf("%d of the reserve: %s", i, why)
 		}
 	}
-	if g.enter(home, at) == "" {
+	if g.enter(home, false, at) == "" {
 		t.Error("more than the reserve")
 	}
 
 	// They are known for a while, and have no more places than others.
 	g = filled(l, l.Full)
 	g.loggedIn(home, at)
-	if why := g.enter(home, at.Add(l.KnownLife)); why != "" {
+	if why := g.enter(home, false, at.Add(l.KnownLife)); why != "" {
 		t.Errorf("after a month: %s", why)
 	}
-	if g.enter(home, at.Add(l.KnownLife+time.Second)) == "" {
+	if g.enter(home, false, at.Add(l.KnownLife+time.Second)) == "" {
 		t.Error("after more than a month")
 	}
 	l.PerSource = 2
 	g = newGate(l)
 	g.loggedIn(home, at)
-	g.enter(home, at)
-	g.enter(home, at)
-	if g.enter(home, at) == "" {
+	g.enter(home, false, at)
+	g.enter(home, false, at)
+	if g.enter(home, false, at) == "" {
 		t.Error("a known source beyond the limit of one")
 	}
 }
@@ -80,7 +80,7 @@ func TestKnownIsBounded(t *testing.T) {
 	g.loggedIn(stranger(3), at.Add(time.Hour))
 	g.open = l.Full
 	for i, want := range []bool{true, false, true, true} {
-		if got := g.enter(stranger(i), at.Add(time.Hour)) == ""; got != want {
+		if got := g.enter(stranger(i), false, at.Add(time.Hour)) == ""; got != want {
 			t.Errorf("source %d is known: %v", i, got)
 		}
 	}

@@ -191,30 +191,30 @@ func TestGate(t *testing.T) {
 
 	g := newGate(l)
 	for i := range 3 {
-		if why := g.enter(v4(0, 1), at); why != "" {
+		if why := g.enter(v4(0, 1), false, at); why != "" {
 			t.Fatalf("connection %d: %s", i, why)
 		}
 	}
-	if g.enter(v4(0, 1), at) == "" {
+	if g.enter(v4(0, 1), false, at) == "" {
 		t.Error("a fourth connection of one address")
 	}
-	if g.enter(netip.MustParseAddr("::ffff:10.0.0.1"), at) == "" {
+	if g.enter(netip.MustParseAddr("::ffff:10.0.0.1"), false, at) == "" {
 		t.Error("the same address as IPv6 is another one")
 	}
-	g.leave(v4(0, 1))
-	if why := g.enter(v4(0, 1), at); why != "" {
+	g.leave(v4(0, 1), false)
+	if why := g.enter(v4(0, 1), false, at); why != "" {
 		t.Errorf("after one has left: %s", why)
 	}
 	// The /26 takes three times as many.
 	for i := range byte(6) {
-		if why := g.enter(v4(0, 2+i), at); why != "" {
+		if why := g.enter(v4(0, 2+i), false, at); why != "" {
 			t.Errorf("%d of the net: %s", i, why)
 		}
 	}
-	if g.enter(v4(0, 60), at) == "" {
+	if g.enter(v4(0, 60), false, at) == "" {
 		t.Error("a tenth connection of one /26")
 	}
-	if why := g.enter(v4(0, 64), at); why != "" {
+	if why := g.enter(v4(0, 64), false, at); why != "" {
 		t.Errorf("the next /26: %s", why)
 	}
 	if g.count() != 10 {
@@ -224,27 +224,27 @@ func TestGate(t *testing.T) {
 	// A /64 is one source.
 	g = newGate(l)
 	for i := range 3 {
-		if why := g.enter(netip.MustParseAddr("2001:db8::1").Next(), at); why != "" {
+		if why := g.enter(netip.MustParseAddr("2001:db8::1").Next(), false, at); why != "" {
 			t.Fatalf("%d: %s", i, why)
 		}
 	}
-	if g.enter(netip.MustParseAddr("2001:db8::ffff:1"), at) == "" {
+	if g.enter(netip.MustParseAddr("2001:db8::ffff:1"), false, at) == "" {
 		t.Error("a fourth connection of one /64")
 	}
-	if why := g.enter(netip.MustParseAddr("2001:db8:0:1::1"), at); why != "" {
+	if why := g.enter(netip.MustParseAddr("2001:db8:0:1::1"), false, at); why != "" {
 		t.Errorf("the next /64: %s", why)
 	}
 
 	// New ones in a minute.
 	g = newGate(l)
 	for range 5 {
-		g.enter(v4(0, 1), at)
-		g.leave(v4(0, 1))
+		g.enter(v4(0, 1), false, at)
+		g.leave(v4(0, 1), false)
 	}
-	if g.enter(v4(0, 1), at) == "" {
+	if g.enter(v4(0, 1), false, at) == "" {
 		t.Error("a sixth connection in a minute")
 	}
-	if why := g.enter(v4(0, 1), at.Add(time.Minute)); why != "" {
+	if why := g.enter(v4(0, 1), false, at.Add(time.Minute)); why != "" {
 		t.Errorf("a minute later: %s", why)
 	}
 
@@ -252,7 +252,7 @@ func TestGate(t *testing.T) {
 	l.Sources = 2
 	g = newGate(l)
 	for i := range byte(50) {
-		if why := g.enter(v4(i, 1), at); why != "" {
+		if why := g.enter(v4(i, 1), false, at); why != "" {
 			t.Errorf("source %d with a full table: %s", i, why)
 		}
 	}
@@ -260,12 +260,12 @@ func TestGate(t *testing.T) {
 		t.Errorf("%d nets are counted", n)
 	}
 	for i := range byte(50) {
-		g.leave(v4(i, 1))
+		g.leave(v4(i, 1), false)
 	}
 	if g.count() != 0 {
 		t.Errorf("%d connections are left", g.count())
 	}
-	g.enter(v4(99, 1), at.Add(2*time.Minute))
+	g.enter(v4(99, 1), false, at.Add(2*time.Minute))
 	if n := len(g.nets); n > 3 {
 		t.Errorf("%d nets after the sweep", n)
 	}
@@ -276,7 +276,7 @@ func TestEarlyDrop(t *testing.T) {
 	l.PerSource, l.NewMinute = 1<<30, 1<<30
 	g := newGate(l)
 	for range l.Begin {
-		if why := g.enter(netip.Addr{}, time.Now()); why != "" {
+		if why := g.enter(netip.Addr{}, false, time.Now()); why != "" {
 			t.Fatalf("below the beginning: %s", why)
 		}
 	}

@@ -30,6 +30,17 @@ type Options struct {
 	Auth   handoff.Authenticator
 	Open   handoff.Opener // of sessions in other processes
 	Host   handoff.Host   // of sessions in this one; where it is there, Open is not used
+	Behind Behind         // of listeners that are proxies; nil: there are none
+}
+
+// Behind is the servers that a listener may stand in front of. Its methods are called
+// from many goroutines.
+type Behind interface {
+	// Offer is what they say of themselves; nil where a listener is no proxy.
+	Offer(listener string) *handoff.Offer
+	// Shared says whether many users come from an address, which is then not counted
+	// as one client.
+	Shared(listener string, remote netip.Addr) bool
 }
 
 // Server accepts connections and sees them through to their login, and then
@@ -41,6 +52,7 @@ type Server struct {
 	auth   handoff.Authenticator
 	opener handoff.Opener
 	host   handoff.Host
+	behind Behind
 
 	settings atomic.Pointer[settings]
 	gate     *gate
@@ -72,6 +84,7 @@ func New(o Options) *Server {
 		auth:     o.Auth,
 		opener:   o.Open,
 		host:     o.Host,
+		behind:   o.Behind,
 		gate:     newGate(o.Limits),
 		sessions: newSessions(o.Limits),
 		ctx:      ctx,
@@ -145,8 +158,19 @@ func (s *Server) CloseSession(id string) bool {
 	return s.sessions.end(func(r *relay) bool { return r.about != nil && r.about.id == id }) > 0
 }
 
-// CloseUsers ends the sessions of users for whom keep is false.
-func (s *Server) CloseUsers(keep func(user string) bool) { s.sessions.closeUsers(keep) }
+// CloseUsers ends the sessions of users for whom keep is false, but for those that
+// are of servers behind a proxy.
+func (s *Server) CloseUsers(keep func(user string) bool) {
+	s.sessions.closeUsers(func(listener, user string) bool { return s.offer(listener) != nil || keep(user) })
+}
+
+// offer is what the servers behind a listener say of themselves, or nil.
+func (s *Server) offer(listener string) *handoff.Offer {
+	if s.behind == nil {
+		return nil
+	}
+	return s.behind.Offer(listener)
+}
 
 func (s *Server) rotateTickets() {
 	t := time.NewTicker(ticketLife)
@@ -205,7 +229,7 @@ func (s *Server) Serve(l net.Listener, name string) error {
 func (s *Server) admit(nc net.Conn, listener string) {
 	defer nc.Close()
 	addr := remote(nc)
-	v := &guest{server: s, addr: addr}
+	v := &guest{server: s, addr: addr, shared: s.behind != nil && s.behind.Shared(listener, addr)}
 	if reason := v.enter(); reason != "" {
 		s.refusals.tell(s.log, "connection refused", slog.String("listener", listener), slog.Any("addr", addr), slog.String("reason", reason))
 		return
@@ -224,6 +248,7 @@ func (s *Server) admit(nc net.Conn, listener string) {
 type guest struct {
 	server *Server
 	addr   netip.Addr
+	shared bool // many users come from there
 	in     bool
 }
 
@@ -231,7 +256,7 @@ func (v *guest) enter() (refusal string) {
 	if v == nil {
 		return ""
 	}
-	refusal = v.server.gate.enter(v.addr, time.Now())
+	refusal = v.server.gate.enter(v.addr, v.shared, time.Now())
 	v.in = refusal == ""
 	return refusal
 }
@@ -246,7 +271,7 @@ func (v *guest) loggedIn() {
 func (v *guest) leave() {
 	if v.in {
 		v.in = false
-		v.server.gate.leave(v.addr)
+		v.server.gate.leave(v.addr, v.shared)
 	}
 }
 
@@ -333,7 +358,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		s.sessions.closeUsers(func(string) bool { return false })
+		s.sessions.closeUsers(func(string, string) bool { return false })
 		<-done
 	}
 }

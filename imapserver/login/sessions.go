@@ -142,8 +142,8 @@ func (s *sessions) leave() {
 	}
 }
 
-func (s *sessions) closeUsers(keep func(user string) bool) {
-	s.end(func(r *relay) bool { return !keep(r.user) })
+func (s *sessions) closeUsers(keep func(listener, user string) bool) {
+	s.end(func(r *relay) bool { return !keep(r.listener, r.user) })
 }
 
 // end cuts some sessions, and says how many.

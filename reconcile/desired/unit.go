@@ -121,7 +121,7 @@ func (b *builder) addListener(l schema.Listener, block *reconcile.Block) error {
 	if err != nil {
 		return err
 	}
-	login, err := render.Login{Systemd: b.systemd(), Paths: b.paths, Account: b.service.login, Listener: l.Name}.Render()
+	login, err := render.Login{Systemd: b.systemd(), Paths: b.paths, Account: b.service.login, Listener: l.Name, Proxy: l.Proxy}.Render()
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,118 @@
+package imapserver
+
+import (
+	"encoding/pem"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
+)
+
+// behind is a daemon with mail, and another one that stands in front of it.
+type behind struct {
+	*Inline
+	address string
+	log     *journal
+}
+
+func startBehind(t *testing.T, change func(p *config.Proxy)) *behind {
+	t.Helper()
+	dir := t.TempDir()
+	c := testConfig(dir)
+	users := []config.User{testUser(t, dir, "alice"), testUser(t, dir, "bob")}
+	message := "From: a@example\r\nSubject: one\r\n\r\nbody {5}\r\n"
+	if err := os.WriteFile(filepath.Join(users[0].Maildir, "cur", "1.M1P1.host:2,S"), []byte(message), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bundle := issue(t, time.Now().Add(time.Hour), "mail.example")
+	_, addresses, _ := inline(t, c, users, bundle)
+	block, rest := pem.Decode(bundle)
+	for block.Type != "CERTIFICATE" {
+		block, rest = pem.Decode(rest)
+	}
+	server, err := netip.ParseAddrPort(addresses["imaps"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &config.Proxy{
+		Servers: []config.Server{{Host: "127.0.0.1", Port: int(server.Port()), TLS: config.Implicit, Name: "mail.example"}},
+		CA:      "/ca.pem", PEM: pem.EncodeToMemory(block), Webmail: []string{"127.0.0.0/8"},
+	}
+	if change != nil {
+		change(p)
+	}
+	front := testConfig(t.TempDir())
+	front.TLS.Bundles = nil
+	front.Listeners = []config.Listener{{Name: "webmail", Address: "127.0.0.1", TLS: config.Plain, Proxy: p}}
+	i, addresses, log := inline(t, front, nil)
+	return &behind{i, addresses["webmail"], log}
+}
+
+func (b *behind) dial(t *testing.T) *client {
+	t.Helper()
+	nc, err := net.Dial("tcp", b.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, nc)
+	c.until("* OK [CAPABILITY ")
+	return c
+}
+
+func (b *behind) count(t *testing.T) control.Proxy {
+	t.Helper()
+	s, err := b.Status(t.Context())
+	if err != nil || len(s.Proxies) != 1 {
+		t.Fatal(s.Proxies, err)
+	}
+	return s.Proxies[0]
+}
+
+// What web mail does, again and again, through a proxy in front of the daemon itself.
+func TestProxied(t *testing.T) {
+	b := startBehind(t, nil)
+	for i := range 5 {
+		c := b.dial(t)
+		c.send("a LOGIN alice pw-alice\r\n")
+		if ok := c.until("a OK [CAPABILITY "); strings.Contains(ok, "UNAUTHENTICATE") || !strings.Contains(ok, "UNSELECT") {
+			t.Errorf("capabilities after login: %s", ok)
+		}
+		c.send("b SELECT INBOX\r\nc FETCH 1 BODY.PEEK[]\r\n")
+		c.until("b OK ")
+		c.until("* 1 FETCH (BODY[] {")
+		c.until("c OK ")
+		c.send("d LOGOUT\r\n")
+		c.until("* BYE ")
+		c.until("d OK ")
+		await(t, func() bool { return b.count(t).Kept == uint64(i+1) })
+	}
+	if n := b.count(t); n.Logins != 5 || n.Reused != 4 || n.Idle != 1 || n.Stale != 0 {
+		t.Errorf("%+v", n)
+	}
+	c := b.dial(t)
+	c.send("a LOGIN alice pw-bob\r\n")
+	c.until("a NO [AUTHENTICATIONFAILED] ")
+	c.send("a LOGIN bob pw-bob\r\n")
+	c.until("a OK ")
+	if n := b.count(t); n.Reused != 4 || n.Refused != 1 || n.Idle != 1 {
+		t.Errorf("after a wrong password and another user: %+v", n)
+	}
+	if log := b.log.String(); !strings.Contains(log, `msg="login failed" addr=127.0.0.1 user=alice`) {
+		t.Errorf("the log has no failed login")
+	}
+}
+
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("what should have come did not")
+		}
+	}
+}

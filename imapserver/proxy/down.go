@@ -1,0 +1,181 @@
+package proxy
+
+import (
+	"bytes"
+	"strings"
+	"time"
+)
+
+// down passes on what the server says, until one side has ended or the session has
+// been undone, which is true.
+func (s *session) down() (clean bool) {
+	bye := false
+	for {
+		if s.pause() {
+			return s.finished()
+		}
+		if s.veiled.Load() {
+			s.lift()
+			return false
+		}
+		s.out.begin()
+		piece, end, err := s.out.next()
+		s.mu.Lock()
+		s.between = false
+		s.mu.Unlock()
+		if err != nil {
+			s.lost(bye)
+			return false
+		}
+		bye = bye || isBye(piece)
+		if err := s.response(piece, end); err != nil {
+			return false
+		}
+	}
+}
+
+// pause is between two responses. It says whether the session is over.
+func (s *session) pause() bool {
+	if s.out.br.Buffered() == 0 && !s.told {
+		s.back.Flush() // an error comes back at the next write
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.between = true
+	s.depart()
+	return s.logout != "" && len(s.undo) == 0
+}
+
+// finished says whether the link may be kept.
+func (s *session) finished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clean := s.told && !s.spoiled && s.open == 0 && s.out.br.Buffered() == 0
+	s.link.nc.SetDeadline(time.Time{})
+	return clean
+}
+
+// lost tells the client that the server is gone, unless that has said so itself.
+func (s *session) lost(bye bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.told || bye:
+	case s.logout != "":
+		s.back.WriteString("* BYE Good bye.\r\n" + s.logout + " OK Done.\r\n")
+	case !s.veiled.Load():
+		s.front.log.Warn("server behind the proxy lost", "listener", s.front.name, "server", s.link.server.Address(), "user", s.link.user)
+		s.back.WriteString("* BYE [UNAVAILABLE] The server behind this one has gone. Try again later.\r\n")
+	}
+	s.told = true
+	s.back.Flush()
+}
+
+func isBye(piece []byte) bool {
+	return len(piece) >= 5 && bytes.EqualFold(piece[:5], []byte("* BYE"))
+}
+
+// response passes on one response that begins with piece.
+func (s *session) response(piece []byte, end bool) error {
+	mute := s.note(piece)
+	if end && !mute {
+		piece = rewrite(piece, s.off)
+	}
+	status := isStatus(piece)
+	for {
+		for {
+			if err := s.write(piece, mute); err != nil {
+				return err
+			}
+			if end {
+				break
+			}
+			var err error
+			if piece, end, err = s.out.next(); err != nil {
+				return err
+			}
+		}
+		n, _, ok := s.out.literal()
+		if !ok || status {
+			return nil
+		}
+		if err := pass(s.clientWriter(mute), s.out.br, n); err != nil {
+			return err
+		}
+		s.out.begin()
+		var err error
+		if piece, end, err = s.out.next(); err != nil {
+			return err
+		}
+	}
+}
+
+// write is between two pauses: nobody else writes to the client then.
+func (s *session) write(piece []byte, mute bool) error {
+	_, err := s.clientWriter(mute).Write(piece)
+	return err
+}
+
+// clientWriter is the client, or nobody.
+func (s *session) clientWriter(mute bool) interface{ Write([]byte) (int, error) } {
+	if mute {
+		return nobody{}
+	}
+	return s.back
+}
+
+type nobody struct{}
+
+func (nobody) Write(b []byte) (int, error) { return len(b), nil }
+
+// note takes note of a response. What is said to the proxy, or to a client that has
+// gone, is for nobody.
+func (s *session) note(piece []byte) (mute bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch tag, rest, _ := strings.Cut(string(piece[:min(len(piece), 64)]), " "); {
+	case tag == "*":
+		s.spoiled = s.spoiled || isBye(piece)
+	case strings.HasPrefix(tag, "+"):
+		s.goOn()
+	case len(s.undo) > 0 && tag == s.undo[0].tag:
+		if ok := parseStatus(strings.TrimRight(rest, "\r\n")).ok(); ok != s.undo[0].ok {
+			s.spoiled = true
+		}
+		s.undo = s.undo[1:]
+		return true
+	case s.open == 0:
+		s.spoiled = true // an answer to nothing
+	default:
+		if s.open--; s.open == 0 {
+			s.idling = 0
+			s.decide(false)
+		}
+	}
+	return s.told
+}
+
+// goOn is a continuation request. mu is held.
+func (s *session) goOn() {
+	if s.idling > 0 {
+		s.idling--
+		return
+	}
+	s.decide(true)
+}
+
+// decide tells up what has become of its literal, if it waits. mu is held.
+func (s *session) decide(taken bool) {
+	if s.waiting {
+		s.waiting = false
+		s.verdict <- taken
+	}
+}
+
+// lift copies what cannot be read along.
+func (s *session) lift() {
+	s.mu.Lock()
+	s.back.Flush()
+	s.mu.Unlock()
+	s.out.br.WriteTo(s.client)
+}

@@ -1,0 +1,258 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/handoff"
+)
+
+// server is one IMAP server behind a proxy.
+type server struct {
+	config.Server
+	ca      string // PEM, so that two can be compared
+	tls     *tls.Config
+	forward bool
+	offer   atomic.Pointer[handoff.Offer] // as it said last; nil: nothing yet
+	asked   atomic.Bool                   // it is being asked, or has been
+}
+
+func newServer(s config.Server, p *config.Proxy) (*server, error) {
+	made := &server{Server: s, ca: string(p.PEM), forward: p.Forward}
+	if s.TLS == config.Plain {
+		return made, nil
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(p.PEM) {
+		return nil, fmt.Errorf("server %s: %s has no certificate in it", s.Host, p.CA)
+	}
+	name := s.Name
+	if name == "" {
+		name = s.Host
+	}
+	made.tls = &tls.Config{
+		ServerName: name, RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"imap"},
+		ClientSessionCache: tls.NewLRUClientSessionCache(8),
+	}
+	return made, nil
+}
+
+// same tells whether connections to both are to the same, by the same rules.
+func (s *server) same(o *server) bool {
+	return s.Server == o.Server && s.ca == o.ca && s.forward == o.forward
+}
+
+// url is where a client is sent whose mail is there (RFC 2221 §4.1).
+func (s *server) url(user string) string {
+	host := s.Host
+	if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
+		host = "[" + host + "]"
+	}
+	var name strings.Builder
+	for _, c := range []byte(user) {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
+			name.WriteByte(c)
+		} else {
+			fmt.Fprintf(&name, "%%%02X", c)
+		}
+	}
+	return "imap://" + name.String() + ";AUTH=*@" + host + "/"
+}
+
+// connect makes a connection up to the server's greeting, under TLS if there is to
+// be TLS. It lasts no longer than ctx does.
+func (s *server) connect(ctx context.Context) (*link, error) {
+	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Address())
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	nc.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	l, err := s.greeted(ctx, nc)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("server %s: %w", s.Address(), err)
+	}
+	return l, nil
+}
+
+func (s *server) greeted(ctx context.Context, nc net.Conn) (*link, error) {
+	if s.TLS == config.Implicit {
+		t := tls.Client(nc, s.tls)
+		if err := t.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		nc = t
+	}
+	l := newLink(s, nc)
+	line, err := l.response()
+	if err != nil {
+		return nil, fmt.Errorf("greeting: %w", err)
+	}
+	greeting, untagged := strings.CutPrefix(string(line), "* ")
+	a := parseStatus(greeting)
+	if !untagged || !a.ok() {
+		return nil, fmt.Errorf("its greeting is %.80q", line)
+	}
+	l.learn(a.code)
+	if s.TLS == config.STARTTLS {
+		if err := l.startTLS(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if l.caps == nil {
+		if _, err := l.command("CAPABILITY"); err != nil {
+			return nil, err
+		}
+	}
+	s.offer.Store(&handoff.Offer{Text: a.text, Capabilities: l.caps})
+	return l, nil
+}
+
+// startTLS is STARTTLS. What the server has said before was said by anybody.
+func (l *link) startTLS(ctx context.Context) error {
+	a, err := l.command("STARTTLS")
+	switch {
+	case err != nil:
+		return err
+	case !a.ok():
+		return fmt.Errorf("STARTTLS: %s", a)
+	case l.br.Buffered() > 0:
+		return errors.New("octets in the clear behind STARTTLS")
+	}
+	t := tls.Client(l.nc, l.server.tls)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	l.nc, l.caps = t, nil
+	l.br.Reset(t)
+	return nil
+}
+
+// login makes a connection on which the user of c is logged in, or gives the
+// answer by which the server has refused it.
+func (s *server) login(ctx context.Context, c *handoff.Credentials) (*link, answer, error) {
+	l, err := s.connect(ctx)
+	if err != nil {
+		return nil, answer{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { l.nc.Close() })
+	defer stop()
+	a, err := l.introduce(c)
+	if err == nil {
+		a, err = l.authenticate(c)
+	}
+	if err == nil && a.ok() && l.caps == nil {
+		_, err = l.command("CAPABILITY")
+	}
+	if err != nil {
+		l.nc.Close()
+		return nil, answer{}, fmt.Errorf("server %s: %w", s.Address(), err)
+	}
+	if !a.ok() {
+		l.quit()
+		return nil, a, nil
+	}
+	l.nc.SetDeadline(time.Time{})
+	l.user, l.code, l.text, l.checked = c.User, a.code, a.text, time.Now()
+	return l, a, nil
+}
+
+// introduce tells the server for whom the proxy asks, as Dovecot's proxies do: it
+// believes that of addresses which it trusts (login_trusted_networks).
+func (l *link) introduce(c *handoff.Credentials) (answer, error) {
+	if !l.server.forward || !l.has("ID") || !c.Remote.IsValid() {
+		return answer{}, nil
+	}
+	return l.command(`ID ("x-originating-ip" "` + c.Remote.String() + `" "x-session-id" "` + c.ID + `")`)
+}
+
+var errNoMechanism = errors.New("the server offers neither PLAIN nor LOGIN to the proxy")
+
+// authenticate logs in by PLAIN (RFC 4616), or by LOGIN where that is not offered.
+func (l *link) authenticate(c *handoff.Credentials) (answer, error) {
+	plain, literals, disabled := l.has("AUTH=PLAIN"), l.has("LITERAL+"), l.has("LOGINDISABLED")
+	direct := l.has("SASL-IR")
+	l.caps = nil // others after the login
+	switch {
+	case plain:
+		response := base64.StdEncoding.EncodeToString([]byte("\x00" + c.User + "\x00" + c.Password))
+		if direct {
+			return l.command("AUTHENTICATE PLAIN " + response)
+		}
+		return l.pieces("AUTHENTICATE PLAIN", response)
+	case disabled:
+		return answer{}, errNoMechanism
+	case literals:
+		return l.command(fmt.Sprintf("LOGIN {%d+}\r\n%s {%d+}\r\n%s", len(c.User), c.User, len(c.Password), c.Password))
+	}
+	if quotable(c.User) && quotable(c.Password) {
+		return l.command("LOGIN " + quote(c.User) + " " + quote(c.Password))
+	}
+	return l.pieces(fmt.Sprintf("LOGIN {%d}", len(c.User)), fmt.Sprintf("%s {%d}", c.User, len(c.Password)), c.Password)
+}
+
+// pieces sends a command of which each piece but the first waits for the server.
+func (l *link) pieces(first string, rest ...string) (a answer, err error) {
+	tag := l.tag()
+	text := tag + " " + first
+	for {
+		if _, err := l.nc.Write([]byte(text + "\r\n")); err != nil {
+			return answer{}, err
+		}
+		if a, err = l.expect(tag); err != nil || a.status != "+" {
+			return a, err
+		}
+		if len(rest) == 0 {
+			return answer{}, errors.New("the server asks to go on with a command that is whole")
+		}
+		text, rest = rest[0], rest[1:]
+	}
+}
+
+// quotable tells whether a quoted string may hold s in every server.
+func quotable(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// awake asks a link that was kept whether it is still alive.
+func (l *link) awake(ctx context.Context, c *handoff.Credentials, patience time.Duration) error {
+	l.nc.SetDeadline(time.Now().Add(patience))
+	defer context.AfterFunc(ctx, func() { l.nc.SetDeadline(time.Unix(1, 0)) })()
+	before := l.caps
+	a, err := l.introduce(c)
+	if err == nil && a == (answer{}) {
+		a, err = l.command("NOOP")
+	}
+	l.caps = before
+	switch {
+	case err != nil:
+		return err
+	case !a.ok():
+		return errors.New(a.String())
+	}
+	return l.nc.SetDeadline(time.Time{})
+}

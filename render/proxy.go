@@ -1,0 +1,37 @@
+package render
+
+import (
+	"net/netip"
+	"slices"
+
+	"mailstead/imapserver/config"
+	"mailstead/schema"
+)
+
+func renderProxy(p *schema.Proxy) *config.Proxy {
+	if p == nil {
+		return nil
+	}
+	c := &config.Proxy{Users: p.Users, Refer: p.Refer, Forward: p.ForwardAddress, Webmail: p.Webmail}
+	for _, s := range p.Servers {
+		c.Servers = append(c.Servers, config.Server{Host: s.Host, Port: s.Port, TLS: string(s.TLS), Name: s.Name})
+	}
+	if slices.ContainsFunc(p.Servers, func(s schema.ProxyServer) bool { return s.TLS != schema.Plain }) {
+		c.CA = p.CA
+	}
+	return c
+}
+
+// onlyAddresses gives the addresses that a proxy connects to, if all of them are known:
+// behind a name there may be any.
+func onlyAddresses(p *schema.Proxy) (all []string, known bool) {
+	for _, s := range p.Servers {
+		a, err := netip.ParseAddr(s.Host)
+		if err != nil {
+			return nil, false
+		}
+		all = append(all, a.String())
+	}
+	slices.Sort(all)
+	return slices.Compact(all), true
+}
