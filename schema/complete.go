@@ -49,7 +49,9 @@ func (c *completer) complete() {
 	c.fail2ban()
 	c.part(&h.PAM, "pam")
 	c.part(&h.Mail, "mail")
-	c.part(&h.Paths, "paths")
+	if c.part(&h.Paths, "paths") && !c.spot.at("paths", "bin").exists() {
+		h.Paths.Bin = programs
+	}
 	c.listeners()
 	c.tls()
 	c.outbox()

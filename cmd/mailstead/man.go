@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"mailstead/schema"
 )
 
 // manSection is where commands of administrators are (man(1)).
@@ -17,8 +19,9 @@ func newManCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "man DIR",
 		Short: "write the manual pages",
-		Long: `Writes a manual page for each command into DIR, which is made if it is missing,
-such as /usr/local/share/man/man8. They say what --help says.` + exitStatus(exitDone, exitFailed),
+		Long: `Writes the manual into DIR, such as /usr/local/share/man: a page for each
+command, which says what --help says, and one for each other program (man8),
+mailstead(7), an overview, and mailstead(5), all that a description can say.` + exitStatus(exitDone, exitFailed),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runMan(cmd.Root(), args[0])
@@ -27,12 +30,26 @@ such as /usr/local/share/man/man8. They say what --help says.` + exitStatus(exit
 }
 
 func runMan(root *cobra.Command, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	fields, err := schema.Fields()
+	if err != nil {
 		return fmt.Errorf("write manual: %w", err)
 	}
+	pages := map[string]string{
+		"man5/mailstead.5": manDescription(fields),
+		"man7/mailstead.7": manOverview(root),
+	}
 	for _, cmd := range documented(root) {
-		name := filepath.Join(dir, manName(cmd)+"."+manSection)
-		if err := os.WriteFile(name, []byte(manPage(cmd)), 0o644); err != nil {
+		pages["man8/"+manName(cmd)+"."+manSection] = manPage(cmd)
+	}
+	for _, p := range manPrograms {
+		pages["man8/"+p.name+"."+manSection] = p.page()
+	}
+	for name, text := range pages {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return fmt.Errorf("write manual: %w", err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			return fmt.Errorf("write manual: %w", err)
 		}
 	}
@@ -57,8 +74,7 @@ func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandP
 func manPage(cmd *cobra.Command) string {
 	var b strings.Builder
 	name := manName(cmd)
-	fmt.Fprintf(&b, ".TH %s %s \"\" mailstead\n", roffWord(strings.ToUpper(name)), manSection)
-	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(name), roff(cmd.Short))
+	manHead(&b, name, manSection, cmd.Short)
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n", roff(cmd.CommandPath()))
 	use := strings.TrimPrefix(cmd.Use, cmd.Name())
 	if cmd.HasAvailableSubCommands() {
@@ -76,9 +92,31 @@ func manPage(cmd *cobra.Command) string {
 		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(code), roff(strings.TrimSpace(meaning)))
 	}
 	if cmd.HasParent() {
-		fmt.Fprintf(&b, ".SH SEE ALSO\n.BR %s (%s)\n", roffWord(manName(cmd.Parent())), manSection)
+		manSeeAlso(&b, manName(cmd.Parent())+"(8)", "mailstead(7)")
+	} else {
+		manSeeAlso(&b, "mailstead(5)", "mailstead(7)", "mailstead-imapd(8)")
 	}
 	return b.String()
+}
+
+// manHead begins a page. Of when it was written it says nothing: it is as old as
+// the program.
+func manHead(b *strings.Builder, name, section, summary string) {
+	fmt.Fprintf(b, ".TH %s %s \"\" mailstead\n", roffWord(strings.ToUpper(name)), section)
+	fmt.Fprintf(b, ".SH NAME\n%s \\- %s\n", roff(name), roff(summary))
+}
+
+// manSeeAlso ends a page with others, such as mailstead(7).
+func manSeeAlso(b *strings.Builder, pages ...string) {
+	b.WriteString(".SH SEE ALSO\n")
+	for i, p := range pages {
+		name, section, _ := strings.Cut(p, "(")
+		end := ","
+		if i == len(pages)-1 {
+			end = ""
+		}
+		fmt.Fprintf(b, ".BR %s (%s%s\n", roffWord(name), section, end)
+	}
 }
 
 func manCommands(b *strings.Builder, cmd *cobra.Command) {
