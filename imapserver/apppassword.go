@@ -10,10 +10,15 @@ import (
 )
 
 // authorizer is a server whose auth is in its own process.
-type authorizer interface{ authority() *auth.Auth }
+type authorizer interface {
+	authority() *auth.Auth
+	inForce() *Settings
+}
 
 func (i *Inline) authority() *auth.Auth { return i.front.auth }
 func (p *Parted) authority() *auth.Auth { return p.auth }
+func (i *Inline) inForce() *Settings    { return i.front.settings.Load() }
+func (p *Parted) inForce() *Settings    { return p.settings.Load() }
 
 // appPassword does what is asked about app passwords, and adds the outcome to the
 // answer.

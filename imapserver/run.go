@@ -57,13 +57,19 @@ func Run(ctx context.Context, path string, o Options) error {
 		return err
 	}
 	defer asked.Close()
+	page, err := openWebDoor(s)
+	if err != nil {
+		d.server.Stop()
+		return err
+	}
+	defer page.Close()
 	// The hashes of logins may take as many threads as there are processors. With
 	// as many again the kernel lets a session in between at once; the Go scheduler,
 	// with none to spare, would after ten milliseconds or more.
 	n := runtime.GOMAXPROCS(0)
 	runtime.GOMAXPROCS(2 * n)
 	defer runtime.GOMAXPROCS(n)
-	return d.run(ctx, serve, asked)
+	return d.run(ctx, serve, asked, page)
 }
 
 // prepare binds what there is to bind and makes the server; serve then starts it.
@@ -116,7 +122,7 @@ type running struct {
 	reloading sync.Mutex
 }
 
-func (r *running) run(ctx context.Context, serve func(), asked net.Listener) error {
+func (r *running) run(ctx context.Context, serve func(), asked, page net.Listener) error {
 	ctx, stop := r.signals(ctx)
 	defer stop()
 	serve()
@@ -129,6 +135,10 @@ func (r *running) run(ctx context.Context, serve func(), asked net.Listener) err
 			r.log.Error("control socket lost", "err", err)
 		}
 	})
+	if a, ok := r.server.(authorizer); ok {
+		door := &webDoor{log: r.log, auth: a.authority(), settings: a.inForce, sessions: map[string]webSession{}}
+		aside.Go(func() { door.serve(ctx, page) })
+	}
 	aside.Go(func() { watchdog(ctx, r.log, r.server.SelfTest) })
 	notify(r.log, daemon.SdNotifyReady)
 	var err error

@@ -205,7 +205,7 @@ func checkUser(c *config.Config, u config.User) error {
 	switch {
 	case u.UID < spawn.MinUID || u.GID < spawn.MinUID:
 		return fmt.Errorf("uid %d, gid %d: below %d", u.UID, u.GID, spawn.MinUID)
-	case u.UID == c.Service.UID || u.UID == c.Roles.Login.UID:
+	case u.UID == c.Service.UID || u.UID == c.Roles.Login.UID || c.Web != nil && u.UID == c.Web.UID:
 		return fmt.Errorf("uid %d is that of the service, which must not reach mail", u.UID)
 	case u.Hash == "" && u.UID < firstPerson:
 		return fmt.Errorf("uid %d: an account of the system does not log in", u.UID)

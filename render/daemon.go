@@ -33,6 +33,8 @@ type Daemon struct {
 	Users        []User
 	Known        Known
 	Logins       *schema.Logins
+	Web          *schema.Web // nil: there is no page
+	WebAs        Identity    // who the page runs as
 }
 
 // Identity is a numeric uid and gid.
@@ -97,6 +99,9 @@ func (d Daemon) Render() (DaemonFiles, error) {
 	if !d.Inline {
 		c.Roles = &config.Roles{Login: config.Identity(d.Login), Auth: AuthSocket(d.Paths), Spawn: SpawnSocket(d.Paths)}
 		c.MailRoot = d.MailRoot
+	}
+	if d.Web != nil && !d.Inline {
+		c.Web = &config.Web{UID: d.WebAs.UID, Certificate: d.Web.Certificate}
 	}
 	d.Known.render(c)
 	c.Logins = renderLogins(d.Logins, d.Paths)

@@ -68,6 +68,11 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	write(SpawnSocketUnit)(SpawnChannel(s.Paths, "mail"))
 	write(PAMSocketUnit)(PAMChannel(s.Paths, "mail"))
 	write(ApplyUnit)(Boot{Systemd: s.Systemd, Paths: s.Paths}.Render())
+	page := Web{Systemd: version, Paths: s.Paths, Account: "mail", Page: &schema.Web{Address: "192.0.2.1", Port: 443}}
+	write(WebUnit)(page.Service())
+	write(WebSocketUnit)(page.Socket())
+	write(WebAdminDoes)(page.AdminService())
+	write(WebAdminUnit)(page.AdminSocket())
 	check := CertCheck{Systemd: s.Systemd, Paths: s.Paths}
 	write(CheckUnit)(check.Service())
 	write(CheckTimer)(check.Timer())
@@ -98,7 +103,7 @@ var hosts = []struct {
 
 // exposures are the most that systemd may say of a unit, in tenths.
 var exposures = map[string]int{
-	LoginUnit("imaps"): 6, ServiceUnit: 17, SpawnUnit: 17, PAMUnit: 20, ApplyUnit: 21, CheckUnit: 26, PurgeUnit: 10, ImportUnit: 24, // PAM is root and asks servers; the check as apply, and a client of the listeners; the import is root, becomes users and asks servers
+	LoginUnit("imaps"): 6, ServiceUnit: 17, SpawnUnit: 17, PAMUnit: 20, ApplyUnit: 21, CheckUnit: 26, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 29, // PAM is root and asks servers; the check and WebAdminDoes as apply, and clients of the listeners; the import is root, becomes users and asks servers
 }
 
 // systemd finds nothing to say about the units.

@@ -39,6 +39,11 @@ const (
 	Description     = "/etc/mailstead"        // the installed description, applied at boot
 	ServiceUser     = "mailstead"             // who auth runs as
 	LoginUser       = "mailstead-login"       // who logins run as
+	WebUnit         = "mailstead-web.service"
+	WebSocketUnit   = "mailstead-web.socket"         // to WebUnit
+	WebAdminUnit    = "mailstead-web-admin.socket"   // from WebUnit to WebAdminDoes
+	WebAdminDoes    = "mailstead-web-admin@.service" // one for each request
+	WebUser         = "mailstead-web"                // who WebUnit runs as
 )
 
 // ConfigFile is the path of the daemon's configuration.
@@ -71,6 +76,19 @@ func SpawnSocket(p schema.Paths) string { return p.Run + "-spawn" }
 
 // PAMSocket is the path of the socket at which auth finds mailstead-pam.
 func PAMSocket(p schema.Paths) string { return p.Run + "-pam" }
+
+// WebFile is the path of what the page has to know.
+func WebFile(p schema.Paths) string { return path.Join(p.State, "web.json") }
+
+// WebDir is where what admins do at the page is kept, for root alone.
+func WebDir(p schema.Paths) string { return path.Join(p.State, "web") }
+
+// WebAuthSocket is the path of the socket at which the page finds auth. Auth binds
+// it, so that it comes with a reload: systemd adds no socket to a service that runs.
+func WebAuthSocket(p schema.Paths) string { return path.Join(p.Run, "web") }
+
+// WebAdminSocket is the path of the socket at which the page asks for what needs root.
+func WebAdminSocket(p schema.Paths) string { return p.Run + "-web-admin" }
 
 // HookFile is the path of the hook that certbot runs after a renewal.
 func HookFile(p schema.Paths) string {

@@ -15,14 +15,17 @@ const (
 	checker                     // mailstead deploy-hook by its timer: what apply does, for certificates alone, and a client of the listeners
 	tender                      // mailstead purge by its timer: root to the control socket, and nothing else
 	fetcher                     // mailstead import by its timer: the same, which becomes users and asks other servers
+	webRole                     // mailstead web: talks to strangers
+	webAdmin                    // what it asks for: apply, and a client of the listeners
 )
 
 const (
 	auths   = authRole | authOnline
 	logins  = loginRole | proxyRole
 	spawns  = spawnRoot | spawnOwn
-	daemons = auths | logins | spawns
-	rooted  = applier | checker
+	fronts  = logins | webRole
+	daemons = auths | fronts | spawns
+	rooted  = applier | checker | webAdmin
 	timed   = tender | fetcher
 	all     = daemons | pamRole | rooted | timed
 )
@@ -42,7 +45,7 @@ const (
 // root owns /etc/shadow. AF_NETLINK is left out on purpose: with it libpam
 // would try to write to the audit log, be refused for want of
 // CAP_AUDIT_WRITE, and refuse the login; without it libpam finds no audit.
-// RestrictSUIDSGID is not for the applier: systemd cannot look into the
+// RestrictSUIDSGID is not for those who apply: systemd cannot look into the
 // arguments of openat2 and so refuses it whole (ENOSYS), and apply opens what
 // is below a user's directory by nothing else.
 var sandbox = []struct {
@@ -51,9 +54,9 @@ var sandbox = []struct {
 	since      int // version of systemd that knows it; 0: all that matter
 }{
 	{"NoNewPrivileges", "yes", all, 0},
-	{"CapabilityBoundingSet", "", auths | logins | spawnOwn | pamRole, 0},
+	{"CapabilityBoundingSet", "", auths | fronts | spawnOwn | pamRole, 0},
 	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL", spawnRoot, 0},
-	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL", applier, 0},
+	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL", applier | webAdmin, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE", checker, 0},
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE", tender, 0}, // the control socket is not root's
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID", fetcher, 0},
@@ -66,8 +69,8 @@ var sandbox = []struct {
 	{"PrivateTmp", "yes", all, 0},
 	{"PrivateDevices", "yes", all, 0},
 	{"DevicePolicy", "closed", all, 0},
-	{"PrivateUsers", "yes", logins, 0},
-	{"PrivateNetwork", "yes", authRole | loginRole | spawns | applier | tender, 0},
+	{"PrivateUsers", "yes", fronts, 0},
+	{"PrivateNetwork", "yes", authRole | loginRole | webRole | spawns | applier | tender, 0},
 	{"PrivateIPC", "yes", daemons | pamRole | timed, 248},
 	{"PrivateMounts", "yes", all, 0},
 	{"ProtectKernelTunables", "yes", all, 0},
@@ -78,8 +81,8 @@ var sandbox = []struct {
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
 	{"ProcSubset", "pid", daemons | pamRole | timed, 247},
-	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamRole | checker | fetcher, 0},
-	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | spawns | applier | tender, 0},
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamRole | checker | fetcher | webAdmin, 0},
+	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | spawns | applier | tender, 0},
 	{"IPAddressDeny", "any", authRole | spawns | applier | tender, 0},
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},
@@ -87,7 +90,7 @@ var sandbox = []struct {
 	{"LockPersonality", "yes", all, 0},
 	{"MemoryDenyWriteExecute", "yes", all, 0},
 	{"KeyringMode", "private", all, 0},
-	{"RemoveIPC", "yes", auths | logins | spawnOwn, 0},
+	{"RemoveIPC", "yes", auths | fronts | spawnOwn, 0},
 	{"SystemCallArchitectures", "native", all, 0},
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", rooted, 0},

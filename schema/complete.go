@@ -65,6 +65,7 @@ func (c *completer) complete() {
 	c.checkUsers()
 	c.probe()
 	c.profiles()
+	c.web()
 	c.checkPaths()
 }
 

@@ -62,6 +62,11 @@ func hashesOf(host *schema.Host) map[string]string {
 			hashes[masterMark+m.Name] = string(m.Hash)
 		}
 	}
+	if w := host.Web; w != nil {
+		for _, a := range w.Admins {
+			hashes[adminMark+a.Name] = string(a.Hash)
+		}
+	}
 	return hashes
 }
 
@@ -80,10 +85,19 @@ func putHashes(host *schema.Host, hashes map[string]string) {
 			}
 		}
 	}
+	if w := host.Web; w != nil {
+		for i, a := range w.Admins {
+			w.Admins[i].Hash = schema.Secret(hashes[adminMark+a.Name])
+		}
+	}
 }
 
-// masterMark begins the name of a master among the hashes, as that of no user does.
-const masterMark = "*"
+// masterMark and adminMark begin the name of a master, and of an admin of the web page,
+// among the hashes, as that of no user does.
+const (
+	masterMark = "*"
+	adminMark  = "/"
+)
 
 func withoutOrigins(host *schema.Host) *schema.Host {
 	h := *host
@@ -96,6 +110,11 @@ func withoutOrigins(host *schema.Host) *schema.Host {
 		o := *h.Outbox
 		o.Origin = schema.Pos{}
 		h.Outbox = &o
+	}
+	if h.Web != nil {
+		w := *h.Web
+		w.Origin = schema.Pos{}
+		h.Web = &w
 	}
 	if h.Logins != nil {
 		l := *h.Logins

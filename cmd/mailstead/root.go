@@ -41,6 +41,7 @@ var commands = []func() *cobra.Command{
 	newFlattenCommand,
 	newHashPasswordCommand,
 	newAppPasswordCommand,
+	newWebCommand,
 	newDeployHookCommand,
 	newSchemaCommand,
 	newVersionCommand,
@@ -50,6 +51,7 @@ var commands = []func() *cobra.Command{
 	newLookAtMailCommand,
 	newImportWorkCommand,
 	newRemoteCommand,
+	newWebAdminCommand,
 }
 
 const rootLong = `Mailstead turns one description of a mail host into a host that serves mail:

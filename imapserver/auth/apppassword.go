@@ -67,7 +67,7 @@ func appDigest(user, bare string) string {
 // has been used.
 func (a *Auth) byApp(c *handoff.Credentials) (by string, ok bool) {
 	l, password := a.proving(), bare(c.Password)
-	if password == "" {
+	if password == "" || c.Listener == Web {
 		return "", false
 	}
 	digest := appDigest(c.User, password)

@@ -39,9 +39,10 @@ type Auth struct {
 	pool    *pool
 	remote  *remote
 
-	known *memory[string, config.User] // who has logged in that only a directory knows
+	known  *memory[string, config.User] // who has logged in that only a directory knows
+	lately *memory[string, []Login]     // the last logins of a user, each list replaced as a whole
 
-	updating    sync.Mutex
+	updating    sync.Mutex   // held while the table is replaced, or a password in it
 	directories []configured // those of table
 
 	exchanges *exchanges
@@ -63,6 +64,7 @@ func New(o Options) *Auth {
 		hashing: newQueue(n, o.Limits.Queue),
 		pool:    newPool(o.Helpers, o.Limits, o.Log),
 		known:   newMemory[string, config.User](o.Limits.Table),
+		lately:  newMemory[string, []Login](min(o.Limits.Table, maxLately)),
 
 		exchanges: newExchanges(),
 	}
@@ -77,13 +79,13 @@ func New(o Options) *Auth {
 // Update replaces the table of users, and the directories that are asked, in that
 // order, for those who are not in it. After an error the old ones are in force.
 func (a *Auth) Update(users []config.User, directories ...config.Directory) error {
+	a.updating.Lock()
+	defer a.updating.Unlock()
 	l := a.proving()
 	t, err := newTable(users, l)
 	if err != nil {
 		return err
 	}
-	a.updating.Lock()
-	defer a.updating.Unlock()
 	all, gone, err := renewDirectories(a.directories, directories, a.limits, a.log)
 	if err != nil {
 		return err
@@ -189,6 +191,7 @@ func (a *Auth) answer(ctx context.Context, c *handoff.Credentials, start time.Ti
 				slog.String("user", e.user), slog.Any("addr", c.Remote), slog.String("session", c.ID), slog.String("to", u.Elsewhere))
 			return handoff.Verdict{Elsewhere: u.Elsewhere, Text: "Your mail is on another server."}
 		}
+		a.noteLogin(c, e, time.Now())
 		return handoff.Verdict{User: e.user, By: e.by}
 	}
 	attrs := []slog.Attr{

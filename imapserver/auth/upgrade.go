@@ -36,6 +36,10 @@ func (a *Auth) upgrade(u user, h Hash, password string) {
 			return
 		}
 		defer a.hashing.leave()
+		// Another password may have been chosen since this one was right.
+		if now, ok := a.table.Load().users[u.row.Name]; !ok || now.hash == nil || !now.hash.Load().Verify(password) {
+			return
+		}
 		made, err := l.hash(password)
 		if err == nil {
 			h, err = ParseHash(made)

@@ -31,12 +31,19 @@ type Config struct {
 	// Limits is those that are not imapserver/limit's defaults, by name.
 	Limits  map[string]int64 `json:"limits,omitempty"`
 	Logins  *Logins          `json:"logins,omitempty"` // nil: by passwords as users.ndjson has them, and nothing is kept
+	Web     *Web             `json:"web,omitempty"`    // nil: there is no page at which users look after their logins
 	Workers Workers          `json:"workers"`
 	// Directories are asked, in this order, for whoever is not in users.ndjson.
 	Directories []Directory `json:"directories,omitempty"`
 	Folders     []Folder    `json:"folders,omitempty"`   // what their users get at the first login
 	MailRoot    string      `json:"mail_root,omitempty"` // below which all mail of virtual users is, also of those to come
 	Roles       *Roles      `json:"roles,omitempty"`     // with workers "process": where the roles find each other
+}
+
+// Web is the page at which users look after their logins.
+type Web struct {
+	UID         int    `json:"uid"`                   // who it runs as: nobody else may ask
+	Certificate string `json:"certificate,omitempty"` // name of the bundle that it is given; "": none
 }
 
 // Roles says where the roles meet that are processes of their own.

@@ -46,7 +46,7 @@ func Ask(ctx context.Context, path string, r Request) (Status, error) {
 }
 
 // dial connects, and sends the request.
-func dial(ctx context.Context, path string, r Request) (net.Conn, error) {
+func dial(ctx context.Context, path string, r any) (net.Conn, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, ErrNotRunning

@@ -23,7 +23,9 @@ const (
 
 // Listen makes the control socket, for its owner alone. A socket that a dead
 // daemon has left there is replaced; one that is served is an error.
-func Listen(path string) (net.Listener, error) {
+func Listen(path string) (net.Listener, error) { return listen(path, 0o600) }
+
+func listen(path string, mode fs.FileMode) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make control socket: %w", err)
 	}
@@ -48,7 +50,7 @@ func Listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("make control socket: %w", err)
 	}
 	l.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(staging, 0o600), os.Rename(staging, path)); err != nil {
+	if err := errors.Join(os.Chmod(staging, mode), os.Rename(staging, path)); err != nil {
 		l.Close()
 		os.Remove(staging)
 		return nil, fmt.Errorf("make control socket: %w", err)
@@ -85,9 +87,14 @@ func Serve(ctx context.Context, l net.Listener, answer func(context.Context, Req
 // Serve answers requests until ctx ends or l fails, and has closed l when it
 // returns.
 func (s Server) Serve(ctx context.Context, l net.Listener) error {
+	return each(ctx, l, maxAsking, func(c net.Conn) { s.serveConn(ctx, c) })
+}
+
+// each has each connection served, so many at once, and closed.
+func each(ctx context.Context, l net.Listener, most int, serveConn func(net.Conn)) error {
 	defer l.Close() // the one below may still be on its way, or have been stopped
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	free := make(chan struct{}, maxAsking)
+	free := make(chan struct{}, most)
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	for {
@@ -105,7 +112,7 @@ func (s Server) Serve(ctx context.Context, l net.Listener) error {
 		asking.Go(func() {
 			defer func() { <-free }()
 			defer c.Close()
-			s.serveConn(ctx, c)
+			serveConn(c)
 		})
 	}
 }

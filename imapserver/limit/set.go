@@ -9,6 +9,20 @@ type Set struct {
 	Proxy  Proxy
 	Before Command // of a connection before login
 	After  Command // of a session
+	Web    Web
+}
+
+// Web bounds what a browser may cost at the web page.
+type Web struct {
+	Header      time.Duration
+	Idle, Life  time.Duration
+	Form        int64
+	Requests    int // in a minute, of a source
+	Logins      int
+	Connections int
+	PerSource   int
+	Sessions    int
+	Sources     int
 }
 
 // Login bounds what a client that has not logged in may cost, and how many

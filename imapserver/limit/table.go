@@ -72,6 +72,16 @@ var Table = []Row{
 	{"", Number, 1000, 0, 0, "after how many logins a helper is replaced", func(s *Set) any { return &s.Auth.HelperLogins }},
 	{"", Number, 128, 0, 0, "how many logins a proxy makes at the servers behind it at once", func(s *Set) any { return &s.Auth.Remote }},
 	{"", Seconds, 2, 0, 0, "how long a server has to show that a connection which was kept is alive", func(s *Set) any { return &s.Proxy.Alive }},
+	{"", Seconds, 10, 0, 0, "how long the header of a request to the web page may take, and half of how long all of the request may", func(s *Set) any { return &s.Web.Header }},
+	{"", Seconds, 30 * 60, 0, 0, "after how long without a request somebody has to log in again at the web page", func(s *Set) any { return &s.Web.Idle }},
+	{"", Seconds, 8 * 3600, 0, 0, "after how long in any case", func(s *Set) any { return &s.Web.Life }},
+	{"", Octets, 32 << 10, 0, 0, "octets of a form sent to the web page", func(s *Set) any { return &s.Web.Form }},
+	{"", Number, 180, 0, 0, "how many requests in a minute one address may send to the web page", func(s *Set) any { return &s.Web.Requests }},
+	{"", Number, 10, 0, 0, "how many of them may be logins; what guessing may is beside it", func(s *Set) any { return &s.Web.Logins }},
+	{"", Number, 512, 0, 0, "how many connections the web page has at once", func(s *Set) any { return &s.Web.Connections }},
+	{"", Number, 32, 0, 0, "how many of them are from one address", func(s *Set) any { return &s.Web.PerSource }},
+	{"", Number, 4096, 0, 0, "in how many browsers somebody is logged in at the web page; beyond, those end that were not seen for longest", func(s *Set) any { return &s.Web.Sessions }},
+	{"", Number, 1 << 16, 0, 0, "how many addresses are counted there", func(s *Set) any { return &s.Web.Sources }},
 }
 
 // CommandRow is a limit of one command: before login, and after.

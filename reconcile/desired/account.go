@@ -15,9 +15,11 @@ import (
 // spawn is root where mail has several owners, or else the one that it has. In a
 // rootless host it is one process under the program's own uid.
 type service struct {
-	account string          // of auth
-	login   string          // the account of logins
-	spawn   string          // the account of spawn; "" is root
+	account string // of auth
+	login   string // the account of logins
+	spawn   string // the account of spawn; "" is root
+	web     string // the account of the page; "" without one
+	webAs   render.Identity
 	runAs   render.Identity // of auth, or of everything
 	loginAs render.Identity
 	inline  bool            // one process for everything
@@ -55,6 +57,9 @@ func hasVirtual(h *schema.Host) bool {
 // the order in which they are made.
 func ownAccounts(h *schema.Host) []string {
 	names := []string{render.ServiceUser, render.LoginUser}
+	if h.Web != nil {
+		names = append(names, render.WebUser)
+	}
 	if hasVirtual(h) {
 		names = append(names, h.Mail.User)
 	}
@@ -69,7 +74,7 @@ func (b *builder) accounts() {
 		b.service = service{runAs: self, inline: true}
 		return
 	}
-	if b.hasVirtual() && (b.host.Mail.User == render.ServiceUser || b.host.Mail.User == render.LoginUser) {
+	if b.hasVirtual() && (b.host.Mail.User == render.ServiceUser || b.host.Mail.User == render.LoginUser || b.host.Mail.User == render.WebUser) {
 		b.fault(schema.CodeUnsafe, b.host.Origin, fmt.Sprintf("the account %s is the daemon's own, which must not reach mail", b.host.Mail.User), "name another one with mail: user:")
 		return
 	}
@@ -80,6 +85,11 @@ func (b *builder) accounts() {
 		account: auth.account, group: auth.group, runAs: auth.Identity,
 		login: login.account, loginAs: login.Identity,
 		needs: append(slices.Clone(auth.needs), login.needs...),
+	}
+	if b.host.Web != nil {
+		page := b.owners[2]
+		b.service.web, b.service.webAs = page.account, page.Identity
+		b.service.needs = append(b.service.needs, page.needs...)
 	}
 	if b.hasVirtual() && !hasOwnIDs(b.host) {
 		b.service.spawn = b.mail.account

@@ -43,7 +43,7 @@ func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.
 		return nil, b.faults
 	}
 	for _, step := range []func() error{
-		b.check, b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addDHParams, b.addHook, b.addPAM, b.addFail2ban, b.addDaemonFiles, b.addUnits, b.addPurge, b.addImports, b.addDaemon,
+		b.check, b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addDHParams, b.addHook, b.addPAM, b.addFail2ban, b.addDaemonFiles, b.addUnits, b.addPurge, b.addImports, b.addDaemon, b.addWeb,
 	} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("build %s: %w", host.Name, err)
@@ -220,6 +220,8 @@ func (b *builder) addDaemonFiles() error {
 		Limits:    b.host.Limits,
 		PAM:       b.hasSystem(),
 		Logins:    b.host.Logins,
+		Web:       b.host.Web,
+		WebAs:     b.service.webAs,
 	}
 	d.Known = render.Known{
 		Directories: b.host.Directories, Owner: b.mail.Identity, Root: b.host.Mail.Root,

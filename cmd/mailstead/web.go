@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"mailstead/reconcile/web"
+	"mailstead/render"
+)
+
+func newWebCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "web FILE",
+		Short: "serve the web page of this host, as systemd starts it",
+		Long: `Serves the page at which users look after their own logins, and admins at the
+host, on the socket that systemd passes. FILE is what "mailstead apply" wrote
+for it. It needs no privilege and refuses to run as root: docs/web.md says what
+does the rest.` + exitStatus(exitDone, exitFailed),
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runWeb(cmd.Context(), args[0]) },
+	}
+}
+
+func runWeb(ctx context.Context, file string) error {
+	if os.Geteuid() == 0 {
+		return hint(errors.New("the web page does not run as root"), "start %q, or give web a place in the description and apply it", render.WebUnit)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var settings render.WebSettings
+	if err := json.Unmarshal(data, &settings); err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	listeners, err := activation.Listeners()
+	if err != nil {
+		return fmt.Errorf("take the socket: %w", err)
+	}
+	if len(listeners) != 1 || listeners[0] == nil {
+		return hint(errors.New("there is no socket to serve the page on"), "systemd passes it: start %q", render.WebSocketUnit)
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	if _, err := systemd.SdNotify(false, systemd.SdNotifyReady); err != nil {
+		log.Warn("systemd was not told", "err", err)
+	}
+	return web.New(settings, log).Serve(ctx, listeners[0])
+}
+
+// withoutTime leaves the time to the journal.
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey && len(groups) == 0 {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// socketOnStdin is the connection that systemd has given as standard input.
+func socketOnStdin() (net.Conn, error) {
+	if _, err := syscall.Getpeername(0); err != nil {
+		return nil, errors.New("standard input is no connection: systemd starts this")
+	}
+	return net.FileConn(os.Stdin)
+}

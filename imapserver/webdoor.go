@@ -1,0 +1,213 @@
+package imapserver
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net"
+	"path"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"mailstead/imapserver/auth"
+	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
+)
+
+// The bounds of those who have logged in at the page. The page has shorter ones.
+const (
+	webSessionLife   = 8 * time.Hour
+	maxWebSessions   = 4096
+	webSessionsOfOne = 10
+)
+
+// webDoor answers the web page. As with a login process, what the page says is taken
+// for what somebody may say who has taken it over: it gets a token for a password, and
+// what the user of a token may have.
+type webDoor struct {
+	log      *slog.Logger
+	auth     *auth.Auth
+	settings func() *Settings
+
+	mu       sync.Mutex
+	last     uint64
+	sessions map[string]webSession // by token
+}
+
+type webSession struct {
+	user  string
+	begun time.Time
+	made  uint64 // the order in which they were made
+}
+
+// openWebDoor binds the socket of the page, whether there is one now or by a reload.
+func openWebDoor(s *Settings) (net.Listener, error) {
+	return control.ListenWeb(path.Join(path.Dir(s.Config.Control), "web"))
+}
+
+// serve answers until ctx ends.
+func (d *webDoor) serve(ctx context.Context, l net.Listener) {
+	err := control.WebServer{
+		Allow: func(uid int) bool {
+			web := d.settings().Config.Web
+			return web != nil && uid == web.UID
+		},
+		Answer: d.answer,
+	}.Serve(ctx, l)
+	if err != nil {
+		d.log.Error("socket of the web page lost", "err", err)
+	}
+}
+
+func (d *webDoor) answer(ctx context.Context, r control.WebRequest) control.WebAnswer {
+	switch r.Do {
+	case control.WebLogin:
+		return d.login(ctx, r)
+	case control.WebCertificate:
+		return control.WebAnswer{PEM: d.settings().webPEM()}
+	}
+	user, ok := d.user(r.Token)
+	if !ok {
+		return control.WebAnswer{Over: true, Error: "You have to log in again."}
+	}
+	var a control.WebAnswer
+	var err error
+	switch r.Do {
+	case control.WebUser:
+		d.about(user, &a)
+	case control.WebLogout:
+		d.end(func(token string, _ webSession) bool { return token == r.Token })
+	case control.WebRevokeApp:
+		err = d.auth.RevokeAppPassword(user, r.Name)
+	case control.WebAddApp, control.WebPassword:
+		if refused := d.check(ctx, user, r); refused != "" {
+			return control.WebAnswer{Error: refused}
+		}
+		err = d.change(ctx, user, r, &a)
+	default:
+		a.Error = "there is no such request: " + strconv.Quote(r.Do)
+	}
+	if err != nil {
+		a.Error = err.Error()
+	}
+	return a
+}
+
+// change does what needs the password again: a browser that was left open, or a page
+// that was taken over, leaves nothing behind by which to come back.
+func (d *webDoor) change(ctx context.Context, user string, r control.WebRequest, a *control.WebAnswer) (err error) {
+	if r.Do == control.WebAddApp {
+		a.App, err = d.auth.AddAppPassword(user, r.Name, nil)
+		return err
+	}
+	if err := d.auth.SetPassword(ctx, user, r.New); err != nil {
+		return err
+	}
+	d.end(func(token string, s webSession) bool { return s.user == user && token != r.Token })
+	return nil
+}
+
+// check asks auth for a verdict on a password, with the limits and the log that every
+// login has. It gives why not, for the user.
+func (d *webDoor) check(ctx context.Context, user string, r control.WebRequest) string {
+	v := d.auth.Authenticate(ctx, &handoff.Credentials{
+		ID: "web", Listener: auth.Web, User: user, Password: r.Password, Mechanism: "web", Remote: r.Remote, TLS: r.TLS,
+	})
+	switch {
+	case v.Elsewhere != "":
+		return "Your mail is on another server, and so is your page."
+	case v.User == "":
+		return cmp.Or(v.Text, "Authentication failed.")
+	case v.User != user || v.By != "":
+		return "Authentication failed." // a master, who looks after users otherwise
+	}
+	return ""
+}
+
+func (d *webDoor) login(ctx context.Context, r control.WebRequest) control.WebAnswer {
+	if refused := d.check(ctx, r.User, r); refused != "" {
+		return control.WebAnswer{Error: refused}
+	}
+	token := rand.Text() + rand.Text()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last++
+	d.sessions[token] = webSession{user: r.User, begun: time.Now(), made: d.last}
+	d.makeRoom(r.User)
+	return control.WebAnswer{Token: token, User: r.User}
+}
+
+// makeRoom ends the oldest sessions of a user, and of all, that are too many. The
+// caller holds mu.
+func (d *webDoor) makeRoom(user string) {
+	oldest := func(most int, counts func(webSession) bool) {
+		var tokens []string
+		for token, s := range d.sessions {
+			if counts(s) {
+				tokens = append(tokens, token)
+			}
+		}
+		if len(tokens) <= most {
+			return
+		}
+		slices.SortFunc(tokens, func(a, b string) int { return cmp.Compare(d.sessions[a].made, d.sessions[b].made) })
+		for _, token := range tokens[:len(tokens)-most] {
+			delete(d.sessions, token)
+		}
+	}
+	oldest(webSessionsOfOne, func(s webSession) bool { return s.user == user })
+	if len(d.sessions) > maxWebSessions {
+		oldest(maxWebSessions*3/4, func(webSession) bool { return true })
+	}
+}
+
+// user gives whose a token is, for as long as there is such a user.
+func (d *webDoor) user(token string) (string, bool) {
+	d.mu.Lock()
+	s, ok := d.sessions[token]
+	if ok && time.Since(s.begun) > webSessionLife {
+		delete(d.sessions, token)
+		ok = false
+	}
+	d.mu.Unlock()
+	if !ok {
+		return "", false
+	}
+	_, ok = d.auth.User(s.user)
+	return s.user, ok
+}
+
+// end ends sessions.
+func (d *webDoor) end(which func(token string, s webSession) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for token, s := range d.sessions {
+		if which(token, s) {
+			delete(d.sessions, token)
+		}
+	}
+}
+
+// about says what a user may know of their own logins.
+func (d *webDoor) about(user string, a *control.WebAnswer) {
+	a.User, a.Own = user, d.auth.OwnPassword(user)
+	for _, app := range d.auth.AppPasswords(user) {
+		a.Apps = append(a.Apps, control.AppPassword(app))
+	}
+	for _, l := range d.auth.Lately(user) {
+		a.Logins = append(a.Logins, control.Login(l))
+	}
+}
+
+// webPEM is the certificate and key by which the page is served, nil for none.
+func (s *Settings) webPEM() []byte {
+	for i, b := range s.Config.TLS.Bundles {
+		if w := s.Config.Web; w != nil && w.Certificate == b.Name {
+			return s.raw.PEM[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package imapserver
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/auth"
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
+)
+
+// webbed is a door for two users, and what asks at it.
+func webbed(t *testing.T) (*webDoor, func(control.WebRequest) control.WebAnswer) {
+	t.Helper()
+	dir := t.TempDir()
+	c := testConfig(dir)
+	c.Logins = &config.Logins{Keep: t.TempDir()}
+	c.Web = &config.Web{UID: os.Getuid(), Certificate: "mail.example"}
+	i, _, _ := inline(t, c, []config.User{testUser(t, dir, "alice"), testUser(t, dir, "bob")}, issue(t, time.Now().Add(time.Hour), "mail.example"))
+	d := &webDoor{log: i.log, auth: i.authority(), settings: i.inForce, sessions: map[string]webSession{}}
+	l, err := control.ListenWeb(filepath.Join(dir, "web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); d.serve(ctx, l) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return d, func(r control.WebRequest) control.WebAnswer {
+		t.Helper()
+		r.Remote = netip.MustParseAddr("192.0.2.7")
+		a, err := control.AskWeb(t.Context(), filepath.Join(dir, "web"), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+}
+
+// What can be had without a password is a certificate. A token is its user's, and
+// what lasts wants the password again.
+func TestWebDoor(t *testing.T) {
+	_, ask := webbed(t)
+	login := func(user, password string) control.WebAnswer {
+		return ask(control.WebRequest{Do: control.WebLogin, User: user, Password: password})
+	}
+	for _, do := range []string{control.WebUser, control.WebPassword, control.WebAddApp, control.WebRevokeApp, control.WebLogout, "", "status"} {
+		if a := ask(control.WebRequest{Do: do, User: "alice", Token: "guessed", Password: "pw-alice", Name: "x", New: "a longer one"}); !a.Over || a.User != "" {
+			t.Errorf("%s without a token: %+v", do, a)
+		}
+	}
+	if a := ask(control.WebRequest{Do: control.WebCertificate}); !strings.Contains(string(a.PEM), "PRIVATE KEY") {
+		t.Errorf("certificate: %+v", a)
+	}
+	alice := login("alice", "pw-alice")
+	if alice.Token == "" || alice.User != "alice" {
+		t.Fatalf("%+v", alice)
+	}
+	other := login("alice", "pw-alice")
+	if a := ask(control.WebRequest{Do: control.WebUser, User: "bob", Token: alice.Token}); a.User != "alice" || !a.Own || len(a.Logins) != 1 || a.Logins[0].Listener != auth.Web {
+		t.Errorf("%+v", a)
+	}
+	if a := ask(control.WebRequest{Do: control.WebAddApp, Token: alice.Token, Name: "phone", Password: "pw-bob"}); a.Error == "" || a.App != "" {
+		t.Errorf("an app password for a wrong one: %+v", a)
+	}
+	app := ask(control.WebRequest{Do: control.WebAddApp, Token: alice.Token, Name: "phone", Password: "pw-alice"})
+	if app.App == "" {
+		t.Fatalf("%+v", app)
+	}
+	if a := login("alice", app.App); a.Token != "" {
+		t.Error("an app password opens the page")
+	}
+	if a := ask(control.WebRequest{Do: control.WebPassword, Token: alice.Token, Password: "pw-bob", New: "a longer one"}); a.Error == "" {
+		t.Error("the password was changed by one who does not know it")
+	}
+	if a := ask(control.WebRequest{Do: control.WebPassword, Token: alice.Token, Password: "pw-alice", New: "a longer one"}); a.Error != "" {
+		t.Errorf("%+v", a)
+	}
+	if a := ask(control.WebRequest{Do: control.WebUser, Token: other.Token}); !a.Over {
+		t.Error("another browser stays logged in after the password was changed")
+	}
+	if a := ask(control.WebRequest{Do: control.WebUser, Token: alice.Token}); len(a.Apps) != 1 {
+		t.Errorf("%+v", a)
+	}
+	ask(control.WebRequest{Do: control.WebRevokeApp, Token: alice.Token, Name: "phone"})
+	ask(control.WebRequest{Do: control.WebLogout, Token: alice.Token})
+	if a := ask(control.WebRequest{Do: control.WebUser, Token: alice.Token}); !a.Over {
+		t.Error("the token outlives the logout")
+	}
+	if a := login("alice", "a longer one"); a.Token == "" {
+		t.Errorf("%+v", a)
+	}
+}
+
+// Nobody is asked who is not the page: not even a process of root's.
+func TestWebDoorStrangers(t *testing.T) {
+	d, _ := webbed(t)
+	d.settings().Config.Web.UID++
+	path := filepath.Join(filepath.Dir(d.settings().Config.Control), "web")
+	if a, err := control.AskWeb(t.Context(), path, control.WebRequest{Do: control.WebCertificate}); err == nil {
+		t.Errorf("answered: %+v", a)
+	}
+}
+
+func TestWebDoorManySessions(t *testing.T) {
+	d, ask := webbed(t)
+	first := ask(control.WebRequest{Do: control.WebLogin, User: "alice", Password: "pw-alice"})
+	for range webSessionsOfOne {
+		ask(control.WebRequest{Do: control.WebLogin, User: "alice", Password: "pw-alice"})
+	}
+	if a := ask(control.WebRequest{Do: control.WebUser, Token: first.Token}); !a.Over || len(d.sessions) != webSessionsOfOne {
+		t.Errorf("%+v, %d sessions", a, len(d.sessions))
+	}
+}

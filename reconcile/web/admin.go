@@ -1,0 +1,141 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// What AdminRequest.Do may be. Login begins with the password and a code, or with a
+// certificate; the others have the token that it gave.
+const (
+	AdminLogin   = "login"
+	AdminStatus  = "status"
+	AdminDrift   = "drift"
+	AdminHistory = "history"
+	AdminUsers   = "users"
+)
+
+// MaxAdminRequest bounds a request, in octets.
+const MaxAdminRequest = 64 << 10
+
+// maxAdminAnswer bounds an answer: the users of a large host.
+const maxAdminAnswer = 32 << 20
+
+// adminTimeout bounds a question: an apply that has to return waits for its probes.
+const adminTimeout = 8 * time.Minute
+
+// AdminRequest is a question of the page to what needs root.
+type AdminRequest struct {
+	Do          string     `json:"do"`
+	Token       string     `json:"token,omitempty"`
+	Remote      netip.Addr `json:"remote,omitzero"` // of the browser, for the log
+	Name        string     `json:"name,omitempty"`
+	Password    string     `json:"password,omitempty"`
+	Code        string     `json:"code,omitempty"`        // TOTP
+	Certificate []byte     `json:"certificate,omitempty"` // DER of the one that the client has shown
+	Find        string     `json:"find,omitempty"`        // part of a user's name
+}
+
+// AdminAnswer is the answer to an AdminRequest.
+type AdminAnswer struct {
+	Token   string  `json:"token,omitempty"`
+	Name    string  `json:"name,omitempty"`
+	Error   string  `json:"error,omitempty"` // for people; the request was refused
+	Over    bool    `json:"over,omitempty"`  // the token is not good any more
+	Status  *Status `json:"status,omitempty"`
+	Drift   *Drift  `json:"drift,omitempty"`
+	History []Past  `json:"history,omitempty"`
+	Users   *Users  `json:"users,omitempty"`
+}
+
+// Status is a host as it is wanted, applied, on disk and served.
+type Status struct {
+	Host         string        `json:"host"`
+	Version      string        `json:"version"`
+	Problem      string        `json:"problem,omitempty"` // why the daemon could not be asked
+	Sessions     int           `json:"sessions"`
+	Listeners    []Listener    `json:"listeners"`
+	Certificates []Certificate `json:"certificates"`
+	Notes        []string      `json:"notes,omitempty"`
+}
+
+// Listener is one address being served.
+type Listener struct {
+	Name     string `json:"name"`
+	Address  string `json:"address"`
+	TLS      string `json:"tls"`
+	Sessions int    `json:"sessions"`
+}
+
+// Certificate is one as it is served.
+type Certificate struct {
+	Name        string    `json:"name"`
+	Names       []string  `json:"names"`
+	Fingerprint string    `json:"fingerprint"`
+	NotAfter    time.Time `json:"not_after"`
+	Days        int       `json:"days"` // left
+}
+
+// Drift is what differs between the description and the host.
+type Drift struct {
+	Plan    string `json:"plan"` // as "mailstead plan" prints it
+	Changes int    `json:"changes"`
+	Waiting int    `json:"waiting"`
+}
+
+// Past is a generation.
+type Past struct {
+	Number  int       `json:"number"`
+	At      time.Time `json:"at"`
+	By      string    `json:"by"`
+	Fate    string    `json:"fate"`
+	Changes string    `json:"changes"`
+	Current bool      `json:"current"`
+}
+
+// Users is some of the users of a host.
+type Users struct {
+	Find  string `json:"find,omitempty"`
+	All   int    `json:"all"`   // how many there are
+	Found int    `json:"found"` // how many of them have Find in their name
+	List  []User `json:"list"`  // the first of those
+}
+
+// User is a user as the description has them.
+type User struct {
+	Name     string   `json:"name"`
+	Sort     string   `json:"sort"` // virtual, system or elsewhere
+	Storage  int64    `json:"storage"`
+	Messages int64    `json:"messages"`
+	Folders  []string `json:"folders"`
+	Ours     bool     `json:"ours,omitempty"` // made at the page
+}
+
+// AskAdmin asks what is behind the socket at path. What was refused is in the answer.
+func AskAdmin(ctx context.Context, path string, r AdminRequest) (AdminAnswer, error) {
+	var a AdminAnswer
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	if err != nil {
+		return a, fmt.Errorf("ask for what needs root: %w", err)
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
+	if err := json.NewEncoder(c).Encode(r); err != nil {
+		return a, fmt.Errorf("ask for what needs root: %w", err)
+	}
+	if err := json.NewDecoder(io.LimitReader(c, maxAdminAnswer)).Decode(&a); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("there was no answer")
+		}
+		return a, fmt.Errorf("ask for what needs root: %w", err)
+	}
+	return a, nil
+}

@@ -1,0 +1,306 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mailstead/imapserver/control"
+	"mailstead/imapserver/limit"
+	"mailstead/render"
+)
+
+// Server is the page. Its methods may be called from many goroutines.
+type Server struct {
+	settings render.WebSettings
+	log      *slog.Logger
+	limits   limit.Web
+	now      func() time.Time
+
+	auth  func(context.Context, control.WebRequest) (control.WebAnswer, error)
+	admin func(context.Context, AdminRequest) (AdminAnswer, error)
+
+	sessions *sessions
+	requests *guard
+	logins   *guard
+	handler  http.Handler
+
+	keyMu   sync.Mutex
+	key     *tls.Certificate
+	keyTime time.Time // when it was asked for
+}
+
+// New makes the page of a host.
+func New(settings render.WebSettings, log *slog.Logger) *Server {
+	l := limit.Default().Web
+	s := &Server{
+		settings: settings, log: log, limits: l, now: time.Now,
+		auth: func(ctx context.Context, r control.WebRequest) (control.WebAnswer, error) {
+			return control.AskWeb(ctx, settings.Auth, r)
+		},
+		admin: func(ctx context.Context, r AdminRequest) (AdminAnswer, error) {
+			return AskAdmin(ctx, settings.AdminSocket, r)
+		},
+		sessions: newSessions(l.Life, l.Idle, l.Sessions),
+		requests: newGuard(l.Requests, l.Sources),
+		logins:   newGuard(l.Logins, l.Sources),
+	}
+	s.handler = s.guarded(s.routes())
+	return s
+}
+
+// ServeHTTP answers a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Serve serves the page on l until ctx ends.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	l = newPlaces(l, s.limits.Connections, s.limits.PerSource)
+	h := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: s.limits.Header,
+		ReadTimeout:       2 * s.limits.Header,
+		WriteTimeout:      adminTimeout + s.limits.Header,
+		IdleTimeout:       4 * s.limits.Header,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		// HTTP/1.1 alone: what a connection can ask at once is one page.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+	}
+	if s.settings.TLS {
+		if _, err := s.certificate(nil); err != nil {
+			s.log.Warn("no certificate yet", "err", err)
+		}
+		l = tls.NewListener(l, s.tlsConfig())
+	}
+	stopped := make(chan struct{})
+	defer context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		end, cancel := context.WithTimeout(context.Background(), s.limits.Header)
+		defer cancel()
+		h.Shutdown(end)
+		h.Close()
+	})()
+	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve page: %w", err)
+	}
+	<-stopped
+	return nil
+}
+
+func (s *Server) tlsConfig() *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate, NextProtos: []string{"http/1.1"}}
+	if s.settings.Ask {
+		c.ClientAuth = tls.RequestClientCert // which of them are admins', root's process says
+	}
+	return c
+}
+
+// keyAge is how old a certificate may be that is served: auth has a renewed one at once.
+const keyAge = time.Minute
+
+// certificate gives the one that auth has.
+func (s *Server) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	s.keyMu.Lock()
+	defer s.keyMu.Unlock()
+	if s.now().Sub(s.keyTime) < keyAge && s.key != nil {
+		return s.key, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.Header)
+	defer cancel()
+	a, err := s.auth(ctx, control.WebRequest{Do: control.WebCertificate})
+	var pair tls.Certificate
+	if err == nil {
+		pair, err = tls.X509KeyPair(a.PEM, a.PEM)
+	}
+	switch {
+	case err == nil:
+		s.key, s.keyTime = &pair, s.now()
+	case s.key == nil:
+		return nil, fmt.Errorf("ask for the certificate: %w", err)
+	default:
+		s.keyTime = s.now() // the old one, until auth is there again
+	}
+	return s.key, nil
+}
+
+// contentPolicy lets a page have its own style sheet and send its own forms, and nothing else.
+const contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// guarded has every request bounded, and every answer with the headers that keep a
+// browser from doing more with a page than showing it.
+func (s *Server) guarded(next http.Handler) http.Handler {
+	foreign := http.NewCrossOriginProtection()
+	foreign.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.refuse(w, r, http.StatusForbidden, "This came from another site, and was not done.")
+	}))
+	next = foreign.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		h.Set("Cache-Control", "no-store")
+		if !s.requests.allow(remote(r.RemoteAddr), s.now()) {
+			h.Set("Retry-After", "60")
+			s.refuse(w, r, http.StatusTooManyRequests, "Too many requests from your address. Try again in a minute.")
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, s.limits.Form)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// routes are the pages.
+func (s *Server) routes() http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /style.css", style)
+	m.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/account", http.StatusSeeOther) })
+	m.HandleFunc("GET /login", s.loginPage(asUser))
+	m.HandleFunc("POST /login", s.posted(s.userLogin))
+	m.HandleFunc("POST /logout", s.posted(s.logout))
+	m.HandleFunc("GET /account", s.of(asUser, s.account))
+	if s.settings.Admins {
+		m.HandleFunc("GET /admin/login", s.loginPage(asAdmin))
+		m.HandleFunc("POST /admin/login", s.posted(s.adminLogin))
+		m.HandleFunc("GET /admin", s.of(asAdmin, s.status))
+	}
+	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.refuse(w, r, http.StatusNotFound, "There is no such page.")
+	})
+	return m
+}
+
+// request is a request with who has sent it.
+type request struct {
+	*http.Request
+	session *session // nil before a login
+	notice  string
+	form    string // what the forms of the page are to have in them
+}
+
+// remote is the address of the browser.
+func (r *request) remote() netip.Addr { return remote(r.RemoteAddr) }
+
+// value is a field of a form, without blanks around it.
+func (r *request) value(name string) string { return strings.TrimSpace(r.PostFormValue(name)) }
+
+// who finds the session of a request.
+func (s *Server) who(w http.ResponseWriter, r *http.Request) *request {
+	q := &request{Request: r}
+	if q.session, q.notice = s.sessions.get(s.cookie(r, sessionCookie), s.now()); q.session != nil {
+		q.form = q.session.form
+		return q
+	}
+	return q
+}
+
+// of is a page for those who have logged in as that; others are sent to do so.
+func (s *Server) of(as sort, page func(http.ResponseWriter, *request)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := s.who(w, r)
+		if q.session == nil || q.session.sort != as {
+			http.Redirect(w, r, loginPath(as), http.StatusSeeOther)
+			return
+		}
+		page(w, q)
+	}
+}
+
+func loginPath(as sort) string {
+	if as == asAdmin {
+		return "/admin/login"
+	}
+	return "/login"
+}
+
+// posted is what a form does. It has to be one of our own pages that was sent: the
+// field "form" is what the page was given for the cookie that comes with it.
+func (s *Server) posted(do func(http.ResponseWriter, *request)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := s.who(w, r)
+		if err := r.ParseForm(); err != nil {
+			var large *http.MaxBytesError
+			if errors.As(err, &large) {
+				s.refuse(w, r, http.StatusRequestEntityTooLarge, "This form is too large.")
+				return
+			}
+			s.refuse(w, r, http.StatusBadRequest, "This form cannot be read.")
+			return
+		}
+		want := q.form
+		if q.session == nil {
+			want = s.sessions.formOf(s.cookie(r, formCookie))
+		}
+		if !same(r.PostForm.Get("form"), want) || q.session == nil && s.cookie(r, formCookie) == "" {
+			s.refuse(w, r, http.StatusForbidden, "This form is out of date. Go back, load the page again, and send it once more.")
+			return
+		}
+		q.form = want
+		do(w, q)
+	}
+}
+
+// postedBy is what a form of those does who have logged in as that.
+func (s *Server) postedBy(as sort, do func(http.ResponseWriter, *request)) http.HandlerFunc {
+	return s.posted(func(w http.ResponseWriter, q *request) {
+		if q.session == nil || q.session.sort != as {
+			http.Redirect(w, q.Request, loginPath(as), http.StatusSeeOther)
+			return
+		}
+		do(w, q)
+	})
+}
+
+// done says in the next page that something was done.
+func (s *Server) done(w http.ResponseWriter, q *request, to, notice string) {
+	s.sessions.tell(q.session, notice)
+	http.Redirect(w, q.Request, to, http.StatusSeeOther)
+}
+
+// asUserOf asks auth in the name of who has logged in. ok is false where the page
+// has been answered: auth is not there, or does not know the session any more.
+func (s *Server) asUserOf(w http.ResponseWriter, q *request, r control.WebRequest) (a control.WebAnswer, ok bool) {
+	r.Token, r.Remote, r.TLS = q.session.token, q.remote(), s.settings.TLS
+	a, err := s.auth(q.Context(), r)
+	return a, s.answered(w, q, a.Over, err)
+}
+
+// asAdminOf asks what needs root, likewise.
+func (s *Server) asAdminOf(w http.ResponseWriter, q *request, r AdminRequest) (a AdminAnswer, ok bool) {
+	r.Token, r.Remote = q.session.token, q.remote()
+	a, err := s.admin(q.Context(), r)
+	return a, s.answered(w, q, a.Over, err)
+}
+
+func (s *Server) answered(w http.ResponseWriter, q *request, over bool, err error) bool {
+	switch {
+	case err != nil:
+		s.log.Error("page not answered", "path", q.URL.Path, "err", err)
+		s.refuse(w, q.Request, http.StatusServiceUnavailable, "The mail server does not answer. Try again in a moment.")
+	case over:
+		s.sessions.end(q.session)
+		http.Redirect(w, q.Request, loginPath(q.session.sort), http.StatusSeeOther)
+	default:
+		return true
+	}
+	return false
+}
+
+// sorted gives a list in the order of a name.
+func sorted[T any](list []T, name func(T) string) []T {
+	return slices.SortedFunc(slices.Values(list), func(a, b T) int { return cmp.Compare(name(a), name(b)) })
+}

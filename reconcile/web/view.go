@@ -1,0 +1,97 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed assets/style.css
+var styleSheet []byte
+
+// pages are the templates of all pages, by name: each with the frame around it.
+var pages = parsePages()
+
+func parsePages() map[string]*template.Template {
+	files, err := templateFiles.ReadDir("templates")
+	if err != nil {
+		panic(err) // embedded
+	}
+	all := map[string]*template.Template{}
+	for _, f := range files {
+		if name := strings.TrimSuffix(f.Name(), ".html"); name != "frame" {
+			all[name] = template.Must(template.New("frame.html").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/"+f.Name()))
+		}
+	}
+	return all
+}
+
+var functions = template.FuncMap{
+	"day":    func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"minute": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
+	"size":   size,
+	"join":   func(list []string) string { return strings.Join(list, ", ") },
+}
+
+// size writes a number of octets for people.
+func size(n int64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n)/1000, 0
+	for f >= 1000 && unit < len("kMGTP")-1 {
+		f, unit = f/1000, unit+1
+	}
+	return fmt.Sprintf("%.1f %cB", f, "kMGTP"[unit])
+}
+
+// view is what a page shows.
+type view struct {
+	Title  string
+	Host   string
+	As     sort   // "" before a login
+	Name   string // who has logged in
+	Form   string // for the hidden field of every form
+	Here   string // the path of the page
+	Notice string
+	Fault  string
+	Body   any
+}
+
+// show writes a page. It is made whole before the first octet of it is sent.
+func (s *Server) show(w http.ResponseWriter, q *request, status int, page string, v view) {
+	v.Host, v.Form, v.Here = s.settings.Host, q.form, q.URL.Path
+	if q.session != nil {
+		v.As, v.Name = q.session.sort, q.session.name
+	}
+	if v.Notice == "" {
+		v.Notice = q.notice
+	}
+	var b bytes.Buffer
+	if err := pages[page].Execute(&b, v); err != nil {
+		s.log.Error("page not made", "page", page, "err", err)
+		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}
+
+// refuse answers with a page that says why.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
+	s.show(w, &request{Request: r}, status, "refused", view{Title: http.StatusText(status), Fault: why})
+}
+
+func style(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "max-age=3600")
+	w.Write(styleSheet)
+}
