@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io/fs"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -231,4 +232,22 @@ func isSnapshotFS(fd int) bool {
 		return true
 	}
 	return false
+}
+
+// FolderDirs gives the names in a top Maildir that start with a dot, sorted: its
+// folders, and whatever else is called like one.
+func FolderDirs(top string) ([]string, error) {
+	l, err := ListDir(top)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Release()
+	var dirs []string
+	for i := range l.Len() {
+		if name := l.Name(i); name[0] == '.' {
+			dirs = append(dirs, string(name))
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs), nil
 }

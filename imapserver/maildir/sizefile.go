@@ -236,3 +236,27 @@ func (f *Folder) Count() (u Usage, err error) {
 	}
 	return u, nil
 }
+
+// CountAll adds up the messages of a whole Maildir that count.
+func CountAll(top string, ops *Ops) (total Usage, err error) {
+	dirs, err := FolderDirs(top)
+	if err != nil {
+		return total, err
+	}
+	for _, dir := range append(dirs, inboxDir) {
+		if dir == TrashDir || dir == ".." {
+			continue
+		}
+		f, err := OpenFolder(filepath.Join(top, dir), ops)
+		if err != nil {
+			continue // as for whoever lists mailboxes
+		}
+		u, err := f.Count()
+		f.Close()
+		if err != nil {
+			return total, err
+		}
+		total = total.Add(u)
+	}
+	return total, nil
+}

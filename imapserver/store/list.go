@@ -26,23 +26,7 @@ var useAttrs = map[string]imap.MailboxAttr{
 }
 
 // folderDirs gives the names in the top Maildir that start with a dot.
-func (a *Account) folderDirs() ([]string, error) { return folderDirs(a.dir) }
-
-func folderDirs(top string) ([]string, error) {
-	l, err := maildir.ListDir(top)
-	if err != nil {
-		return nil, err
-	}
-	defer l.Release()
-	var dirs []string
-	for i := range l.Len() {
-		if name := l.Name(i); name[0] == '.' {
-			dirs = append(dirs, string(name))
-		}
-	}
-	slices.Sort(dirs)
-	return slices.Compact(dirs), nil
-}
+func (a *Account) folderDirs() ([]string, error) { return maildir.FolderDirs(a.dir) }
 
 // List gives every mailbox and every subscribed name, sorted with INBOX first.
 // Names that exist only as parents of others are included (Exists false).

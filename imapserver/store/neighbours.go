@@ -139,7 +139,7 @@ func (u *neighbour) look() ([]SharedMailbox, error) {
 	if u.acls == nil || u.acls.top != dir {
 		u.acls = &aclFiles{top: dir}
 	}
-	dirs, err := folderDirs(dir)
+	dirs, err := maildir.FolderDirs(dir)
 	if err != nil {
 		return nil, err
 	}

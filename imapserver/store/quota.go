@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -111,31 +110,9 @@ func (q *quota) recount(l Limits) error {
 }
 
 // countAll adds up the messages that count, from the names of their files.
-func (a *Account) countAll() (total Usage, err error) {
-	dirs, err := a.folderDirs()
-	if err != nil {
-		return total, err
-	}
-	for _, dir := range append(dirs, ".") {
-		u, err := a.countDir(dir)
-		if err != nil {
-			return total, err
-		}
-		total = total.Add(u)
-	}
-	return total, nil
-}
+func (a *Account) countAll() (Usage, error) { return maildir.CountAll(a.dir, a.ops) }
 
-// countDir adds up the messages of a directory that count; none where it is no
-// mailbox.
-func (a *Account) countDir(dir string) (Usage, error) {
-	if dir == maildir.TrashDir || dir == ".." {
-		return Usage{}, nil
-	}
-	return a.countPath(filepath.Join(a.dir, dir))
-}
-
-// countPath is countDir for a mailbox that may be aside.
+// countPath adds up the messages of a mailbox that count; none where it is none.
 func (a *Account) countPath(path string) (Usage, error) {
 	f, err := maildir.OpenFolder(path, a.ops)
 	if err != nil {
