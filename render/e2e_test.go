@@ -34,7 +34,7 @@ func analyzer(t *testing.T) int {
 // units renders every unit of a host whose programs exist.
 func units(t *testing.T, bin string, version int, s Spawn) string {
 	t.Helper()
-	for _, name := range []string{"mailstead", "mailstead-imapd", "mailstead-pam"} {
+	for _, name := range []string{"mailstead", "mailstead-imapd", "mailstead-pam", "mailstead-deliver"} {
 		if err := os.MkdirAll(bin, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -67,6 +67,8 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	write(AuthSocketUnit)(AuthChannel(s.Paths, "mail"))
 	write(SpawnSocketUnit)(SpawnChannel(s.Paths, "mail"))
 	write(PAMSocketUnit)(PAMChannel(s.Paths, "mail"))
+	write(LMTPSocketUnit)(LMTPSocket(schema.LMTP{Socket: "/run/mailstead-lmtp", Group: "Debian-exim"}))
+	write(LMTPUnit)(LMTP{Systemd: version, Paths: s.Paths, Host: "mail.example.org", Account: s.Account, Front: Identity{UID: 998, GID: 998}, MailRoots: s.MailRoots}.Render())
 	write(ApplyUnit)(Boot{Systemd: s.Systemd, Paths: s.Paths}.Render())
 	page := Web{Systemd: version, Paths: s.Paths, Account: "mail", Page: &schema.Web{Address: "192.0.2.1", Port: 443}}
 	write(WebUnit)(page.Service())
@@ -103,7 +105,7 @@ var hosts = []struct {
 
 // exposures are the most that systemd may say of a unit, in tenths.
 var exposures = map[string]int{
-	LoginUnit("imaps"): 6, ServiceUnit: 17, SpawnUnit: 17, PAMUnit: 20, ApplyUnit: 21, CheckUnit: 26, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 29, // PAM is root and asks servers; the check and WebAdminDoes as apply, and clients of the listeners; the import is root, becomes users and asks servers
+	LoginUnit("imaps"): 6, ServiceUnit: 17, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 20, ApplyUnit: 21, CheckUnit: 26, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 29, // PAM is root and asks servers; the check and WebAdminDoes as apply, and clients of the listeners; the import is root, becomes users and asks servers
 }
 
 // systemd finds nothing to say about the units.

@@ -57,6 +57,15 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{WebAdminUnit, "Description", ""},
 	{WebAdminDoes, "ExecStart", "paths/bin paths/state"},
 	{WebAdminDoes, "RequiresMountsFor", "paths/state"},
+	{LMTPSocketUnit, "ListenStream", "deliver/lmtp/socket"},
+	{LMTPSocketUnit, "SocketGroup SocketMode", "deliver/lmtp/group"},
+	{LMTPSocketUnit, "Description", ""}, // no listener's
+	{LMTPUnit, "ExecStart", "paths/bin paths/state users directories"},
+	{LMTPUnit, "RequiresMountsFor", "paths/state mail/root users directories"},
+	{LMTPUnit, "ReadWritePaths", "mail/root users directories"},
+	{LMTPUnit, "User", "mail/user users directories"},
+	{LMTPUnit, "ProtectHome", "mail/root paths/bin paths/state users directories"},
+	{LMTPUnit, "CapabilityBoundingSet PrivateUsers RemoveIPC SystemCallFilter", "users directories"},
 	{"mailstead-*.socket", "Description FileDescriptorName", "listeners/NAME"},
 	{"mailstead-*.socket", "ListenStream", "listeners/NAME/port listeners/NAME/address"},
 	{"mailstead-*.socket", "BindIPv6Only FreeBind", "listeners/NAME/address"},
@@ -96,6 +105,26 @@ func Fail2banOrigins(text string) []Fields {
 			return Fields{"fail2ban/" + key}
 		}
 		return nil
+	})
+}
+
+// FileOrigins gives the fields behind each line of a file that has no kind of its
+// own.
+func FileOrigins(name, text string) []Fields {
+	switch path.Base(name) {
+	case config.SystemDeliveries, config.VirtualDeliveries:
+		return deliveryOrigins(text)
+	}
+	return Fail2banOrigins(text)
+}
+
+func deliveryOrigins(text string) []Fields {
+	return eachLine(text, func(line string) Fields {
+		var d config.Delivery
+		if json.Unmarshal([]byte(line), &d) != nil || d.Name == "" {
+			return Fields{"deliver/domains", "deliver/detail", "directories"}
+		}
+		return Fields{"users/" + d.Name, "mail/root", "mail/user", "quota"}
 	})
 }
 

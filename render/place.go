@@ -28,6 +28,8 @@ const (
 	PAMSocketUnit   = "mailstead-pam.socket"   // from auth to mailstead-pam
 	OutboxUnit      = "mailstead-outbox.socket"
 	OutboxSends     = "mailstead-outbox@.service" // one for each message
+	LMTPSocketUnit  = "mailstead-lmtp.socket"
+	LMTPUnit        = "mailstead-lmtp.service"
 	CheckUnit       = "mailstead-cert-check.service"
 	CheckTimer      = "mailstead-cert-check.timer" // of CheckUnit
 	ImportUnit      = "mailstead-import.service"

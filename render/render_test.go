@@ -86,6 +86,21 @@ var renderers = map[string]func(input []byte) (map[string][]byte, error){
 		service, err := OutboxService(p, "/usr/sbin/sendmail")
 		return map[string][]byte{OutboxUnit: socket, OutboxSends: service}, err
 	},
+	"lmtp.json": func(input []byte) (map[string][]byte, error) {
+		var in struct {
+			LMTP
+			Socket schema.LMTP
+		}
+		if err := decode(input, &in); err != nil {
+			return nil, err
+		}
+		socket, err := LMTPSocket(in.Socket)
+		if err != nil {
+			return nil, err
+		}
+		service, err := in.LMTP.Render()
+		return map[string][]byte{LMTPSocketUnit: socket, LMTPUnit: service}, err
+	},
 	"cert-check.json": func(input []byte) (map[string][]byte, error) {
 		var c CertCheck
 		if err := decode(input, &c); err != nil {

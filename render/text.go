@@ -11,6 +11,7 @@ import (
 
 var (
 	accountName  = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,30}$`)
+	serverGroup  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,30}$`)
 	listenerName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$`)
 )
 

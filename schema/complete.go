@@ -55,6 +55,7 @@ func (c *completer) complete() {
 	c.listeners()
 	c.tls()
 	c.outbox()
+	c.deliver()
 	h.Folders = c.withOutbox(c.folderList(c.spot.at("folders"), nil))
 	h.Quota = quota(c.spot.at("quota"), nil)
 	c.logins()

@@ -54,6 +54,7 @@ type Host struct {
 	Keep        int         `json:",omitempty"` // days for which what is expunged is kept aside; 0: it is gone
 	Relaxed     bool        `json:",omitempty"` // flags and removals need not be on disk when they are acknowledged
 	Outbox      *Outbox     // nil: no mail is sent
+	Deliver     *Deliver    `json:",omitempty"` // nil: mailstead-deliver knows nobody
 	Sharing     Sharing
 	About       About
 	Quota       *Quota    // for every user; User.Quota holds what each may have
@@ -87,6 +88,21 @@ type Outbox struct {
 	Command  string // absolute path of sendmail
 	Header   string // name of a field that says who has sent; "" for none
 	Multiple bool   // one command may send several messages
+}
+
+// Deliver is how mail comes in.
+type Deliver struct {
+	Origin  Pos
+	Domains []string // whose addresses are users by their local part; never empty
+	Detail  string   // parts a mailbox from a user's name; "": nothing does
+	LMTP    *LMTP    // nil: only standard input
+}
+
+// LMTP is the socket at which mail servers hand over mail.
+type LMTP struct {
+	Origin Pos
+	Socket string // absolute path
+	Group  string // may connect; "": root alone
 }
 
 // Probe is the session that an apply tries.

@@ -116,6 +116,14 @@ func withoutOrigins(host *schema.Host) *schema.Host {
 		w.Origin = schema.Pos{}
 		h.Web = &w
 	}
+	if h.Deliver != nil {
+		d := *h.Deliver
+		d.Origin = schema.Pos{}
+		if d.LMTP != nil {
+			d.LMTP = &schema.LMTP{Socket: d.LMTP.Socket, Group: d.LMTP.Group}
+		}
+		h.Deliver = &d
+	}
 	if h.Logins != nil {
 		l := *h.Logins
 		l.Origin = schema.Pos{}

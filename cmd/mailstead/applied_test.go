@@ -28,8 +28,9 @@ func TestApplied(t *testing.T) {
 				{Name: "alice", System: &schema.SystemUser{UID: 1000}, Origin: at},
 				{Name: "bob", Virtual: &schema.VirtualUser{PasswordHash: "$6$salt$hash"}, Origin: at, Folders: folders},
 			},
-			Outbox: &schema.Outbox{Folder: "Outbox", Origin: at},
-			Paths:  schema.Paths{State: state},
+			Outbox:  &schema.Outbox{Folder: "Outbox", Origin: at},
+			Deliver: &schema.Deliver{Origin: at, LMTP: &schema.LMTP{Origin: at}},
+			Paths:   schema.Paths{State: state},
 		}
 	}
 	record := func(line int) os.FileInfo {

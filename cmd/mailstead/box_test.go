@@ -35,7 +35,7 @@ func e2e(t *testing.T, part string) string {
 	return filepath.Join(lab, part)
 }
 
-// programs builds the three programs once as they are shipped, mailstead-pam with
+// programs builds the four programs once as they are shipped, mailstead-pam with
 // PAM, and gives the directory that holds them.
 var programs = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "mailstead-e2e-bin")
@@ -43,7 +43,7 @@ var programs = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	for cgo, args := range [][]string{
-		{"build", "-o", dir + "/", "../mailstead", "../mailstead-imapd"},
+		{"build", "-o", dir + "/", "../mailstead", "../mailstead-imapd", "../mailstead-deliver"},
 		{"build", "-tags", "pam", "-o", dir + "/", "../mailstead-pam"},
 	} {
 		cmd := exec.Command("go", args...)
@@ -118,7 +118,7 @@ func newStill(t *testing.T, part, name string) *box {
 	check(syscall.Mount("overlay", b.root(), "overlay", 0,
 		fmt.Sprintf("lowerdir=%s,upperdir=%s/up,workdir=%s/work", lower, b.dir, b.dir)))
 	t.Cleanup(func() { syscall.Unmount(b.root(), syscall.MNT_DETACH) })
-	for _, p := range []string{"mailstead", "mailstead-imapd", "mailstead-pam"} {
+	for _, p := range []string{"mailstead", "mailstead-imapd", "mailstead-pam", "mailstead-deliver"} {
 		check(exec.Command("cp", filepath.Join(bin, p), filepath.Join(b.root(), "usr/local/bin", p)).Run())
 	}
 	return b

@@ -218,7 +218,7 @@ func originsOf(r reconcile.Resource, text string) []render.Fields {
 	case "deploy-hook":
 		return render.HookOrigins(text)
 	case "file":
-		return render.Fail2banOrigins(text)
+		return render.FileOrigins(r.Ref.Name, text)
 	case "pam-service":
 		return render.PAMOrigins(text)
 	}

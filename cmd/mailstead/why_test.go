@@ -18,6 +18,7 @@ const whyBase = `hosts: "mail.example.org": {
 	listeners: imap: {}
 	policies: staff: {}
 	outbox: {}
+	deliver: lmtp: {}
 	fail2ban: {}
 	tls: certificates: "mail.example.org": _
 	tls: certificates: "base.example.org": certbot: {}

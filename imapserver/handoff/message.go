@@ -100,7 +100,8 @@ type Session struct {
 	Comment    string   `json:"comment,omitempty"` // its annotations
 	Without    []string `json:"without,omitempty"` // capabilities that are switched off
 	Outbox     *Outbox  `json:"outbox,omitempty"`
-	Neighbours []byte   `json:"-"` // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
+	Mailbox    string   `json:"mailbox,omitempty"` // of a delivery: where it goes; "": INBOX
+	Neighbours []byte   `json:"-"`                 // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
 }
 
 // Opened is the answer to a session: a worker of that number has it, or nobody.

@@ -38,8 +38,10 @@ func (b *builder) addUnits() error {
 			return err
 		}
 	}
-	if err := b.addOutbox(); err != nil {
-		return err
+	for _, add := range []func() error{b.addOutbox, b.addLMTP} {
+		if err := add(); err != nil {
+			return err
+		}
 	}
 	text, err := render.Boot{Systemd: b.systemd(), Paths: b.paths}.Render()
 	if err != nil {

@@ -1,0 +1,9 @@
+// Package deliver puts mail into Maildirs: it is what mailstead-deliver is made
+// of. Deliver does it for one message, by files alone, so that mail arrives
+// whether the daemon runs or not; sessions that are open see it as they see what
+// any other program delivers, by the directory and by maildirsize. Whose mail is
+// where stands in tables that apply writes (Tables).
+//
+// cmd/mailstead-deliver calls it. It must not
+// import the store: a delivery opens no index.
+package deliver

@@ -1,0 +1,232 @@
+package lmtp
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/deliver"
+	"mailstead/imapserver/handoff"
+)
+
+// memory is a Backend that keeps what it is given. Recipients that begin with
+// "no" there are none of, those with "full" take nothing.
+type memory struct {
+	mu   sync.Mutex
+	got  []string // "sender recipient text"
+	open int
+}
+
+func (m *memory) Recipient(_ context.Context, address string) (Recipient, error) {
+	if strings.HasPrefix(address, "no") {
+		return nil, deliver.ErrUnknown
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.open++
+	return &slot{m, address}, nil
+}
+
+type slot struct {
+	m       *memory
+	address string
+}
+
+func (s *slot) Deliver(_ context.Context, m Message) error {
+	if strings.HasPrefix(s.address, "full") {
+		return fmt.Errorf("deliver: %w", deliver.ErrFull)
+	}
+	text, err := io.ReadAll(io.NewSectionReader(m.Text, 0, m.Octets))
+	if err != nil {
+		return err
+	}
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	s.m.got = append(s.m.got, fmt.Sprintf("%s %s %s", m.Sender, s.address, text))
+	return nil
+}
+
+func (s *slot) Close() {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	s.m.open--
+}
+
+// converse sends all of it, then says nothing more, and gives what was answered.
+func converse(t testing.TB, m *memory, limits Limits, said string) string {
+	t.Helper()
+	client, f, err := handoff.StreamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := handoff.Stream(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s := &server{host: "host.example", limits: limits, backend: m, log: slog.New(slog.DiscardHandler)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.serve(t.Context(), conn, "x")
+	}()
+	go func() {
+		io.WriteString(client, said)
+		client.CloseWrite()
+	}()
+	answered, _ := io.ReadAll(client)
+	<-done
+	if m.open != 0 {
+		t.Errorf("%d recipients are left open after %.300q", m.open, said)
+	}
+	return string(answered)
+}
+
+// codes gives the first words of the replies.
+func codes(answered string) string {
+	var all []string
+	for line := range strings.Lines(answered) {
+		if len(line) < 4 || line[3] != '-' {
+			all = append(all, strings.TrimSpace(line[:min(len(line), 3)]))
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+const hello = "LHLO mx.example\r\n"
+
+func TestSession(t *testing.T) {
+	long := strings.Repeat("x", 300_000)
+	for _, row := range []struct{ name, said, codes, got string }{
+		{"one", hello + "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\nhi\r\n.\r\nQUIT\r\n", "220 250 250 250 354 250 221", "a@b c@d Subject: x\r\n\r\nhi\r\n"},
+		{"three recipients", hello + "MAIL FROM:<>\r\nRCPT TO:<a>\r\nRCPT TO:<nobody>\r\nRCPT TO:<full>\r\nRCPT TO:<a>\r\nDATA\r\nx\r\n.\r\n", "220 250 250 250 550 250 250 354 250 452 250", " a x\r\n| a x\r\n"},
+		{"nobody", hello + "MAIL FROM:<>\r\nRCPT TO:<nobody>\r\nDATA\r\n", "220 250 250 550 503", ""},
+		{"out of order", "MAIL FROM:<a>\r\nNOOP\r\n" + hello + "RCPT TO:<a>\r\nDATA\r\nMAIL FROM:<a>\r\nMAIL FROM:<a>\r\nRSET\r\nRCPT TO:<a>\r\n", "220 503 250 250 503 503 250 503 250 503", ""},
+		{"SMTP", "HELO x\r\nEHLO x\r\nLHLO\r\nLHLO a b\r\nBDAT 1 LAST\r\n\r\n", "220 500 500 501 250 500 500", ""},
+		{"params", hello + "MAIL FROM:<a> SIZE=10 BODY=8BITMIME SMTPUTF8\r\nRSET\r\nMAIL FROM:<a> SIZE=99999999\r\nMAIL FROM:<a> SIZE=x\r\nMAIL FROM:<a> BODY=BINARYMIME\r\nMAIL FROM:<a> RET=FULL\r\nMAIL FROM:<a>x\r\n", "220 250 250 250 552 501 501 555 501", ""},
+		{"half", hello + "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx\r\n.\n.\r", "220 250 250 250 354", ""},
+		{"nothing after DATA", hello + "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n.\r\n", "220 250 250 250 354 250", "a b "},
+		{"dots", hello + "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n..\r\n...x\r\n.y\r\n.\r\n", "220 250 250 250 354 250", "a b .\r\n..x\r\ny\r\n"},
+		{"octets", hello + "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n\x00\xff\r\r\n.\r\n", "220 250 250 250 354 250", "a b \x00\xff\r\r\n"},
+		{"long lines", hello + "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n." + long + "\r\n" + long + "\r\n.\r\nNOOP\r\n", "220 250 250 250 354 250 250", "a b " + long + "\r\n" + long + "\r\n"},
+		{"too long", hello + "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nRCPT TO:<c>\r\nDATA\r\n" + long + long + long + long + "\r\n.\r\nNOOP\r\n", "220 250 250 250 250 354 552 552 250", ""},
+		{"long command", hello + "MAIL FROM:<" + long + ">\r\nNOOP\r\n", "220 250 500", ""},
+		{"bare LF", hello + "NOOP\nMAIL FROM:<a>\r\n", "220 250 500", ""},
+		{"nonsense", strings.Repeat("x\r\n", 50), "220 500 500 500 500 421", ""},
+		{"recipients", hello + "MAIL FROM:<a>\r\n" + strings.Repeat("RCPT TO:<b>\r\n", 5), "220 250 250 250 250 250 452 452", ""},
+		{"NUL", hello + "MAIL FROM:<a\x00b>\r\nMAIL FROM:<a\tb>\r\nMAIL FROM:<a b>\r\nMAIL FROM:a\r\n", "220 250 501 501 501 421", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			m := &memory{}
+			answered := converse(t, m, Limits{Message: 1 << 20, Recipients: 3, Bad: 3, Patience: time.Minute, Delivery: time.Minute}, row.said)
+			want := row.codes
+			if got := codes(answered); got != want && !(row.name == "NUL" && strings.HasPrefix(got, "220 250 501 501 501")) {
+				t.Errorf("answered %s, want %s\n%.2000s", got, want, answered)
+			}
+			if got := strings.Join(m.got, "|"); got != row.got {
+				t.Errorf("delivered %.300q, want %.300q", got, row.got)
+			}
+		})
+	}
+}
+
+// TestSmuggling: nothing but CRLF, dot, CRLF ends a message, so that what another
+// server took for a part of it is no command here.
+func TestSmuggling(t *testing.T) {
+	for _, end := range []string{"\n.\n", "\n.\r\n", "\r.\r", "\r\n.\n", "\r\n.\r", "\r.\r\n", "\r\n\x00.\r\n", "\r\n.\x00\r\n", "\r\n.\r\r\n", "\r\n. \r\n", "\n\r.\n\r"} {
+		inner := "MAIL FROM:<evil>\r\nRCPT TO:<victim>\r\nDATA\r\nevil\r\n"
+		m := &memory{}
+		answered := converse(t, m, Default, hello+"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx"+end+inner+".\r\nQUIT\r\n")
+		if codes(answered) != "220 250 250 250 354 250 221" || len(m.got) != 1 || !strings.Contains(m.got[0], "victim") {
+			t.Errorf("%q: %s %q", end, codes(answered), m.got)
+		}
+	}
+}
+
+func TestParsePath(t *testing.T) {
+	for said, want := range map[string]string{
+		"<>": "", "<a@b>": "a@b", " <a@b> X=y  Z": "a@b", "<@x,@y:a@b>": "a@b", `<"a b"@c>`: "a b@c", `<"a\"\\>"@c>`: `a"\>@c`, "<é@ü>": "é@ü", "<a+b@c>": "a+b@c",
+	} {
+		if got, _, ok := parsePath(said); !ok || got != want {
+			t.Errorf("%q: %q %v, not %q", said, got, ok, want)
+		}
+	}
+	for _, said := range []string{"", "a", "<a", "<a>b", "<a b>", "<<a>", `<"a>`, "<a\r>", "<a\x7f>", "<\xff>", "<@x>", `<a"b">`, "<" + strings.Repeat("a", 600) + ">"} {
+		if got, _, ok := parsePath(said); ok {
+			t.Errorf("%q is an address: %q", said, got)
+		}
+	}
+}
+
+// TestPatience: whoever says nothing is seen off, and so is whoever is there when
+// the service stops.
+func TestPatience(t *testing.T) {
+	for want, patience := range map[string]time.Duration{"421 4.4.2": time.Millisecond, "421 4.3.2": time.Hour} {
+		for _, said := range []string{"", hello + "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nhalf\r\n"} {
+			client, server, err := pair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			m := &memory{}
+			s := newServer(m)
+			s.limits.Patience = patience
+			go s.serve(ctx, server, "x")
+			io.WriteString(client, said)
+			if patience == time.Hour {
+				stop()
+			}
+			answered, _ := io.ReadAll(client)
+			if !strings.Contains(string(answered), want) || len(m.got) > 0 {
+				t.Errorf("%q: answered %q", said, answered)
+			}
+			stop()
+			client.Close()
+		}
+	}
+}
+
+func pair() (client, server *net.UnixConn, err error) {
+	client, f, err := handoff.StreamPair()
+	if err == nil {
+		server, err = handoff.Stream(f)
+	}
+	return client, server, err
+}
+
+func newServer(b Backend) *server {
+	return &server{host: "host.example", limits: Default, backend: b, log: slog.New(slog.DiscardHandler)}
+}
+
+// FuzzSession: whatever a client says, the session ends, all that it answers are
+// replies, and what it delivers is what a reader of another make finds.
+func FuzzSession(f *testing.F) {
+	f.Add([]byte(hello + "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nRCPT TO:<full>\r\nDATA\r\n..x\r\n\n.\n\r\r\n.\r\nRSET\r\nQUIT\r\n"))
+	f.Add([]byte("LHLO x\r\nMAIL FROM:<@a:\"\\\"b\"@c> SIZE=3\r\nVRFY\r\nNOOP\r\nBDAT 3 LAST\r\nDATA x\r\n"))
+	f.Add([]byte("lhlo x\r\nmail from:<>\r\nrcpt to:<no>\r\nrcpt to:<c>\r\ndata\r\n.\r\n" + strings.Repeat("x", 70_000)))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		m := &memory{}
+		limits := Default
+		limits.Message, limits.Bad = 100_000, 1000
+		answered := converse(t, m, limits, string(said))
+		for line := range strings.Lines(answered) {
+			if len(line) < 6 || !strings.HasSuffix(line, "\r\n") || strings.ContainsAny(line[:len(line)-2], "\r\n\x00") || line[3] != ' ' && line[3] != '-' || strings.Trim(line[:3], "0123456789") != "" {
+				t.Fatalf("%q is answered by %q", said, line)
+			}
+		}
+		// RFC 5321 §4.5.2 by one replacement: a line begins after a CRLF.
+		unstuffed := strings.ReplaceAll(string(said), "\r\n.", "\r\n")
+		for _, got := range m.got {
+			text := got[strings.Index(got, " ")+1:]
+			if _, text, _ = strings.Cut(text, " "); !strings.Contains(unstuffed, text) {
+				t.Fatalf("%q delivers %q", said, text)
+			}
+		}
+	})
+}

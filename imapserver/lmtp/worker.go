@@ -1,0 +1,125 @@
+package lmtp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/deliver"
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
+	"mailstead/imapserver/maildir"
+)
+
+// linger is for how long a worker waits for another message.
+const linger = 10 * time.Second
+
+// worker delivers for one uid.
+type worker struct {
+	log     *slog.Logger
+	channel *handoff.Conn
+	deliver *deliver.Deliverer
+	patient time.Duration // how long a message may take
+
+	mu      sync.Mutex
+	begun   uint64 // deliveries, ever
+	running int
+	idle    *time.Timer
+	all     sync.WaitGroup
+}
+
+// RunWorker delivers what the parent sends over c, until that tells it to stop.
+func RunWorker(c *handoff.Conn, log *slog.Logger) error {
+	w := &worker{log: log, channel: c, patient: Default.Delivery,
+		deliver: deliver.New(&maildir.Ops{}, limit.Default().After.Message, func(text string, pairs ...any) { log.Warn(text, pairs...) })}
+	defer w.all.Wait()
+	for {
+		m, err := c.Receive()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch m := m.(type) {
+		case *handoff.Session:
+			w.begin()
+			w.all.Go(func() {
+				defer w.end()
+				w.serve(m)
+			})
+		case *handoff.Stop:
+			return nil
+		default:
+			return fmt.Errorf("unexpected %T", m)
+		}
+	}
+}
+
+func (w *worker) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begun++
+	w.running++
+	if w.idle != nil {
+		w.idle.Stop()
+	}
+}
+
+func (w *worker) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running--; w.running == 0 {
+		w.idle = time.AfterFunc(linger, func() {
+			w.mu.Lock()
+			n, quiet := w.begun, w.running == 0
+			w.mu.Unlock()
+			if quiet {
+				w.channel.Send(&handoff.Idle{Sessions: n}) // or there is no parent any more, which Receive sees
+			}
+		})
+	}
+}
+
+// serve delivers one message to one mailbox.
+func (w *worker) serve(s *handoff.Session) {
+	stream, err := handoff.Stream(s.Stream)
+	if err != nil {
+		w.log.Error("delivery not begun", "user", s.User, "err", err)
+		return
+	}
+	defer stream.Close()
+	h, text, err := receive(stream)
+	if err != nil { // nobody has sent a message
+		return
+	}
+	a := answer{Done: true}
+	stream.SetDeadline(time.Now().Add(w.patient))
+	if err := w.put(s, h, text); err != nil {
+		f := deliver.AsFault(err)
+		w.log.Error("not delivered", "id", h.ID, "user", s.User, "sender", h.Sender, "octets", h.Octets, "err", err)
+		a = answer{Fault: (&deliver.Fault{Code: f.Code, Enhanced: f.Enhanced, Text: f.Text}).Error()}
+	} else {
+		w.log.Info("delivered", "id", h.ID, "user", s.User, "sender", h.Sender, "octets", h.Octets)
+	}
+	if line, err := json.Marshal(a); err == nil {
+		stream.SetDeadline(time.Now().Add(time.Minute))
+		stream.Write(append(line, '\n')) // or the front is gone, and the message comes again
+	}
+}
+
+func (w *worker) put(s *handoff.Session, h head, text io.Reader) error {
+	place := deliver.Place{Maildir: s.Maildir}
+	if q := s.Quota; q != nil {
+		place.Quota = (*config.Quota)(q)
+	}
+	return w.deliver.Deliver(context.Background(), place, deliver.Envelope{
+		Sender: h.Sender, Recipient: h.Recipient, Mailbox: s.Mailbox, Received: h.Received,
+	}, text)
+}

@@ -1,0 +1,111 @@
+package render
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+
+	"mailstead/imapserver/config"
+	"mailstead/schema"
+)
+
+// DeliveryFile is the path of the table by which mailstead-deliver finds the
+// users of the host, or the virtual ones.
+func DeliveryFile(p schema.Paths, virtual bool) string {
+	if virtual {
+		return path.Join(p.State, config.VirtualDeliveries)
+	}
+	return path.Join(p.State, config.SystemDeliveries)
+}
+
+// Deliveries writes a table of users.
+func Deliveries(d schema.Deliver, directories bool, users []User) ([]byte, error) {
+	rows := make([]config.Delivery, 0, len(users))
+	for _, u := range users {
+		rows = append(rows, config.Delivery{Name: u.Name, UID: u.UID, GID: u.GID, Maildir: u.Maildir, Quota: renderQuota(u.Quota)})
+	}
+	var b bytes.Buffer
+	if err := config.EncodeDeliveries(&b, config.DeliveryHead{Domains: d.Domains, Detail: d.Detail, Open: directories}, rows); err != nil {
+		return nil, fmt.Errorf("render deliveries: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// LMTPSocket writes the unit of the socket at which mail servers hand over mail.
+func LMTPSocket(l schema.LMTP) ([]byte, error) {
+	u := newUnit()
+	u.path("ListenStream", l.Socket)
+	u.section("Unit")
+	u.set("Description", "Mailstead LMTP")
+
+	u.section("Socket")
+	u.line("ListenStream", l.Socket)
+	mode := "0600"
+	if l.Group != "" {
+		u.name("SocketGroup", serverGroup, l.Group)
+		u.set("SocketGroup", l.Group)
+		mode = "0660"
+	}
+	u.set("SocketMode", mode)
+	u.set("RemoveOnStop", "yes")
+
+	u.section("Install")
+	u.set("WantedBy", "sockets.target")
+	return u.bytes()
+}
+
+// LMTP is what mailstead-lmtp.service is made of: as spawn, it starts processes
+// under the uids of mail, and so has all of them in its sandbox.
+type LMTP struct {
+	Systemd   int
+	Paths     schema.Paths
+	Host      string
+	Account   string   // that has all mail; "" is root
+	Front     Identity // who talks to mail servers, where it is root
+	MailRoots []string // directories below which mail is delivered
+}
+
+// Render writes the unit.
+func (l LMTP) Render() ([]byte, error) {
+	u := newUnit()
+	checkPaths(u, l.Paths)
+	for _, p := range l.MailRoots {
+		u.path("mail", p)
+	}
+	u.section("Unit")
+	u.set("Description", "Mailstead: deliveries by LMTP")
+	u.set("After", "nss-user-lookup.target "+ApplyUnit)
+	u.words("RequiresMountsFor", "", append([]string{l.Paths.State}, l.MailRoots...)...)
+	persistent(u)
+
+	u.section("Service")
+	command := []string{Program(l.Paths, "mailstead-deliver"), "--lmtp", "--host", l.Host, "--state", l.Paths.State}
+	if l.Account == "" {
+		command = append(command, "--front-uid", itoa(l.Front.UID), "--front-gid", itoa(l.Front.GID))
+	}
+	u.exec("ExecStart", command...)
+	u.set("Sockets", LMTPSocketUnit)
+	if l.Account != "" {
+		u.name("User", accountName, l.Account)
+		u.set("User", l.Account)
+	}
+	u.set("Restart", "on-failure")
+	u.set("RestartSec", "1s")
+	// It sees its mail servers off; only what does not end is killed.
+	u.set("KillMode", "mixed")
+	u.set("TimeoutStopSec", "30s")
+	if len(l.MailRoots) > 0 {
+		u.words("ReadWritePaths", "-", l.MailRoots...)
+	}
+	u.set("UMask", "0077")
+	limits(u)
+	r := spawnRoot
+	if l.Account != "" {
+		r = spawnOwn
+	}
+	writeSandbox(u, l.Systemd, r, underHome(append([]string{l.Paths.Bin, l.Paths.State}, l.MailRoots...)...))
+
+	u.section("Install")
+	u.set("WantedBy", "multi-user.target")
+	return u.bytes()
+}
