@@ -17,6 +17,7 @@ const (
 	helloTimeout  = 5 * time.Second  // from a connection to its first message
 	doorTimeout   = 10 * time.Second // for an answer of a login
 	verdictWithin = 60 * time.Second // login.Default.Lifetime: nobody waits longer
+	maxClientName = 64               // octets of what a client says of itself
 	maxTasks      = 2048             // at once: more connections than may be without a login
 )
 
@@ -145,7 +146,7 @@ func (d *door) open(m *handoff.Claim) (worker uint64, err error) {
 	}
 	return d.parted.open(d.ctx, &handoff.Open{
 		ID: g.id, User: g.user, Listener: d.hello.Listener, Remote: g.remote, TLS: g.tls,
-		Tag: m.Tag, Token: m.Token, Stream: m.Stream,
+		Tag: m.Tag, Client: m.Client[:min(len(m.Client), maxClientName)], Token: m.Token, Stream: m.Stream,
 	})
 }
 

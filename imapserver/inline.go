@@ -34,6 +34,7 @@ type Inline struct {
 	log   *slog.Logger
 	front *front
 	mail  *mail
+	heard *hearing
 
 	ctx  context.Context // of the sessions
 	stop context.CancelFunc
@@ -41,7 +42,11 @@ type Inline struct {
 
 // NewInline makes a daemon that serves by s from Start on.
 func NewInline(s *Settings, o Options) (*Inline, error) {
-	i := &Inline{log: o.log(), mail: newMail(o.log())}
+	i := &Inline{log: o.log(), mail: newMail(o.log()), heard: newHearing(o.log(), s.Config.Record)}
+	i.mail.reports.listen(func(t *told) error {
+		i.heard.take(t, func(string) bool { return true })
+		return nil
+	})
 	i.ctx, i.stop = context.WithCancel(context.Background())
 	checkService(s.Config.PAM, i.log)
 	i.front = newFront(o, i, &localHelpers{log: i.log, pam: func() *config.PAM { return i.front.settings.Load().Config.PAM }})
@@ -106,6 +111,8 @@ func (i *Inline) Stop() {
 	defer cancel()
 	i.front.close(ctx)
 	i.mail.close()
+	i.mail.reports.flush()
+	i.heard.close()
 }
 
 // Reload goes over to s, or changes nothing.

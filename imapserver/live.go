@@ -78,6 +78,11 @@ func (l *live) doing(user, id string) []control.Connection {
 	return all
 }
 
+// client is what a session's client has said of itself.
+func (s *liveSession) client() string {
+	return cmp.Or(s.Activity().Client, s.Client)
+}
+
 // explain adds to connections, as logins have them, what their sessions do. Those
 // that no login has came over the control socket.
 func explain(connected, doing []control.Connection) []control.Connection {

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/outbox"
 	"mailstead/imapserver/session"
@@ -40,7 +42,8 @@ type mail struct {
 	keep    atomic.Int64 // seconds for which what is expunged is kept, as the last session was told
 	relaxed atomic.Bool  // flags and removals need not be on disk when they are acknowledged; as the last one was told
 
-	live live // the sessions, for who asks
+	live    live     // the sessions, for who asks
+	reports reporter // of what happens to mail
 
 	mu       sync.Mutex
 	accounts map[string]*account // by Maildir
@@ -55,6 +58,8 @@ type account struct {
 	opened chan struct{}
 	store  *store.Account
 	err    error
+
+	owner atomic.Pointer[string] // whose it is; nil before one of their sessions has come
 
 	whole context.Context // ends when the store can do nothing more
 	fail  context.CancelFunc
@@ -159,6 +164,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		stay = 0
 	}
 	defer m.release(s.Maildir, a, stay)
+	a.owner.Store(&s.User)
 	m.keep.Store(s.Keep)
 	m.relaxed.Store(s.Relaxed)
 	m.promise(a.store)
@@ -189,6 +195,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		Back:        back,
 		Tag:         s.Tag,
 		Monitor:     &entry.Monitor,
+		Removed:     m.removedBy(entry),
 	})
 }
 
@@ -319,6 +326,7 @@ func (m *mail) open(a *account, maildir string, first *handoff.First) {
 		Background: m.background,
 		Notifier:   m.notifier,
 		Broken:     a.fail,
+		Lost:       func(mailbox string, uids []imap.UID) { m.lost(a, mailbox, uids) },
 	})
 }
 

@@ -29,6 +29,7 @@ type Parted struct {
 	log    *slog.Logger
 	auth   *auth.Auth
 	spawn  *spawnLink
+	heard  *hearing
 	failed chan error
 
 	settings atomic.Pointer[Settings]
@@ -50,6 +51,7 @@ func NewParted(s *Settings, o Options) (*Parted, error) {
 	p := &Parted{
 		log:    o.log(),
 		spawn:  &spawnLink{log: o.log(), path: s.Config.Roles.Spawn},
+		heard:  newHearing(o.log(), s.Config.Record),
 		failed: make(chan error, 1),
 		doors:  map[*door]bool{},
 	}
@@ -158,7 +160,18 @@ func (p *Parted) open(ctx context.Context, o *handoff.Open) (worker uint64, err 
 	}
 	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
 	defer cancel()
-	return p.spawn.open(ctx, s.workerSession(o, u))
+	if worker, err = p.spawn.open(ctx, s.workerSession(o, u)); err == nil {
+		p.heard.follow(worker, u.UID, u.GID, p.spawn, p.hasMail(u.UID))
+	}
+	return worker, err
+}
+
+// hasMail tells whether a worker of that uid may speak of a user.
+func (p *Parted) hasMail(uid int) func(user string) bool {
+	return func(user string) bool {
+		u, ok := p.auth.User(user)
+		return ok && u.UID == uid
+	}
 }
 
 // Session begins a session of a user with whoever has the other end of stream,
@@ -178,6 +191,7 @@ func (p *Parted) Stop() {
 	p.stop()
 	p.serving.Wait()
 	p.spawn.close()
+	p.heard.close()
 	p.auth.Close()
 }
 

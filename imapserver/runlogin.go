@@ -383,7 +383,7 @@ func (r *loginRole) Open(ctx context.Context, o *handoff.Open) (hangs func(), er
 		return nil, err
 	}
 	m, err := l.answers.call(ctx, func(serial uint64) error {
-		return l.Send(&handoff.Claim{Serial: serial, Ticket: o.Ticket, Tag: o.Tag, Token: o.Token, Stream: o.Stream})
+		return l.Send(&handoff.Claim{Serial: serial, Ticket: o.Ticket, Tag: o.Tag, Client: o.Client, Token: o.Token, Stream: o.Stream})
 	})
 	if err != nil {
 		return nil, err

@@ -89,6 +89,7 @@ func runWorker(ctx context.Context, c *handoff.Conn, m *mail, to confine.Roots) 
 	}
 	stop()
 	m.close()
+	m.reports.flush()
 	if errors.Is(fault, io.EOF) {
 		return nil
 	}
@@ -99,6 +100,10 @@ func runWorker(ctx context.Context, c *handoff.Conn, m *mail, to confine.Roots) 
 func (m *mail) look(l *handoff.Look) {
 	c, err := handoff.NewConn(l.Answer)
 	if err != nil {
+		return
+	}
+	if l.Follow {
+		m.reports.listen(tellOver(c))
 		return
 	}
 	go func() {

@@ -82,6 +82,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		Sharing:   d.Sharing,
 		Keep:      int64(d.Keep) * 24 * 60 * 60,
 		Relaxed:   d.Relaxed,
+		Record:    RecordDir(d.Paths),
 		Admin:     d.About.Admin,
 		Comment:   d.About.Comment,
 		Limits:    d.Limits,

@@ -12,6 +12,9 @@ import (
 // AuthDir is where auth keeps what it has to remember.
 func AuthDir(p schema.Paths) string { return path.Join(p.State, "auth") }
 
+// RecordDir is where auth records which messages were removed, and by whom.
+func RecordDir(p schema.Paths) string { return path.Join(AuthDir(p), "removals") }
+
 func renderLogins(l *schema.Logins, p schema.Paths) *config.Logins {
 	if l == nil {
 		return nil

@@ -169,6 +169,7 @@ func UsersOrigins(text string) []Fields {
 var configOrigins = []struct{ name, fields string }{
 	{"control", "paths/run"},
 	{"users", "paths/state"},
+	{"record", "paths/state"},
 	{"service", "users mail/user directories"},
 	{"listeners", "listeners"},
 	{"listeners/", "listeners/NAME"},

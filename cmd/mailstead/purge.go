@@ -158,9 +158,13 @@ func (p purger) user(ctx context.Context, rules []render.PurgeRule) (all []purge
 		return nil, err
 	}
 	defer s.Close()
+	// The record of removals will say so. A host may have switched ID off.
+	var no *imap.Error
+	if _, err := s.Command(`ID ("name" "mailstead purge")`); err != nil && !errors.As(err, &no) {
+		return nil, err
+	}
 	for _, r := range rules {
 		n, err := p.folder(s, r)
-		var no *imap.Error
 		if errors.As(err, &no) && no.Code == imap.ResponseCodeNonExistent {
 			continue // there is nothing in it
 		}

@@ -27,6 +27,7 @@ var commands = []func() *cobra.Command{
 	newDoctorCommand,
 	newSessionsCommand,
 	newExplainSessionCommand,
+	newWhoDeletedCommand,
 	newCutoverCommand,
 	newRollbackCommand,
 	newHistoryCommand,

@@ -25,9 +25,10 @@ func newSessionsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sessions",
 		Short: "list who is logged in, and end a session",
-		Long: `Lists the connections that are logged in, as the running daemon says: what each is
-called in the log, whose it is, where it came in, from which address and with what
-program, and since when. "mailstead explain-session" says what one does.` + exitStatus(exitDone, exitFailed),
+		Long: `Lists the connections that are logged in, as the running daemon says: what each
+is called in the log, whose it is, where it came in, from which address and
+with what program, and since when. "mailstead explain-session" says what one
+does.` + exitStatus(exitDone, exitFailed),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(o.output); err != nil {
@@ -73,7 +74,8 @@ func newSessionsEndCommand() *cobra.Command {
 		Use:   "end ID...",
 		Short: "end sessions",
 		Long: `Ends the connections of these names. What a client has been told is done stays
-done; it may connect again at once. To keep somebody out, change the description.` + exitStatus(exitDone, exitFailed),
+done; it may connect again at once. To keep somebody out, change the
+description.` + exitStatus(exitDone, exitFailed),
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			var faults []error
@@ -131,10 +133,11 @@ func newExplainSessionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain-session [ID | --user USER]",
 		Short: "say what a connection does, and what it waits for",
-		Long: `Says of a connection, of each of a user's, or of the only one that there is: which mailbox
-it has open, which command is in progress and since when, what has gone to and fro,
-and what it waits for: the client, the disk, or which lock. What waits is found by
-looking at the process, which stops it for a moment.` + exitStatus(exitDone, exitFailed),
+		Long: `Says of a connection, of each of a user's, or of the only one that there is:
+which mailbox it has open, which command is in progress and since when, what
+has gone to and fro, and what it waits for: the client, the disk, or which
+lock. What waits is found by looking at the process, which stops it for a
+moment.` + exitStatus(exitDone, exitFailed),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(o.output); err != nil {

@@ -88,6 +88,9 @@ func (c *Config) Check() error {
 			f.add("outbox: no mailbox, a path of more than %d bytes, or a header field %q with a strange name", maxSocket, o.Header)
 		}
 	}
+	if c.Record != "" {
+		f.at("record", checkPath(c.Record))
+	}
 	if c.MailRoot != "" {
 		f.at("mail_root", checkPath(c.MailRoot))
 	}

@@ -26,6 +26,7 @@ type Config struct {
 	Comment    string     `json:"comment,omitempty"`   // /shared/comment of the server
 	Keep       int64      `json:"keep,omitempty"`      // seconds for which what is expunged is kept aside; 0: it is gone
 	Relaxed    bool       `json:"relaxed,omitempty"`   // flags and removals need not be on disk when they are acknowledged
+	Record     string     `json:"record,omitempty"`    // path of the directory with the record of removals; "": there is none
 	Outbox     *Outbox    `json:"outbox,omitempty"`    // nil: nothing is sent
 	PAM        *PAM       `json:"pam,omitempty"`       // nil: no user logs in through PAM
 	// Limits is those that are not imapserver/limit's defaults, by name.

@@ -55,6 +55,7 @@ type Claim struct {
 	Serial uint64   `json:"serial"`
 	Ticket string   `json:"ticket"`
 	Tag    string   `json:"tag"`
+	Client string   `json:"client,omitempty"`
 	Token  []byte   `json:"token,omitempty"` // for GiveBack
 	Stream *os.File `json:"-"`
 }

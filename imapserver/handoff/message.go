@@ -41,6 +41,7 @@ var kinds = []kind{
 	{"session", func() Message { return &Session{} }},
 	{"look", func() Message { return &Look{} }},
 	{"doing", func() Message { return &Doing{} }},
+	{"told", func() Message { return &Told{} }},
 	{"retire", func() Message { return &Retire{} }},
 	{"idle", func() Message { return &Idle{} }},
 	{"stop", func() Message { return &Stop{} }},
@@ -74,9 +75,10 @@ type Open struct {
 	Listener string     `json:"listener"`
 	Remote   netip.Addr `json:"remote"`
 	TLS      bool       `json:"tls"`
-	Token    []byte     `json:"token,omitempty"` // for GiveBack
-	Brief    bool       `json:"brief,omitempty"` // nobody will come back soon: the account need not stay open
-	Ticket   string     `json:"-"`               // of the Verdict
+	Client   string     `json:"client,omitempty"` // name and version, as it has said
+	Token    []byte     `json:"token,omitempty"`  // for GiveBack
+	Brief    bool       `json:"brief,omitempty"`  // nobody will come back soon: the account need not stay open
+	Ticket   string     `json:"-"`                // of the Verdict
 	Stream   *os.File   `json:"-"`
 }
 
@@ -165,12 +167,18 @@ type Look struct {
 	GID    int      `json:"gid"`
 	User   string   `json:"user,omitempty"`    // whose sessions; "": everybody's
 	ID     string   `json:"session,omitempty"` // which one; "": all
+	Follow bool     `json:"follow,omitempty"`  // from now on it tells by Told, over the same channel, what it counts
 	Answer *os.File `json:"-"`
 }
 
 // Doing is the answer to Look.
 type Doing struct {
 	Data []byte `json:"-"` // JSON: the sessions, as control has them
+}
+
+// Told is what a worker or a login has counted and removed since it said so last.
+type Told struct {
+	Data []byte `json:"-"` // JSON of the root package
 }
 
 // Stop asks a worker to end its sessions with BYE and to exit.

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -64,4 +65,33 @@ func (l *lexer) messageID(dst []byte) (id []byte, ok bool) {
 		l.i++
 	}
 	return dst, false
+}
+
+// maxIDText bounds the text of a Message-ID that is shown.
+const maxIDText = 255
+
+// HeaderID is the text of the Message-ID field of a header, cut short; "" if it has
+// none.
+func HeaderID(header []byte) string {
+	for name, value := range allFields(CutHeader(header)) {
+		if equalFold(name, "Message-ID") {
+			value = bytes.TrimSpace(value)
+			return string(value[:min(len(value), maxIDText)])
+		}
+	}
+	return ""
+}
+
+// EnvelopeID is the same, of what AppendEnvelope has made; ok is false where that
+// has it in a form that is read elsewhere.
+func EnvelopeID(envelope []byte) (id string, ok bool) {
+	text, quoted := bytes.CutSuffix(envelope, []byte("\")"))
+	if !quoted {
+		return "", bytes.HasSuffix(envelope, []byte(" NIL)"))
+	}
+	i := bytes.LastIndexByte(text, '"')
+	if i < 0 || bytes.IndexByte(text[i:], '\\') >= 0 || i > 0 && text[i-1] != ' ' {
+		return "", false
+	}
+	return string(text[i+1 : min(len(text), i+1+maxIDText)]), true
 }

@@ -37,6 +37,7 @@ func (s *session) delete(ctx context.Context, c *wire.Delete) (imap.ResponseCode
 			s.deselect()
 			s.w.Status("*", imap.StatusResponseTypeOK, codeClosed, "selected mailbox deleted")
 		}
+		s.tellGone(p, "")
 		return nil
 	})
 }
@@ -49,6 +50,9 @@ func (s *session) rename(ctx context.Context, c *wire.Rename) (imap.ResponseCode
 				return no(imap.ResponseCodeCannot, "a mailbox stays with its owner")
 			}
 			err := from.account.Rename(ctx, from.name, to.name)
+			if err == nil {
+				s.tellGone(from, to.name)
+			}
 			if err == nil && s.rev2() { // RFC 9051 §6.3.6
 				s.writeListed(&wire.List{}, listed{name: shown(c.To), oldName: shown(c.From)})
 			}

@@ -24,6 +24,7 @@ func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.Respo
 			home: p.home, view: view, rights: p.rights,
 			recent: view.Recent(), exists: view.Len(), keywords: slices.Clone(view.Keywords()),
 		}
+		s.watchRemovals(s.selected)
 		if !p.own { // it is given back when f returns
 			_, s.selected.release, err = s.Others.Open(ctx, p.owner, s.User)
 		}

@@ -45,11 +45,18 @@ type Params struct {
 	// client, and what was read of it and not used. nil: it cannot be.
 	Back func(answer, rest []byte) error
 
+	// Removed is told of messages that the session removes or moves out of a mailbox
+	// (with none: of a mailbox that is gone or renamed), by which command. It may be nil.
+	Removed func(command string, from Mailbox, removed []store.Removal)
+
 	// Monitor, if it is not nil, is told what the session does.
 	Monitor *Monitor
 
 	pace time.Duration // progressEvery, where a test wants another
 }
+
+// Mailbox is a mailbox and whose it is.
+type Mailbox struct{ Owner, Name string }
 
 // grace is how long a command may go on after the server was told to stop.
 const grace = 20 * time.Second
@@ -71,6 +78,7 @@ type session struct {
 	enabled    []imap.Cap    // by ENABLE or by what implies it
 	bad        int           // commands in a row that were answered BAD
 	commands   int
+	command    string // in progress
 }
 
 // Serve runs a session until the client leaves or the connection fails. When
@@ -126,7 +134,8 @@ func (s *session) run(ctx context.Context) error {
 			err = s.countBad(refused)
 		case err == nil:
 			s.commands++
-			s.note(req.Row.Name)
+			s.command = req.Row.Name
+			s.note(s.command)
 			err = s.execute(ctx, req)
 			s.note("")
 		}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
 	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -43,6 +44,8 @@ type Account struct {
 	index *index
 	enc   maildir.Encoding
 	watch *watcher
+
+	lost func(mailbox string, uids []imap.UID)
 
 	courierDelay time.Duration
 	keeper       *keeper // of Courier's files; nil: they are not kept
@@ -91,6 +94,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		acls:  aclFiles{top: dir},
 
 		courierDelay: o.courierDelay,
+		lost:         o.Lost,
 	}
 	if a.courierDelay == 0 {
 		a.courierDelay = courierDelay

@@ -124,7 +124,9 @@ func (t *transfer) run(ctx context.Context, uids []imap.UID, v *View) error {
 	for _, r := range t.from {
 		gone[r.uid] = true
 	}
-	return t.src.dropGone(gone)
+	err := t.src.dropGone(gone)
+	v.tellMoved(t)
+	return err
 }
 
 // attempts tries until no file is renamed by another program meanwhile.

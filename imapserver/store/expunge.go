@@ -36,11 +36,13 @@ func (v *View) expunge(ctx context.Context, which func(*record) bool) error {
 	if v.readOnly {
 		return ErrReadOnly
 	}
-	gone, err := v.unlink(ctx, which)
+	ids := v.newIDs()
+	gone, err := v.unlink(ctx, which, ids)
 	if len(gone) > 0 {
 		// The rows go only when the files are gone for good: a file that came
 		// back without its row would be a new message.
 		err = errors.Join(err, v.mb.dropGone(gone))
+		v.tellRemoved(ids, gone)
 	}
 	if err != nil {
 		return fmt.Errorf("expunge: %w", err)
@@ -49,7 +51,7 @@ func (v *View) expunge(ctx context.Context, which func(*record) bool) error {
 }
 
 // unlink removes files, and the messages from the snapshot.
-func (v *View) unlink(ctx context.Context, which func(*record) bool) (gone map[imap.UID]bool, err error) {
+func (v *View) unlink(ctx context.Context, which func(*record) bool, ids *ids) (gone map[imap.UID]bool, err error) {
 	mb := v.mb
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
@@ -58,7 +60,7 @@ func (v *View) unlink(ctx context.Context, which func(*record) bool) (gone map[i
 	}
 	gone = make(map[imap.UID]bool)
 	for range openTries {
-		lost, err := mb.unlinkPass(v.told, which, gone)
+		lost, err := mb.unlinkPass(v.told, which, gone, ids)
 		if err != nil || !lost {
 			return gone, errors.Join(err, mb.removeGone(gone, v))
 		}
@@ -76,13 +78,14 @@ func (v *View) unlink(ctx context.Context, which func(*record) bool) (gone map[i
 
 // unlinkPass removes the files of what is to go, as far as they are where the
 // snapshot has them.
-func (mb *mailbox) unlinkPass(told *snapshot, which func(*record) bool, gone map[imap.UID]bool) (lost bool, err error) {
+func (mb *mailbox) unlinkPass(told *snapshot, which func(*record) bool, gone map[imap.UID]bool, ids *ids) (lost bool, err error) {
 	err = mb.change(func() error {
 		var err error
 		mb.snap.Load().all(func(r *record) bool {
 			if !which(r) || told.find(r.uid) == nil {
 				return true
 			}
+			ids.note(r)
 			uerr := mb.discardFile(r)
 			switch {
 			case uerr == nil:

@@ -71,6 +71,10 @@ type Options struct {
 	// anew. It must not call the account. nil: no one is told.
 	Broken func()
 
+	// Lost is told of the messages of a mailbox that another program has removed. It
+	// is called with locks held, and must call nothing of the store. It may be nil.
+	Lost func(mailbox string, uids []imap.UID)
+
 	ops       *maildir.Ops // what tests look through
 	unwatched bool         // nothing happens unless it is asked for
 	boot      string       // the run of the kernel; "": that of this machine

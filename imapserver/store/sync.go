@@ -506,6 +506,9 @@ func (l *look) apply() error {
 	if err != nil {
 		return err
 	}
+	if mb.a.lost != nil && len(l.gone) > 0 {
+		mb.a.lost(mb.name(), slices.Sorted(maps.Keys(l.gone)))
+	}
 	for _, r := range added {
 		mb.bases.add(r.base, r.uid)
 	}

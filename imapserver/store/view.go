@@ -27,6 +27,8 @@ type View struct {
 	sure   ModSeq                 // all up to it has been told
 	recent []uidRange             // of messages that are \Recent here; ascending
 	own    map[imap.UID]ownChange // changes by Store that Poll has not told
+
+	removed func([]Removal) // is told of them; may be nil
 }
 
 // uidRange is the UIDs from lo up to, not including, hi.

@@ -105,7 +105,7 @@ func (b *builder) addDirectories() error {
 		dir(b.paths.State, 0o700, root, root)
 		dir(bundles, 0o700, root, root)
 		dir(b.paths.Run, 0o700, root, root)
-		if b.host.Logins != nil {
+		if b.host.Logins != nil { // the daemon may make it itself, for its record
 			dir(render.AuthDir(b.paths), 0o700, root, root)
 		}
 		if b.hasVirtual() {
@@ -116,10 +116,8 @@ func (b *builder) addDirectories() error {
 		dir(b.paths.State, 0o755, root, root)
 		dir(bundles, 0o750, root, b.service.group)
 	}
-	if l := b.host.Logins; l != nil {
-		auth := b.owners[0]
-		b.add(kind.Directory(render.AuthDir(b.paths), 0o700, auth.account, auth.group, l.Origin.String()), auth.needs...)
-	}
+	auth := b.owners[0]
+	b.add(kind.Directory(render.AuthDir(b.paths), 0o700, auth.account, auth.group, b.origin()), auth.needs...)
 	if b.hasVirtual() {
 		b.add(kind.MailDirectory(b.host.Mail.Root, 0o750, b.mail.account, b.mail.group, b.origin()), b.mail.needs...)
 	}

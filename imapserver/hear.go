@@ -1,0 +1,114 @@
+package imapserver
+
+import (
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/metrics"
+)
+
+// hearing is where all processes tell what happens: auth, or the one process that
+// there is.
+type hearing struct {
+	log    *slog.Logger
+	counts metrics.Counts
+	record *record // nil: there is none
+
+	mu      sync.Mutex
+	workers map[uint64]*handoff.Conn // that tell
+	ended   bool
+	telling sync.WaitGroup
+}
+
+func newHearing(log *slog.Logger, dir string) *hearing {
+	h := &hearing{log: log, workers: map[uint64]*handoff.Conn{}}
+	if dir != "" {
+		h.record = newRecord(log, dir, func(n int) { h.counts.Add(metrics.Unrecorded, float64(n)) })
+	}
+	return h
+}
+
+// maxHeard bounds what a process may tell at once.
+const maxHeard = 16 << 20
+
+// hear takes what a process has told. of says whose removals it may tell.
+func (h *hearing) hear(data []byte, of func(user string) bool) {
+	var t told
+	if len(data) > maxHeard || json.Unmarshal(data, &t) != nil {
+		return
+	}
+	h.take(&t, of)
+}
+
+func (h *hearing) take(t *told, of func(user string) bool) {
+	h.counts.Merge(t.Counts)
+	if t.Lost > 0 {
+		h.counts.Add(metrics.Unrecorded, float64(t.Lost))
+	}
+	some := t.Removals[:0:0]
+	for _, r := range t.Removals {
+		if of(r.User) {
+			some = append(some, bounded(r))
+		}
+	}
+	h.record.add(some, time.Now())
+}
+
+// maxRecorded bounds the strings of a removal: those of clients and mail are shorter.
+const maxRecorded = 1024
+
+func bounded(r control.Removal) control.Removal {
+	for _, s := range []*string{&r.User, &r.Mailbox, &r.MessageID, &r.Command, &r.To, &r.By, &r.Session, &r.Listener, &r.Address, &r.Client} {
+		*s = (*s)[:min(len(*s), maxRecorded)]
+	}
+	return r
+}
+
+// follow has a worker tell, if it does not yet: what it has told then comes until it
+// ends.
+func (h *hearing) follow(worker uint64, uid, gid int, spawn *spawnLink, of func(user string) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.workers[worker] != nil || h.ended {
+		return
+	}
+	ours, theirs, err := handoff.Pair()
+	if err != nil {
+		h.log.Error("worker not heard", "uid", uid, "err", err)
+		return
+	}
+	h.workers[worker] = ours
+	spawn.tell(&handoff.Look{UID: uid, GID: gid, Follow: true, Answer: theirs})
+	theirs.Close()
+	h.telling.Go(func() {
+		defer ours.Close()
+		for {
+			m, err := ours.Receive()
+			t, ok := m.(*handoff.Told)
+			if err != nil || !ok {
+				break
+			}
+			h.hear(t.Data, of)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.workers, worker)
+	})
+}
+
+// close ends the record. Workers that still tell find nobody, and keep it for who
+// follows.
+func (h *hearing) close() {
+	h.mu.Lock()
+	h.ended = true
+	for _, c := range h.workers {
+		c.Close()
+	}
+	h.mu.Unlock()
+	h.telling.Wait()
+	h.record.close()
+}

@@ -1,0 +1,93 @@
+package metrics
+
+// Type is what sort of number a metric is.
+type Type string
+
+// The types, as Prometheus calls them.
+const (
+	Counter   Type = "counter"
+	Gauge     Type = "gauge"
+	Histogram Type = "histogram"
+)
+
+// Row is a metric. None has a label whose values are users, addresses or anything
+// else that clients choose: Values bounds them, or the description does.
+type Row struct {
+	Name    string
+	Type    Type
+	Help    string
+	Labels  []Label
+	Buckets []float64 // of a histogram: upper bounds in its unit
+}
+
+// Label is a label and what its values may be. Without Values they are names of the
+// description (listeners, certificates) or of the table of commands.
+type Label struct {
+	Name   string
+	Values []string
+}
+
+// Other takes the place of a value that a label cannot have.
+const Other = "other"
+
+// maxSeries bounds the series of one metric whose values no row lists.
+const maxSeries = 200
+
+// seconds is the buckets of what may take from the time of a system call to that of
+// a disk that is failing.
+var seconds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
+// The names of the metrics that are counted.
+const (
+	Connections = "mailstead_connections_total"
+	Refused     = "mailstead_connections_refused_total"
+	Logins      = "mailstead_logins_total"
+	Octets      = "mailstead_octets_total"
+	Commands    = "mailstead_command_seconds"
+	Removed     = "mailstead_messages_removed_total"
+	Rebuilds    = "mailstead_index_rebuilds_total"
+	Fsync       = "mailstead_fsync_seconds"
+	Logged      = "mailstead_log_lines_total"
+	Unrecorded  = "mailstead_removals_unrecorded_total"
+)
+
+// The names of those that are looked up when somebody asks.
+const (
+	Sessions    = "mailstead_sessions"
+	Workers     = "mailstead_workers"
+	Certificate = "mailstead_certificate_days_left"
+	Users       = "mailstead_users"
+	Build       = "mailstead_build_info"
+)
+
+var listener = Label{Name: "listener"}
+
+// Table is every metric, in the order of the manual.
+var Table = []Row{
+	{Connections, Counter, "Connections that were accepted.", []Label{listener}, nil},
+	{Refused, Counter, "Connections that were closed at once, since there were too many.", []Label{listener}, nil},
+	{Logins, Counter, "Logins that were tried, by mechanism (command: LOGIN itself) and what became of them: ok, refused (a wrong password, most often) or unavailable (it could not be checked, or there was no worker).",
+		[]Label{listener, {"mechanism", []string{"command", "PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", Other}}, {"result", []string{"ok", "refused", "unavailable"}}}, nil},
+	{Sessions, Gauge, "Connections that are logged in.", []Label{listener}, nil},
+	{Workers, Gauge, "Worker processes that have told of themselves.", nil, nil},
+	{Octets, Counter, "Octets of sessions, without TLS: in from clients, out to them.", []Label{{"direction", []string{"in", "out"}}}, nil},
+	{Commands, Histogram, "How long commands of sessions took, from their last octet to the answer. IDLE lasts as long as the client wants and is not among them.", []Label{{Name: "command"}}, seconds},
+	{Removed, Counter, "Messages that left a mailbox: expunged, moved to another one, or removed by another program (outside).", []Label{{"how", []string{"expunged", "moved", "outside"}}}, nil},
+	{Unrecorded, Counter, "Removed messages that the record of removals does not have, since it was full or could not be written.", nil, nil},
+	{Rebuilds, Counter, "Indexes that were found damaged, put aside and made anew.", nil, nil},
+	{Fsync, Histogram, "How long a sync of a directory or an index took, which many commands may share.", nil, seconds},
+	{Logged, Counter, "Lines of the log that say that something is wrong.", []Label{{"level", []string{"warn", "error"}}}, nil},
+	{Certificate, Gauge, "Days until the certificate that is served is no longer valid.", []Label{{Name: "certificate"}}, nil},
+	{Users, Gauge, "Users in the list; those of directories are not in it.", nil, nil},
+	{Build, Gauge, "Always 1; the version of auth.", []Label{{Name: "version"}}, nil},
+}
+
+// Find finds a row by name.
+func Find(name string) (Row, bool) {
+	for _, r := range Table {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return Row{}, false
+}

@@ -1,0 +1,62 @@
+package imapserver
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/control"
+)
+
+// recorded gives the lines of a record, by file.
+func recorded(t *testing.T, dir string) map[string]int {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]int{}
+	for _, f := range files {
+		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		st, serr := f.Info()
+		if err != nil || serr != nil || st.Mode() != 0o600 {
+			t.Errorf("%s: %v %v %v", f.Name(), st, err, serr)
+		}
+		lines[f.Name()] = strings.Count(string(data), "\n")
+	}
+	return lines
+}
+
+// TestRecord: a day is a file, what is old goes, and there is never more than so much.
+func TestRecord(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "removals")
+	missed := 0
+	r := newRecord(slog.New(slog.DiscardHandler), dir, func(n int) { missed += n })
+	defer r.close()
+	day := func(n int) time.Time { return time.Date(2026, 1, n, 23, 0, 0, 0, time.UTC) }
+	one := []control.Removal{{User: "alice", Mailbox: "INBOX", UID: 7, MessageID: "<a@b>"}}
+	for n := 1; n <= recordDays+10; n++ {
+		r.add(one, day(n))
+		r.add(one, day(n))
+	}
+	have := recorded(t, dir)
+	if len(have) != recordDays+1 || have["2026-03-11.ndjson"] != 2 || have["2026-01-10.ndjson"] != 2 || have["2026-01-09.ndjson"] != 0 {
+		t.Errorf("%v", have)
+	}
+	r.max = 2000 // twenty lines or so
+	for range 10 {
+		r.add(one, day(recordDays+10))
+	}
+	if have = recorded(t, dir); len(have) > 20 || have["2026-03-11.ndjson"] != 12 || missed != 0 {
+		t.Errorf("%v, missed %d", have, missed)
+	}
+	for range 100 {
+		r.add(one, day(recordDays+10))
+	}
+	if have = recorded(t, dir); len(have) != 1 || have["2026-03-11.ndjson"] > 30 || have["2026-03-11.ndjson"]+missed != 112 {
+		t.Errorf("%v, missed %d", have, missed)
+	}
+}

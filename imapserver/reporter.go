@@ -1,0 +1,131 @@
+package imapserver
+
+import (
+	"encoding/json"
+	"sync"
+	"time"
+
+	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/metrics"
+)
+
+// The times after which what happens is told, and how much waits for somebody who
+// listens: auth may be away.
+const (
+	tellRemovals = 200 * time.Millisecond
+	tellCounts   = 10 * time.Second
+	maxUntold    = 20_000 // removals
+	maxTold      = 2_000  // of them in one message
+)
+
+// told is the payload of handoff.Told.
+type told struct {
+	Removals []control.Removal `json:"removals,omitempty"`
+	Lost     int               `json:"lost,omitempty"` // removals that nobody listened to for too long
+	Counts   []metrics.Series  `json:"counts,omitempty"`
+}
+
+// reporter gathers what a process counts and removes, and tells it from time to
+// time. Its methods may be called from many goroutines.
+type reporter struct {
+	metrics.Counts
+
+	mu       sync.Mutex
+	removals []control.Removal
+	lost     int
+	tell     func(*told) error // nil: nobody listens
+	timer    *time.Timer
+	soon     bool // the timer is set for removals
+
+	telling sync.Mutex // one at a time
+}
+
+// removed takes note of removals.
+func (r *reporter) removed(some []control.Removal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	room := max(maxUntold-len(r.removals), 0)
+	r.lost += max(len(some)-room, 0)
+	r.removals = append(r.removals, some[:min(len(some), room)]...)
+	r.schedule(true)
+}
+
+// counted is called where something was counted.
+func (r *reporter) counted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.schedule(false)
+}
+
+func (r *reporter) schedule(soon bool) {
+	if r.tell == nil || r.timer != nil && (r.soon || !soon) {
+		return
+	}
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	after := tellCounts
+	if soon {
+		after = tellRemovals
+	}
+	r.soon, r.timer = soon, time.AfterFunc(after, r.flush)
+}
+
+// listen has everything be told to f from now on, that which waits at once.
+func (r *reporter) listen(f func(*told) error) {
+	r.mu.Lock()
+	r.tell = f
+	r.mu.Unlock()
+	r.flush()
+}
+
+// flush tells what there is. What could not be told waits for the next who listens.
+func (r *reporter) flush() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	for {
+		r.mu.Lock()
+		if r.timer != nil {
+			r.timer.Stop()
+		}
+		r.timer, r.soon = nil, false
+		tell, n := r.tell, min(len(r.removals), maxTold)
+		t := &told{Removals: r.removals[:n:n], Lost: r.lost}
+		r.mu.Unlock()
+		if tell == nil {
+			return
+		}
+		if t.Counts = r.Take(); n == 0 && t.Lost == 0 && t.Counts == nil {
+			return
+		}
+		err := tell(t)
+		r.mu.Lock()
+		if err != nil {
+			r.tell = nil
+			r.mu.Unlock()
+			r.Merge(t.Counts)
+			return
+		}
+		if r.removals = r.removals[n:]; len(r.removals) == 0 {
+			r.removals = nil
+		}
+		r.lost -= t.Lost
+		r.mu.Unlock()
+	}
+}
+
+// tellOver is how a reporter tells over a channel.
+func tellOver(c *handoff.Conn) func(*told) error {
+	return func(t *told) error {
+		data, err := json.Marshal(t)
+		if err != nil {
+			return err
+		}
+		if err := c.Send(&handoff.Told{Data: data}); err != nil {
+			c.Close()
+			return err
+		}
+		return nil
+	}
+}
