@@ -61,6 +61,8 @@ func (s *session) lost(bye bool) {
 	defer s.mu.Unlock()
 	switch {
 	case s.told || bye:
+	case s.parting != "":
+		s.back.WriteString("* BYE " + s.parting + "\r\n")
 	case s.logout != "":
 		s.back.WriteString("* BYE Good bye.\r\n" + s.logout + " OK Done.\r\n")
 	case !s.veiled.Load():

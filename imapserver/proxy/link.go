@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,6 +122,9 @@ func (l *link) expect(tag string) (answer, error) {
 		switch {
 		case first == tag:
 			a := parseStatus(rest)
+			if !slices.Contains([]string{"OK", "NO", "BAD"}, a.status) {
+				return answer{}, fmt.Errorf("the server answers %.40q", line)
+			}
 			l.learn(a.code)
 			return a, nil
 		case first == "+":

@@ -114,8 +114,10 @@ func (p *pool) keep(l *link, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := p.users[l.user]
-	a.out--
-	defer p.forget(l.user)
+	defer func() {
+		a.out--
+		p.forget(l.user)
+	}()
 	if p.closed || a.digest != l.digest || p.limits.Kept == 0 || p.limits.KeptPerUser == 0 || now.Sub(l.checked) >= p.limits.Recheck {
 		return false
 	}
@@ -153,6 +155,7 @@ func (p *pool) watch(l *link) {
 // drop lets go of a link that is kept. mu is held.
 func (p *pool) drop(l *link) {
 	p.remove(l)
+	p.forget(l.user)
 	l.nc.SetReadDeadline(time.Unix(1, 0))
 	go func() {
 		<-l.watched
@@ -191,7 +194,6 @@ func (p *pool) limit(limits limit.Proxy, stay func(l *link) bool) {
 		l := e.Value.(*link)
 		if e = e.Next(); !stay(l) {
 			p.drop(l)
-			p.forget(l.user)
 		}
 	}
 }

@@ -127,8 +127,7 @@ func (f *front) goOver(r *rules) {
 	defer f.mu.Unlock()
 	for s := range f.sessions {
 		if !stay(s.link) {
-			s.farewell("* BYE Your mail is on another server now.\r\n")
-			s.client.Close()
+			s.part("Your mail is on another server now.")
 		}
 	}
 }
@@ -358,7 +357,7 @@ func (f *front) serve(c *handoff.Client, l *link, tag string) {
 	f.mu.Lock()
 	f.sessions[s] = true
 	f.mu.Unlock()
-	defer context.AfterFunc(f.ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(f.ctx, func() { s.part("The server is shutting down.") })()
 	clean := s.serve()
 	f.mu.Lock()
 	delete(f.sessions, s)

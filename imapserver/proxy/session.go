@@ -44,6 +44,7 @@ type session struct {
 	notify  bool          // NOTIFY was used
 	logout  string        // tag of the LOGOUT that is not answered
 	told    bool          // the client has its last answer
+	parting string        // what it is told in place of one
 	undo    []step        // what the server has still to answer
 }
 
@@ -81,6 +82,12 @@ func (s *session) serve() (clean bool) {
 	up.Go(s.up)
 	clean = s.down()
 	close(s.ended)
+	s.mu.Lock()
+	if !s.told {
+		s.told = true
+		s.back.Flush()
+	}
+	s.mu.Unlock()
 	s.client.Close()
 	if !clean {
 		s.server.Close()
@@ -111,7 +118,7 @@ func (s *session) up() {
 	case err == nil: // LOGOUT: down knows what is left to do
 		return
 	case isTimeout(err) || s.front.ctx.Err() != nil:
-		s.farewell("* BYE The server is shutting down.\r\n")
+		s.part("The server is shutting down.")
 	}
 	s.mu.Lock()
 	s.spoiled = true
@@ -345,15 +352,14 @@ func (s *session) depart() {
 	s.client.Close()
 }
 
-// farewell ends a session from outside.
-func (s *session) farewell(text string) {
+// part ends a session from outside, with a word to the client.
+func (s *session) part(word string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.told && s.between && !s.veiled.Load() {
-		s.back.WriteString(text)
-		s.back.Flush()
+	if s.parting == "" {
+		s.parting = word
 	}
-	s.told = true
+	s.client.SetReadDeadline(time.Unix(1, 0)) // which up sees
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
