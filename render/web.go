@@ -25,6 +25,46 @@ type WebSettings struct {
 	Admins      bool   `json:"admins"`       // there are some
 	Auth        string `json:"auth"`         // path of the socket of auth
 	AdminSocket string `json:"admin_socket"` // path of the socket of what needs root
+	// Profile is what render/profile goes by, for users of whom nothing else is said
+	// than of all.
+	Profile WebProfile `json:"profile"`
+}
+
+// WebProfile is what is said of a host to anybody who may have mail there.
+type WebProfile struct {
+	Listeners []schema.Listener `json:"listeners"`
+	Folders   []schema.Folder   `json:"folders"` // with a special use
+	Namespace string            `json:"namespace,omitempty"`
+	Profiles  *schema.Profiles  `json:"profiles,omitempty"`
+}
+
+// ProfileHost gives a host whose only user that is.
+func (s WebSettings) ProfileHost(user string) *schema.Host {
+	p := s.Profile
+	return &schema.Host{
+		Name: s.Host, Listeners: p.Listeners, Namespace: p.Namespace, Profiles: p.Profiles,
+		Users: []schema.User{{Name: user, Folders: p.Folders}},
+	}
+}
+
+// webProfile leaves out where things stand in the description: a comment there is no
+// change here.
+func webProfile(h *schema.Host) WebProfile {
+	p := WebProfile{Namespace: h.Namespace}
+	for _, l := range h.Listeners {
+		p.Listeners = append(p.Listeners, schema.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: l.TLS})
+	}
+	for _, f := range h.Folders {
+		if f.Use != "" {
+			p.Folders = append(p.Folders, schema.Folder{Name: f.Name, Use: f.Use})
+		}
+	}
+	if h.Profiles != nil {
+		said := *h.Profiles
+		said.Origin = schema.Pos{}
+		p.Profiles = &said
+	}
+	return p
 }
 
 // WebFileContent writes the file that the page reads.
@@ -32,7 +72,7 @@ func WebFileContent(h *schema.Host) ([]byte, error) {
 	w := h.Web
 	data, err := json.MarshalIndent(WebSettings{
 		Host: h.Name, TLS: w.Certificate != "", Ask: w.AsksCertificates(), Admins: len(w.Admins) > 0,
-		Auth: WebAuthSocket(h.Paths), AdminSocket: WebAdminSocket(h.Paths),
+		Auth: WebAuthSocket(h.Paths), AdminSocket: WebAdminSocket(h.Paths), Profile: webProfile(h),
 	}, "", "\t")
 	if err != nil {
 		return nil, fmt.Errorf("render page: %w", err)

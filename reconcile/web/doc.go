@@ -6,5 +6,5 @@
 // that these gave to the people who have logged in at it.
 //
 // cmd/mailstead runs it and answers what AskAdmin asks. It imports, of the project,
-// render, imapserver/control and imapserver/limit.
+// schema, render, render/profile, imapserver/control and imapserver/limit.
 package web

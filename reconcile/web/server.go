@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -173,6 +171,11 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("POST /login", s.posted(s.userLogin))
 	m.HandleFunc("POST /logout", s.posted(s.logout))
 	m.HandleFunc("GET /account", s.of(asUser, s.account))
+	m.HandleFunc("POST /account/password", s.postedBy(asUser, s.setPassword))
+	m.HandleFunc("POST /account/app", s.postedBy(asUser, s.addApp))
+	m.HandleFunc("POST /account/app/revoke", s.postedBy(asUser, s.revokeApp))
+	m.HandleFunc("GET /account/settings", s.of(asUser, s.mailSettings))
+	m.HandleFunc("GET /account/apple", s.of(asUser, s.appleProfile))
 	if s.settings.Admins {
 		m.HandleFunc("GET /admin/login", s.loginPage(asAdmin))
 		m.HandleFunc("POST /admin/login", s.posted(s.adminLogin))
@@ -298,9 +301,4 @@ func (s *Server) answered(w http.ResponseWriter, q *request, over bool, err erro
 		return true
 	}
 	return false
-}
-
-// sorted gives a list in the order of a name.
-func sorted[T any](list []T, name func(T) string) []T {
-	return slices.SortedFunc(slices.Values(list), func(a, b T) int { return cmp.Compare(name(a), name(b)) })
 }
