@@ -456,6 +456,34 @@ func (p *processes) plain(user string) *client {
 	return c
 }
 
+// TestSessionsOfAUser counts what comes by two listeners as one user's.
+func TestSessionsOfAUser(t *testing.T) {
+	p := startProcesses(t)
+	p.c.Limits = map[string]int64{"sessionsPerUser": 2}
+	p.write(p.users())
+	if out, err := exec.Command(p.program, "ctl", "reload", "--config", p.path).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	one, two := p.login("virtual1"), p.plain("virtual1")
+	third := func() *client {
+		c := dialTLS(t, p.st.Listeners[1].Address, &tls.Config{ServerName: "mail.example", RootCAs: pool(t, p.cert)})
+		c.send("a LOGIN virtual1 pw-virtual1\r\nb NOOP\r\n")
+		return c
+	}
+	c := third()
+	if said := c.until("b OK"); !strings.Contains(said, "a NO [LIMIT] Too many connections of this user.") {
+		t.Errorf("third session of a user: %q", said)
+	}
+	one.goesOn("the third")
+	two.send("c LOGOUT\r\n")
+	two.until("c OK")
+	p.eventually("a place", func() bool {
+		c.send("d LOGIN virtual1 pw-virtual1\r\ne NOOP\r\n")
+		return strings.Contains(c.until("e OK"), "d OK")
+	})
+	p.login("virtual2").goesOn("another user")
+}
+
 // goesOn tells that a session does.
 func (c *client) goesOn(after string) {
 	c.t.Helper()

@@ -39,6 +39,7 @@ type mail struct {
 	background chan struct{} // room for one that fills caches
 	notifier   *store.Notifier
 
+	seats   seats
 	keep    atomic.Int64 // seconds for which what is expunged is kept, as the last session was told
 	relaxed atomic.Bool  // flags and removals need not be on disk when they are acknowledged; as the last one was told
 
@@ -98,6 +99,16 @@ func (m *mail) turnAway(s *handoff.Session) {
 	notOpened(s.Stream, s)
 }
 
+// full gives the connection of one who has as many sessions as may be back to the
+// login.
+func (m *mail) full(log *slog.Logger, s *handoff.Session, back giveBack) {
+	log.Warn("login refused", "user", s.User, "reason", "too many sessions of this user")
+	answer := fmt.Appendf(nil, "%s NO [LIMIT] Too many connections of this user.\r\n", s.Tag)
+	if err := back(answer, nil); err != nil {
+		log.Warn("connection not given back", "user", s.User, "err", err)
+	}
+}
+
 func notOpened(w io.Writer, s *handoff.Session) {
 	fmt.Fprintf(w, "%s NO [UNAVAILABLE] Your mail cannot be opened now (%s).\r\n* BYE Try again later.\r\n", s.Tag, s.ID)
 }
@@ -146,6 +157,11 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		}
 	}()
 	defer conn.Close()
+	if !m.seats.take(s) {
+		m.full(log, s, back)
+		return
+	}
+	defer m.seats.leave(s)
 	entry, leave := m.live.enter(s)
 	defer leave()
 	without, err := wire.Off(s.Without...)
@@ -173,7 +189,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 	defer end()
 	defer context.AfterFunc(a.whole, end)()
 	maySet := s.Quota != nil && s.Quota.Set
-	if err := limit(a.store, s.Quota); err != nil {
+	if err := setQuota(a.store, s.Quota); err != nil {
 		log.Error("quota not set", "user", s.User, "maildir", s.Maildir, "err", err)
 	}
 	var others *store.Neighbours
@@ -224,9 +240,9 @@ func about(s *handoff.Session) map[string]string {
 	return map[string]string{"/shared/admin": s.Admin, "/shared/comment": s.Comment}
 }
 
-// limit sets what a user may have. Limits that the user may set count only where
+// setQuota sets what a user may have. Limits that the user may set count only where
 // there are none yet.
-func limit(a *store.Account, q *handoff.Quota) error {
+func setQuota(a *store.Account, q *handoff.Quota) error {
 	if q == nil {
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
 	"mailstead/imapserver/login"
 	"mailstead/imapserver/spawn"
 	"mailstead/imapserver/wire"
@@ -232,11 +233,16 @@ func (s *Settings) session(o *handoff.Open, u config.User) *handoff.Session {
 			off = append(slices.Clip(off), l.Off...)
 		}
 	}
-	return &handoff.Session{
+	session := &handoff.Session{
 		Open: *o, Maildir: u.Maildir, Namespace: s.Config.Namespace, Without: off,
 		Admin: s.Config.Admin, Comment: s.Config.Comment,
 		Quota: (*handoff.Quota)(u.Quota), Discard: u.Discard, Keep: s.Config.Keep, Relaxed: s.Config.Relaxed, Outbox: s.outbox(u), First: s.first(u),
 	}
+	if !o.Brief { // somebody's client
+		l := limit.Default().With(s.Config.Limits).Login
+		session.PerUser, session.PerUserSource = l.PerUser, l.PerUserSource
+	}
+	return session
 }
 
 // first is what a user of a directory finds after the first login: no plan has

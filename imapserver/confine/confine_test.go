@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,7 +152,7 @@ var calls = []struct {
 	{"trace", unix.SYS_PTRACE, [6]uintptr{unix.PTRACE_ATTACH, never}},
 	{"read another's memory", unix.SYS_PROCESS_VM_READV, [6]uintptr{never}},
 	{"write another's memory", unix.SYS_PROCESS_VM_WRITEV, [6]uintptr{never}},
-	{"signal another", unix.SYS_KILL, [6]uintptr{1, 0}},
+	{"signal another", unix.SYS_KILL, [6]uintptr{math.MaxInt32, uintptr(unix.SIGTERM)}},
 	{"signal a thread of another", unix.SYS_TGKILL, [6]uintptr{1, 1, 0}},
 	{"hold another", unix.SYS_PIDFD_OPEN, [6]uintptr{1}},
 	{"mount", unix.SYS_MOUNT, [6]uintptr{never, never, never}},

@@ -87,23 +87,27 @@ type Open struct {
 // uid, the gid and the serial number.
 type Session struct {
 	Open
-	Serial     uint64   `json:"serial"`
-	UID        int      `json:"uid"`
-	GID        int      `json:"gid"`
-	Roots      []string `json:"roots"` // directories below which the mail of that uid is
-	Maildir    string   `json:"maildir"`
-	Quota      *Quota   `json:"quota,omitempty"`
-	Discard    bool     `json:"discard,omitempty"` // what is expunged goes into the trash
-	First      *First   `json:"first,omitempty"`   // what is made where there is no Maildir; nil: nothing
-	Keep       int64    `json:"keep,omitempty"`    // seconds for which what is expunged is kept aside
-	Relaxed    bool     `json:"relaxed,omitempty"` // flags and removals need not be on disk when they are acknowledged
-	Namespace  string   `json:"namespace,omitempty"`
-	Admin      string   `json:"admin,omitempty"`   // of the server, as are
-	Comment    string   `json:"comment,omitempty"` // its annotations
-	Without    []string `json:"without,omitempty"` // capabilities that are switched off
-	Outbox     *Outbox  `json:"outbox,omitempty"`
-	Mailbox    string   `json:"mailbox,omitempty"` // of a delivery: where it goes; "": INBOX
-	Neighbours []byte   `json:"-"`                 // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
+	Serial    uint64   `json:"serial"`
+	UID       int      `json:"uid"`
+	GID       int      `json:"gid"`
+	Roots     []string `json:"roots"` // directories below which the mail of that uid is
+	Maildir   string   `json:"maildir"`
+	Quota     *Quota   `json:"quota,omitempty"`
+	Discard   bool     `json:"discard,omitempty"` // what is expunged goes into the trash
+	First     *First   `json:"first,omitempty"`   // what is made where there is no Maildir; nil: nothing
+	Keep      int64    `json:"keep,omitempty"`    // seconds for which what is expunged is kept aside
+	Relaxed   bool     `json:"relaxed,omitempty"` // flags and removals need not be on disk when they are acknowledged
+	Namespace string   `json:"namespace,omitempty"`
+	Admin     string   `json:"admin,omitempty"`   // of the server, as are
+	Comment   string   `json:"comment,omitempty"` // its annotations
+	Without   []string `json:"without,omitempty"` // capabilities that are switched off
+	Outbox    *Outbox  `json:"outbox,omitempty"`
+	// PerUser is how many sessions the user may have, and PerUserSource how many from
+	// one source; both 0 for one that does not count.
+	PerUser       int    `json:"per_user,omitempty"`
+	PerUserSource int    `json:"per_user_source,omitempty"`
+	Mailbox       string `json:"mailbox,omitempty"` // of a delivery: where it goes; "": INBOX
+	Neighbours    []byte `json:"-"`                 // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
 }
 
 // Opened is the answer to a session: a worker of that number has it, or nobody.

@@ -27,7 +27,7 @@ type Web struct {
 
 // Login bounds what a client that has not logged in may cost, and how many
 // sessions there may be. What is counted is counted by each process that
-// accepts connections.
+// accepts connections; the sessions of a user by the one that has their mail, too.
 type Login struct {
 	Lifetime time.Duration
 	Failures int

@@ -111,8 +111,8 @@ func TestWorkerHangs(t *testing.T) {
 		s.opener = w
 		c := s.dialTLS("mail.example")
 		c.want("* OK ")
-		c.send("tag1 LOGIN alice right\r\nb NOOP\r\n")
 		begun := time.Now()
+		c.send("tag1 LOGIN alice right\r\nb NOOP\r\n")
 		c.want("tag1 NO [UNAVAILABLE] ", "* BYE ")
 		if d := time.Since(begun); d < answer || d > 20*answer {
 			t.Errorf("answered after %v", d)
