@@ -182,6 +182,8 @@ func (r *running) answer(ctx context.Context, q control.Request) control.Status 
 		err = r.reload()
 	case control.VerbAppPassword:
 		return r.aboutAppPasswords(ctx, q)
+	case control.VerbExplainLogin:
+		return r.explainLogin(ctx, q)
 	case control.VerbEndSession:
 		err = r.endSession(ctx, q.ID)
 	default:

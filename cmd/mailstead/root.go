@@ -25,6 +25,7 @@ var commands = []func() *cobra.Command{
 	newApplyCommand,
 	newStatusCommand,
 	newDoctorCommand,
+	newExplainLoginCommand,
 	newSessionsCommand,
 	newExplainSessionCommand,
 	newWhoDeletedCommand,

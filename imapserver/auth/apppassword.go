@@ -66,21 +66,32 @@ func appDigest(user, bare string) string {
 // byApp tells which of a user's app passwords it is that was presented, and that it
 // has been used.
 func (a *Auth) byApp(c *handoff.Credentials) (by string, ok bool) {
-	l, password := a.proving(), bare(c.Password)
-	if password == "" || c.Listener == Web {
+	l := a.proving()
+	app, ok := l.app(c)
+	if !ok || !app.goodOn(c.Listener) {
 		return "", false
+	}
+	l.keep.used(c.User, app, time.Now())
+	return fmt.Sprintf("app password %q", app.Name), true
+}
+
+// app gives the app password of the user that was presented.
+func (l *logins) app(c *handoff.Credentials) (keptApp, bool) {
+	password := bare(c.Password)
+	if password == "" || c.Listener == Web {
+		return keptApp{}, false
 	}
 	digest := appDigest(c.User, password)
 	for _, app := range l.keep.apps(c.User) {
 		if subtle.ConstantTimeCompare([]byte(app.Digest), []byte(digest)) == 1 {
-			if len(app.Listeners) > 0 && !slices.Contains(app.Listeners, c.Listener) {
-				return "", false
-			}
-			l.keep.used(c.User, app, time.Now())
-			return fmt.Sprintf("app password %q", app.Name), true
+			return app, true
 		}
 	}
-	return "", false
+	return keptApp{}, false
+}
+
+func (a keptApp) goodOn(listener string) bool {
+	return len(a.Listeners) == 0 || slices.Contains(a.Listeners, listener)
 }
 
 var errNotKept = errors.New("this daemon keeps nothing of logins: it has no directory for it")

@@ -91,7 +91,7 @@ func (a *Auth) Update(users []config.User, directories ...config.Directory) erro
 		return err
 	}
 	for _, d := range all {
-		t.directories = append(t.directories, d.directory)
+		t.directories = append(t.directories, d)
 	}
 	a.directories = all
 	a.table.Store(t)

@@ -68,6 +68,11 @@ func (d *authdaemon) check(ctx context.Context, c *handoff.Credentials) (config.
 	if err != nil {
 		return config.User{}, d.fault(err)
 	}
+	return d.user(a, c)
+}
+
+// user is the account of an answer, if it may have its mail by IMAP.
+func (d *authdaemon) user(a authAnswer, c *handoff.Credentials) (config.User, finding) {
 	if f := a.allows(c); f != good {
 		return config.User{}, f
 	}
@@ -80,6 +85,25 @@ func (d *authdaemon) check(ctx context.Context, c *handoff.Credentials) (config.
 		return config.User{}, unavailable(err)
 	}
 	return u, good
+}
+
+// find asks for an account without its password.
+func (d *authdaemon) find(ctx context.Context, c *handoff.Credentials) (config.User, finding) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	question := fmt.Appendf(nil, "PRE . %s %s\n", d.config.Authdaemon.Service, c.User)
+	answer, err := exchange(ctx, d.config.Authdaemon.Socket, question, io.ReadAll)
+	if err != nil {
+		return config.User{}, d.fault(err)
+	}
+	if string(answer) == "FAIL\n" {
+		return config.User{}, unknown
+	}
+	a, err := parseAuthAnswer(answer)
+	if err != nil {
+		return config.User{}, d.fault(err)
+	}
+	return d.user(a, c)
 }
 
 func (d *authdaemon) fault(err error) finding {

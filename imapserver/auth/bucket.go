@@ -66,6 +66,20 @@ func (t *buckets[K]) full(k K, now time.Time) bool {
 	return b.full(t.quota)
 }
 
+// until says for how long k has still used its quota up; 0 if it has not.
+func (t *buckets[K]) until(k K, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b, counted := t.m[k]
+	if !counted {
+		return 0
+	}
+	b.leak(now, t.quota)
+	minutes := (b.minute + 1 - burst*t.quota.minute) / ((1 - burst) * t.quota.minute)
+	days := (b.day + 1 - burst*t.quota.day) / ((1 - burst) * t.quota.day)
+	return time.Duration(max(0, minutes*float64(time.Minute), days*24*float64(time.Hour)))
+}
+
 // level is the number of events of k that this minute still remembers.
 func (t *buckets[K]) level(k K, now time.Time) float64 {
 	t.mu.Lock()

@@ -55,11 +55,16 @@ func (d *ldapDirectory) check(ctx context.Context, c *handoff.Credentials) (conf
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	entry, f := d.find(ctx, c)
+	entry, f := d.entry(ctx, c)
 	if f != good {
 		return config.User{}, f
 	}
-	s, err := d.said(entry, c.User)
+	return d.user(entry, c.User)
+}
+
+// user is what an entry says of a user.
+func (d *ldapDirectory) user(entry *ldap.Entry, name string) (config.User, finding) {
+	s, err := d.said(entry, name)
 	if err == nil {
 		var u config.User
 		if u, err = row(d.config, s); err == nil {
@@ -69,8 +74,22 @@ func (d *ldapDirectory) check(ctx context.Context, c *handoff.Credentials) (conf
 	return config.User{}, unavailable(err)
 }
 
-// find gives the entry of who can bind with the password.
-func (d *ldapDirectory) find(ctx context.Context, c *handoff.Credentials) (*ldap.Entry, finding) {
+// find asks for a user without their password, where an account of ours may.
+func (d *ldapDirectory) find(ctx context.Context, c *handoff.Credentials) (config.User, finding) {
+	if d.search == nil {
+		return config.User{}, unasked
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	entry, f := d.lookUp(ctx, c.User)
+	if f != good {
+		return config.User{}, f
+	}
+	return d.user(entry, c.User)
+}
+
+// entry gives the entry of who can bind with the password.
+func (d *ldapDirectory) entry(ctx context.Context, c *handoff.Credentials) (*ldap.Entry, finding) {
 	if d.search == nil {
 		return d.bindThenRead(ctx, c)
 	}

@@ -22,6 +22,9 @@ const (
 	VerbSessions = "sessions"
 	// VerbEndSession ends the connection that Request.ID names.
 	VerbEndSession = "end-session"
+	// VerbExplainLogin says in Status.Login how a login of Request.User goes, by
+	// Request.Login.
+	VerbExplainLogin = "explain-login"
 )
 
 // What AppPasswordRequest.Do may be.
@@ -56,6 +59,7 @@ type Request struct {
 	Explain bool `json:"explain,omitempty"` // for VerbSessions
 
 	AppPassword *AppPasswordRequest `json:"app_password,omitempty"`
+	Login       *LoginQuestion      `json:"login,omitempty"` // for VerbExplainLogin
 }
 
 // Status is what the daemon serves at this moment, not what is on disk.
@@ -72,11 +76,12 @@ type Status struct {
 	// a listener that is no longer bound may still have some.
 	On map[string]int `json:"sessions_on,omitempty"`
 	// Password is the app password that was added, this once; AppPasswords is those that there are.
-	Password     string        `json:"password,omitempty"`
-	AppPasswords []AppPassword `json:"app_passwords,omitempty"`
-	Proxies      []Proxy       `json:"proxies,omitempty"`
-	Connected    []Connection  `json:"connected,omitempty"` // for VerbSessions, by the time at which they began
-	Error        string        `json:"error,omitempty"`     // why the request failed; the rest is still true
+	Password     string          `json:"password,omitempty"`
+	AppPasswords []AppPassword   `json:"app_passwords,omitempty"`
+	Proxies      []Proxy         `json:"proxies,omitempty"`
+	Connected    []Connection    `json:"connected,omitempty"` // for VerbSessions, by the time at which they began
+	Login        *LoginExplained `json:"login,omitempty"`     // for VerbExplainLogin
+	Error        string          `json:"error,omitempty"`     // why the request failed; the rest is still true
 }
 
 // Proxy is how a listener does that stands in front of other servers. All but Idle

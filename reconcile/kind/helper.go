@@ -40,6 +40,7 @@ type mailRequest struct {
 	Make []mailThing `json:"make,omitempty"`
 	Sync bool        `json:"sync,omitempty"`
 	Scan *scanAsk    `json:"scan,omitempty"` // what is wrong with the messages
+	Way  string      `json:"way,omitempty"`  // the path of a Maildir: what is on the way to it
 }
 
 // mailThing is a resource as it goes to the helper: there are a hundred thousand
@@ -75,6 +76,7 @@ type mailAnswer struct {
 	Seen  []mailSeen `json:"seen,omitempty"`
 	Made  []string   `json:"made,omitempty"` // of each of Make what was wrong, or ""
 	Scan  *Scan      `json:"scan,omitempty"`
+	Way   []WayStep  `json:"way,omitempty"`
 	Error string     `json:"error,omitempty"`
 }
 

@@ -40,6 +40,9 @@ func (w *mailWorker) answer(q mailRequest) (a mailAnswer) {
 	if q.Scan != nil {
 		a.Scan = scanMail(q.Scan)
 	}
+	if q.Way != "" {
+		a.Way = wayTo(q.Way)
+	}
 	if q.Sync {
 		if err := w.sync(); err != nil {
 			a.Error = w.explain(err)

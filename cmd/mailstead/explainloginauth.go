@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"mailstead/imapserver/control"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// addressText writes where a listener listens; "*" is every address.
+func addressText(address string, port int) string {
+	if address == "" {
+		address = "*"
+	}
+	return net.JoinHostPort(address, strconv.Itoa(port))
+}
+
+// described is the user as the description has them, nil if it has none.
+func (w *loginWalk) described() *schema.User {
+	i := slices.IndexFunc(w.host.Users, func(u schema.User) bool { return u.Name == w.User })
+	if i < 0 {
+		return nil
+	}
+	return &w.host.Users[i]
+}
+
+// userOrigin is where the user is described, or the directory that knows them.
+func (w *loginWalk) userOrigin() string {
+	if u := w.described(); u != nil {
+		return u.Origin.String()
+	}
+	if w.whose != nil {
+		return w.directoryOrigin(w.whose.Directory)
+	}
+	return w.host.Origin.String()
+}
+
+func (w *loginWalk) directoryOrigin(name string) string {
+	for _, d := range w.host.Directories {
+		if d.Name == name {
+			return d.Origin.String()
+		}
+	}
+	return w.host.Origin.String()
+}
+
+// fieldOrigin is where a field of the host is written, or the host where it is not.
+func (w *loginWalk) fieldOrigin(path string) string {
+	if pos, ok := w.host.Origins[path]; ok && pos.File != "" {
+		return pos.String()
+	}
+	return w.host.Origin.String()
+}
+
+// atAuth has the daemon say who would be asked, and what they say.
+func (w *loginWalk) atAuth(ctx context.Context) {
+	answer, err := control.Ask(ctx, render.ControlSocket(w.host.Paths), control.Request{Verb: control.VerbExplainLogin, User: w.User,
+		Login: &control.LoginQuestion{Listener: w.listener.Name, Address: w.From, Password: w.password}})
+	if err == nil && answer.Error != "" {
+		err = errors.New(answer.Error)
+	}
+	if err != nil || answer.Login == nil {
+		w.add(loginStep{Step: "users", Came: control.StepUntold, Seen: fmt.Sprintf("the daemon does not say: %v", err), Origin: w.host.Origin.String(), Remedy: "Restart the daemon, if it is older than this program: mailstead apply."})
+		return
+	}
+	w.whose = answer.Login.User
+	for _, s := range answer.Login.Steps {
+		step := loginStep{Step: s.Step, Came: s.Came, Seen: s.Seen, Origin: w.host.Origin.String()}
+		if s.Of != "" {
+			step.Step += " " + s.Of
+		}
+		w.authOrigin(&step, s)
+		w.add(step)
+	}
+	if m := answer.Login.Mechanisms; len(m) > 0 {
+		w.add(loginStep{Step: "mechanisms", Came: control.StepOK, Seen: "beside a password, the listener takes " + strings.Join(m, ", "), Origin: w.fieldOrigin("logins")})
+	}
+}
+
+// authOrigin says which field is behind a step of the daemon's, and what to do where
+// the way ends there.
+func (w *loginWalk) authOrigin(step *loginStep, s control.LoginStep) {
+	remedy := ""
+	switch s.Step {
+	case "name":
+		step.Origin, remedy = w.userOrigin(), "Log in with the name as it is described."
+	case "limits":
+		step.Origin, remedy = w.fieldOrigin("limits"), "Wait, or find out who guesses: journalctl -u 'mailstead-login@*' has the addresses. The limits are limits: guessesPerUser and guessesPerAddress."
+	case "app password":
+		step.Origin, remedy = w.fieldOrigin("logins"), "mailstead app-password list --user "+w.User
+	case "pam":
+		step.Origin, remedy = w.userOrigin(), "journalctl -u mailstead-imapd has the reason; the rules are "+render.PAMFile
+	case "directory":
+		step.Origin, remedy = w.directoryOrigin(s.Of), "Ask the directory itself, with its own tools; the account may be locked or expired there."
+	default:
+		step.Origin = w.userOrigin()
+		switch {
+		case w.described() == nil:
+			remedy = "Write the user into the description, and apply; or log in under the name that it has."
+		case w.whose == nil:
+			remedy = "The description has the user, and the daemon does not yet: mailstead apply."
+		default:
+			remedy = "Set another password in the description (mailstead hash-password), and apply."
+		}
+	}
+	if s.Came == control.StepEnds {
+		step.Remedy = remedy
+	}
+}
+
+// atAccount looks at the account of a system user: PAM refuses whom it has locked or
+// expired, whatever the password is.
+func (w *loginWalk) atAccount() {
+	u := w.described()
+	if u == nil || u.System == nil || w.opts.Rootless {
+		return
+	}
+	step := loginStep{Step: "account", Origin: u.Origin.String()}
+	service := render.PAMFile
+	if _, err := os.Stat(service); errors.Is(err, fs.ErrNotExist) {
+		step.Came, step.Seen, step.Remedy = control.StepEnds, "there are no rules for PAM: "+service+" is missing", "Run mailstead apply."
+		w.add(step)
+		return
+	}
+	line, err := shadowLine("/etc/shadow", u.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		step.Came, step.Seen = control.StepUntold, "it is not in /etc/shadow: PAM asks somebody else about it"
+	case err != nil:
+		step.Came, step.Seen, step.Remedy = control.StepUntold, err.Error(), "Run this as root."
+	default:
+		step.Came, step.Seen, step.Remedy = line.judge(u.Name, time.Now())
+	}
+	w.add(step)
+}
+
+// shadow is what a line of shadow(5) says beside the hash. Days count from 1970; -1
+// is none.
+type shadow struct {
+	locked, never, empty                   bool
+	changed, longest, inactiveFor, expires int
+}
+
+// shadowLine reads the line of an account; the error is fs.ErrNotExist if it has none.
+func shadowLine(path, user string) (s shadow, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return s, fmt.Errorf("read %s: %w", path, errors.Unwrap(err))
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		fields := strings.Split(lines.Text(), ":")
+		if len(fields) < 8 || fields[0] != user {
+			continue
+		}
+		day := func(i int) int {
+			if n, err := strconv.Atoi(fields[i]); err == nil && n >= 0 {
+				return n
+			}
+			return -1
+		}
+		return shadow{
+			locked: strings.HasPrefix(fields[1], "!"), never: strings.HasPrefix(fields[1], "*"), empty: fields[1] == "",
+			changed: day(2), longest: day(4), inactiveFor: day(6), expires: day(7),
+		}, nil
+	}
+	if err := lines.Err(); err != nil {
+		return s, fmt.Errorf("read %s: %w", path, err)
+	}
+	return s, fs.ErrNotExist
+}
+
+// judge says what PAM's rules of Debian make of it.
+func (s shadow) judge(user string, now time.Time) (came, seen, remedy string) {
+	today := int(now.Unix() / 86400)
+	switch {
+	case s.expires >= 0 && today >= s.expires:
+		return control.StepEnds, "the account expired on " + dayText(s.expires), "Have it go on: chage -E -1 " + user
+	case s.locked:
+		return control.StepEnds, "the password is locked", "Unlock it: passwd -u " + user
+	case s.never:
+		return control.StepEnds, "the account has no password, and nobody can log in with one", "Set one: passwd " + user
+	case s.empty:
+		return control.StepEnds, "the password is empty, and no login with an empty one is taken", "Set one: passwd " + user
+	case s.changed == 0:
+		return control.StepEnds, "the password has to be changed at the next login, which IMAP cannot do", "Set a new one: passwd " + user
+	case s.changed > 0 && s.longest >= 0 && s.longest < 99999 && today > s.changed+s.longest:
+		return control.StepEnds, "the password expired on " + dayText(s.changed+s.longest), "Set a new one: passwd " + user
+	}
+	return control.StepOK, "neither locked nor expired", ""
+}
+
+func dayText(day int) string { return time.Unix(int64(day)*86400, 0).UTC().Format(time.DateOnly) }
