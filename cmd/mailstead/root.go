@@ -40,6 +40,7 @@ var commands = []func() *cobra.Command{
 	newImportCommand,
 	newPurgeCommand,
 	newUndeleteCommand,
+	newProfileCommand,
 	newFlattenCommand,
 	newHashPasswordCommand,
 	newAppPasswordCommand,

@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -22,33 +23,34 @@ import (
 // Settings is what a mail program needs to know: of one user, or of everybody
 // with an address in a domain.
 type Settings struct {
-	Host      string // name of the mail host in the description
-	Name      string // of the provider, for people; one line
-	Domain    string // of the address
-	Address   string // of the user; "" for a whole domain
-	Incoming  []Server
-	Outgoing  *Server // nil: the description names none
-	Folders   []Folder
-	Namespace string // prefix of personal folders: "" or "INBOX."
+	Host      string   `json:"host"`                // name of the mail host in the description
+	Name      string   `json:"name"`                // of the provider, for people; one line
+	Domain    string   `json:"domain"`              // of the address
+	Address   string   `json:"address,omitempty"`   // of the user; "" for a whole domain
+	Incoming  []Server `json:"incoming"`            // best first; never empty
+	Outgoing  *Server  `json:"outgoing,omitempty"`  // nil: the description names none
+	Folders   []Folder `json:"folders,omitempty"`   // those with a use
+	Namespace string   `json:"namespace,omitempty"` // prefix of personal folders: "" or "INBOX."
 
 	login loginForm // of a whole domain
 }
 
 // Server is one way to a server, always over TLS.
 type Server struct {
-	Host string
-	Port int
-	TLS  schema.TLSMode // schema.Implicit or schema.STARTTLS
+	Host string         `json:"host"`
+	Port int            `json:"port"`
+	TLS  schema.TLSMode `json:"tls"` // schema.Implicit or schema.STARTTLS
 	// User is what the user logs in with. It is "" where nobody logs in, and for a
 	// whole domain.
-	User string
-	form loginForm
+	User string `json:"user,omitempty"`
+
+	form loginForm // for a whole domain
 }
 
 // Folder is one that mail programs have a use for.
 type Folder struct {
-	Use  string // "sent", "drafts", ... (RFC 6154)
-	Name string // as clients see it
+	Use  string `json:"use"`  // "sent", "drafts", ... (RFC 6154 §2)
+	Name string `json:"name"` // as clients see it
 }
 
 // loginForm says how the name of a login follows from the address.
@@ -70,33 +72,40 @@ func (e *ElsewhereError) Error() string {
 	return fmt.Sprintf("the mail of %s is on another server: %s", e.User, e.URL)
 }
 
-// For gives the settings of a user: one of the description, or, where directories
-// are asked about users, anybody.
-func For(host *schema.Host, user string) (*Settings, error) {
-	i := slices.IndexFunc(host.Users, func(u schema.User) bool { return u.Name == user })
-	folders := host.Folders
+// For gives the settings of somebody by name: a user of the description, or, where
+// directories are asked about users, anybody.
+func For(host *schema.Host, name string) (*Settings, error) {
+	i := slices.IndexFunc(host.Users, func(u schema.User) bool { return u.Name == name })
 	switch {
-	case i >= 0 && host.Users[i].Elsewhere != "":
-		return nil, &ElsewhereError{user, host.Users[i].Elsewhere}
 	case i >= 0:
-		folders = host.Users[i].Folders
-	case len(host.Directories) == 0 || !sayable(user):
-		return nil, fmt.Errorf("%s has no user %q", host.Name, user)
+		return ForUser(host, host.Users[i])
+	case len(host.Directories) == 0 || !sayable(name):
+		return nil, fmt.Errorf("%s has no user %q", host.Name, name)
 	}
-	address := user
-	if !strings.Contains(user, "@") {
-		address = user + "@" + host.MailDomain()
+	return ForUser(host, schema.User{Name: name, Folders: host.Folders})
+}
+
+// ForUser gives the settings of one of the host's users. For one whose mail is on
+// another server the error is an *ElsewhereError.
+func ForUser(host *schema.Host, u schema.User) (*Settings, error) {
+	if u.Elsewhere != "" {
+		return nil, &ElsewhereError{u.Name, u.Elsewhere}
 	}
-	s, err := newSettings(host, address[strings.LastIndex(address, "@")+1:])
+	address := u.Name
+	if !strings.Contains(address, "@") {
+		address += "@" + host.MailDomain()
+	}
+	_, domain, _ := cutLast(address, "@")
+	s, err := newSettings(host, strings.ToLower(domain))
 	if err != nil {
 		return nil, err
 	}
-	s.Address, s.Folders = address, special(folders, host.Namespace)
-	for j := range s.Incoming {
-		s.Incoming[j].User = user
+	s.Address, s.Folders = address, special(u.Folders, host.Namespace)
+	for i := range s.Incoming {
+		s.Incoming[i].User = u.Name
 	}
 	if s.Outgoing != nil {
-		s.Outgoing.User = submissionLogin(host, user, address)
+		s.Outgoing.User = map[string]string{"name": u.Name, "address": address}[host.Profiles.Submission.Login]
 	}
 	return s, nil
 }
@@ -104,16 +113,6 @@ func For(host *schema.Host, user string) (*Settings, error) {
 // sayable tells whether a name can stand in each of the files and on a page.
 func sayable(name string) bool {
 	return name != "" && utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
-}
-
-func submissionLogin(host *schema.Host, user, address string) string {
-	switch host.Profiles.Submission.Login {
-	case "name":
-		return user
-	case "address":
-		return address
-	}
-	return ""
 }
 
 // ForDomain gives the settings of whoever has an address in a domain. It depends
@@ -176,7 +175,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 }
 
 // Domains lists the domains of the addresses of a host's users, sorted: that of
-// names without one, and those in names.
+// names without one, and those in names, as far as they are names in the DNS.
 func Domains(host *schema.Host) []string {
 	logins := loginsOf(host)
 	list := make([]string, 0, len(logins))
@@ -187,6 +186,10 @@ func Domains(host *schema.Host) []string {
 	return list
 }
 
+// domainName is what a domain has to be to become the name of a file or of a zone:
+// the names of users may hold others, such as "..".
+var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
 // loginsOf says for each domain what users log in with. Of who is only in a
 // directory nothing is known: they are taken to be like the others, or else to log
 // in with a name that has no domain.
@@ -196,6 +199,9 @@ func loginsOf(host *schema.Host) map[string]loginForm {
 		form, domain := localPart, host.MailDomain()
 		if _, d, ok := cutLast(u.Name, "@"); ok {
 			form, domain = wholeAddress, strings.ToLower(d)
+		}
+		if !domainName.MatchString(domain) {
+			continue
 		}
 		if known, ok := forms[domain]; ok && known != form {
 			form = mixed

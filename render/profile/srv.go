@@ -13,7 +13,7 @@ import (
 func (s *Settings) Zone() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "; How mail programs find the servers of addresses in %s (RFC 6186, RFC 8314).\n$ORIGIN %s.\n", s.Domain, s.Domain)
-	b.WriteString("; Below the priority, which counts between _imaps and _imap too: the weight, the port, the server.\n")
+	b.WriteString("; The priority (least first, of _imaps and _imap together), the weight, the port, the server:\n")
 	records := func(service string, mode schema.TLSMode, servers []Server) {
 		offered := false
 		for _, srv := range servers {
