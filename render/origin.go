@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mailstead/imapserver/config"
+	"mailstead/render/profile"
 )
 
 // Fields are the fields of the description that decide a line of a rendered
@@ -114,6 +115,8 @@ func FileOrigins(name, text string) []Fields {
 	switch path.Base(name) {
 	case config.SystemDeliveries, config.VirtualDeliveries:
 		return deliveryOrigins(text)
+	case profile.AutoconfigFile, profile.AutodiscoverFile, profile.PageFile, profile.ZoneFile:
+		return profileOrigins(text)
 	}
 	return Fail2banOrigins(text)
 }
@@ -125,6 +128,42 @@ func deliveryOrigins(text string) []Fields {
 			return Fields{"deliver/domains", "deliver/detail", "directories"}
 		}
 		return Fields{"users/" + d.Name, "mail/root", "mail/user", "quota"}
+	})
+}
+
+// profileParts says which fields decide the lines of what mail programs are told,
+// from a line that has the word to the next such line.
+var profileParts = []struct{ word, fields string }{
+	{"<emailProvider", "profiles/domain profiles/name users directories"},
+	{"<incomingServer", "listeners profiles/server users directories"},
+	{"<outgoingServer", "profiles/submission users directories"},
+	{"<Protocol>", "listeners profiles/server profiles/submission users directories"},
+	{"</Protocol>", ""},
+	{"<title>", "profiles/domain users"},
+	{"<style>", ""},
+	{"<h1>", "profiles/domain profiles/name users"},
+	{"<h2>Incoming", "listeners profiles/server users directories"},
+	{"<h2>Outgoing", "profiles/submission users directories"},
+	{"<h2>Folders", "folders namespace"},
+	{"path prefix", "namespace"},
+	{"<h2>In the programs", ""},
+	{"; How mail programs", "profiles/domain users"},
+	{"_imaps._tcp", "listeners profiles/server"},
+	{"_submissions._tcp", "profiles/submission"},
+	{"; Mailstead has no", ""},
+}
+
+// profileOrigins are those of a file that mail programs read.
+func profileOrigins(text string) []Fields {
+	var fields Fields
+	return eachLine(text, func(line string) Fields {
+		for _, part := range profileParts {
+			if strings.Contains(line, part.word) {
+				fields = strings.Fields(part.fields)
+				break
+			}
+		}
+		return fields
 	})
 }
 

@@ -84,3 +84,10 @@ func (l Listener) where() string {
 	}
 	return fmt.Sprintf("port %d of %s", l.Port, l.Address)
 }
+
+// Public tells whether a listener is for mail programs elsewhere: over TLS, and
+// not on a loopback address.
+func (l Listener) Public() bool {
+	ip, err := netip.ParseAddr(l.Address)
+	return l.TLS != Plain && (err != nil || !ip.IsLoopback())
+}

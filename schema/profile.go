@@ -1,6 +1,9 @@
 package schema
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // profiles completes what mail programs are told.
 func (c *completer) profiles() {
@@ -21,6 +24,9 @@ func (c *completer) profiles() {
 	if p.Dir != "" && p.Submission == nil && s.at("submission").ok() {
 		s.at("dir").fault(CodeMissing, "asks for files that Thunderbird refuses without a server for outgoing mail, and there is none",
 			`write submission: server: "smtp.example.org"`)
+	}
+	if p.Dir != "" && len(c.host.Listeners) > 0 && !slices.ContainsFunc(c.host.Listeners, Listener.Public) {
+		s.at("dir").fault(CodeValue, "asks for files that tell of this host, which no mail program can reach: all of its listeners are on loopback addresses", "leave it out")
 	}
 	if systemDirectory(p.Dir) {
 		s.at("dir").faultOfValue(CodeUnsafe, "is a directory of the system: "+p.Dir, "choose one for this alone, such as /srv/www/profiles")

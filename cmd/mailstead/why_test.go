@@ -15,11 +15,12 @@ import (
 
 // whyBase is a host in which every field of the schema can be said.
 const whyBase = `hosts: "mail.example.org": {
-	listeners: imap: {}
+	listeners: {imap: {}, imaps: {}}
 	policies: staff: {}
 	outbox: {}
 	deliver: lmtp: {}
 	fail2ban: {}
+	profiles: {dir: "/srv/www/profiles", submission: server: "smtp.example.org"}
 	tls: certificates: "mail.example.org": _
 	tls: certificates: "base.example.org": certbot: {}
 	users: alice: {}
@@ -59,7 +60,7 @@ func TestWhyNamesWhatDecides(t *testing.T) {
 			}
 		}
 	}
-	for _, field := range []string{"listeners/imap/port", "listeners/imap/address", "listeners/imap/tls", "tls/policy", "users/alice", "namespace", "about/admin", "outbox/folder", "outbox/command", "outbox/header", "fail2ban/bantime", "limits/sessions", "mail/root", "mail/user", "paths/state", "paths/run", "paths/bin"} {
+	for _, field := range []string{"listeners/imap/port", "listeners/imap/address", "listeners/imap/tls", "tls/policy", "users/alice", "namespace", "about/admin", "outbox/folder", "outbox/command", "outbox/header", "fail2ban/bantime", "profiles/name", "profiles/domain", "profiles/server", "profiles/submission/tls", "profiles/submission/login", "limits/sessions", "mail/root", "mail/user", "paths/state", "paths/run", "paths/bin"} {
 		if !changed[field] {
 			t.Errorf("%s changes no line", field)
 		}

@@ -40,6 +40,9 @@ func (b *builder) check() error {
 	if d := h.TLS.DHParams; d != nil {
 		path("dhparams", d.File)
 	}
+	if f := h.Profiles; f != nil && f.Dir != "" {
+		path("profiles", f.Dir)
+	}
 	for _, u := range b.people {
 		element("user", u.want.Name)
 		path("home", u.login.Home)

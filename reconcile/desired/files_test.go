@@ -9,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"mailstead/reconcile"
+	"mailstead/render/profile"
 )
 
 // docs/files.md lists every file and directory that is planned for any of the
@@ -32,7 +33,13 @@ func TestFilesAreDocumented(t *testing.T) {
 			if err != nil || s.Options.Rootless {
 				return
 			}
-			place := strings.NewReplacer(host.Mail.Root, "MAILROOT", host.Paths.State, "STATE", host.Paths.Letsencrypt, "LETSENCRYPT", host.Paths.Units, "UNITS")
+			places := []string{host.Mail.Root, "MAILROOT", host.Paths.State, "STATE", host.Paths.Letsencrypt, "LETSENCRYPT", host.Paths.Units, "UNITS"}
+			for _, domain := range profile.Domains(host) {
+				if host.Profiles != nil {
+					places = append(places, host.Profiles.Dir+"/"+domain, "PROFILES/DOMAIN")
+				}
+			}
+			place := strings.NewReplacer(places...)
 			group := host.Mail.User
 			if a, ok := s.Facts.Accounts[group]; ok && a.Group != "" {
 				group = a.Group

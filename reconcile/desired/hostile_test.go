@@ -55,12 +55,23 @@ func hostileHost(h *schema.Host, set string, value string) {
 		h.Paths.Bin = value
 	case "namespace":
 		h.Namespace = value
+	case "profiles":
+		h.Profiles.Dir = value
+	case "domain":
+		h.Profiles.Domain = value
+	case "domain of a user":
+		h.Users[1].Name, h.Users[1].Maildir = "bob@"+value, "/var/vmail/bob@"+value+"/Maildir"
+	case "server":
+		h.Profiles.Server = value
+	case "submission":
+		h.Profiles.Submission.Server = value
 	}
 }
 
 var hostileFields = []string{
 	"host", "listener", "address", "certificate", "lineage", "names", "default", "user", "virtual user", "home", "maildir",
 	"virtual maildir", "hash", "mail user", "mail root", "state", "run", "letsencrypt", "units", "bin", "namespace",
+	"profiles", "domain", "domain of a user", "server", "submission",
 }
 
 func goodHost() *schema.Host {
@@ -74,7 +85,8 @@ func goodHost() *schema.Host {
 			{Name: "alice", System: &schema.SystemUser{}, Maildir: "Maildir"},
 			{Name: "bob", Virtual: &schema.VirtualUser{PasswordHash: "$y$j9T$c2FsdA$aGFzaA"}, Maildir: "/var/vmail/bob/Maildir"},
 		},
-		Mail: schema.Mail{User: "vmail", Root: "/var/vmail"},
+		Profiles: &schema.Profiles{Dir: "/srv/www/profiles", Submission: &schema.Submission{Server: "smtp.example.org", Port: 465, TLS: schema.Implicit, Login: "name"}},
+		Mail:     schema.Mail{User: "vmail", Root: "/var/vmail"},
 		Paths: schema.Paths{
 			State: "/var/lib/mailstead", Run: "/run/mailstead", Letsencrypt: "/etc/letsencrypt", Units: "/etc/systemd/system", Bin: "/usr/local/bin",
 		},
@@ -143,7 +155,10 @@ func checkList(t *testing.T, h *schema.Host, list []reconcile.Resource, what str
 		}
 		switch r.Ref.Kind {
 		case "directory":
-			below(r.Ref.Name, h.Paths.State, h.Paths.Letsencrypt+"/renewal-hooks")
+			below(r.Ref.Name, h.Paths.State, h.Paths.Letsencrypt+"/renewal-hooks", h.Profiles.Dir)
+		case "file":
+			below(r.Ref.Name, h.Profiles.Dir)
+			checkProfile(t, r, what)
 		case "mail-directory":
 			below(r.Ref.Name, h.Mail.Root)
 		case "password-file", "daemon-config":
@@ -168,6 +183,25 @@ func checkList(t *testing.T, h *schema.Host, list []reconcile.Resource, what str
 			if r.Ref.Name == h.Users[1].Name {
 				below(r.Get("path"), h.Mail.Root)
 			}
+		}
+	}
+}
+
+// checkProfile counts the records of a zone, and the servers of the others.
+func checkProfile(t *testing.T, r reconcile.Resource, what string) {
+	t.Helper()
+	want := map[string]map[string]int{
+		"srv.zone":         {"\n": 11, "\n_": 6, "\n$": 1, "\n;": 3},
+		"config-v1.1.xml":  {"<hostname>": 2, "<port>": 2, "<!": 1},
+		"autodiscover.xml": {"<Server>": 2, "<Port>": 2, "<!": 1},
+		"settings.html":    {"<table>": 2, "<!": 2, "<script": 0},
+	}[path.Base(r.Ref.Name)]
+	if want == nil {
+		t.Errorf("%q: nobody knows what %s is for", what, r.Ref)
+	}
+	for part, n := range want {
+		if got := strings.Count(r.Get("content"), part); got != n {
+			t.Errorf("%q: %s has %d times %q, want %d:\n%s", what, r.Ref, got, part, n, r.Get("content"))
 		}
 	}
 }

@@ -10,7 +10,7 @@ package profile
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -118,14 +118,19 @@ func sayable(name string) bool {
 // ForDomain gives the settings of whoever has an address in a domain. It depends
 // on nobody in particular, so it tells no stranger who there is.
 func ForDomain(host *schema.Host, domain string) (*Settings, error) {
-	if !slices.Contains(Domains(host), domain) {
+	form := loginsOf(host)[domain]
+	if form == noLogin {
 		return nil, fmt.Errorf("%s has no addresses in %q", host.Name, domain)
 	}
+	return forDomain(host, domain, form)
+}
+
+func forDomain(host *schema.Host, domain string, form loginForm) (*Settings, error) {
 	s, err := newSettings(host, domain)
 	if err != nil {
 		return nil, err
 	}
-	s.login, s.Folders = loginsOf(host)[domain], special(host.Folders, host.Namespace)
+	s.login, s.Folders = form, special(host.Folders, host.Namespace)
 	for i := range s.Incoming {
 		s.Incoming[i].form = s.login
 	}
@@ -177,21 +182,15 @@ func cutLast(s, sep string) (before, after string, found bool) {
 // Domains lists the domains of the addresses of a host's users, sorted: that of
 // names without one, and those in names, as far as they are names in the DNS.
 func Domains(host *schema.Host) []string {
-	logins := loginsOf(host)
-	list := make([]string, 0, len(logins))
-	for domain := range logins {
-		list = append(list, domain)
-	}
-	slices.Sort(list)
-	return list
+	return slices.Sorted(maps.Keys(loginsOf(host)))
 }
 
 // domainName is what a domain has to be to become the name of a file or of a zone:
 // the names of users may hold others, such as "..".
 var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// loginsOf says for each domain what users log in with. Of who is only in a
-// directory nothing is known: they are taken to be like the others, or else to log
+// loginsOf says for each domain what users log in with. Of those who are
+// only in a directory nothing is known: they are taken to be like the others, or else to log
 // in with a name that has no domain.
 func loginsOf(host *schema.Host) map[string]loginForm {
 	forms := map[string]loginForm{}
@@ -224,8 +223,17 @@ func newSettings(host *schema.Host, domain string) (*Settings, error) {
 			s.Outgoing = &Server{Host: out.Server, Port: out.Port, TLS: out.TLS}
 		}
 	}
+	names := []string{server, domain}
+	if s.Outgoing != nil {
+		names = append(names, s.Outgoing.Host)
+	}
+	for _, name := range names {
+		if !domainName.MatchString(name) {
+			return nil, fmt.Errorf("%q is no name in the DNS", name)
+		}
+	}
 	for _, l := range host.Listeners {
-		if public(l) {
+		if l.Public() {
 			s.Incoming = append(s.Incoming, Server{Host: server, Port: l.Port, TLS: l.TLS})
 		}
 	}
@@ -251,12 +259,6 @@ func rank(s Server) int {
 		return 2
 	}
 	return 3
-}
-
-// public tells whether a listener is for mail programs elsewhere.
-func public(l schema.Listener) bool {
-	ip, err := netip.ParseAddr(l.Address)
-	return l.TLS != schema.Plain && (err != nil || !ip.IsLoopback())
 }
 
 // special picks the folders that have a use.
