@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -70,6 +71,12 @@ func (in *input) list() (listing, error) {
 				names = append(names, e.Name())
 			}
 		}
+		for name := range in.instead {
+			if name = path.Base(name); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
 	}
 	for _, name := range names {
 		switch path.Ext(name) {

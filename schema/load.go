@@ -17,6 +17,10 @@ type Options struct {
 	// Tags are key=value pairs (or bare keys) for @tag and @if attributes.
 	Tags []string
 
+	// Instead is what the data files of these names hold, in place of what there is, in the
+	// directories among Inputs: a description as it might be.
+	Instead map[string][]byte
+
 	streamFrom int // in place of the constant of that name; 0 is that
 }
 
@@ -34,6 +38,11 @@ func loadWithin(limit limits, opts Options) (*Config, error) {
 	}
 	if len(faults) > 0 {
 		return nil, faults
+	}
+	for _, in := range l.inputs {
+		if in.files == nil {
+			in.assume(opts.Instead)
+		}
 	}
 	var config *Config
 	if err := limit.run(func() { config = l.load() }); err != nil {

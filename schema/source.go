@@ -25,6 +25,7 @@ type tree struct {
 	prefix  string // what stands before the names of files in that directory when they are shown
 	mu      sync.Mutex
 	display map[string]string // shown name to name in the tree
+	instead map[string][]byte // texts in place of files, by name in the tree
 }
 
 // openTree opens the tree around a directory that the operator named.
@@ -71,6 +72,9 @@ func (t *tree) Close() error { return t.root.Close() }
 // Open opens a directory or a regular file. Anything else could block or
 // never end.
 func (t *tree) Open(name string) (fs.File, error) {
+	if f, ok := t.insteadOf(name); ok {
+		return f, nil
+	}
 	fi, err := t.root.Stat(name)
 	if err != nil {
 		return nil, err

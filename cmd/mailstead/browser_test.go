@@ -60,6 +60,7 @@ func newBrowser(t *testing.T, b *box) *browser {
 	w.session = attached.SessionID
 	w.call("Page.enable", nil, nil)
 	w.call("Log.enable", nil, nil)
+	w.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
 	return w
 }
 

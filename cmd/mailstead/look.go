@@ -35,6 +35,7 @@ type look struct {
 	partly           bool            // the plan is not all that the description asks for
 	planned          *reconcile.Plan // what compare said last, nil before
 	lock             *reconcile.Lock // nil: whoever changes the host takes it
+	by               string          // who applies, if it is not whoever runs the program
 }
 
 // lookAt finds out what has to be known of this machine, and what the host is

@@ -27,6 +27,8 @@ type source struct {
 	host  string
 	limit int // how many faults are shown as text; 0: all
 	form  diagnosticsForm
+	// instead is what data files of the description are taken to hold.
+	instead map[string][]byte
 }
 
 // maxFaults is how many faults a command shows that was asked for more than
@@ -59,7 +61,7 @@ func (s *source) String() string { return strings.Join(s.paths, " ") }
 // load reads and checks the whole description. Its faults are the error, with
 // the exit code of an invalid description.
 func (s *source) load() (*schema.Config, error) {
-	config, err := schema.Load(schema.Options{Inputs: s.paths, Tags: s.tags})
+	config, err := schema.Load(schema.Options{Inputs: s.paths, Tags: s.tags, Instead: s.instead})
 	if err != nil {
 		return nil, s.invalid(err)
 	}

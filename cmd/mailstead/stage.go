@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,7 +48,7 @@ func (g generations) stage(l *look, plan *reconcile.Plan, n int) (*generation, e
 	if err != nil {
 		return nil, fmt.Errorf("write generation %d: %w", n, err)
 	}
-	gen := &generation{Version: generationVersion, Number: n, At: time.Now().UTC().Truncate(time.Second), By: whoApplies(), Host: digestOf(plain), Counts: map[string]int{}}
+	gen := &generation{Version: generationVersion, Number: n, At: time.Now().UTC().Truncate(time.Second), By: cmp.Or(l.by, whoApplies()), Host: digestOf(plain), Counts: map[string]int{}}
 	for i, c := range plan.Changes {
 		gen.Counts[c.Ref.Kind]++
 		if i < maxRecorded {

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -47,8 +48,11 @@ func (a *adminCode) next() string {
 	return secret.Code(step)
 }
 
-// TestWeb has the page served by systemd, and looked at with a real Chromium whose
-// scripts are switched off.
+// webPage is where the page is inside of the box.
+const webPage = "https://127.0.0.1:8443"
+
+// TestWeb has the page served by systemd, and used with a real Chromium in which no
+// script runs.
 func TestWeb(t *testing.T) {
 	b := newBoxOf(t, "clients", "web")
 	hash := strings.TrimSpace(b.try("wonder land 1\n", "mailstead", "hash-password").stdout)
@@ -59,29 +63,132 @@ func TestWeb(t *testing.T) {
 	b.writesNothing()
 
 	w := newBrowser(t, b)
+	p := &pictures{t: t, w: w}
 	codes := &adminCode{t: t}
-	const page = "https://127.0.0.1:8443"
-	w.open(page + "/")
+	webUser(t, w, p)
+	webAdmin(t, b, w, p, codes)
+	if len(w.refused) > 0 {
+		t.Errorf("against the policy of the page: %q", w.refused)
+	}
+	b.writesNothing()
+	contains(t, b.run("ps", "-o", "user=", "-C", "mailstead"), "mailste")
+}
+
+// webUser is what a user does.
+func webUser(t *testing.T, w *browser, p *pictures) {
+	t.Helper()
+	w.open(webPage + "/")
 	contains(t, w.text(), "Password of your mail")
 	w.send("/login", map[string]string{"name": "vera", "password": "wrong"})
 	contains(t, w.text(), "Authentication failed.")
 	w.send("/login", map[string]string{"name": "vera", "password": "wonder land 1"})
-	contains(t, w.text(), "Your account")
 	contains(t, w.text(), "this page")
+	w.send("/account/app", map[string]string{"name": "phone", "password": "wonder land 1"})
+	contains(t, w.text(), "Nobody can show it again")
+	p.take("web-phone", 390, 844, true)
+	w.send("/account/app/revoke", nil)
+	contains(t, w.text(), "is good no more")
+	w.send("/account/password", map[string]string{"password": "wonder land 1", "new": "wonder land 2", "again": "wonder land 2"})
+	contains(t, w.text(), "Your password is changed")
+	w.open(webPage + "/account/settings")
+	contains(t, w.text(), "mail.example.org")
+	w.open(webPage + "/account")
 	w.send("/logout", nil)
-	w.open(page + "/account")
+	w.send("/login", map[string]string{"name": "vera", "password": "wonder land 1"})
+	contains(t, w.text(), "Authentication failed.")
+	w.send("/login", map[string]string{"name": "vera", "password": "wonder land 2"})
+	contains(t, w.text(), "Your account")
+	w.send("/logout", nil)
+	w.open(webPage + "/account")
 	contains(t, w.text(), "Password of your mail")
+}
 
-	w.open(page + "/admin")
+// webAdmin is what an admin does.
+func webAdmin(t *testing.T, b *box, w *browser, p *pictures, codes *adminCode) {
+	t.Helper()
+	w.open(webPage + "/admin")
 	code := codes.next()
 	w.send("/admin/login", map[string]string{"name": "helpdesk", "password": "wonder land 1", "code": code})
 	contains(t, w.text(), "Certificates as served")
 	contains(t, w.text(), "364")
+	p.take("web-status", 1000, 640, false)
+	w.open(webPage + "/admin/users")
+	w.send("/admin/propose", map[string]string{"user": "walter", "password": "a long password", "storage": "1GB"})
+	contains(t, w.text(), "maildir/walter")
+	p.take("web-plan", 1000, 900, true)
+	w.send("/admin/apply", map[string]string{"code": code})
+	contains(t, w.text(), "was used before")
+	w.open(webPage + "/admin/users")
+	w.send("/admin/propose", map[string]string{"user": "walter", "password": "a long password", "storage": "1GB"})
+	b.write("/etc/mailstead/more.cue", `hosts: "mail.example.org": keep: "14d"`)
+	w.send("/admin/apply", map[string]string{"code": codes.next()})
+	contains(t, w.text(), "the description was edited since")
+	b.run("rm", "/etc/mailstead/more.cue")
+	w.open(webPage + "/admin/users")
+	w.send("/admin/propose", map[string]string{"user": "walter", "password": "a long password", "storage": "1GB"})
+	w.send("/admin/apply", map[string]string{"code": codes.next()})
+	contains(t, w.text(), "Applied")
+	b.run("python3", "-c", webSession)
+	w.open(webPage + "/admin/sessions")
+	contains(t, w.text(), "walter")
+	w.send("/admin/sessions/end", nil)
+	contains(t, w.text(), "is ended")
+	b.await(func() bool { return b.sh("cat /run/ended") != "" })
+	w.open(webPage + "/admin/users/walter")
+	contains(t, w.text(), "of 1.0 GB")
+	w.open(webPage + "/admin/history")
+	contains(t, w.text(), "helpdesk, at the web page")
+	w.open(webPage + "/admin/drift")
+	contains(t, w.text(), "The host is as its description says.")
 	w.send("/logout", nil)
-	w.open(page + "/admin")
+	w.open(webPage + "/admin")
 	w.send("/admin/login", map[string]string{"name": "helpdesk", "password": "wonder land 1", "code": code})
 	contains(t, w.text(), "wrong") // a code is good once
-	if len(w.refused) > 0 {
-		t.Errorf("against the policy of the page: %q", w.refused)
+}
+
+// webSession logs in as walter, and stays in the background until it is ended.
+const webSession = `
+import os, socket, ssl, sys
+open("/run/ended", "w").close()
+s = socket.create_connection(("127.0.0.1", 143))
+s.recv(4096)
+s.sendall(b"a STARTTLS\r\n")
+s.recv(4096)
+context = ssl.create_default_context()
+context.check_hostname = False
+context.verify_mode = ssl.CERT_NONE
+s = context.wrap_socket(s)
+s.sendall(b'a LOGIN walter "a long password"\r\n')
+if b"a OK" not in s.recv(4096):
+    sys.exit(1)
+if os.fork() > 0:
+    os._exit(0)
+null = os.open("/dev/null", os.O_RDWR)
+for fd in range(3):
+    os.dup2(null, fd)
+while s.recv(4096):
+    pass
+open("/run/ended", "w").write("ended")
+`
+
+// pictures are those of docs/, taken anew where that is asked for.
+type pictures struct {
+	t *testing.T
+	w *browser
+}
+
+func (p *pictures) take(name string, width, height int, dark bool) {
+	p.t.Helper()
+	data := p.w.shot(width, height, dark)
+	if wide := p.w.eval("document.documentElement.scrollWidth"); wide != fmt.Sprint(width) {
+		p.t.Errorf("%s is %s wide on a screen of %d", name, wide, width)
+	}
+	if len(data) > 100<<10 {
+		p.t.Errorf("%s has %d octets", name, len(data))
+	}
+	if os.Getenv("MAILSTEAD_UPDATE") == "1" {
+		if err := os.WriteFile("../../docs/"+name+".png", data, 0o644); err != nil {
+			p.t.Fatal(err)
+		}
 	}
 }

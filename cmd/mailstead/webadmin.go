@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mailstead/imapserver/control"
+	"mailstead/reconcile/desired"
 	"mailstead/reconcile/web"
 	"mailstead/render"
 	"mailstead/schema"
@@ -49,30 +50,32 @@ func answerAdmin(ctx context.Context, c io.ReadWriter, state string, log *slog.L
 	if err := d.Decode(&r); err != nil {
 		return fmt.Errorf("read request: %w", err)
 	}
-	host, _, err := readApplied(state)
+	host, opts, err := readApplied(state)
 	if err != nil {
 		return err
 	}
-	a := webDesk{host: host, log: log, now: time.Now()}.answer(ctx, r)
+	a := webDesk{host: host, opts: opts, description: render.Description, log: log, now: time.Now()}.answer(ctx, r)
 	return json.NewEncoder(c).Encode(a)
 }
 
 // webDesk answers requests of admins for the host as it was applied.
 type webDesk struct {
-	host *schema.Host
-	log  *slog.Logger
-	now  time.Time
+	host        *schema.Host
+	opts        desired.Options
+	description string // the directory of the description that is shown and changed
+	log         *slog.Logger
+	now         time.Time
 }
 
 func (d webDesk) answer(ctx context.Context, r web.AdminRequest) (a web.AdminAnswer) {
 	gate, err := openWebGate(d.host)
 	if err != nil {
-		return d.failed(r, a, err)
+		return d.failed(a, err)
 	}
 	if r.Do == web.AdminLogin {
 		a.Token, a.Name, err = gate.login(r, d.now)
-		d.note(r, err)
-		return d.failed(r, a, err)
+		d.note(r, a.Name, err)
+		return d.failed(a, err)
 	}
 	if a.Name, err = gate.token(r.Token, d.now); err != nil {
 		return web.AdminAnswer{Over: true, Error: err.Error()}
@@ -80,52 +83,48 @@ func (d webDesk) answer(ctx context.Context, r web.AdminRequest) (a web.AdminAns
 	switch r.Do {
 	case web.AdminStatus:
 		a.Status, err = d.status(ctx)
+	case web.AdminSessions:
+		a.Sessions, err = d.sessions(ctx)
+	case web.AdminEndSession:
+		err = d.endSession(ctx, a.Name, r.Session)
+	case web.AdminUsers:
+		a.Users, err = d.users(r.Find)
+	case web.AdminUsage:
+		a.Usage, err = d.usage(ctx, r.Find)
+	case web.AdminDrift:
+		a.Drift, err = d.drift(ctx)
+	case web.AdminHistory:
+		a.History, err = d.history()
+	case web.AdminPropose:
+		if r.Change == nil {
+			err = errors.New("there is no change to propose")
+			break
+		}
+		a.Proposal, err = d.propose(ctx, gate, a.Name, *r.Change)
+	case web.AdminApply:
+		a.Outcome, err = d.applyProposal(ctx, gate, a.Name, r.Proposal, r.Code)
 	default:
 		err = fmt.Errorf("there is no such request: %q", r.Do)
 	}
-	return d.failed(r, a, err)
+	return d.failed(a, err)
 }
 
 // note writes a login into the log: the address first, as auth does.
-func (d webDesk) note(r web.AdminRequest, err error) {
+func (d webDesk) note(r web.AdminRequest, name string, err error) {
 	if err == nil {
-		d.log.Info("admin logged in", "addr", r.Remote, "name", r.Name)
+		d.log.Info("admin logged in", "addr", r.Remote, "name", name)
 		return
 	}
 	d.log.Warn("login failed", "addr", r.Remote, "user", brief(r.Name), "mechanism", "web-admin", "reason", err)
 }
 
 // failed gives an answer its error, in words for people.
-func (d webDesk) failed(r web.AdminRequest, a web.AdminAnswer, err error) web.AdminAnswer {
+func (d webDesk) failed(a web.AdminAnswer, err error) web.AdminAnswer {
 	if err != nil {
 		a.Error = err.Error()
 		for _, h := range hints(err) {
-			a.Error += " (" + h + ")"
+			a.Error += "; " + h
 		}
 	}
 	return a
-}
-
-// status is what the daemon serves.
-func (d webDesk) status(ctx context.Context) (*web.Status, error) {
-	s := &web.Status{Host: d.host.Name}
-	answer, err := control.Ask(ctx, render.ControlSocket(d.host.Paths), control.Request{Verb: control.VerbStatus})
-	if err != nil {
-		s.Problem = err.Error()
-		return s, nil
-	}
-	s.Version, s.Sessions, s.Problem = answer.Version, answer.Sessions, answer.Error
-	for _, l := range answer.Listeners {
-		s.Listeners = append(s.Listeners, web.Listener{Name: l.Name, Address: l.Address, TLS: l.TLS, Sessions: answer.On[l.Name]})
-	}
-	for _, b := range answer.Bundles {
-		c := web.Certificate{Name: b.Name, Names: b.Names, Fingerprint: b.Fingerprint}
-		if c.NotAfter, err = time.Parse(time.RFC3339, b.NotAfter); err == nil {
-			c.Days = int(c.NotAfter.Sub(d.now).Hours() / 24)
-		}
-		s.Certificates = append(s.Certificates, c)
-	}
-	l := &look{host: d.host}
-	s.Notes = l.certificateNotes(d.now)
-	return s, nil
 }

@@ -162,22 +162,45 @@ func (g *webGate) prove(name, password, code string, now time.Time) (schema.WebA
 	if !known {
 		return a, errWebRefused
 	}
-	err := g.remember(a.Name, func(m *webMemory) error {
+	return a, g.guess(a, now, func(m *webMemory) error { return g.check(a, m, password, code, now) })
+}
+
+// confirm takes a code that was not used before, for a change.
+func (g *webGate) confirm(name, code string, now time.Time) error {
+	a, ok := g.find(name)
+	if !ok {
+		return errWebRefused
+	}
+	return g.guess(a, now, func(m *webMemory) error {
+		secret, err := readTOTP(a.TOTPFile)
+		if err != nil {
+			return fmt.Errorf("admin %s: %w", a.Name, err)
+		}
+		step, good := secret.Check(code, now, m.Step)
+		if !good {
+			return errors.New("the code is wrong, or was used before: wait for the next one")
+		}
+		m.Step = step
+		return nil
+	})
+}
+
+// guess lets an admin try something that could be guessed, unless there was too much of it.
+func (g *webGate) guess(a schema.WebAdmin, now time.Time, try func(*webMemory) error) error {
+	return g.remember(a.Name, func(m *webMemory) error {
 		if past := int(now.Sub(m.At) / webGuessEvery); past > 0 {
 			m.Guesses = max(0, m.Guesses-past)
 		}
 		if m.Guesses >= webGuesses {
 			return fmt.Errorf("too many wrong passwords and codes: try again in %s", webGuessEvery)
 		}
-		err := g.check(a, m, password, code, now)
-		if err != nil {
+		if err := try(m); err != nil {
 			m.Guesses, m.At = m.Guesses+1, now
 			return err
 		}
 		m.Guesses = 0
 		return nil
 	})
-	return a, err
 }
 
 // check does both checks whatever the first one says.

@@ -14,11 +14,16 @@ import (
 // What AdminRequest.Do may be. Login begins with the password and a code, or with a
 // certificate; the others have the token that it gave.
 const (
-	AdminLogin   = "login"
-	AdminStatus  = "status"
-	AdminDrift   = "drift"
-	AdminHistory = "history"
-	AdminUsers   = "users"
+	AdminLogin      = "login"
+	AdminStatus     = "status"
+	AdminSessions   = "sessions"
+	AdminEndSession = "end-session" // Session
+	AdminUsers      = "users"       // with Find in their name
+	AdminUsage      = "usage"       // of the user Find
+	AdminDrift      = "drift"
+	AdminHistory    = "history"
+	AdminPropose    = "propose" // Change
+	AdminApply      = "apply"   // Proposal, and a Code that was not used before
 )
 
 // MaxAdminRequest bounds a request, in octets.
@@ -39,19 +44,26 @@ type AdminRequest struct {
 	Password    string     `json:"password,omitempty"`
 	Code        string     `json:"code,omitempty"`        // TOTP
 	Certificate []byte     `json:"certificate,omitempty"` // DER of the one that the client has shown
-	Find        string     `json:"find,omitempty"`        // part of a user's name
+	Find        string     `json:"find,omitempty"`
+	Session     string     `json:"session,omitempty"`
+	Change      *Change    `json:"change,omitempty"`
+	Proposal    string     `json:"proposal,omitempty"`
 }
 
 // AdminAnswer is the answer to an AdminRequest.
 type AdminAnswer struct {
-	Token   string  `json:"token,omitempty"`
-	Name    string  `json:"name,omitempty"`
-	Error   string  `json:"error,omitempty"` // for people; the request was refused
-	Over    bool    `json:"over,omitempty"`  // the token is not good any more
-	Status  *Status `json:"status,omitempty"`
-	Drift   *Drift  `json:"drift,omitempty"`
-	History []Past  `json:"history,omitempty"`
-	Users   *Users  `json:"users,omitempty"`
+	Token    string    `json:"token,omitempty"`
+	Name     string    `json:"name,omitempty"`
+	Error    string    `json:"error,omitempty"` // for people; the request was refused
+	Over     bool      `json:"over,omitempty"`  // the token is not good any more
+	Status   *Status   `json:"status,omitempty"`
+	Sessions []Session `json:"sessions,omitempty"`
+	Users    *Users    `json:"users,omitempty"`
+	Usage    *Usage    `json:"usage,omitempty"`
+	Drift    *Drift    `json:"drift,omitempty"`
+	History  []Past    `json:"history,omitempty"`
+	Proposal *Proposal `json:"proposal,omitempty"`
+	Outcome  *Outcome  `json:"outcome,omitempty"`
 }
 
 // Status is a host as it is wanted, applied, on disk and served.
@@ -80,6 +92,23 @@ type Certificate struct {
 	Fingerprint string    `json:"fingerprint"`
 	NotAfter    time.Time `json:"not_after"`
 	Days        int       `json:"days"` // left
+}
+
+// Session is a connection that is logged in at the mail server.
+type Session struct {
+	ID       string    `json:"id"`
+	User     string    `json:"user"`
+	Listener string    `json:"listener,omitempty"`
+	Address  string    `json:"address,omitempty"`
+	Client   string    `json:"client,omitempty"` // as it has said itself
+	Began    time.Time `json:"began"`
+}
+
+// Usage is how much mail a user has. A limit of 0 is none.
+type Usage struct {
+	User                    string `json:"user"`
+	Storage, StorageLimit   int64  // octets
+	Messages, MessagesLimit int64
 }
 
 // Drift is what differs between the description and the host.

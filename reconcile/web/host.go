@@ -1,11 +1,134 @@
 package web
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
 
-// status is how the host is served.
+// status is what the daemon serves.
 func (s *Server) status(w http.ResponseWriter, q *request) {
-	a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminStatus})
-	if ok {
+	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminStatus}); ok {
 		s.show(w, q, http.StatusOK, "status", view{Title: "Status", Fault: a.Error, Body: a.Status})
+	}
+}
+
+func (s *Server) listSessions(w http.ResponseWriter, q *request) {
+	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminSessions}); ok {
+		s.show(w, q, http.StatusOK, "sessions", view{Title: "Sessions", Fault: a.Error, Body: a.Sessions})
+	}
+}
+
+func (s *Server) endSession(w http.ResponseWriter, q *request) {
+	id := q.PostFormValue("session")
+	a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminEndSession, Session: id})
+	switch {
+	case !ok:
+	case a.Error != "":
+		s.refuse(w, q.Request, http.StatusConflict, a.Error)
+	default:
+		s.done(w, q, "/admin/sessions", "The session "+id+" is ended.")
+	}
+}
+
+func (s *Server) users(w http.ResponseWriter, q *request) {
+	find := strings.TrimSpace(q.URL.Query().Get("find"))
+	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminUsers, Find: find}); ok {
+		s.show(w, q, http.StatusOK, "users", view{Title: "Users", Fault: a.Error, Body: a.Users})
+	}
+}
+
+// userView is a user with what can be proposed of them.
+type userView struct {
+	*Usage
+	User *User
+}
+
+func (s *Server) user(w http.ResponseWriter, q *request) {
+	name := q.PathValue("name")
+	found, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminUsers, Find: name})
+	if !ok {
+		return
+	}
+	v := userView{}
+	if found.Users != nil {
+		if i := slices.IndexFunc(found.Users.List, func(u User) bool { return u.Name == name }); i >= 0 {
+			v.User = &found.Users.List[i]
+		}
+	}
+	if v.User == nil {
+		s.refuse(w, q.Request, http.StatusNotFound, "There is no such user.")
+		return
+	}
+	a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminUsage, Find: name})
+	if ok {
+		v.Usage = a.Usage
+		s.show(w, q, http.StatusOK, "user", view{Title: name, Fault: a.Error, Body: v})
+	}
+}
+
+func (s *Server) drift(w http.ResponseWriter, q *request) {
+	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminDrift}); ok {
+		s.show(w, q, http.StatusOK, "drift", view{Title: "Drift", Fault: a.Error, Body: a.Drift})
+	}
+}
+
+func (s *Server) history(w http.ResponseWriter, q *request) {
+	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminHistory}); ok {
+		s.show(w, q, http.StatusOK, "history", view{Title: "History", Fault: a.Error, Body: a.History})
+	}
+}
+
+// proposalView is a proposal with its diff by lines.
+type proposalView struct {
+	*Proposal
+	Lines []line
+}
+
+// line is one of a diff.
+type line struct{ Class, Text string }
+
+func diffLines(text string) (lines []line) {
+	for l := range strings.Lines(text) {
+		l = strings.TrimSuffix(l, "\n")
+		class := ""
+		switch {
+		case strings.HasPrefix(l, "+"):
+			class = "add"
+		case strings.HasPrefix(l, "-"):
+			class = "del"
+		}
+		lines = append(lines, line{class, l})
+	}
+	return lines
+}
+
+// propose shows what a change would do. Nothing is done yet.
+func (s *Server) propose(w http.ResponseWriter, q *request) {
+	c := &Change{Kind: q.value("kind"), User: q.value("user"), Password: q.PostFormValue("password"), Storage: q.value("storage"), Folder: q.value("folder")}
+	a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminPropose, Change: c})
+	switch {
+	case !ok:
+	case a.Proposal == nil:
+		s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not proposed", Fault: a.Error, Body: &Outcome{}})
+	default:
+		s.show(w, q, http.StatusOK, "proposal", view{Title: a.Proposal.Title, Body: proposalView{a.Proposal, diffLines(a.Proposal.Diff)}})
+	}
+}
+
+// apply has a proposal carried out, for a code.
+func (s *Server) apply(w http.ResponseWriter, q *request) {
+	if !s.mayTry(w, q) {
+		return
+	}
+	a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminApply, Proposal: q.value("proposal"), Code: q.value("code")})
+	switch {
+	case !ok:
+	case a.Outcome == nil:
+		s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied", Fault: a.Error, Body: &Outcome{}})
+	case a.Outcome.Done:
+		s.show(w, q, http.StatusOK, "outcome", view{Title: "Applied", Notice: a.Outcome.Title, Body: a.Outcome})
+	default:
+		s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied, or not all of it", Fault: a.Outcome.Fault, Body: a.Outcome})
 	}
 }

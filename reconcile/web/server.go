@@ -179,7 +179,15 @@ func (s *Server) routes() http.Handler {
 	if s.settings.Admins {
 		m.HandleFunc("GET /admin/login", s.loginPage(asAdmin))
 		m.HandleFunc("POST /admin/login", s.posted(s.adminLogin))
-		m.HandleFunc("GET /admin", s.of(asAdmin, s.status))
+		for path, page := range map[string]func(http.ResponseWriter, *request){
+			"/admin": s.status, "/admin/sessions": s.listSessions, "/admin/users": s.users, "/admin/users/{name}": s.user,
+			"/admin/drift": s.drift, "/admin/history": s.history,
+		} {
+			m.HandleFunc("GET "+path, s.of(asAdmin, page))
+		}
+		m.HandleFunc("POST /admin/sessions/end", s.postedBy(asAdmin, s.endSession))
+		m.HandleFunc("POST /admin/propose", s.postedBy(asAdmin, s.propose))
+		m.HandleFunc("POST /admin/apply", s.postedBy(asAdmin, s.apply))
 	}
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, http.StatusNotFound, "There is no such page.")

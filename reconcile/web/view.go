@@ -33,7 +33,13 @@ func parsePages() map[string]*template.Template {
 	return all
 }
 
+// tab is a page that every page of admins has a link to.
+type tab struct{ Path, Title string }
+
+var tabs = []tab{{"/admin", "Status"}, {"/admin/sessions", "Sessions"}, {"/admin/users", "Users"}, {"/admin/drift", "Drift"}, {"/admin/history", "History"}}
+
 var functions = template.FuncMap{
+	"tabs":   func() []tab { return tabs },
 	"day":    func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	"minute": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
 	"size":   size,

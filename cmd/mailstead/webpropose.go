@@ -1,0 +1,284 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/diff"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/target"
+	"mailstead/reconcile/web"
+)
+
+// proposal is a change as it waits for an admin's code: a file of render.WebDir.
+type proposal struct {
+	web.Proposal
+	Seen string          `json:"seen"` // digest of the description that it was made from
+	Text []byte          `json:"text"` // what webChanges is to hold
+	Was  []byte          `json:"was"`  // what it held; nil: it was not there
+	Plan json.RawMessage `json:"plan"` // as a file of "mailstead plan -o"
+}
+
+// How long a proposal waits, and how many do.
+const (
+	proposalLife = 24 * time.Hour
+	maxProposals = 20
+)
+
+// webKinds are the kinds of resources that a proposed change may touch: mail of users,
+// what the daemon reads of them, and its reload. What else a plan has is refused,
+// whatever it came from: a process of root's, a unit, a certificate or an account is
+// never changed by the page.
+var webKinds = []string{"maildir", "folder", "password-file", "daemon-config", "daemon"}
+
+// propose makes the plan of a change, and keeps it.
+func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Change) (*web.Proposal, error) {
+	seen, err := describe(d.description)
+	if err != nil {
+		return nil, err
+	}
+	file, was, err := readWebChanges(d.description)
+	if err != nil {
+		return nil, err
+	}
+	if err := file.make(d.host.Name, c); err != nil {
+		return nil, err
+	}
+	text, err := file.encode()
+	if err != nil {
+		return nil, err
+	}
+	s := source{paths: []string{d.description}, host: d.host.Name, limit: 1, instead: map[string][]byte{webChanges: text}}
+	l, err := s.look(ctx, d.opts, false)
+	if err != nil {
+		return nil, webInvalid(err)
+	}
+	defer l.close()
+	plan, err := l.compare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := onlyWebKinds(plan); err != nil {
+		return nil, err
+	}
+	p := proposal{Seen: seen, Text: text, Was: was, Proposal: web.Proposal{
+		ID: rand.Text(), By: by, At: d.now.UTC(), Title: c.String(), Diff: webDiff(g.key, was, text), Text: planText(plan), Changes: len(plan.Changes),
+	}}
+	if p.Plan, err = savedPlan(l, plan, s); err != nil {
+		return nil, err
+	}
+	return &p.Proposal, g.keep(p, d.now)
+}
+
+// webInvalid gives the first fault of a description in words for the page.
+func webInvalid(err error) error {
+	var invalid *invalidError
+	if errors.As(err, &invalid) && len(invalid.faults) > 0 {
+		f := invalid.faults[0]
+		err = fmt.Errorf("%s: %s", f.Pos, f.Message)
+		if f.Hint != "" {
+			err = hint(err, "%s", f.Hint)
+		}
+	}
+	return err
+}
+
+// onlyWebKinds refuses a plan that does more than a proposed change may.
+func onlyWebKinds(plan *reconcile.Plan) error {
+	for _, c := range plan.Changes {
+		if !slices.Contains(webKinds, c.Ref.Kind) || c.Drift != nil {
+			return hint(fmt.Errorf("the host differs from its description in more than this change: %s", c.Ref), "an admin on the host looks at %q first", "mailstead plan")
+		}
+	}
+	if len(plan.Unreadable) > 0 {
+		return errors.New("something of the host could not be read: see the page Drift")
+	}
+	return nil
+}
+
+func webDiff(key, was, text []byte) string {
+	out := string(diff.Diff("a/"+webChanges, maskWebHashes(key, was), "b/"+webChanges, maskWebHashes(key, text)))
+	_, lines, _ := strings.Cut(out, "\n") // the command of diff
+	return lines
+}
+
+func planText(plan *reconcile.Plan) string {
+	var b strings.Builder
+	writePlan(&console{out: &b, err: io.Discard}, &b, plan, false)
+	return b.String()
+}
+
+func savedPlan(l *look, plan *reconcile.Plan, s source) ([]byte, error) {
+	keys := target.PlanKeys(l.host.Paths.State)
+	if len(keys) == 0 {
+		return nil, errors.New("this machine has no secret under which a plan could be saved: apply once on the host")
+	}
+	d, err := s.description(l.host, l.opts)
+	if err != nil {
+		return nil, err
+	}
+	saved, err := savePlan(plan, keys[0], d, reconcile.Selection{}, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = saved.Encode(&b)
+	return b.Bytes(), err
+}
+
+// describe gives a digest of every file of a description: of what was looked at.
+func describe(dir string) (string, error) {
+	sum := sha256.New()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() && e.Type()&fs.ModeSymlink == 0 {
+			return err
+		}
+		if e.Type()&fs.ModeSymlink != 0 {
+			if fi, err := os.Stat(path); err != nil || !fi.Mode().IsRegular() {
+				return nil
+			}
+		}
+		data, err := os.ReadFile(path)
+		fmt.Fprintf(sum, "%q %d\n%s", path, len(data), data)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", hint(fmt.Errorf("this host has no description in %s", dir), "changes at the page are for hosts that have theirs there; others are changed where theirs is")
+	}
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+var proposalName = regexp.MustCompile(`^[A-Z2-7]{26}$`)
+
+func (g *webGate) proposalFile(id string) string {
+	return filepath.Join(g.dir, "proposal-"+id+".json")
+}
+
+// keep writes a proposal, and removes those that nobody has come back to.
+func (g *webGate) keep(p proposal, now time.Time) error {
+	names, err := filepath.Glob(g.proposalFile("*"))
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		if fi, err := os.Stat(name); err == nil && (now.Sub(fi.ModTime()) > proposalLife || len(names)-i >= maxProposals) {
+			os.Remove(name)
+		}
+	}
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return reconcile.ReplaceFile(g.proposalFile(p.ID), reconcile.Private(data))
+}
+
+func (g *webGate) proposal(id string, now time.Time) (p proposal, err error) {
+	none := errors.New("there is no such proposal any more: propose the change again")
+	if !proposalName.MatchString(id) {
+		return p, none
+	}
+	data, err := os.ReadFile(g.proposalFile(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, none
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &p)
+	}
+	if err == nil && now.Sub(p.At) > proposalLife {
+		err = none
+	}
+	return p, err
+}
+
+// errEdited says that a plan is for another description than there is now.
+var errEdited = errors.New("the description was edited since this plan was made, so nothing was applied: look at what it says now, and propose the change again")
+
+// applyProposal carries a proposal out: it takes a new code of the admin's, and the
+// description that the plan was made from.
+func (d webDesk) applyProposal(ctx context.Context, g *webGate, by, id, code string) (*web.Outcome, error) {
+	p, err := g.proposal(id, d.now)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.confirm(by, code, d.now); err != nil {
+		return nil, err
+	}
+	if seen, err := describe(d.description); err != nil || seen != p.Seen {
+		return nil, errors.Join(err, errEdited)
+	}
+	saved, err := reconcile.ReadPlan(bytes.NewReader(p.Plan))
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(d.description, webChanges)
+	if err := reconcile.ReplaceFile(path, reconcile.Private(p.Text)); err != nil {
+		return nil, err
+	}
+	d.log.Info("applying what was proposed", "by", by, "what", p.Title)
+	var out strings.Builder
+	err = d.carryOut(ctx, saved, by, &out)
+	exit := exitCodeOf(err)
+	if err == nil {
+		exit = exitDone
+	}
+	if exit != exitDone && exit != exitPartial {
+		err = errors.Join(err, putBack(path, p.Was))
+	}
+	os.Remove(g.proposalFile(id))
+	o := &web.Outcome{Title: p.Title, Text: out.String(), Done: exit == exitDone}
+	if err != nil {
+		o.Fault = d.failed(web.AdminAnswer{}, err).Error
+	}
+	d.log.Info("applied what was proposed", "by", by, "what", p.Title, "exit", exit, "err", err)
+	return o, nil
+}
+
+// putBack has the file hold what it held, or not be there.
+func putBack(path string, was []byte) error {
+	if was == nil {
+		return os.Remove(path)
+	}
+	return reconcile.ReplaceFile(path, reconcile.Private(was))
+}
+
+// carryOut applies a saved plan as "mailstead apply FILE" does.
+func (d webDesk) carryOut(ctx context.Context, saved *reconcile.Saved, by string, out io.Writer) error {
+	o := applyOptions{source: source{paths: []string{d.description}, host: d.host.Name, limit: maxFaults}, opts: d.opts, saved: saved, file: "the proposal", yes: true, wait: 30 * time.Second, returnAfter: returnAfter}
+	l, err := o.look(ctx, o.opts, false)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	l.by = by + ", at the web page"
+	return l.applyCurrent(ctx, o, &console{in: strings.NewReader(""), out: out, err: out})
+}
+
+// drift is what a plan of the description says now.
+func (d webDesk) drift(ctx context.Context) (*web.Drift, error) {
+	s := source{paths: []string{d.description}, host: d.host.Name, limit: maxFaults}
+	l, err := s.look(ctx, d.opts, false)
+	if err != nil {
+		return nil, webInvalid(err)
+	}
+	defer l.close()
+	plan, err := l.compare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &web.Drift{Plan: planText(plan), Changes: len(plan.Changes), Waiting: len(plan.Blocked)}, nil
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailstead/reconcile/desired"
+	"mailstead/reconcile/web"
+	"mailstead/render"
+)
+
+// proposing is a host without root that was applied, whose page proposes changes.
+type proposing struct {
+	*testing.T
+	desk webDesk
+	gate *webGate
+	code func(time.Time) string
+	dir  string // of the description
+}
+
+const proposed = `hosts: "mail.example.org": {
+	listeners: imap: {address: "127.0.0.1", port: 1143, tls: "none"}
+	users: vera: password: hash: %q
+	folders: Sent: use: "sent"
+	paths: {state: "%[2]s/state", run: "%[2]s/run"}
+	mail: root: "%[2]s/mail"
+}
+`
+
+func newProposing(t *testing.T) *proposing {
+	t.Helper()
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, code := gated(t)
+	hash, err := hashBcrypt("wonder land")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proposing{T: t, code: code, dir: filepath.Join(top, "etc")}
+	if err := os.Mkdir(p.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p.write("host.cue", fmt.Sprintf(proposed, hash, top))
+	opts := desired.Options{Rootless: true}
+	o := applyOptions{source: source{paths: []string{p.dir}}, opts: opts, yes: true}
+	l, err := o.look(t.Context(), opts, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if err := l.applyCurrent(t.Context(), o, &console{in: strings.NewReader(""), out: t.Output(), err: t.Output()}); err != nil {
+		t.Fatal(err)
+	}
+	host, _, err := readApplied(filepath.Join(top, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.Web = g.host.Web
+	if err := os.Mkdir(render.WebDir(host.Paths), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if p.gate, err = openWebGate(host); err != nil {
+		t.Fatal(err)
+	}
+	p.desk = webDesk{host: host, opts: opts, description: p.dir, log: slog.New(slog.DiscardHandler), now: time.Now()}
+	return p
+}
+
+func (p *proposing) write(name, text string) {
+	p.Helper()
+	if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// file is what the page has written into the description.
+func (p *proposing) file() string {
+	text, err := os.ReadFile(filepath.Join(p.dir, webChanges))
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+func (p *proposing) propose(c web.Change) (*web.Proposal, error) {
+	p.Helper()
+	return p.desk.propose(p.Context(), p.gate, "helpdesk", c)
+}
+
+// apply applies with a code of a later moment than the last one.
+func (p *proposing) apply(id string) (*web.Outcome, error) {
+	p.Helper()
+	p.desk.now = p.desk.now.Add(time.Minute)
+	return p.desk.applyProposal(p.Context(), p.gate, "helpdesk", id, p.code(p.desk.now))
+}
+
+var newUser = web.Change{Kind: web.AddUser, User: "walter", Password: "a long password", Storage: "1GB"}
+
+func TestPropose(t *testing.T) {
+	p := newProposing(t)
+	proposal, err := p.propose(newUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`+				"walter": {`, `"hash": "(secret`, "1GB"} {
+		if !strings.Contains(proposal.Diff, want) {
+			t.Errorf("the diff is without %s:\n%s", want, proposal.Diff)
+		}
+	}
+	if !strings.Contains(proposal.Text, "maildir/walter") || strings.Contains(proposal.Diff+proposal.Text, "argon2id") {
+		t.Errorf("the plan:\n%s", proposal.Text)
+	}
+	if p.file() != "" {
+		t.Error("the description was written before anybody has agreed")
+	}
+	if _, err := p.desk.applyProposal(t.Context(), p.gate, "helpdesk", proposal.ID, "000000"); err == nil || p.file() != "" {
+		t.Errorf("applied by a wrong code: %v", err)
+	}
+	outcome, err := p.apply(proposal.ID)
+	if err != nil || !outcome.Done {
+		t.Fatalf("%+v, %v", outcome, err)
+	}
+	if !strings.Contains(p.file(), "walter") {
+		t.Error("not in the description")
+	}
+	if d, err := p.desk.drift(t.Context()); err != nil || d.Changes != 0 {
+		t.Errorf("the host is not as the description says: %+v, %v", d, err)
+	}
+	if past, err := p.desk.history(); err != nil || past[0].By != "helpdesk, at the web page" {
+		t.Errorf("%+v, %v", past, err)
+	}
+	if _, err := p.apply(proposal.ID); err == nil {
+		t.Error("a proposal was applied twice")
+	}
+	for _, c := range []web.Change{
+		{Kind: web.SetQuota, User: "walter", Storage: "2GB"}, {Kind: web.AddFolder, User: "walter", Folder: "Work"},
+		{Kind: web.SetPassword, User: "walter", Password: "another password"}, {Kind: web.RemoveUser, User: "walter"},
+	} {
+		proposal, err := p.propose(c)
+		if err != nil {
+			t.Fatalf("%s: %v", c, err)
+		}
+		if outcome, err := p.apply(proposal.ID); err != nil || !outcome.Done {
+			t.Fatalf("%s: %+v, %v", c, outcome, err)
+		}
+	}
+	if strings.Contains(p.file(), "walter") {
+		t.Error("still in the description")
+	}
+}
+
+// A plan is for the description that it was made from.
+func TestProposeEdited(t *testing.T) {
+	p := newProposing(t)
+	proposal, err := p.propose(newUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write("more.cue", `hosts: "mail.example.org": keep: "14d"`)
+	outcome, err := p.apply(proposal.ID)
+	if err == nil || outcome != nil || !strings.Contains(err.Error(), "was edited") || p.file() != "" {
+		t.Errorf("%+v, %v", outcome, err)
+	}
+	// What somebody has written and not applied is nothing that the page applies along.
+	p.write("more.cue", `hosts: "mail.example.org": {listeners: more: {address: "127.0.0.1", port: 1144, tls: "none"}, mail: root: "`+p.dir+`"}`)
+	if proposal, err := p.propose(newUser); err == nil {
+		t.Errorf("a plan that does more than was proposed: %s", proposal.Text)
+	}
+}
+
+// What somebody else has changed since a plan was made is left as it is.
+func TestProposeStale(t *testing.T) {
+	p := newProposing(t)
+	proposal, err := p.propose(newUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := render.UsersFile(p.desk.host.Paths)
+	if err := os.WriteFile(users, []byte("somebody else's\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	outcome, err := p.apply(proposal.ID)
+	if err != nil || outcome.Done || outcome.Fault == "" {
+		t.Errorf("%+v, %v", outcome, err)
+	}
+	if text, _ := os.ReadFile(users); string(text) != "somebody else's\n" {
+		t.Error("it was overwritten")
+	}
+}
+
+// What is no change of those that there are, or of others than users of the page.
+func TestProposeRefused(t *testing.T) {
+	p := newProposing(t)
+	for _, c := range []web.Change{
+		{}, {Kind: "listener", User: "x"}, {Kind: web.AddUser, User: "vera", Password: "a long password", Storage: ""},
+		{Kind: web.AddUser, User: "short", Password: "short"}, {Kind: web.AddUser, User: "../etc", Password: "a long password"},
+		{Kind: web.AddUser, User: "x\": {}, outbox: {command: \"/bin/sh\"}", Password: "a long password"},
+		{Kind: web.AddUser, User: "walter", Password: "a long password", Storage: "much"},
+		{Kind: web.RemoveUser, User: "vera"}, {Kind: web.SetPassword, User: "vera", Password: "a long password"},
+		{Kind: web.SetQuota, User: "root", Storage: "1GB"}, {Kind: web.AddFolder, User: "vera", Folder: "x"},
+	} {
+		if proposal, err := p.propose(c); err == nil {
+			t.Errorf("%+v: %s", c, proposal.Text)
+		}
+	}
+	for _, id := range []string{"", "../key", "..%2fkey", strings.Repeat("A", 26), strings.Repeat("../", 9)} {
+		if _, err := p.apply(id); err == nil || !strings.Contains(err.Error(), "no such proposal") {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	p.write(webChanges, `{"hosts": {"mail.example.org": {"outbox": {}}}}`)
+	if _, err := p.propose(newUser); err == nil {
+		t.Error("a file that the page has not written was changed")
+	}
+	if names, _ := filepath.Glob(p.gate.proposalFile("*")); len(names) > 0 {
+		t.Errorf("kept: %q", names)
+	}
+}
+
+// There are never many proposals, and each goes in time.
+func TestProposalsGo(t *testing.T) {
+	g, _ := gated(t)
+	now := time.Now()
+	for i := range 3 * maxProposals {
+		p := proposal{Proposal: web.Proposal{ID: fmt.Sprintf("%026d", i), At: now}}
+		if err := g.keep(p, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if names, _ := filepath.Glob(g.proposalFile("*")); len(names) > maxProposals {
+		t.Errorf("%d are kept", len(names))
+	}
+	p := proposal{Proposal: web.Proposal{ID: strings.Repeat("A", 26), At: now}}
+	if err := g.keep(p, now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.proposal(p.ID, now); err != nil {
+		t.Error(err)
+	}
+	if _, err := g.proposal(p.ID, now.Add(proposalLife+time.Second)); err == nil {
+		t.Error("good for ever")
+	}
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"mailstead/imapserver/control"
+	"mailstead/reconcile/web"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// maxWebUsers is how many users a page shows.
+const maxWebUsers = 200
+
+// ask asks the daemon.
+func (d webDesk) ask(ctx context.Context, r control.Request) (control.Status, error) {
+	s, err := control.Ask(ctx, render.ControlSocket(d.host.Paths), r)
+	if err == nil && s.Error != "" {
+		err = errors.New(s.Error)
+	}
+	return s, err
+}
+
+// status is what the daemon serves.
+func (d webDesk) status(ctx context.Context) (*web.Status, error) {
+	s := &web.Status{Host: d.host.Name}
+	answer, err := d.ask(ctx, control.Request{Verb: control.VerbStatus})
+	if err != nil {
+		s.Problem = err.Error()
+	}
+	s.Version, s.Sessions = answer.Version, answer.Sessions
+	for _, l := range answer.Listeners {
+		s.Listeners = append(s.Listeners, web.Listener{Name: l.Name, Address: l.Address, TLS: l.TLS, Sessions: answer.On[l.Name]})
+	}
+	for _, b := range answer.Bundles {
+		c := web.Certificate{Name: b.Name, Names: b.Names, Fingerprint: b.Fingerprint}
+		if c.NotAfter, err = time.Parse(time.RFC3339, b.NotAfter); err == nil {
+			c.Days = int(c.NotAfter.Sub(d.now).Hours() / 24)
+		}
+		s.Certificates = append(s.Certificates, c)
+	}
+	faults, err := readFaults(d.host)
+	if err != nil {
+		s.Notes = append(s.Notes, err.Error())
+	}
+	for _, f := range faults {
+		s.Notes = append(s.Notes, fmt.Sprintf("The certificate %s was not brought into force since %s: %s", f.Certificate, f.Since.UTC().Format(time.DateTime), f.Fault))
+	}
+	return s, nil
+}
+
+// sessions is who is logged in at the mail server.
+func (d webDesk) sessions(ctx context.Context) ([]web.Session, error) {
+	answer, err := d.ask(ctx, control.Request{Verb: control.VerbSessions})
+	list := []web.Session{}
+	for _, c := range answer.Connected {
+		if len(list) == maxWebUsers {
+			break
+		}
+		list = append(list, web.Session{ID: c.ID, User: c.User, Listener: c.Listener, Address: c.Address, Client: c.Client, Began: c.Began})
+	}
+	return list, err
+}
+
+func (d webDesk) endSession(ctx context.Context, by, id string) error {
+	_, err := d.ask(ctx, control.Request{Verb: control.VerbEndSession, ID: id})
+	d.log.Info("session ended at the page", "by", by, "session", brief(id), "err", err)
+	return err
+}
+
+// users is who may log in, as the description was applied.
+func (d webDesk) users(find string) (*web.Users, error) {
+	made, _, err := readWebChanges(d.description)
+	if err != nil {
+		return nil, err
+	}
+	ours := made.of(d.host.Name).Users
+	u := &web.Users{Find: find, All: len(d.host.Users), List: []web.User{}}
+	for _, user := range d.host.Users {
+		if !strings.Contains(strings.ToLower(user.Name), strings.ToLower(find)) {
+			continue
+		}
+		u.Found++
+		if user.Name == find { // whatever else has it in the name
+			u.List = slices.Insert(u.List, 0, webUserOf(user, ours[user.Name] != nil))
+		} else if u.Found <= maxWebUsers {
+			u.List = append(u.List, webUserOf(user, ours[user.Name] != nil))
+		}
+	}
+	return u, nil
+}
+
+func webUserOf(user schema.User, ours bool) web.User {
+	u := web.User{Name: user.Name, Sort: "virtual", Ours: ours}
+	switch {
+	case user.Elsewhere != "":
+		u.Sort = "elsewhere"
+	case user.System != nil:
+		u.Sort = "system"
+	}
+	if user.Quota != nil {
+		u.Storage, u.Messages = user.Quota.Storage, user.Quota.Messages
+	}
+	for _, f := range user.Folders {
+		u.Folders = append(u.Folders, f.Name)
+	}
+	return u
+}
+
+// usage asks in a session of the user how much mail there is.
+func (d webDesk) usage(ctx context.Context, user string) (*web.Usage, error) {
+	c, err := control.Session(ctx, render.ControlSocket(d.host.Paths), user)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(probeTimeout))
+	client := imapclient.New(c, nil)
+	defer client.Close()
+	u := &web.Usage{User: user}
+	roots, err := client.GetQuotaRoot("INBOX").Wait()
+	if err != nil {
+		return nil, fmt.Errorf("quota of %s: %w", user, err)
+	}
+	for _, root := range roots {
+		if r, ok := root.Resources["STORAGE"]; ok {
+			u.Storage, u.StorageLimit = r.Usage*1024, r.Limit*1024
+		}
+		if r, ok := root.Resources["MESSAGE"]; ok {
+			u.Messages, u.MessagesLimit = r.Usage, r.Limit
+		}
+	}
+	return u, nil
+}
+
+// history is every generation.
+func (d webDesk) history() ([]web.Past, error) {
+	h, err := readHistory(generationsOf(d.host.Paths.State))
+	if err != nil {
+		return nil, err
+	}
+	list := []web.Past{}
+	for _, gen := range h.Generations {
+		list = append(list, web.Past{Number: gen.Number, At: gen.At, By: gen.By, Fate: h.fate(gen), Changes: changedKinds(gen), Current: gen.Number == h.Current})
+	}
+	return list, nil
+}
