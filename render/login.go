@@ -42,6 +42,7 @@ func (l Login) Render() ([]byte, error) {
 	supervised(u, l.Systemd)
 	u.set("UMask", "0077")
 	limits(u)
+	runsOnly(u, l.Systemd, Program(l.Paths, "mailstead-imapd"))
 	writeSandbox(u, l.Systemd, role, underHome(l.Paths.Bin, l.Paths.Run))
 	if l.Proxy != nil {
 		if only, known := onlyAddresses(l.Proxy); known {

@@ -28,6 +28,8 @@ func (p Periodic) Service() ([]byte, error) {
 	r := tender
 	if p.Network {
 		r = fetcher
+	} else {
+		runsOnly(u, p.Systemd, Program(p.Paths, "mailstead"))
 	}
 	writeSandbox(u, p.Systemd, r, p.Network || underHome(p.Paths.Bin, p.Paths.State, p.Paths.Run))
 	return u.bytes()

@@ -62,6 +62,7 @@ var sandbox = []struct {
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID", fetcher, 0},
 	{"AmbientCapabilities", "", all, 0},
 	{"ProtectSystem", "strict", daemons | tender, 0},
+	{"ReadOnlyPaths", "/run", daemons | tender, 0},  // which "strict" leaves as it is beside ProtectKernelTunables (seen with 252 and 257)
 	{"ProtectSystem", "full", pamRole | fetcher, 0}, // its modules have files of theirs below /run and /var; mail may be anywhere
 	{"ProtectSystem", "yes", rooted, 0},
 	{protectHome, "yes", daemons | tender, 0},
@@ -71,7 +72,7 @@ var sandbox = []struct {
 	{"DevicePolicy", "closed", all, 0},
 	{"PrivateUsers", "yes", fronts, 0},
 	{"PrivateNetwork", "yes", authRole | loginRole | webRole | spawns | applier | tender, 0},
-	{"PrivateIPC", "yes", daemons | pamRole | timed, 248},
+	{"PrivateIPC", "yes", all, 248},
 	{"PrivateMounts", "yes", all, 0},
 	{"ProtectKernelTunables", "yes", all, 0},
 	{"ProtectKernelModules", "yes", all, 0},
@@ -83,7 +84,7 @@ var sandbox = []struct {
 	{"ProcSubset", "pid", daemons | pamRole | timed, 247},
 	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamRole | checker | fetcher | webAdmin, 0},
 	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | spawns | applier | tender, 0},
-	{"IPAddressDeny", "any", authRole | spawns | applier | tender, 0},
+	{"IPAddressDeny", "any", authRole | spawns | applier | checker | tender, 0}, // but for the listeners that the checker asks
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},
 	{"RestrictSUIDSGID", "yes", daemons | pamRole | timed, 0},
@@ -99,6 +100,17 @@ var sandbox = []struct {
 	{"SystemCallFilter", "capset", pamRole, 0},                                                                  // mailstead-pam gives its capabilities up
 	{"SystemCallFilter", "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", spawns, 0}, // by which workers confine themselves
 	{"SystemCallErrorNumber", "EPERM", all, 0},
+}
+
+// runsOnly has a service run that program of ours and none besides, from systemd
+// 248 on. Libraries are for a program that was linked with some.
+func runsOnly(u *unit, version int, program string) {
+	if version < 248 {
+		return
+	}
+	u.set("NoExecPaths", "/")
+	u.words("ExecPaths", "", program)
+	u.set("ExecPaths", "-/lib -/lib64 -/usr/lib -/usr/lib64")
 }
 
 // protectHome is a setting that is left out where something below a home

@@ -53,6 +53,7 @@ func (s Service) Render() ([]byte, error) {
 	if s.Network {
 		r = authOnline
 	}
+	runsOnly(u, s.Systemd, imapd)
 	writeSandbox(u, s.Systemd, r, underHome(s.Paths.State, s.Paths.Run, s.Paths.Bin))
 
 	u.section("Install")

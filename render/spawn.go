@@ -44,6 +44,7 @@ func (s Spawn) Render() ([]byte, error) {
 	if s.Account != "" {
 		r = spawnOwn
 	}
+	runsOnly(u, s.Systemd, Program(s.Paths, "mailstead-imapd"))
 	writeSandbox(u, s.Systemd, r, underHome(append([]string{s.Paths.Bin, s.Paths.Run}, s.MailRoots...)...))
 
 	u.section("Install")

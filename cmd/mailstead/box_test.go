@@ -148,7 +148,7 @@ func (b *box) boot() {
 	}
 	defer console.Close()
 	b.cmd = exec.Command("sh", "-c", sh.String(), "nspawn", "-q", "-D", b.root(), "--boot", "--register=no", "--keep-unit",
-		"--private-network", "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self", // which it would refuse
+		"--private-network", "--system-call-filter=bpf landlock_create_ruleset landlock_add_rule landlock_restrict_self", // which it would refuse
 		"--machine="+b.name, "--console=pipe", "--notify-ready=yes")
 	b.cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "NOTIFY_SOCKET="+notify)
 	b.cmd.Stdout, b.cmd.Stderr = console, console

@@ -152,10 +152,11 @@ assert c.select("Sent")[1] == [b"1"]
 		b.writesNothing()
 	})
 	phase("a daemon that does not start", func(t *testing.T) {
-		b.sh(`mv /usr/local/bin/mailstead-imapd /usr/local/bin/kept; printf '#!/bin/sh\n[ "$1" = check ] && exit\necho broken on purpose >&2; exit 1\n' > /usr/local/bin/mailstead-imapd; chmod 755 /usr/local/bin/mailstead-imapd; systemctl stop mailstead-imapd.service`)
+		b.sh(`mkdir -p /run/systemd/system/mailstead-imapd.service.d; printf '[Service]\nExecPaths=/bin/sh\n' > /run/systemd/system/mailstead-imapd.service.d/sh.conf
+mv /usr/local/bin/mailstead-imapd /usr/local/bin/kept; printf '#!/bin/sh\n[ "$1" = check ] && exit\necho broken on purpose >&2; exit 1\n' > /usr/local/bin/mailstead-imapd; chmod 755 /usr/local/bin/mailstead-imapd; systemctl stop mailstead-imapd.service`)
 		r := b.exit(6, "mailstead", "apply", "--yes") // what was before does not start either
 		contains(t, r.stdout+r.stderr, "mailstead-imapd.service", "broken on purpose", "does not serve either")
-		b.sh(`mv /usr/local/bin/kept /usr/local/bin/mailstead-imapd; systemctl reset-failed`)
+		b.sh(`rm -r /run/systemd/system/mailstead-imapd.service.d; mv /usr/local/bin/kept /usr/local/bin/mailstead-imapd; systemctl daemon-reload; systemctl reset-failed`)
 		b.exit(0, "mailstead", "apply", "--yes")
 		python(b, login)
 	})

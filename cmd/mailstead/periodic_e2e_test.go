@@ -79,4 +79,5 @@ with sqlite3.connect("/home/alice/Maildir/mailstead/index.db") as db:
 		b.run("systemctl", "is-active", timer)
 	}
 	b.writesNothing()
+	b.holdsPromises()
 }

@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"cmp"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -48,6 +50,13 @@ func TestOtherSystemd(t *testing.T) {
 	if out := b.sh(`systemd-analyze verify --man=no /etc/systemd/system/mailstead-* 2>&1; journalctl -b -p warning -o cat -u 'mailstead*' _PID=1`); out != "" {
 		t.Errorf("systemd 257 says:\n%s", out)
 	}
+	for unit, text := range b.sandboxes() {
+		most := cmp.Or(map[string]int{"login": 6, "apply": 21, "pam": 19, "cert-check": 24}[unit], 17)
+		b.write("/root/mailstead-"+unit+".service", text)
+		if r := b.try("", "systemd-analyze", "security", "--offline=true", "--no-pager", fmt.Sprint("--threshold=", most), "/root/mailstead-"+unit+".service"); r.code != 0 {
+			t.Errorf("%s: exposure above %d tenths:\n%s%s", unit, most, r.stdout, r.stderr)
+		}
+	}
 	b.reboot()
 	python()
 	contains(t, b.run("systemctl", "show", "-P", "Result", "mailstead-apply.service"), "success")
@@ -64,6 +73,7 @@ func TestOtherSystemd(t *testing.T) {
 	b.exit(0, "mailstead", "apply", "--yes")
 	python()
 	b.writesNothing()
+	b.holdsPromises()
 }
 
 // TestNoSystemd applies where another program is process 1: what needs no

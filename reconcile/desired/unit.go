@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -57,6 +58,11 @@ func (b *builder) addCertCheck() error {
 		return nil
 	}
 	check := render.CertCheck{Systemd: b.systemd(), Paths: b.paths}
+	for _, l := range b.host.Listeners {
+		if a, err := netip.ParseAddr(l.Address); err == nil && !a.IsUnspecified() && !a.IsLoopback() {
+			check.Addresses = append(check.Addresses, a.String())
+		}
+	}
 	service, err := check.Service()
 	if err != nil {
 		return err

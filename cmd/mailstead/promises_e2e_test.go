@@ -1,0 +1,151 @@
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// promises is what testdata/prober tries in the sandbox of each unit, and the
+// units, by the middle of their names, that may do it: they need it, as the table
+// in render/sandbox.go says. No other unit may.
+var promises = []struct{ probe, may string }{
+	{"write /etc", "apply cert-check"},
+	{"write /usr", ""},
+	{"write /var", "apply cert-check import pam"},
+	{"write /run", "apply cert-check import pam"},
+	{"write mail", "apply cert-check import spawn"},
+	{"read mail", "apply cert-check import pam spawn"},
+	{"read what is bob's alone", "apply cert-check import purge"},
+	{"give away", "apply cert-check"},
+	{"make set-uid", "apply cert-check"},
+	{"see the host's /tmp", ""},
+	{"see processes of others", "apply cert-check import pam purge spawn"}, // root's group, which /proc hides nothing from
+	{"see the kernel's state", "apply cert-check"},
+	{"set the kernel", ""},
+	{"make a group of processes", ""},
+	{"open a device", ""},
+	{"make a device", ""},
+	{"signal others", "apply spawn"},
+	{"trace", ""},
+	{"read others' memory", ""},
+	{"see others' IPC", ""},
+	{"become another user", "apply import spawn"},
+	{"become another group", "apply import spawn"},
+	{"gain privileges", ""},
+	{"run a program", "apply cert-check import pam"},
+	{"run what it has written", ""},
+	{"ask by IPv4", "cert-check import pam"},
+	{"ask by IPv6", "cert-check import pam"},
+	{"ask elsewhere", "import pam"},
+	{"make a local socket", "apply cert-check imapd import login pam purge spawn"},
+	{"speak with the kernel", ""},
+	{"hear the network", ""},
+	{"have users of its own", ""},
+	{"have mounts of its own", ""},
+	{"have a network of its own", ""},
+	{"mount", ""},
+	{"change its root", ""},
+	{"name the host", ""},
+	{"come first", ""},
+	{"be in real time", ""},
+	{"have another personality", ""},
+}
+
+// unpromised are the units without a sandbox, and why.
+var unpromised = map[string]string{
+	"outbox": "sendmail needs its privileges, and nobody but who has connected is served",
+}
+
+// holdsPromises has each unit of the host try all of them, in its own sandbox, and
+// a unit without one as a control: whatever that cannot do proves nothing.
+func (b *box) holdsPromises() {
+	b.t.Helper()
+	units := b.sandboxes()
+	units["control"] = "[Service]\nPrivateMounts=yes\n"
+	args := b.prepareProbes()
+	start := []string{"systemctl", "start"}
+	for unit, text := range units {
+		b.write("/etc/systemd/system/probe-"+unit+".service", probing(text, args, "/run/probe/"+unit))
+		start = append(start, "probe-"+unit+".service")
+	}
+	b.run("systemctl", "daemon-reload")
+	b.run(start...)
+	for unit := range units {
+		said := map[string]string{}
+		for line := range strings.Lines(b.run("cat", "/run/probe/"+unit)) {
+			probe, how, _ := strings.Cut(strings.TrimSpace(line), "\t")
+			said[probe] = how
+		}
+		if len(said) != len(promises) {
+			b.t.Errorf("%s: %d probes, and %d promises", unit, len(said), len(promises))
+		}
+		for _, p := range promises {
+			may := unit == "control" || slices.Contains(strings.Fields(p.may), unit)
+			if how := said[p.probe]; may != (how == "done") {
+				b.t.Errorf("%s: %s: %q", unit, p.probe, how)
+			}
+		}
+	}
+}
+
+// sandboxes are the services of ours on the host, by name.
+func (b *box) sandboxes() map[string]string {
+	b.t.Helper()
+	files, err := filepath.Glob(filepath.Join(b.root(), "etc/systemd/system/mailstead-*.service"))
+	if err != nil || len(files) == 0 {
+		b.t.Fatalf("no units: %v", err)
+	}
+	units := map[string]string{}
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		name, _, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "mailstead-"), ".service"), "@")
+		if unpromised[name] == "" {
+			units[name] = string(text)
+		}
+	}
+	return units
+}
+
+// prepareProbes makes what the probes are tried with, which stands in no way but
+// for the sandbox, and gives their arguments.
+func (b *box) prepareProbes() string {
+	b.t.Helper()
+	cmd := exec.Command("go", "build", "-o", filepath.Join(b.root(), "usr/local/bin/prober"), "./testdata/prober")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.t.Fatalf("%v\n%s", err, out)
+	}
+	return strings.TrimSpace(b.sh(`id -u bob >/dev/null 2>&1 || useradd -m bob
+mkdir -m 0777 /etc/probe /usr/probe /var/lib/probe /run/probe /home/bob/probe
+chmod 755 /home/bob; echo x > /home/bob/probe/mail; touch /tmp/probe-of-the-host; mknod -m 0666 /dev/probe c 1 7
+(umask 077; echo x > /var/lib/probe/secret; chown bob /var/lib/probe/secret)
+ip address add 192.0.2.7/32 dev lo
+systemd-run -q --unit=probed-server python3 -m http.server --bind :: 4711
+systemd-run -q --unit=probed-bob -p User=bob sleep infinity
+for i in $(seq 100); do python3 -c 'import socket; socket.create_connection(("::1", 4711))' 2>/dev/null && break; sleep 0.1; done
+echo bob=$(systemctl show -P MainPID probed-bob.service) shm=$(ipcmk -M 64 -p 0666 | grep -o '[0-9]*$')`))
+}
+
+// replaced are the lines of a unit that say what runs in its sandbox, and when.
+var replaced = []string{"ExecStart=", "ExecReload=", "Type=", "NotifyAccess=", "Restart", "WatchdogSec=", "Sockets=", "Standard", "Kill", "Timeout",
+	"Requires", "After=", "Before=", "Wants=", "Condition", "CollectMode="}
+
+// probing is a unit in whose sandbox the prober runs.
+func probing(unit, args, out string) string {
+	unit, _, _ = strings.Cut(unit, "[Install]")
+	var b strings.Builder
+	for line := range strings.Lines(unit) {
+		if !slices.ContainsFunc(replaced, func(key string) bool { return strings.HasPrefix(line, key) }) {
+			b.WriteString(line)
+		}
+	}
+	fmt.Fprintf(&b, "Type=oneshot\nRuntimeDirectoryPreserve=yes\nExecStart=/usr/local/bin/prober %s\nExecPaths=/usr/local/bin/prober\nStandardOutput=truncate:%s\n", args, out)
+	return b.String()
+}
