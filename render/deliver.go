@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"path"
+	"slices"
+	"strings"
 
 	"mailstead/imapserver/config"
 	"mailstead/schema"
@@ -31,19 +33,46 @@ func Deliveries(d schema.Deliver, directories bool, users []User) ([]byte, error
 	return b.Bytes(), nil
 }
 
+const addressFile = "delivery-addresses"
+
+// AddressFile is the path of the list of addresses.
+func AddressFile(p schema.Paths) string { return path.Join(p.State, addressFile) }
+
+// Addresses writes which addresses there are, without what may stand between a
+// name and the domain: one a line, with a word behind it, as both Exim (lsearch)
+// and Postfix (texthash) read it.
+func Addresses(d schema.Deliver, users []User) []byte {
+	var all []string
+	for _, u := range users {
+		if strings.Contains(u.Name, "@") {
+			all = append(all, u.Name)
+			continue
+		}
+		for _, domain := range d.Domains {
+			all = append(all, u.Name+"@"+domain)
+		}
+	}
+	slices.Sort(all)
+	b := bytes.NewBufferString("# Kept by mailstead: \"mailstead apply\" writes this file again. An address a line, for mail servers.\n")
+	for _, a := range slices.Compact(all) {
+		b.WriteString(a + " mailstead\n")
+	}
+	return b.Bytes()
+}
+
 // LMTPSocket writes the unit of the socket at which mail servers hand over mail.
-func LMTPSocket(l schema.LMTP) ([]byte, error) {
+func LMTPSocket(path, group string) ([]byte, error) {
 	u := newUnit()
-	u.path("ListenStream", l.Socket)
+	u.path("ListenStream", path)
 	u.section("Unit")
 	u.set("Description", "Mailstead LMTP")
 
 	u.section("Socket")
-	u.line("ListenStream", l.Socket)
+	u.line("ListenStream", path)
 	mode := "0600"
-	if l.Group != "" {
-		u.name("SocketGroup", serverGroup, l.Group)
-		u.set("SocketGroup", l.Group)
+	if group != "" {
+		u.name("SocketGroup", serverGroup, group)
+		u.set("SocketGroup", group)
 		mode = "0660"
 	}
 	u.set("SocketMode", mode)

@@ -59,7 +59,7 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{WebAdminDoes, "ExecStart", "paths/bin paths/state"},
 	{WebAdminDoes, "RequiresMountsFor", "paths/state"},
 	{LMTPSocketUnit, "ListenStream", "deliver/lmtp/socket"},
-	{LMTPSocketUnit, "SocketGroup SocketMode", "deliver/lmtp/group"},
+	{LMTPSocketUnit, "SocketGroup SocketMode", "deliver/group"},
 	{LMTPSocketUnit, "Description", ""}, // no listener's
 	{LMTPUnit, "ExecStart", "paths/bin paths/state users directories"},
 	{LMTPUnit, "RequiresMountsFor", "paths/state mail/root users directories"},
@@ -117,6 +117,12 @@ func FileOrigins(name, text string) []Fields {
 		return deliveryOrigins(text)
 	case profile.AutoconfigFile, profile.AutodiscoverFile, profile.PageFile, profile.ZoneFile:
 		return profileOrigins(text)
+	case addressFile:
+		return eachLine(text, func(line string) Fields {
+			address, _, _ := strings.Cut(line, " ")
+			name, _, _ := strings.Cut(address, "@")
+			return Fields{"users/" + address, "users/" + name, "deliver/domains"}
+		})
 	}
 	return Fail2banOrigins(text)
 }

@@ -89,12 +89,12 @@ var renderers = map[string]func(input []byte) (map[string][]byte, error){
 	"lmtp.json": func(input []byte) (map[string][]byte, error) {
 		var in struct {
 			LMTP
-			Socket schema.LMTP
+			Socket, Group string
 		}
 		if err := decode(input, &in); err != nil {
 			return nil, err
 		}
-		socket, err := LMTPSocket(in.Socket)
+		socket, err := LMTPSocket(in.Socket, in.Group)
 		if err != nil {
 			return nil, err
 		}

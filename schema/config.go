@@ -95,6 +95,7 @@ type Deliver struct {
 	Origin  Pos
 	Domains []string // whose addresses are users by their local part; never empty
 	Detail  string   // parts a mailbox from a user's name; "": nothing does
+	Group   string   // of the mail server; "": none
 	LMTP    *LMTP    // nil: only standard input
 }
 
@@ -102,7 +103,6 @@ type Deliver struct {
 type LMTP struct {
 	Origin Pos
 	Socket string // absolute path
-	Group  string // may connect; "": root alone
 }
 
 // Probe is the session that an apply tries.

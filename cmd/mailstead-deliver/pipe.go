@@ -19,10 +19,13 @@ const usage = `mailstead-deliver puts the message on standard input into the mai
 
   mailstead-deliver [-f SENDER] [-a ADDRESS] [-m MAILBOX] USER
   mailstead-deliver [-f SENDER] [-a ADDRESS] [-m MAILBOX] -d MAILDIR
+  mailstead-deliver -e
 
 It runs as the owner of the mail, or as root, who becomes that. USER is a user of the
 description, or an address of one ("alice+lists@example.org" goes to the mailbox
-"lists" of alice, if there is one). The description needs "deliver: {}".
+"lists" of alice, if there is one). The description needs "deliver: {}". With -e, sender
+and user are what the mail server says by SENDER and RECIPIENT in the environment: Exim
+puts nothing that comes from outside on a command line.
 
 `
 
@@ -69,6 +72,7 @@ func parsePipe(args []string, out io.Writer) (o pipeOptions, err error) {
 	f.StringVar(&o.address, "a", "", "whom it was sent to, for Delivered-To: `ADDRESS`")
 	f.StringVar(&o.mailbox, "m", "", "where it goes; INBOX if there is no such mailbox: `MAILBOX`")
 	f.StringVar(&o.maildir, "d", "", "deliver into that Maildir, whoever's it is: `MAILDIR`")
+	env := f.Bool("e", false, "take sender and recipient from the environment")
 	f.StringVar(&o.state, "state", "/var/lib/mailstead", "where apply keeps its files: `DIR`")
 	err = f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -82,7 +86,12 @@ func parsePipe(args []string, out io.Writer) (o pipeOptions, err error) {
 		return o, err
 	}
 	f.Visit(func(set *flag.Flag) { o.named = o.named || set.Name == "f" })
+	if *env && f.NArg() == 0 && o.maildir == "" {
+		return o, o.environment()
+	}
 	switch {
+	case *env:
+		return o, errors.New("with -e the environment names the user")
 	case o.maildir == "" && f.NArg() != 1:
 		return o, fmt.Errorf("one user is wanted, and there are %d", f.NArg())
 	case o.maildir != "" && f.NArg() > 0:
@@ -90,6 +99,18 @@ func parsePipe(args []string, out io.Writer) (o pipeOptions, err error) {
 	}
 	o.user = f.Arg(0)
 	return o, nil
+}
+
+// environment takes sender and recipient as Exim's pipe transport and Postfix's
+// local(8) say them.
+func (o *pipeOptions) environment() error {
+	user, ok := os.LookupEnv("RECIPIENT")
+	if !ok {
+		return errors.New("there is no RECIPIENT in the environment")
+	}
+	o.user, o.address = user, user
+	o.sender, o.named = os.LookupEnv("SENDER")
+	return nil
 }
 
 func (o pipeOptions) deliver(in io.Reader, out io.Writer) error {

@@ -120,7 +120,7 @@ func withoutOrigins(host *schema.Host) *schema.Host {
 		d := *h.Deliver
 		d.Origin = schema.Pos{}
 		if d.LMTP != nil {
-			d.LMTP = &schema.LMTP{Socket: d.LMTP.Socket, Group: d.LMTP.Group}
+			d.LMTP = &schema.LMTP{Socket: d.LMTP.Socket}
 		}
 		h.Deliver = &d
 	}

@@ -13,56 +13,117 @@ const taking = `hosts: "mail.example.org": {
 		bob: quota: storage: "2kB"
 		"carol@virtual.example": password: hash: "HASH"
 	}
-	deliver: lmtp: group: "GROUP"
+	deliver: {group: "GROUP"LMTP}
 }
 `
 
+// taker boots a host of a part of the lab with that description; lmtp has it speak
+// LMTP.
+func taker(t *testing.T, part, group string) (b *box, describe func(lmtp bool)) {
+	b = newBoxOf(t, part, "deliver")
+	b.sh("for u in alice bob; do useradd -m $u; echo $u:wonder | chpasswd; done")
+	hash := strings.TrimSpace(b.run("sh", "-c", "echo wonder | mailstead hash-password"))
+	return b, func(lmtp bool) {
+		socket := ""
+		if lmtp {
+			socket = ", lmtp: {}"
+		}
+		b.write("/etc/mailstead/host.cue", strings.NewReplacer("HASH", hash, "GROUP", group, "LMTP", socket).Replace(taking))
+		b.exit(0, "mailstead", "apply", "--yes")
+		b.writesNothing()
+	}
+}
+
 // takingClient is what the clients below need.
 const takingClient = `
-import imaplib, subprocess, time, os, smtplib, socket
+import imaplib, subprocess, time, os, smtplib, socket, sys, glob
 def connect(user, password="wonder"):
     c = imaplib.IMAP4("127.0.0.1", 2143)
     c.login(user, password)
     return c
-def until(what, f, log):
-    start = time.time()
-    while not f():
-        assert time.time() - start < 30, (what, subprocess.run(["sh", "-c", log + "; journalctl -u mailstead-lmtp --no-pager"], capture_output=True).stdout.decode())
-        time.sleep(0.05)
-def count(c, box="INBOX"):
-    return int(c.status(box, "(MESSAGES)")[1][0].split()[-1].rstrip(b")"))
+def count(user, box="INBOX"):
+    return int(connect(user).status(box, "(MESSAGES)")[1][0].split()[-1].rstrip(b")"))
 def idle(c):
+    c.select()
     c.send(b"i IDLE\r\n")
     assert c.readline().startswith(b"+")
+def logs():
+    return subprocess.run(["sh", "-c", "tail -n 40 /var/log/exim4/mainlog /var/log/exim4/paniclog /var/log/mail.log 2>&1; journalctl --no-pager -n 80"], capture_output=True).stdout.decode()
 def told(c):
-    c.sock.settimeout(20)
-    while True:
-        line = c.readline()
-        assert line, "the session has ended"
-        if b"EXISTS" in line:
-            return
+    c.sock.settimeout(60)
+    try:
+        while b"EXISTS" not in c.readline():
+            pass
+    except OSError:
+        assert False, logs()
+def text(user, n=-1, box="INBOX"):
+    c = connect(user)
+    c.select(box, True)
+    n = c.search(None, "ALL")[1][0].split()[n]
+    return c.fetch(n, "(BODY.PEEK[])")[1][0][1]
+def has(user, box, want):
+    for _ in range(600):
+        if count(user, box) >= want:
+            break
+        time.sleep(0.05)
+    got = count(user, box)
+    assert got == want, (user, box, got, want, logs())
 `
 
-// TestDeliverByExim: a real Exim delivers by the pipe and by LMTP, as the snippet
-// has it; a session that idles is told at once.
-func TestDeliverByExim(t *testing.T) {
-	b := newBoxOf(t, "courierhost", "deliver")
-	b.sh("for u in alice bob; do useradd -m $u; echo $u:wonder | chpasswd; done")
-	hash := strings.TrimSpace(b.run("sh", "-c", "echo wonder | mailstead hash-password"))
-	description := strings.NewReplacer("HASH", hash, "GROUP", "Debian-exim").Replace(taking)
-	b.write("/etc/mailstead/host.cue", description)
-	b.exit(0, "mailstead", "apply", "--yes")
-	b.writesNothing()
-	b.exit(0, "python3", "-c", takingClient+`
-def deliver(*args, text=b"Subject: x\n\nhi\n", user=None):
-    p = subprocess.run(["runuser", "-u", user, "--", "mailstead-deliver", *args] if user else ["mailstead-deliver", *args], input=text, capture_output=True)
-    return p.returncode
+// mailServer is what a mail server of any make has to do; send is the test's own.
+const mailServer = takingClient + `
 a = connect("alice")
-a.select()
 idle(a)
-assert deliver("-f", "s@example.org", "alice", user="alice") == 0
+send("alice@mail.example.org")
 told(a)
-assert deliver("-m", "Lists", "alice") == 0
+m = text("alice")
+assert m.startswith(b"Return-Path: <s@example.net>\r\n") and b"\r\nDelivered-To: alice@mail.example.org\r\n" in m, m
+assert b"\r\n\r\nhi\r\n.\r\n..\r\n\xff\r\n" in m and b"\nFrom " not in b"\n" + m.split(b"\r\n\r\n")[0], m
+send("Alice+lists@mail.example.org")
+has("alice", "Lists", BEFORE + 1)
+send("carol@virtual.example")
+send("carol+nowhere@virtual.example")
+has("carol@virtual.example", "INBOX", 2 * BEFORE + 2)
+send("alice@mail.example.org", sender="")
+has("alice", "INBOX", 2 * BEFORE + 2)
+assert text("alice").startswith(b"Return-Path: <>\r\n"), text("alice")
+assert set(oct(os.stat(f).st_mode & 0o777) for f in glob.glob("/home/alice/Maildir/*/*S=*")) == {"0o600"}
+`
+
+const message = "b'Subject: x\\n\\nhi\\n.\\n..\\n\\xff\\n'"
+
+// TestDeliverByExim: a real Exim delivers by a pipe and by LMTP, as the snippets
+// have it; a session that idles is told at once.
+func TestDeliverByExim(t *testing.T) {
+	b, describe := taker(t, "courierhost", "Debian-exim")
+	b.sh(`sed -i "s/^dc_eximconfig_configtype=.*/dc_eximconfig_configtype='local'/; s/^dc_other_hostnames=.*/dc_other_hostnames='mail.example.org:virtual.example'/; s/^dc_use_split_config=.*/dc_use_split_config='true'/" /etc/exim4/update-exim4.conf.conf`)
+	send := `
+def send(to, sender="s@example.net"):
+    p = subprocess.run(["exim4", "-odf", "-i", "-f", sender or "<>", to], input=` + message + `, capture_output=True)
+    assert p.returncode == 0, p
+`
+	for _, round := range []struct {
+		lmtp   bool
+		before string
+	}{{false, "0"}, {true, "1"}} {
+		describe(round.lmtp)
+		b.sh(`mailstead snippet exim >/tmp/snippet
+sed '/^# Transports:/,$d' /tmp/snippet >/etc/exim4/conf.d/router/150_mailstead
+sed '1,/^# Transports:/d' /tmp/snippet >/etc/exim4/conf.d/transport/30_mailstead
+update-exim4.conf; systemctl restart exim4`)
+		b.exit(0, "python3", "-c", send+strings.ReplaceAll(mailServer, "BEFORE", round.before))
+	}
+	b.exit(0, "python3", "-c", takingClient+pipes)
+}
+
+// pipes is what the program says to whoever runs it.
+const pipes = `
+def deliver(*args, text=b"Subject: x\n\nhi\n", user=None):
+    p = subprocess.run((["runuser", "-u", user, "--"] if user else []) + ["mailstead-deliver", *args], input=text, capture_output=True)
+    return p.returncode
+n = count("alice", "Lists")
+assert deliver("-m", "Lists", "alice") == 0 and deliver("-m", "Lists", "alice", user="alice") == 0
+assert count("alice", "Lists") == n + 2
 assert deliver("nobody-at-all") == 67
 assert deliver("bob", user="alice") == 75
 assert deliver("carol@virtual.example", user="alice") == 75
@@ -70,12 +131,38 @@ assert deliver("carol@virtual.example", user="vmail") == 0
 assert deliver("bob", text=b"x" * 1500, user="bob") == 0
 assert deliver("bob", text=b"x" * 1500, user="bob") == 75
 assert deliver("bob", text=b"x" * 2500, user="bob") == 69
-assert count(connect("alice"), "Lists") == 1 and count(connect("carol@virtual.example")) == 1 and count(connect("bob")) == 1
+assert count("bob") == 1
 l = smtplib.LMTP("/run/mailstead-lmtp")
-for to in ("alice@mail.example.org", "alice+Lists@mail.example.org", "carol@virtual.example"):
-    l.sendmail("s@example.org", [to], b"Subject: by lmtp\r\n\r\n.\r\nhi\r\n")
-l.quit()
-assert (count(connect("alice")), count(connect("alice"), "Lists"), count(connect("carol@virtual.example"))) == (2, 2, 2)
-`)
-	b.exit(0, "sh", "-c", "test $(stat -c %u:%a /home/alice/Maildir/new/* /home/alice/Maildir/cur/* 2>/dev/null | sort -u) = $(id -u alice):600")
+l.ehlo()
+l.mail("s@example.net")
+assert [l.rcpt(to)[0] for to in ("alice@mail.example.org", "nobody@mail.example.org", "bob")] == [250, 550, 250]
+assert l.docmd("DATA")[0] == 354
+l.send(b"x" * 1500 + b"\r\n.\r\n")
+assert [l.getreply()[0], l.getreply()[0]] == [250, 452]
+assert subprocess.run(["runuser", "-u", "alice", "--", "python3", "-c", "import smtplib; smtplib.LMTP('/run/mailstead-lmtp')"], capture_output=True).returncode != 0
+who = subprocess.run("ps -o user=,args= -C mailstead-deliv,exe | sort", shell=True, capture_output=True).stdout.decode()
+assert "mailstead-login" in who.replace("mailste+", "mailstead-login"), who
+`
+
+// TestDeliverByPostfix: the same with a real Postfix.
+func TestDeliverByPostfix(t *testing.T) {
+	b, describe := taker(t, "clients", "postfix")
+	send := `
+def send(to, sender="s@example.net"):
+    p = subprocess.run(["/usr/sbin/sendmail", "-i", "-f", sender or "<>", to], input=` + message + `, capture_output=True)
+    assert p.returncode == 0, p
+`
+	b.sh(`postconf -e mydestination=mail.example.org,localhost myhostname=mail.example.org inet_interfaces=loopback-only inet_protocols=ipv4 maillog_file=/var/log/mail.log
+cp /etc/postfix/main.cf /etc/postfix/main.cf.before; cp /etc/postfix/master.cf /etc/postfix/master.cf.before`)
+	for _, round := range []struct {
+		lmtp   bool
+		before string
+	}{{false, "0"}, {true, "1"}} {
+		describe(round.lmtp)
+		b.sh(`cd /etc/postfix; cp main.cf.before main.cf; cp master.cf.before master.cf; mailstead snippet postfix >/tmp/snippet
+sed '/^# master.cf/,$d' /tmp/snippet >>main.cf
+sed '1,/^# master.cf/d' /tmp/snippet >>master.cf
+postfix check; postfix stop || true; postfix start`)
+		b.exit(0, "python3", "-c", send+strings.ReplaceAll(mailServer, "BEFORE", round.before))
+	}
 }

@@ -14,6 +14,7 @@ type manProgram struct {
 	name, summary string
 	text          string
 	usage         []schema.Term // how it is called, and what that does
+	exits         []schema.Term // nil: 0 is done, 1 failed
 }
 
 // manPrograms are all that come with mailstead.
@@ -30,6 +31,22 @@ that apply has written as well. What it logs is in the journal:
 			{Word: "mailstead-imapd ctl status|reload [--config PATH | --control PATH]", Meaning: "ask the daemon that runs"},
 			{Word: "mailstead-imapd outbox [--sendmail PATH]", Meaning: "send the message that comes in on standard input, a socket, as who has connected"},
 			{Word: "mailstead-imapd version", Meaning: "say which version this is"},
+		},
+	},
+	{
+		name: "mailstead-deliver", summary: "puts a message into the mailbox of a user",
+		text: `Is what mail servers hand mail to: "mailstead snippet" says how. The message comes
+on standard input, and goes into the Maildir of a user of the description, which
+has to say deliver: {}. It runs as the owner of the mail, or as root, who becomes
+that. The message is on disk before it ends well.`,
+		usage: []schema.Term{
+			{Word: "mailstead-deliver [-f SENDER] [-a ADDRESS] [-m MAILBOX] USER", Meaning: "deliver to a user, or to an address of one; SENDER becomes Return-Path, ADDRESS Delivered-To; INBOX where there is no such mailbox"},
+			{Word: "mailstead-deliver [-f SENDER] [-a ADDRESS] [-m MAILBOX] -d MAILDIR", Meaning: "deliver into that Maildir, whoever's it is"},
+			{Word: "mailstead-deliver -e", Meaning: "take sender and user from SENDER and RECIPIENT in the environment, as Exim and Postfix set them"},
+		},
+		exits: []schema.Term{
+			{Word: "0", Meaning: "the message is in the mailbox, and on disk"}, {Word: "64", Meaning: "the command line makes no sense"}, {Word: "67", Meaning: "there is no such user"},
+			{Word: "69", Meaning: "the message can never be delivered: it is too large"}, {Word: "75", Meaning: "it could not be delivered now: the mailbox or the disk is full, or a fault of the host"},
 		},
 	},
 	{
@@ -59,7 +76,14 @@ func (p manProgram) page() string {
 	for _, u := range p.usage {
 		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(u.Word), roff(u.Meaning))
 	}
-	b.WriteString(".SH EXIT STATUS\n.TP\n.B 0\ndone\n.TP\n.B 1\nfailed\n")
+	exits := p.exits
+	if exits == nil {
+		exits = []schema.Term{{Word: "0", Meaning: "done"}, {Word: "1", Meaning: "failed"}}
+	}
+	b.WriteString(".SH EXIT STATUS\n")
+	for _, e := range exits {
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(e.Word), roff(e.Meaning))
+	}
 	manSeeAlso(&b, "mailstead(8)", "mailstead(7)")
 	return b.String()
 }

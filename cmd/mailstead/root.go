@@ -35,6 +35,7 @@ var commands = []func() *cobra.Command{
 	newDiffCommand,
 	newExplainCommand,
 	newWhyCommand,
+	newSnippetCommand,
 	newUpCommand,
 	newHandbackCommand,
 	newImportCommand,

@@ -37,7 +37,18 @@ func (b *builder) addDeliveries() error {
 		}
 		b.add(kind.File("file", file, d.Origin.String()), needs...)
 	}
+	b.add(b.addresses(append(users[false], users[true]...)))
 	return nil
+}
+
+// addresses is the list that a mail server asks before it takes mail.
+func (b *builder) addresses(users []render.User) reconcile.Resource {
+	d := b.host.Deliver
+	file := kind.FileSpec{Path: render.AddressFile(b.paths), Mode: 0o600, Owner: b.root(), Group: b.root(), Content: render.Addresses(*d, users), Impact: reconcile.Live}
+	if d.Group != "" && !b.rootless {
+		file.Mode, file.Group = 0o640, d.Group
+	}
+	return kind.File("file", file, d.Origin.String())
 }
 
 // addLMTP adds what takes mail by LMTP.
@@ -46,7 +57,7 @@ func (b *builder) addLMTP() error {
 		return nil
 	}
 	l := *b.host.Deliver.LMTP
-	socket, err := render.LMTPSocket(l)
+	socket, err := render.LMTPSocket(l.Socket, b.host.Deliver.Group)
 	if err != nil {
 		return err
 	}
