@@ -356,12 +356,12 @@ func TestPowerCut(t *testing.T) {
 	}
 	n := cycles(t, "MAILSTEAD_POWER_CUTS", 25)
 	controls := max(3, n/10)
-	table := []string{powerHead, "|" + strings.Repeat("---|", 12)}
+	t.Log("\n" + powerHead + "\n|" + strings.Repeat("---|", 12))
 	for _, fs := range []string{"ext4", "xfs"} {
 		r := newPowerRig(t, "mailstead")
 		r.serve = serveProcess(newMailstead(t, r.dir))
 		r.runCuts(t, fs, (n+1)/2)
-		table = append(table, strings.Replace(r.row((n+1)/2), "mailstead", "mailstead, "+fs, 1))
+		t.Log(strings.Replace(r.row((n+1)/2), "mailstead", "mailstead, "+fs, 1))
 		if r.acked == 0 || r.late > 0 {
 			t.Errorf("%d commands were acknowledged; %d first SELECTs were late", r.acked, r.late)
 		}
@@ -371,7 +371,7 @@ func TestPowerCut(t *testing.T) {
 	relaxed.relaxed = true
 	r.serve = serveProcess(relaxed)
 	r.runCuts(t, "ext4", controls)
-	table = append(table, r.row(controls))
+	t.Log(r.row(controls))
 	others := []string{"courier"}
 	if os.Getenv("MAILSTEAD_POWER_CUTS") != "" { // Dovecot waits for minutes for a lock that it has left behind itself
 		others = append(others, "dovecot")
@@ -384,12 +384,11 @@ func TestPowerCut(t *testing.T) {
 			r.serve = serveProcess(newDovecot(name, r.dir, ""))
 		}
 		r.runCuts(t, "ext4", controls)
-		table = append(table, r.row(controls))
+		t.Log(r.row(controls))
 		if r.total.none() {
 			t.Errorf("%s has lost nothing: the rig is blind", name)
 		}
 	}
-	t.Log("\n" + strings.Join(table, "\n"))
 }
 
 // ownMounts is set where the mounts are those of this test alone.
