@@ -2,7 +2,9 @@ package imapserver
 
 import (
 	"context"
+	"os"
 
+	"mailstead/imapserver/auth"
 	"mailstead/imapserver/config"
 )
 
@@ -42,6 +44,11 @@ func (s *Settings) dryStart(o Options) error {
 		c, aside := *s.Config, *l
 		aside.Keep = "" // what auth remembers is the running daemon's
 		c.Logins, s.Config = &aside, &c
+	}
+	if os.Geteuid() != 0 { // who may read everything
+		if err := auth.CheckFiles(s.Config.Directories); err != nil {
+			return err
+		}
 	}
 	f := newFront(o, nil, nil)
 	defer f.close(context.Background())

@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"mailstead/imapserver/config"
@@ -143,8 +144,9 @@ func (l *look) verifyUnits(ctx context.Context, g generations, n int, plan *reco
 	return refused(cmd, "systemd does not take the units")
 }
 
-// dryStart has the daemon that is to serve read what it is to serve. Where there
-// is no such program yet, nothing could start it.
+// dryStart has the daemon that is to serve read what it is to serve, as whoever it
+// runs as: what only root may read would else be found missing at a login. Where
+// there is no such program yet, nothing could start it.
 func (l *look) dryStart(ctx context.Context) error {
 	program := render.Program(l.host.Paths, daemonName)
 	if _, err := os.Stat(program); err != nil {
@@ -162,6 +164,9 @@ func (l *look) dryStart(ctx context.Context) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "check", "--staged")
 	cmd.Stdin = bytes.NewReader(input)
+	if have, ok := l.facts.Accounts[render.ServiceUser]; ok && os.Geteuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(have.UID), Gid: uint32(have.GID)}}
+	}
 	return refused(cmd, "the daemon does not take its configuration")
 }
 

@@ -219,6 +219,25 @@ func readSecret(path string) (string, error) {
 	return line, nil
 }
 
+// CheckFiles tells what directories will want to read, once somebody logs in, and
+// this process may not.
+func CheckFiles(directories []config.Directory) error {
+	var faults []error
+	for _, d := range directories {
+		if l := d.LDAP; l != nil && l.PasswordFile != "" {
+			if _, err := readSecret(l.PasswordFile); err != nil {
+				faults = append(faults, fmt.Errorf("directory %s: %w", d.Name, err))
+			}
+		}
+		if l := d.LDAP; l != nil && l.CA != "" {
+			if _, err := readFile(l.CA, maxCAs); err != nil {
+				faults = append(faults, fmt.Errorf("directory %s: %w", d.Name, err))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
 // readFile reads a file whose size is bounded.
 func readFile(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
