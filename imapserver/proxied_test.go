@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"encoding/pem"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -114,5 +115,34 @@ func await(t *testing.T, done func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("what should have come did not")
 		}
+	}
+}
+
+// The same as a process of its own, which is told what it stands in front of; its
+// users are not auth's to judge.
+func TestProxyRole(t *testing.T) {
+	b := startBehind(t, nil)
+	c := testConfig(t.TempDir())
+	c.Listeners[1].Proxy = b.front.settings.Load().Config.Listeners[0].Proxy
+	f := startLoginOf(t, nil, c, newProxied(slog.New(slog.DiscardHandler), *fast()))
+	for range 2 {
+		client := f.dial()
+		client.send("a LOGIN alice pw-alice\r\nb SELECT INBOX\r\nc LOGOUT\r\n")
+		client.until("c OK ")
+	}
+	client := f.dial()
+	client.send("a LOGIN bob pw-bob\r\n")
+	client.until("a OK ")
+	s, state := f.state(true)
+	if p := state.Proxies; s.Error != "" || len(state.Users) != 0 || len(p) != 1 || p[0].Listener != "imaps" || p[0].Reused != 1 || p[0].Logins != 3 {
+		t.Errorf("%s %+v", s.Error, state)
+	}
+	f.configure(settingsOf(t, c, nil, f.cert))
+	client.send("b NOOP\r\n")
+	client.until("b OK ")
+	f.stop()
+	client.until("* BYE The server is shutting down.")
+	if err := <-f.done; err != nil {
+		t.Error(err)
 	}
 }

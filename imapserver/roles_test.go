@@ -111,6 +111,11 @@ type testLogin struct {
 
 func startLogin(t *testing.T, limits *login.Limits, c *config.Config) *testLogin {
 	t.Helper()
+	return startLoginOf(t, limits, c, nil)
+}
+
+func startLoginOf(t *testing.T, limits *login.Limits, c *config.Config, p *proxied) *testLogin {
+	t.Helper()
 	dir := t.TempDir()
 	f := &testLogin{t: t, auth: listenPackets(t, filepath.Join(dir, "auth")), cert: issue(t, time.Now().Add(time.Hour), "mail.example"), done: make(chan error, 1), log: &journal{}}
 	l, err := Bind(&config.Config{Listeners: c.Listeners[1:]})
@@ -123,7 +128,7 @@ func startLogin(t *testing.T, limits *login.Limits, c *config.Config) *testLogin
 	t.Cleanup(stop)
 	go func() {
 		o := Options{Log: slog.New(slog.NewTextHandler(f.log, nil)), Login: limits}
-		f.done <- newLoginRole("imaps", filepath.Join(dir, "auth"), l, nil, o).run(ctx)
+		f.done <- newLoginRole("imaps", filepath.Join(dir, "auth"), l, p, o).run(ctx)
 	}()
 	f.meet()
 	if e := f.configure(settingsOf(t, c, nil, f.cert)); e != "" {

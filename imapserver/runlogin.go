@@ -223,15 +223,15 @@ func (r *loginRole) prepare(m *handoff.Settings) error {
 // proxy, or is none any more, waits for the service that its unit has then.
 func (r *loginRole) prepareLogin(s *loginSettings, bundles []login.Bundle) (commit func(), err error) {
 	s.Config.Listeners = slices.DeleteFunc(s.Config.Listeners, func(l config.Listener) bool { return (l.Proxy != nil) != (r.proxied != nil) })
-	commit, err = r.login.Prepare(&s.Config, bundles)
+	front, err := r.login.Prepare(&s.Config, bundles)
 	if err != nil || r.proxied == nil {
-		return commit, err
+		return front, err
 	}
-	proxy, err := r.proxied.Prepare(&s.Config)
+	servers, err := r.proxied.Prepare(&s.Config)
 	return func() {
-		proxy()
+		servers()
 		r.proxied.auth.Limit(s.Config.Limits)
-		commit()
+		front()
 	}, err
 }
 
