@@ -57,9 +57,11 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	for _, l := range []schema.Listener{
 		{Name: "imap", Port: 143}, {Name: "imaps", Address: "192.0.2.1", Port: 993},
 		{Name: "six", Address: "2001:db8::1", Port: 993}, {Name: "local", Address: "::1", Port: 1143},
+		{Name: "near", Address: "::1", Port: 1144, Proxy: &schema.Proxy{Servers: []schema.ProxyServer{{Host: "192.0.2.7"}}}},
+		{Name: "far", Address: "::1", Port: 1145, Proxy: &schema.Proxy{Servers: []schema.ProxyServer{{Host: "imap.example.net"}}}},
 	} {
 		write(SocketUnit(l.Name))(Socket(l))
-		write(LoginUnit(l.Name))(Login{Systemd: version, Paths: s.Paths, Account: "mail", Listener: l.Name}.Render())
+		write(LoginUnit(l.Name))(Login{Systemd: version, Paths: s.Paths, Account: "mail", Listener: l.Name, Proxy: l.Proxy}.Render())
 	}
 	write(SpawnUnit)(s.Render())
 	write(ServiceUnit)(Service{Systemd: version, Paths: s.Paths, Account: "mail", Network: s.Account == ""}.Render())
@@ -106,7 +108,7 @@ var hosts = []struct {
 // exposures are the most that systemd may say of a unit, in tenths. DESIGN.md says
 // which settings those above 17 do without, and why.
 var exposures = map[string]int{
-	LoginUnit("imaps"): 6, ServiceUnit: 17, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 19, ApplyUnit: 21, CheckUnit: 24, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 29,
+	LoginUnit("imaps"): 6, LoginUnit("near"): 14, LoginUnit("far"): 16, ServiceUnit: 17, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 19, ApplyUnit: 21, CheckUnit: 24, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 29,
 }
 
 // systemd finds nothing to say about the units.
