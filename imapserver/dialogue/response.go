@@ -188,7 +188,7 @@ func order(r []node) []node {
 		return r
 	}
 	switch r[1].text {
-	case "LIST", "LSUB", "FLAGS":
+	case "LIST", "LSUB", "XLIST", "FLAGS":
 		r[2].kind = set
 	case "STATUS":
 		if len(r) > 3 {

@@ -50,6 +50,7 @@ var data = []struct {
 	{"STATUS", (*reader).mailboxStatus},
 	{"THREAD", (*reader).threads},
 	{"UIDBATCHES", (*reader).batches},
+	{"XLIST", (*reader).listed},
 	{"VANISHED", (*reader).vanished},
 }
 

@@ -62,6 +62,7 @@ func nastyCommands(r *rand.Rand) string {
 		"a6 FETCH 1:* (BINARY.PEEK[1] BINARY.SIZE[1] RFC822.HEADER EMAILID THREADID SAVEDATE)",
 		"a7 LIST \"\" * RETURN (SUBSCRIBED CHILDREN STATUS (MESSAGES MAILBOXID) MYRIGHTS METADATA (/private/x))",
 		"a8 LSUB \"\" *",
+		"c0 XLIST \"\" *",
 		"a9 GETMETADATA (DEPTH infinity) INBOX (/private /shared)",
 		"b1 STATUS " + literal(nasty(r)) + " (MESSAGES)",
 		"b2 SEARCH RETURN (ALL COUNT) TEXT " + literal(strings.ReplaceAll(nasty(r), "\x00", "")),

@@ -12,7 +12,7 @@ import (
 	"mailstead/imapserver/wire"
 )
 
-// list is LIST (RFC 9051 §6.3.9) and LSUB (RFC 3501 §6.3.9).
+// list is LIST (RFC 9051 §6.3.9), LSUB (RFC 3501 §6.3.9) and XLIST.
 func (s *session) list(ctx context.Context, c *wire.List) (imap.ResponseCode, error) {
 	if !c.Extended && c.Patterns[0] == "" { // what is the delimiter?
 		s.writeListed(c, listed{attrs: []imap.MailboxAttr{imap.MailboxAttrNoSelect}})
@@ -81,11 +81,14 @@ type listed struct {
 	oldName   string   // what it was called before, if it is told for that (RFC 5465 §5.4)
 }
 
-// writeListed writes a LIST or LSUB response.
+// writeListed writes a LIST, LSUB or XLIST response.
 func (s *session) writeListed(c *wire.List, l listed) {
-	if c.LSub {
+	switch {
+	case c.LSub:
 		s.w.Raw("* LSUB (")
-	} else {
+	case c.XList:
+		s.w.Raw("* XLIST (")
+	default:
 		s.w.Raw("* LIST (")
 	}
 	for i, a := range l.attrs {
@@ -279,6 +282,11 @@ func (n *node) below(c *wire.List) []string {
 	return nil
 }
 
+// oldUses are the words of XLIST for uses that RFC 6154 gave others.
+var oldUses = map[imap.MailboxAttr]imap.MailboxAttr{
+	imap.MailboxAttrAll: `\AllMail`, imap.MailboxAttrFlagged: `\Starred`, imap.MailboxAttrJunk: `\Spam`,
+}
+
 func (n *node) attrs(c *wire.List) []imap.MailboxAttr {
 	var attrs []imap.MailboxAttr
 	switch {
@@ -295,6 +303,12 @@ func (n *node) attrs(c *wire.List) []imap.MailboxAttr {
 	}
 	if n.Use != "" {
 		attrs = append(attrs, n.Use)
+	}
+	if old := oldUses[n.Use]; c.XList && old != "" {
+		attrs = append(attrs, old)
+	}
+	if c.XList && n.Name == inbox {
+		attrs = append(attrs, `\Inbox`)
 	}
 	if n.Subscribed && (c.SelectSubscribed || c.ReturnSubscribed) {
 		attrs = append(attrs, imap.MailboxAttrSubscribed)

@@ -30,7 +30,7 @@ func (c *fragile) Write(p []byte) (int, error) {
 // it may be about another's mailbox.
 var handlers = map[string]string{
 	"CAPABILITY": "", "NOOP": "", "LOGOUT": "", "ID": " NIL", "UNAUTHENTICATE": "", "ENABLE": " CONDSTORE", "SELECT": " INBOX", "EXAMINE": " INBOX",
-	"CREATE": " new", "DELETE": " new", "RENAME": " Box Box2", "SUBSCRIBE": " Box", "UNSUBSCRIBE": " Box", "LIST": ` "" * RETURN (STATUS (MESSAGES))`, "LSUB": ` "" *`,
+	"CREATE": " new", "DELETE": " new", "RENAME": " Box Box2", "SUBSCRIBE": " Box", "UNSUBSCRIBE": " Box", "LIST": ` "" * RETURN (STATUS (MESSAGES))`, "LSUB": ` "" *`, "XLIST": ` "" *`,
 	"NAMESPACE": "", "STATUS": " INBOX (MESSAGES)", "GETQUOTA": ` ""`, "GETQUOTAROOT": " INBOX", "SETQUOTA": ` "" ()`, "GETACL": " INBOX",
 	"SETACL": " INBOX bob lr", "DELETEACL": " INBOX bob", "LISTRIGHTS": " INBOX bob", "MYRIGHTS": " INBOX", "GETMETADATA": " INBOX /private/x",
 	"SETMETADATA": ` INBOX (/private/x "y")`, "APPEND": " INBOX {5+}\r\nx: y\n", "COMPRESS": " DEFLATE", "IDLE": "\r\nDONE",

@@ -36,6 +36,7 @@ var needs = map[string]need{
 	"NOTIFY":      {},
 	"LIST":        {},
 	"LSUB":        {},
+	"XLIST":       {},
 	"SUBSCRIBE":   {},
 	"UNSUBSCRIBE": {},
 

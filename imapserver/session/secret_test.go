@@ -20,6 +20,7 @@ var asks = map[string][]string{
 	"LIST": {`LIST "" "#*"`, `LIST "@" "*"`, `LIST (SUBSCRIBED RECURSIVEMATCH) "" ("#shared.*" "#*") RETURN (CHILDREN)`,
 		`LIST "" "#*" RETURN (MYRIGHTS STATUS (MESSAGES) METADATA (/shared/comment))`, `LIST "" "#shared.bob*" RETURN (CHILDREN)`},
 	"LSUB":        {`LSUB "" "#*"`, `LSUB "" "#shared.%"`},
+	"XLIST":       {`XLIST "" "#*"`, `XLIST "" "#shared.%"`},
 	"RENAME":      {`RENAME "@" Mine`, `RENAME "@" "#shared.bob.Team.New"`, `RENAME Own "@"`, `RENAME "#shared.bob.Team" "@"`},
 	"STATUS":      {`STATUS "@" (MESSAGES UIDNEXT SIZE)`},
 	"APPEND":      {"APPEND \"@\" {5+}\r\nx: y\n"},

@@ -56,6 +56,7 @@ var Capabilities = []CapabilityRow{
 	{imap.CapUIDPlus, 4315, PhaseAuth},
 	{imap.CapMove, 6851, PhaseAuth},
 	{imap.CapSpecialUse, 6154, PhaseAuth},
+	{capXList, 0, PhaseAuth}, // no draft either: Google's before SPECIAL-USE, and all that Outlook asks for
 	{imap.CapListExtended, 5258, PhaseAuth},
 	{imap.CapListStatus, 5819, PhaseAuth},
 	{imap.CapStatusSize, 8438, PhaseAuth},
@@ -105,6 +106,10 @@ var Capabilities = []CapabilityRow{
 // capAppendLimit tells how large a message may be (RFC 7889 §2), in every
 // mailbox alike.
 var capAppendLimit = imap.Cap(fmt.Sprintf("APPENDLIMIT=%d", PostAuth.Message))
+
+// capXList is LIST with special uses, as Outlook 2013 and later ask for them: those
+// do not know SPECIAL-USE.
+const capXList imap.Cap = "XLIST"
 
 // Advertised tells whether a capability is in the table.
 func Advertised(name imap.Cap) bool {

@@ -75,9 +75,10 @@ type (
 		On      bool
 	}
 
-	// List is LIST (RFC 9051 §6.3.9) and LSUB.
+	// List is LIST (RFC 9051 §6.3.9), LSUB and XLIST.
 	List struct {
 		LSub      bool
+		XList     bool
 		Reference string
 		Patterns  []string
 		Extended  bool // selection options, several patterns or return options were given

@@ -40,11 +40,7 @@ Made from the tables of ` + "`imapserver/wire`" + `; do not edit it here.
 |---|---|---|---|---|---|---|
 `)
 	for _, row := range Capabilities {
-		rfc := fmt.Sprint(row.RFC)
-		if row.RFC == 0 {
-			rfc = "draft"
-		}
-		fmt.Fprintf(&b, "| %s | %s |", row.Name, rfc)
+		fmt.Fprintf(&b, "| %s | %s |", row.Name, rfcOf(row.RFC))
 		for _, phase := range []Phase{PhaseNoTLS, PhaseClear, PhaseTLS, PhaseAuth} {
 			b.WriteString(cell(row.When&phase != 0))
 		}
@@ -58,7 +54,7 @@ Made from the tables of ` + "`imapserver/wire`" + `; do not edit it here.
 |---|---|---|---|---|---|
 `)
 	for _, row := range Commands {
-		fmt.Fprintf(&b, "| %s | %d | %s |", row.Name, row.RFC, row.Cap)
+		fmt.Fprintf(&b, "| %s | %s | %s |", row.Name, rfcOf(row.RFC), row.Cap)
 		for _, state := range []State{NotAuthenticated, Authenticated, Selected} {
 			b.WriteString(cell(row.States&state != 0))
 		}
@@ -85,4 +81,11 @@ func cell(yes bool) string {
 		return " yes |"
 	}
 	return " |"
+}
+
+func rfcOf(number int) string {
+	if number == 0 {
+		return "none"
+	}
+	return fmt.Sprint(number)
 }

@@ -94,7 +94,20 @@ func (d *decoder) listOptions(c *List, rows []ListOption) {
 
 // parseLSub reads LSUB (RFC 3501 §6.3.9).
 func parseLSub(d *decoder) Command {
-	c := &List{LSub: true, Reference: d.spMailbox()}
+	c := d.plainList()
+	c.LSub = true
+	return c
+}
+
+// parseXList reads XLIST, which is LIST without options.
+func parseXList(d *decoder) Command {
+	c := d.plainList()
+	c.XList = true
+	return c
+}
+
+func (d *decoder) plainList() *List {
+	c := &List{Reference: d.spMailbox()}
 	d.expectSP()
 	c.Patterns = []string{d.expectPattern()}
 	return c

@@ -42,6 +42,7 @@ var Needs = []NeedRow{
 	{imap.CapQuotaSet, []imap.Cap{imap.CapQuota}},
 	{"RIGHTS=texk", []imap.Cap{imap.CapACL}},
 	{imap.CapCreateSpecialUse, []imap.Cap{imap.CapSpecialUse}},
+	{capXList, []imap.Cap{imap.CapSpecialUse}},
 }
 
 // called tells whether a name is that of the row. A number is not part of it:

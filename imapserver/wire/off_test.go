@@ -65,7 +65,7 @@ func TestOffIsWhole(t *testing.T) {
 var arguments = map[string]string{
 	"BINARY": "[1]", "BINARY.PEEK": "[1]", "BINARY.SIZE": "[1]", "CANCELUPDATE": ` "a"`, "ESEARCH": " ALL",
 	"SAVEDBEFORE": " 1-Jan-2026", "SAVEDON": " 1-Jan-2026", "SAVEDSINCE": " 1-Jan-2026", "SEARCH EMAILID": " a", "SEARCH THREADID": " a",
-	"GETQUOTA": " a", "GETQUOTAROOT": " a", "SETQUOTA": " a ()",
+	"XLIST": ` "" *`, "GETQUOTA": " a", "GETQUOTAROOT": " a", "SETQUOTA": " a ()",
 	"ENABLE": " X", "ID": " NIL", "NOTIFY": " NONE",
 	"GETACL": " a", "MYRIGHTS": " a", "LISTRIGHTS": " a b", "DELETEACL": " a b", "SETACL": " a b l",
 	"GETMETADATA": " a /private/x", "SETMETADATA": " a (/private/x NIL)",

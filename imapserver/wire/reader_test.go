@@ -130,6 +130,7 @@ func TestReadCommand(t *testing.T) {
 		{`LIST (X) "" %`, nil},
 		{`LIST "" % RETURN (STATUS ())`, nil},
 		{`LSUB "" *`, &List{LSub: true, Patterns: []string{"*"}}},
+		{`XLIST "" "%"`, &List{XList: true, Patterns: []string{"%"}}},
 		{"GETACL a", &GetACL{"a"}},
 		{"MYRIGHTS a", &MyRights{"a"}},
 		{"LISTRIGHTS a bob", &ListRights{"a", "bob"}},

@@ -35,8 +35,8 @@ const (
 
 // CommandRow is a command.
 type CommandRow struct {
-	Name   string // in capitals; UID forms have rows of their own
-	RFC    int
+	Name   string   // in capitals; UID forms have rows of their own
+	RFC    int      // 0: none, as with its capability
 	Cap    imap.Cap // the capability that brings it; "" for the base
 	States State
 	Flags  CommandFlag
@@ -65,6 +65,7 @@ var Commands = []CommandRow{
 	{"UNSUBSCRIBE", 3501, "", loggedIn, 0, parseUnsubscribe},
 	{"LIST", 3501, "", loggedIn, 0, parseList},
 	{"LSUB", 3501, "", loggedIn, 0, parseLSub},
+	{"XLIST", 0, capXList, loggedIn, 0, parseXList},
 	{"NAMESPACE", 2342, imap.CapNamespace, loggedIn, 0, plain(Namespace{})},
 	{"STATUS", 3501, "", loggedIn, 0, parseStatus},
 	{"GETQUOTA", 9208, imap.CapQuota, loggedIn, 0, parseGetQuota},
