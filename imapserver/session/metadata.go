@@ -104,7 +104,10 @@ func (s *session) writeMetadata(ctx context.Context, g *metadataQuery, h home, n
 // sees are the administrator's, and in no account.
 func (s *session) metadata(ctx context.Context, g *metadataQuery, h home, name, entry string) ([]store.Annotation, error) {
 	scope := s.scope(h, entry)
-	if name != serverMetadata || scope != store.Shared {
+	switch {
+	case s.tellsUse(g, h, name, entry):
+		return s.withUse(ctx, g, h, name, entry)
+	case name != serverMetadata || scope != store.Shared:
 		return h.account.Metadata(ctx, name, scope, entry, g.depth, g.most)
 	}
 	var list []store.Annotation
@@ -140,6 +143,9 @@ func (s *session) setMetadata(ctx context.Context, c *wire.SetMetadata) (imap.Re
 		return "", s.Account.SetMetadata(ctx, serverMetadata, s.annotations(s.home(), c.Entries))
 	}
 	return "", s.at(ctx, c.Mailbox, func(p place) error {
+		if done, err := s.setUse(p, c.Entries); done || err != nil {
+			return err
+		}
 		list := s.annotations(p.home, c.Entries)
 		for _, m := range list {
 			if m.Scope == store.Shared && !p.rights.Has(store.RightWrite) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -63,6 +64,48 @@ func (a *Account) addUses(name string, attrs []imap.MailboxAttr) ([]maildir.Spec
 		}
 	}
 	return next, nil
+}
+
+// Use gives the special use of a mailbox, "" where it has none.
+func (a *Account) Use(name string) (imap.MailboxAttr, error) {
+	if _, err := a.existing(name); err != nil {
+		return "", err
+	}
+	uses, err := a.readUses()
+	for _, u := range uses {
+		if u.Name == name {
+			return useAttrs[u.Use], err
+		}
+	}
+	return "", err
+}
+
+// SetUse gives a mailbox a special use in place of the one that it has, or with ""
+// takes that away. Another mailbox keeps the use that it has: that is ErrUse.
+func (a *Account) SetUse(name string, use imap.MailboxAttr) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return errClosed
+	}
+	had, err := a.Use(name)
+	if err != nil || strings.EqualFold(string(had), string(use)) {
+		return err
+	}
+	var next []maildir.SpecialUse
+	if use != "" {
+		next, err = a.addUses(name, []imap.MailboxAttr{use})
+	} else if next, err = a.readUses(); err == nil {
+		next = slices.DeleteFunc(next, func(u maildir.SpecialUse) bool { return u.Name == name })
+	}
+	if err == nil {
+		err = a.writeUses(next)
+	}
+	if err != nil {
+		return fmt.Errorf("special use of %q: %w", name, spaceError(err))
+	}
+	a.feeds.markList()
+	return nil
 }
 
 // moveUses has special uses follow mailboxes that have been renamed. a.mu is
