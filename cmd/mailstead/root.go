@@ -45,6 +45,7 @@ var commands = []func() *cobra.Command{
 	newFlattenCommand,
 	newHashPasswordCommand,
 	newAppPasswordCommand,
+	newTOTPCommand,
 	newWebCommand,
 	newDeployHookCommand,
 	newSchemaCommand,

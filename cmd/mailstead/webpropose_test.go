@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"mailstead/reconcile/desired"
 	"mailstead/reconcile/web"
 	"mailstead/render"
+	"mailstead/schema"
 )
 
 // proposing is a host without root that was applied, whose page proposes changes.
@@ -222,6 +225,48 @@ func TestProposeRefused(t *testing.T) {
 	if names, _ := filepath.Glob(p.gate.proposalFile("*")); len(names) > 0 {
 		t.Errorf("kept: %q", names)
 	}
+}
+
+// FuzzWebAdmin has a page that was taken over say anything: without a token of the
+// gate's nothing is answered but that it takes one.
+func FuzzWebAdmin(f *testing.F) {
+	f.Add(`{"do":"login","name":"helpdesk","password":"x","code":"1"}`)
+	f.Add(`{"do":"apply","token":"eyJ9","proposal":"../key","code":"000000"}`)
+	f.Add(`{"do":"propose","change":{"kind":"add-user","user":"x"}}`)
+	f.Add(`{"do":"login","certificate":"AAAA"}`)
+	state := f.TempDir()
+	host := &schema.Host{Name: "mail.example.org", Paths: schema.Paths{State: state, Run: state}, Web: &schema.Web{Admins: []schema.WebAdmin{{Name: "helpdesk", Hash: "!", TOTPFile: state}}}}
+	if err := recordApplied(f.Context(), &look{host: host, opts: desired.Options{Rootless: true}}, 0); err != nil {
+		f.Fatal(err)
+	}
+	if err := os.Mkdir(render.WebDir(host.Paths), 0o700); err != nil {
+		f.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	f.Fuzz(func(t *testing.T, text string) {
+		c := &said{Reader: strings.NewReader(text)}
+		if err := answerAdmin(t.Context(), c, state, log); err != nil {
+			return
+		}
+		var a web.AdminAnswer
+		if err := json.Unmarshal(c.answer, &a); err != nil {
+			t.Fatalf("%v: %q", err, c.answer)
+		}
+		if a.Error == "" || a.Token != "" || a.Status != nil || a.Users != nil || a.Proposal != nil || a.Outcome != nil {
+			t.Errorf("%q: %s", text, c.answer)
+		}
+	})
+}
+
+// said is a connection on which that was said.
+type said struct {
+	io.Reader
+	answer []byte
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.answer = append(s.answer, p...)
+	return len(p), nil
 }
 
 // There are never many proposals, and each goes in time.
