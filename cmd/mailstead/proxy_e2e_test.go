@@ -78,6 +78,37 @@ func TestProxyHost(t *testing.T) {
 	roundcube(b, "127.0.0.1:1144")
 }
 
+// proxyCourier stands in front of Courier, which has no UNSELECT.
+const proxyCourier = `hosts: "mail.example.org": listeners: near: {address: "127.0.0.1", port: 1146, tls: "none", proxy: {server: "127.0.0.1", port: 143, tls: "none"}}
+`
+
+// TestProxyCourier has the real Courier behind the proxy, and imapproxy beside it.
+func TestProxyCourier(t *testing.T) {
+	b := newBoxOf(t, "courierhost", "proxied")
+	b.sh(courierHost + "systemctl stop imapproxy")
+	b.write("/root/mail.sh", someMail)
+	b.run("sh", "-e", "/root/mail.sh", "/home/alice/Maildir", "alice")
+	b.write("/etc/mailstead/host.cue", proxyCourier)
+	b.run("mailstead", "apply", "--yes")
+	beside(b, "127.0.0.1:143", "127.0.0.1:1146", "alice", "wonder")
+	if st := b.proxies()["near"]; st.Reused*10 < st.Logins*9 || st.Stale != 0 {
+		t.Errorf("after the pattern of web mail: %+v", st)
+	}
+	// What is selected is left, and nothing is expunged by that.
+	c := b.dial("127.0.0.1:1146")
+	fmt.Fprint(c, "a LOGIN alice wonder\r\nb SELECT INBOX\r\nc STORE 1 +FLAGS (\\Deleted)\r\nd LOGOUT\r\n")
+	said, _ := io.ReadAll(c)
+	contains(t, string(said), "c OK ", "d OK ")
+	before := b.proxies()["near"].Reused
+	c = b.dial("127.0.0.1:1146")
+	fmt.Fprint(c, "a LOGIN alice wonder\r\nb FETCH 1 FLAGS\r\nc STATUS INBOX (MESSAGES)\r\nd LOGOUT\r\n")
+	said, _ = io.ReadAll(c)
+	contains(t, string(said), "b NO", "(MESSAGES 60)", "c OK ")
+	if n := b.proxies()["near"].Reused; n != before+1 {
+		t.Errorf("it was another connection: %d and %d", before, n)
+	}
+}
+
 // proxies is what the daemon says of its proxies, by listener.
 func (b *box) proxies() map[string]control.Proxy {
 	b.t.Helper()
@@ -162,7 +193,7 @@ func fetch(b *box, web *http.Client, query string, form url.Values) string {
 // and through ours, in turns, and prints the ratios.
 func beside(b *box, server, ours, user, password string) {
 	b.t.Helper()
-	rounds := 100
+	rounds := 30
 	if n, err := strconv.Atoi(os.Getenv("MAILSTEAD_PROXIED")); err == nil {
 		rounds = n
 	}
