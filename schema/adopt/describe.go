@@ -157,6 +157,9 @@ func (l Listener) text() string {
 	if len(l.Off) > 0 {
 		parts = append(parts, "capabilities: off: ["+quoted(l.Off)+"]")
 	}
+	if l.Proxy != nil {
+		parts = append(parts, l.Proxy.text())
+	}
 	return label(l.Name) + ": {" + strings.Join(parts, ", ") + "}"
 }
 

@@ -112,6 +112,27 @@ ODD=1
 	}
 }
 
+// In front of another server imapproxy becomes a proxy; in front of Courier here none
+// is needed.
+func TestDescribeImapproxy(t *testing.T) {
+	for conf, want := range map[string]string{
+		"listen_port 1143\nlisten_address 127.0.0.1\n":                                                 `imapproxy: {address: "127.0.0.1", port: 1143, tls: "none"}`,
+		"listen_port 1143\nserver_hostname mail.example.org\nserver_port 143\n":                        `imapproxy: {address: "127.0.0.1", port: 1143, tls: "none"}`,
+		"listen_port 1143\nserver_hostname IMAP.example.net\n":                                         `imapproxy: {address: "127.0.0.1", port: 1143, tls: "none", proxy: {server: "imap.example.net", tls: "starttls"}}`,
+		"listen_port 1143\nserver_hostname 192.0.2.7\nserver_port 1430\ntls_ca_file /etc/ssl/ca.pem\n": `proxy: {server: "192.0.2.7", port: 1430, tls: "starttls", ca: "/etc/ssl/ca.pem"}}`,
+		"listen_port 1143\nserver_port 1430\ncache_size 50\ncache_expiration_time 5000\n":              `proxy: {server: "127.0.0.1", port: 1430, tls: "none"}}`,
+	} {
+		cue, _ := describe(t, map[string]string{"etc/courier/imapd": "PORT=143\n", "etc/imapproxy.conf": conf}, nil)
+		contains(t, cue, want)
+		if own := !strings.Contains(want, "proxy: {server"); own != strings.Contains(cue, "imapproxy needs no successor") {
+			t.Errorf("what becomes of it is not said:\n%s", cue)
+		}
+		if strings.Contains(conf, "cache_size 50") {
+			contains(t, cue, "limits: proxyKept: 50", "limits: proxyKeptTime: 1700")
+		}
+	}
+}
+
 // Passwords that other options hold are in no comment.
 func TestDescribeSecrets(t *testing.T) {
 	cue, _ := describe(t, map[string]string{"etc/courier/imapd": "PORT=143\n", "etc/imapproxy.conf": "listen_port 1143\nauth_shared_secret hunter2\nauth_sasl_plain_password hunter2\n"}, nil)

@@ -43,6 +43,7 @@ type Listener struct {
 	Port    int    // 0: the one that the name implies
 	TLS     string // "": what the name implies
 	Off     []string
+	Proxy   *Proxy // nil: it served this host's mail
 	Comment string
 }
 

@@ -116,25 +116,6 @@ func (r *reading) offComment() string {
 	return strings.Join(all, "; ")
 }
 
-// imapproxy has the daemon listen where web mail finds imapproxy now.
-func (r *reading) imapproxy() {
-	port, address := r.proxy["listen_port"], r.proxy["listen_address"]
-	n, err := strconv.Atoi(port.Value)
-	if err != nil {
-		n = 143
-	}
-	l := Listener{Name: "imapproxy", Address: everyAddress(address.Value), Port: n, TLS: "none", Comment: port.comment()}
-	if !loopback(l.Address) {
-		where := address.Origin
-		if l.Address == "" {
-			where = port.Origin
-		}
-		l.Address = "127.0.0.1"
-		r.host.note(where, true, "imapproxy listened on more than a loopback address, without TLS: the listener imapproxy is on 127.0.0.1 alone")
-	}
-	r.host.Listeners = append(r.host.Listeners, l)
-}
-
 // everyAddress gives an address of Courier's: 0 is every one.
 func everyAddress(address string) string {
 	switch address {
