@@ -28,6 +28,7 @@ var modules = map[string][]string{
 	"cuelang.org/go":                     {"schema"},                                        // a listener grows from 3 to 18 MB with it
 	"zombiezen.com/go/sqlite":            {"imapserver/store"},                              // the index is the store's
 	"github.com/spf13/cobra":             {"cmd/mailstead"},                                 // the daemon has three verbs
+	"github.com/prometheus":              {"imapserver/exposition"},                         // no worker pays for it
 	"github.com/coreos/go-systemd":       {"imapserver", "reconcile/kind", "cmd/mailstead"}, // systemd is spoken to at the edges
 	"github.com/hashicorp/go-multierror": {"reconcile", "cmd/mailstead"},                    // elsewhere errors.Join
 }

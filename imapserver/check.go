@@ -50,7 +50,7 @@ func (s *Settings) dryStart(o Options) error {
 			return err
 		}
 	}
-	f := newFront(o, nil, nil)
+	f := newFront(o, nil, nil, nil)
 	defer f.close(context.Background())
 	return f.apply(s)
 }

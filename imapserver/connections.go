@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +17,9 @@ import (
 // lookTimeout is how long a worker may take to say what its sessions do. One that
 // hangs is shown without.
 const lookTimeout = 2 * time.Second
+
+// maxDoing bounds the sessions of which a worker may tell: those of one user are fewer.
+const maxDoing = 20_000
 
 // overseer is a server that can show its connections and end one.
 type overseer interface {
@@ -149,11 +153,19 @@ func (l *spawnLink) look(ctx context.Context, m *handoff.Look) []control.Connect
 	m.Answer = theirs
 	l.tell(m)
 	theirs.Close() // without a worker, that was the last of its end
-	answer, err := ours.Receive()
-	if d, ok := answer.(*handoff.Doing); ok && err == nil {
-		return decodeDoing(d.Data, m.User)
+	var all []control.Connection
+	for len(all) < maxDoing {
+		answer, err := ours.Receive()
+		d, ok := answer.(*handoff.Doing)
+		if err != nil || !ok {
+			break
+		}
+		var c control.Connection
+		if json.Unmarshal(d.Session, &c) == nil && c.User == m.User && c.Doing != nil {
+			all = append(all, c)
+		}
 	}
-	return nil
+	return all
 }
 
 func (p *Parted) endConnection(ctx context.Context, id string) (bool, error) {

@@ -96,6 +96,8 @@ func (d *door) take(m handoff.Message, tasks *tasks) error {
 		tasks.run(func() { d.claim(m) })
 	case *handoff.Hangs:
 		d.hangs(m.Worker)
+	case *handoff.Told:
+		d.parted.heard.hear(m.Data, func(string) bool { return false })
 	case *handoff.Ready:
 		d.answers.answer(m.Serial, m)
 	case *handoff.State:
@@ -125,6 +127,23 @@ func (d *door) ask(m *handoff.Ask) {
 
 // unavailable is the verdict where there is nobody to give one.
 var unavailable = handoff.Verdict{Code: "UNAVAILABLE", Text: "Temporary failure. Try again later."}
+
+// scrapes gives whoever serves the metrics what there is of them, for as long as they
+// ask for nothing else.
+func (d *door) scrapes() {
+	defer d.cancel()
+	for {
+		m, err := d.Receive()
+		s, ok := m.(*handoff.Scrape)
+		if err != nil || !ok {
+			return
+		}
+		ctx, cancel := context.WithTimeout(d.ctx, doorTimeout)
+		data, err := json.Marshal(d.parted.metrics(ctx))
+		cancel()
+		d.Send(&handoff.State{Serial: s.Serial, Error: text(err), Data: data})
+	}
+}
 
 // claim begins the session that a ticket is for.
 func (d *door) claim(m *handoff.Claim) {

@@ -12,6 +12,7 @@ import (
 	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/login"
+	"mailstead/imapserver/metrics"
 )
 
 // stopTimeout is what sessions have to finish a command, and clients to read
@@ -31,7 +32,7 @@ type front struct {
 }
 
 // newFront makes a front whose sessions are a host's.
-func newFront(o Options, host handoff.Host, helpers auth.HelperSource) *front {
+func newFront(o Options, counts *metrics.Counts, host handoff.Host, helpers auth.HelperSource) *front {
 	loginLimits, authLimits := login.Default, auth.Default
 	if o.Login != nil {
 		loginLimits = *o.Login
@@ -42,7 +43,7 @@ func newFront(o Options, host handoff.Host, helpers auth.HelperSource) *front {
 	f := &front{failed: make(chan error, 1)}
 	f.auth = auth.New(auth.Options{Log: o.log(), Limits: authLimits, Helpers: helpers})
 	f.proxied = newProxied(o.log(), authLimits)
-	f.login = login.New(login.Options{Log: o.log(), Limits: loginLimits, Auth: besides{f.auth, f.proxied}, Host: host, Behind: f.proxied})
+	f.login = login.New(login.Options{Log: counted(o.log(), counts), Counts: counts, Limits: loginLimits, Auth: besides{f.auth, f.proxied}, Host: host, Behind: f.proxied})
 	return f
 }
 

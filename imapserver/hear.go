@@ -32,13 +32,10 @@ func newHearing(log *slog.Logger, dir string) *hearing {
 	return h
 }
 
-// maxHeard bounds what a process may tell at once.
-const maxHeard = 16 << 20
-
 // hear takes what a process has told. of says whose removals it may tell.
 func (h *hearing) hear(data []byte, of func(user string) bool) {
 	var t told
-	if len(data) > maxHeard || json.Unmarshal(data, &t) != nil {
+	if json.Unmarshal(data, &t) != nil {
 		return
 	}
 	h.take(&t, of)

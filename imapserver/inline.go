@@ -49,7 +49,7 @@ func NewInline(s *Settings, o Options) (*Inline, error) {
 	})
 	i.ctx, i.stop = context.WithCancel(context.Background())
 	checkService(s.Config.PAM, i.log)
-	i.front = newFront(o, i, &localHelpers{log: i.log, pam: func() *config.PAM { return i.front.settings.Load().Config.PAM }})
+	i.front = newFront(o, &i.mail.reports.Counts, i, &localHelpers{log: i.log, pam: func() *config.PAM { return i.front.settings.Load().Config.PAM }})
 	if err := i.front.apply(s); err != nil {
 		i.Stop()
 		return nil, err

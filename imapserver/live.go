@@ -2,7 +2,6 @@ package imapserver
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -103,16 +102,4 @@ func sortConnections(all []control.Connection) {
 	slices.SortFunc(all, func(a, b control.Connection) int {
 		return cmp.Or(a.Began.Compare(b.Began), strings.Compare(a.ID, b.ID))
 	})
-}
-
-// maxDoing bounds what a worker may say of its sessions: some ten thousand.
-const maxDoing = 8 << 20
-
-// decodeDoing reads what a worker has said of the sessions of a user.
-func decodeDoing(data []byte, user string) []control.Connection {
-	var all []control.Connection
-	if len(data) > maxDoing || json.Unmarshal(data, &all) != nil {
-		return nil
-	}
-	return slices.DeleteFunc(all, func(c control.Connection) bool { return c.User != user || c.Doing == nil })
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/metrics"
 	"mailstead/imapserver/outbox"
 	"mailstead/imapserver/session"
 	"mailstead/imapserver/store"
@@ -43,8 +44,8 @@ type mail struct {
 	keep    atomic.Int64 // seconds for which what is expunged is kept, as the last session was told
 	relaxed atomic.Bool  // flags and removals need not be on disk when they are acknowledged; as the last one was told
 
-	live    live     // the sessions, for who asks
-	reports reporter // of what happens to mail
+	live    live      // the sessions, for who asks
+	reports *reporter // of what happens to mail
 
 	mu       sync.Mutex
 	accounts map[string]*account // by Maildir
@@ -72,7 +73,8 @@ type account struct {
 }
 
 func newMail(log *slog.Logger) *mail {
-	m := &mail{log: log, linger: linger, background: make(chan struct{}, 1), notifier: store.NewNotifier(log), accounts: map[string]*account{}}
+	reports := newReporter()
+	m := &mail{log: counted(log, &reports.Counts), reports: reports, linger: linger, background: make(chan struct{}, 1), notifier: store.NewNotifier(log), accounts: map[string]*account{}}
 	m.neighbours = store.NewNeighbours(log, m.lend)
 	return m
 }
@@ -212,6 +214,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		Tag:         s.Tag,
 		Monitor:     &entry.Monitor,
 		Removed:     m.removedBy(entry),
+		Done:        m.doneBy(entry),
 	})
 }
 
@@ -342,6 +345,8 @@ func (m *mail) open(a *account, maildir string, first *handoff.First) {
 		Background: m.background,
 		Notifier:   m.notifier,
 		Broken:     a.fail,
+		Synced:     func(took time.Duration) { m.reports.Observe(metrics.Fsync, took) },
+		Rebuilt:    func() { m.reports.Add(metrics.Rebuilds, 1) },
 		Lost:       func(mailbox string, uids []imap.UID) { m.lost(a, mailbox, uids) },
 	})
 }

@@ -97,7 +97,7 @@ func (p *Parted) admit(nc net.Conn) {
 		p.log.Error("somebody who is no login asks", "uid", uid, "err", err)
 		return
 	}
-	if err := p.serve(c); p.ctx.Err() == nil {
+	if err := p.serve(c); p.ctx.Err() == nil && err != nil {
 		p.log.Warn("login is gone", "err", err)
 	}
 }
@@ -107,6 +107,10 @@ func (p *Parted) serve(c *handoff.Conn) error {
 	d, err := meet(p, c)
 	if err != nil {
 		return err
+	}
+	if d.hello.Metrics {
+		d.scrapes()
+		return nil
 	}
 	var configured sync.WaitGroup
 	configured.Go(func() {

@@ -1,6 +1,7 @@
 package imapserver
 
 import (
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/metrics"
 )
 
 // recorded gives the lines of a record, by file.
@@ -58,5 +60,27 @@ func TestRecord(t *testing.T) {
 	}
 	if have = recorded(t, dir); len(have) != 1 || have["2026-03-11.ndjson"] > 30 || have["2026-03-11.ndjson"]+missed != 112 {
 		t.Errorf("%v, missed %d", have, missed)
+	}
+}
+
+// TestPackets: however much there is to tell, it fits into messages, and nothing is lost.
+func TestPackets(t *testing.T) {
+	sent := &told{Lost: 3}
+	for n := range 5000 {
+		sent.Removals = append(sent.Removals, control.Removal{User: "alice", Mailbox: strings.Repeat("\x01", 300), UID: uint32(n + 1), Client: strings.Repeat("x", n)})
+		sent.Counts = append(sent.Counts, metrics.Series{Name: metrics.Commands, Sum: float64(n), Buckets: make([]uint64, 18)})
+	}
+	var have told
+	for _, data := range packets(sent) {
+		var one told
+		if err := json.Unmarshal(data, &one); err != nil || len(data) > packet+100 {
+			t.Fatalf("%d octets, %v", len(data), err)
+		}
+		have.Lost += one.Lost
+		have.Removals = append(have.Removals, one.Removals...)
+		have.Counts = append(have.Counts, one.Counts...)
+	}
+	if have.Lost != 3 || len(have.Removals) != 5000 || len(have.Counts) != 5000 || have.Removals[4999].UID != 5000 {
+		t.Errorf("%d lost, %d removals, %d counts", have.Lost, len(have.Removals), len(have.Counts))
 	}
 }

@@ -1,7 +1,9 @@
 package imapserver
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"sync"
 	"time"
 
@@ -39,6 +41,13 @@ type reporter struct {
 	soon     bool // the timer is set for removals
 
 	telling sync.Mutex // one at a time
+}
+
+// newReporter makes one that tells nobody yet.
+func newReporter() *reporter {
+	r := &reporter{}
+	r.Changed = func() { go r.counted() } // it may be in the middle of telling
+	return r
 }
 
 // removed takes note of removals.
@@ -115,17 +124,56 @@ func (r *reporter) flush() {
 	}
 }
 
+// packet is how much of a message of handoff is used: what is quoted in it once more
+// grows.
+const packet = handoff.MaxPacket * 3 / 4
+
 // tellOver is how a reporter tells over a channel.
 func tellOver(c *handoff.Conn) func(*told) error {
 	return func(t *told) error {
-		data, err := json.Marshal(t)
-		if err != nil {
-			return err
-		}
-		if err := c.Send(&handoff.Told{Data: data}); err != nil {
-			c.Close()
-			return err
+		for _, data := range packets(t) {
+			if err := c.Send(&handoff.Told{Data: data}); err != nil {
+				c.Close()
+				return err
+			}
 		}
 		return nil
 	}
+}
+
+// packets parts what is to be told into pieces that fit. A removal that fits into none
+// is told of as lost.
+func packets(t *told) (all [][]byte) {
+	var removals, counts [][]byte
+	lost := t.Lost
+	for _, r := range t.Removals {
+		if data, err := json.Marshal(bounded(r)); err == nil && len(data) < packet {
+			removals = append(removals, data)
+		} else {
+			lost++
+		}
+	}
+	for _, s := range t.Counts {
+		if data, err := json.Marshal(s); err == nil && len(data) < packet {
+			counts = append(counts, data)
+		}
+	}
+	if lost > 0 {
+		all = append(all, fmt.Appendf(nil, `{"lost":%d}`, lost))
+	}
+	return append(all, append(lists("removals", removals), lists("counts", counts)...)...)
+}
+
+// lists packs values into objects that have a list of them.
+func lists(name string, values [][]byte) (all [][]byte) {
+	for len(values) > 0 {
+		n, size := 0, 0
+		for n < len(values) && (n == 0 || size+len(values[n]) < packet) {
+			size += len(values[n]) + 1
+			n++
+		}
+		all = append(all, fmt.Appendf(nil, `{"%s":[%s]}`, name, bytes.Join(values[:n], []byte(","))))
+		values = values[n:]
+	}
+	return all
 }

@@ -62,6 +62,7 @@ func activated() []*os.File { return activation.Files(true) }
 // loginRole is what a login process does beside serving.
 type loginRole struct {
 	log      *slog.Logger
+	reports  *reporter
 	listener string
 	path     string // of auth's socket
 	login    *login.Server
@@ -89,8 +90,10 @@ func newLoginRole(listener, path string, l Listeners, p *proxied, o Options) *lo
 	if o.Login != nil {
 		limits = *o.Login
 	}
-	r := &loginRole{log: o.log(), listener: listener, path: path, proxied: p, bound: l, came: make(chan struct{}), failed: make(chan error, 1)}
-	options := login.Options{Log: o.log(), Limits: limits, Auth: r, Open: r}
+	reports := newReporter()
+	log := counted(o.log(), &reports.Counts)
+	r := &loginRole{log: log, reports: reports, listener: listener, path: path, proxied: p, bound: l, came: make(chan struct{}), failed: make(chan error, 1)}
+	options := login.Options{Log: log, Counts: &reports.Counts, Limits: limits, Auth: r, Open: r}
 	if p != nil {
 		options.Auth, options.Host, options.Behind = p, p, p
 	}
@@ -252,6 +255,7 @@ func (r *loginRole) commit(l *authLink, drop bool) error {
 		close(r.came)
 	}
 	r.mu.Unlock()
+	r.reports.listen(tellOver(l.Conn))
 	if first {
 		notify(r.log, daemon.SdNotifyReady)
 	}

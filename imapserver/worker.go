@@ -108,8 +108,14 @@ func (m *mail) look(l *handoff.Look) {
 	}
 	go func() {
 		defer c.Close()
-		if data, err := json.Marshal(m.live.doing(l.User, l.ID)); err == nil {
-			c.Send(&handoff.Doing{Data: data}) // or nobody wants to know any more
+		for _, s := range m.live.doing(l.User, l.ID) {
+			data, err := json.Marshal(s)
+			if err == nil {
+				err = c.Send(&handoff.Doing{Session: data})
+			}
+			if err != nil {
+				return // nobody wants to know any more
+			}
 		}
 	}()
 }

@@ -77,6 +77,9 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	write(WebSocketUnit)(page.Socket())
 	write(WebAdminDoes)(page.AdminService())
 	write(WebAdminUnit)(page.AdminSocket())
+	numbers := Metrics{Systemd: version, Paths: s.Paths, Account: "mail", Place: &schema.Metrics{Address: "127.0.0.1", Port: 9143}}
+	write(MetricsUnit)(numbers.Service())
+	write(MetricsSocketUnit)(numbers.Socket())
 	check := CertCheck{Systemd: s.Systemd, Paths: s.Paths}
 	write(CheckUnit)(check.Service())
 	write(CheckTimer)(check.Timer())
@@ -108,7 +111,7 @@ var hosts = []struct {
 // exposures are the most that systemd may say of a unit, in tenths. DESIGN.md says
 // which settings those above 17 do without, and why.
 var exposures = map[string]int{
-	LoginUnit("imaps"): 6, LoginUnit("near"): 14, LoginUnit("far"): 16, ServiceUnit: 17, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 19, ApplyUnit: 21, CheckUnit: 24, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 29,
+	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 14, LoginUnit("far"): 16, ServiceUnit: 17, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 19, ApplyUnit: 21, CheckUnit: 24, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 29,
 }
 
 // systemd finds nothing to say about the units.

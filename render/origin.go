@@ -48,6 +48,12 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{OutboxSends, "ExecStart", "paths/bin outbox/command"},
 	{OutboxUnit, "ListenStream", "paths/run"},
 	{OutboxUnit, "Description", ""}, // no listener's
+	{MetricsUnit, "ExecStart ExecPaths", "paths/bin paths/run"},
+	{MetricsUnit, "ProtectHome", "paths/bin paths/run"},
+	{MetricsSocketUnit, "ListenStream", "metrics/port metrics/address metrics/socket"},
+	{MetricsSocketUnit, "BindIPv6Only FreeBind", "metrics/address metrics/socket"},
+	{MetricsSocketUnit, "SocketMode RemoveOnStop", "metrics/socket"},
+	{MetricsSocketUnit, "Description FileDescriptorName", ""},
 	{WebUnit, "ExecStart", "paths/bin paths/state"},
 	{WebUnit, "RequiresMountsFor", "paths/state"},
 	{WebUnit, "ProtectHome", "paths/bin paths/state paths/run"},

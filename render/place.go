@@ -19,33 +19,35 @@ import (
 
 // The names of what Mailstead adds to a host.
 const (
-	ServiceUnit     = "mailstead-imapd.service" // auth
-	SpawnUnit       = "mailstead-spawn.service"
-	PAMUnit         = "mailstead-pam@.service" // one for each helper
-	ApplyUnit       = "mailstead-apply.service"
-	AuthSocketUnit  = "mailstead-auth.socket"  // from logins to auth
-	SpawnSocketUnit = "mailstead-spawn.socket" // from auth to spawn
-	PAMSocketUnit   = "mailstead-pam.socket"   // from auth to mailstead-pam
-	OutboxUnit      = "mailstead-outbox.socket"
-	OutboxSends     = "mailstead-outbox@.service" // one for each message
-	LMTPSocketUnit  = "mailstead-lmtp.socket"
-	LMTPUnit        = "mailstead-lmtp.service"
-	CheckUnit       = "mailstead-cert-check.service"
-	CheckTimer      = "mailstead-cert-check.timer" // of CheckUnit
-	ImportUnit      = "mailstead-import.service"
-	ImportTimer     = "mailstead-import.timer" // of ImportUnit
-	PurgeUnit       = "mailstead-purge.service"
-	PurgeTimer      = "mailstead-purge.timer" // of PurgeUnit
-	PAMName         = "mailstead"             // the PAM service
-	PAMFile         = "/etc/pam.d/" + PAMName // where libpam looks for it
-	Description     = "/etc/mailstead"        // the installed description, applied at boot
-	ServiceUser     = "mailstead"             // who auth runs as
-	LoginUser       = "mailstead-login"       // who logins run as
-	WebUnit         = "mailstead-web.service"
-	WebSocketUnit   = "mailstead-web.socket"         // to WebUnit
-	WebAdminUnit    = "mailstead-web-admin.socket"   // from WebUnit to WebAdminDoes
-	WebAdminDoes    = "mailstead-web-admin@.service" // one for each request
-	WebUser         = "mailstead-web"                // who WebUnit runs as
+	ServiceUnit       = "mailstead-imapd.service" // auth
+	SpawnUnit         = "mailstead-spawn.service"
+	PAMUnit           = "mailstead-pam@.service" // one for each helper
+	ApplyUnit         = "mailstead-apply.service"
+	AuthSocketUnit    = "mailstead-auth.socket"  // from logins to auth
+	SpawnSocketUnit   = "mailstead-spawn.socket" // from auth to spawn
+	PAMSocketUnit     = "mailstead-pam.socket"   // from auth to mailstead-pam
+	OutboxUnit        = "mailstead-outbox.socket"
+	OutboxSends       = "mailstead-outbox@.service" // one for each message
+	LMTPSocketUnit    = "mailstead-lmtp.socket"
+	LMTPUnit          = "mailstead-lmtp.service"
+	CheckUnit         = "mailstead-cert-check.service"
+	CheckTimer        = "mailstead-cert-check.timer" // of CheckUnit
+	ImportUnit        = "mailstead-import.service"
+	ImportTimer       = "mailstead-import.timer" // of ImportUnit
+	PurgeUnit         = "mailstead-purge.service"
+	PurgeTimer        = "mailstead-purge.timer" // of PurgeUnit
+	PAMName           = "mailstead"             // the PAM service
+	PAMFile           = "/etc/pam.d/" + PAMName // where libpam looks for it
+	Description       = "/etc/mailstead"        // the installed description, applied at boot
+	ServiceUser       = "mailstead"             // who auth runs as
+	LoginUser         = "mailstead-login"       // who logins run as
+	WebUnit           = "mailstead-web.service"
+	MetricsUnit       = "mailstead-metrics.service"
+	MetricsSocketUnit = "mailstead-metrics.socket"     // to MetricsUnit
+	WebSocketUnit     = "mailstead-web.socket"         // to WebUnit
+	WebAdminUnit      = "mailstead-web-admin.socket"   // from WebUnit to WebAdminDoes
+	WebAdminDoes      = "mailstead-web-admin@.service" // one for each request
+	WebUser           = "mailstead-web"                // who WebUnit runs as
 )
 
 // ConfigFile is the path of the daemon's configuration.

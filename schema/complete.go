@@ -67,6 +67,7 @@ func (c *completer) complete() {
 	c.probe()
 	c.profiles()
 	c.web()
+	c.metrics()
 	c.checkPaths()
 }
 

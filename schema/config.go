@@ -61,6 +61,7 @@ type Host struct {
 	Expunge     Expunge   // of users without one of their own; User.Expunge holds that of each
 	Probe       *Probe    `json:",omitempty"` // nil: nobody logs in after an apply
 	Web         *Web      `json:",omitempty"` // nil: there is no page
+	Metrics     *Metrics  `json:",omitempty"` // nil: they are not served
 	Fail2ban    *Fail2ban `json:",omitempty"` // nil: fail2ban is not told of us
 	Profiles    *Profiles `json:",omitempty"` // nil: mail programs are told what the listeners say
 	// Limits is those that the description sets, by name, in the units that the schema says.

@@ -34,14 +34,6 @@ func (l *Look) setFiles(fs []*os.File) error {
 	return nil
 }
 
-func (d *Doing) files() []*os.File            { return nil }
-func (d *Doing) setFiles(fs []*os.File) error { return wantFiles(fs, 0) }
-func (d *Doing) payload() *[]byte             { return &d.Data }
-
-func (t *Told) files() []*os.File            { return nil }
-func (t *Told) setFiles(fs []*os.File) error { return wantFiles(fs, 0) }
-func (t *Told) payload() *[]byte             { return &t.Data }
-
 // payload is not what Open's is: a session has one.
 func (s *Session) payload() *[]byte { return &s.Neighbours }
 

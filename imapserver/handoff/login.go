@@ -6,6 +6,7 @@ import "os"
 // serves, and where.
 type Hello struct {
 	noFiles
+	Metrics   bool     `json:"metrics,omitempty"` // it is no login, but serves the metrics: see Scrape
 	Listener  string   `json:"listener"`
 	Addresses []string `json:"addresses"` // host:port as bound
 }
@@ -86,7 +87,13 @@ type Query struct {
 	Sessions bool   `json:"sessions,omitempty"` // and for who has sessions, one by one
 }
 
-// State answers Query.
+// Scrape asks auth for the metrics. The answer is State, with them in Data.
+type Scrape struct {
+	noFiles
+	Serial uint64 `json:"serial"`
+}
+
+// State answers Query and Scrape.
 type State struct {
 	Serial   uint64         `json:"serial"`
 	Error    string         `json:"error,omitempty"` // of the self-test

@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
@@ -41,6 +42,7 @@ var kinds = []kind{
 	{"session", func() Message { return &Session{} }},
 	{"look", func() Message { return &Look{} }},
 	{"doing", func() Message { return &Doing{} }},
+	{"scrape", func() Message { return &Scrape{} }},
 	{"told", func() Message { return &Told{} }},
 	{"retire", func() Message { return &Retire{} }},
 	{"idle", func() Message { return &Idle{} }},
@@ -175,14 +177,19 @@ type Look struct {
 	Answer *os.File `json:"-"`
 }
 
-// Doing is the answer to Look.
+// Doing is the answer to Look, one for each session; the end of the channel follows
+// the last. Like Told it is a packet and nothing besides: a worker may make no file
+// to put more into.
 type Doing struct {
-	Data []byte `json:"-"` // JSON: the sessions, as control has them
+	noFiles
+	Session json.RawMessage `json:"doing"` // as control has it
 }
 
-// Told is what a worker or a login has counted and removed since it said so last.
+// Told is some of what a worker or a login has counted and removed since it said so
+// last.
 type Told struct {
-	Data []byte `json:"-"` // JSON of the root package
+	noFiles
+	Data json.RawMessage `json:"told"` // of the root package
 }
 
 // Stop asks a worker to end its sessions with BYE and to exit.

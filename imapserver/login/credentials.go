@@ -2,6 +2,7 @@ package login
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/metrics"
 	"mailstead/imapserver/sasl"
 	"mailstead/imapserver/wire"
 )
@@ -90,6 +92,11 @@ func (c *conn) check(ctx context.Context, tag, mechanism string, creds sasl.Cred
 
 // decided acts on what auth has said.
 func (c *conn) decided(ctx context.Context, tag, mechanism string, v handoff.Verdict) (*relay, error) {
+	result := "refused"
+	defer func() { c.server.counts.Add(metrics.Logins, 1, c.listener, cmp.Or(mechanism, "command"), result) }()
+	if v.Code == string(imap.ResponseCodeUnavailable) {
+		result = "unavailable"
+	}
 	switch {
 	case v.Syntax:
 		return nil, &imap.Error{Type: imap.StatusResponseTypeBad, Text: v.Text}
@@ -100,8 +107,10 @@ func (c *conn) decided(ctx context.Context, tag, mechanism string, v handoff.Ver
 	}
 	r, err := c.open(ctx, tag, v)
 	if err != nil {
+		result = "unavailable"
 		return nil, err
 	}
+	result = "ok"
 	c.log.Info("login", "user", v.User, "by", v.By, "mechanism", mechanism, "tls", c.tlsVersion(), "client", c.client)
 	return r, nil
 }

@@ -20,6 +20,7 @@ import (
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/limit"
+	"mailstead/imapserver/metrics"
 	"mailstead/imapserver/wire"
 )
 
@@ -28,9 +29,10 @@ type Options struct {
 	Log    *slog.Logger
 	Limits Limits // those that the configuration says nothing of
 	Auth   handoff.Authenticator
-	Open   handoff.Opener // of sessions in other processes
-	Host   handoff.Host   // of sessions in this one; where it is there, Open is not used
-	Behind Behind         // of listeners that are proxies; nil: there are none
+	Open   handoff.Opener  // of sessions in other processes
+	Counts *metrics.Counts // nil: nothing is counted
+	Host   handoff.Host    // of sessions in this one; where it is there, Open is not used
+	Behind Behind          // of listeners that are proxies; nil: there are none
 }
 
 // Behind is the servers that a listener may stand in front of. Its methods are called
@@ -48,6 +50,7 @@ type Behind interface {
 // goroutines.
 type Server struct {
 	log    *slog.Logger
+	counts *metrics.Counts
 	limits Limits // without what the configuration says
 	auth   handoff.Authenticator
 	opener handoff.Opener
@@ -80,6 +83,7 @@ func New(o Options) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
 		log:      o.Log,
+		counts:   o.Counts,
 		limits:   o.Limits,
 		auth:     o.Auth,
 		opener:   o.Open,
@@ -231,10 +235,12 @@ func (s *Server) admit(nc net.Conn, listener string) {
 	addr := remote(nc)
 	v := &guest{server: s, addr: addr, shared: s.behind != nil && s.behind.Shared(listener, addr)}
 	if reason := v.enter(); reason != "" {
+		s.counts.Add(metrics.Refused, 1, listener)
 		s.refusals.tell(s.log, "connection refused", slog.String("listener", listener), slog.Any("addr", addr), slog.String("reason", reason))
 		return
 	}
 	defer v.leave()
+	s.counts.Add(metrics.Connections, 1, listener)
 	if tc, ok := nc.(*net.TCPConn); ok {
 		// A phone that sleeps is not woken more often than its network needs.
 		tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 30 * time.Second, Count: 4})

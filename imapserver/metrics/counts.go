@@ -18,11 +18,17 @@ type Series struct {
 	Sum     float64  `json:"s"`
 	Count   uint64   `json:"c,omitempty"`
 	Buckets []uint64 `json:"b,omitempty"`
+
+	bounds []float64 // of the buckets
 }
 
 // Counts is what has been counted. The zero value is ready for use, and a nil one
 // counts nothing; its methods may be called from many goroutines.
 type Counts struct {
+	// Changed, if it is not nil, is called with the first that is counted after a
+	// Take. It must not call the Counts.
+	Changed func()
+
 	mu  sync.Mutex
 	all map[string]*Series
 	of  map[string]int // series of each metric
@@ -51,11 +57,11 @@ func (c *Counts) Observe(name string, d time.Duration, labels ...string) {
 	if s == nil {
 		return
 	}
-	row, _ := Find(name)
-	i, _ := slices.BinarySearch(row.Buckets, d.Seconds())
 	if len(s.Buckets) == 0 {
-		s.Buckets = make([]uint64, len(row.Buckets)+1)
+		row, _ := Find(name)
+		s.bounds, s.Buckets = row.Buckets, make([]uint64, len(row.Buckets)+1)
 	}
+	i, _ := slices.BinarySearch(s.bounds, d.Seconds())
 	s.Buckets[i]++
 	s.Count++
 	s.Sum += d.Seconds()
@@ -87,7 +93,7 @@ func (c *Counts) Merge(all []Series) {
 		s.Sum += a.Sum
 		s.Count += a.Count
 		if len(s.Buckets) < len(a.Buckets) {
-			s.Buckets = make([]uint64, len(a.Buckets))
+			s.bounds, s.Buckets = row.Buckets, make([]uint64, len(a.Buckets))
 		}
 		for i, n := range a.Buckets {
 			s.Buckets[i] += n
@@ -117,10 +123,19 @@ func (c *Counts) list() []Series {
 
 // series finds one, or makes it; nil if there is no such metric. c.mu is held.
 func (c *Counts) series(name string, labels []string) *Series {
-	key := name + "\x00" + strings.Join(labels, "\x00")
-	if s := c.all[key]; s != nil {
+	// This is in the way of every command, and so makes nothing.
+	var room [128]byte
+	key := append(room[:0], name...)
+	for _, l := range labels {
+		key = append(append(key, 0), l...)
+	}
+	if s := c.all[string(key)]; s != nil {
 		return s
 	}
+	return c.newSeries(name, labels)
+}
+
+func (c *Counts) newSeries(name string, labels []string) *Series {
 	row, ok := Find(name)
 	if !ok || len(labels) != len(row.Labels) {
 		return nil
@@ -134,12 +149,15 @@ func (c *Counts) series(name string, labels []string) *Series {
 			values[i] = Other
 		}
 	}
-	key = name + "\x00" + strings.Join(values, "\x00")
+	key := name + "\x00" + strings.Join(values, "\x00")
 	if s := c.all[key]; s != nil {
 		return s
 	}
 	if c.all == nil {
 		c.all, c.of = map[string]*Series{}, map[string]int{}
+		if c.Changed != nil {
+			c.Changed()
+		}
 	}
 	s := &Series{Name: name, Labels: values}
 	c.all[key] = s

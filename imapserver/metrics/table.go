@@ -55,15 +55,17 @@ const (
 const (
 	Sessions    = "mailstead_sessions"
 	Workers     = "mailstead_workers"
-	Certificate = "mailstead_certificate_days_left"
+	Certificate = "mailstead_certificate_expires_timestamp_seconds"
 	Users       = "mailstead_users"
 	Build       = "mailstead_build_info"
+	Up          = "mailstead_up"
 )
 
 var listener = Label{Name: "listener"}
 
 // Table is every metric, in the order of the manual.
 var Table = []Row{
+	{Up, Gauge, "1 if auth has given the others, 0 if it is away.", nil, nil},
 	{Connections, Counter, "Connections that were accepted.", []Label{listener}, nil},
 	{Refused, Counter, "Connections that were closed at once, since there were too many.", []Label{listener}, nil},
 	{Logins, Counter, "Logins that were tried, by mechanism (command: LOGIN itself) and what became of them: ok, refused (a wrong password, most often) or unavailable (it could not be checked, or there was no worker).",
@@ -77,7 +79,7 @@ var Table = []Row{
 	{Rebuilds, Counter, "Indexes that were found damaged, put aside and made anew.", nil, nil},
 	{Fsync, Histogram, "How long a sync of a directory or an index took, which many commands may share.", nil, seconds},
 	{Logged, Counter, "Lines of the log that say that something is wrong.", []Label{{"level", []string{"warn", "error"}}}, nil},
-	{Certificate, Gauge, "Days until the certificate that is served is no longer valid.", []Label{{Name: "certificate"}}, nil},
+	{Certificate, Gauge, "When the certificate that is served is no longer valid, in seconds since 1970.", []Label{{Name: "certificate"}}, nil},
 	{Users, Gauge, "Users in the list; those of directories are not in it.", nil, nil},
 	{Build, Gauge, "Always 1; the version of auth.", []Label{{Name: "version"}}, nil},
 }

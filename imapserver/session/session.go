@@ -49,6 +49,10 @@ type Params struct {
 	// (with none: of a mailbox that is gone or renamed), by which command. It may be nil.
 	Removed func(command string, from Mailbox, removed []store.Removal)
 
+	// Done is told of each command that was executed, and how long that took. It may be
+	// nil.
+	Done func(command string, took time.Duration)
+
 	// Monitor, if it is not nil, is told what the session does.
 	Monitor *Monitor
 
@@ -136,7 +140,11 @@ func (s *session) run(ctx context.Context) error {
 			s.commands++
 			s.command = req.Row.Name
 			s.note(s.command)
+			begun := time.Now()
 			err = s.execute(ctx, req)
+			if s.Done != nil {
+				s.Done(s.command, time.Since(begun))
+			}
 			s.note("")
 		}
 		if err == nil {

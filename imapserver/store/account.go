@@ -45,7 +45,8 @@ type Account struct {
 	enc   maildir.Encoding
 	watch *watcher
 
-	lost func(mailbox string, uids []imap.UID)
+	lost   func(mailbox string, uids []imap.UID)
+	synced func(time.Duration)
 
 	courierDelay time.Duration
 	keeper       *keeper // of Courier's files; nil: they are not kept
@@ -95,6 +96,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 
 		courierDelay: o.courierDelay,
 		lost:         o.Lost,
+		synced:       o.Synced,
 	}
 	if a.courierDelay == 0 {
 		a.courierDelay = courierDelay
@@ -133,9 +135,12 @@ func (a *Account) open(ctx context.Context, o Options) error {
 	if err := a.takeLock(ctx); err != nil {
 		return err
 	}
-	x, lost, err := openIndex(a.own, a.ops)
+	x, lost, err := openIndex(a.own, a.ops, a.synced)
 	if lost != nil {
 		a.log.Error("index is damaged and made anew", "maildir", a.dir, "error", lost)
+		if o.Rebuilt != nil {
+			o.Rebuilt()
+		}
 	}
 	if err != nil {
 		return err

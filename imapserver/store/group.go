@@ -2,6 +2,7 @@ package store
 
 import (
 	"sync"
+	"time"
 
 	"mailstead/imapserver/maildir"
 )
@@ -9,7 +10,8 @@ import (
 // group is a sync that several callers share: whoever comes while one runs
 // waits for the next, which then serves all of them.
 type group struct {
-	run func() error
+	run  func() error
+	took func(time.Duration) // is told how long each run took; nil: nobody
 
 	mu      sync.Mutex
 	running bool
@@ -21,7 +23,7 @@ type batch struct {
 	err  error
 }
 
-func newGroup(run func() error) *group { return &group{run: run} }
+func newGroup(run func() error, took func(time.Duration)) *group { return &group{run: run, took: took} }
 
 // wait returns after a run that began after the call.
 func (g *group) wait() error {
@@ -56,7 +58,10 @@ func (g *group) serve() {
 	b := g.next
 	g.next = nil
 	g.mu.Unlock()
-	b.err = g.run()
+	begun := time.Now()
+	if b.err = g.run(); g.took != nil {
+		g.took(time.Since(begun))
+	}
 	close(b.done)
 	g.mu.Lock()
 	defer g.mu.Unlock()

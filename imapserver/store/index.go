@@ -146,7 +146,7 @@ type index struct {
 
 // openIndex opens the database, or makes one. One that is damaged is put aside,
 // with a new one in its place; lost then says so.
-func openIndex(dir string, ops *maildir.Ops) (x *index, lost error, err error) {
+func openIndex(dir string, ops *maildir.Ops, synced func(time.Duration)) (x *index, lost error, err error) {
 	path := filepath.Join(dir, indexFile)
 	conn, err := openConn(path, &indexForm)
 	if errors.Is(err, errIndex) {
@@ -160,7 +160,7 @@ func openIndex(dir string, ops *maildir.Ops) (x *index, lost error, err error) {
 		return nil, lost, err
 	}
 	x = &index{path: path, ops: ops, conn: conn}
-	x.sync = newGroup(x.syncWAL)
+	x.sync = newGroup(x.syncWAL, synced)
 	return x, lost, nil
 }
 

@@ -73,7 +73,7 @@ func newMailbox(a *Account, dir string) *mailbox {
 		a: a, order: a.made, dir: dir,
 		graves: -1, ghosts: make(map[imap.UID]bool), views: make(map[*View]bool), odd: make(map[string]bool),
 	}
-	mb.curSync = newGroup(func() error { return mb.folder.Sync(maildir.Cur) })
+	mb.curSync = newGroup(func() error { return mb.folder.Sync(maildir.Cur) }, a.synced)
 	return mb
 }
 

@@ -75,6 +75,11 @@ type Options struct {
 	// is called with locks held, and must call nothing of the store. It may be nil.
 	Lost func(mailbox string, uids []imap.UID)
 
+	// Synced is told how long a sync took of what several commands may share, and
+	// Rebuilt that a damaged index was put aside. Both may be nil.
+	Synced  func(took time.Duration)
+	Rebuilt func()
+
 	ops       *maildir.Ops // what tests look through
 	unwatched bool         // nothing happens unless it is asked for
 	boot      string       // the run of the kernel; "": that of this machine

@@ -43,7 +43,7 @@ func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.
 		return nil, b.faults
 	}
 	for _, step := range []func() error{
-		b.check, b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addDHParams, b.addHook, b.addPAM, b.addFail2ban, b.addProfiles, b.addDaemonFiles, b.addDeliveries, b.addUnits, b.addPurge, b.addImports, b.addDaemon, b.addWeb,
+		b.check, b.addAccounts, b.addDirectories, b.addMail, b.addCertificates, b.addDHParams, b.addHook, b.addPAM, b.addFail2ban, b.addProfiles, b.addDaemonFiles, b.addDeliveries, b.addUnits, b.addPurge, b.addImports, b.addDaemon, b.addWeb, b.addMetrics,
 	} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("build %s: %w", host.Name, err)

@@ -1,0 +1,81 @@
+package imapserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/metrics"
+)
+
+// gauges are what is looked up when somebody asks.
+func gauges(s control.Status) []metrics.Series {
+	var all []metrics.Series
+	seen := map[string]bool{} // one may have several addresses
+	for _, l := range s.Listeners {
+		if seen[l.Name] {
+			continue
+		}
+		seen[l.Name] = true
+		all = append(all, metrics.Series{Name: metrics.Sessions, Labels: []string{l.Name}, Sum: float64(s.On[l.Name])})
+	}
+	for _, b := range s.Bundles {
+		end, err := time.Parse(time.RFC3339, b.NotAfter)
+		if err != nil || b.Fingerprint == "" {
+			continue
+		}
+		all = append(all, metrics.Series{Name: metrics.Certificate, Labels: []string{b.Name}, Sum: float64(end.Unix())})
+	}
+	return append(all,
+		metrics.Series{Name: metrics.Users, Sum: float64(s.Users.Count)},
+		metrics.Series{Name: metrics.Build, Labels: []string{s.Version}, Sum: 1})
+}
+
+// metrics gives all that there is. A login that does not answer leaves its part out.
+func (p *Parted) metrics(ctx context.Context) []metrics.Series {
+	status, err := p.Status(ctx)
+	if err != nil {
+		p.log.Warn("metrics are not complete", "err", err)
+	}
+	p.heard.mu.Lock()
+	workers := len(p.heard.workers)
+	p.heard.mu.Unlock()
+	all := append(gauges(status), metrics.Series{Name: metrics.Workers, Sum: float64(workers)})
+	return append(all, p.heard.counts.List()...)
+}
+
+func (i *Inline) metrics(ctx context.Context) []metrics.Series {
+	i.mail.reports.flush()
+	status, _ := i.Status(ctx)
+	return append(gauges(status), i.heard.counts.List()...)
+}
+
+// Scrape asks the auth that listens at path for the metrics.
+func Scrape(ctx context.Context, path string) ([]metrics.Series, error) {
+	c, err := handoff.Dial(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	if err := errors.Join(c.Send(&handoff.Hello{Metrics: true}), c.Send(&handoff.Scrape{Serial: 1})); err != nil {
+		return nil, err
+	}
+	m, err := c.Receive()
+	if err != nil {
+		return nil, fmt.Errorf("ask auth: %w", err)
+	}
+	answer, ok := m.(*handoff.State)
+	if !ok {
+		return nil, fmt.Errorf("ask auth: unexpected %T", m)
+	}
+	var all []metrics.Series
+	if err := json.Unmarshal(answer.Data, &all); err != nil {
+		return nil, fmt.Errorf("ask auth: %w", err)
+	}
+	return all, nil
+}
