@@ -20,14 +20,16 @@ func DeliveryFile(p schema.Paths, virtual bool) string {
 	return path.Join(p.State, config.SystemDeliveries)
 }
 
-// Deliveries writes a table of users.
-func Deliveries(d schema.Deliver, directories bool, users []User) ([]byte, error) {
+// Deliveries writes a table of users, whose mail is below root if that is not "".
+// directories says that there are others besides, whom directories know.
+func Deliveries(d schema.Deliver, directories bool, root string, users []User) ([]byte, error) {
 	rows := make([]config.Delivery, 0, len(users))
 	for _, u := range users {
 		rows = append(rows, config.Delivery{Name: u.Name, UID: u.UID, GID: u.GID, Maildir: u.Maildir, Quota: renderQuota(u.Quota)})
 	}
+	head := config.DeliveryHead{Domains: d.Domains, Detail: d.Detail, Root: root, Open: directories}
 	var b bytes.Buffer
-	if err := config.EncodeDeliveries(&b, config.DeliveryHead{Domains: d.Domains, Detail: d.Detail, Open: directories}, rows); err != nil {
+	if err := config.EncodeDeliveries(&b, head, rows); err != nil {
 		return nil, fmt.Errorf("render deliveries: %w", err)
 	}
 	return b.Bytes(), nil
@@ -127,6 +129,7 @@ func (l LMTP) Render() ([]byte, error) {
 		u.words("ReadWritePaths", "-", l.MailRoots...)
 	}
 	u.set("UMask", "0077")
+	runsOnly(u, l.Systemd, command[0])
 	limits(u)
 	r := spawnRoot
 	if l.Account != "" {

@@ -103,13 +103,13 @@ func front(args []string, log *slog.Logger) error {
 }
 
 // worker delivers the mail of one uid, for the parent that has started it.
-func worker(_ []string, log *slog.Logger) error {
+func worker(roots []string, log *slog.Logger) error {
 	c, err := channel()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	return lmtp.RunWorker(c, log)
+	return lmtp.RunWorker(c, roots, log)
 }
 
 // channel opens the way to the parent, in a process that has no privilege left.

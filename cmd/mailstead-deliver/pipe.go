@@ -116,16 +116,16 @@ func (o *pipeOptions) environment() error {
 func (o pipeOptions) deliver(in io.Reader, out io.Writer) error {
 	place, mailbox := deliver.Place{Maildir: o.maildir}, o.mailbox
 	if o.maildir == "" {
-		row, detail, err := deliver.NewTables(o.state).Find(o.user)
+		found, err := deliver.NewTables(o.state).Find(o.user)
 		if err != nil {
 			return err
 		}
-		if err := become(row.UID, row.GID); err != nil {
+		if err := become(found.UID, found.GID); err != nil {
 			return err
 		}
-		place = deliver.Place{Maildir: row.Maildir, Quota: row.Quota}
+		place = deliver.Place{Maildir: found.Maildir, Quota: found.Quota}
 		if mailbox == "" {
-			mailbox = detail
+			mailbox = found.Mailbox
 		}
 	}
 	log := func(text string, pairs ...any) {

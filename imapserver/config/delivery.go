@@ -28,6 +28,9 @@ type DeliveryHead struct {
 	Domains []string `json:"domains"`
 	// Detail parts a user's name from that of a mailbox: "+"; "" does not.
 	Detail string `json:"detail,omitempty"`
+	// Root is the directory below which all mail of the table is; "": each Maildir
+	// is by itself.
+	Root string `json:"root,omitempty"`
 	// Open says that there are users of directories besides, whom no table has.
 	Open bool `json:"open,omitempty"`
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -86,7 +87,35 @@ func (d *Deliverer) Deliver(ctx context.Context, p Place, e Envelope, r io.Reade
 		return spaceFault(err)
 	}
 	placed = true
-	return dir.Sync(maildir.New)
+	if err := dir.Sync(maildir.New); err != nil {
+		return err
+	}
+	return d.kept(p.Maildir, dir.Folder, name)
+}
+
+// kept sees to a message whose mailbox was deleted while it came: what is left of
+// that is removed any moment, so the message goes to INBOX. A mailbox that was
+// renamed has it still.
+func (d *Deliverer) kept(top string, dir *maildir.Folder, name string) error {
+	if !dir.Moved(dir.Path()) {
+		return nil
+	}
+	dirs, err := maildir.FolderDirs(top)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(dirs, func(now string) bool { return !dir.Moved(filepath.Join(top, now)) }) {
+		return nil
+	}
+	inbox, err := maildir.OpenFolder(top, d.ops)
+	if err != nil {
+		return err
+	}
+	defer inbox.Close()
+	if err := dir.Rename(maildir.New, name, inbox, maildir.New, name); err != nil {
+		return fmt.Errorf("the mailbox was deleted meanwhile: %w", err)
+	}
+	return inbox.Sync(maildir.New)
 }
 
 func (d *Deliverer) discard(f *maildir.Folder, name string) {

@@ -177,3 +177,37 @@ func TestDeliverQuota(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestMailboxGoesMeanwhile: a mailbox that is deleted or renamed at any moment of a
+// delivery takes no message along that was acknowledged.
+func TestMailboxGoesMeanwhile(t *testing.T) {
+	for what, gone := range map[string]func(dir string){
+		"renamed": func(dir string) { os.Rename(filepath.Join(dir, ".Lists"), filepath.Join(dir, ".Other")) },
+		"replaced": func(dir string) {
+			os.Rename(filepath.Join(dir, ".Lists"), filepath.Join(dir, ".Other"))
+			maildir.MakeTree(filepath.Join(dir, ".Lists"), true)
+		},
+		"deleted": func(dir string) { os.Rename(filepath.Join(dir, ".Lists"), filepath.Join(dir, "deleted")) },
+		"removed": func(dir string) {
+			os.Rename(filepath.Join(dir, ".Lists"), filepath.Join(dir, "deleted"))
+			os.RemoveAll(filepath.Join(dir, "deleted"))
+		},
+	} {
+		for n, calls := 0, 1; n < calls; n++ {
+			dir := newMaildir(t, ".Lists")
+			calls = 0
+			d := New(&maildir.Ops{Trace: func(maildir.Op) error {
+				if calls++; calls == n+1 {
+					gone(dir)
+				}
+				return nil
+			}}, 1<<20, func(string, ...any) {})
+			err := d.Deliver(t.Context(), Place{Maildir: dir}, Envelope{Mailbox: "Lists"}, strings.NewReader("x"))
+			os.RemoveAll(filepath.Join(dir, "deleted"))
+			there := len(mail(t, dir)) + len(mail(t, filepath.Join(dir, ".Lists"))) + len(mail(t, filepath.Join(dir, ".Other")))
+			if err == nil && there != 1 || there > 1 {
+				t.Errorf("%s at call %d: %d messages, %v", what, n, there, err)
+			}
+		}
+	}
+}

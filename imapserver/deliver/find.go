@@ -85,54 +85,76 @@ func (s *seen) read(path string) error {
 	return nil
 }
 
-// Find gives whose mail an address is, which may be a user's name, and the name
-// of the mailbox that it has behind the name, or "". The error is a Fault where
-// the sender is to be told that there is no such user.
-func (t *Tables) Find(address string) (config.Delivery, string, error) {
+// Found is whose mail an address is.
+type Found struct {
+	config.Delivery
+	Mailbox string   // that the address has behind the name; "": none
+	Roots   []string // directories below which all mail of that uid is
+}
+
+// Find gives whose mail an address is, which may be a user's name. The error is a
+// Fault where the sender is to be told that there is no such user.
+func (t *Tables) Find(address string) (Found, error) {
 	tables, denied, err := t.load()
 	if err != nil {
-		return config.Delivery{}, "", err
+		return Found{}, err
 	}
-	open := false
-	for _, table := range tables {
-		r, detail, ok, err := find(table, address)
-		if ok || err != nil {
-			return r, detail, err
+	for _, m := range meanings(tables, address) {
+		r, ok, err := m.table.Row(m.name)
+		if err != nil {
+			return Found{}, err
 		}
-		open = open || table.Open
+		if ok {
+			root := m.table.Root
+			if root == "" {
+				root = r.Maildir
+			}
+			return Found{r, m.mailbox, []string{root}}, nil
+		}
 	}
 	switch {
 	case denied:
-		return config.Delivery{}, "", fmt.Errorf("%q is nobody of whom uid %d may know: the program has to run as the owner of the mail", address, os.Getuid())
-	case open:
-		return config.Delivery{}, "", &Fault{450, "4.1.1", "no table has this user, and those of directories get their mail by mailstead-deliver -d", nil}
+		return Found{}, fmt.Errorf("%q is nobody of whom uid %d may know: the program has to run as the owner of the mail", address, os.Getuid())
+	case slices.ContainsFunc(tables, func(d *config.Deliveries) bool { return d.Open }):
+		return Found{}, &Fault{450, "4.1.1", "no table has this user, and those of directories get their mail by mailstead-deliver -d", nil}
 	}
-	return config.Delivery{}, "", ErrUnknown
+	return Found{}, ErrUnknown
 }
 
-// find looks for the names that an address may mean, the longest first.
-func find(t *config.Deliveries, address string) (r config.Delivery, detail string, ok bool, err error) {
+// meaning is a name that an address may mean, in a table.
+type meaning struct {
+	table         *config.Deliveries
+	name, mailbox string
+}
+
+// meanings gives all of them: the address as a whole before what is in front of
+// a detail, that before the local part, and all letters as they are before small ones.
+func meanings(tables []*config.Deliveries, address string) (all []meaning) {
 	local, domain := address, ""
 	if i := strings.LastIndexByte(address, '@'); i >= 0 {
 		local, domain = address[:i], strings.ToLower(address[i:])
 	}
-	user := local
-	if i := strings.Index(local, t.Detail); t.Detail != "" && i > 0 {
-		user, detail = local[:i], local[i+len(t.Detail):]
-	}
-	bare := domain == "" || slices.Contains(t.Domains, domain[1:])
-	for _, try := range []struct {
-		name, detail string
-		may          bool
-	}{{local + domain, "", true}, {user + domain, detail, true}, {local, "", bare}, {user, detail, bare}} {
-		for _, name := range []string{try.name, strings.ToLower(try.name)} {
-			if !try.may || name == "" {
+	for _, try := range []struct{ bare, detail bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
+		for _, table := range tables {
+			name, mailbox := local, ""
+			if try.detail {
+				i := strings.Index(local, table.Detail)
+				if table.Detail == "" || i < 1 {
+					continue
+				}
+				name, mailbox = local[:i], local[i+len(table.Detail):]
+			}
+			if try.bare && domain != "" && !slices.Contains(table.Domains, domain[1:]) {
 				continue
 			}
-			if r, ok, err = t.Row(name); ok || err != nil {
-				return r, try.detail, ok, err
+			if !try.bare {
+				name += domain
+			}
+			all = append(all, meaning{table, name, mailbox})
+			if small := strings.ToLower(name); small != name {
+				all = append(all, meaning{table, small, mailbox})
 			}
 		}
 	}
-	return config.Delivery{}, "", false, nil
+	return all
 }

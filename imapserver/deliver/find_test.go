@@ -35,7 +35,7 @@ var head = config.DeliveryHead{Domains: []string{"example.org"}, Detail: "+"}
 func TestFind(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, config.SystemDeliveries), 0o644, head, "alice", "bob", "Carl", "odd+name")
-	write(t, filepath.Join(dir, config.VirtualDeliveries), 0o640, head, "alice@other.org", "d\"<é>@example.org")
+	write(t, filepath.Join(dir, config.VirtualDeliveries), 0o640, head, "alice@other.org", "bob@example.org", "d\"<é>@example.org")
 	tables := NewTables(dir)
 	for _, row := range []struct{ address, user, mailbox string }{
 		{"alice", "alice", ""}, {"Alice", "alice", ""}, {"alice@example.org", "alice", ""}, {"ALICE@Example.ORG", "alice", ""},
@@ -43,21 +43,23 @@ func TestFind(t *testing.T) {
 		{"Carl@example.org", "Carl", ""}, {"carl", "", ""},
 		{"odd+name", "odd+name", ""}, {"odd+name+x", "", ""}, {"odd@example.org", "", ""},
 		{"alice@other.org", "alice@other.org", ""}, {"Alice+x@Other.org", "alice@other.org", "x"},
+		// The whole address is the name of one, and its local part that of another.
+		{"bob", "bob", ""}, {"bob@example.org", "bob@example.org", ""}, {"Bob+x@example.org", "bob@example.org", "x"},
 		{"bob@other.org", "", ""}, {"bob@mail.example.org", "", ""}, {"d\"<é>@example.org", "d\"<é>@example.org", ""},
 		{"", "", ""}, {"@example.org", "", ""}, {"+x", "", ""}, {"alic", "", ""}, {"alice\",\"uid\":0,\"x", "", ""}, {"alice\n", "", ""},
 		{"bob@", "", ""}, {"a@b@example.org", "", ""},
 	} {
-		got, mailbox, err := tables.Find(row.address)
-		if got.Name != row.user || mailbox != row.mailbox || (row.user == "") != errors.Is(err, ErrUnknown) {
-			t.Errorf("%q: %q %q %v", row.address, got.Name, mailbox, err)
+		got, err := tables.Find(row.address)
+		if got.Name != row.user || got.Mailbox != row.mailbox || (row.user == "") != errors.Is(err, ErrUnknown) {
+			t.Errorf("%q: %q %q %v", row.address, got.Name, got.Mailbox, err)
 		}
 	}
 	// A table that was replaced counts at once.
 	write(t, filepath.Join(dir, config.SystemDeliveries), 0o644, head, "erna")
-	if _, _, err := tables.Find("alice"); !errors.Is(err, ErrUnknown) {
+	if _, err := tables.Find("alice"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("somebody who is gone: %v", err)
 	}
-	if r, _, err := tables.Find("erna"); err != nil || r.UID != 1000 {
+	if r, err := tables.Find("erna"); err != nil || r.UID != 1000 {
 		t.Errorf("somebody new: %+v %v", r, err)
 	}
 }
@@ -74,7 +76,7 @@ func TestFindIsNotFinal(t *testing.T) {
 	row := t.TempDir()
 	os.WriteFile(filepath.Join(row, config.VirtualDeliveries), []byte(`{"version":1}`+"\n"+`{"name":"alice","uid":`+"\n"), 0o644)
 	for what, tables := range map[string]*Tables{"no table": missing, "directories": NewTables(open), "a torn one": NewTables(torn), "a newer one": NewTables(newer), "a torn row": NewTables(row)} {
-		_, _, err := tables.Find("alice")
+		_, err := tables.Find("alice")
 		if f := AsFault(err); err == nil || f.Code >= 500 || f.Exit() != ExitTempFail {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -98,13 +98,13 @@ func (p *Parent) listen() error {
 // open has the worker of an address's owner begin a delivery. Of what the front
 // has sent only the address counts, and the stream.
 func (p *Parent) open(s *handoff.Session) error {
-	user, mailbox, err := p.Tables.Find(s.User)
+	user, err := p.Tables.Find(s.User)
 	if err != nil {
 		return err
 	}
 	begun := &handoff.Session{
 		Open: handoff.Open{User: user.Name, Stream: s.Stream},
-		UID:  user.UID, GID: user.GID, Maildir: user.Maildir, Mailbox: mailbox,
+		UID:  user.UID, GID: user.GID, Maildir: user.Maildir, Mailbox: user.Mailbox, Roots: user.Roots,
 	}
 	if q := user.Quota; q != nil {
 		begun.Quota = (*handoff.Quota)(q)

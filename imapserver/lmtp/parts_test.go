@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if err == nil && os.Args[1] == "--front" {
 		err = RunFront(c, "host.example", slog.New(slog.DiscardHandler))
 	} else if err == nil {
-		err = RunWorker(c, slog.New(slog.DiscardHandler))
+		err = RunWorker(c, os.Args[2:], slog.New(slog.DiscardHandler))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

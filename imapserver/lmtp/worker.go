@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/confine"
 	"mailstead/imapserver/deliver"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/limit"
@@ -34,8 +35,10 @@ type worker struct {
 	all     sync.WaitGroup
 }
 
-// RunWorker delivers what the parent sends over c, until that tells it to stop.
-func RunWorker(c *handoff.Conn, log *slog.Logger) error {
+// RunWorker delivers what the parent sends over c, below roots alone, until that
+// tells it to stop.
+func RunWorker(c *handoff.Conn, roots []string, log *slog.Logger) error {
+	to := confined(roots, log)
 	w := &worker{log: log, channel: c, patient: Default.Delivery,
 		deliver: deliver.New(&maildir.Ops{}, limit.Default().After.Message, func(text string, pairs ...any) { log.Warn(text, pairs...) })}
 	defer w.all.Wait()
@@ -49,6 +52,10 @@ func RunWorker(c *handoff.Conn, log *slog.Logger) error {
 		}
 		switch m := m.(type) {
 		case *handoff.Session:
+			if !to.Fit(m.Roots) { // the message comes again, to another worker
+				m.Stream.Close()
+				return nil
+			}
 			w.begin()
 			w.all.Go(func() {
 				defer w.end()
@@ -60,6 +67,22 @@ func RunWorker(c *handoff.Conn, log *slog.Logger) error {
 			return fmt.Errorf("unexpected %T", m)
 		}
 	}
+}
+
+// confined takes from a worker what it does not need. Without Landlock it may be
+// a program with cgo, whose threads the list of system calls would not let start.
+func confined(roots []string, log *slog.Logger) confine.Roots {
+	err := confine.Limits()
+	to, none := confine.Files(roots)
+	if none == nil {
+		err = errors.Join(err, confine.Calls())
+	} else if !errors.Is(none, confine.ErrNoLandlock) {
+		err = errors.Join(err, none)
+	}
+	if err != nil {
+		log.Error("worker may do more than it needs", "err", err)
+	}
+	return to
 }
 
 func (w *worker) begin() {

@@ -2,11 +2,15 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/emersion/go-imap/v2"
 
 	"mailstead/imapserver/config"
 	delivery "mailstead/imapserver/deliver"
@@ -102,5 +106,102 @@ func TestDeliveryIsSeen(t *testing.T) {
 	}
 	if _, used, err := a.Quota(); err != nil || used.Messages != 3 {
 		t.Errorf("used %+v, %v", used, err)
+	}
+}
+
+// TestDeliveriesBesideSessions delivers while sessions expunge what comes, rename
+// the mailbox and delete it: each message that was acknowledged is found by one of
+// them once, in the mailbox or in INBOX, and the count of the quota is right.
+func TestDeliveriesBesideSessions(t *testing.T) {
+	dir := newMaildir(t)
+	a := openAccount(t, dir)
+	if err := errors.Join(a.Create(t.Context(), "Lists"), a.SetQuota(Limits{Messages: 100_000})); err != nil {
+		t.Fatal(err)
+	}
+	const deliverers, each = 4, 100
+	var acknowledged sync.Map
+	var deliveries, sessions sync.WaitGroup
+	for i := range deliverers {
+		deliveries.Go(func() {
+			d := delivery.New(&maildir.Ops{}, 1<<20, func(string, ...any) {}) // there is no such mailbox now and then
+			for n := range each {
+				subject := fmt.Sprintf("%d-%d", i, n)
+				err := d.Deliver(context.Background(), delivery.Place{Maildir: dir}, delivery.Envelope{Mailbox: "Lists"}, strings.NewReader("Subject: "+subject+"\n\nx\n"))
+				if err == nil {
+					acknowledged.Store(subject, true)
+				}
+			}
+		})
+	}
+	over := make(chan struct{})
+	sessions.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-over:
+				return
+			default:
+				a.Rename(context.Background(), "Lists", "Other")
+				a.Rename(context.Background(), "Other", "Lists")
+			}
+		}
+	})
+	found := map[string]int{}
+	deliverDone := make(chan struct{})
+	go func() { deliveries.Wait(); close(deliverDone) }()
+	for done := false; !done; {
+		select {
+		case <-deliverDone:
+			close(over)
+			sessions.Wait()
+			done = true
+		default:
+		}
+		for _, box := range []string{"Lists", "Other", "INBOX"} {
+			takeAll(t, a, box, found)
+		}
+	}
+	missing := 0
+	acknowledged.Range(func(subject, _ any) bool {
+		if found[subject.(string)] != 1 {
+			t.Errorf("message %s was found %d times", subject, found[subject.(string)])
+		}
+		missing++
+		return missing < 1000
+	})
+	if _, used, err := a.Quota(); err != nil || used != (Usage{}) {
+		t.Errorf("used %+v, %v", used, err)
+	}
+}
+
+// takeAll expunges all that there is in a mailbox, and notes what it was.
+func takeAll(t *testing.T, a *Account, box string, found map[string]int) {
+	t.Helper()
+	v, err := a.Select(context.Background(), box, false)
+	if errors.Is(err, ErrNotFound) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if _, err := v.Poll(context.Background(), true, true); err != nil && !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
+	var all []SeqNum
+	var subjects []string
+	for n := SeqNum(1); int(n) <= v.Len(); n++ {
+		text, err := v.Read(context.Background(), n)
+		if err != nil {
+			return // renamed meanwhile: the next look finds it
+		}
+		_, subject, _ := strings.Cut(string(text), "Subject: ")
+		subject, _, _ = strings.Cut(subject, "\r")
+		all, subjects = append(all, n), append(subjects, subject)
+	}
+	if len(all) == 0 || v.Store(context.Background(), all, StoreAdd, []imap.Flag{imap.FlagDeleted}) != nil || v.Expunge(context.Background(), nil) != nil {
+		return
+	}
+	for _, subject := range subjects {
+		found[subject]++
 	}
 }

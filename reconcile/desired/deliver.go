@@ -26,7 +26,11 @@ func (b *builder) addDeliveries() error {
 		if len(users[virtual]) == 0 && (virtual || len(users) > 0) {
 			continue
 		}
-		text, err := render.Deliveries(*d, len(b.host.Directories) > 0, users[virtual])
+		root := ""
+		if virtual {
+			root = b.host.Mail.Root
+		}
+		text, err := render.Deliveries(*d, len(b.host.Directories) > 0, root, users[virtual])
 		if err != nil {
 			return err
 		}
