@@ -52,7 +52,9 @@ func (s WebSettings) ProfileHost(user string) *schema.Host {
 func webProfile(h *schema.Host) WebProfile {
 	p := WebProfile{Namespace: h.Namespace}
 	for _, l := range h.Listeners {
-		p.Listeners = append(p.Listeners, schema.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: l.TLS})
+		if l.Public() {
+			p.Listeners = append(p.Listeners, schema.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: l.TLS})
+		}
 	}
 	for _, f := range h.Folders {
 		if f.Use != "" {

@@ -85,9 +85,9 @@ func (l Listener) where() string {
 	return fmt.Sprintf("port %d of %s", l.Port, l.Address)
 }
 
-// Public tells whether a listener is for mail programs elsewhere: over TLS, and
-// not on a loopback address.
+// Public tells whether a listener is for the mail programs of this host's users: it
+// has their mail, over TLS, and is not on a loopback address.
 func (l Listener) Public() bool {
 	ip, err := netip.ParseAddr(l.Address)
-	return l.TLS != Plain && (err != nil || !ip.IsLoopback())
+	return l.Proxy == nil && l.TLS != Plain && (err != nil || !ip.IsLoopback())
 }

@@ -26,7 +26,7 @@ func (c *completer) profiles() {
 			`write submission: server: "smtp.example.org"`)
 	}
 	if p.Dir != "" && len(c.host.Listeners) > 0 && !slices.ContainsFunc(c.host.Listeners, Listener.Public) {
-		s.at("dir").fault(CodeValue, "asks for files that tell of this host, which no mail program can reach: all of its listeners are on loopback addresses", "leave it out")
+		s.at("dir").fault(CodeValue, "asks for files that tell of this host, whose mail no program can reach: its listeners are on loopback addresses, or proxies", "leave it out")
 	}
 	if systemDirectory(p.Dir) {
 		s.at("dir").faultOfValue(CodeUnsafe, "is a directory of the system: "+p.Dir, "choose one for this alone, such as /srv/www/profiles")

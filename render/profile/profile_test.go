@@ -22,6 +22,7 @@ func exampleHost() *schema.Host {
 			{Name: "imaps", Port: 993, TLS: schema.Implicit},
 			{Name: "local", Address: "::1", Port: 10993, TLS: schema.Implicit},
 			{Name: "webmail", Address: "127.0.0.1", Port: 1143, TLS: schema.Plain},
+			{Name: "other", Port: 1993, TLS: schema.Implicit, Proxy: &schema.Proxy{}},
 		},
 		Users: []schema.User{
 			{Name: "alice", Folders: []schema.Folder{{Name: "Papierkorb", Use: "trash"}, {Name: "Sent", Use: "sent"}, {Name: "Team"}}},

@@ -238,7 +238,7 @@ func newSettings(host *schema.Host, domain string) (*Settings, error) {
 		}
 	}
 	if len(s.Incoming) == 0 {
-		return nil, fmt.Errorf("%s has no listener that a mail program could reach: all are on loopback addresses or without TLS", host.Name)
+		return nil, fmt.Errorf("%s has no listener by which a mail program could reach its mail: they are on loopback addresses, without TLS, or proxies", host.Name)
 	}
 	// TLS from the start is better (RFC 8314 §3), and the usual port is the one
 	// that firewalls let through.
