@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"mailstead/render/profile"
 	"mailstead/schema"
 )
 
@@ -36,13 +37,15 @@ type WebProfile struct {
 	Folders   []schema.Folder   `json:"folders"` // with a special use
 	Namespace string            `json:"namespace,omitempty"`
 	Profiles  *schema.Profiles  `json:"profiles,omitempty"`
+	// Logins says by domain what users log in with.
+	Logins map[string]profile.Login `json:"logins"`
 }
 
 // ProfileHost gives a host whose only user that is.
 func (s WebSettings) ProfileHost(user string) *schema.Host {
 	p := s.Profile
 	return &schema.Host{
-		Name: s.Host, Listeners: p.Listeners, Namespace: p.Namespace, Profiles: p.Profiles,
+		Name: s.Host, Listeners: p.Listeners, Namespace: p.Namespace, Profiles: p.Profiles, Folders: p.Folders,
 		Users: []schema.User{{Name: user, Folders: p.Folders}},
 	}
 }
@@ -50,7 +53,7 @@ func (s WebSettings) ProfileHost(user string) *schema.Host {
 // webProfile leaves out where things stand in the description: a comment there is no
 // change here.
 func webProfile(h *schema.Host) WebProfile {
-	p := WebProfile{Namespace: h.Namespace}
+	p := WebProfile{Namespace: h.Namespace, Logins: profile.Logins(h)}
 	for _, l := range h.Listeners {
 		if l.Public() {
 			p.Listeners = append(p.Listeners, schema.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: l.TLS})

@@ -176,6 +176,7 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("POST /account/app/revoke", s.postedBy(asUser, s.revokeApp))
 	m.HandleFunc("GET /account/settings", s.of(asUser, s.mailSettings))
 	m.HandleFunc("GET /account/apple", s.of(asUser, s.appleProfile))
+	s.routeDiscovery(m)
 	if s.settings.Admins {
 		m.HandleFunc("GET /admin/login", s.loginPage(asAdmin))
 		m.HandleFunc("POST /admin/login", s.posted(s.adminLogin))

@@ -30,9 +30,9 @@ const keptNote = `# Kept by mailstead: "mailstead apply" writes this file again,
 // everybody, the one is not made: see ForDomain and Autodiscover.
 func Files(host *schema.Host) ([]File, error) {
 	var files []File
-	logins := loginsOf(host)
+	logins := Logins(host)
 	for _, domain := range slices.Sorted(maps.Keys(logins)) {
-		s, err := forDomain(host, domain, logins[domain])
+		s, err := ForLogins(host, domain, logins)
 		if err != nil {
 			return nil, err
 		}
@@ -42,8 +42,8 @@ func Files(host *schema.Host) ([]File, error) {
 			make  func() ([]byte, error)
 			quote [2]string // around a comment
 		}{
-			{AutoconfigFile, s.login != mixed, s.Autoconfig, [2]string{"<!-- ", " -->"}},
-			{AutodiscoverFile, s.login == localPart, s.Autodiscover, [2]string{"<!-- ", " -->"}},
+			{AutoconfigFile, s.login != Mixed, s.Autoconfig, [2]string{"<!-- ", " -->"}},
+			{AutodiscoverFile, s.login == ByName, s.Autodiscover, [2]string{"<!-- ", " -->"}},
 			{PageFile, true, s.Page, [2]string{"<!-- ", " -->"}},
 			{ZoneFile, true, func() ([]byte, error) { return s.Zone(), nil }, [2]string{"; ", ""}},
 		} {

@@ -53,7 +53,7 @@ func ParseAutodiscover(r io.Reader) (address string, err error) {
 // which Outlook takes the part of the address before the "@": where users log in
 // with all of it, the answer has to be a user's.
 func (s *Settings) Autodiscover() ([]byte, error) {
-	if s.Address == "" && s.login != localPart {
+	if s.Address == "" && s.login != ByName {
 		return nil, fmt.Errorf("autodiscover for all of %s: Outlook takes the part before the \"@\" for the login, and users log in with their address", s.Domain)
 	}
 	var b strings.Builder

@@ -12,7 +12,7 @@ func (s *Settings) Autoconfig() ([]byte, error) {
 	if s.Outgoing == nil {
 		return nil, fmt.Errorf("autoconfig: %w", ErrNoOutgoing)
 	}
-	if s.Address == "" && s.login == mixed {
+	if s.Address == "" && s.login == Mixed {
 		return nil, fmt.Errorf("autoconfig: %w", s.mixedError())
 	}
 	var b strings.Builder
@@ -52,5 +52,5 @@ func (s *Settings) placeOf(srv Server) string {
 	if s.Address != "" {
 		return srv.User
 	}
-	return map[loginForm]string{localPart: "%EMAILLOCALPART%", wholeAddress: "%EMAILADDRESS%"}[srv.form]
+	return map[Login]string{ByName: "%EMAILLOCALPART%", ByAddress: "%EMAILADDRESS%"}[srv.form]
 }

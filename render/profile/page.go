@@ -73,11 +73,11 @@ func (s *Settings) view(srv Server) serverView {
 	v := serverView{srv, tlsWord(srv, "TLS from the start (“SSL/TLS”)", "STARTTLS"), ""}
 	switch {
 	case srv.User != "":
-	case s.Address != "" || srv.form == noLogin:
+	case s.Address != "" || srv.form == "":
 		v.Login = "none"
-	case srv.form == localPart:
+	case srv.form == ByName:
 		v.Login = "the part of your address before the “@”"
-	case srv.form == wholeAddress:
+	case srv.form == ByAddress:
 		v.Login = "your whole address"
 	default:
 		v.Login = "your address, or the part of it before the “@”"

@@ -32,7 +32,7 @@ type Settings struct {
 	Folders   []Folder `json:"folders,omitempty"`   // those with a use
 	Namespace string   `json:"namespace,omitempty"` // prefix of personal folders: "" or "INBOX."
 
-	login loginForm // of a whole domain
+	login Login // of a whole domain
 }
 
 // Server is one way to a server, always over TLS.
@@ -44,7 +44,7 @@ type Server struct {
 	// whole domain.
 	User string `json:"user,omitempty"`
 
-	form loginForm // for a whole domain
+	form Login // for a whole domain; "" where nobody logs in
 }
 
 // Folder is one that mail programs have a use for.
@@ -53,15 +53,14 @@ type Folder struct {
 	Name string `json:"name"` // as clients see it
 }
 
-// loginForm says how the name of a login follows from the address.
-type loginForm int
+// Login says what the users of a domain log in with.
+type Login string
 
-// What users log in with.
+// What they can log in with.
 const (
-	noLogin loginForm = iota
-	localPart
-	wholeAddress
-	mixed // some with the one, some with the other
+	ByName    Login = "name"    // the part of the address before the "@"
+	ByAddress Login = "address" // all of it
+	Mixed     Login = "mixed"   // some with the one, some with the other
 )
 
 // ElsewhereError says that a user's mail is on another server (RFC 2221), of
@@ -118,24 +117,25 @@ func sayable(name string) bool {
 // ForDomain gives the settings of whoever has an address in a domain. It depends
 // on nobody in particular, so it tells no stranger who there is.
 func ForDomain(host *schema.Host, domain string) (*Settings, error) {
-	form := loginsOf(host)[domain]
-	if form == noLogin {
-		return nil, fmt.Errorf("%s has no addresses in %q", host.Name, domain)
-	}
-	return forDomain(host, domain, form)
+	return ForLogins(host, domain, Logins(host))
 }
 
-func forDomain(host *schema.Host, domain string, form loginForm) (*Settings, error) {
+// ForLogins is ForDomain for who has no users at hand, but knows how they log in.
+func ForLogins(host *schema.Host, domain string, logins map[string]Login) (*Settings, error) {
+	login, ok := logins[domain]
+	if !ok {
+		return nil, fmt.Errorf("%s has no addresses in %q", host.Name, domain)
+	}
 	s, err := newSettings(host, domain)
 	if err != nil {
 		return nil, err
 	}
-	s.login, s.Folders = form, special(host.Folders, host.Namespace)
+	s.login, s.Folders = login, special(host.Folders, host.Namespace)
 	for i := range s.Incoming {
-		s.Incoming[i].form = s.login
+		s.Incoming[i].form = login
 	}
 	if s.Outgoing != nil {
-		s.Outgoing.form = map[string]loginForm{"name": s.login, "address": wholeAddress}[host.Profiles.Submission.Login]
+		s.Outgoing.form = map[string]Login{"name": login, "address": ByAddress}[host.Profiles.Submission.Login]
 	}
 	return s, nil
 }
@@ -148,13 +148,13 @@ func (s *Settings) As(address string) (*Settings, error) {
 	if !sayable(local) || !strings.EqualFold(domain, s.Domain) {
 		return nil, fmt.Errorf("%q is no address in %s", address, s.Domain)
 	}
-	if s.login == mixed {
+	if s.login == Mixed {
 		return nil, s.mixedError()
 	}
 	user := *s
 	user.Address = address
-	name := func(form loginForm) string {
-		return map[loginForm]string{localPart: local, wholeAddress: address}[form]
+	name := func(login Login) string {
+		return map[Login]string{ByName: local, ByAddress: address}[login]
 	}
 	user.Incoming = slices.Clone(s.Incoming)
 	for i := range user.Incoming {
@@ -179,38 +179,36 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// Domains lists the domains of the addresses of a host's users, sorted: that of
-// names without one, and those in names, as far as they are names in the DNS.
-func Domains(host *schema.Host) []string {
-	return slices.Sorted(maps.Keys(loginsOf(host)))
-}
+// Domains lists the domains of the addresses of a host's users, sorted.
+func Domains(host *schema.Host) []string { return slices.Sorted(maps.Keys(Logins(host))) }
 
 // domainName is what a domain has to be to become the name of a file or of a zone:
 // the names of users may hold others, such as "..".
 var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// loginsOf says for each domain what users log in with. Of those who are
-// only in a directory nothing is known: they are taken to be like the others, or else to log
-// in with a name that has no domain.
-func loginsOf(host *schema.Host) map[string]loginForm {
-	forms := map[string]loginForm{}
+// Logins says for each domain of the users' addresses what they log in with: that of
+// names without one, and those in names, as far as they are names in the DNS. Of those
+// who are only in a directory nothing is known: they are taken to be like the others,
+// or else to log in with a name that has no domain.
+func Logins(host *schema.Host) map[string]Login {
+	logins := map[string]Login{}
 	for _, u := range host.Users {
-		form, domain := localPart, host.MailDomain()
+		login, domain := ByName, host.MailDomain()
 		if _, d, ok := cutLast(u.Name, "@"); ok {
-			form, domain = wholeAddress, strings.ToLower(d)
+			login, domain = ByAddress, strings.ToLower(d)
 		}
 		if !domainName.MatchString(domain) {
 			continue
 		}
-		if known, ok := forms[domain]; ok && known != form {
-			form = mixed
+		if known, ok := logins[domain]; ok && known != login {
+			login = Mixed
 		}
-		forms[domain] = form
+		logins[domain] = login
 	}
-	if domain := host.MailDomain(); len(forms) == 0 || len(host.Directories) > 0 && forms[domain] == noLogin {
-		forms[domain] = localPart
+	if domain := host.MailDomain(); len(logins) == 0 || len(host.Directories) > 0 && logins[domain] == "" {
+		logins[domain] = ByName
 	}
-	return forms
+	return logins
 }
 
 // newSettings gives what holds for everybody.
