@@ -84,10 +84,11 @@ type Status struct {
 	Error        string          `json:"error,omitempty"`     // why the request failed; the rest is still true
 }
 
-// Proxy is how a listener does that stands in front of other servers. All but Idle
-// count since its process has begun.
+// Proxy is how a listener does that stands in front of other servers. The
+// others than Known and Idle count since its process has begun.
 type Proxy struct {
 	Listener string `json:"listener"`
+	Known    bool   `json:"known"`   // every server has said what it offers, once
 	Idle     int    `json:"idle"`    // connections to servers that are kept for the next login, now
 	Logins   uint64 `json:"logins"`  // tried by clients
 	Reused   uint64 `json:"reused"`  // of them: got a connection that was kept

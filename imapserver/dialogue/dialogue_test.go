@@ -56,18 +56,8 @@ func TestMailstead(t *testing.T) {
 // TestDovecot runs the scripts against a real Dovecot 2.3: the program that
 // MAILSTEAD_PEER_DOVECOT names, or the one in the path with MAILSTEAD_E2E=1.
 func TestDovecot(t *testing.T) {
-	path := os.Getenv("MAILSTEAD_PEER_DOVECOT")
-	if path == "" {
-		if os.Getenv("MAILSTEAD_E2E") != "1" {
-			t.Skip("set MAILSTEAD_PEER_DOVECOT=/usr/sbin/dovecot (as root) to run the scripts against it")
-		}
-		var err error
-		if path, err = exec.LookPath("dovecot"); err != nil {
-			t.Fatal(err)
-		}
-	}
 	list := scripts(t)
-	d := dialogue.StartDovecot(t, path, list)
+	d := dialogue.StartDovecot(t, dovecot(t), list)
 	t.Run("scripts", func(t *testing.T) {
 		for _, s := range list {
 			t.Run(s.Name, func(t *testing.T) {
@@ -86,6 +76,21 @@ func TestDovecot(t *testing.T) {
 			})
 		}
 	})
+}
+
+func dovecot(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("MAILSTEAD_PEER_DOVECOT")
+	if path == "" {
+		if os.Getenv("MAILSTEAD_E2E") != "1" {
+			t.Skip("set MAILSTEAD_PEER_DOVECOT=/usr/sbin/dovecot (as root) to run the scripts against it")
+		}
+		var err error
+		if path, err = exec.LookPath("dovecot"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
 }
 
 // TestCovered holds that every capability has a script that says so, and that

@@ -50,7 +50,11 @@ func (s *session) pause() bool {
 func (s *session) finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clean := s.told && !s.spoiled && s.open == 0 && s.out.br.Buffered() == 0
+	if !s.told { // answers are missing, and will not come: the server has gone on to what was sent behind
+		s.spoiled = true
+		s.dismiss()
+	}
+	clean := !s.spoiled && s.open == 0 && s.out.br.Buffered() == 0
 	s.link.nc.SetDeadline(time.Time{})
 	return clean
 }
@@ -64,7 +68,7 @@ func (s *session) lost(bye bool) {
 	case s.parting != "":
 		s.back.WriteString("* BYE " + s.parting + "\r\n")
 	case s.logout != "":
-		s.back.WriteString("* BYE Good bye.\r\n" + s.logout + " OK Done.\r\n")
+		s.dismiss()
 	case !s.veiled.Load():
 		s.front.log.Warn("server behind the proxy lost", "listener", s.front.name, "server", s.link.server.Address(), "user", s.link.user)
 		s.back.WriteString("* BYE [UNAVAILABLE] The server behind this one has gone. Try again later.\r\n")

@@ -99,7 +99,7 @@ func pass(dst io.Writer, src io.Reader, n int64) error {
 func hidden(name string) bool {
 	upper := strings.ToUpper(name)
 	switch upper {
-	case "STARTTLS", "LOGINDISABLED", "SASL-IR", "UNAUTHENTICATE", "LOGIN-REFERRALS", "MAILBOX-REFERRALS":
+	case "STARTTLS", "LOGINDISABLED", "SASL-IR", "UNAUTHENTICATE":
 		return true
 	}
 	return strings.HasPrefix(upper, "AUTH=")

@@ -26,7 +26,7 @@ func TestRewrite(t *testing.T) {
 		"* CAPABILITY IMAP4rev1 STARTTLS IDLE AUTH=PLAIN UIDPLUS\r\n":   "* CAPABILITY IMAP4rev1 UIDPLUS\r\n",
 		"* capability imap4rev1 auth=plain\r\n":                         "* capability imap4rev1\r\n",
 		"a OK [CAPABILITY IMAP4rev1 UNAUTHENTICATE] [CAPABILITY x]\r\n": "a OK [CAPABILITY IMAP4rev1] [CAPABILITY x]\r\n",
-		"* OK [CAPABILITY IMAP4rev1 LOGIN-REFERRALS\r\n":                "* OK [CAPABILITY IMAP4rev1 LOGIN-REFERRALS\r\n",
+		"* OK [CAPABILITY IMAP4rev1 STARTTLS\r\n":                       "* OK [CAPABILITY IMAP4rev1 STARTTLS\r\n",
 		"* LIST () \".\" CAPABILITY STARTTLS\r\n":                       "* LIST () \".\" CAPABILITY STARTTLS\r\n",
 		"* 1 FETCH (X [CAPABILITY STARTTLS])\r\n":                       "* 1 FETCH (X [CAPABILITY STARTTLS])\r\n",
 		"* OK [ALERT] CAPABILITY STARTTLS\r\n":                          "* OK [ALERT] CAPABILITY STARTTLS\r\n",

@@ -225,10 +225,15 @@ func (p *Proxy) Offer(listener string) *handoff.Offer {
 		all.Text = "Ready."
 		all.Capabilities = slices.DeleteFunc(all.Capabilities, func(c string) bool { return !contains(o.Capabilities, c) })
 	}
-	if r.refer {
+	if r.refer && !contains(all.Capabilities, "LOGIN-REFERRALS") {
 		all.Capabilities = append(all.Capabilities, "LOGIN-REFERRALS")
 	}
 	return all
+}
+
+// known says whether all servers have said what they offer.
+func (f *front) known() bool {
+	return !slices.ContainsFunc(f.rules.Load().servers, func(s *server) bool { return s.offer.Load() == nil })
 }
 
 // Shared says whether many users come from an address: what one of them does says
@@ -383,7 +388,7 @@ func (p *Proxy) Status() []control.Proxy {
 	var all []control.Proxy
 	for name, f := range p.fronts {
 		all = append(all, control.Proxy{
-			Listener: name, Idle: f.pool.kept(),
+			Listener: name, Known: f.known(), Idle: f.pool.kept(),
 			Logins: f.count.logins.Load(), Reused: f.count.reused.Load(), Refused: f.count.refused.Load(),
 			Failed: f.count.failed.Load(), Stale: f.count.stale.Load(), Kept: f.count.kept.Load(),
 		})

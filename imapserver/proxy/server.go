@@ -74,7 +74,7 @@ func (s *server) url(user string) string {
 func (s *server) connect(ctx context.Context) (*link, error) {
 	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Address())
 	if err != nil {
-		return nil, err
+		return nil, s.fault(ctx, err)
 	}
 	deadline, _ := ctx.Deadline()
 	nc.SetDeadline(deadline)
@@ -85,9 +85,17 @@ func (s *server) connect(ctx context.Context) (*link, error) {
 	}
 	if err != nil {
 		nc.Close()
-		return nil, fmt.Errorf("server %s: %w", s.Address(), err)
+		return nil, s.fault(ctx, err)
 	}
 	return l, nil
+}
+
+// fault names the server, and that it was the time that ran out.
+func (s *server) fault(ctx context.Context, err error) error {
+	if ctx.Err() != nil || isTimeout(err) {
+		err = errors.New("it takes too long")
+	}
+	return fmt.Errorf("server %s: %w", s.Address(), err)
 }
 
 func (s *server) greeted(ctx context.Context, nc net.Conn) (*link, error) {
@@ -161,7 +169,7 @@ func (s *server) login(ctx context.Context, c *handoff.Credentials) (*link, answ
 	}
 	if err != nil {
 		l.nc.Close()
-		return nil, answer{}, fmt.Errorf("server %s: %w", s.Address(), err)
+		return nil, answer{}, s.fault(ctx, err)
 	}
 	if !a.ok() {
 		l.quit()

@@ -63,8 +63,8 @@ func TestLogin(t *testing.T) {
 		{"one that asks on", say("+ \r\n"), handoff.Verdict{}, "to go on"},
 		{"an answer to somebody else", say("x OK\r\n"), handoff.Verdict{}, "no response"},
 		{"an answer of another kind", refuse("WELL Hm."), handoff.Verdict{}, "answers"},
-		{"hangs", func(_ *fakeConn, _, word string) bool { return word == "AUTHENTICATE" }, handoff.Verdict{}, "timeout"},
-		{"hangs in its greeting", greet(""), handoff.Verdict{}, "timeout"},
+		{"hangs", func(_ *fakeConn, _, word string) bool { return word == "AUTHENTICATE" }, handoff.Verdict{}, "too long"},
+		{"hangs in its greeting", greet(""), handoff.Verdict{}, "too long"},
 		{"greets with BYE", greet("* BYE Full.\r\n"), handoff.Verdict{}, "its greeting is"},
 		{"greets with PREAUTH", greet("* PREAUTH Hi.\r\n"), handoff.Verdict{}, "its greeting is"},
 		{"another protocol", greet("220 mail.example ESMTP\r\n"), handoff.Verdict{}, "its greeting is"},
@@ -77,7 +77,7 @@ func TestLogin(t *testing.T) {
 			f := newFake(t)
 			f.odd = tt.odd
 			patience := map[string]int64{}
-			if tt.err == "timeout" {
+			if tt.err == "too long" {
 				patience["proxyPatience"] = 1
 			}
 			p := f.start().front(patience)

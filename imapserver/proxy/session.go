@@ -152,6 +152,9 @@ func (s *session) commands() error {
 			}
 			continue
 		}
+		if idle {
+			s.interrupted()
+		}
 		tag, word, e, ok := parseCommand(piece)
 		if !ok || slices.ContainsFunc(s.off, func(c string) bool { return base(c) == word }) {
 			e = refused
@@ -168,6 +171,14 @@ func (s *session) commands() error {
 			return s.veil()
 		}
 	}
+}
+
+// interrupted is a line that is not DONE after IDLE: a command if the server has
+// answered, otherwise taken by it for an end of IDLE that is none, with no answer of its own.
+func (s *session) interrupted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spoiled = s.spoiled || s.open > 0
 }
 
 // base is the command of a capability: COMPRESS of COMPRESS=DEFLATE.
@@ -346,6 +357,11 @@ func (s *session) depart() {
 	if s.logout == "" || s.told || s.open > 0 || !s.between {
 		return
 	}
+	s.dismiss()
+}
+
+// dismiss is the answer to LOGOUT. mu is held.
+func (s *session) dismiss() {
 	s.back.WriteString("* BYE Good bye.\r\n" + s.logout + " OK Done.\r\n")
 	s.back.Flush()
 	s.told = true
