@@ -45,7 +45,7 @@ func (r *running) explain(ctx context.Context, q control.Request) (*control.Logi
 	steps, row, known := a.Explain(ctx, question)
 	x := &control.LoginExplained{Mechanisms: a.Mechanisms(question.Listener)}
 	for _, step := range steps {
-		x.Steps = append(x.Steps, control.LoginStep{Step: step.Name, Of: step.Of, Came: cameWords[step.Came], Seen: step.Seen})
+		x.Steps = append(x.Steps, control.LoginStep{Step: step.Name, Of: step.Of, Came: cameWords[step.Came], Seen: step.Seen, Down: step.Down})
 	}
 	if known {
 		_, session := a.User(row.Name)

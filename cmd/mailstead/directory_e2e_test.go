@@ -154,10 +154,11 @@ func TestDirectories(t *testing.T) {
 	if got := b.sh("ls /var/vmail"); got != "alice\ndora\n" {
 		t.Errorf("mail of others: %s", got)
 	}
+	explainDirectories(t, b)
 	b.sh(`chmod 600 /etc/mailstead.ldap; echo 'hosts: "mail.example.org": limits: sessions: 500' >/etc/mailstead/more.cue`)
 	contains(t, b.exit(1, "mailstead", "apply", "--yes").stderr, "directory people: open /etc/mailstead.ldap: permission denied: let uid ")
 	log := b.run("journalctl", "-u", "mailstead*", "-o", "cat", "--no-pager")
-	for _, secret := range []string{"alice-pw", "dora-pw", "bob-pw", "reader-pw", "$6$"} {
+	for _, secret := range []string{"alice-pw", "dora-pw", "bob-pw", "reader-pw", "not-the-one", "$6$"} {
 		if strings.Contains(log, secret) {
 			t.Errorf("%s is in the journal", secret)
 		}

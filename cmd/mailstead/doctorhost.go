@@ -46,7 +46,8 @@ func (u *checkup) daemon(s *hostStatus) {
 		u.Add(f)
 	} else {
 		for _, row := range s.Rows {
-			if !agree(row.Desired, row.Running) && agree(row.Desired, row.Disk) {
+			unserved := row.Kind == listenerCell.String() && row.Running == "" // which whoever connects finds
+			if !unserved && !agree(row.Desired, row.Running) && agree(row.Desired, row.Disk) {
 				f := doctor.New(doctor.DaemonOutOfStep, strings.TrimSpace(row.Kind+" "+row.Name), fmt.Sprintf("on disk is %s, and the daemon serves %s", brief(row.Disk), brief(row.Running)))
 				f.Mends = []string{kind.DaemonRef().String()}
 				u.Add(f.At(u.host.Origin.String()))

@@ -55,8 +55,9 @@ func (u *checkup) fromInside(ctx context.Context) {
 		v.mends = []string{kind.UnitRef(render.SocketUnit(l.Name)).String(), kind.UnitRef(render.LoginUnit(l.Name)).String(), kind.DaemonRef().String()}
 		addresses := reachable(l.Address)
 		v.listener.Address = addresses[0]
+		found := len(u.Findings)
 		v.look(ctx)
-		if l.Address == "" { // both families, if the host has them
+		if l.Address == "" && len(u.Findings) == found { // both families, if the host has them
 			v.names, v.listener.Address = v.names[:min(1, len(v.names))], addresses[1]
 			v.look(ctx)
 		}

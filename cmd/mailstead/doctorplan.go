@@ -102,7 +102,8 @@ func (u *checkup) waiting() {
 	unread := 0
 	for _, x := range u.plan.Unreadable {
 		if x.Ref.Kind == "maildir" {
-			u.Add(doctor.New(doctor.MailBroken, x.Ref.String(), x.Reason).At(x.Origin))
+			u.Add(doctor.New(doctor.MailUnreadable, x.Ref.String(), x.Reason).At(x.Origin).
+				Do(fmt.Sprintf("Do what it says; mailstead explain-login %s says how far the owner of the mail gets.", x.Ref.Name)))
 		} else if x.Ref.Kind != "folder" {
 			unread++
 		}

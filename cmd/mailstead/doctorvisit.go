@@ -12,7 +12,9 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"mailstead/reconcile"
 	"mailstead/reconcile/doctor"
+	"mailstead/reconcile/kind"
 	"mailstead/schema"
 )
 
@@ -20,6 +22,25 @@ import (
 // outside: the daemon takes no more than a few hundred connections in a minute from
 // one, and others still have to get in.
 const maxHandshakes = 60
+
+// maxGreeting bounds what a server may say before TLS, in octets: whoever has the
+// port may have no end.
+const maxGreeting = 64 << 10
+
+// shortConn ends after so many octets have been read.
+type shortConn struct {
+	net.Conn
+	left int
+}
+
+func (c *shortConn) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, fmt.Errorf("it says more than %d octets", maxGreeting)
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
+}
 
 // visit is what a client sees of one listener at one address.
 type visit struct {
@@ -35,9 +56,9 @@ func (v *visit) String() string {
 	return fmt.Sprintf("listener %s at %s", v.of.Name, net.JoinHostPort(v.listener.Address, strconv.Itoa(v.of.Port)))
 }
 
-func (v *visit) found(code doctor.Code, seen string) {
+func (v *visit) found(code doctor.Code, seen string, mends ...string) {
 	f := doctor.New(code, v.String(), seen).At(v.of.Origin.String())
-	f.Mends = v.mends
+	f.Mends = append(mends, v.mends...)
 	v.Add(f)
 }
 
@@ -76,7 +97,7 @@ func (v *visit) greet(ctx context.Context) bool {
 		return true
 	}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	c := imapclient.New(conn, nil)
+	c := imapclient.New(&shortConn{conn, maxGreeting}, nil)
 	defer c.Close()
 	err = c.WaitGreeting()
 	var caps imap.CapSet
@@ -110,6 +131,12 @@ func (v *visit) beforeTLS(caps imap.CapSet) bool {
 
 // certificate looks at what is served for a name. False says that there is no TLS.
 func (v *visit) certificate(ctx context.Context, n aName) bool {
+	var have reconcile.Certificate
+	if v.inside {
+		if have = v.l.facts.Certificates[n.certificate.Name]; have.Installed == "" {
+			return true // there is none yet: it waits, or has to be applied
+		}
+	}
 	sni := sniName(n.name)
 	chain, err := servedChain(ctx, v.listener, sni)
 	if err != nil {
@@ -118,12 +145,9 @@ func (v *visit) certificate(ctx context.Context, n aName) bool {
 	}
 	served := doctor.Served{Listener: v.String(), Name: sni, Chain: chain, SelfSigned: n.certificate.SelfSigned != nil, Origin: n.certificate.Origin.String()}
 	v.Add(served.Judge(nil, v.now)...)
-	if !v.inside {
-		return true
-	}
-	have := v.l.facts.Certificates[n.certificate.Name]
-	if got := fingerprint(chain[0]); have.Installed != "" && got != have.Installed {
-		v.found(doctor.CertificateOther, fmt.Sprintf("%s: the certificate %s is served, and %s is installed", n.name, show(got), show(have.Installed)))
+	if got := fingerprint(chain[0]); v.inside && got != have.Installed {
+		v.found(doctor.CertificateOther, fmt.Sprintf("%s: the certificate %s is served, and %s is installed", n.name, show(got), show(have.Installed)),
+			kind.CertificateRef(n.certificate.Name).String())
 	}
 	return true
 }

@@ -114,6 +114,9 @@ func (w *loginWalk) authOrigin(step *loginStep, s control.LoginStep) {
 			remedy = "Set another password in the description (mailstead hash-password), and apply."
 		}
 	}
+	if s.Down {
+		remedy = "Find out why it does not answer; nobody's password is wrong for that."
+	}
 	if s.Came == control.StepEnds {
 		step.Remedy = remedy
 	}

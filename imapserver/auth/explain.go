@@ -27,6 +27,7 @@ type Step struct {
 	Of   string // which directory
 	Came Came
 	Seen string
+	Down bool // whoever was asked could not answer
 }
 
 // Came is what has come of a step.
@@ -80,13 +81,14 @@ func (a *Auth) explainBackends(ctx context.Context, t *table, c *handoff.Credent
 	}
 	for i, b := range backends {
 		u, f := a.explainOne(ctx, b, c)
-		step := Step{Name: "users", Seen: f.reason}
+		step := Step{Name: "users", Seen: f.reason, Down: f.event() != refused.event()}
 		switch b := b.(type) {
 		case *pool:
 			step.Name = "pam"
 		case hashTable:
 		case configured:
 			step.Name, step.Of = "directory", b.config.Name
+			step.Seen = strings.TrimPrefix(f.reason, "directory "+b.config.Name+": ")
 		}
 		step.Came = came(f, i == len(backends)-1)
 		if f == good || f.code == unasked.code {

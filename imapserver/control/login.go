@@ -23,6 +23,7 @@ type LoginStep struct {
 	Of   string `json:"of,omitempty"` // name of the directory
 	Came string `json:"came"`         // one of the words above
 	Seen string `json:"seen"`
+	Down bool   `json:"down,omitempty"` // whoever was asked could not answer
 }
 
 // LoginExplained is the way of a login from a name to a user.

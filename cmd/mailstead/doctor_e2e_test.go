@@ -1,0 +1,173 @@
+package main_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// findings are the codes and subjects of errors and warnings that doctor reports.
+func (b *box) findings(args ...string) (codes []string, text string) {
+	b.t.Helper()
+	r := b.try("", append([]string{"mailstead", "doctor", "-o", "json"}, args...)...)
+	var report struct {
+		Findings []struct{ Code, Severity, Subject, Seen, Remedy string }
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+		b.t.Fatalf("doctor ends with %d: %v\n%s%s", r.code, err, r.stdout, r.stderr)
+	}
+	for _, f := range report.Findings {
+		text += f.Severity + " " + f.Code + " " + f.Subject + ": " + f.Seen + " | " + f.Remedy + "\n"
+		if f.Severity != "note" && !slices.Contains(codes, f.Code) {
+			codes = append(codes, f.Code)
+		}
+	}
+	if want := map[bool]int{true: 8, false: 0}[len(codes) > 0]; r.code != want {
+		b.t.Errorf("doctor ends with %d, want %d:\n%s", r.code, want, text)
+	}
+	return codes, text
+}
+
+// healthy is a host with an address of its own, a trusted certificate, and somebody
+// to renew it.
+const healthy = `
+useradd -m -s /bin/bash alice; echo alice:wonder | chpasswd
+ip addr add 192.0.2.7/32 dev lo
+echo 192.0.2.7 mail.example.org >> /etc/hosts
+` + acme + certonly + `
+cp root.pem /usr/local/share/ca-certificates/pebble.crt; update-ca-certificates >/dev/null 2>&1
+rm -f /etc/systemd/system/certbot.timer /etc/systemd/system/certbot.service # which the lab masks
+systemctl daemon-reload; systemctl start certbot.timer
+`
+
+// squatter answers on port 143 as an IMAP server that takes passwords before TLS,
+// and has none.
+const squatter = `systemctl stop mailstead-imap.socket mailstead-login@imap.service
+systemd-run -q --unit=squatter python3 -c '
+import socket
+s = socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("::", 143)); s.listen()
+while True:
+    c = s.accept()[0]
+    c.sendall(b"* OK hello\r\n")
+    tag = c.recv(100).split()[:1]
+    if tag: c.sendall(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n" + tag[0] + b" OK\r\n")
+    c.close()
+'
+for i in $(seq 50); do ss -ltn | grep -q :143 && break; sleep 0.1; done`
+
+// ill are the ways in which a host is broken: what is done to it, what has to be found
+// (every code, in any order, and nothing else), what it says, and what ends it.
+var ill = []struct {
+	name, do, undo string
+	want           []string
+	says           []string
+}{
+	{"listener stopped", `systemctl stop mailstead-imap.socket mailstead-login@imap.service`, "",
+		[]string{"listener-unreachable"}, []string{"connection refused"}},
+	{"somebody else on the port", squatter, `systemctl stop squatter; mailstead apply --yes`,
+		[]string{"port-taken", "login-before-tls", "starttls-missing"}, []string{"port 143 is held by process ", "(python3) of squatter.service", "systemctl disable --now squatter.service"}},
+	{"daemon stopped", `systemctl stop mailstead-auth.socket mailstead-imapd.service`, "",
+		[]string{"daemon-down"}, []string{"the daemon is not running"}},
+	{"key for all to read", `chmod 644 /var/lib/mailstead/bundles/mail.example.org.pem`, "",
+		[]string{"file-exposed"}, []string{"private key of certificate mail.example.org with mode 0644"}},
+	{"key of the lineage", `chmod 644 $(readlink -f /etc/letsencrypt/live/mail.example.org/privkey.pem); chmod 755 /etc/letsencrypt/live /etc/letsencrypt/archive`, `chmod 600 $(readlink -f /etc/letsencrypt/live/mail.example.org/privkey.pem)`,
+		[]string{"file-exposed", "waiting"}, []string{"privkey"}},
+	{"description for all to write", `chmod 666 /etc/mailstead/host.cue`, `chmod 644 /etc/mailstead/host.cue`,
+		[]string{"file-writable"}, []string{"chmod go-w /etc/mailstead/host.cue"}},
+	{"another certificate on disk", `cp -p /var/lib/mailstead/bundles/mail.example.org.pem /root/kept; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=x -addext subjectAltName=DNS:mail.example.org -keyout /root/k -out /root/c 2>/dev/null; cat /root/k /root/c > /var/lib/mailstead/bundles/mail.example.org.pem`, "",
+		[]string{"certificate-other"}, []string{"is served, and "}},
+	{"renewal that does not hold", `cd /etc/letsencrypt/live/mail.example.org; cp -L privkey.pem /root/key; openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 > "$(readlink -f privkey.pem)"; mailstead deploy-hook --all || :`,
+		`cat /root/key > "$(readlink -f /etc/letsencrypt/live/mail.example.org/privkey.pem)"; mailstead deploy-hook --all`,
+		[]string{"certificate-failed", "waiting"}, []string{"mailstead deploy-hook --all"}},
+	{"nobody renews", `systemctl stop certbot.timer`, `systemctl start certbot.timer`, []string{"nothing-renews"}, []string{"certbot.timer"}},
+	{"name elsewhere", `sed -i s/192.0.2.7/203.0.113.9/ /etc/hosts`, `sed -i s/203.0.113.9/192.0.2.7/ /etc/hosts`,
+		[]string{"name-elsewhere"}, []string{"203.0.113.9, which this host does not have"}},
+	{"name of nobody", `sed -i s/mail.example.org/other.example/ /etc/hosts`, `sed -i s/other.example/mail.example.org/ /etc/hosts`, []string{"name-unknown"}, nil},
+	{"timer stopped", `systemctl stop mailstead-cert-check.timer`, "", []string{"timer-dead"}, []string{"mailstead-cert-check.timer: it does not wait for any time"}},
+	{"unit failed", `mkdir -p /run/systemd/system/mailstead-cert-check.service.d; printf '[Service]\nExecStart=\nExecStart=/bin/false\n' > /run/systemd/system/mailstead-cert-check.service.d/x.conf; systemctl daemon-reload; systemctl start mailstead-cert-check.service || :`,
+		`rm -r /run/systemd/system/mailstead-cert-check.service.d; systemctl daemon-reload; systemctl reset-failed`, []string{"unit-failed"}, []string{"it has failed: exit-code, status 1", "journalctl -u mailstead-cert-check.service"}},
+	{"edited by hand", `echo '# mine' >> /etc/systemd/system/mailstead-imapd.service; systemctl daemon-reload`, "", []string{"changed"}, []string{"unit/mailstead-imapd.service"}},
+	{"not applied yet", `sed -i 's/Junk: use/Spam: {}, Junk: use/' /etc/mailstead/host.cue`, `sed -i 's/Spam: {}, //' /etc/mailstead/host.cue`, []string{"pending"}, []string{"folder/alice/Spam"}},
+	{"waits for a certificate", `sed -i 's/certbot: {}/certbot: {}\n\ttls: certificates: "imap.example.org": certbot: {}/' /etc/mailstead/host.cue; echo 192.0.2.7 imap.example.org >> /etc/hosts`, `sed -i /imap.example.org/d /etc/mailstead/host.cue /etc/hosts`,
+		[]string{"waiting"}, []string{"certbot certonly"}},
+	{"applied in part", `sed -i 's/"mail.example.org": {/"mail.example.org": {\n\tabout: comment: "x"/' /etc/mailstead/host.cue; mailstead apply --yes --only daemon-config || :`, `sed -i /about:/d /etc/mailstead/host.cue; mailstead apply --yes`,
+		[]string{"daemon-out-of-step"}, []string{"configuration"}},
+	{"descriptors", `pid=$(systemctl show -P MainPID mailstead-login@imap.service); prlimit --pid $pid --nofile=$(($(ls /proc/$pid/fd | wc -l) * 12 / 10)):`,
+		`systemctl restart mailstead-login@imap.service`,
+		[]string{"limit-descriptors"}, nil},
+	{"no tmp", `rmdir /home/alice/Maildir/tmp`, "", []string{"mail-broken"}, []string{"no tmp"}},
+	{"Maildir of root", `chown -R root:root /home/alice/Maildir/.Sent`, `chown -R alice:alice /home/alice/Maildir/.Sent`, []string{"mail-unreadable"}, []string{"chown -hR"}},
+	{"home closed", `chown root:root /home/alice; chmod 700 /home/alice`, `chown alice:alice /home/alice`, []string{"mail-unreadable"}, []string{"mailstead explain-login alice"}},
+	{"message of root", `install -m 600 /dev/null /home/alice/Maildir/cur/1700000000.M1P1.x:2,S`, `rm /home/alice/Maildir/cur/*`, []string{"mail-unreadable-message"}, []string{"cur/1700000000.M1P1.x:2,S"}},
+	{"what users may do", hostileMaildir, `rm -rf /home/alice/Maildir/cur/* /home/alice/Maildir/new/* /home/alice/Maildir/.loop /home/alice/Maildir/17*`,
+		[]string{"mail-irregular", "mail-stray", "mail-size", "mail-wire-size", "mail-duplicate"}, []string{`names that are there twice: 1 (`, "files where nobody looks for a message: 1", "entries that are no files: 4"}},
+}
+
+// hostileMaildir is made by alice: pipes, links to places of root's and in circles,
+// a directory, names that are no text, and sizes that are not true.
+const hostileMaildir = `su alice -s /bin/bash -c '
+cd ~/Maildir; umask 077
+mkfifo cur/pipe,W=5; ln -s /etc/shadow new/shadow,S=1; ln -s . .loop; mkdir cur/dir
+printf "hi\n" > "cur/$(printf "a\033[31m\n\377"),S=9:2,"
+printf "hi\n" > cur/b,W=99:2,
+printf x > cur/c:2,; printf x > cur/c:2,S
+printf x > 1700000000.M1P1.x
+for i in $(seq 3000); do echo > cur/$i.x; done
+'`
+
+// TestDoctor breaks a host in a table of ways: each has to be found, and on the healthy
+// host before and after it nothing.
+func TestDoctor(t *testing.T) {
+	b := newBox(t, "doctor")
+	b.sh(healthy)
+	b.write("/etc/mailstead/host.cue", single)
+	b.exit(0, "mailstead", "apply", "--yes")
+	b.sh("systemctl start mailstead-cert-check.timer mailstead-cert-check.service")
+	well := func(t *testing.T) {
+		t.Helper()
+		if codes, text := b.findings(); len(codes) > 0 {
+			t.Fatalf("a healthy host:\n%s", text)
+		}
+	}
+	well(t)
+	before := b.tree()
+	b.findings()
+	if after := b.tree(); before != after {
+		t.Errorf("doctor wrote:\n%s", lineDiff(before, after))
+	}
+	b.exit(0, "mailstead", "doctor", "--outside") // no note either: by DNS, from within the same machine
+	for _, way := range ill {
+		t.Run(way.name, func(t *testing.T) {
+			b.t = t
+			b.sh(way.do)
+			codes, text := b.findings()
+			for _, want := range way.want {
+				if !slices.Contains(codes, want) {
+					t.Errorf("no %s", want)
+				}
+			}
+			for _, code := range codes {
+				if !slices.Contains(way.want, code) {
+					t.Errorf("%s is not what was done", code)
+				}
+			}
+			if contains(t, text, way.says...); t.Failed() {
+				t.Log(text)
+			}
+			if way.undo != "" {
+				b.sh(way.undo) // what it leaves behind, the next one finds
+				return
+			}
+			b.exit(8, "mailstead", "doctor", "--plan", "/root/mend.plan")
+			b.exit(0, "mailstead", "apply", "--yes", "/root/mend.plan")
+			well(t)
+		})
+	}
+	b.t = t
+	well(t)
+	explainPAM(t, b)
+	if n := strings.Count(b.run("mailstead", "doctor"), "\n"); n > 12 {
+		t.Errorf("a healthy host takes %d lines", n)
+	}
+}
