@@ -37,11 +37,18 @@ service imap {
 // prepareLoad gives a directory with a Maildir of ten messages for each user.
 func prepareLoad(t testing.TB, name string, list []person) string {
 	t.Helper()
+	return prepareMail(t, name, list, func(int) int { return 10 })
+}
+
+// prepareMail gives a directory with a Maildir of so many messages for each user,
+// by their place in the list.
+func prepareMail(t testing.TB, name string, list []person, messages func(i int) int) string {
+	t.Helper()
 	dir := filepath.Join(benchDir(), name)
 	made(t, dir, func(dir string) {
 		corpus := bench.NewCorpus(1)
-		for _, p := range list {
-			generate(t, corpus, filepath.Join(dir, "homes", p.name, "Maildir"), 10)
+		for i, p := range list {
+			generate(t, corpus, filepath.Join(dir, "homes", p.name, "Maildir"), messages(i))
 		}
 		giveAway(t, dir)
 		for _, p := range list {

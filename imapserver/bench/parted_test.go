@@ -26,11 +26,12 @@ run() {
 	shift 2
 	LISTEN_FDS=1 LISTEN_FDNAMES=$name setpriv --reuid "$uid" --regid "$uid" --clear-groups \
 		sh -c 'LISTEN_PID=$$ exec "$0" "$@"' "$program" "$@" &
+	all="$all $!"
 }
 run spawn 0 spawn --auth-uid "$service" 4<&- 5<&-
 run auth "$service" serve --config "$config" 3<&4 4<&- 5<&-
 run imap "$login" login --listener imap --auth "$auth" 3<&5 4<&- 5<&-
-trap 'kill $(jobs -p)' TERM
+trap 'kill $all' TERM
 wait
 wait
 `

@@ -163,7 +163,9 @@ func buildDaemon(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "mailstead-imapd")
-	if out, err := exec.Command("go", "build", "-o", path, "mailstead/cmd/mailstead-imapd").CombinedOutput(); err != nil {
+	cmd := exec.Command("go", "build", "-o", path, "mailstead/cmd/mailstead-imapd")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	for ; dir != "/"; dir = filepath.Dir(dir) { // the daemon runs as another user
