@@ -74,6 +74,23 @@ var renderers = map[string]func(input []byte) (map[string][]byte, error){
 		}
 		return onlyFile(ApplyUnit)(b.Render())
 	},
+	"web.json": func(input []byte) (map[string][]byte, error) {
+		var w Web
+		if err := decode(input, &w); err != nil {
+			return nil, err
+		}
+		files := map[string][]byte{}
+		for unit, render := range map[string]func() ([]byte, error){
+			WebUnit: w.Service, WebSocketUnit: w.Socket, WebAdminUnit: w.AdminSocket, WebAdminDoes: w.AdminService,
+		} {
+			text, err := render()
+			if err != nil {
+				return nil, err
+			}
+			files[unit] = text
+		}
+		return files, nil
+	},
 	"outbox.json": func(input []byte) (map[string][]byte, error) {
 		var p schema.Paths
 		if err := decode(input, &p); err != nil {

@@ -16,6 +16,8 @@ type Web struct {
 	Paths   schema.Paths
 	Account string // the system account of the page
 	Page    *schema.Web
+	// Addresses are those of the listeners, at which an apply looks afterwards.
+	Addresses []string
 }
 
 // WebSettings is what the page has to know of its host, none of it secret.
@@ -125,9 +127,11 @@ func (w Web) Service() ([]byte, error) {
 	u.set("RestartSec", "1s")
 	u.set("UMask", "0077")
 	u.set("LimitNOFILE", 8192)
+	u.set("TimeoutStopSec", "30s")
 	u.set("LimitCORE", 0)
 	u.set("TasksMax", 512)
 	u.set("MemoryMax", "256M")
+	runsOnly(u, w.Systemd, Program(w.Paths, "mailstead"))
 	writeSandbox(u, w.Systemd, webRole, underHome(w.Paths.Bin, w.Paths.State, w.Paths.Run))
 
 	u.section("Install")
@@ -175,6 +179,7 @@ func (w Web) AdminService() ([]byte, error) {
 	u.set("RuntimeMaxSec", "10min")
 	u.set("LimitCORE", 0)
 	u.set("UMask", "0077")
+	u.words("IPAddressAllow", "", append([]string{"localhost"}, w.Addresses...)...)
 	writeSandbox(u, w.Systemd, webAdmin, true)
 	return u.bytes()
 }

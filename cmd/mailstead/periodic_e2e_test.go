@@ -7,10 +7,12 @@ import (
 
 // tended is a host with both kinds of work that timers do: alice, who has a uid of
 // her own, gets the mail of bob from a server, which is this one, and her Trash is
-// emptied.
+// emptied. The page is there for its sandboxes.
 const tended = `hosts: "mail.example.org": {
 	listeners: imap: {}
 	tls: certificates: "mail.example.org": files: {certificate: "/etc/ssl/mail.pem", key: "/etc/ssl/mail.key"}
+	logins: {}
+	web: {}
 	users: {
 		alice: {
 			folders: Trash: {use: "trash", purge: after: "30d"}

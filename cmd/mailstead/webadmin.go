@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"mailstead/reconcile/desired"
 	"mailstead/reconcile/web"
@@ -29,6 +30,9 @@ func newWebAdminCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil { // it sees passwords
+				return fmt.Errorf("forbid a core: %w", err)
+			}
 			c, err := socketOnStdin()
 			if err != nil {
 				return err

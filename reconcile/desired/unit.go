@@ -57,12 +57,7 @@ func (b *builder) addCertCheck() error {
 	if len(b.certs) == 0 {
 		return nil
 	}
-	check := render.CertCheck{Systemd: b.systemd(), Paths: b.paths}
-	for _, l := range b.host.Listeners {
-		if a, err := netip.ParseAddr(l.Address); err == nil && !a.IsUnspecified() && !a.IsLoopback() {
-			check.Addresses = append(check.Addresses, a.String())
-		}
-	}
+	check := render.CertCheck{Systemd: b.systemd(), Paths: b.paths, Addresses: b.reachable()}
 	service, err := check.Service()
 	if err != nil {
 		return err
@@ -74,6 +69,16 @@ func (b *builder) addCertCheck() error {
 	b.addUnit(kind.UnitSpec{Name: render.CheckUnit, Content: service, Run: kind.Either}, b.origin(), nil)
 	b.addUnit(kind.UnitSpec{Name: render.CheckTimer, Content: timer, Enable: true, Run: kind.Up}, b.origin(), nil, kind.UnitRef(render.CheckUnit))
 	return nil
+}
+
+// reachable are the addresses of listeners at which a client of them asks, beside the loopback.
+func (b *builder) reachable() (all []string) {
+	for _, l := range b.host.Listeners {
+		if a, err := netip.ParseAddr(l.Address); err == nil && !a.IsUnspecified() && !a.IsLoopback() {
+			all = append(all, a.String())
+		}
+	}
+	return all
 }
 
 // addRoles adds auth, spawn and what asks PAM, with the sockets between them.

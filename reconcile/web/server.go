@@ -67,7 +67,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		Handler:           s,
 		ReadHeaderTimeout: s.limits.Header,
 		ReadTimeout:       2 * s.limits.Header,
-		WriteTimeout:      adminTimeout + s.limits.Header,
+		WriteTimeout:      writeTimes * s.limits.Header,
 		IdleTimeout:       4 * s.limits.Header,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
@@ -94,6 +94,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	<-stopped
 	return nil
 }
+
+// writeTimes is how many times as long as its header a request may take until it is
+// answered: a login waits for the delay of a refusal. What admins ask may take longer.
+const writeTimes = 4
 
 func (s *Server) tlsConfig() *tls.Config {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate, NextProtos: []string{"http/1.1"}}
@@ -135,7 +139,8 @@ func (s *Server) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 const contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // guarded has every request bounded, and every answer with the headers that keep a
-// browser from doing more with a page than showing it.
+// browser from doing more with a page than showing it. Strict-Transport-Security
+// (RFC 6797) is not among them: it would hold for every port of the host's name.
 func (s *Server) guarded(next http.Handler) http.Handler {
 	foreign := http.NewCrossOriginProtection()
 	foreign.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -294,6 +299,7 @@ func (s *Server) asUserOf(w http.ResponseWriter, q *request, r control.WebReques
 // asAdminOf asks what needs root, likewise.
 func (s *Server) asAdminOf(w http.ResponseWriter, q *request, r AdminRequest) (a AdminAnswer, ok bool) {
 	r.Token, r.Remote = q.session.token, q.remote()
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(adminTimeout + s.limits.Header)) // or the usual time holds
 	a, err := s.admin(q.Context(), r)
 	return a, s.answered(w, q, a.Over, err)
 }
