@@ -36,6 +36,8 @@ type Inline struct {
 	mail  *mail
 	heard *hearing
 
+	traces tracings
+
 	ctx  context.Context // of the sessions
 	stop context.CancelFunc
 }
@@ -80,7 +82,9 @@ func (i *Inline) session(o *handoff.Open) (*handoff.Session, error) {
 	if !ok || u.Elsewhere != "" {
 		return nil, fmt.Errorf("no user %q any more", o.User)
 	}
-	return s.session(o, u), nil
+	session := s.session(o, u)
+	i.traces.join(session)
+	return session, nil
 }
 
 // Session begins a session of a user with whoever has the other end of stream,

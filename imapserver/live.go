@@ -21,6 +21,7 @@ type live struct {
 type liveSession struct {
 	*handoff.Session
 	session.Monitor
+	session.Tap
 	began time.Time
 }
 

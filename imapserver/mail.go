@@ -166,6 +166,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 	defer m.seats.leave(s)
 	entry, leave := m.live.enter(s)
 	defer leave()
+	defer entry.traced()()
 	without, err := wire.Off(s.Without...)
 	if err != nil { // settings are checked, and both processes are of one program
 		log.Error("session not begun", "user", s.User, "err", err)
@@ -213,6 +214,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		Back:        back,
 		Tag:         s.Tag,
 		Monitor:     &entry.Monitor,
+		Tap:         &entry.Tap,
 		Removed:     m.removedBy(entry),
 		Done:        m.doneBy(entry),
 	})

@@ -30,6 +30,7 @@ type Parted struct {
 	auth   *auth.Auth
 	spawn  *spawnLink
 	heard  *hearing
+	traces tracings
 	failed chan error
 
 	settings atomic.Pointer[Settings]
@@ -145,6 +146,7 @@ func (p *Parted) configure(d *door) error {
 		}
 		p.mu.Unlock()
 		if current {
+			p.watch(d)
 			return d.endUsers(d.ctx, mayHave(p.auth, s, s))
 		}
 	}
@@ -164,7 +166,10 @@ func (p *Parted) open(ctx context.Context, o *handoff.Open) (worker uint64, err 
 	}
 	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
 	defer cancel()
-	if worker, err = p.spawn.open(ctx, s.workerSession(o, u)); err == nil {
+	session := s.workerSession(o, u)
+	p.traces.join(session)
+	defer session.Trace.Close() // of nil, it does nothing
+	if worker, err = p.spawn.open(ctx, session); err == nil {
 		p.heard.follow(worker, u.UID, u.GID, p.spawn, p.hasMail(u.UID))
 	}
 	return worker, err

@@ -131,7 +131,7 @@ func (r *running) run(ctx context.Context, serve func(), asked, page net.Listene
 	}
 	var aside sync.WaitGroup
 	aside.Go(func() {
-		if err := (control.Server{Answer: r.answer, Session: r.session}).Serve(ctx, asked); err != nil {
+		if err := (control.Server{Answer: r.answer, Session: r.session, Trace: r.trace}).Serve(ctx, asked); err != nil {
 			r.log.Error("control socket lost", "err", err)
 		}
 	})
@@ -184,6 +184,8 @@ func (r *running) answer(ctx context.Context, q control.Request) control.Status 
 		return r.aboutAppPasswords(ctx, q)
 	case control.VerbExplainLogin:
 		return r.explainLogin(ctx, q)
+	case control.VerbTrace:
+		err = r.mayTrace(q.User)
 	case control.VerbEndSession:
 		err = r.endSession(ctx, q.ID)
 	default:

@@ -190,6 +190,8 @@ func (r *loginRole) take(ctx context.Context, l *authLink, m handoff.Message, as
 		return l.Send(&handoff.Ready{Serial: m.Serial, Error: text(r.commit(l, m.Drop))})
 	case *handoff.Query:
 		aside.Go(func() { r.state(ctx, l, m) })
+	case *handoff.Watch:
+		watchLogin(r.login, m.User, m.Sink)
 	case *handoff.End:
 		return r.end(m)
 	case *handoff.Answer:

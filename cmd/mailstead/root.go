@@ -29,6 +29,7 @@ var commands = []func() *cobra.Command{
 	newSessionsCommand,
 	newExplainSessionCommand,
 	newWhoDeletedCommand,
+	newTraceCommand,
 	newMetricsCommand,
 	newCutoverCommand,
 	newRollbackCommand,

@@ -83,6 +83,46 @@ func Session(ctx context.Context, path, user string) (*net.UnixConn, error) {
 	return c.(*net.UnixConn), nil
 }
 
+// TraceLine is a line of what a connection says.
+type TraceLine struct {
+	At      time.Time `json:"at"`
+	Session string    `json:"session"`
+	Server  bool      `json:"server,omitempty"` // it is what the server says
+	Text    string    `json:"text"`             // without its end; passwords are masked
+	Lost    int64     `json:"lost,omitempty"`   // lines before it that there was no time to send
+}
+
+// Trace has tell be called with what the connections of a user say, until ctx ends,
+// which is no error. The errors are those of Session.
+func Trace(ctx context.Context, path string, r Request, tell func(TraceLine) error) error {
+	r.Verb = VerbTrace
+	begin, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	c, err := dial(begin, path, r)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", path, err)
+	}
+	defer c.Close()
+	if err := begun(c); err != nil {
+		return fmt.Errorf("trace %q: %w", r.User, cause(begin, err))
+	}
+	c.SetDeadline(time.Time{})
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	for lines := json.NewDecoder(c); ; {
+		var line TraceLine
+		err := lines.Decode(&line)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("trace %q: the daemon has ended it: %w", r.User, err)
+		}
+		if err := tell(line); err != nil {
+			return err
+		}
+	}
+}
+
 // begun reads the answer, octet by octet: the greeting behind it is for whoever
 // the session is given to.
 func begun(c net.Conn) error {

@@ -20,6 +20,9 @@ const (
 	// of Request.User, or the one that Request.ID names. For a user or one connection,
 	// Request.Explain has each say what it does.
 	VerbSessions = "sessions"
+	// VerbTrace sends, behind the answer, TraceLines of what the connections of
+	// Request.User say, one JSON value a line, until the asker closes the connection.
+	VerbTrace = "trace"
 	// VerbEndSession ends the connection that Request.ID names.
 	VerbEndSession = "end-session"
 	// VerbExplainLogin says in Status.Login how a login of Request.User goes, by
@@ -57,6 +60,7 @@ type Request struct {
 	ID   string `json:"id,omitempty"`   // of a connection, for VerbSessions and VerbEndSession
 
 	Explain bool `json:"explain,omitempty"` // for VerbSessions
+	Bodies  bool `json:"bodies,omitempty"`  // for VerbTrace: with messages
 
 	AppPassword *AppPasswordRequest `json:"app_password,omitempty"`
 	Login       *LoginQuestion      `json:"login,omitempty"` // for VerbExplainLogin

@@ -77,6 +77,9 @@ type Server struct {
 	// an Error is sent. The connection is closed when it returns; a descriptor of it
 	// that was passed on stays open. It may be nil.
 	Session func(c *net.UnixConn, user string)
+	// Trace is called for VerbTrace in the same way. Its context ends when the asker has
+	// gone.
+	Trace func(ctx context.Context, c *net.UnixConn, r Request)
 }
 
 // Serve answers requests by answer alone, as Server does.
@@ -129,5 +132,18 @@ func (s Server) serveConn(ctx context.Context, c net.Conn) {
 	if u, ok := c.(*net.UnixConn); r.Verb == VerbSession && s.Session != nil && status.Error == "" && ok && err == nil {
 		c.SetDeadline(time.Time{})
 		s.Session(u, r.User)
+	} else if r.Verb == VerbTrace && s.Trace != nil && status.Error == "" && ok && err == nil {
+		s.trace(ctx, u, r)
 	}
+}
+
+func (s Server) trace(ctx context.Context, c *net.UnixConn, r Request) {
+	c.SetDeadline(time.Time{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer cancel()
+		c.Read(make([]byte, 1)) // nothing more is asked, so it is the end
+	}()
+	s.Trace(ctx, c, r)
 }

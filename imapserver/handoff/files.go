@@ -34,6 +34,38 @@ func (l *Look) setFiles(fs []*os.File) error {
 	return nil
 }
 
+func (w *Watch) files() []*os.File { return []*os.File{w.Sink} }
+func (w *Watch) payload() *[]byte  { return nil }
+
+func (w *Watch) setFiles(fs []*os.File) error {
+	if err := wantFiles(fs, 1); err != nil {
+		return err
+	}
+	w.Sink = fs[0]
+	return nil
+}
+
+func (s *Session) files() []*os.File {
+	if s.Trace == nil {
+		return s.Open.files()
+	}
+	return append(s.Open.files(), s.Trace)
+}
+
+func (s *Session) setFiles(fs []*os.File) error {
+	if len(fs) == 2 {
+		s.Trace, fs = fs[1], fs[:1]
+	}
+	return s.Open.setFiles(fs)
+}
+
+// Close closes its descriptors.
+func (s *Session) Close() {
+	for _, f := range s.files() {
+		f.Close()
+	}
+}
+
 // payload is not what Open's is: a session has one.
 func (s *Session) payload() *[]byte { return &s.Neighbours }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"time"
 )
 
 // Message is a pointer to one of the types of this file.
@@ -43,6 +44,8 @@ var kinds = []kind{
 	{"look", func() Message { return &Look{} }},
 	{"doing", func() Message { return &Doing{} }},
 	{"scrape", func() Message { return &Scrape{} }},
+	{"watch", func() Message { return &Watch{} }},
+	{"traced", func() Message { return &Traced{} }},
 	{"told", func() Message { return &Told{} }},
 	{"retire", func() Message { return &Retire{} }},
 	{"idle", func() Message { return &Idle{} }},
@@ -106,10 +109,12 @@ type Session struct {
 	Outbox    *Outbox  `json:"outbox,omitempty"`
 	// PerUser is how many sessions the user may have, and PerUserSource how many from
 	// one source; both 0 for one that does not count.
-	PerUser       int    `json:"per_user,omitempty"`
-	PerUserSource int    `json:"per_user_source,omitempty"`
-	Mailbox       string `json:"mailbox,omitempty"` // of a delivery: where it goes; "": INBOX
-	Neighbours    []byte `json:"-"`                 // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
+	PerUser       int      `json:"per_user,omitempty"`
+	PerUserSource int      `json:"per_user_source,omitempty"`
+	Mailbox       string   `json:"mailbox,omitempty"` // of a delivery: where it goes; "": INBOX
+	Bodies        bool     `json:"bodies,omitempty"`
+	Trace         *os.File `json:"-"` // over which the session sends what it says, as after Look.Trace; nil: nobody listens
+	Neighbours    []byte   `json:"-"` // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
 }
 
 // Opened is the answer to a session: a worker of that number has it, or nobody.
@@ -173,6 +178,8 @@ type Look struct {
 	GID    int      `json:"gid"`
 	User   string   `json:"user,omitempty"`    // whose sessions; "": everybody's
 	ID     string   `json:"session,omitempty"` // which one; "": all
+	Trace  bool     `json:"trace,omitempty"`   // from now on it sends over the channel what these sessions say, by Traced
+	Bodies bool     `json:"bodies,omitempty"`  // with messages
 	Follow bool     `json:"follow,omitempty"`  // from now on it tells by Told, over the same channel, what it counts
 	Answer *os.File `json:"-"`
 }
@@ -183,6 +190,23 @@ type Look struct {
 type Doing struct {
 	noFiles
 	Session json.RawMessage `json:"doing"` // as control has it
+}
+
+// Watch has a login send over Sink what those say, before they are logged in, who log in
+// or try to as User.
+type Watch struct {
+	User string   `json:"user"`
+	Sink *os.File `json:"-"`
+}
+
+// Traced is a line of what a connection says.
+type Traced struct {
+	noFiles
+	Session string    `json:"session"`
+	At      time.Time `json:"at"`
+	Server  bool      `json:"server,omitempty"` // it is what the server says
+	Text    string    `json:"text"`
+	Lost    int64     `json:"lost,omitempty"` // lines before it that there was no time to send
 }
 
 // Told is some of what a worker or a login has counted and removed since it said so

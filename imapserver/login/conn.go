@@ -36,6 +36,9 @@ type conn struct {
 	bad      int    // commands that were answered BAD
 	failures int    // logins that were refused
 	client   string // of ID: name and version
+	attempt  string // who has tried to log in last, if auth has not been asked for the name
+
+	recording *recording // nil: nobody watches
 }
 
 // errEnd ends the connection in an orderly way; what there was to say has been
@@ -89,16 +92,16 @@ func (c *conn) begin(ctx context.Context) error {
 // count of logins that were refused.
 func (c *conn) resume(back *relay) {
 	c.phase, c.failures = back.phase, back.failures
-	c.w = wire.NewWriter(c.nc)
-	c.r = wire.NewReader(io.MultiReader(bytes.NewReader(back.rest), c.nc), c.w, &wire.PreAuth)
+	c.w = wire.NewWriter(c.line())
+	c.r = wire.NewReader(io.MultiReader(bytes.NewReader(back.rest), c.line()), c.w, &wire.PreAuth)
 	back.rest = nil
 }
 
 // reset makes a reader and a writer for the connection as it is now. Nothing
 // that was read before is left.
 func (c *conn) reset() {
-	c.w = wire.NewWriter(c.nc)
-	c.r = wire.NewReader(&sniffer{src: c.nc}, c.w, &wire.PreAuth)
+	c.w = wire.NewWriter(c.line())
+	c.r = wire.NewReader(&sniffer{src: c.line()}, c.w, &wire.PreAuth)
 }
 
 // without is the capabilities that the table has and this connection has not.

@@ -86,6 +86,7 @@ func (c *conn) check(ctx context.Context, tag, mechanism string, creds sasl.Cred
 		return nil, err
 	}
 	told := c.credentials(mechanism, nil)
+	c.attempt = cmp.Or(creds.For, creds.User)
 	told.User, told.Password, told.For = creds.User, creds.Password, creds.For
 	return c.decided(ctx, tag, mechanism, c.server.auth.Authenticate(ctx, told))
 }
@@ -94,6 +95,15 @@ func (c *conn) check(ctx context.Context, tag, mechanism string, creds sasl.Cred
 func (c *conn) decided(ctx context.Context, tag, mechanism string, v handoff.Verdict) (*relay, error) {
 	result := "refused"
 	defer func() { c.server.counts.Add(metrics.Logins, 1, c.listener, cmp.Or(mechanism, "command"), result) }()
+	defer func() { // a login that is refused has been answered by then
+		var ahead []byte
+		if result == "ok" {
+			ahead = c.r.Buffered()
+		} else {
+			c.w.Flush()
+		}
+		c.tell(cmp.Or(v.User, c.attempt), ahead)
+	}()
 	if v.Code == string(imap.ResponseCodeUnavailable) {
 		result = "unavailable"
 	}

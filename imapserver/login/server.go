@@ -61,6 +61,7 @@ type Server struct {
 	gate     *gate
 	sessions *sessions
 	refusals refusals
+	watches  atomic.Pointer[[]*Watch] // nil: nobody watches
 
 	ctx     context.Context // ends when connections that are not logged in shall leave
 	drain   context.CancelFunc
@@ -329,8 +330,10 @@ func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string,
 	// Ahead of its time it wakes a connection that waits for the client.
 	defer context.AfterFunc(s.ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })()
 	c := &conn{server: s, nc: nc, listener: listener, id: id, addr: addr, log: log, settings: now}
+	c.record()
 	r, reason := c.run(ctx, back)
 	if r == nil {
+		c.tell(c.attempt, nil)
 		log.Info("disconnected before login", "reason", reason, "tls", c.tlsVersion())
 		c.nc.Close() // which under TLS says so to the client
 		return nil

@@ -28,8 +28,8 @@ func (s *session) startCompression() error {
 		return err
 	}
 	s.compressed = true
-	s.r.Through(inflate)
-	s.w.Through(func(dst io.Writer) io.Writer { return deflater{dst} })
+	s.r.Through(func(src io.Reader) io.Reader { return s.above(tapped{Reader: inflate(src)}) })
+	s.w.Through(func(dst io.Writer) io.Writer { return s.above(tapped{Writer: deflater{dst}}) })
 	return nil
 }
 

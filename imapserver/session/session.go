@@ -53,6 +53,9 @@ type Params struct {
 	// nil.
 	Done func(command string, took time.Duration)
 
+	// Tap, if it is not nil, is where somebody may listen.
+	Tap *Tap
+
 	// Monitor, if it is not nil, is told what the session does.
 	Monitor *Monitor
 
@@ -97,8 +100,9 @@ func Serve(ctx context.Context, nc net.Conn, p Params) (err error) {
 		p.Without = append(slices.Clip(p.Without), imap.CapUnauthenticate)
 	}
 	c := newConn(nc)
-	s := &session{Params: p, names: namespace(p.Namespace), conn: c, w: wire.NewWriter(c)}
-	s.r = wire.NewReader(c, s.w, p.Limits)
+	s := &session{Params: p, names: namespace(p.Namespace), conn: c}
+	s.w = wire.NewWriter(s.line())
+	s.r = wire.NewReader(s.line(), s.w, p.Limits)
 	if p.Monitor != nil {
 		p.Monitor.begin(c)
 	}

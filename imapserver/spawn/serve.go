@@ -38,7 +38,7 @@ func (s *Spawner) serve(c *handoff.Conn, uid int) {
 		case *handoff.Session:
 			slots <- struct{}{}
 			go func() {
-				defer func() { m.Stream.Close(); <-slots }()
+				defer func() { m.Close(); <-slots }()
 				c.Send(m.Opened(s.Hand(Identity{m.UID, m.GID}, m))) // or auth is gone, which Receive sees
 			}()
 		case *handoff.Hangs:

@@ -1,0 +1,298 @@
+package imapserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/login"
+	"mailstead/imapserver/transcript"
+)
+
+// sinkRoom is how many lines wait to be sent. A session does not wait for whoever looks
+// on: what there is no room for is counted.
+const sinkRoom = 4096
+
+// sink is where lines of a trace go: over a channel, until its other end is closed.
+type sink struct {
+	conn  *handoff.Conn
+	lines chan handoff.Traced
+	lost  atomic.Int64
+
+	waiting atomic.Int64  // lines that are not sent yet
+	done    chan struct{} // closed when nobody listens any more
+	end     sync.Once
+}
+
+// newSink makes one of a descriptor, which is its own from then on.
+func newSink(f *os.File) (*sink, error) {
+	c, err := handoff.NewConn(f)
+	if err != nil {
+		return nil, err
+	}
+	s := &sink{conn: c, lines: make(chan handoff.Traced, sinkRoom), done: make(chan struct{})}
+	go s.send()
+	go func() {
+		c.Receive() // it says nothing, so this is its end
+		s.close()
+	}()
+	return s, nil
+}
+
+func (s *sink) send() {
+	for {
+		select {
+		case line := <-s.lines:
+			line.Lost = s.lost.Swap(0)
+			err := s.conn.Send(&line)
+			if s.waiting.Add(-1); err != nil {
+				s.close()
+				return
+			}
+		case <-s.done:
+			return
+		}
+	}
+}
+
+// close ends it. What waits is lost.
+func (s *sink) close() {
+	s.end.Do(func() {
+		close(s.done)
+		s.conn.Close()
+	})
+}
+
+// put sends a line, unless there is no room.
+func (s *sink) put(session string, l transcript.Line) {
+	s.waiting.Add(1)
+	select {
+	case s.lines <- handoff.Traced{Session: session, At: l.At, Server: l.Server, Text: l.Text}:
+	default:
+		s.waiting.Add(-1)
+		s.lost.Add(1)
+	}
+}
+
+// listen has what a session says go to s, until that ends.
+func (e *liveSession) listen(s *sink, bodies bool) {
+	t := transcript.New(bodies, func(l transcript.Line) { s.put(e.ID, l) })
+	e.Listen(t)
+	go func() {
+		<-s.done
+		e.Drop(t)
+	}()
+}
+
+// trace has what the sessions of a user say go to whoever has the other end of f.
+func (m *mail) trace(user string, bodies bool, f *os.File) {
+	s, err := newSink(f)
+	if err != nil {
+		return
+	}
+	for _, e := range m.live.of(user, "") {
+		e.listen(s, bodies)
+	}
+}
+
+// traced does so for a session that has just begun, and gives what ends that.
+func (e *liveSession) traced() (end func()) {
+	if e.Trace == nil {
+		return func() {}
+	}
+	s, err := newSink(e.Trace)
+	if err != nil {
+		return func() {}
+	}
+	e.listen(s, e.Bodies)
+	return s.drain
+}
+
+// drain ends it once what waits has been sent, or a second later.
+func (s *sink) drain() {
+	for until := time.Now().Add(time.Second); s.waiting.Load() > 0 && time.Now().Before(until); time.Sleep(time.Millisecond) {
+		select {
+		case <-s.done:
+			return
+		default:
+		}
+	}
+	s.close()
+}
+
+// tracing is a trace that somebody looks at.
+type tracing struct {
+	user   string
+	bodies bool
+	file   *os.File // the end of the channel that goes to those who say something
+}
+
+// tracings are those that there are.
+type tracings struct {
+	mu  sync.Mutex
+	all []*tracing
+}
+
+// begin makes a trace; our end of its channel, and what ends it.
+func (t *tracings) begin(user string, bodies bool) (tr *tracing, ours *handoff.Conn, end func(), err error) {
+	ours, theirs, err := handoff.Pair()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	tr = &tracing{user: user, bodies: bodies, file: theirs}
+	t.mu.Lock()
+	t.all = append(t.all, tr)
+	t.mu.Unlock()
+	return tr, ours, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.all = slices.DeleteFunc(t.all, func(o *tracing) bool { return o == tr })
+		ours.Close()
+		theirs.Close()
+	}, nil
+}
+
+// list gives those that there are.
+func (t *tracings) list() []*tracing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.all)
+}
+
+// join puts the trace of its user, if there is one, into a session that begins. The
+// descriptor is the session's own.
+func (t *tracings) join(s *handoff.Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, tr := range t.all {
+		if tr.user == s.User {
+			s.Trace, _ = again(tr.file) // or there is none left: the session matters more
+			s.Bodies = tr.bodies
+			return
+		}
+	}
+}
+
+// again gives another descriptor of a file.
+func again(f *os.File) (*os.File, error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var fault error
+	if err := c.Control(func(old uintptr) { fd, fault = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if fault != nil {
+		return nil, fault
+	}
+	return os.NewFile(uintptr(fd), "trace"), nil
+}
+
+// pass sends what comes over a channel to whoever asked for it, until ctx ends or that
+// does.
+func pass(ctx context.Context, from *handoff.Conn, to net.Conn) {
+	defer context.AfterFunc(ctx, func() { from.Close() })()
+	lines := json.NewEncoder(to)
+	for {
+		m, err := from.Receive()
+		t, ok := m.(*handoff.Traced)
+		if err != nil || !ok {
+			return
+		}
+		line := control.TraceLine{At: t.At, Session: t.Session, Server: t.Server, Text: t.Text, Lost: t.Lost}
+		if lines.Encode(line) != nil {
+			return
+		}
+	}
+}
+
+// tracer is a server that can be listened to.
+type tracer interface {
+	trace(ctx context.Context, c net.Conn, user string, bodies bool) error
+}
+
+// mayTrace says why a user cannot be traced.
+func (r *running) mayTrace(user string) error {
+	if a, ok := r.server.(authorizer); ok && user != "" {
+		if _, ok := a.authority().User(user); ok {
+			return nil
+		}
+	}
+	return fmt.Errorf("no user %q: a user of a directory has to log in once before", user)
+}
+
+// trace serves a trace, of which the log tells: it shows somebody's mail.
+func (r *running) trace(ctx context.Context, c *net.UnixConn, q control.Request) {
+	r.log.Info("trace begins", "user", q.User, "bodies", q.Bodies)
+	err := r.server.(tracer).trace(ctx, c, q.User, q.Bodies)
+	r.log.Info("trace ends", "user", q.User, "err", err)
+}
+
+func (p *Parted) trace(ctx context.Context, c net.Conn, user string, bodies bool) error {
+	tr, ours, end, err := p.traces.begin(user, bodies)
+	if err != nil {
+		return err
+	}
+	defer end()
+	stop := context.AfterFunc(p.ctx, func() { ours.Close() })
+	defer stop()
+	p.each(func(d *door) error { return d.Send(&handoff.Watch{User: user, Sink: tr.file}) })
+	if u, ok := p.auth.User(user); ok {
+		p.spawn.tell(&handoff.Look{UID: u.UID, GID: u.GID, User: user, Trace: true, Bodies: bodies, Answer: tr.file})
+	}
+	pass(ctx, ours, c)
+	return nil
+}
+
+// watch has a login that has just come join the traces that there are.
+func (p *Parted) watch(d *door) {
+	for _, tr := range p.traces.list() {
+		d.Send(&handoff.Watch{User: tr.user, Sink: tr.file})
+	}
+}
+
+// watchLogin shows what those say who log in as a user, to whoever has the other end
+// of f.
+func watchLogin(l *login.Server, user string, f *os.File) {
+	s, err := newSink(f)
+	if err != nil {
+		return
+	}
+	stop := l.Watch(&login.Watch{User: user, Tell: s.put})
+	go func() {
+		<-s.done
+		stop()
+	}()
+}
+
+func (i *Inline) trace(ctx context.Context, c net.Conn, user string, bodies bool) error {
+	tr, ours, end, err := i.traces.begin(user, bodies)
+	if err != nil {
+		return err
+	}
+	defer end()
+	for _, to := range []func(*os.File){
+		func(f *os.File) { i.mail.trace(user, bodies, f) },
+		func(f *os.File) { watchLogin(i.front.login, user, f) },
+	} {
+		f, err := again(tr.file)
+		if err != nil {
+			return err
+		}
+		to(f)
+	}
+	pass(ctx, ours, c)
+	return nil
+}
