@@ -238,24 +238,27 @@ func (o profileOptions) writeEvery(host *schema.Host, c *console) error {
 	if err := os.MkdirAll(o.out, 0o700); err != nil {
 		return err
 	}
-	written := 0
+	written, elsewhere := 0, 0
+	var failed []error // of one, which keeps nobody else from theirs
 	for _, u := range host.Users {
 		if u.Elsewhere != "" {
+			elsewhere++
 			continue
 		}
 		switch err := o.writeGiven(host, u, sign); {
 		case errors.Is(err, profile.ErrNoOutgoing):
 			return noOutgoing(err)
 		case err != nil:
-			return err
+			failed = append(failed, fmt.Errorf("profile of %s: %w", u.Name, err))
+		default:
+			written++
 		}
-		written++
 	}
 	fmt.Fprintf(c.out, "%s: profiles and pages of users: %d\n", o.out, written)
-	if n := len(host.Users) - written; n > 0 {
-		fmt.Fprintf(c.out, "without any, since their mail is elsewhere: %d\n", n)
+	if elsewhere > 0 {
+		fmt.Fprintf(c.out, "without any, since their mail is elsewhere: %d\n", elsewhere)
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // writeGiven writes what one user is given.
