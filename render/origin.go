@@ -73,6 +73,7 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{LMTPUnit, "User", "mail/user users directories"},
 	{LMTPUnit, "ProtectHome", "mail/root paths/bin paths/state users directories"},
 	{LMTPUnit, "CapabilityBoundingSet PrivateUsers RemoveIPC SystemCallFilter", "users directories"},
+	{"mailstead-*.service", "ExecPaths", "paths/bin"},
 	{"mailstead-*.socket", "Description FileDescriptorName", "listeners/NAME"},
 	{"mailstead-*.socket", "ListenStream", "listeners/NAME/port listeners/NAME/address"},
 	{"mailstead-*.socket", "BindIPv6Only FreeBind", "listeners/NAME/address"},

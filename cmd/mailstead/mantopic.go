@@ -143,7 +143,7 @@ change of it means to the people connected:`)
 		fmt.Fprintf(&b, ".TP\n.B %s\n%s.\n", roff(f.Path), roff(strings.Join(fieldTraits(f), ", ")))
 		b.WriteString(roff(f.Doc) + "\n")
 		if f.Example != "" {
-			b.WriteString("Example:\n.br\n" + roff(f.Example) + "\n")
+			b.WriteString("Example:\n.nf\n" + roff(f.Example) + "\n.fi\n")
 		}
 	}
 	manSeeAlso(&b, "mailstead(7)", "mailstead-explain(8)")
