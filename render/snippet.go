@@ -153,8 +153,8 @@ func (s *snippet) dovecot() {
 	if s.virtual && !s.system {
 		place = s.host.Mail.Root + "/%u/Maildir"
 	}
-	s.p("# Indexes and lists of UIDs of Dovecot's own stay out of the Maildirs.")
-	s.p("mail_location = maildir:%s:UTF-8:INDEX=MEMORY:CONTROL=~/.dovecot-lda", place)
+	s.p("# There is no CONTROL=: Dovecot would have a maildirsize of its own there.")
+	s.p("mail_location = maildir:%s:UTF-8:INDEX=MEMORY", place)
 	s.p("namespace inbox {\n  inbox = yes\n  separator = .\n}")
 	s.p("lda_mailbox_autocreate = no")
 	if d := s.host.Deliver; d != nil && d.Detail != "" {

@@ -131,7 +131,7 @@ func (o pipeOptions) deliver(in io.Reader, out io.Writer) error {
 	log := func(text string, pairs ...any) {
 		fmt.Fprintf(out, "mailstead-deliver: warning: %s%s\n", text, written(pairs))
 	}
-	d := deliver.New(&maildir.Ops{}, limit.Default().After.Message, log)
+	d := deliver.New(&maildir.Ops{}, limit.Default().LMTP.Message, log)
 	return d.Deliver(context.Background(), place, deliver.Envelope{
 		Sender: strings.Trim(o.sender, "<>"), NoSender: !o.named, Recipient: o.address, Mailbox: mailbox,
 	}, in)

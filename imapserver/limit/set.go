@@ -10,6 +10,18 @@ type Set struct {
 	Before Command // of a connection before login
 	After  Command // of a session
 	Web    Web
+	LMTP   LMTP
+}
+
+// LMTP bounds what a mail server of the host may cost.
+type LMTP struct {
+	Message     int64 // octets, on the wire and on disk
+	Connections int
+	Recipients  int           // of a message
+	Line        int           // octets of a command (RFC 5321 §4.5.3.1.4, and what extensions add)
+	Bad         int           // commands in a row
+	Patience    time.Duration // for the next octets (RFC 5321 §4.5.3.2.7)
+	Delivery    time.Duration // to one recipient
 }
 
 // Web bounds what a browser may cost at the web page.

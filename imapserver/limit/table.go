@@ -82,6 +82,13 @@ var Table = []Row{
 	{"", Number, 32, 0, 0, "how many of them are from one address", func(s *Set) any { return &s.Web.PerSource }},
 	{"", Number, 4096, 0, 0, "in how many browsers somebody is logged in at the web page; beyond, those end that were not seen for longest", func(s *Set) any { return &s.Web.Sessions }},
 	{"", Number, 1 << 16, 0, 0, "how many addresses are counted there", func(s *Set) any { return &s.Web.Sources }},
+	{"", Octets, 100 << 20, 0, 0, "octets of a message that a mail server hands over, on the wire and on disk", func(s *Set) any { return &s.LMTP.Message }},
+	{"", Number, 64, 0, 0, "how many connections of mail servers there may be, by LMTP", func(s *Set) any { return &s.LMTP.Connections }},
+	{"", Number, 100, 0, 0, "how many recipients a message may have there; to the others it may be sent again", func(s *Set) any { return &s.LMTP.Recipients }},
+	{"", Octets, 4096, 0, 0, "octets of a command of LMTP", func(s *Set) any { return &s.LMTP.Line }},
+	{"", Number, 10, 0, 0, "how many of them in a row may make no sense", func(s *Set) any { return &s.LMTP.Bad }},
+	{"", Seconds, 300, 0, 0, "how long a mail server may keep silent there", func(s *Set) any { return &s.LMTP.Patience }},
+	{"", Seconds, 120, 0, 0, "how long the delivery of a message to one recipient may take", func(s *Set) any { return &s.LMTP.Delivery }},
 }
 
 // CommandRow is a limit of one command: before login, and after.

@@ -13,10 +13,8 @@ import (
 	"mailstead/imapserver/confine"
 	"mailstead/imapserver/deliver"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
 )
-
-// connections is how many mail servers may be connected at once.
-const connections = 64
 
 // front speaks LMTP. What it may not do itself it asks its parent for.
 type front struct {
@@ -38,7 +36,7 @@ func RunFront(c *handoff.Conn, host string, log *slog.Logger) error {
 		log.Error("front has no limits", "err", err)
 	}
 	f := &front{log: log, parent: c, waiting: map[uint64]chan *handoff.Opened{}}
-	s := &server{host: host, limits: Default, backend: f, log: log}
+	s := &server{host: host, limits: limit.Default().LMTP, backend: f, log: log}
 	ctx, stop := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	err := f.listen(ctx, stop, s, &all)
@@ -52,7 +50,7 @@ func RunFront(c *handoff.Conn, host string, log *slog.Logger) error {
 
 // listen hears the parent, also after it was told to stop: deliveries end.
 func (f *front) listen(ctx context.Context, stop func(), s *server, all *sync.WaitGroup) error {
-	room := make(chan struct{}, connections)
+	room := make(chan struct{}, s.limits.Connections)
 	for {
 		m, err := f.parent.Receive()
 		if err != nil {

@@ -7,10 +7,6 @@ import (
 	"io"
 )
 
-// maxLine is the longest command with its CRLF: RFC 5321 §4.5.3.1.4 asks for 512
-// octets, and extensions add to that.
-const maxLine = 4096
-
 // The faults of what is read. After them nobody knows where the next command
 // begins.
 var (
@@ -22,10 +18,10 @@ var (
 // readLine reads a command, without its CRLF. A line feed alone ends no line and
 // is none of a command's octets: what follows it would be another command to
 // some, and part of this one to others.
-func readLine(r *bufio.Reader) (string, error) {
+func readLine(r *bufio.Reader, most int) (string, error) {
 	line, err := r.ReadSlice('\n')
 	switch {
-	case errors.Is(err, bufio.ErrBufferFull) || len(line) > maxLine:
+	case errors.Is(err, bufio.ErrBufferFull) || len(line) > most:
 		return "", errLongLine
 	case err != nil:
 		return "", err

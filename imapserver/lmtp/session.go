@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/deliver"
+	"mailstead/imapserver/limit"
 )
 
 // Backend is what becomes of mail. Its methods are called from many goroutines.
@@ -40,22 +41,10 @@ type Message struct {
 	Octets   int64
 }
 
-// Limits are what a client may cost.
-type Limits struct {
-	Message    int64         // octets of a message on the wire
-	Recipients int           // of a message
-	Bad        int           // commands in a row that make no sense
-	Patience   time.Duration // for the next octets (RFC 5321 §4.5.3.2.7)
-	Delivery   time.Duration // for one recipient
-}
-
-// Default is what holds for mail servers of the host.
-var Default = Limits{Message: 110 << 20, Recipients: 100, Bad: 10, Patience: 5 * time.Minute, Delivery: 2 * time.Minute}
-
 // server is what the sessions have in common.
 type server struct {
 	host    string
-	limits  Limits
+	limits  limit.LMTP
 	backend Backend
 	log     *slog.Logger
 }
@@ -91,7 +80,7 @@ func (s *server) serve(ctx context.Context, conn net.Conn, id string) {
 		if !c.waiting() && !c.flush() {
 			return
 		}
-		line, err := readLine(c.r)
+		line, err := readLine(c.r, c.limits.Line)
 		switch {
 		case errors.Is(err, errLongLine), errors.Is(err, errBareLF):
 			c.reply(500, "5.5.2", err.Error())

@@ -13,6 +13,7 @@ import (
 
 	"mailstead/imapserver/deliver"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
 )
 
 // memory is a Backend that keeps what it is given. Recipients that begin with
@@ -59,7 +60,7 @@ func (s *slot) Close() {
 }
 
 // converse sends all of it, then says nothing more, and gives what was answered.
-func converse(t testing.TB, m *memory, limits Limits, said string) string {
+func converse(t testing.TB, m *memory, limits limit.LMTP, said string) string {
 	t.Helper()
 	client, f, err := handoff.StreamPair()
 	if err != nil {
@@ -124,7 +125,7 @@ func TestSession(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			m := &memory{}
-			answered := converse(t, m, Limits{Message: 1 << 20, Recipients: 3, Bad: 3, Patience: time.Minute, Delivery: time.Minute}, row.said)
+			answered := converse(t, m, limit.LMTP{Message: 1 << 20, Recipients: 3, Bad: 3, Line: 4096, Patience: time.Minute, Delivery: time.Minute}, row.said)
 			want := row.codes
 			if got := codes(answered); got != want && !(row.name == "NUL" && strings.HasPrefix(got, "220 250 501 501 501")) {
 				t.Errorf("answered %s, want %s\n%.2000s", got, want, answered)
@@ -142,7 +143,7 @@ func TestSmuggling(t *testing.T) {
 	for _, end := range []string{"\n.\n", "\n.\r\n", "\r.\r", "\r\n.\n", "\r\n.\r", "\r.\r\n", "\r\n\x00.\r\n", "\r\n.\x00\r\n", "\r\n.\r\r\n", "\r\n. \r\n", "\n\r.\n\r"} {
 		inner := "MAIL FROM:<evil>\r\nRCPT TO:<victim>\r\nDATA\r\nevil\r\n"
 		m := &memory{}
-		answered := converse(t, m, Default, hello+"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx"+end+inner+".\r\nQUIT\r\n")
+		answered := converse(t, m, limit.Default().LMTP, hello+"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx"+end+inner+".\r\nQUIT\r\n")
 		if codes(answered) != "220 250 250 250 354 250 221" || len(m.got) != 1 || !strings.Contains(m.got[0], "victim") {
 			t.Errorf("%q: %s %q", end, codes(answered), m.got)
 		}
@@ -201,7 +202,7 @@ func pair() (client, server *net.UnixConn, err error) {
 }
 
 func newServer(b Backend) *server {
-	return &server{host: "host.example", limits: Default, backend: b, log: slog.New(slog.DiscardHandler)}
+	return &server{host: "host.example", limits: limit.Default().LMTP, backend: b, log: slog.New(slog.DiscardHandler)}
 }
 
 // FuzzSession: whatever a client says, the session ends, all that it answers are
@@ -212,7 +213,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("lhlo x\r\nmail from:<>\r\nrcpt to:<no>\r\nrcpt to:<c>\r\ndata\r\n.\r\n" + strings.Repeat("x", 70_000)))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		m := &memory{}
-		limits := Default
+		limits := limit.Default().LMTP
 		limits.Message, limits.Bad = 100_000, 1000
 		answered := converse(t, m, limits, string(said))
 		for line := range strings.Lines(answered) {

@@ -39,8 +39,9 @@ type worker struct {
 // tells it to stop.
 func RunWorker(c *handoff.Conn, roots []string, log *slog.Logger) error {
 	to := confined(roots, log)
-	w := &worker{log: log, channel: c, patient: Default.Delivery,
-		deliver: deliver.New(&maildir.Ops{}, limit.Default().After.Message, func(text string, pairs ...any) { log.Warn(text, pairs...) })}
+	limits := limit.Default().LMTP
+	w := &worker{log: log, channel: c, patient: limits.Delivery,
+		deliver: deliver.New(&maildir.Ops{}, limits.Message, func(text string, pairs ...any) { log.Warn(text, pairs...) })}
 	defer w.all.Wait()
 	for {
 		m, err := c.Receive()
