@@ -242,7 +242,7 @@ func (mb *mailbox) irregular(s maildir.Sub, name string) {
 	key := s.String() + "/" + name
 	if len(mb.odd) < 1000 && !mb.odd[key] {
 		mb.odd[key] = true
-		mb.a.log.Warn("not a message: "+maildir.ErrIrregular.Error(), "path", mb.path(), "name", key)
+		mb.a.log.Warn("not a message", "path", mb.path(), "name", key, "reason", maildir.ErrIrregular)
 	}
 }
 
