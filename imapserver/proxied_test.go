@@ -1,7 +1,9 @@
 package imapserver
 
 import (
+	"crypto/tls"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -144,5 +146,48 @@ func TestProxyRole(t *testing.T) {
 	client.until("* BYE The server is shutting down.")
 	if err := <-f.done; err != nil {
 		t.Error(err)
+	}
+}
+
+// Where a client is counts as a proxy in front of us says, and as nobody else does.
+func TestOriginatingAddress(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	c.Listeners[0].Proxies, c.Listeners[1].Proxies = []string{"127.0.0.0/8"}, []string{"192.0.2.0/24"}
+	c.Limits = map[string]int64{"waitingPerAddress": 2, "failedLogins": 10}
+	cert := issue(t, time.Now().Add(time.Hour), "mail.example")
+	_, addr, log := inline(t, c, []config.User{testUser(t, dir, "alice")}, cert)
+	trust := &tls.Config{ServerName: "mail.example", RootCAs: pool(t, cert)}
+	upgraded := func() *client {
+		nc, err := net.Dial("tcp", addr["imap"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain := newClient(t, nc)
+		plain.until("* OK ")
+		plain.send("a ID (\"x-originating-ip\" \"192.0.2.1\")\r\nb STARTTLS\r\n")
+		plain.until("b OK ")
+		return newClient(t, tls.Client(nc, trust))
+	}
+	var some []*client
+	for range 5 { // more than one address may have
+		some = append(some, upgraded())
+	}
+	proxy, stranger := some[0], dialTLS(t, addr["imaps"], trust)
+	stranger.until("* OK ")
+	for i, say := range []string{"", `ID ("x-originating-ip" "2001:db8::1")`, `ID ("x-originating-ip" "nowhere")`, `ID ("X-Originating-IP" "::ffff:192.0.2.7" "name" "x")`} {
+		for _, c := range []*client{proxy, stranger} {
+			if say != "" {
+				c.send("i " + say + "\r\n")
+				c.until("i OK ")
+			}
+			c.send(fmt.Sprintf("b LOGIN alice wrong%d\r\n", i))
+			c.until("b NO ")
+		}
+	}
+	for want, n := range map[string]int{"127.0.0.1": 5, "2001:db8::1": 2, "192.0.2.7": 1, "192.0.2.1": 0} {
+		if got := strings.Count(log.String(), `msg="login failed" addr=`+want+" "); got != n {
+			t.Errorf("%d refusals of %s, want %d", got, want, n)
+		}
 	}
 }

@@ -119,7 +119,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 func renderListeners(listeners []schema.Listener) []config.Listener {
 	out := make([]config.Listener, 0, len(listeners))
 	for _, l := range listeners {
-		out = append(out, config.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: string(l.TLS), Off: l.Capabilities.Off, Clients: renderClients(l.ClientCertificates), Proxy: renderProxy(l.Proxy)})
+		out = append(out, config.Listener{Name: l.Name, Address: l.Address, Port: l.Port, TLS: string(l.TLS), Off: l.Capabilities.Off, Clients: renderClients(l.ClientCertificates), Proxies: l.Proxies, Proxy: renderProxy(l.Proxy)})
 	}
 	slices.SortFunc(out, func(a, b config.Listener) int { return strings.Compare(a.Name, b.Name) })
 	return out

@@ -255,6 +255,7 @@ var configOrigins = []struct{ name, fields string }{
 	{"workers", "users directories"},
 	{"listeners//clients", "listeners/NAME/clientCertificates"},
 	{"listeners//proxy", "listeners/NAME/proxy"},
+	{"listeners//proxies", "listeners/NAME/proxies"},
 	{"logins", "logins"},
 	{"logins/keep", "logins paths/state"},
 	{"web", "web"},

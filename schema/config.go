@@ -173,6 +173,7 @@ type Listener struct {
 	Capabilities Capabilities
 	// ClientCertificates says by whose clients may log in; nil: nobody's.
 	ClientCertificates *ClientCertificates `json:",omitempty"`
+	Proxies            []string            `json:",omitempty"` // addresses and nets of proxies in front of it
 	// Proxy is the servers that it stands in front of; nil: it serves this host's mail.
 	Proxy *Proxy `json:",omitempty"`
 }

@@ -40,6 +40,7 @@ func (c *completer) checkListener(l *Listener, s spot) bool {
 		s.at("tls").faultOfValue(CodeUnsafe, `is "none", and the listener is not on a loopback address: passwords would cross the network in the clear`,
 			`set address: "127.0.0.1", or tls: "starttls"`)
 	}
+	checkNets(s.at("proxies"))
 	l.Proxy = c.proxy(l, s.at("proxy"))
 	if l.TLS == Plain && l.ClientCertificates != nil {
 		s.at("clientCertificates").fault(CodeValue, "is for TLS, and this listener has none", "")

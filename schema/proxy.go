@@ -45,11 +45,7 @@ func (c *completer) proxy(l *Listener, s spot) *Proxy {
 	if l.ClientCertificates != nil {
 		s.fault(CodeValue, "cannot be together with clientCertificates: what a client shows to a proxy proves nothing to the server behind it", "")
 	}
-	for _, e := range s.at("webmail").elements() {
-		if text, ok := e.str(); ok && !isNet(text) {
-			e.faultOfValue(CodeValue, "is neither an address nor a net: "+quote(text), "write one such as 192.0.2.7 or 192.0.2.0/24")
-		}
-	}
+	checkNets(s.at("webmail"))
 	for _, name := range []string{"server", "port", "serverName"} {
 		if p.ByUser && s.at(name).exists() {
 			s.at(name).fault(CodeValue, "is for one server, and with byUser it goes by the user", "leave one of them out")
@@ -86,12 +82,18 @@ func (c *completer) checkServer(p *Proxy, l *Listener, s spot) {
 	}
 }
 
-func isNet(text string) bool {
-	_, err := netip.ParsePrefix(text)
-	if err != nil {
-		_, err = netip.ParseAddr(text)
+// checkNets wants a list of addresses and nets.
+func checkNets(s spot) {
+	for _, e := range s.elements() {
+		text, ok := e.str()
+		_, err := netip.ParsePrefix(text)
+		if err != nil {
+			_, err = netip.ParseAddr(text)
+		}
+		if ok && err != nil {
+			e.faultOfValue(CodeValue, "is neither an address nor a net: "+quote(text), "write one such as 192.0.2.7 or 192.0.2.0/24")
+		}
 	}
-	return err == nil
 }
 
 // routes says for proxies by user which host has whose mail.

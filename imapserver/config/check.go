@@ -162,6 +162,9 @@ func checkListener(l Listener, certificates bool) error {
 	}
 	f.at("off", checkOff(l.Off))
 	f.at("clients", l.Clients.check())
+	if _, err := ParseNets(l.Proxies); err != nil {
+		f.at("proxies", err)
+	}
 	f.at("proxy", l.Proxy.check())
 	if l.Clients != nil && l.Proxy != nil {
 		f.add("clients: a certificate that is shown to a proxy proves nothing to the server behind it")

@@ -79,6 +79,8 @@ type Listener struct {
 	Off []string `json:"off,omitempty"`
 	// Clients is whose certificates are accepted from clients; nil: nobody's.
 	Clients *Clients `json:"clients,omitempty"`
+	// Proxies is the addresses and nets of proxies in front of it, which say where clients are.
+	Proxies []string `json:"proxies,omitempty"`
 	// Proxy is which servers it stands in front of; nil: it serves this host's mail.
 	Proxy *Proxy `json:"proxy,omitempty"`
 }

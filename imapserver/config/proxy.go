@@ -52,7 +52,7 @@ func (p *Proxy) check() error {
 			f.add("users: %q, on server %d of %d", user, i, len(p.Servers))
 		}
 	}
-	if _, err := p.Nets(); err != nil {
+	if _, err := ParseNets(p.Webmail); err != nil {
 		f.at("webmail", err)
 	}
 	return errors.Join(f...)
@@ -87,11 +87,11 @@ func (s Server) check() error {
 // Address is host:port.
 func (s Server) Address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
-// Nets reads Webmail.
-func (p *Proxy) Nets() ([]netip.Prefix, error) {
+// ParseNets reads a list of addresses and nets.
+func ParseNets(texts []string) ([]netip.Prefix, error) {
 	var nets []netip.Prefix
-	for _, text := range p.Webmail {
-		n, err := ParseNet(text)
+	for _, text := range texts {
+		n, err := parseNet(text)
 		if err != nil {
 			return nil, err
 		}
@@ -100,8 +100,8 @@ func (p *Proxy) Nets() ([]netip.Prefix, error) {
 	return nets, nil
 }
 
-// ParseNet reads an IP address, or a net as in 192.0.2.0/24.
-func ParseNet(text string) (netip.Prefix, error) {
+// parseNet reads an IP address, or a net as in 192.0.2.0/24.
+func parseNet(text string) (netip.Prefix, error) {
 	if strings.Contains(text, "/") {
 		n, err := netip.ParsePrefix(text)
 		return n.Masked(), err

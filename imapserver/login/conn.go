@@ -27,7 +27,8 @@ type conn struct {
 	nc       net.Conn  // the *tls.Conn once there is TLS
 	listener string
 	id       string
-	addr     netip.Addr
+	peer     netip.Addr // who has connected
+	addr     netip.Addr // the client: peer, unless that is a proxy
 	log      *slog.Logger
 
 	phase    wire.Phase
@@ -256,7 +257,21 @@ func (c *conn) ok(tag, text string) { c.w.Status(tag, imap.StatusResponseTypeOK,
 // with its login.
 func (c *conn) identify(id *wire.ID) {
 	c.client = id.Client()
+	c.originate(id)
 	c.w.Raw("* ID (\"name\" \"Mailstead\")\r\n")
+}
+
+// originate takes the client's address from a proxy in front of us: it counts for
+// guesses and sessions from then on, and the log of refusals has it.
+func (c *conn) originate(id *wire.ID) {
+	i := slices.IndexFunc(id.Params, func(p wire.IDParam) bool { return strings.EqualFold(p.Key, "x-originating-ip") })
+	if i < 0 || !c.settings.fromProxy(c.listener, c.peer) {
+		return
+	}
+	if addr, err := netip.ParseAddr(id.Params[i].Value); err == nil {
+		c.addr = addr.Unmap().WithZone("")
+		c.log.Info("client of a proxy", "client", c.addr)
+	}
 }
 
 // upgrade is STARTTLS (RFC 9051 §6.2.1). Whoever has sent anything behind it
@@ -280,7 +295,7 @@ func (c *conn) upgrade(ctx context.Context, tag string) error {
 	if err := c.startTLS(ctx); err != nil {
 		return err
 	}
-	c.client = ""
+	c.client, c.addr = "", c.peer
 	c.reset()
 	return nil
 }

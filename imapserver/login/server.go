@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,9 +74,10 @@ type Server struct {
 // settings is what Update replaces as one.
 type settings struct {
 	certificates *certificates
-	clients      map[string]*certificates // of the listeners on which clients show one, too, by name
-	modes        map[string]string        // TLS mode by name of listener
-	off          map[string][]imap.Cap    // switched off, by name of listener
+	clients      map[string]*certificates  // of the listeners on which clients show one, too, by name
+	modes        map[string]string         // TLS mode by name of listener
+	off          map[string][]imap.Cap     // switched off, by name of listener
+	proxies      map[string][]netip.Prefix // in front of a listener, by its name
 	limits       Limits
 }
 
@@ -116,12 +118,15 @@ func (s *Server) Prepare(c *config.Config, bundles []Bundle) (commit func(), err
 	if err != nil {
 		return nil, err
 	}
-	modes, off := map[string]string{}, map[string][]imap.Cap{}
+	modes, off, proxies := map[string]string{}, map[string][]imap.Cap{}, map[string][]netip.Prefix{}
 	for _, l := range c.Listeners {
 		if l.TLS != config.Plain && len(bundles) == 0 {
 			return nil, fmt.Errorf("listener %s: TLS without any certificate", l.Name)
 		}
 		if off[l.Name], err = wire.Off(l.Off...); err != nil {
+			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		if proxies[l.Name], err = config.ParseNets(l.Proxies); err != nil {
 			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
 		}
 		modes[l.Name] = l.TLS
@@ -134,7 +139,7 @@ func (s *Server) Prepare(c *config.Config, bundles []Bundle) (commit func(), err
 	return func() {
 		s.gate.limit(limits)
 		s.sessions.limit(limits)
-		s.settings.Store(&settings{certificates, clients, modes, off, limits})
+		s.settings.Store(&settings{certificates, clients, modes, off, proxies, limits})
 	}, nil
 }
 
@@ -234,7 +239,7 @@ func (s *Server) Serve(l net.Listener, name string) error {
 func (s *Server) admit(nc net.Conn, listener string) {
 	defer nc.Close()
 	addr := remote(nc)
-	v := &guest{server: s, addr: addr, shared: s.behind != nil && s.behind.Shared(listener, addr)}
+	v := &guest{server: s, addr: addr, shared: s.shared(listener, addr)}
 	if reason := v.enter(); reason != "" {
 		s.counts.Add(metrics.Refused, 1, listener)
 		s.refusals.tell(s.log, "connection refused", slog.String("listener", listener), slog.Any("addr", addr), slog.String("reason", reason))
@@ -248,6 +253,21 @@ func (s *Server) admit(nc net.Conn, listener string) {
 		nc = newPrompt(tc)
 	}
 	s.serve(nc, listener, addr, s.log, v)
+}
+
+// shared says whether many users come from an address: a web mail's before a proxy, or a
+// proxy's before us.
+func (s *Server) shared(listener string, addr netip.Addr) bool {
+	if s.behind != nil && s.behind.Shared(listener, addr) {
+		return true
+	}
+	now := s.settings.Load()
+	return now != nil && now.fromProxy(listener, addr)
+}
+
+// fromProxy says whether an address is that of a proxy in front of a listener.
+func (s *settings) fromProxy(listener string, addr netip.Addr) bool {
+	return slices.ContainsFunc(s.proxies[listener], func(n netip.Prefix) bool { return n.Contains(addr.Unmap()) })
 }
 
 // guest is a connection as the gate counts it: while it is not logged in. The
@@ -329,7 +349,7 @@ func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string,
 	nc.SetDeadline(time.Now().Add(now.limits.Lifetime))
 	// Ahead of its time it wakes a connection that waits for the client.
 	defer context.AfterFunc(s.ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })()
-	c := &conn{server: s, nc: nc, listener: listener, id: id, addr: addr, log: log, settings: now}
+	c := &conn{server: s, nc: nc, listener: listener, id: id, peer: addr, addr: addr, log: log, settings: now}
 	c.record()
 	r, reason := c.run(ctx, back)
 	if r == nil {

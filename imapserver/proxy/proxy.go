@@ -74,7 +74,7 @@ func (p *Proxy) Prepare(c *config.Config) (commit func(), err error) {
 			continue
 		}
 		r := &rules{users: l.Proxy.Users, refer: l.Proxy.Refer, limits: limit.Default().With(c.Limits), off: l.Off}
-		if r.webmail, err = l.Proxy.Nets(); err != nil {
+		if r.webmail, err = config.ParseNets(l.Proxy.Webmail); err != nil {
 			return nil, fmt.Errorf("listener %s: webmail: %w", l.Name, err)
 		}
 		for _, each := range l.Proxy.Servers {
