@@ -434,6 +434,7 @@ func TestLyingServer(t *testing.T) {
 			"EXAMINE":       "$ NO not that name\r\n",
 			"EXAMINE INBOX": "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
 			`STATUS "Gr&APYA3w-e &- Co" (MESSAGES UIDVALIDITY)`: "* STATUS \"Gr&APYA3w-e &- Co\" (MESSAGES 0 UIDVALIDITY 7)\r\n$ OK done\r\n",
+			`STATUS "Gr&APYA3w-e &- Co" (UIDVALIDITY MESSAGES)`: "* STATUS \"Gr&APYA3w-e &- Co\" (MESSAGES 0 UIDVALIDITY 7)\r\n$ OK done\r\n",
 			`EXAMINE "Gr&APYA3w-e &- Co"`:                       "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
 		}, 2, ""},
 		"refused": {map[string]string{"BODY": "$ NO [NOPERM] not yours\r\n"}, 0, "not yours"},

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -52,7 +51,6 @@ func (s Server) Open(ctx context.Context) (Source, error) {
 		return nil, ended(ctx, err)
 	}
 	c.Caps() // asked for once more after a login, if that did not tell
-	conn.over.Store(true)
 	return &imapSource{c: c, stop: stop}, nil
 }
 
@@ -126,34 +124,63 @@ func startTLS(nc net.Conn) error {
 	}
 }
 
-// rev1 is a connection on which a server offers no IMAP4rev2 until the login is
-// over: go-imap's client spells names by it wherever it is offered, "&" in a way of
-// its own, and gives up at a name that has one.
+// rev1 is a connection on which a server offers no IMAP4rev2: go-imap's client spells
+// names by it wherever it is offered, "&" in a way of its own, and gives up at a name
+// that has one. It asks for capabilities whenever it likes.
 type rev1 struct {
 	net.Conn
-	r    *bufio.Reader
-	line []byte // that is being read
-	over atomic.Bool
+	r       *bufio.Reader
+	line    []byte // that is being read
+	inside  bool   // what comes is more of a line
+	literal uint64 // octets of one that are to come
 }
 
 func newRev1(nc net.Conn, greeting string) *rev1 {
-	return &rev1{Conn: nc, r: bufio.NewReaderSize(nc, 64<<10), line: []byte(greeting)}
+	return &rev1{Conn: nc, r: bufio.NewReaderSize(nc, 64<<10), line: offeringRev1([]byte(greeting))}
 }
 
 func (c *rev1) Read(p []byte) (int, error) {
-	if len(c.line) == 0 && c.over.Load() {
-		return c.r.Read(p)
+	if len(c.line) == 0 && c.literal > 0 {
+		n, err := c.r.Read(p[:min(uint64(len(p)), c.literal)])
+		c.literal -= uint64(n)
+		return n, err
 	}
 	if len(c.line) == 0 {
 		line, err := c.r.ReadSlice('\n')
 		if len(line) == 0 {
 			return 0, err
 		}
-		c.line = bytes.ReplaceAll(line, []byte("IMAP4rev2"), []byte("X-IMAP4R2"))
+		more := c.inside
+		c.inside = line[len(line)-1] != '\n'
+		if c.literal = literalBehind(line); c.literal > 0 {
+			c.inside = true
+		}
+		if c.line = line; !more {
+			c.line = offeringRev1(line)
+		}
 	}
 	n := copy(p, c.line)
 	c.line = c.line[n:]
 	return n, nil
+}
+
+// offeringRev1 is a response without IMAP4rev2 among the capabilities.
+func offeringRev1(line []byte) []byte {
+	if !bytes.HasPrefix(line, []byte("* CAPABILITY ")) && !bytes.Contains(line, []byte(" [CAPABILITY ")) {
+		return line
+	}
+	return bytes.ReplaceAll(line, []byte("IMAP4rev2"), []byte("X-IMAP4R2"))
+}
+
+// literalBehind is the length of the literal that follows a line (RFC 9051 §4.3).
+func literalBehind(line []byte) uint64 {
+	text, ok := strings.CutSuffix(strings.TrimRight(string(line[max(0, len(line)-30):]), "\r\n"), "}")
+	i := strings.LastIndexByte(text, '{')
+	if !ok || i < 0 {
+		return 0
+	}
+	n, _ := strconv.ParseUint(strings.TrimSuffix(text[i+1:], "+"), 10, 63)
+	return n
 }
 
 func (s Server) login(c *imapclient.Client) error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -259,6 +260,7 @@ func TestPrefix(t *testing.T) {
 // TestRev2 brings from a server that offers IMAP4rev2, whose names go-imap's client
 // does not spell as it does.
 func TestRev2(t *testing.T) {
+	const body = "Subject: x {3}\r\n\r\n* CAPABILITY IMAP4rev2\r\n* OK [CAPABILITY IMAP4rev2] {5}\r\n"
 	there, here := dialogue.Mailstead(t, dialogue.Setup{}), dialogue.Mailstead(t, dialogue.Setup{})
 	s, err := transfer.Begin(t.Context(), session(t, there))
 	if err != nil {
@@ -268,14 +270,14 @@ func TestRev2(t *testing.T) {
 		if _, err := s.Command(`CREATE "%s"`, box); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Command("APPEND %q {%d+}\r\n%s", box, len(text(1)), text(1)); err != nil {
+		if _, err := s.Command("APPEND %q {%d+}\r\n%s", box, len(body), body); err != nil {
 			t.Fatal(err)
 		}
 	}
 	run(t, server(t, there).Open, here, filepath.Join(t.TempDir(), "journal"), transfer.Options{})
 	got := mail(t, here)
 	for _, box := range []string{"R&D", "Größe"} {
-		if len(got[box]) != 1 {
+		if len(got[box]) != 1 || !strings.Contains(got[box][0], strconv.Quote(body)) {
 			t.Errorf("%s: %q", box, got[box])
 		}
 	}
