@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -111,7 +112,8 @@ func writeImported(c *console, j *importJob, reports []transfer.Report) error {
 		return writeJSON(c.out, struct {
 			DryRun    bool              `json:"dry_run"`
 			Mailboxes []transfer.Report `json:"mailboxes"`
-		}{j.Options.DryRun, reports})
+			Moved     []moved           `json:"moved,omitempty"`
+		}{j.Options.DryRun, reports, j.Moved})
 	}
 	verb := "brought"
 	if j.Options.DryRun {
@@ -139,6 +141,10 @@ func writeImported(c *console, j *importJob, reports []transfer.Report) error {
 		}
 		brought += r.Brought
 		size += r.Size
+	}
+	for _, m := range j.Moved {
+		fmt.Fprintf(c.out, "%s -> %s: %d messages %s back\n", visible(m.From), visible(m.To), m.Messages, strings.Replace(verb, "brought", "moved", 1))
+		brought += m.Messages
 	}
 	_, err := fmt.Fprintf(c.out, "\n%d messages %s.\n", brought, verb)
 	return err

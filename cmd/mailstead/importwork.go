@@ -41,7 +41,9 @@ type importJob struct {
 	Maildir string
 	Mbox    string
 	Kept    string
-	Since   time.Time // for Kept
+	Since   time.Time // for Kept, as are
+	Moved   []moved   // what was moved back
+	Origins map[string]map[uint32]string
 }
 
 // sourceName is what an import is remembered under that has no name. Directories of
@@ -173,7 +175,7 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 func (j *importJob) opener() (transfer.Opener, error) {
 	switch {
 	case j.Kept != "":
-		return (&transfer.Kept{Dir: j.Kept, Since: j.Since}).Open, nil
+		return (&transfer.Kept{Dir: j.Kept, Since: j.Since, Origins: j.Origins}).Open, nil
 	case j.Server == nil && j.Maildir != "":
 		return (&transfer.Maildir{Dir: j.Maildir}).Open, nil
 	case j.Server == nil:

@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver"
+	"mailstead/imapserver/control"
+	"mailstead/reconcile/transfer"
 )
 
 // TestMain makes this test binary the programs that the scripts run.
@@ -69,8 +71,29 @@ func TestScript(t *testing.T) {
 			"lineage":   lineage,
 			"block":     block,
 			"verifies":  verifies,
+			"imap":      imapCommands,
 		},
 	})
+}
+
+// imapCommands gives commands in a session of a user's, and prints what is answered:
+// imap SOCKET USER COMMAND... Each has to succeed.
+func imapCommands(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: imap SOCKET USER COMMAND...")
+	}
+	conn, err := control.Session(context.Background(), ts.MkAbs(args[0]), args[1])
+	ts.Check(err)
+	s, err := transfer.Begin(context.Background(), conn)
+	ts.Check(err)
+	defer s.Close()
+	for _, command := range args[2:] {
+		lines, err := s.Command("%s", command)
+		for _, line := range lines {
+			fmt.Fprintln(ts.Stdout(), line)
+		}
+		ts.Check(err)
+	}
 }
 
 // exits runs a program and compares its exit code: exits CODE PROGRAM ARGS...

@@ -17,6 +17,7 @@ import (
 type undeleteOptions struct {
 	importOptions
 	since string
+	moved bool
 }
 
 func newUndeleteCommand() *cobra.Command {
@@ -26,8 +27,10 @@ func newUndeleteCommand() *cobra.Command {
 		Short: "bring back what a user, a client or a rule has removed",
 		Long: `Puts messages back into the folders that they were expunged or purged from, with
 their dates, flags and keywords, under new UIDs. That is possible for as long as
-the description says with "keep"; without it, what is expunged is gone. Nothing
-is brought back twice. A message whose place is not known goes into "Recovered".
+the description says with "keep"; without it, what is expunged is gone. What was
+moved to the trash is moved back if it is still there; with --moved, so is what
+was moved anywhere else. Nothing is brought back twice. A message whose place is
+not known goes into "Recovered".
 
 AGE is how long ago it was removed, at most: 90m, 2h, 3d.
 
@@ -45,6 +48,7 @@ AGE is how long ago it was removed, at most: 90m, 2h, 3d.
 	f.StringVar(&o.since, "since", "", "what was removed at most this long ago, an `age` such as 2h (required)")
 	f.StringVar(&o.Into, "into", "", "`mailbox` below which everything goes, in place of where it was")
 	f.StringArrayVar(&o.Include, "mailbox", nil, "bring back what was in this mailbox only (repeatable)")
+	f.BoolVar(&o.moved, "moved", false, "also move back what was moved to other folders than the trash")
 	f.BoolVar(&o.DryRun, "dry-run", false, "say how much there is, and bring nothing back")
 	addOutput(cmd, &o.output)
 	return cmd
@@ -65,16 +69,22 @@ func runUndelete(ctx context.Context, o undeleteOptions, c *console) error {
 	if err != nil {
 		return err
 	}
-	if daemon.Keep == 0 {
-		return hint(errors.New("nothing is kept on this host: what is expunged is gone"), "for the future, say keep: \"14d\" in the description")
-	}
 	user, err := findUser(daemon, o.user)
+	if err != nil {
+		return err
+	}
+	since := time.Now().Add(-age)
+	back, err := o.moveBack(ctx, daemon, since)
 	if err != nil {
 		return err
 	}
 	o.connections = 1
 	j := o.newJob(c)
-	j.Kept, j.Since = filepath.Join(user.Maildir, maildir.OwnDir, maildir.KeptDir), time.Now().Add(-age)
+	j.Kept, j.Since = filepath.Join(user.Maildir, maildir.OwnDir, maildir.KeptDir), since
+	j.Moved, j.Origins = movedBack(back), placesBefore(back)
+	if daemon.Keep == 0 && len(j.Moved) == 0 {
+		return hint(errors.New("nothing is kept on this host: what was expunged is gone; and there is nothing to be moved back"), "for the future, say keep: \"14d\" in the description")
+	}
 	return o.start(ctx, daemon, j, o.user, ".undelete", c) // no import has such a name
 }
 

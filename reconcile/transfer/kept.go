@@ -22,6 +22,9 @@ import (
 type Kept struct {
 	Dir   string    // maildir.KeptDir in the daemon's directory of the Maildir
 	Since time.Time // messages that were expunged before are left
+	// Origins is where messages had been, by UID, that were moved to a mailbox before
+	// they were expunged there, by mailbox.
+	Origins map[string]map[uint32]string
 
 	found map[string][]keptMessage // by mailbox
 }
@@ -107,6 +110,9 @@ func (k *Kept) message(f *maildir.Folder, name string, n maildir.KeptNote) (box 
 	box = lostMailbox
 	if n.Name != "" {
 		box, m.Date = n.Mailbox, n.Date
+		if before, moved := k.Origins[box][n.UID]; moved {
+			box = before
+		}
 	}
 	base, suffix := maildir.SplitName(name)
 	var words keywords

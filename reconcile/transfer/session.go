@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,6 +83,42 @@ func (s *Session) Open(mailbox string, readOnly bool) error {
 	}
 	_, err = s.Command("%s %s", verb, name)
 	return err
+}
+
+// Move moves messages of the selected mailbox, by UID, to another one, which is made
+// if it is not there.
+func (s *Session) Move(uids, mailbox string) error {
+	name, err := spell(mailbox)
+	if err != nil {
+		return err
+	}
+	_, err = s.Command("UID MOVE %s %s", uids, name)
+	var no *imap.Error
+	if errors.As(err, &no) && no.Code == imap.ResponseCodeTryCreate {
+		if _, err := s.Command("CREATE %s", name); err != nil {
+			return err
+		}
+		_, err = s.Command("UID MOVE %s %s", uids, name)
+	}
+	return err
+}
+
+// WithUse names the mailboxes with a special use, without the namespace's prefix.
+func (s *Session) WithUse(prefix string, use imap.MailboxAttr) (names []string, err error) {
+	lines, err := s.Command(`LIST (SPECIAL-USE) "" "*"`) // RFC 6154 §5.1
+	for _, line := range lines {
+		attrs, name, ok := strings.Cut(strings.TrimPrefix(line, "* LIST ("), `) "." `)
+		if !ok || !slices.Contains(strings.Fields(attrs), string(use)) {
+			continue
+		}
+		if quoted := strings.TrimPrefix(name, `"`); quoted != name {
+			name = strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(strings.TrimSuffix(quoted, `"`))
+		}
+		if name, err := maildir.DecodeName("."+name, maildir.ModifiedUTF7); err == nil {
+			names = append(names, strings.TrimPrefix(name, prefix))
+		}
+	}
+	return names, err
 }
 
 // Command gives the untagged responses to a command. A NO or BAD is an *imap.Error.

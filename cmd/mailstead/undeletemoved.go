@@ -1,0 +1,144 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
+	"mailstead/reconcile/transfer"
+)
+
+// undeleteClient is what undelete says it is, so that it never undoes what it did.
+const undeleteClient = "mailstead undelete"
+
+// moved is messages that were moved, and may be moved back.
+type moved struct {
+	From     string     `json:"from"` // where they are
+	To       string     `json:"to"`   // where they were
+	Messages int        `json:"messages"`
+	uids     []imap.UID // in From
+}
+
+// moves finds in the record what a user's messages were moved by, the last of each
+// first: what has left a mailbox that is gone since cannot be told from other mail.
+func moves(record, user string, since time.Time, want func(r *control.Removal) bool) ([]moved, error) {
+	if record == "" {
+		return nil, nil
+	}
+	found, _, err := searchRemovals(record, func(r *control.Removal) bool { return r.User == user && !r.At.Before(since) })
+	if err != nil {
+		return nil, err
+	}
+	places := map[[2]string]*moved{}
+	for _, r := range found {
+		if r.UID == 0 { // another mailbox may have that name by now
+			maps.DeleteFunc(places, func(k [2]string, _ *moved) bool { return k[0] == r.Mailbox || strings.HasPrefix(k[0], r.Mailbox+".") })
+		}
+		if r.ToUID == 0 || strings.HasPrefix(r.Client, undeleteClient) || !want(&r) {
+			continue
+		}
+		key := [2]string{r.To, r.Mailbox}
+		if places[key] == nil {
+			places[key] = &moved{From: r.To, To: r.Mailbox}
+		}
+		places[key].uids = append(places[key].uids, imap.UID(r.ToUID))
+	}
+	var all []moved
+	for _, m := range places {
+		all = append(all, *m)
+	}
+	slices.SortFunc(all, func(a, b moved) int { return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To)) })
+	return all, nil
+}
+
+// moveBack moves what is still where it was moved to back to where it was, or counts
+// it.
+func (o undeleteOptions) moveBack(ctx context.Context, daemon *config.Config, since time.Time) (all []moved, err error) {
+	conn, err := control.Session(ctx, daemon.Control, o.user)
+	if errors.Is(err, control.ErrNotRunning) {
+		return nil, hint(err, "mail is moved through it: start it first")
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := transfer.Begin(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	var no *imap.Error
+	if _, err := s.Command("ID (\"name\" %q)", undeleteClient); err != nil && !errors.As(err, &no) {
+		return nil, err
+	}
+	trash, err := s.WithUse(daemon.Namespace, imap.MailboxAttrTrash)
+	if err != nil {
+		return nil, err
+	}
+	all, err = moves(daemon.Record, o.user, since, func(r *control.Removal) bool {
+		return (o.moved || slices.Contains(trash, r.To)) && (len(o.Include) == 0 || slices.Contains(o.Include, r.Mailbox))
+	})
+	for i := range all {
+		if err == nil {
+			err = all[i].move(s, o.DryRun)
+		}
+	}
+	return all, err
+}
+
+// maxMoved is how many UIDs one command names.
+const maxMoved = 500
+
+// move moves them back, or counts those that are there.
+func (m *moved) move(s *transfer.Session, dryRun bool) error {
+	err := s.Open(m.From, dryRun)
+	var no *imap.Error
+	if errors.As(err, &no) && no.Code == imap.ResponseCodeNonExistent {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.From, err)
+	}
+	for uids := range slices.Chunk(m.uids, maxMoved) {
+		lines, err := s.Command("UID SEARCH RETURN (SAVE COUNT) UID %s", imap.UIDSetNum(uids...)) // RFC 5182
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.From, err)
+		}
+		n := counted(lines)
+		if n > 0 && !dryRun {
+			if err := s.Move("$", m.To); err != nil {
+				return fmt.Errorf("%s to %s: %w", m.From, m.To, err)
+			}
+		}
+		m.Messages += n
+	}
+	return nil
+}
+
+// movedBack leaves out those of whom nothing was there any more.
+func movedBack(all []moved) []moved {
+	return slices.DeleteFunc(slices.Clone(all), func(m moved) bool { return m.Messages == 0 })
+}
+
+// placesBefore says of messages that were removed from a mailbox where they had been
+// before they were moved there.
+func placesBefore(all []moved) map[string]map[uint32]string {
+	from := map[string]map[uint32]string{}
+	for _, m := range all {
+		if from[m.From] == nil {
+			from[m.From] = map[uint32]string{}
+		}
+		for _, uid := range m.uids {
+			from[m.From][uint32(uid)] = m.To
+		}
+	}
+	return from
+}
