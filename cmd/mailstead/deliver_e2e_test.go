@@ -124,6 +124,8 @@ def deliver(*args, text=b"Subject: x\n\nhi\n", user=None):
 n = count("alice", "Lists")
 assert deliver("-m", "Lists", "alice") == 0 and deliver("-m", "Lists", "alice", user="alice") == 0
 assert count("alice", "Lists") == n + 2
+import pwd
+assert set((os.stat(f).st_uid, os.stat(f).st_gid) for f in glob.glob("/home/alice/Maildir/**/*S=*", recursive=True)) == {pwd.getpwnam("alice")[2:4]}
 assert deliver("nobody-at-all") == 67
 assert deliver("bob", user="alice") == 75
 assert deliver("carol@virtual.example", user="alice") == 75

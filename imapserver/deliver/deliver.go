@@ -153,7 +153,8 @@ func (d *Deliverer) find(top, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := maildir.EncodeName(name, maildir.DetectEncoding(dirs))
+	enc := maildir.DetectEncoding(dirs)
+	dir, err := maildir.EncodeName(name, enc)
 	if err != nil {
 		return "", err
 	}
@@ -162,7 +163,7 @@ func (d *Deliverer) find(top, name string) (string, error) {
 		switch {
 		case have == dir:
 			return dir, nil
-		case found == "" && strings.EqualFold(have, dir):
+		case found == "" && enc == maildir.UTF8 && strings.EqualFold(have, dir): // base64 has letters that are none
 			found = have
 		}
 	}

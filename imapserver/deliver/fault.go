@@ -59,18 +59,15 @@ func (f *Fault) Exit() int {
 	return ExitUnavailable
 }
 
-// The enhanced codes that are asked for by name.
-const (
-	unknownUser = "5.1.1"
-	mailboxFull = "4.2.2"
-)
+// unknownUser is the enhanced code that has an exit code of its own.
+const unknownUser = "5.1.1"
 
 // The faults that have no cause. A mailbox that is full is a "persistent
 // transient failure" (RFC 3463 §3.3): its owner may make room. A message that
 // would not fit into an empty one never fits.
 var (
 	ErrUnknown  = &Fault{550, unknownUser, "there is no such user here", nil}
-	ErrFull     = &Fault{452, mailboxFull, "the mailbox is full", nil}
+	ErrFull     = &Fault{452, "4.2.2", "the mailbox is full", nil}
 	ErrTooLarge = &Fault{552, "5.2.3", "the message is larger than the mailbox may be", nil}
 	ErrTooLong  = &Fault{552, "5.3.4", "the message is larger than any may be here", nil}
 )

@@ -63,6 +63,10 @@ func (f *front) listen(ctx context.Context, stop func(), s *server, all *sync.Wa
 				f.log.Error("connection not served", "err", err)
 				continue
 			}
+			if ctx.Err() != nil { // it was accepted while the service stopped
+				conn.Close()
+				continue
+			}
 			select {
 			case room <- struct{}{}:
 				all.Go(func() {

@@ -121,14 +121,13 @@ func TestSession(t *testing.T) {
 		{"bare LF", hello + "NOOP\nMAIL FROM:<a>\r\n", "220 250 500", ""},
 		{"nonsense", strings.Repeat("x\r\n", 50), "220 500 500 500 500 421", ""},
 		{"recipients", hello + "MAIL FROM:<a>\r\n" + strings.Repeat("RCPT TO:<b>\r\n", 5), "220 250 250 250 250 250 452 452", ""},
-		{"NUL", hello + "MAIL FROM:<a\x00b>\r\nMAIL FROM:<a\tb>\r\nMAIL FROM:<a b>\r\nMAIL FROM:a\r\n", "220 250 501 501 501 421", ""},
+		{"NUL", hello + "MAIL FROM:<a\x00b>\r\nMAIL FROM:<a\tb>\r\nMAIL FROM:<a b>\r\nMAIL FROM:a\r\n", "220 250 501 501 501 501 421", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			m := &memory{}
 			answered := converse(t, m, limit.LMTP{Message: 1 << 20, Recipients: 3, Bad: 3, Line: 4096, Patience: time.Minute, Delivery: time.Minute}, row.said)
-			want := row.codes
-			if got := codes(answered); got != want && !(row.name == "NUL" && strings.HasPrefix(got, "220 250 501 501 501")) {
-				t.Errorf("answered %s, want %s\n%.2000s", got, want, answered)
+			if got := codes(answered); got != row.codes {
+				t.Errorf("answered %s, want %s\n%.2000s", got, row.codes, answered)
 			}
 			if got := strings.Join(m.got, "|"); got != row.got {
 				t.Errorf("delivered %.300q, want %.300q", got, row.got)
@@ -210,7 +209,7 @@ func newServer(b Backend) *server {
 func FuzzSession(f *testing.F) {
 	f.Add([]byte(hello + "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nRCPT TO:<full>\r\nDATA\r\n..x\r\n\n.\n\r\r\n.\r\nRSET\r\nQUIT\r\n"))
 	f.Add([]byte("LHLO x\r\nMAIL FROM:<@a:\"\\\"b\"@c> SIZE=3\r\nVRFY\r\nNOOP\r\nBDAT 3 LAST\r\nDATA x\r\n"))
-	f.Add([]byte("lhlo x\r\nmail from:<>\r\nrcpt to:<no>\r\nrcpt to:<c>\r\ndata\r\n.\r\n" + strings.Repeat("x", 70_000)))
+	f.Add([]byte("lhlo x\r\nmail from:<>\r\nrcpt to:<no>\r\nrcpt to:<c>\r\ndata\r\n.\r\nx"))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		m := &memory{}
 		limits := limit.Default().LMTP
