@@ -88,6 +88,7 @@ var ill = []struct {
 	{"unit failed", `mkdir -p /run/systemd/system/mailstead-cert-check.service.d; printf '[Service]\nExecStart=\nExecStart=/bin/false\n' > /run/systemd/system/mailstead-cert-check.service.d/x.conf; systemctl daemon-reload; systemctl start mailstead-cert-check.service || :`,
 		`rm -r /run/systemd/system/mailstead-cert-check.service.d; systemctl daemon-reload; systemctl reset-failed`, []string{"unit-failed"}, []string{"it has failed: exit-code, status 1", "journalctl -u mailstead-cert-check.service"}},
 	{"edited by hand", `echo '# mine' >> /etc/systemd/system/mailstead-imapd.service; systemctl daemon-reload`, "", []string{"changed"}, []string{"unit/mailstead-imapd.service"}},
+	{"no deploy hook", `rm /etc/letsencrypt/renewal-hooks/deploy/mailstead`, "", []string{"changed"}, []string{"deploy-hook/", "it was removed"}},
 	{"not applied yet", `sed -i 's/Junk: use/Spam: {}, Junk: use/' /etc/mailstead/host.cue`, `sed -i 's/Spam: {}, //' /etc/mailstead/host.cue`, []string{"pending"}, []string{"folder/alice/Spam"}},
 	{"waits for a certificate", `sed -i 's/certbot: {}/certbot: {}\n\ttls: certificates: "imap.example.org": certbot: {}/' /etc/mailstead/host.cue; echo 192.0.2.7 imap.example.org >> /etc/hosts`, `sed -i /imap.example.org/d /etc/mailstead/host.cue /etc/hosts`,
 		[]string{"waiting"}, []string{"certbot certonly"}},
@@ -137,6 +138,9 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("doctor wrote:\n%s", lineDiff(before, after))
 	}
 	b.exit(0, "mailstead", "doctor", "--outside") // no note either: by DNS, from within the same machine
+	// Who is not root is told what that leaves out, and nothing that is not so.
+	r := b.exit(0, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "mailstead", "doctor")
+	contains(t, r.stdout, "Not looked at: daemon: only root may ask it.", "Not looked at: ports: ", "Not looked at: Maildirs: only root can become their owners.", "Looked at 1 listener")
 	for _, way := range ill {
 		t.Run(way.name, func(t *testing.T) {
 			b.t = t

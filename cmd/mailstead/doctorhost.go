@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"mailstead/imapserver/control"
 	"mailstead/reconcile"
 	"mailstead/reconcile/doctor"
 	"mailstead/reconcile/kind"
@@ -37,14 +38,14 @@ func (u *checkup) waits(ref reconcile.Ref) bool {
 
 // daemon looks at what runs, and at what could not be brought into force.
 func (u *checkup) daemon(s *hostStatus) {
-	if s.Daemon == nil {
+	switch {
+	case s.Daemon == nil && s.Problem != control.ErrNotRunning.Error() && !u.privileged():
+		u.Skip("daemon", "only root may ask it")
+	case s.Daemon == nil:
 		f := doctor.New(doctor.DaemonDown, "daemon", s.Problem).At(u.host.Origin.String())
-		if os.Geteuid() != 0 && !u.o.opts.Rootless {
-			f = f.As(doctor.Note).Do("Run this as root.") // who may not ask does not know
-		}
 		f.Mends = []string{kind.DaemonRef().String(), kind.UnitRef(render.ServiceUnit).String(), kind.UnitRef(render.AuthSocketUnit).String(), kind.UnitRef(render.SpawnUnit).String()}
 		u.Add(f)
-	} else {
+	default:
 		for _, row := range s.Rows {
 			unserved := row.Kind == listenerCell.String() && row.Running == "" // which whoever connects finds
 			if !unserved && !agree(row.Desired, row.Running) && agree(row.Desired, row.Disk) {
@@ -69,9 +70,12 @@ func certificateOrigin(host *schema.Host, name string) string {
 	return host.Origin.String()
 }
 
+// privileged tells whether all that is looked at may be.
+func (u *checkup) privileged() bool { return os.Geteuid() == 0 || u.o.opts.Rootless }
+
 // ports looks who has the listeners' ports.
 func (u *checkup) ports(s *hostStatus) {
-	if os.Geteuid() != 0 && !u.o.opts.Rootless {
+	if !u.privileged() {
 		u.Skip("ports", "who holds them is root's to see")
 		return
 	}
@@ -227,8 +231,11 @@ func (u *checkup) renewer(ctx context.Context) {
 // limits looks at what the daemon's processes hold.
 func (u *checkup) limits(s *hostStatus) {
 	var only []int
-	if u.o.opts.Rootless && s.Daemon != nil {
-		only = []int{s.Daemon.PID} // others of that name are somebody else's
+	if u.o.opts.Rootless { // others of that name are somebody else's
+		if s.Daemon == nil {
+			return
+		}
+		only = []int{s.Daemon.PID}
 	}
 	found, looked := doctor.Limits("/proc", daemonProgram, only...)
 	u.Add(found...)

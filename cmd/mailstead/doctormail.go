@@ -40,7 +40,7 @@ type mailbag struct {
 
 // mail looks at everybody's Maildir, as its owner.
 func (u *checkup) mail(ctx context.Context) error {
-	if os.Geteuid() != 0 && !u.o.opts.Rootless {
+	if !u.privileged() {
 		u.Skip("Maildirs", "only root can become their owners")
 		return nil
 	}

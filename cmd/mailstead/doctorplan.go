@@ -101,7 +101,7 @@ func (u *checkup) waiting() {
 	}
 	unread := 0
 	for _, x := range u.plan.Unreadable {
-		if x.Ref.Kind == "maildir" {
+		if x.Ref.Kind == "maildir" && u.privileged() {
 			u.Add(doctor.New(doctor.MailUnreadable, x.Ref.String(), x.Reason).At(x.Origin).
 				Do(fmt.Sprintf("Do what it says; mailstead explain-login %s says how far the owner of the mail gets.", x.Ref.Name)))
 		} else if x.Ref.Kind != "folder" {
