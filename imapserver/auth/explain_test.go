@@ -89,6 +89,14 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%q with %q: it is repeated: %v\n%s", test.user, test.password, steps, log)
 		}
 	}
+	if _, ok := a.known.get("erin"); !ok {
+		t.Error("a directory's user whose password was right may have no session")
+	}
+	a.known.forget("dave") // whose password was right as well
+	a.Explain(t.Context(), Question{User: "dave"})
+	if _, ok := a.known.get("dave"); ok {
+		t.Error("a directory's user may have a session without a password")
+	}
 	steps, _, _ := a.Explain(t.Context(), Question{User: "Carol"})
 	if want := `it is taken as it is written, and that is not "carol": capitals count`; steps[0].Seen != want {
 		t.Errorf("%q, want %q", steps[0].Seen, want)

@@ -170,6 +170,10 @@ func TestScanIsBounded(t *testing.T) {
 	if b.must(s.duplicates(dir, "", seen)); len(s.Flaws) > 0 {
 		t.Errorf("%+v", s.Flaws)
 	}
+	seen.twice = map[uint64][]string{0: {"cur/1,S=3,W=4:2,", "cur/1,S=3,W=4:2,S"}} // and renamed once more
+	if b.must(s.duplicates(dir, "", seen)); len(s.Flaws) > 0 {
+		t.Errorf("%+v", s.Flaws)
+	}
 }
 
 // What an answer holds may be the user's: it is cut down before it is used.
@@ -179,8 +183,9 @@ func TestScanAnswerIsBounded(t *testing.T) {
 		s.Flaws = append(s.Flaws, Flawed{Flaw: "x", Where: make([]string, 100)})
 	}
 	s.Flaws[0].Where[0] = strings.Repeat("x", 1<<20)
-	if text, _ := json.Marshal(s.bounded()); len(text) > 8*(maxWhere*maxWhereLen+100) {
-		t.Errorf("%d octets are left", len(text))
+	left := s.bounded()
+	if text, _ := json.Marshal(left); len(left.Flaws) > 8 || len(text) > 8*(maxWhere*maxWhereLen+100) {
+		t.Errorf("%d flaws and %d octets are left", len(left.Flaws), len(text))
 	}
 }
 
