@@ -20,7 +20,7 @@ type aName struct {
 	certificate schema.Certificate
 }
 
-// names gives the names of a host's certificates.
+// namesOf gives the names of a host's certificates.
 func namesOf(host *schema.Host) (all []aName) {
 	for _, c := range host.TLS.Certificates {
 		for _, n := range c.Names {

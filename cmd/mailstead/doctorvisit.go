@@ -7,7 +7,6 @@ import (
 	"net"
 	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -157,7 +156,7 @@ func reason(err error) string {
 	var op *net.OpError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
-		return fmt.Sprintf("no answer within %v", probeTimeout/time.Second*time.Second)
+		return fmt.Sprintf("no answer within %v", probeTimeout)
 	case errors.As(err, &op) && op.Op == "dial":
 		return op.Err.Error()
 	}

@@ -3,7 +3,6 @@ package doctor
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -72,17 +71,17 @@ func (f File) look(path string) []Finding {
 // way looks at the directories that lead to a file.
 func (f File) way(dir string) []Finding {
 	d, err := reconcile.OpenDir(dir, false)
-	var unsafe *reconcile.UnsafeError
 	if err == nil {
 		d.Close()
-	} else if errors.As(err, &unsafe) {
-		x := f.finding(FileWritable, unsafe.Path, fmt.Sprintf("it %s, and the %s is below it", unsafe.Reason, f.What))
-		if unsafe.Remedy != "" {
-			x = x.Do(unsafe.Remedy)
-		}
-		return []Finding{x}
-	} else if errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
-	return nil
+	var unsafe *reconcile.UnsafeError
+	if !errors.As(err, &unsafe) {
+		return nil
+	}
+	x := f.finding(FileWritable, unsafe.Path, fmt.Sprintf("it %s, and the %s is below it", unsafe.Reason, f.What))
+	if unsafe.Remedy != "" {
+		x = x.Do(unsafe.Remedy)
+	}
+	return []Finding{x}
 }

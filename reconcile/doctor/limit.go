@@ -23,7 +23,7 @@ const (
 // nearly says whether of a limit so much is used that somebody should know.
 func nearly(used, limit int) bool { return limit > 0 && used*10 >= limit*8 }
 
-// Process is what one holds of what there are limits of.
+// process is one, with what it has of what there are limits for.
 type process struct {
 	pid                           int
 	uid                           uint32
