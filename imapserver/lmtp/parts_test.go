@@ -9,8 +9,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -238,4 +240,83 @@ func TestNames(t *testing.T) {
 	if got := s.say(t, "MAIL FROM:<>\r\nRCPT TO:<alice+../../x>\r\nDATA\r\nx\r\n.\r\n"); got != "250 250 354 250" || len(s.mail(t, "alice")) != 1 {
 		t.Errorf("%s: %d messages in INBOX", got, len(s.mail(t, "alice")))
 	}
+}
+
+// TestWorkersKilled: whatever becomes of workers, each message that was
+// acknowledged is there, whole, and the next one finds a worker.
+func TestWorkersKilled(t *testing.T) {
+	s := begin(t, "alice", "bob")
+	over := make(chan struct{})
+	var killer, clients sync.WaitGroup
+	killed := 0
+	killer.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(30 * time.Millisecond):
+				killed += killWorkers()
+			}
+		}
+	})
+	body := strings.Repeat("0123456789abcde\r\n", 5000)
+	var acknowledged sync.Map
+	for i := range 6 {
+		clients.Go(func() {
+			for n := range 40 {
+				subject := fmt.Sprintf("%d-%d.", i, n)
+				got := strings.Fields(s.say(t, "MAIL FROM:<>\r\nRCPT TO:<alice>\r\nRCPT TO:<bob>\r\nDATA\r\nSubject: "+subject+"\r\n\r\n"+body+".\r\n"))
+				for k, u := range []string{"alice", "bob"} {
+					if len(got) == 6 && got[4+k] == "250" {
+						acknowledged.Store(u+" "+subject, true)
+					}
+				}
+			}
+		})
+	}
+	clients.Wait()
+	close(over)
+	killer.Wait()
+	there := map[string]bool{}
+	for _, u := range []string{"alice", "bob"} {
+		for _, text := range s.mail(t, u) {
+			_, rest, _ := strings.Cut(text, "Subject: ")
+			subject, rest, _ := strings.Cut(rest, "\n")
+			if rest != "\n"+strings.ReplaceAll(body, "\r\n", "\n") {
+				t.Errorf("message %s of %s is not whole", subject, u)
+			}
+			there[u+" "+subject] = true
+		}
+	}
+	n := 0
+	acknowledged.Range(func(which, _ any) bool {
+		if n++; !there[which.(string)] {
+			t.Errorf("message %s was acknowledged and is not there", which)
+		}
+		return true
+	})
+	t.Logf("%d workers killed, %d of 480 deliveries acknowledged, %d there", killed, n, len(there))
+	got := ""
+	for try := 0; got != "250 250 354 250" && try < 100; try++ { // the last one that was killed may still be dying
+		got = s.say(t, "MAIL FROM:<>\r\nRCPT TO:<alice>\r\nDATA\r\nx\r\n.\r\n")
+	}
+	if got != "250 250 354 250" {
+		t.Errorf("afterwards: %s", got)
+	}
+}
+
+// killWorkers kills the workers that this process has started, and tells how many.
+func killWorkers() (n int) {
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range lists {
+		children, _ := os.ReadFile(list) // or the thread is gone
+		for pid := range strings.FieldsSeq(string(children)) {
+			line, err := os.ReadFile("/proc/" + pid + "/cmdline")
+			id, _ := strconv.Atoi(pid)
+			if err == nil && id > 1 && strings.Contains(string(line), "\x00--worker") && syscall.Kill(id, syscall.SIGKILL) == nil {
+				n++
+			}
+		}
+	}
+	return n
 }
