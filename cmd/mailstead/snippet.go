@@ -11,10 +11,10 @@ func newSnippetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snippet exim|postfix|dovecot-lda [PATH...]",
 		Short: "say what a mail server needs to deliver to the users of the description",
-		Long: `Writes the lines by which Exim, Postfix or Dovecot's delivery agent puts mail into
-the Maildirs of the description: by LMTP where it has a socket (deliver: lmtp: {}),
-or else by running mailstead-deliver. docs/delivery.md says where the lines go.
-Nothing is changed: the mail server's files are its own.
+		Long: `Writes the lines by which Exim, Postfix or Dovecot's delivery agent puts mail
+into the Maildirs of the description: by LMTP where it has a socket
+(deliver: lmtp: {}), or else by running mailstead-deliver. docs/delivery.md says
+where the lines go. Nothing is changed: the mail server's files are its own.
 
 ` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid),
 		Args:      cobra.MinimumNArgs(1),
