@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // The layouts of dates (RFC 9051 §9): date-text and date-time.
 const (
@@ -28,7 +31,8 @@ func (d *decoder) takeDateTime() (t time.Time, ok bool) {
 		return t, false
 	}
 	t, err := time.Parse(dateTimeLayout, s)
-	if err != nil || len(s) != len(dateTimeLayout) {
+	// Parse takes any number of spaces for one, and zones that have sixty minutes and a day.
+	if err != nil || len(s) != len(dateTimeLayout) || strings.Count(s[1:], " ") != 2 || s[22:24] > "23" || s[24:] > "59" {
 		d.fail(`date expected, such as " 1-Feb-2026 15:04:05 +0100"`)
 		return time.Time{}, false
 	}
