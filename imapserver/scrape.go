@@ -48,12 +48,6 @@ func (p *Parted) metrics(ctx context.Context) []metrics.Series {
 	return append(all, p.heard.counts.List()...)
 }
 
-func (i *Inline) metrics(ctx context.Context) []metrics.Series {
-	i.mail.reports.flush()
-	status, _ := i.Status(ctx)
-	return append(gauges(status), i.heard.counts.List()...)
-}
-
 // Scrape asks the auth that listens at path for the metrics.
 func Scrape(ctx context.Context, path string) ([]metrics.Series, error) {
 	c, err := handoff.Dial(ctx, path)

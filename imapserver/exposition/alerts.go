@@ -24,7 +24,7 @@ const (
 
 // Alerts is every rule.
 var Alerts = []Alert{
-	{"MailsteadDown", metrics.Up + ` == 0`, "2m", critical, "auth does not answer",
+	{"MailsteadDown", metrics.Up + ` == 0 or absent(` + metrics.Up + `)`, "2m", critical, "auth does not answer",
 		"systemctl status mailstead-imapd; sessions go on meanwhile, and nobody can log in"},
 	{"MailsteadCertificateExpires", `(` + metrics.Certificate + ` - time()) / 86400 < 7`, "1h", warning, "the certificate {{ $labels.certificate }} is valid for {{ $value | printf \"%.1f\" }} more days",
 		"mailstead status says what is served and what is on disk; certbot renew --dry-run says what keeps it"},

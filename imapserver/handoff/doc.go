@@ -10,6 +10,8 @@
 //	           <--Settings--
 //	           --Ready-->
 //	           <--Query--  --State-->
+//	           <--Watch--             --Look-->  (on whose channel: Doing, Told, Traced)
+//	           --Told-->
 //	           --NeedHelper--> <--Helper--  --EndHelper-->
 //
 // A message is one packet: JSON that names its version and kind, of at most

@@ -3,6 +3,7 @@ package spawn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -31,6 +32,14 @@ func TestMain(m *testing.M) {
 	}
 	for n := uint64(1); ; n++ {
 		m, err := c.Receive()
+		if l, ok := m.(*handoff.Look); ok {
+			if a, err := handoff.NewConn(l.Answer); err == nil {
+				a.Send(&handoff.Doing{Session: []byte("1")})
+				a.Close()
+			}
+			n--
+			continue
+		}
 		s, ok := m.(*handoff.Session)
 		if err != nil || !ok {
 			os.Exit(0)
@@ -274,6 +283,41 @@ func TestIdentity(t *testing.T) {
 	for _, i := range []Identity{{0, 0}, {0, 1000}, {1000, 0}, {99, 1000}, {-1, 1000}} {
 		if _, err := Start(Program, nil, i); err == nil || !strings.Contains(err.Error(), "below") {
 			t.Errorf("%+v: %v", i, err)
+		}
+	}
+}
+
+// TestLook: the worker of a uid gets the channel over which it is to answer, and spawn
+// keeps no end of it; where there is none, the channel ends.
+func TestLook(t *testing.T) {
+	s, _ := tested(t)
+	expect(t, s, 2000, "a", "A")
+	auth, f, err := handoff.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer auth.Close()
+	c, err := handoff.NewConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.serve(c, os.Getuid())
+	for uid, want := range map[int]string{2000: "*handoff.Doing", 2001: "<nil>"} {
+		ours, theirs, err := handoff.Pair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer time.AfterFunc(5*time.Second, func() { ours.Close() }).Stop()
+		if err := auth.Send(&handoff.Look{UID: uid, GID: uid, Answer: theirs}); err != nil {
+			t.Fatal(err)
+		}
+		theirs.Close()
+		m, _ := ours.Receive()
+		if got := fmt.Sprintf("%T", m); got != want {
+			t.Errorf("uid %d: %s, not %s", uid, got, want)
+		}
+		if _, err = ours.Receive(); !errors.Is(err, io.EOF) {
+			t.Errorf("uid %d: the channel goes on: %v", uid, err)
 		}
 	}
 }
