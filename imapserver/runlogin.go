@@ -52,6 +52,9 @@ func runLogin(ctx context.Context, listener, path string, p *proxied, o Options)
 	if err := confine.Limits(); err != nil {
 		return err
 	}
+	if p == nil { // which may look for servers, and whom to trust of them
+		confined(o.log(), nil, confine.OfLogin...)
+	}
 	r := newLoginRole(listener, path, l, p, o)
 	return r.run(ctx)
 }

@@ -45,15 +45,16 @@ func RunWorker(ctx context.Context, roots []string, o Options) error {
 	return runWorker(ctx, c, newMail(o.log()), confined(o.log(), roots))
 }
 
-// confined takes from a worker what it does not need. What the kernel has not, spawn
-// has said in the log: the uid and the sandbox of the unit hold without it.
-func confined(log *slog.Logger, roots []string) confine.Roots {
+// confined takes from a process what it does not need: files but those below roots,
+// and system calls. What the kernel has not, spawn has said in the log: the uid and
+// the sandbox of the unit hold without it.
+func confined(log *slog.Logger, roots []string, calls ...uint32) confine.Roots {
 	to, err := confine.Files(roots)
 	if err != nil && !errors.Is(err, confine.ErrNoLandlock) {
-		log.Error("worker may open all files of its uid", "uid", os.Getuid(), "err", err)
+		log.Error("process may open all files of its uid", "uid", os.Getuid(), "err", err)
 	}
-	if err := confine.Calls(); err != nil {
-		log.Error("worker may use all system calls of its unit", "uid", os.Getuid(), "err", err)
+	if err := confine.Calls(calls...); err != nil {
+		log.Error("process may use all system calls of its unit", "uid", os.Getuid(), "err", err)
 	}
 	return to
 }

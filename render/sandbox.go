@@ -96,9 +96,9 @@ var sandbox = []struct {
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", rooted, 0},
 	{"SystemCallFilter", "~@privileged @resources", daemons | pamRole | timed, 0},
-	{"SystemCallFilter", "@setuid", spawnRoot | pamRole | fetcher, 0},                                           // pam_unix has its helper be root by setuid,
-	{"SystemCallFilter", "capset", pamRole, 0},                                                                  // mailstead-pam gives its capabilities up
-	{"SystemCallFilter", "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", spawns, 0}, // by which workers confine themselves
+	{"SystemCallFilter", "@setuid", spawnRoot | pamRole | fetcher, 0}, // pam_unix has its helper be root by setuid,
+	{"SystemCallFilter", "capset", pamRole, 0},                        // mailstead-pam gives its capabilities up
+	{"SystemCallFilter", "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", spawns | loginRole, 0}, // by which workers and logins confine themselves
 	{"SystemCallErrorNumber", "EPERM", all, 0},
 }
 

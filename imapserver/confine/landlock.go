@@ -63,7 +63,7 @@ type root struct {
 }
 
 // Files has this process open nothing but what is below roots, and run nothing, for
-// as long as it lives. It must be unable to gain privileges, or the kernel refuses.
+// as long as it lives.
 func Files(roots []string) (Roots, error) {
 	v, err := abi()
 	if err != nil {
@@ -72,6 +72,9 @@ func Files(roots []string) (Roots, error) {
 	known := uint64(handled)
 	if v < 3 {
 		known &^= unix.LANDLOCK_ACCESS_FS_TRUNCATE
+	}
+	if err := stay(); err != nil {
+		return nil, err
 	}
 	time.Now().Zone() // read from a file, the first time
 	attr := unix.LandlockRulesetAttr{Handled_access_fs: known}

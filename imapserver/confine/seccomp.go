@@ -5,6 +5,7 @@ package confine
 import (
 	"fmt"
 	"os"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -12,7 +13,7 @@ import (
 
 // needed is what a worker asks of the kernel, on every architecture: what Go's
 // runtime, SQLite and the store do, as tracing all of their tests shows, and what
-// they would do elsewhere. legacy adds to it what an old architecture has besides.
+// they would do elsewhere. OfLogin is what a login asks for besides. legacy adds to it what an old architecture has besides.
 // Everything else fails with EPERM: to run, trace or signal another program, to
 // become another user, mount, namespaces, modules, keys, BPF, io_uring, devices.
 var needed = []uint32{
@@ -35,9 +36,13 @@ var needed = []uint32{
 	unix.SYS_GETPID, unix.SYS_GETPPID, unix.SYS_GETTID, unix.SYS_GETUID, unix.SYS_GETEUID, unix.SYS_GETGID, unix.SYS_GETEGID,
 }
 
-// limited is the calls of which a worker needs a part: those where the bits of mask
+// OfLogin is for Calls in a login: to accept connections, and to hand them over.
+var OfLogin = []uint32{unix.SYS_ACCEPT4, unix.SYS_SOCKETPAIR, unix.SYS_MEMFD_CREATE}
+
+// limited is the calls of which a part is needed: those where the bits of mask
 // in an argument make want. No address can be looked behind here, which is why
-// clone3 is not among them.
+// clone3 is not among them: it is said to be missing, and a program with cgo, whose
+// threads the C library makes, goes on with clone.
 var limited = []struct {
 	number     uint32
 	argument   uint32
@@ -54,10 +59,13 @@ var limited = []struct {
 
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
-// Calls has this process use no system calls but those above, for as long as it
-// lives. It must be unable to gain privileges, or the kernel refuses.
-func Calls() error {
-	program := filter()
+// Calls has this process use no system calls but what a worker needs and more, for
+// as long as it lives.
+func Calls(more ...uint32) error {
+	if err := stay(); err != nil {
+		return err
+	}
+	program := filter(more)
 	f := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&f)))
 	switch {
@@ -79,7 +87,7 @@ const (
 
 // filter is the tables as a program. For what it always allows the kernel keeps a
 // map, and does not run it (since 5.11).
-func filter() []unix.SockFilter {
+func filter(more []uint32) []unix.SockFilter {
 	load := func(at uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
 	}
@@ -91,12 +99,13 @@ func filter() []unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: k}
 	}
 	allow, refuse := end(unix.SECCOMP_RET_ALLOW), end(unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM))
-	p := []unix.SockFilter{load(atArchitecture), {Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: architecture}, refuse, load(atNumber)}
+	missing := end(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
+	p := []unix.SockFilter{load(atArchitecture), {Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: architecture}, refuse, load(atNumber), unless(unix.SYS_CLONE3, 1), missing}
 	for _, l := range limited {
 		p = append(p, unless(l.number, 5), load(atArguments+8*l.argument),
 			unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: l.mask}, unless(l.want, 1), allow, refuse)
 	}
-	for _, number := range append(needed[:len(needed):len(needed)], legacy...) {
+	for _, number := range slices.Concat(needed, legacy, more) {
 		p = append(p, unless(number, 1), allow)
 	}
 	return append(p, refuse)
