@@ -23,8 +23,11 @@ import (
 // TestMain is also the process that takes something from itself, and then tries.
 func TestMain(m *testing.M) {
 	take, dir := os.Getenv("CONFINE_TEST_TAKE"), os.Getenv("CONFINE_TEST_DIR")
-	if take == "" {
+	switch take {
+	case "":
 		os.Exit(m.Run())
+	case "the end":
+		os.Exit(0)
 	}
 	said, err := attempt(take, dir)
 	if err == nil {
@@ -75,6 +78,9 @@ func attempt(take, dir string) (map[string]string, error) {
 			}
 		}
 		work()
+		if _, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0); err != nil { // to the outbox
+			return nil, err
+		}
 	}
 	return said, nil
 }
@@ -241,6 +247,13 @@ func place(t *testing.T) string {
 			}
 		}
 	}
+	program, err := os.ReadFile(os.Args[0])
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "mine/program"), program, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
@@ -277,7 +290,22 @@ var files = []struct {
 	{"know the users", false, func(string) error { return read("/etc/passwd") }},
 	{"know itself", false, func(string) error { return read("/proc/self/status") }},
 	{"write a device", false, func(string) error { return open("/dev/null", os.O_WRONLY) }},
-	{"run a program", false, func(string) error { return exec.Command("/bin/true").Run() }},
+	{"run a program", false, func(string) error { return end("/proc/self/exe").Run() }},
+	{"run what is its own", false, func(dir string) error { return end(dir + "/mine/program").Run() }},
+	{"gain no privileges", true, func(string) error {
+		if on, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || on != 1 {
+			return fmt.Errorf("%d: %w", on, err)
+		}
+		return nil
+	}},
+}
+
+// end is a program that opens no file, and needs none of this process's own.
+func end(path string) *exec.Cmd {
+	cmd := exec.Command(path)
+	cmd.Env = []string{"CONFINE_TEST_TAKE=the end"}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
+	return cmd
 }
 
 func open(path string, flags int) error {
@@ -303,10 +331,10 @@ func TestFiles(t *testing.T) {
 	confinable(t)
 	within, without, login := run(t, "files", place(t)), run(t, "nothing", place(t)), run(t, "login", place(t))
 	for _, f := range files {
-		if without["file: "+f.name] != "<nil>" {
+		if f.name != "gain no privileges" && without["file: "+f.name] != "<nil>" {
 			t.Errorf("%s: %s without Landlock too, so it proves nothing", f.name, without["file: "+f.name])
 		}
-		if said := login["file: "+f.name]; said == "<nil>" && !slices.Contains([]string{"know the boot", "be random", "remove its own"}, f.name) { // there is none
+		if said := login["file: "+f.name]; said == "<nil>" && !slices.Contains([]string{"know the boot", "be random", "remove its own", "gain no privileges"}, f.name) { // there is none
 			t.Errorf("a login: %s", f.name)
 		}
 		if said := within["file: "+f.name]; f.may != (said == "<nil>") {
