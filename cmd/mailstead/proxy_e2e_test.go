@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"bufio"
 	"encoding/json"
 	"fmt"
@@ -140,7 +141,7 @@ systemctl is-active -q roundcube || systemd-run --quiet --unit=roundcube --uid=w
 		b.t.Fatal(err)
 	}
 	web := &http.Client{Jar: jar, Timeout: time.Minute, Transport: &http.Transport{
-		Dial:              func(_, address string) (net.Conn, error) { return b.dial(address), nil },
+		DialContext:       func(_ context.Context, _, address string) (net.Conn, error) { return b.dial(address), nil },
 		DisableKeepAlives: true,
 	}}
 	b.await(func() bool { return b.try("", "curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:8000/").code == 0 })

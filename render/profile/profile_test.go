@@ -110,7 +110,7 @@ func TestDomain(t *testing.T) {
 
 // hostile is what no description that was checked has, but directories may.
 var hostile = []string{
-	`a]]>"'&<x>`, "</string><key>PayloadRemovalDisallowed</key><true/>", "--><!--", "<!ENTITY x SYSTEM \"file:///etc/passwd\">&x;", "‮‏", "%EMAILADDRESS%", "${x}", "{{.}}",
+	`a]]>"'&<x>`, "</string><key>PayloadRemovalDisallowed</key><true/>", "--><!--", "<!ENTITY x SYSTEM \"file:///etc/passwd\">&x;", "\u202e\u200f", "%EMAILADDRESS%", "${x}", "{{.}}",
 }
 
 // TestHostileNames: a name is text in each of the files, and makes no element.
