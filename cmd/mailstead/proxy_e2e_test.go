@@ -1,8 +1,8 @@
 package main_test
 
 import (
-	"context"
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
