@@ -191,7 +191,7 @@ var calls = []struct {
 	{"make a device", unix.SYS_MKNODAT, [6]uintptr{never, never}},
 	{"make a link", unix.SYS_SYMLINKAT, [6]uintptr{never, never, never}},
 	{"give a file away", unix.SYS_FCHOWNAT, [6]uintptr{never, never}},
-	{"have a file without a name", unix.SYS_MEMFD_CREATE, [6]uintptr{never}},
+	{"have a file without a name that a program could inherit", unix.SYS_MEMFD_CREATE, [6]uintptr{never}},
 	{"speak TCP", unix.SYS_SOCKET, [6]uintptr{unix.AF_INET, unix.SOCK_STREAM}},
 	{"speak TCP by IPv6", unix.SYS_SOCKET, [6]uintptr{unix.AF_INET6, unix.SOCK_STREAM}},
 	{"speak with the kernel", unix.SYS_SOCKET, [6]uintptr{unix.AF_NETLINK, unix.SOCK_RAW}},

@@ -52,9 +52,10 @@ var limited = []struct {
 	{unix.SYS_CLONE, 0, unix.CLONE_THREAD | namespaces, unix.CLONE_THREAD},
 	{unix.SYS_MMAP, 2, unix.PROT_EXEC, 0}, // there is no code to come
 	{unix.SYS_MPROTECT, 2, unix.PROT_EXEC, 0},
-	{unix.SYS_IOCTL, 1, ^uint32(0), unix.SIOCOUTQ},        // whether a login has read all, before a connection is given back
-	{unix.SYS_KILL, 1, ^uint32(0), 0},                     // whether the holder of one of Courier's locks is still there
-	{unix.SYS_TGKILL, 0, ^uint32(0), uint32(os.Getpid())}, // by which Go stops its own threads
+	{unix.SYS_IOCTL, 1, ^uint32(0), unix.SIOCOUTQ},                                    // whether a login has read all, before a connection is given back
+	{unix.SYS_KILL, 1, ^uint32(0), 0},                                                 // whether the holder of one of Courier's locks is still there
+	{unix.SYS_MEMFD_CREATE, 1, ^uint32(0), unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING}, // in which handoff sends what is long; nothing can be run
+	{unix.SYS_TGKILL, 0, ^uint32(0), uint32(os.Getpid())},                             // by which Go stops its own threads
 }
 
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
