@@ -21,7 +21,7 @@ func webbed(t *testing.T) (*webDoor, func(control.WebRequest) control.WebAnswer)
 	c := testConfig(dir)
 	c.Logins = &config.Logins{Keep: t.TempDir()}
 	c.Web = &config.Web{UID: os.Getuid(), Certificate: "mail.example"}
-	i, _, _ := inline(t, c, []config.User{testUser(t, dir, "alice"), testUser(t, dir, "bob")}, issue(t, time.Now().Add(time.Hour), "mail.example"))
+	i, _, _ := inline(t, c, []config.User{testUser(t, dir, "alice"), testUser(t, dir, "bob"), {Name: "boss", Hash: hash(t, "pw-boss"), Master: true}}, issue(t, time.Now().Add(time.Hour), "mail.example"))
 	d := &webDoor{log: i.log, auth: i.authority(), settings: i.inForce, sessions: map[string]webSession{}}
 	l, err := control.ListenWeb(filepath.Join(dir, "web"))
 	if err != nil {
@@ -57,12 +57,18 @@ func TestWebDoor(t *testing.T) {
 	if a := ask(control.WebRequest{Do: control.WebCertificate}); !strings.Contains(string(a.PEM), "PRIVATE KEY") {
 		t.Errorf("certificate: %+v", a)
 	}
+	if a := login(strings.Repeat("<", 2048), strings.Repeat("<", 2048)); a.Error == "" {
+		t.Errorf("a long name and password: %+v", a)
+	}
+	if a := login("alice*boss", "pw-boss"); a.Error == "" || a.Token != "" {
+		t.Errorf("a master, who may come in by IMAP: %+v", a)
+	}
 	alice := login("alice", "pw-alice")
 	if alice.Token == "" || alice.User != "alice" {
 		t.Fatalf("%+v", alice)
 	}
 	other := login("alice", "pw-alice")
-	if a := ask(control.WebRequest{Do: control.WebUser, User: "bob", Token: alice.Token}); a.User != "alice" || !a.Own || len(a.Logins) != 1 || a.Logins[0].Listener != auth.Web {
+	if a := ask(control.WebRequest{Do: control.WebUser, User: "bob", Token: alice.Token}); a.User != "alice" || !a.Own || len(a.Logins) == 0 || a.Logins[0].Listener != auth.Web || a.Logins[0].By != "" {
 		t.Errorf("%+v", a)
 	}
 	if a := ask(control.WebRequest{Do: control.WebAddApp, Token: alice.Token, Name: "phone", Password: "pw-bob"}); a.Error == "" || a.App != "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -195,6 +196,22 @@ func TestProposeStale(t *testing.T) {
 	}
 	if text, _ := os.ReadFile(users); string(text) != "somebody else's\n" {
 		t.Error("it was overwritten")
+	}
+}
+
+// A name leads to no file but those of proposals.
+func TestProposalNames(t *testing.T) {
+	g, _ := gated(t)
+	now := time.Now()
+	data, err := json.Marshal(proposal{Proposal: web.Proposal{ID: "x", At: now}})
+	if err == nil {
+		err = errors.Join(os.Mkdir(filepath.Join(g.dir, "proposal-x"), 0o700), os.WriteFile(filepath.Join(g.dir, "other.json"), data, 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := g.proposal("x/../other", now); err == nil {
+		t.Errorf("%+v", p)
 	}
 }
 

@@ -88,8 +88,12 @@ type WebServer struct {
 	Answer func(context.Context, WebRequest) WebAnswer
 }
 
-// maxWebAsking is how many requests are answered at once: a login waits for its hash.
-const maxWebAsking = 256
+// The bounds of the page's requests: a login waits for its hash, and in JSON a character
+// of a password may take six octets.
+const (
+	maxWebAsking  = 256
+	maxWebRequest = 32 << 10
+)
 
 // Serve answers requests until ctx ends or l fails, and has closed l when it returns.
 func (s WebServer) Serve(ctx context.Context, l net.Listener) error {
@@ -99,7 +103,7 @@ func (s WebServer) Serve(ctx context.Context, l net.Listener) error {
 		}
 		c.SetDeadline(time.Now().Add(requestTimeout))
 		var r WebRequest
-		if err := json.NewDecoder(io.LimitReader(c, maxRequest)).Decode(&r); err != nil {
+		if err := json.NewDecoder(io.LimitReader(c, maxWebRequest)).Decode(&r); err != nil {
 			return
 		}
 		a := s.Answer(ctx, r)

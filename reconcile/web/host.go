@@ -33,6 +33,9 @@ func (s *Server) endSession(w http.ResponseWriter, q *request) {
 
 func (s *Server) users(w http.ResponseWriter, q *request) {
 	find := strings.TrimSpace(q.URL.Query().Get("find"))
+	if len(find) > maxField {
+		find = ""
+	}
 	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminUsers, Find: find}); ok {
 		s.show(w, q, http.StatusOK, "users", view{Title: "Users", Fault: a.Error, Body: a.Users})
 	}
@@ -46,6 +49,9 @@ type userView struct {
 
 func (s *Server) user(w http.ResponseWriter, q *request) {
 	name := q.PathValue("name")
+	if len(name) > maxField {
+		name = ""
+	}
 	found, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminUsers, Find: name})
 	if !ok {
 		return

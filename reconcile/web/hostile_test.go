@@ -18,7 +18,7 @@ import (
 // hostile are names as those give them who hope that somebody looks at them.
 var hostile = []string{
 	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='alert(1)`, `javascript:alert(1)`, `</pre></main><form action="https://evil.example/">`,
-	"a\r\nSet-Cookie: x=y", "../../etc/passwd", "%3Cscript%3E", "\u202egnp.exe", "{{.Form}}", "<!--", "]]>", "&lt;b&gt;", "\x00", "a\xffb", strings.Repeat("<b>", 1000),
+	"a\r\nSet-Cookie: x=y", "../../etc/passwd", "%3Cscript%3E", "\u202egnp.exe", "{{.Form}}", "<!--", "]]>", "&lt;b&gt;", "\x00", "a\xffb", strings.Repeat("<b>", 500),
 }
 
 // filled gives a value all of whose strings are that text.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -244,6 +245,9 @@ func loginPath(as sort) string {
 	return "/login"
 }
 
+// maxField bounds a field of a form, in octets: what asks others takes no more.
+const maxField = 2048
+
 // posted is what a form does. It has to be one of our own pages that was sent: the
 // field "form" is what the page was given for the cookie that comes with it.
 func (s *Server) posted(do func(http.ResponseWriter, *request)) http.HandlerFunc {
@@ -257,6 +261,12 @@ func (s *Server) posted(do func(http.ResponseWriter, *request)) http.HandlerFunc
 			}
 			s.refuse(w, r, http.StatusBadRequest, "This form cannot be read.")
 			return
+		}
+		for _, values := range r.PostForm {
+			if slices.ContainsFunc(values, func(v string) bool { return len(v) > maxField }) {
+				s.refuse(w, r, http.StatusBadRequest, "What you have typed is too long.")
+				return
+			}
 		}
 		want := q.form
 		if q.session == nil {

@@ -249,6 +249,9 @@ func TestLargeForm(t *testing.T) {
 	if status, _ := s.send("/login", "/login", "name", strings.Repeat("a", int(s.limits.Form))); status != 413 {
 		t.Error(status)
 	}
+	if status, _ := s.send("/login", "/login", "name", strings.Repeat("<", maxField+1)); status != 400 {
+		t.Error(status)
+	}
 	if status, _ := s.post("/login", "name", "%zz"); status != 403 {
 		t.Error(status)
 	}
