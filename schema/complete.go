@@ -68,6 +68,7 @@ func (c *completer) complete() {
 	c.profiles()
 	c.web()
 	c.metrics()
+	c.checkListenerNames()
 	c.checkPaths()
 }
 

@@ -1,11 +1,5 @@
 package schema
 
-import "fmt"
-
-// lmtpListener is the name that no listener can have: the unit of LMTP would be
-// that of its socket.
-const lmtpListener = "lmtp"
-
 // deliver completes how mail comes in.
 func (c *completer) deliver() {
 	s := c.spot.at("deliver")
@@ -19,9 +13,6 @@ func (c *completer) deliver() {
 	}
 	if at := s.at("lmtp"); at.exists() {
 		d.LMTP.Origin = at.pos()
-		if l := c.spot.at("listeners", lmtpListener); l.exists() {
-			l.fault(CodeName, fmt.Sprintf("is the name of the unit that takes mail (%s)", d.LMTP.Origin), "give the listener another name")
-		}
 	} else {
 		d.LMTP = nil
 	}

@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 func (c *completer) listeners() {
@@ -65,6 +66,35 @@ func (c *completer) checkListeners() {
 					"give one of them another port, or an address of its own to each")
 				break
 			}
+		}
+	}
+}
+
+// ownSockets are the socket units besides those of listeners, whose names no listener
+// can have: its unit would be the same. Those with a field are there if it is written.
+var ownSockets = []struct{ name, field, does string }{
+	{"auth", "", "by which logins reach those who check them"},
+	{"spawn", "", "by which workers are started"},
+	{"pam", "", "by which PAM is asked"},
+	{"outbox", "outbox", "that sends mail"},
+	{"lmtp", "deliver/lmtp", "that takes mail"},
+	{"metrics", "metrics", "of the metrics"},
+	{"web", "web", "of the web page"},
+	{"web-admin", "web", "of the admins of the web page"},
+}
+
+func (c *completer) checkListenerNames() {
+	for _, u := range ownSockets {
+		does := u.does
+		if u.field != "" {
+			at := c.spot.at(strings.Split(u.field, "/")...)
+			if !at.exists() {
+				continue
+			}
+			does += fmt.Sprintf(" (%s)", at.pos())
+		}
+		if l := c.spot.at("listeners", u.name); l.exists() {
+			l.fault(CodeName, "is the name of the unit "+does, "give the listener another name")
 		}
 	}
 }

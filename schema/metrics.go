@@ -24,10 +24,6 @@ func (c *completer) metrics() {
 		return
 	}
 	m := &Metrics{Origin: s.pos(), Address: place.Address, Port: place.Port, Socket: place.Socket}
-	if l := c.spot.at("listeners", "metrics"); l.exists() {
-		l.fault(CodeName, fmt.Sprintf("is the name of the unit of the metrics (%s)", m.Origin), "give the listener another name")
-		return
-	}
 	if m.Address != "" {
 		ip, err := netip.ParseAddr(m.Address)
 		if err != nil || ip.Is4In6() || ip.IsMulticast() {

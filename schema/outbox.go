@@ -1,14 +1,9 @@
 package schema
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
-
-// outboxListener is the name that no listener can have: the unit of the outbox
-// would be that of its socket.
-const outboxListener = "outbox"
 
 // outbox completes the folder from which mail is sent.
 func (c *completer) outbox() {
@@ -20,9 +15,6 @@ func (c *completer) outbox() {
 	if wrong, hint := folderFault(o.Folder); wrong != "" {
 		s.at("folder").faultOfValue(CodeName, wrong, hint)
 		return
-	}
-	if l := c.spot.at("listeners", outboxListener); l.exists() {
-		l.fault(CodeName, fmt.Sprintf("is the name of the unit that sends mail (%s)", o.Origin), "give the listener another name")
 	}
 	c.host.Outbox = o
 }
