@@ -23,6 +23,14 @@ func gauges(s control.Status) []metrics.Series {
 		seen[l.Name] = true
 		all = append(all, metrics.Series{Name: metrics.Sessions, Labels: []string{l.Name}, Sum: float64(s.On[l.Name])})
 	}
+	for _, p := range s.Proxies {
+		all = append(all,
+			metrics.Series{Name: metrics.ProxyIdle, Labels: []string{p.Listener}, Sum: float64(p.Idle)},
+			metrics.Series{Name: metrics.ProxyStale, Labels: []string{p.Listener}, Sum: float64(p.Stale)})
+		for what, n := range map[string]uint64{"tried": p.Logins, "reused": p.Reused, "refused": p.Refused, "failed": p.Failed} {
+			all = append(all, metrics.Series{Name: metrics.ProxyLogins, Labels: []string{p.Listener, what}, Sum: float64(n)})
+		}
+	}
 	for _, b := range s.Bundles {
 		end, err := time.Parse(time.RFC3339, b.NotAfter)
 		if err != nil || b.Fingerprint == "" {

@@ -32,6 +32,8 @@ var Alerts = []Alert{
 		"certbot renew, then mailstead deploy-hook --all"},
 	{"MailsteadLoginsUnavailable", `sum by (listener) (rate(` + metrics.Logins + `{result="unavailable"}[5m])) > 0`, "5m", critical, "good logins fail on {{ $labels.listener }}",
 		"a directory or PAM is away, or workers cannot start: journalctl -u 'mailstead-*' -p err"},
+	{"MailsteadProxyFails", `sum by (listener) (rate(` + metrics.ProxyLogins + `{what="failed"}[5m])) > 0`, "5m", critical, "the server behind {{ $labels.listener }} cannot be asked",
+		"the log of its login says why; mailstead doctor looks at it"},
 	{"MailsteadGuessing", `sum by (listener) (rate(` + metrics.Logins + `{result="refused"}[10m])) > 1`, "10m", warning, "more than one wrong password a second on {{ $labels.listener }}",
 		"the log has the addresses; see fail2ban in the description"},
 	{"MailsteadConnectionsRefused", `sum by (listener) (rate(` + metrics.Refused + `[5m])) > 0.1`, "10m", warning, "connections are closed at once on {{ $labels.listener }}",

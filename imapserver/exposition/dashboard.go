@@ -26,6 +26,11 @@ var views = []view{
 		{"sum by (listener) (rate(" + metrics.Refused + "[5m]))", "{{listener}} refused"},
 	}},
 	{"Logins", "ops", false, []query{{"sum by (mechanism, result) (rate(" + metrics.Logins + "[5m]))", "{{mechanism}} {{result}}"}}},
+	{"Logins at proxies", "ops", false, []query{{"sum by (listener, what) (rate(" + metrics.ProxyLogins + "[5m]))", "{{listener}} {{what}}"}}},
+	{"Connections kept by proxies", "short", false, []query{
+		{metrics.ProxyIdle, "{{listener}}"},
+		{"sum by (listener) (increase(" + metrics.ProxyStale + "[5m]))", "{{listener}} found dead"},
+	}},
 	{"Commands", "ops", false, []query{{"topk(10, sum by (command) (rate(" + metrics.Commands + "_count[5m])))", "{{command}}"}}},
 	{"Commands: 95 of 100 within", "s", false, []query{{"topk(10, histogram_quantile(0.95, sum by (le, command) (rate(" + metrics.Commands + "_bucket[5m]))))", "{{command}}"}}},
 	{"Octets", "Bps", false, []query{{"sum by (direction) (rate(" + metrics.Octets + "[5m]))", "{{direction}}"}}},

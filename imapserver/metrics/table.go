@@ -54,6 +54,9 @@ const (
 // The names of those that are looked up when somebody asks.
 const (
 	Sessions    = "mailstead_sessions"
+	ProxyIdle   = "mailstead_proxy_connections_kept"
+	ProxyLogins = "mailstead_proxy_logins_total"
+	ProxyStale  = "mailstead_proxy_connections_stale_total"
 	Workers     = "mailstead_workers"
 	Certificate = "mailstead_certificate_expires_timestamp_seconds"
 	Users       = "mailstead_users"
@@ -71,6 +74,10 @@ var Table = []Row{
 	{Logins, Counter, "Logins that were tried, by mechanism (command: LOGIN itself) and what became of them: ok, refused (a wrong password, most often) or unavailable (it could not be checked, or there was no worker).",
 		[]Label{listener, {"mechanism", []string{"command", "PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", Other}}, {"result", []string{"ok", "refused", "unavailable"}}}, nil},
 	{Sessions, Gauge, "Connections that are logged in.", []Label{listener}, nil},
+	{ProxyIdle, Gauge, "Connections to servers that a proxy keeps for the next login.", []Label{listener}, nil},
+	{ProxyLogins, Counter, "Logins at a proxy: tried, and of these reused (a kept connection was given), refused (by the server) and failed (it could not be asked).",
+		[]Label{listener, {"what", []string{"tried", "reused", "refused", "failed"}}}, nil},
+	{ProxyStale, Counter, "Connections that a proxy had kept and found dead at a login.", []Label{listener}, nil},
 	{Workers, Gauge, "Worker processes that have told of themselves.", nil, nil},
 	{Octets, Counter, "Octets of sessions, without TLS: in from clients, out to them.", []Label{{"direction", []string{"in", "out"}}}, nil},
 	{Commands, Histogram, "How long commands of sessions took, from their last octet to the answer. IDLE lasts as long as the client wants and is not among them.", []Label{{Name: "command"}}, seconds},
