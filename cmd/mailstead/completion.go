@@ -3,8 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"mailstead/imapserver/maildir"
+	"mailstead/schema"
 )
 
 // shells are the shells for which completion can be generated.
@@ -53,5 +57,75 @@ func completeWith(cmd *cobra.Command, flag string, values ...string) {
 	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	if err != nil {
 		panic(err) // the flag of that name does not exist: found by the first start
+	}
+}
+
+// maxCompletions is how many names a shell is offered at most.
+const maxCompletions = 200
+
+// nameFlags are the flags whose values are names of the host that was applied.
+var nameFlags = map[string]func(*schema.Host) []string{
+	"user": userNames,
+	"listener": func(h *schema.Host) (names []string) {
+		for _, l := range h.Listeners {
+			names = append(names, l.Name)
+		}
+		return names
+	},
+	"mailbox": func(h *schema.Host) []string {
+		names := []string{maildir.Inbox}
+		for _, f := range h.Folders {
+			names = append(names, f.Name)
+		}
+		return names
+	},
+}
+
+func userNames(h *schema.Host) (names []string) {
+	for _, u := range h.Users {
+		names = append(names, u.Name)
+	}
+	return names
+}
+
+// completeNames offers names of the host to all commands, where the one who asks may
+// read what was applied.
+func completeNames(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		completeNames(sub)
+	}
+	for flag, names := range nameFlags {
+		if cmd.Flags().Lookup(flag) != nil {
+			cmd.RegisterFlagCompletionFunc(flag, fromHost(names)) // which fails only without such a flag
+		}
+	}
+}
+
+// firstUser completes a user in front of the paths of a description.
+func firstUser(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return fromHost(userNames)(cmd, args, typed)
+}
+
+// fromHost completes names that begin with what is typed. A name after others that
+// are parted by commas is not completed.
+func fromHost(names func(*schema.Host) []string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, typed string) (found []string, _ cobra.ShellCompDirective) {
+		state := defaultState
+		if f := cmd.Flags().Lookup("state"); f != nil {
+			state = f.Value.String()
+		}
+		host, _, err := readApplied(state)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		for _, name := range names(host) {
+			if strings.HasPrefix(name, typed) && len(found) < maxCompletions {
+				found = append(found, name)
+			}
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
 	}
 }

@@ -46,6 +46,8 @@ nor logged. Without it the backends are asked as far as they know users without.
 
 ` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid, exitFound),
 		Args: cobra.MinimumNArgs(1),
+
+		ValidArgsFunction: firstUser,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.user = args[0]
 			o.take(args[1:])

@@ -81,6 +81,7 @@ certificate (profiles: sign), whose key only root reads, or with that of
 that -o names.
 
 ` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid),
+		ValidArgsFunction: firstUser,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 && !o.every {
 				return errors.New("name a user, @ and a domain, or --all")

@@ -112,6 +112,7 @@ func newRoot() *cobra.Command {
 		}
 		root.AddCommand(cmd)
 	}
+	completeNames(root)
 	return root
 }
 
