@@ -22,6 +22,7 @@ var pages = map[string]needs{
 	"clients.md":   {host: served + more(`profiles: submission: server: "smtp.example.org"`)},
 	"delivery.md":  {host: served + more(`deliver: {}`)},
 	"diagnosis.md": {host: served},
+	"dovecot.md":   {host: dovecot},
 	"editors.md":   {host: served},
 	"facts.md":     {host: served},
 	"import.md":    {host: served + elsewhere},
@@ -50,6 +51,38 @@ X
 mailstead apply --yes >/dev/null
 printf 'From: me@example.org\nSubject: hello\nMessage-ID: <20260301.7@example.org>\n\nIt works.\n' >hello.eml
 curl -sSk --user alice:wonder --upload-file hello.eml imaps://127.0.0.1/INBOX
+`
+
+// dovecot is a host as Dovecot leaves it: alice's message has the UID 7.
+const dovecot = `
+useradd -m -s /bin/bash alice; echo alice:wonder | chpasswd
+runuser -u alice -- sh -c 'mkdir -p ~/Maildir/cur ~/Maildir/new ~/Maildir/tmp; chmod -R go= ~/Maildir
+printf "Subject: hello\n\nIt works.\n" >~/Maildir/cur/1700000000.M1P1.mail,S=26:2,S
+printf "3 V1700000000 N8 G0123456789abcdef0123456789abcdef\n7 :1700000000.M1P1.mail,S=26\n" >~/Maildir/dovecot-uidlist'
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /etc/ssl/mail.key -out /etc/ssl/mail.pem -days 90 -subj /CN=mail.example.org -addext subjectAltName=DNS:mail.example.org 2>/dev/null
+cat >doveconf.txt <<'X'
+# 2.3.19.1 (9b53102964): /etc/dovecot/dovecot.conf
+mail_location = maildir:~/Maildir
+passdb {
+  driver = pam
+}
+protocols = imap
+service imap-login {
+  inet_listener imap {
+    port = 143
+  }
+  inet_listener imaps {
+    port = 993
+    ssl = yes
+  }
+}
+ssl = required
+ssl_cert = </etc/ssl/mail.pem
+ssl_key = </etc/ssl/mail.key
+userdb {
+  driver = passwd
+}
+X
 `
 
 // elsewhere has another account of alice's on a server that everybody trusts.
