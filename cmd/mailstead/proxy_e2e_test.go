@@ -61,7 +61,9 @@ func TestProxyHost(t *testing.T) {
 
 	roundcube(b, "127.0.0.1:1144")
 	st := b.proxies()["webmail"]
-	if st.Reused < 3 || st.Refused != 1 || st.Failed != 0 || st.Idle != 1 {
+	// Each good login gets a kept connection, or one that is kept after it: Roundcube may
+	// come back before the last one is in order again.
+	if st.Reused < 1 || st.Reused+uint64(st.Idle) != st.Logins-st.Refused || st.Refused != 1 || st.Failed != 0 || st.Logins < 4 {
 		t.Errorf("after Roundcube: %+v", st)
 	}
 	beside(b, "127.0.0.1:1145", "127.0.0.1:1146", "vera", "wonder")
