@@ -207,6 +207,23 @@ func stepsOf(t *testing.T, name, how string) []step {
 	return steps
 }
 
+// TestPagesAreFound: the index names every page.
+func TestPagesAreFound(t *testing.T) {
+	index, err := os.ReadFile("../../docs/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(all) < 20 {
+		t.Fatalf("%d pages: %v", len(all), err)
+	}
+	for _, page := range all {
+		if name := filepath.Base(page); name != "README.md" && !strings.Contains(string(index), "]("+name+")") {
+			t.Errorf("docs/README.md does not name %s", name)
+		}
+	}
+}
+
 // TestPagesHere runs what needs no root.
 func TestPagesHere(t *testing.T) {
 	for name, p := range pages {
