@@ -17,10 +17,16 @@ import (
 // webbed is a door for two users, and what asks at it.
 func webbed(t *testing.T) (*webDoor, func(control.WebRequest) control.WebAnswer) {
 	t.Helper()
+	return webbedFor(t, os.Getuid())
+}
+
+// webbedFor takes for the page whoever has that uid.
+func webbedFor(t *testing.T, uid int) (*webDoor, func(control.WebRequest) control.WebAnswer) {
+	t.Helper()
 	dir := t.TempDir()
 	c := testConfig(dir)
 	c.Logins = &config.Logins{Keep: t.TempDir()}
-	c.Web = &config.Web{UID: os.Getuid(), Certificate: "mail.example"}
+	c.Web = &config.Web{UID: uid, Certificate: "mail.example"}
 	i, _, _ := inline(t, c, []config.User{testUser(t, dir, "alice"), testUser(t, dir, "bob"), {Name: "boss", Hash: hash(t, "pw-boss"), Master: true}}, issue(t, time.Now().Add(time.Hour), "mail.example"))
 	d := &webDoor{log: i.log, auth: i.authority(), settings: i.inForce, sessions: map[string]webSession{}}
 	l, err := control.ListenWeb(filepath.Join(dir, "web"))
@@ -105,8 +111,7 @@ func TestWebDoor(t *testing.T) {
 
 // Nobody is asked who is not the page: not even a process of root's.
 func TestWebDoorStrangers(t *testing.T) {
-	d, _ := webbed(t)
-	d.settings().Config.Web.UID++
+	d, _ := webbedFor(t, os.Getuid()+1)
 	path := filepath.Join(filepath.Dir(d.settings().Config.Control), "web")
 	if a, err := control.AskWeb(t.Context(), path, control.WebRequest{Do: control.WebCertificate}); err == nil {
 		t.Errorf("answered: %+v", a)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"mailstead/imapserver/config"
@@ -89,7 +90,9 @@ type certificates struct {
 	exact   map[string]int // index by SNI name
 	wild    map[string]int // index by what follows "*"
 	outer   *tls.Config    // chooses one of configs by SNI
-	tickets [][][32]byte   // of the bundles: the present key, then the last one
+
+	mu      sync.Mutex
+	tickets [][][32]byte // of the bundles: the present key, then the last one
 }
 
 // newCertificates takes bundles, of which the first is the default, and may
@@ -175,6 +178,8 @@ const ticketLife = 12 * time.Hour
 // one certificate is never resumed under another name, and none outlives a
 // reload.
 func (c *certificates) rotate() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i, t := range c.configs {
 		var key [32]byte
 		rand.Read(key[:])

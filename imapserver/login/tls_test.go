@@ -45,12 +45,17 @@ func TestTicketKeysRotate(t *testing.T) {
 		all := []*certificates{now.certificates, now.clients["imaps"]}
 		var before [][32]byte
 		for _, each := range all {
+			each.mu.Lock()
 			before = append(before, each.tickets[0][0])
+			each.mu.Unlock()
 		}
 		time.Sleep(ticketLife)
 		synctest.Wait()
 		for i, each := range all {
-			if keys := each.tickets[0]; len(keys) != 2 || keys[0] == before[i] || keys[1] != before[i] {
+			each.mu.Lock()
+			keys := each.tickets[0]
+			each.mu.Unlock()
+			if len(keys) != 2 || keys[0] == before[i] || keys[1] != before[i] {
 				t.Errorf("%d: %d keys, of which the old one is not the second", i, len(keys))
 			}
 		}
