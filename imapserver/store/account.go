@@ -236,6 +236,11 @@ func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 	})
 }
 
+// SetRelaxed says what an acknowledgement promises from now on: that all a command
+// did is on disk, or, relaxed, that the messages are that it made, with their UIDs,
+// but neither changes of flags nor removals. A crash of ours undoes nothing.
+func (a *Account) SetRelaxed(on bool) { a.relaxed.Store(on) }
+
 // Close ends every View and closes the index.
 func (a *Account) Close() error {
 	text := a.text.close()

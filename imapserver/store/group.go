@@ -46,11 +46,6 @@ func (g *group) wait() error {
 	return b.err
 }
 
-// SetRelaxed says what an acknowledgement promises from now on: that all a command
-// did is on disk, or, relaxed, that the messages are that it made, with their UIDs,
-// but neither changes of flags nor removals. A crash of ours undoes nothing.
-func (a *Account) SetRelaxed(on bool) { a.relaxed.Store(on) }
-
 // serve runs for the waiting batch; if another has gathered meanwhile, a
 // goroutine serves that one.
 func (g *group) serve() {
