@@ -37,6 +37,7 @@ type Settings struct {
 
 	raw     rawSettings
 	digests digests
+	limits  limit.Login
 	sharing sharing
 	rooted  rooted
 }
@@ -157,7 +158,7 @@ func parseSettings(raw rawSettings) (*Settings, error) {
 			l.Proxy.PEM = raw.Authorities[l.Proxy.CA]
 		}
 	}
-	s := &Settings{Config: c, raw: raw, digests: digests{digest(raw.Config), digest(raw.Users)}}
+	s := &Settings{Config: c, raw: raw, digests: digests{digest(raw.Config), digest(raw.Users)}, limits: limit.Default().With(c.Limits).Login}
 	for u, err := range config.ParseUsers(bytes.NewReader(raw.Users), c.Workers) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Users, err)
@@ -239,8 +240,7 @@ func (s *Settings) session(o *handoff.Open, u config.User) *handoff.Session {
 		Quota: (*handoff.Quota)(u.Quota), Discard: u.Discard, Keep: s.Config.Keep, Relaxed: s.Config.Relaxed, Outbox: s.outbox(u), First: s.first(u),
 	}
 	if !o.Brief { // somebody's client
-		l := limit.Default().With(s.Config.Limits).Login
-		session.PerUser, session.PerUserSource = l.PerUser, l.PerUserSource
+		session.PerUser, session.PerUserSource = s.limits.PerUser, s.limits.PerUserSource
 	}
 	return session
 }
