@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -142,10 +141,7 @@ func writeImported(c *console, j *importJob, reports []transfer.Report) error {
 		brought += r.Brought
 		size += r.Size
 	}
-	for _, m := range j.Moved {
-		fmt.Fprintf(c.out, "%s -> %s: %d messages %s back\n", visible(m.From), visible(m.To), m.Messages, strings.Replace(verb, "brought", "moved", 1))
-		brought += m.Messages
-	}
+	brought += writeMoved(c, j.Moved, j.Options.DryRun)
 	_, err := fmt.Fprintf(c.out, "\n%d messages %s.\n", brought, verb)
 	return err
 }

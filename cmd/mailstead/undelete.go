@@ -76,6 +76,9 @@ func runUndelete(ctx context.Context, o undeleteOptions, c *console) error {
 	since := time.Now().Add(-age)
 	back, err := o.moveBack(ctx, daemon, since)
 	if err != nil {
+		if o.output != outputJSON {
+			writeMoved(c, movedBack(back), o.DryRun) // which has been done all the same
+		}
 		return err
 	}
 	o.connections = 1

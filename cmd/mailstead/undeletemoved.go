@@ -22,19 +22,21 @@ const undeleteClient = "mailstead undelete"
 
 // moved is messages that were moved, and may be moved back.
 type moved struct {
-	From     string     `json:"from"` // where they are
-	To       string     `json:"to"`   // where they were
-	Messages int        `json:"messages"`
-	uids     []imap.UID // in From
+	From     string `json:"from"` // where they are
+	To       string `json:"to"`   // where they go
+	Messages int    `json:"messages"`
+
+	before string     // where they were
+	uids   []imap.UID // in From
 }
 
-// moves finds in the record what a user's messages were moved by, the last of each
-// first: what has left a mailbox that is gone since cannot be told from other mail.
-func moves(record, user string, since time.Time, want func(r *control.Removal) bool) ([]moved, error) {
+// moves finds in the record which of a user's messages were moved, and are wanted
+// back. What was moved to a mailbox that is gone since cannot be told from other mail.
+func (o undeleteOptions) moves(record string, since time.Time, trash []string) ([]moved, error) {
 	if record == "" {
 		return nil, nil
 	}
-	found, _, err := searchRemovals(record, func(r *control.Removal) bool { return r.User == user && !r.At.Before(since) })
+	found, _, err := searchRemovals(record, since, func(r *control.Removal) bool { return r.User == o.user && !r.At.Before(since) })
 	if err != nil {
 		return nil, err
 	}
@@ -43,12 +45,13 @@ func moves(record, user string, since time.Time, want func(r *control.Removal) b
 		if r.UID == 0 { // another mailbox may have that name by now
 			maps.DeleteFunc(places, func(k [2]string, _ *moved) bool { return k[0] == r.Mailbox || strings.HasPrefix(k[0], r.Mailbox+".") })
 		}
-		if r.ToUID == 0 || strings.HasPrefix(r.Client, undeleteClient) || !want(&r) {
+		target, wanted := o.Place(r.Mailbox)
+		if r.ToUID == 0 || !wanted || strings.HasPrefix(r.Client, undeleteClient) || !o.moved && !slices.Contains(trash, r.To) {
 			continue
 		}
 		key := [2]string{r.To, r.Mailbox}
 		if places[key] == nil {
-			places[key] = &moved{From: r.To, To: r.Mailbox}
+			places[key] = &moved{From: r.To, To: target, before: r.Mailbox}
 		}
 		places[key].uids = append(places[key].uids, imap.UID(r.ToUID))
 	}
@@ -60,8 +63,7 @@ func moves(record, user string, since time.Time, want func(r *control.Removal) b
 	return all, nil
 }
 
-// moveBack moves what is still where it was moved to back to where it was, or counts
-// it.
+// moveBack moves back what is still where it was moved to, or counts it.
 func (o undeleteOptions) moveBack(ctx context.Context, daemon *config.Config, since time.Time) (all []moved, err error) {
 	conn, err := control.Session(ctx, daemon.Control, o.user)
 	if errors.Is(err, control.ErrNotRunning) {
@@ -83,9 +85,7 @@ func (o undeleteOptions) moveBack(ctx context.Context, daemon *config.Config, si
 	if err != nil {
 		return nil, err
 	}
-	all, err = moves(daemon.Record, o.user, since, func(r *control.Removal) bool {
-		return (o.moved || slices.Contains(trash, r.To)) && (len(o.Include) == 0 || slices.Contains(o.Include, r.Mailbox))
-	})
+	all, err = o.moves(daemon.Record, since, trash)
 	for i := range all {
 		if err == nil {
 			err = all[i].move(s, o.DryRun)
@@ -128,6 +128,19 @@ func movedBack(all []moved) []moved {
 	return slices.DeleteFunc(slices.Clone(all), func(m moved) bool { return m.Messages == 0 })
 }
 
+// writeMoved says what was moved, and gives how many messages that is.
+func writeMoved(c *console, all []moved, dryRun bool) (messages int) {
+	verb := "moved"
+	if dryRun {
+		verb = "to be moved"
+	}
+	for _, m := range all {
+		fmt.Fprintf(c.out, "%s -> %s: %d messages %s back\n", visible(m.From), visible(m.To), m.Messages, verb)
+		messages += m.Messages
+	}
+	return messages
+}
+
 // placesBefore says of messages that were removed from a mailbox where they had been
 // before they were moved there.
 func placesBefore(all []moved) map[string]map[uint32]string {
@@ -137,7 +150,7 @@ func placesBefore(all []moved) map[string]map[uint32]string {
 			from[m.From] = map[uint32]string{}
 		}
 		for _, uid := range m.uids {
-			from[m.From][uint32(uid)] = m.To
+			from[m.From][uint32(uid)] = m.before
 		}
 	}
 	return from

@@ -67,7 +67,7 @@ func runWhoDeleted(o whoDeletedOptions, id string, c *console) error {
 		return err
 	}
 	dir := render.RecordDir(host.Paths)
-	found, first, err := searchRemovals(dir, func(r *control.Removal) bool { return o.wants(r, id) })
+	found, first, err := searchRemovals(dir, time.Time{}, func(r *control.Removal) bool { return o.wants(r, id) })
 	if err != nil {
 		return err
 	}
@@ -102,9 +102,9 @@ func bareID(id string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(id), "<"), ">")
 }
 
-// searchRemovals reads the record, day by day; first is the day with which it begins,
-// "" if there is none.
-func searchRemovals(dir string, wanted func(*control.Removal) bool) (found []control.Removal, first string, err error) {
+// searchRemovals reads the record, day by day, from the day of since on; first is the
+// day with which it begins, "" if there is none.
+func searchRemovals(dir string, since time.Time, wanted func(*control.Removal) bool) (found []control.Removal, first string, err error) {
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "", nil
@@ -119,6 +119,9 @@ func searchRemovals(dir string, wanted func(*control.Removal) bool) (found []con
 		}
 		if first == "" {
 			first = day
+		}
+		if day < since.UTC().Format(time.DateOnly) {
+			continue
 		}
 		if found, err = searchDay(filepath.Join(dir, f.Name()), found, wanted); err != nil {
 			return nil, first, fmt.Errorf("read the record of removals: %w", err)

@@ -84,6 +84,13 @@ func level(s string) string {
 	return s
 }
 
+// Place is where messages of a mailbox of this host go, and whether they were asked
+// for.
+func (o Options) Place(mailbox string) (target string, wanted bool) {
+	m := Mailbox{Name: mailbox, Levels: strings.Split(mailbox, ".")}
+	return (&place{into: o.Into}).name(m), o.chosen(m) == ""
+}
+
 // chosen says whether a mailbox is to be brought, and if not, why.
 func (o Options) chosen(m Mailbox) (skipped string) {
 	matches := func(patterns []string) bool {
