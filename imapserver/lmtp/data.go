@@ -43,7 +43,7 @@ func (c *session) data(arg string) {
 	}
 	defer spool.Close()
 	c.reply(354, "", "go on, up to a line with a dot")
-	if !c.flush() {
+	if c.w.Flush() != nil {
 		c.ending = true
 		return
 	}

@@ -52,10 +52,9 @@ type server struct {
 // session is one connection.
 type session struct {
 	*server
-	ctx  context.Context
-	conn net.Conn
-	r    *bufio.Reader
-	w    *bufio.Writer
+	ctx context.Context
+	r   *bufio.Reader
+	w   *bufio.Writer
 
 	peer   string // as LHLO has it; "" before
 	bad    int
@@ -71,13 +70,14 @@ type session struct {
 
 // serve serves a connection until it ends, or ctx does.
 func (s *server) serve(ctx context.Context, conn net.Conn, id string) {
-	c := &session{server: s, ctx: ctx, conn: conn, id: id, r: bufio.NewReaderSize(deadlined{conn, s.limits.Patience, ctx}, 64<<10), w: bufio.NewWriter(conn)}
+	patient := deadlined{conn, s.limits.Patience, ctx}
+	c := &session{server: s, ctx: ctx, id: id, r: bufio.NewReaderSize(patient, 64<<10), w: bufio.NewWriter(patient)}
 	defer conn.Close()
 	defer c.reset()
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	c.reply(220, "", s.host+" LMTP")
 	for !c.ending {
-		if !c.waiting() && !c.flush() {
+		if !c.waiting() && c.w.Flush() != nil {
 			return
 		}
 		line, err := readLine(c.r, c.limits.Line)
@@ -97,7 +97,7 @@ func (s *server) serve(ctx context.Context, conn net.Conn, id string) {
 			c.command(line)
 		}
 	}
-	c.flush()
+	c.w.Flush()
 }
 
 // waiting tells whether another command is there already, so that the answers to
@@ -107,7 +107,8 @@ func (c *session) waiting() bool {
 	return bytes.IndexByte(ahead, '\n') >= 0
 }
 
-// deadlined is a connection that gives each read so much time, unless it is over.
+// deadlined is a connection that gives each read and write so much time. Once ctx
+// is over there are no more reads.
 type deadlined struct {
 	net.Conn
 	patience time.Duration
@@ -123,9 +124,10 @@ func (d deadlined) Read(p []byte) (int, error) {
 	return d.Conn.Read(p)
 }
 
-func (c *session) flush() bool {
-	c.conn.SetWriteDeadline(time.Now().Add(c.limits.Patience))
-	return c.w.Flush() == nil
+// Write writes.
+func (d deadlined) Write(p []byte) (int, error) {
+	d.SetWriteDeadline(time.Now().Add(d.patience))
+	return d.Conn.Write(p)
 }
 
 // reply answers. An enhanced code goes with each but those of the greeting and of

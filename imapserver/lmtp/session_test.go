@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mailstead/imapserver/deliver"
@@ -62,16 +63,13 @@ func (s *slot) Close() {
 // converse sends all of it, then says nothing more, and gives what was answered.
 func converse(t testing.TB, m *memory, limits limit.LMTP, said string) string {
 	t.Helper()
-	client, f, err := handoff.StreamPair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := handoff.Stream(f)
+	client, conn, err := pair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	s := &server{host: "host.example", limits: limits, backend: m, log: slog.New(slog.DiscardHandler)}
+	s := newServer(m)
+	s.limits = limits
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -190,6 +188,29 @@ func TestPatience(t *testing.T) {
 			client.Close()
 		}
 	}
+}
+
+// TestSlowMessage: a message that takes its time is answered for each recipient,
+// however many lines that are.
+func TestSlowMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, conn := net.Pipe()
+		m := &memory{}
+		s := newServer(m)
+		go s.serve(t.Context(), conn, "x")
+		go func() {
+			io.WriteString(client, hello+"MAIL FROM:<>\r\n"+strings.Repeat("RCPT TO:<"+strings.Repeat("a", 100)+">\r\n", 60)+"DATA\r\n")
+			for range 3 {
+				time.Sleep(s.limits.Patience * 2 / 3)
+				io.WriteString(client, "x\r\n")
+			}
+			io.WriteString(client, ".\r\nQUIT\r\n")
+		}()
+		answered, _ := io.ReadAll(client)
+		if got := strings.Count(string(answered), " has it\r\n"); got != 60 || len(m.got) != 60 {
+			t.Errorf("%d answers, %d messages: %.300q", got, len(m.got), answered)
+		}
+	})
 }
 
 func pair() (client, server *net.UnixConn, err error) {
