@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/maildir"
 )
@@ -50,7 +48,7 @@ func (d *Deliverer) Deliver(ctx context.Context, p Place, e Envelope, r io.Reade
 	id := d.namer.Next()
 	f, err := dir.Create(id.Tmp())
 	if err != nil {
-		return spaceFault(err)
+		return err
 	}
 	placed := false
 	defer func() {
@@ -71,7 +69,7 @@ func (d *Deliverer) Deliver(ctx context.Context, p Place, e Envelope, r io.Reade
 		err = d.ops.SyncFile(f)
 	}
 	if err != nil {
-		return spaceFault(err)
+		return err
 	}
 	st, err := dir.Stat(maildir.Tmp, id.Tmp())
 	if err != nil {
@@ -84,7 +82,7 @@ func (d *Deliverer) Deliver(ctx context.Context, p Place, e Envelope, r io.Reade
 	name := fmt.Sprintf("%s,W=%d", id.Base(st.Dev, st.Ino, st.Size), size.disk+size.lines)
 	if err := dir.Rename(maildir.Tmp, id.Tmp(), dir.Folder, maildir.New, name); err != nil {
 		undo()
-		return spaceFault(err)
+		return err
 	}
 	placed = true
 	if err := dir.Sync(maildir.New); err != nil {
@@ -171,13 +169,4 @@ func (d *Deliverer) find(top, name string) (string, error) {
 		return "", fs.ErrNotExist
 	}
 	return found, nil
-}
-
-// spaceFault tells a disk that is full, which RFC 3463 has a code for, from other
-// errors.
-func spaceFault(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return &Fault{452, "4.3.1", "there is no space left", err}
-	}
-	return err
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Fault is why a message was not delivered, as a mail server has to be told:
@@ -73,11 +75,14 @@ var (
 )
 
 // AsFault gives what a mail server is to be told of an error: what is no Fault
-// may pass.
+// may pass. A disk that is full has a code of its own.
 func AsFault(err error) *Fault {
 	var f *Fault
 	if errors.As(err, &f) {
 		return f
+	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return &Fault{452, "4.3.1", "there is no space left", err}
 	}
 	return &Fault{451, "4.3.0", "the message could not be delivered now", err}
 }

@@ -38,7 +38,7 @@ func (c *session) data(arg string) {
 	spool, err := newSpool()
 	if err != nil {
 		c.log.Error("no spool", "err", err)
-		c.reply(451, "4.3.0", "the message cannot be taken now")
+		c.fault(err)
 		return
 	}
 	defer spool.Close()
