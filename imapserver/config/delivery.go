@@ -74,9 +74,12 @@ type Deliveries struct {
 
 // ParseDeliveries takes the text of a table.
 func ParseDeliveries(text []byte) (*Deliveries, error) {
-	line, _, whole := bytes.Cut(text, []byte("\n"))
+	line, _, _ := bytes.Cut(text, []byte("\n"))
 	t := &Deliveries{text: text}
-	if err := json.Unmarshal(line, &t.DeliveryHead); err != nil || !whole || text[len(text)-1] != '\n' {
+	if !bytes.HasSuffix(text, []byte("\n")) {
+		return nil, errors.New("the table of deliveries is torn: its last line has no end")
+	}
+	if err := json.Unmarshal(line, &t.DeliveryHead); err != nil {
 		return nil, fmt.Errorf("the table of deliveries is torn: %w", err)
 	}
 	if t.Version != FormatVersion {
