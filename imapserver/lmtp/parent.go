@@ -81,7 +81,7 @@ func (p *Parent) listen() error {
 		}
 		room <- struct{}{}
 		go func() {
-			defer func() { s.Stream.Close(); <-room }()
+			defer func() { s.Close(); <-room }()
 			answer := &handoff.Opened{Serial: s.Serial}
 			if err := p.open(s); err != nil {
 				f := deliver.AsFault(err)
