@@ -4,6 +4,6 @@
 // any other program delivers, by the directory and by maildirsize. Whose mail is
 // where stands in tables that apply writes (Tables).
 //
-// cmd/mailstead-deliver calls it. It must not
-// import the store: a delivery opens no index.
+// cmd/mailstead-deliver and package lmtp call it. It must not import the store: a
+// delivery opens no index.
 package deliver

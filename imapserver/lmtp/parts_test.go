@@ -1,6 +1,7 @@
 package lmtp
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -227,6 +229,45 @@ func TestStopsInOrder(t *testing.T) {
 		t.Errorf("%q %v", rest, err)
 	}
 	s.stop()
+}
+
+// TestMaildirMoves: a worker may open what was alice's Maildir when it started. Once
+// another one is in its place a worker of its own delivers there, even while a
+// client that has named alice keeps the first one waiting.
+func TestMaildirMoves(t *testing.T) {
+	s := begin(t, "alice")
+	conn, err := net.Dial("unix", s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, hello+"MAIL FROM:<>\r\nRCPT TO:<alice>\r\n")
+	for r := bufio.NewReader(conn); ; {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(line, "250 2.1.5 ") {
+			break
+		}
+	}
+	const message = "MAIL FROM:<>\r\nRCPT TO:<alice>\r\nDATA\r\nx\r\n.\r\n"
+	if got := s.say(t, message); got != "250 250 354 250" { // and so the worker has heard of the client
+		t.Error(got)
+	}
+	alice := filepath.Join(s.dir, "alice")
+	if err := os.Rename(alice, alice+".before"); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", "-a", alice+".before", alice).CombinedOutput(); err != nil {
+		t.Fatalf("%s", out)
+	}
+	if got := s.say(t, message); got != "250 250 354 451" && got != "250 250 354 250" { // the second without Landlock
+		t.Error(got)
+	}
+	if got := s.say(t, message); got != "250 250 354 250" {
+		t.Error(got)
+	}
 }
 
 // TestNames: what comes from outside means a user or a mailbox, or nothing.

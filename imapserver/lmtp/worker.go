@@ -53,7 +53,8 @@ func RunWorker(c *handoff.Conn, roots []string, log *slog.Logger) error {
 		}
 		switch m := m.(type) {
 		case *handoff.Session:
-			if !to.Fit(m.Roots) { // the message comes again, to another worker
+			if !to.Fit(m.Roots) {
+				c.Close() // the message comes again, and the next gets another worker
 				m.Stream.Close()
 				return nil
 			}
