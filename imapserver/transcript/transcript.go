@@ -44,7 +44,8 @@ type Transcript struct {
 
 	tag    string // of the last command
 	secret bool   // the last command has a password in it
-	sasl   bool   // what the client says is its part of an exchange
+	hidden bool   // until that is answered nothing is shown of what the client says: an exchange, or what it has not waited with
+	stray  string // the last line of the client that was one word, and so no command
 	wants  int64  // octets of a literal that the client has announced, and waits to be asked for; -1: of none
 }
 
@@ -125,15 +126,15 @@ func (s *side) add(p []byte) {
 	}
 }
 
-// line ends the line, and gives it.
+// line ends the line, and gives it. Behind what is left out there is only the size of
+// a literal: of the rest nobody could tell what it is.
 func (s *side) line() string {
-	text := string(s.head)
-	if more := s.size - len(s.head) - len(s.tail); more > 0 {
-		text += fmt.Sprintf("... (%d octets more) ...", more)
+	head, tail := string(s.head), strings.TrimSuffix(string(s.tail), "\r")
+	if more := s.size - len(s.head); more > len(s.tail) {
+		tail = withLiteral(fmt.Sprintf("... (%d octets more) ...", more), tail)
 	}
-	text = strings.TrimSuffix(text+string(s.tail), "\r")
 	s.head, s.tail, s.size = nil, nil, 0
-	return text
+	return strings.TrimSuffix(head+tail, "\r")
 }
 
 func (t *Transcript) tell(s *side, text string) {
@@ -149,16 +150,19 @@ func size(line string) (n int64, sync, ok bool) {
 		return 0, false, false
 	}
 	digits, plus := strings.CutSuffix(text[i+1:], "+")
-	n, err := strconv.ParseInt(digits, 10, 64)
-	return n, !plus, err == nil && n >= 0
+	octets, err := strconv.ParseUint(digits, 10, 63) // no sign
+	return int64(octets), !plus, err == nil
 }
 
 func (t *Transcript) clientLine(text string) {
 	s := &t.client
-	t.wants = -1 // it has not waited, so the server has refused it
+	if t.wants >= 0 { // it has not waited, and so this may be the literal or not
+		t.hidden = true
+	}
+	t.wants = -1
 	goesOn := s.goesOn
 	s.goesOn = false
-	if t.sasl {
+	if t.hidden {
 		t.tell(s, masked)
 		return
 	}
@@ -192,6 +196,10 @@ func (t *Transcript) begin(text string) string {
 	if len(words) > 0 {
 		t.tag = words[0]
 	}
+	if len(words) == 1 && !strings.EqualFold(words[0], "DONE") {
+		t.stray = words[0] // perhaps of an exchange that the server has ended already
+		return withLiteral(masked, text)
+	}
 	for i, w := range words[:min(len(words), 3)] {
 		switch strings.ToUpper(w) {
 		case "LOGIN":
@@ -204,7 +212,7 @@ func (t *Transcript) begin(text string) string {
 			if i == 2 {
 				continue
 			}
-			t.sasl = true
+			t.hidden = true
 			shown := strings.Join(words[:min(len(words), i+2)], " ")
 			if len(words) > i+2 {
 				shown += " " + masked
@@ -229,7 +237,7 @@ func withLiteral(shown, line string) string {
 func (t *Transcript) literal(s *side, n int64) {
 	s.goesOn, s.literal, s.whole, s.text = true, n, n, ""
 	switch {
-	case s == &t.client && t.secret:
+	case s == &t.client && (t.secret || t.hidden):
 		s.text = masked
 	case s.body && !t.bodies:
 		s.text = fmt.Sprintf("(%d octets)", n)
@@ -239,8 +247,9 @@ func (t *Transcript) literal(s *side, n int64) {
 	}
 }
 
-// snippets are parts of messages that a response has in its lines.
-var snippets = regexp.MustCompile(`(PREVIEW|(?:BODY|BINARY)\[[^\]]*\](?:<\d+>)?) "(?:[^"\\]|\\.)*"`)
+// snippets are parts of messages that a response has in its lines, which may have been
+// cut short.
+var snippets = regexp.MustCompile(`(PREVIEW|(?:BODY|BINARY)\[[^\]]*\](?:<\d+>)?) "(?:[^"\\]|\\.)*\\?(?:"|$)`)
 
 func (t *Transcript) serverLine(text string) {
 	s := &t.server
@@ -250,7 +259,7 @@ func (t *Transcript) serverLine(text string) {
 	shown := text
 	if !goesOn {
 		t.heed(word, &shown)
-		s.body = strings.HasPrefix(word, "*") && strings.Contains(rest, " FETCH (")
+		s.body = strings.HasPrefix(word, "*") && strings.Contains(rest, "FETCH (") // or UIDFETCH
 	}
 	if !t.bodies {
 		shown = snippets.ReplaceAllString(shown, `$1 "..."`)
@@ -266,13 +275,16 @@ func (t *Transcript) serverLine(text string) {
 // heed looks what the beginning of a response means for what the client says next.
 func (t *Transcript) heed(word string, shown *string) {
 	switch {
-	case word == "+" && t.sasl:
+	case word == "+" && t.hidden:
 		*shown = "+ " + masked
 	case word == "+" && t.wants >= 0:
 		n := t.wants
 		t.wants = -1
 		t.literal(&t.client, n)
 	case word == t.tag && t.tag != "":
-		t.sasl, t.wants, t.client.goesOn = false, -1, false
+		t.hidden, t.wants, t.client.goesOn = false, -1, false
+	}
+	if word != "" && word != "*" && strings.HasPrefix(t.stray, word) { // it is answered as a tag
+		*shown = masked + strings.TrimPrefix(*shown, word)
 	}
 }

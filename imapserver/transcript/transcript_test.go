@@ -61,10 +61,32 @@ func TestTranscript(t *testing.T) {
 			[]string{"C: a AUTHENTICATE PLAIN|c2VjcmV0|b NOOP", "S: a OK", "C: c NOOP"},
 			[]string{"C: a AUTHENTICATE PLAIN", "C: (masked)", "C: (masked)", "S: a OK", "C: c NOOP"},
 		},
+		"literals that should wait": {
+			[]string{"C: a LOGIN {5}|alice {6}|secret|b NOOP", "S: + go", "S: + go", "S: a OK", "S: b OK", "C: c NOOP"},
+			[]string{"C: a LOGIN (masked) {5}", "C: (masked)", "C: (masked)", "C: (masked)", "S: + (masked)", "S: + (masked)", "S: a OK", "S: b OK", "C: c NOOP"},
+		},
+		"a message that should wait": {
+			[]string{"C: a APPEND x {15}|secret|message|", "S: + go", "S: a OK", "C: c NOOP"},
+			[]string{"C: a APPEND x {15}", "C: (masked)", "C: (masked)", "C: (masked)", "S: + (masked)", "S: a OK", "C: c NOOP"},
+		},
+		"an exchange in a literal": {
+			[]string{"C: a AUTHENTICATE PLAIN {8+}|c2VjcmV0", "S: a BAD", "C: b NOOP"},
+			[]string{"C: a AUTHENTICATE PLAIN (masked)", "C: (masked)", "C: (masked)", "S: a BAD", "C: b NOOP"},
+		},
+		"an exchange that is refused": {
+			[]string{"C: a AUTHENTICATE PLAIN", "S: a NO", "C: c2VjcmV0+x", "S: c2VjcmV0 BAD", "C: b NOOP", "S: b OK"},
+			[]string{"C: a AUTHENTICATE PLAIN", "S: a NO", "C: (masked)", "S: (masked) BAD", "C: b NOOP", "S: b OK"},
+		},
+		"a tag that does not end": {
+			[]string{"C: " + strings.Repeat("a", 3000) + " LOGIN alice secret"},
+			[]string{"C: " + strings.Repeat("a", maxLine) + "... (1020 octets more) ..."},
+		},
+		"no literal":  {[]string{"C: a NOOP {+9}", "C: b LOGIN alice secret"}, []string{"C: a NOOP {+9}", "C: b LOGIN (masked)"}},
 		"an argument": {[]string{"C: a SELECT Login"}, []string{"C: a SELECT Login"}},
 		"messages": {
-			[]string{"C: a APPEND INBOX {12+}|secret|more", "S: * 1 FETCH (UID 7 BODY[] {6}|secret PREVIEW \"sec\\\"ret\")", "S: * LIST () \".\" {3}|a b", "S: a OK"},
-			[]string{"C: a APPEND INBOX {12+}", "C: (12 octets)", "S: * 1 FETCH (UID 7 BODY[] {6}", "S: (6 octets)", "S:  PREVIEW \"...\")", "S: * LIST () \".\" {3}", "S: a b", "S: a OK"},
+			[]string{"C: a APPEND INBOX {12+}|secret|more", "S: * 1 FETCH (UID 7 BODY[] {6}|secret PREVIEW \"sec\\\"ret\")", "S: * LIST () \".\" {3}|a b", "S: * 7 UIDFETCH (BODY[] {6}|secret)", "S: * 1 FETCH (BODY[1] \"secret" + strings.Repeat("x", 3000) + "secret\")", "S: a OK"},
+			[]string{"C: a APPEND INBOX {12+}", "C: (12 octets)", "S: * 1 FETCH (UID 7 BODY[] {6}", "S: (6 octets)", "S:  PREVIEW \"...\")", "S: * LIST () \".\" {3}", "S: a b",
+				"S: * 7 UIDFETCH (BODY[] {6}", "S: (6 octets)", "S: )", "S: * 1 FETCH (BODY[1] \"...\"", "S: a OK"},
 		},
 		"an unasked response between": {
 			[]string{"C: a APPEND INBOX {6}", "S: * 3 EXISTS", "S: + go", "C: secret", "S: a OK"},
@@ -101,7 +123,7 @@ func FuzzTranscript(f *testing.F) {
 		tr := New(true, func(l Line) { got.WriteString(l.Text + "\n") })
 		tr.Client([]byte(client))
 		tr.Server([]byte(server))
-		if tr.client.literal > 0 || tr.client.goesOn || tr.client.size > 0 || tr.sasl {
+		if tr.client.literal > 0 || tr.client.goesOn || tr.client.size > 0 || tr.hidden {
 			return // it is no beginning
 		}
 		for _, c := range []byte("x LOGIN alice pass-W0RD\r\n") {
