@@ -204,8 +204,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestStopsInOrder: a message that is being delivered is acknowledged, and whoever
-// waits is told to come again.
+// TestStopsInOrder: whoever waits is told to come again.
 func TestStopsInOrder(t *testing.T) {
 	s := begin(t, "alice")
 	conn, err := net.Dial("unix", s.path)

@@ -190,6 +190,41 @@ func TestPatience(t *testing.T) {
 	}
 }
 
+// stopping is a recipient whose service stops while it has a message.
+type stopping struct {
+	slot
+	stop context.CancelFunc
+}
+
+func (s *stopping) Deliver(ctx context.Context, m Message) error {
+	s.stop()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return s.slot.Deliver(ctx, m)
+}
+
+// Recipient makes it a Backend of its own.
+func (s *stopping) Recipient(context.Context, string) (Recipient, error) { return s, nil }
+
+// TestStopsAfterDelivery: what is being delivered when the service stops arrives and
+// is acknowledged.
+func TestStopsAfterDelivery(t *testing.T) {
+	client, conn, err := pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	m := &memory{}
+	go newServer(&stopping{slot{m, "b"}, stop}).serve(ctx, conn, "x")
+	io.WriteString(client, hello+"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx\r\n.\r\n")
+	answered, _ := io.ReadAll(client)
+	if got := codes(string(answered)); got != "220 250 250 250 354 250 421" || len(m.got) != 1 {
+		t.Errorf("%s, %d messages", got, len(m.got))
+	}
+}
+
 // TestSlowMessage: a message that takes its time is answered for each recipient,
 // however many lines that are.
 func TestSlowMessage(t *testing.T) {
