@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -132,7 +131,7 @@ func (o pipeOptions) deliver(in io.Reader, out io.Writer) error {
 		fmt.Fprintf(out, "mailstead-deliver: warning: %s%s\n", text, written(pairs))
 	}
 	d := deliver.New(&maildir.Ops{}, limit.Default().LMTP.Message, log)
-	return d.Deliver(context.Background(), place, deliver.Envelope{
+	return d.Deliver(place, deliver.Envelope{
 		Sender: strings.Trim(o.sender, "<>"), NoSender: !o.named, Recipient: o.address, Mailbox: mailbox,
 	}, in)
 }

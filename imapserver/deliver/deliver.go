@@ -2,7 +2,6 @@ package deliver
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +38,7 @@ type Place struct {
 // Deliver puts a message into a mailbox. Once it returns without an error, the
 // message survives a power cut; after an error it is not there, unless the last
 // sync has failed: then it may be. AsFault says what the sender's server is told.
-func (d *Deliverer) Deliver(ctx context.Context, p Place, e Envelope, r io.Reader) error {
+func (d *Deliverer) Deliver(p Place, e Envelope, r io.Reader) error {
 	dir, err := d.open(p.Maildir, e.Mailbox)
 	if err != nil {
 		return err
@@ -61,9 +60,6 @@ func (d *Deliverer) Deliver(ctx context.Context, p Place, e Envelope, r io.Reade
 	size, err := copyMessage(buf, r, e, d.most)
 	if err == nil {
 		err = buf.Flush()
-	}
-	if err == nil {
-		err = ctx.Err()
 	}
 	if err == nil {
 		err = d.ops.SyncFile(f)

@@ -52,7 +52,7 @@ func TestDeliverInto(t *testing.T) {
 		os.Symlink(other, filepath.Join(dir, ".link"))
 		os.WriteFile(filepath.Join(dir, ".file"), nil, 0o600)
 		os.Mkdir(filepath.Join(dir, ".half"), 0o700)
-		if err := quietly(t).Deliver(t.Context(), Place{Maildir: dir}, Envelope{Mailbox: row.mailbox}, strings.NewReader("a: b\r\n\r\nc\r\n")); err != nil {
+		if err := quietly(t).Deliver(Place{Maildir: dir}, Envelope{Mailbox: row.mailbox}, strings.NewReader("a: b\r\n\r\nc\r\n")); err != nil {
 			t.Errorf("%q: %v", row.mailbox, err)
 		}
 		got := mail(t, filepath.Join(dir, row.dir))
@@ -72,7 +72,7 @@ func TestDeliverNowhere(t *testing.T) {
 	link := filepath.Join(t.TempDir(), "link")
 	os.Symlink(newMaildir(t), link)
 	for _, dir := range []string{filepath.Join(t.TempDir(), "none"), link} {
-		err := quietly(t).Deliver(t.Context(), Place{Maildir: dir}, Envelope{}, strings.NewReader("x"))
+		err := quietly(t).Deliver(Place{Maildir: dir}, Envelope{}, strings.NewReader("x"))
 		if f := AsFault(err); err == nil || f.Code != 451 || f.Exit() != ExitTempFail {
 			t.Errorf("%s: %v", dir, err)
 		}
@@ -95,13 +95,17 @@ func TestDeliverFaults(t *testing.T) {
 				}
 				return nil
 			}}, 1<<20, func(string, ...any) {})
-			err := d.Deliver(t.Context(), Place{Maildir: dir, Quota: &config.Quota{Messages: 9}}, Envelope{}, strings.NewReader("x"))
+			err := d.Deliver(Place{Maildir: dir, Quota: &config.Quota{Messages: 9}}, Envelope{}, strings.NewReader("x"))
 			calls = max(calls, n+2)
 			if last == "" {
 				break
 			}
 			if got := len(mail(t, dir)); (err == nil) != counting || got > 0 && !counting && last != "syncdir" {
 				t.Errorf("%v at call %d, %s: %v, %d messages", errno, n, last, err, got)
+			}
+			file := maildir.NewSizeFile(dir, &maildir.Ops{})
+			if file.Refresh() == nil && err != nil && file.Used.Messages != int64(len(mail(t, dir))) {
+				t.Errorf("%v at call %d, %s: %d messages are counted", errno, n, last, file.Used.Messages)
 			}
 			if err != nil && errors.Is(err, unix.ENOSPC) && last != "syncdir" && AsFault(err).Enhanced != "4.3.1" {
 				t.Errorf("a full disk at %s: %v", last, err)
@@ -113,7 +117,7 @@ func TestDeliverFaults(t *testing.T) {
 func TestDeliverQuota(t *testing.T) {
 	message := "a: b\n\n" + strings.Repeat("x", 93) + "\n" // 100 octets
 	deliver := func(dir, box string, q *config.Quota) error {
-		return quietly(t).Deliver(t.Context(), Place{Maildir: dir, Quota: q}, Envelope{NoSender: true, Mailbox: box}, strings.NewReader(message))
+		return quietly(t).Deliver(Place{Maildir: dir, Quota: q}, Envelope{NoSender: true, Mailbox: box}, strings.NewReader(message))
 	}
 	counted := func(dir string) (maildir.Limits, maildir.Usage) {
 		t.Helper()
@@ -202,7 +206,7 @@ func TestMailboxGoesMeanwhile(t *testing.T) {
 				}
 				return nil
 			}}, 1<<20, func(string, ...any) {})
-			err := d.Deliver(t.Context(), Place{Maildir: dir}, Envelope{Mailbox: "Lists"}, strings.NewReader("x"))
+			err := d.Deliver(Place{Maildir: dir}, Envelope{Mailbox: "Lists"}, strings.NewReader("x"))
 			os.RemoveAll(filepath.Join(dir, "deleted"))
 			there := len(mail(t, dir)) + len(mail(t, filepath.Join(dir, ".Lists"))) + len(mail(t, filepath.Join(dir, ".Other")))
 			if err == nil && there != 1 || there > 1 {

@@ -1,7 +1,6 @@
 package lmtp
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -144,7 +143,7 @@ func (w *worker) put(s *handoff.Session, h head, text io.Reader) error {
 	if q := s.Quota; q != nil {
 		place.Quota = (*config.Quota)(q)
 	}
-	return w.deliver.Deliver(context.Background(), place, deliver.Envelope{
+	return w.deliver.Deliver(place, deliver.Envelope{
 		Sender: h.Sender, Recipient: h.Recipient, Mailbox: s.Mailbox, Received: h.Received,
 	}, text)
 }

@@ -30,7 +30,7 @@ func TestCrashDelivery(t *testing.T) {
 	for n := range 3 {
 		text := fmt.Sprintf("Subject: %d\n\n%s\n", n, strings.Repeat("body ", 30_000*n)) // in several writes
 		texts[text] = n + 1
-		if err := d.Deliver(t.Context(), place, delivery.Envelope{NoSender: true}, strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n"))); err != nil {
+		if err := d.Deliver(place, delivery.Envelope{NoSender: true}, strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n"))); err != nil {
 			t.Fatal(err)
 		}
 		c.ack()
@@ -93,7 +93,7 @@ func TestDeliveryIsSeen(t *testing.T) {
 	defer v.Close()
 	d := delivery.New(&maildir.Ops{}, 1<<20, func(text string, args ...any) { t.Error(text, args) })
 	for n := range 4 {
-		err := d.Deliver(t.Context(), delivery.Place{Maildir: dir}, delivery.Envelope{Mailbox: "lists"}, strings.NewReader("Subject: x\n\nhi\n"))
+		err := d.Deliver(delivery.Place{Maildir: dir}, delivery.Envelope{Mailbox: "lists"}, strings.NewReader("Subject: x\n\nhi\n"))
 		if full := n == 3; (err != nil) != full || full && err.Error() != delivery.ErrFull.Error() {
 			t.Errorf("message %d: %v", n, err)
 		}
@@ -126,7 +126,7 @@ func TestDeliveriesBesideSessions(t *testing.T) {
 			d := delivery.New(&maildir.Ops{}, 1<<20, func(string, ...any) {}) // there is no such mailbox now and then
 			for n := range each {
 				subject := fmt.Sprintf("%d-%d", i, n)
-				err := d.Deliver(context.Background(), delivery.Place{Maildir: dir}, delivery.Envelope{Mailbox: "Lists"}, strings.NewReader("Subject: "+subject+"\n\nx\n"))
+				err := d.Deliver(delivery.Place{Maildir: dir}, delivery.Envelope{Mailbox: "Lists"}, strings.NewReader("Subject: "+subject+"\n\nx\n"))
 				if err == nil {
 					acknowledged.Store(subject, true)
 				}
