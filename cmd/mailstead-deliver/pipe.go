@@ -1,14 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/config"
 	"mailstead/imapserver/deliver"
 	"mailstead/imapserver/limit"
 	"mailstead/imapserver/maildir"
@@ -113,27 +118,32 @@ func (o *pipeOptions) environment() error {
 }
 
 func (o pipeOptions) deliver(in io.Reader, out io.Writer) error {
-	place, mailbox := deliver.Place{Maildir: o.maildir}, o.mailbox
-	if o.maildir == "" {
-		found, err := deliver.NewTables(o.state).Find(o.user)
-		if err != nil {
-			return err
-		}
-		if err := become(found.UID, found.GID); err != nil {
-			return err
-		}
-		place = deliver.Place{Maildir: found.Maildir, Quota: found.Quota}
-		if mailbox == "" {
-			mailbox = found.Mailbox
-		}
+	found, err := o.find()
+	if err != nil {
+		return err
+	}
+	if err := become(found.UID, found.GID); err != nil {
+		return err
 	}
 	log := func(text string, pairs ...any) {
 		fmt.Fprintf(out, "mailstead-deliver: warning: %s%s\n", text, written(pairs))
 	}
 	d := deliver.New(&maildir.Ops{}, limit.Default().LMTP.Message, log)
-	return d.Deliver(place, deliver.Envelope{
-		Sender: strings.Trim(o.sender, "<>"), NoSender: !o.named, Recipient: o.address, Mailbox: mailbox,
+	return d.Deliver(deliver.Place{Maildir: found.Maildir, Quota: found.Quota}, deliver.Envelope{
+		Sender: strings.Trim(o.sender, "<>"), NoSender: !o.named, Recipient: o.address, Mailbox: cmp.Or(o.mailbox, found.Mailbox),
 	}, in)
+}
+
+// find gives whose mail it is: the user's, or that of the owner of a Maildir.
+func (o pipeOptions) find() (deliver.Found, error) {
+	if o.maildir == "" {
+		return deliver.NewTables(o.state).Find(o.user)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(o.maildir, &st); err != nil {
+		return deliver.Found{}, &fs.PathError{Op: "stat", Path: o.maildir, Err: err}
+	}
+	return deliver.Found{Delivery: config.Delivery{UID: int(st.Uid), GID: int(st.Gid), Maildir: o.maildir}}, nil
 }
 
 // written gives pairs as text.

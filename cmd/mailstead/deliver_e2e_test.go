@@ -123,7 +123,8 @@ def deliver(*args, text=b"Subject: x\n\nhi\n", user=None):
     return p.returncode
 n = count("alice", "Lists")
 assert deliver("-m", "Lists", "alice") == 0 and deliver("-m", "Lists", "alice", user="alice") == 0
-assert count("alice", "Lists") == n + 2
+assert deliver("-d", "/home/alice/Maildir", "-m", "Lists") == 0 and deliver("-d", "/home/alice/Maildir", user="bob") == 75
+assert count("alice", "Lists") == n + 3
 import pwd
 assert set((os.stat(f).st_uid, os.stat(f).st_gid) for f in glob.glob("/home/alice/Maildir/**/*S=*", recursive=True)) == {pwd.getpwnam("alice")[2:4]}
 assert deliver("nobody-at-all") == 67
