@@ -48,6 +48,9 @@ func newSnippet(host *schema.Host) *snippet {
 		s.local = d.Domains
 	}
 	for _, u := range host.Users {
+		if u.Elsewhere != "" { // another server takes that mail
+			continue
+		}
 		s.system = s.system || u.System != nil
 		s.virtual = s.virtual || u.Virtual != nil
 		if _, domain, ok := strings.Cut(u.Name, "@"); ok && !slices.Contains(s.local, strings.ToLower(domain)) {
