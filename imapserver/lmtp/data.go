@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,8 +56,11 @@ func (c *session) data(arg string) {
 	if err := buf.flush(); err != nil {
 		c.log.Error("message not spooled", "id", c.transaction(), "err", err)
 	}
-	for i, err := range c.deliverAll(spool, buf, whole) {
-		if err == nil {
+	for i, done := range c.deliverAll(spool, buf, whole) {
+		if len(done) == 0 {
+			c.w.Flush() // or the client is gone, and what it was sent arrives all the same
+		}
+		if err := <-done; err == nil {
 			c.reply(250, "2.1.5", plainAddress(c.names[i])+" has it")
 		} else {
 			c.fault(err)
@@ -80,34 +82,48 @@ func (c *session) lost(err error) {
 	}
 }
 
-// deliverAll delivers to all recipients, and gives what has become of each.
-func (c *session) deliverAll(spool *os.File, buf *kept, whole bool) []error {
-	faults := make([]error, len(c.rcpts))
+// deliverAll delivers to all recipients, in their order, and gives for each what will
+// tell what has become of it. From one to the next no more time passes than one
+// delivery may take: a client that waits for longer than it likes sends the message
+// again to those who have it.
+func (c *session) deliverAll(spool *os.File, buf *kept, whole bool) []chan error {
+	all := make([]chan error, len(c.rcpts))
+	for i := range all {
+		all[i] = make(chan error, 1)
+	}
 	if !whole || buf.err != nil {
-		for i := range faults {
-			if faults[i] = deliver.ErrTooLong; whole {
-				faults[i] = buf.err
-			}
+		err := buf.err
+		if !whole {
+			err = deliver.ErrTooLong
 		}
-		return faults
+		for _, done := range all {
+			done <- err
+		}
+		return all
 	}
 	m := Message{ID: c.transaction(), Sender: c.from, Text: spool, Octets: buf.n}
-	room := make(chan struct{}, atOnce)
-	var all sync.WaitGroup
-	for i, r := range c.rcpts {
-		room <- struct{}{}
-		all.Go(func() {
-			defer func() { <-room }()
-			// What has begun is finished, even if the service stops.
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), c.limits.Delivery)
-			defer cancel()
-			m := m
-			m.Received = fmt.Sprintf("from %s by %s with LMTP id %s for <%s>; %s", c.peer, c.host, m.ID, c.names[i], time.Now().Format(time.RFC1123Z))
-			faults[i] = r.Deliver(ctx, m)
-		})
+	next := make(chan int, len(all))
+	for i := range all {
+		next <- i
 	}
-	all.Wait()
-	return faults
+	close(next)
+	for range min(atOnce, len(all)) {
+		go func() {
+			for i := range next {
+				all[i] <- c.deliver(m, i)
+			}
+		}()
+	}
+	return all
+}
+
+// deliver delivers to one recipient. What has begun is finished, even if the service
+// stops.
+func (c *session) deliver(m Message, i int) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), c.limits.Delivery)
+	defer cancel()
+	m.Received = fmt.Sprintf("from %s by %s with LMTP id %s for <%s>; %s", c.peer, c.host, m.ID, c.names[i], time.Now().Format(time.RFC1123Z))
+	return c.rcpts[i].Deliver(ctx, m)
 }
 
 // plainAddress is an address as a reply may have it.

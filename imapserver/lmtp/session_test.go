@@ -1,6 +1,7 @@
 package lmtp
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -190,22 +191,29 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// stopping is a recipient whose service stops while it has a message.
-type stopping struct {
-	slot
-	stop context.CancelFunc
+// meddled is memory of which something is done before each delivery.
+type meddled struct {
+	memory
+	before func(address string)
 }
 
-func (s *stopping) Deliver(ctx context.Context, m Message) error {
-	s.stop()
+func (m *meddled) Recipient(_ context.Context, address string) (Recipient, error) {
+	m.open++
+	return &meddledSlot{slot{&m.memory, address}, m.before}, nil
+}
+
+type meddledSlot struct {
+	slot
+	before func(address string)
+}
+
+func (s *meddledSlot) Deliver(ctx context.Context, m Message) error {
+	s.before(s.address)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return s.slot.Deliver(ctx, m)
 }
-
-// Recipient makes it a Backend of its own.
-func (s *stopping) Recipient(context.Context, string) (Recipient, error) { return s, nil }
 
 // TestStopsAfterDelivery: what is being delivered when the service stops arrives and
 // is acknowledged.
@@ -216,12 +224,40 @@ func TestStopsAfterDelivery(t *testing.T) {
 	}
 	defer client.Close()
 	ctx, stop := context.WithCancel(t.Context())
-	m := &memory{}
-	go newServer(&stopping{slot{m, "b"}, stop}).serve(ctx, conn, "x")
+	m := &meddled{before: func(string) { stop() }}
+	go newServer(m).serve(ctx, conn, "x")
 	io.WriteString(client, hello+"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx\r\n.\r\n")
 	answered, _ := io.ReadAll(client)
 	if got := codes(string(answered)); got != "220 250 250 250 354 250 421" || len(m.got) != 1 {
 		t.Errorf("%s, %d messages", got, len(m.got))
+	}
+}
+
+// TestAnswersAtOnce: who has the message is told of before another delivery ends.
+func TestAnswersAtOnce(t *testing.T) {
+	client, conn, err := pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	client.SetDeadline(time.Now().Add(10 * time.Second))
+	released := make(chan struct{})
+	m := &meddled{before: func(address string) {
+		if address == "slow" {
+			<-released
+		}
+	}}
+	go newServer(m).serve(t.Context(), conn, "x")
+	io.WriteString(client, hello+"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nRCPT TO:<slow>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n")
+	answered := bufio.NewReader(client)
+	for line := ""; line != "250 2.1.5 <b> has it\r\n"; {
+		if line, err = answered.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(released)
+	if rest, err := io.ReadAll(answered); codes(string(rest)) != "250 221" || err != nil {
+		t.Errorf("%q %v", rest, err)
 	}
 }
 
