@@ -108,6 +108,7 @@ type helper struct {
 	dirty bool // it has made changes that are not synced
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
+	from  io.ReadCloser
 	limit *io.LimitedReader
 	out   *json.Decoder
 	log   *head
@@ -145,11 +146,11 @@ func startHelper(command []string, id identity) (*helper, error) {
 	if h.stdin, err = h.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	stdout, err := h.cmd.StdoutPipe()
-	if err != nil {
+	if h.from, err = h.cmd.StdoutPipe(); err != nil {
 		return nil, err
 	}
-	h.limit = &io.LimitedReader{R: stdout}
+	h.cmd.WaitDelay = time.Second // somebody else may have the other end of its log
+	h.limit = &io.LimitedReader{R: h.from}
 	h.out = json.NewDecoder(h.limit)
 	if err := startNoNewPrivs(h.cmd); err != nil {
 		return nil, err
@@ -176,7 +177,7 @@ func startNoNewPrivs(cmd *exec.Cmd) error {
 func (h *helper) call(ctx context.Context, q mailRequest, patience time.Duration) (mailAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { h.cmd.Process.Kill() })()
+	defer context.AfterFunc(ctx, h.abandon)()
 	var a mailAnswer
 	err := json.NewEncoder(h.stdin).Encode(q)
 	if err == nil {
@@ -189,12 +190,32 @@ func (h *helper) call(ctx context.Context, q mailRequest, patience time.Duration
 	return a, err
 }
 
-// end ends the helper, and gives what it has to say for itself.
+// abandon kills the helper, and closes our ends of its pipes: one that waits in a file
+// system that its user serves (FUSE) cannot be killed, and keeps the others open.
+func (h *helper) abandon() {
+	h.cmd.Process.Kill()
+	h.stdin.Close()
+	h.from.Close()
+}
+
+// helperEnd is how long a helper may take to end by itself.
+const helperEnd = 5 * time.Second
+
+// end ends the helper, and gives what it has to say for itself. One that cannot be
+// killed is not waited for.
 func (h *helper) end() string {
 	h.stdin.Close()
-	timer := time.AfterFunc(5*time.Second, func() { h.cmd.Process.Kill() })
-	defer timer.Stop()
-	h.cmd.Wait()
+	defer time.AfterFunc(helperEnd, h.abandon).Stop()
+	ended := make(chan struct{})
+	go func() {
+		h.cmd.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(helperEnd + 2*h.cmd.WaitDelay):
+		return ""
+	}
 	text, _, _ := strings.Cut(strings.TrimSpace(h.log.String()), "\n")
 	return text
 }

@@ -179,6 +179,12 @@ func TestHelperFails(t *testing.T) {
 	if seen := h.observeMail(ctx, []reconcile.Ask{{Resource: Maildir(m, "")}}); seen[0].Err == nil {
 		t.Error("a helper that hangs gave an answer")
 	}
+	// Killed, it leaves the other ends of its pipes open, as one does that cannot be killed.
+	h = Host{Helper: []string{"/bin/sh", "-c", "sleep 15 & exec sleep 15"}, Patience: 200 * time.Millisecond}
+	start := time.Now()
+	if seen := h.observeMail(t.Context(), []reconcile.Ask{{Resource: Maildir(m, "")}}); seen[0].Err == nil || time.Since(start) > 10*time.Second {
+		t.Errorf("a helper that keeps its pipes open: %v after %v", seen[0].Err, time.Since(start))
+	}
 	h = Host{Helper: []string{"/nonexistent"}}
 	if seen := h.observeMail(t.Context(), []reconcile.Ask{{Resource: Maildir(m, "")}}); seen[0].Err == nil {
 		t.Error("no helper gave an answer")
