@@ -28,12 +28,15 @@ func (s *Server) loginPage(as sort) http.HandlerFunc {
 }
 
 func (s *Server) showLogin(w http.ResponseWriter, q *request, as sort, name, fault string) {
-	cookie := s.cookie(q.Request, formCookie)
-	if len(cookie) != len(rand.Text()) {
-		cookie = rand.Text()
-		s.setCookie(w, formCookie, cookie)
+	if q.session == nil { // who has logged in sends their session's cookie, and its form belongs to that
+		cookie := s.cookie(q.Request, formCookie)
+		if len(cookie) != len(rand.Text()) {
+			cookie = rand.Text()
+			s.setCookie(w, formCookie, cookie)
+		}
+		q.form = s.sessions.formOf(cookie)
 	}
-	q.session, q.form = nil, s.sessions.formOf(cookie)
+	q.session = nil // what is shown is the page of nobody
 	status := http.StatusOK
 	if fault != "" {
 		status = http.StatusForbidden

@@ -169,6 +169,30 @@ func TestFixation(t *testing.T) {
 	}
 }
 
+// Who has logged in as a user may log in as an admin in its place, at the second try too.
+func TestLoginAgain(t *testing.T) {
+	s := newSite(t, alice, func(r AdminRequest) AdminAnswer {
+		if r.Do == AdminLogin && r.Code != "1" {
+			return AdminAnswer{Error: "no"}
+		}
+		return AdminAnswer{Token: "of helpdesk", Name: "helpdesk", Status: &Status{}}
+	})
+	s.send("/login", "/login", "name", "alice", "password", "wonder")
+	before := s.cookieValue(sessionCookie)
+	status, text := s.send("/admin", "/admin/login", "name", "helpdesk", "password", "x", "code", "2")
+	form := formField.FindStringSubmatch(text)
+	if status != 403 || form == nil || !strings.Contains(text, "no") {
+		t.Fatalf("%d %s", status, text)
+	}
+	status, text = s.post("/admin/login", "form", form[1], "name", "helpdesk", "password", "x", "code", "1")
+	if status != 200 || !strings.Contains(text, "Certificates as served") {
+		t.Errorf("%d %s", status, text)
+	}
+	if e, _ := s.sessions.get(before, s.now); e != nil {
+		t.Error("the session of the user goes on")
+	}
+}
+
 // A form of another browser, of another session, or of none is refused, before a
 // login and after.
 func TestForeignForms(t *testing.T) {
