@@ -83,7 +83,7 @@ func (d *webDoor) answer(ctx context.Context, r control.WebRequest) control.WebA
 	case control.WebRevokeApp:
 		err = d.auth.RevokeAppPassword(user, r.Name)
 	case control.WebAddApp, control.WebPassword:
-		if refused := d.check(ctx, user, r); refused != "" {
+		if _, refused := d.check(ctx, user, r); refused != "" {
 			return control.WebAnswer{Error: refused}
 		}
 		err = d.change(ctx, user, r, &a)
@@ -111,33 +111,33 @@ func (d *webDoor) change(ctx context.Context, user string, r control.WebRequest,
 }
 
 // check asks auth for a verdict on a password, with the limits and the log that every
-// login has. It gives why not, for the user.
-func (d *webDoor) check(ctx context.Context, user string, r control.WebRequest) string {
+// login has. It gives the name of the user, which a directory may know as another one
+// than was typed, or why not, for the user.
+func (d *webDoor) check(ctx context.Context, name string, r control.WebRequest) (user, refused string) {
 	v := d.auth.Authenticate(ctx, &handoff.Credentials{
-		ID: "web", Listener: auth.Web, User: user, Password: r.Password, Mechanism: "web", Remote: r.Remote, TLS: r.TLS,
+		ID: "web", Listener: auth.Web, User: name, Password: r.Password, Mechanism: "web", Remote: r.Remote, TLS: r.TLS,
 	})
 	switch {
 	case v.Elsewhere != "":
-		return "Your mail is on another server, and so is your page."
+		return "", "Your mail is on another server, and so is your page."
 	case v.User == "":
-		return cmp.Or(v.Text, "Authentication failed.")
-	case v.User != user || v.By != "":
-		return "Authentication failed." // a master, who looks after users otherwise
+		return "", cmp.Or(v.Text, "Authentication failed.")
 	}
-	return ""
+	return v.User, ""
 }
 
 func (d *webDoor) login(ctx context.Context, r control.WebRequest) control.WebAnswer {
-	if refused := d.check(ctx, r.User, r); refused != "" {
+	user, refused := d.check(ctx, r.User, r)
+	if refused != "" {
 		return control.WebAnswer{Error: refused}
 	}
 	token := rand.Text() + rand.Text()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last++
-	d.sessions[token] = webSession{user: r.User, begun: time.Now(), made: d.last}
-	d.makeRoom(r.User)
-	return control.WebAnswer{Token: token, User: r.User}
+	d.sessions[token] = webSession{user: user, begun: time.Now(), made: d.last}
+	d.makeRoom(user)
+	return control.WebAnswer{Token: token, User: user}
 }
 
 // makeRoom ends the oldest sessions of a user, and of all, that are too many. The

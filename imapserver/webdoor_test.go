@@ -2,10 +2,12 @@ package imapserver
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +29,13 @@ func webbedFor(t *testing.T, uid int) (*webDoor, func(control.WebRequest) contro
 	c := testConfig(dir)
 	c.Logins = &config.Logins{Keep: t.TempDir()}
 	c.Web = &config.Web{UID: uid, Certificate: "mail.example"}
+	var accounts atomic.Pointer[map[string]string]
+	accounts.Store(&map[string]string{"d.lane": fmt.Sprintf("UID=%d\nGID=%d\nADDRESS=dora\n", os.Getuid(), os.Getgid())})
+	c.Directories = []config.Directory{{
+		Name:       "courier",
+		Authdaemon: &config.Authdaemon{Socket: courier(t, &accounts), Service: "imap", Bounds: config.Bounds{Connections: 2, Timeout: 5}},
+		May:        config.May{Owner: &config.Identity{UID: os.Getuid(), GID: os.Getgid()}, Roots: []string{filepath.Join(dir, "mail")}},
+	}}
 	i, _, _ := inline(t, c, []config.User{testUser(t, dir, "alice"), testUser(t, dir, "bob"), {Name: "boss", Hash: hash(t, "pw-boss"), Master: true}}, issue(t, time.Now().Add(time.Hour), "mail.example"))
 	d := &webDoor{log: i.log, auth: i.authority(), settings: i.inForce, sessions: map[string]webSession{}}
 	l, err := control.ListenWeb(filepath.Join(dir, "web"))
@@ -68,6 +77,10 @@ func TestWebDoor(t *testing.T) {
 	}
 	if a := login("alice*boss", "pw-boss"); a.Error == "" || a.Token != "" {
 		t.Errorf("a master, who may come in by IMAP: %+v", a)
+	}
+	dora := login("d.lane", "pw-d.lane")
+	if a := ask(control.WebRequest{Do: control.WebUser, Token: dora.Token}); dora.User != "dora" || a.User != "dora" || a.Own {
+		t.Errorf("one whom a directory knows by another name: %+v, %+v", dora, a)
 	}
 	alice := login("alice", "pw-alice")
 	if alice.Token == "" || alice.User != "alice" {

@@ -9,7 +9,8 @@ import (
 )
 
 // Web is the listener of Credentials that come from the web page: no listener can have
-// the name. App passwords are not good there, since they are for one program each.
+// the name. App passwords are not good there, since they are for one program each, nor
+// are masters: what users do there lasts.
 const Web = "(web)"
 
 // Of how many users logins are remembered, and how many of each. They are gone when

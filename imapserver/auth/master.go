@@ -69,6 +69,8 @@ func (a *Auth) byMaster(ctx context.Context, c *handoff.Credentials, p pair) (e 
 		f = refused.because("no such master")
 	case !right:
 		f = refused.because("wrong password of a master")
+	case c.Listener == Web:
+		f = refused.because("a master has no page of a user's")
 	case other:
 		f = refused.because("nobody comes in as a master")
 	case !known:

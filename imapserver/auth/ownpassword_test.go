@@ -113,15 +113,18 @@ func TestAppPasswordAtPage(t *testing.T) {
 	}
 }
 
-// The last logins are told, alike ones as one.
+// The last logins are told, alike ones as one, and none that was refused.
 func TestLately(t *testing.T) {
-	a, _ := newProving(t, config.Logins{}, nil, virtual(t, "alice", "first word"))
+	a, _ := newProving(t, config.Logins{}, []config.User{{Name: "boss", Hash: virtual(t, "", "strong").Hash, Master: true}}, virtual(t, "alice", "first word"))
 	for i := range 20 {
 		for range 2 {
 			a.Authenticate(t.Context(), &handoff.Credentials{Listener: "imap", User: "alice", Password: "first word", Remote: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})})
 		}
 	}
 	a.Authenticate(t.Context(), &handoff.Credentials{Listener: "imap", User: "alice", Password: "wrong word", Remote: netip.MustParseAddr("198.51.100.1")})
+	if v := present(a, Web, "alice*boss", "strong", ""); v.User != "" {
+		t.Errorf("a master at the page: %+v", v)
+	}
 	got := a.Lately("alice")
 	if len(got) != perUser || got[0].Remote.String() != "192.0.2.19" || got[0].Count != 2 || len(a.Lately("bob")) != 0 {
 		t.Errorf("%+v", got)
