@@ -21,6 +21,7 @@ import (
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/deliver"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
 	"mailstead/imapserver/spawn"
 )
 
@@ -266,6 +267,45 @@ func TestMaildirMoves(t *testing.T) {
 	}
 	if got := s.say(t, message); got != "250 250 354 250" {
 		t.Error(got)
+	}
+}
+
+// TestConnections: whoever comes when there are as many as may be is sent away, and
+// the place of one that goes is free again.
+func TestConnections(t *testing.T) {
+	s := begin(t)
+	greeted := func() (net.Conn, string) {
+		conn, err := net.Dial("unix", s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn, line[:3]
+	}
+	most := limit.Default().LMTP.Connections
+	var first net.Conn
+	for n := range most + 1 {
+		conn, said := greeted()
+		if n == 0 {
+			first = conn
+		}
+		if (said == "220") != (n < most) {
+			t.Errorf("connection %d: %s", n, said)
+		}
+	}
+	first.Close()
+	said := ""
+	for try := 0; said != "220" && try < 100; try++ {
+		if _, said = greeted(); said != "220" {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	if said != "220" {
+		t.Errorf("afterwards: %s", said)
 	}
 }
 
