@@ -76,18 +76,20 @@ func (s *snippet) state() string {
 
 func (s *snippet) exim() {
 	d := s.host.Deliver
-	router := func(name, transport string, lines ...string) {
+	one := func(name, transport string, lines ...string) {
 		s.p("%s:", name)
 		s.p("  driver = accept")
-		s.p("  domains = %s", strings.Join(append(slices.Clone(s.local), s.hosted...), " : "))
-		if d.Detail != "" {
-			s.p("  local_part_suffix = %s*", d.Detail)
-			s.p("  local_part_suffix_optional")
-		}
+		s.p("  domains = %s", strings.Join(slices.Concat(s.local, s.hosted), " : "))
 		for _, line := range lines {
 			s.p("  %s", line)
 		}
 		s.p("  transport = %s", transport)
+	}
+	router := func(name, transport string, lines ...string) {
+		one(name, transport, lines...)
+		if d.Detail != "" { // by itself, since names may have it too
+			one(name+"_detail", transport, append([]string{"local_part_suffix = " + d.Detail + "*"}, lines...)...)
+		}
 	}
 	known := fmt.Sprintf("condition = ${lookup{${lc:$local_part@$domain}}lsearch{%s}{yes}{no}}", AddressFile(s.host.Paths))
 	s.p("# Routers: before those that deliver to local users. The domains have to be")

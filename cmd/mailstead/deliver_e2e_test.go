@@ -12,6 +12,7 @@ const taking = `hosts: "mail.example.org": {
 		alice: folders: Lists: {}
 		bob: quota: storage: "2kB"
 		"carol@virtual.example": password: hash: "HASH"
+		"jo+ann@virtual.example": password: hash: "HASH"
 	}
 	deliver: {group: "GROUP"LMTP}
 }
@@ -84,6 +85,8 @@ has("alice", "Lists", BEFORE + 1)
 send("carol@virtual.example")
 send("carol+nowhere@virtual.example")
 has("carol@virtual.example", "INBOX", 2 * BEFORE + 2)
+send("jo+ann@virtual.example")
+has("jo+ann@virtual.example", "INBOX", BEFORE + 1)
 send("alice@mail.example.org", sender="")
 has("alice", "INBOX", 2 * BEFORE + 2)
 assert text("alice").startswith(b"Return-Path: <>\r\n"), text("alice")
