@@ -13,7 +13,7 @@ import (
 
 // needed is what a worker asks of the kernel, on every architecture: what Go's
 // runtime, SQLite and the store do, as tracing all of their tests shows, and what
-// they would do elsewhere. OfLogin is what a login asks for besides. legacy adds to it what an old architecture has besides.
+// they would do elsewhere. legacy adds to it what an old architecture has besides.
 // Everything else fails with EPERM: to run, trace or signal another program, to
 // become another user, mount, namespaces, modules, keys, BPF, io_uring, devices.
 var needed = []uint32{
@@ -37,7 +37,7 @@ var needed = []uint32{
 }
 
 // OfLogin is for Calls in a login: to accept connections, and to hand them over.
-var OfLogin = []uint32{unix.SYS_ACCEPT4, unix.SYS_SOCKETPAIR, unix.SYS_MEMFD_CREATE}
+var OfLogin = []uint32{unix.SYS_ACCEPT4, unix.SYS_SOCKETPAIR}
 
 // limited is the calls of which a part is needed: those where the bits of mask
 // in an argument make want. No address can be looked behind here, which is why
