@@ -162,6 +162,8 @@ var calls = []struct {
 	{"write another's memory", unix.SYS_PROCESS_VM_WRITEV, [6]uintptr{never}},
 	{"signal another", unix.SYS_KILL, [6]uintptr{math.MaxInt32, uintptr(unix.SIGTERM)}},
 	{"signal a thread of another", unix.SYS_TGKILL, [6]uintptr{1, 1, 0}},
+	{"have a file signal another", unix.SYS_FCNTL, [6]uintptr{0, unix.F_SETOWN, math.MaxInt32}},
+	{"have a file signal a thread of another", unix.SYS_FCNTL, [6]uintptr{0, unix.F_SETOWN_EX, never}},
 	{"hold another", unix.SYS_PIDFD_OPEN, [6]uintptr{1}},
 	{"mount", unix.SYS_MOUNT, [6]uintptr{never, never, never}},
 	{"unmount", unix.SYS_UMOUNT2, [6]uintptr{never, 0}},

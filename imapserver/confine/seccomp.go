@@ -20,7 +20,7 @@ var needed = []uint32{
 	// Files. Landlock and the uid say which.
 	unix.SYS_OPENAT, unix.SYS_CLOSE, unix.SYS_READ, unix.SYS_WRITE, unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREAD64, unix.SYS_PWRITE64,
 	unix.SYS_LSEEK, unix.SYS_FSTAT, unix.SYS_NEWFSTATAT, unix.SYS_STATX, unix.SYS_FACCESSAT, unix.SYS_FACCESSAT2, unix.SYS_GETDENTS64, unix.SYS_READLINKAT,
-	unix.SYS_GETCWD, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_FTRUNCATE, unix.SYS_FALLOCATE, unix.SYS_FADVISE64, unix.SYS_FCNTL, unix.SYS_FLOCK,
+	unix.SYS_GETCWD, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_FTRUNCATE, unix.SYS_FALLOCATE, unix.SYS_FADVISE64, unix.SYS_FLOCK,
 	unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT, unix.SYS_UNLINKAT, unix.SYS_MKDIRAT, unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_UTIMENSAT,
 	unix.SYS_STATFS, unix.SYS_FSTATFS, unix.SYS_DUP, unix.SYS_DUP3, unix.SYS_PIPE2, unix.SYS_SPLICE, unix.SYS_SENDFILE, unix.SYS_COPY_FILE_RANGE,
 	unix.SYS_INOTIFY_INIT1, unix.SYS_INOTIFY_ADD_WATCH, unix.SYS_INOTIFY_RM_WATCH,
@@ -40,23 +40,30 @@ var needed = []uint32{
 var OfLogin = []uint32{unix.SYS_ACCEPT4, unix.SYS_SOCKETPAIR}
 
 // limited is the calls of which a part is needed: those where the bits of mask
-// in an argument make want. No address can be looked behind here, which is why
+// in an argument make one of want. No address can be looked behind here, which is why
 // clone3 is not among them: it is said to be missing, and a program with cgo, whose
 // threads the C library makes, goes on with clone.
 var limited = []struct {
-	number     uint32
-	argument   uint32
-	mask, want uint32
+	number   uint32
+	argument uint32
+	mask     uint32
+	want     []uint32
 }{
-	{unix.SYS_SOCKET, 0, ^uint32(0), unix.AF_UNIX},
-	{unix.SYS_CLONE, 0, unix.CLONE_THREAD | namespaces, unix.CLONE_THREAD},
-	{unix.SYS_MMAP, 2, unix.PROT_EXEC, 0}, // there is no code to come
-	{unix.SYS_MPROTECT, 2, unix.PROT_EXEC, 0},
-	{unix.SYS_IOCTL, 1, ^uint32(0), unix.SIOCOUTQ},                                    // whether a login has read all, before a connection is given back
-	{unix.SYS_KILL, 1, ^uint32(0), 0},                                                 // whether the holder of one of Courier's locks is still there
-	{unix.SYS_MEMFD_CREATE, 1, ^uint32(0), unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING}, // in which handoff sends what is long; nothing can be run
-	{unix.SYS_TGKILL, 0, ^uint32(0), uint32(os.Getpid())},                             // by which Go stops its own threads
+	{unix.SYS_SOCKET, 0, whole, []uint32{unix.AF_UNIX}},
+	{unix.SYS_CLONE, 0, unix.CLONE_THREAD | namespaces, []uint32{unix.CLONE_THREAD}},
+	{unix.SYS_MMAP, 2, unix.PROT_EXEC, []uint32{0}}, // there is no code to come
+	{unix.SYS_MPROTECT, 2, unix.PROT_EXEC, []uint32{0}},
+	{unix.SYS_IOCTL, 1, whole, []uint32{unix.SIOCOUTQ}},                                    // whether a login has read all, before a connection is given back
+	{unix.SYS_KILL, 1, whole, []uint32{0}},                                                 // whether the holder of one of Courier's locks is still there
+	{unix.SYS_MEMFD_CREATE, 1, whole, []uint32{unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING}}, // in which handoff sends what is long; nothing can be run
+	{unix.SYS_TGKILL, 0, whole, []uint32{uint32(os.Getpid())}},                             // by which Go stops its own threads
+	{unix.SYS_FCNTL, 1, whole, []uint32{ // F_SETOWN would signal others
+		unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL, unix.F_DUPFD_CLOEXEC, unix.F_SETPIPE_SZ, unix.F_ADD_SEALS, unix.F_GET_SEALS,
+		unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW,
+	}},
 }
+
+const whole = ^uint32(0)
 
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
@@ -103,8 +110,11 @@ func filter(more []uint32) []unix.SockFilter {
 	missing := end(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
 	p := []unix.SockFilter{load(atArchitecture), {Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: architecture}, refuse, load(atNumber), unless(unix.SYS_CLONE3, 1), missing}
 	for _, l := range limited {
-		p = append(p, unless(l.number, 5), load(atArguments+8*l.argument),
-			unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: l.mask}, unless(l.want, 1), allow, refuse)
+		p = append(p, unless(l.number, uint8(3+2*len(l.want))), load(atArguments+8*l.argument), unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: l.mask})
+		for _, want := range l.want {
+			p = append(p, unless(want, 1), allow)
+		}
+		p = append(p, refuse)
 	}
 	for _, number := range slices.Concat(needed, legacy, more) {
 		p = append(p, unless(number, 1), allow)
