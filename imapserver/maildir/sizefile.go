@@ -196,8 +196,13 @@ func (s *SizeFile) Replace(l Limits, used Usage) error {
 }
 
 // SizeOf gives the length on disk that the base name of a message tells.
-func SizeOf(base string) (int64, bool) {
-	_, s, ok := strings.Cut(base, ",S=")
+func SizeOf(base string) (int64, bool) { return sizeIn(base, ",S=") }
+
+// WireSizeOf is SizeOf of the size with CRLF, which Dovecot writes into names.
+func WireSizeOf(base string) (int64, bool) { return sizeIn(base, ",W=") }
+
+func sizeIn(base, field string) (int64, bool) {
+	_, s, ok := strings.Cut(base, field)
 	if !ok {
 		return 0, false
 	}

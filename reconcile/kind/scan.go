@@ -108,6 +108,7 @@ func (s Scan) bounded() Scan {
 	s.Partly = shorter(s.Partly)
 	s.Flaws = s.Flaws[:min(len(s.Flaws), 8)]
 	for i, f := range s.Flaws {
+		f.Flaw = Flaw(shorter(string(f.Flaw)))
 		f.Where = f.Where[:min(len(f.Where), maxWhere)]
 		for j := range f.Where {
 			f.Where[j] = shorter(f.Where[j])
@@ -133,6 +134,7 @@ type scanner struct {
 	entries int // that may still be looked at
 	bytes   int64
 	reads   int
+	more    bool // than the bounds allow
 }
 
 func scanMail(ask *scanAsk) *Scan {
@@ -164,6 +166,9 @@ func (s *scanner) run() error {
 			s.found(Incomplete, w)
 		}
 	}
+	if s.more {
+		s.Partly = fmt.Sprintf("%d messages in %d mailboxes, and the content of %d, were looked at, and there are more", s.Messages, s.Mailboxes, s.Read)
+	}
 	return err
 }
 
@@ -180,7 +185,7 @@ func (s *scanner) tree(t *tree) error {
 	}
 	for i, name := range dots {
 		if i == scanBoxes && !s.ask.All {
-			s.partly()
+			s.more = true
 			break
 		}
 		n, err := t.dir.open(name)
@@ -256,9 +261,7 @@ func (s *scanner) mailbox(n *node, rel string) error {
 			return err
 		}
 	}
-	if len(seen.twice) > 0 {
-		return s.duplicates(n, rel, seen)
-	}
+	s.duplicates(n, rel, seen)
 	return nil
 }
 
@@ -309,7 +312,7 @@ func (s *scanner) message(fd int, name, where string, st *unix.Stat_t) {
 	if size, ok := maildir.SizeOf(base); ok && size != st.Size {
 		s.found(WrongSize, fmt.Sprintf("%s is of %d octets", where, st.Size))
 	}
-	if wire, ok := wireSize(base); ok && s.reads > 0 && s.bytes >= st.Size {
+	if wire, ok := maildir.WireSizeOf(base); ok && s.reads > 0 && s.bytes >= st.Size {
 		s.reads--
 		s.bytes -= st.Size
 		if n, ok := readWire(fd, name, st.Size); ok {
@@ -319,12 +322,8 @@ func (s *scanner) message(fd int, name, where string, st *unix.Stat_t) {
 			}
 		}
 	} else if ok {
-		s.partly()
+		s.more = true
 	}
-}
-
-func (s *scanner) partly() {
-	s.Partly = fmt.Sprintf("%d messages in %d mailboxes, and the content of %d, were looked at, and there are more", s.Messages, s.Mailboxes, s.Read)
 }
 
 func (s *scanner) found(f Flaw, where string) {
@@ -351,7 +350,7 @@ func (s *scanner) each(n *node, do func(fd int, name string)) error {
 		list, err := f.Readdirnames(1024)
 		for _, name := range list {
 			if s.entries == 0 {
-				s.partly()
+				s.more = true
 				return nil
 			}
 			s.entries--

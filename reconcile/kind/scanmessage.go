@@ -5,8 +5,6 @@ import (
 	"hash/maphash"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -40,21 +38,22 @@ func (n *names) add(name string) {
 // duplicates looks again at what seems to be there twice. A message whose flags
 // change while its directory is read shows up under both names, and one that is
 // taken from new to cur in both: only what is there twice at one moment counts.
-func (s *scanner) duplicates(n *node, rel string, seen *names) error {
+func (s *scanner) duplicates(n *node, rel string, seen *names) {
+	if len(seen.twice) == 0 {
+		return
+	}
 	for _, sub := range []string{"new", "cur"} {
 		d, err := n.open(sub)
 		if err != nil {
 			continue
 		}
-		err = s.each(d, func(_ int, name string) {
+		// Which of the two may not be read, files has said.
+		_ = s.each(d, func(_ int, name string) {
 			if list, suspect := seen.twice[seen.hash(name)]; suspect && len(list) < 2 {
 				seen.twice[seen.hash(name)] = append(list, filepath.Join(sub, name))
 			}
 		})
 		d.close()
-		if err != nil {
-			return err
-		}
 	}
 	var found []string
 	for _, list := range seen.twice {
@@ -66,23 +65,11 @@ func (s *scanner) duplicates(n *node, rel string, seen *names) error {
 	for _, where := range found {
 		s.found(Duplicate, where)
 	}
-	return nil
 }
 
 func there(fd int, name string) bool {
 	var st unix.Stat_t
 	return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
-}
-
-// wireSize gives what a name says of the size with CRLF, as Dovecot writes it.
-func wireSize(base string) (int64, bool) {
-	_, s, ok := strings.Cut(base, ",W=")
-	if !ok {
-		return 0, false
-	}
-	s, _, _ = strings.Cut(s, ",")
-	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil && n >= 0
 }
 
 // readWire counts the octets of a message as they go to clients: a bare LF is two.
