@@ -31,6 +31,13 @@ const SizeFileFull = 5120
 // longest is what is read of it: others write it anew long before.
 const longest = 10 * SizeFileFull
 
+// recountAfter is the age from which on a file that says that there is too much
+// mail is not believed without a count. It is Courier's.
+const recountAfter = 15 * time.Minute
+
+// recountTries is how often messages are counted while others change them.
+const recountTries = 10
+
 // ErrSizeFile says that there is no such file of which a sum could be made.
 var ErrSizeFile = errors.New("maildirsize is damaged")
 
@@ -70,6 +77,12 @@ func NewSizeFile(dir string, ops *Ops) *SizeFile { return &SizeFile{dir: dir, op
 
 // Full tells whether it is time to Replace the file.
 func (s *SizeFile) Full() bool { return s.size >= SizeFileFull }
+
+// Stale tells whether messages are to be counted before the file is believed that
+// there is too much mail: what other programs have removed they may not have told.
+func (s *SizeFile) Stale() bool {
+	return s.Changes > 1 || time.Since(s.Written) >= recountAfter
+}
 
 // Refresh reads what others have written since the last time. It fails with
 // fs.ErrNotExist where there is no file, and with ErrSizeFile; Limits is then what
@@ -193,6 +206,22 @@ func (s *SizeFile) Replace(l Limits, used Usage) error {
 		return err
 	}
 	return s.Refresh()
+}
+
+// Recount counts all messages and writes the file anew; if others have written
+// meanwhile, it does so again.
+func (s *SizeFile) Recount(l Limits) error {
+	for try := 1; ; try++ {
+		before := s.Used
+		used, err := CountAll(s.dir, s.ops)
+		if err != nil {
+			return fmt.Errorf("count messages: %w", err)
+		}
+		if err := s.Refresh(); err == nil && s.Used != before && try < recountTries {
+			continue
+		}
+		return s.Replace(l, used)
+	}
 }
 
 // SizeOf gives the length on disk that the base name of a message tells.

@@ -73,7 +73,7 @@ func TestKept(t *testing.T) {
 			t.Errorf("it is gone, since later ones are kept for %v", life)
 		}
 	}
-	if used, err := a.countAll(); err != nil || used.Messages != 0 {
+	if used, err := maildir.CountAll(a.dir, a.ops); err != nil || used.Messages != 0 {
 		t.Errorf("it counts for a quota: %+v, %v", used, err)
 	}
 }

@@ -2,10 +2,8 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"sync"
-	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -24,11 +22,6 @@ type (
 	Limits = maildir.Limits
 	Usage  = maildir.Usage
 )
-
-// recountAfter is the age from which on a file that says that there is too much
-// mail is not believed without a count: what other programs have removed they
-// may not have told. It is Courier's.
-const recountAfter = 15 * time.Minute
 
 // quota is what the account knows of maildirsize, which is the truth: other
 // programs deliver by it and write to it. It is kept where there is one, and made
@@ -85,32 +78,15 @@ func (a *Account) countIndexed() (n int64, err error) {
 	return n, err
 }
 
-// recount counts all messages and writes the file anew. Changes wait meanwhile;
-// if one of another program's comes in between, it is done again.
+// recount counts all messages and writes the file anew. Changes wait meanwhile.
 func (q *quota) recount(l Limits) error {
 	q.changes.Lock()
 	defer q.changes.Unlock()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for try := 0; ; try++ {
-		before := q.file.Used
-		used, err := q.a.countAll()
-		if err != nil {
-			return fmt.Errorf("count messages: %w", err)
-		}
-		if err := q.file.Refresh(); err == nil && q.file.Used != before && try < openTries {
-			continue
-		}
-		q.kept = true
-		if err := q.file.Replace(l, used); err != nil {
-			return err
-		}
-		return nil
-	}
+	q.kept = true
+	return q.file.Recount(l)
 }
-
-// countAll adds up the messages that count, from the names of their files.
-func (a *Account) countAll() (Usage, error) { return maildir.CountAll(a.dir, a.ops) }
 
 // countPath adds up the messages of a mailbox that count; none where it is none.
 func (a *Account) countPath(path string) (Usage, error) {
@@ -219,7 +195,7 @@ func (q *quota) tryClaim(u Usage, forced bool) (done func(error), err error) {
 			return nil, err
 		}
 		q.mu.Lock()
-		stale := q.file.Changes > 1 || time.Since(q.file.Written) >= recountAfter
+		stale := q.file.Stale()
 		limits := q.file.Limits
 		q.mu.Unlock()
 		if try > 0 || !stale {

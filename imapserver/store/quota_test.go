@@ -206,7 +206,7 @@ func TestQuotaLaw(t *testing.T) {
 		if err != nil {
 			t.Fatalf("step %d (%d): %v", i, step, err)
 		}
-		counted, err := a.countAll()
+		counted, err := maildir.CountAll(a.dir, a.ops)
 		_, used, qerr := a.Quota()
 		if err != nil || qerr != nil || counted != used {
 			t.Fatalf("step %d (%d on %s, to %s): the file says %+v, a count %+v: %v %v", i, step, name, to, used, counted, err, qerr)

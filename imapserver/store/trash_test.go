@@ -53,7 +53,7 @@ func TestDiscard(t *testing.T) {
 	if err := bin.Discard(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
-	counted, err := a.countAll()
+	counted, err := maildir.CountAll(a.dir, a.ops)
 	_, used, qerr := a.Quota()
 	if err != nil || qerr != nil || used != counted || used.Messages != 2 {
 		t.Errorf("usage %+v, counted %+v: %v, %v", used, counted, err, qerr)
