@@ -85,8 +85,7 @@ func (u *checkup) ports(s *hostStatus) {
 		if s.Daemon != nil {
 			p.PIDs = []int{s.Daemon.PID}
 		}
-		holders, _ := kind.Holders(l.Port)
-		u.Add(p.Judge(holders)...)
+		u.Add(p.Judge(kind.Holders(l.Address, l.Port))...)
 	}
 	u.Look("ports", len(u.host.Listeners))
 }

@@ -2,9 +2,11 @@ package kind
 
 import (
 	"bufio"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +37,7 @@ func portTaken(address, service string) string {
 	if err != nil {
 		return text
 	}
-	pids := socketOwners(listeners4and6(n))
+	pids := socketOwners(listeners4and6("", n))
 	for _, pid := range pids {
 		if inUnit(pid, service) {
 			return ""
@@ -57,13 +59,13 @@ type Holder struct {
 	Unit string // the service that it is part of, "" if it is of none
 }
 
-// Holders gives the processes that have a socket open which listens on a TCP port
-// of the host, as far as one may look: only root sees those of others. taken says
-// whether there is such a socket at all.
-func Holders(port int) (all []Holder, taken bool) {
-	inodes := listeners4and6(port)
+// Holders gives the processes that have a socket open which listens where a
+// listener of an address ("" is every one) is to, as far as one may look: only root
+// sees those of others.
+func Holders(address string, port int) (all []Holder) {
+	inodes := listeners4and6(address, port)
 	if len(inodes) == 0 {
-		return nil, false
+		return nil
 	}
 	for _, pid := range socketOwners(inodes) {
 		n, err := strconv.Atoi(pid)
@@ -71,30 +73,47 @@ func Holders(port int) (all []Holder, taken bool) {
 			all = append(all, Holder{PID: n, Name: processName(pid), Unit: unitOf(pid)})
 		}
 	}
-	return all, true
+	return all
 }
 
 // unitOf gives the service that a process is part of, "" if it is of none.
 func unitOf(pid string) string {
-	data, err := os.ReadFile("/proc/" + pid + "/cgroup")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(data)) {
-		for _, part := range strings.Split(strings.TrimSpace(line), "/") {
-			if strings.HasSuffix(part, ".service") && unitName.MatchString(part) && !strings.HasPrefix(part, "user@") {
-				return part
-			}
-		}
+	if units := unitsOf(pid); len(units) > 0 {
+		return units[0]
 	}
 	return ""
 }
 
-// listening tells whether any program listens on a TCP port of the host.
-func listening(port int) bool { return len(listeners4and6(port)) > 0 }
+func unitsOf(pid string) []string {
+	data, err := os.ReadFile("/proc/" + pid + "/cgroup")
+	if err != nil {
+		return nil
+	}
+	return servicesIn(string(data))
+}
 
-// listeners4and6 gives the inodes of the sockets that listen on a TCP port.
-func listeners4and6(port int) (inodes []string) {
+// servicesIn gives the services in what cgroups(7) says of a process, from the
+// outermost. Users call the units of their own systemd what they like: it has none.
+func servicesIn(cgroups string) (units []string) {
+	for line := range strings.Lines(cgroups) {
+		for _, part := range strings.Split(strings.TrimSpace(line), "/") {
+			switch {
+			case strings.HasPrefix(part, "user@"):
+				return nil
+			case strings.HasSuffix(part, ".service") && unitName.MatchString(part):
+				units = append(units, part)
+			}
+		}
+	}
+	return units
+}
+
+// listening tells whether any program listens on a TCP port of the host.
+func listening(port int) bool { return len(listeners4and6("", port)) > 0 }
+
+// listeners4and6 gives the inodes of the sockets that listen on a TCP port, and are
+// in the way of one that listens there at an address ("" is every one).
+func listeners4and6(address string, port int) (inodes []string) {
 	const listen = "0A"
 	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		f, err := os.Open(path)
@@ -107,14 +126,35 @@ func listeners4and6(port int) (inodes []string) {
 			if len(w) < 10 || w[3] != listen {
 				continue
 			}
-			_, hex, _ := strings.Cut(w[1], ":")
-			if n, err := strconv.ParseUint(hex, 16, 16); err == nil && int(n) == port {
+			ip, service, _ := strings.Cut(w[1], ":")
+			if n, err := strconv.ParseUint(service, 16, 16); err == nil && int(n) == port && inTheWay(address, procAddress(ip)) {
 				inodes = append(inodes, w[9])
 			}
 		}
 		f.Close()
 	}
 	return inodes
+}
+
+// procAddress reads an address of /proc/net/tcp: words of 32 bits, each as a machine
+// has it whose first octet is the lowest.
+func procAddress(text string) netip.Addr {
+	data, _ := hex.DecodeString(text)
+	for i := 0; i+4 <= len(data); i += 4 {
+		slices.Reverse(data[i : i+4])
+	}
+	a, _ := netip.AddrFromSlice(data)
+	return a.Unmap()
+}
+
+// inTheWay tells whether a socket at an address keeps another from an address, at the
+// same port. That of everything in IPv6 takes IPv4 along.
+func inTheWay(address string, has netip.Addr) bool {
+	own, err := netip.ParseAddr(address)
+	if err != nil || own == netip.IPv6Unspecified() || has == netip.IPv6Unspecified() || !has.IsValid() {
+		return true
+	}
+	return own == has || own.Is4() == has.Is4() && (own.IsUnspecified() || has.IsUnspecified())
 }
 
 // socketOwners gives the processes that have one of the sockets open, as far as
@@ -135,18 +175,7 @@ func socketOwners(inodes []string) (pids []string) {
 }
 
 // inUnit tells whether systemd runs a process as part of a service.
-func inUnit(pid, service string) bool {
-	data, err := os.ReadFile("/proc/" + pid + "/cgroup")
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(data)) {
-		if slices.Contains(strings.Split(strings.TrimSpace(line), "/"), service) {
-			return true
-		}
-	}
-	return false
-}
+func inUnit(pid, service string) bool { return slices.Contains(unitsOf(pid), service) }
 
 func processName(pid string) string {
 	name, err := os.ReadFile("/proc/" + pid + "/comm")
