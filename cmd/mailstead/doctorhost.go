@@ -165,7 +165,7 @@ func (u *checkup) described() (files []doctor.File) {
 	hashes := map[string]bool{}
 	for _, user := range u.host.Users {
 		if user.Virtual != nil {
-			hashes[user.Origin.File] = true
+			hashes[filepath.Base(user.Origin.File)] = true
 		}
 	}
 	for _, path := range u.o.paths {
@@ -179,8 +179,8 @@ func (u *checkup) described() (files []doctor.File) {
 		}
 		for _, f := range list {
 			if slices.Contains([]string{".cue", ".json", ".yaml", ".yml"}, filepath.Ext(f)) {
-				secret := slices.ContainsFunc(slices.Collect(maps.Keys(hashes)), func(name string) bool { return strings.HasSuffix(f, "/"+filepath.Base(name)) })
-				files = append(files, doctor.File{Path: f, What: "description", Secret: secret, Origin: filepath.Base(f)})
+				name := filepath.Base(f)
+				files = append(files, doctor.File{Path: f, What: "description", Secret: hashes[name], Origin: name})
 			}
 		}
 	}

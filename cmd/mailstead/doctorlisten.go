@@ -94,16 +94,15 @@ func (u *checkup) fromOutside(ctx context.Context) {
 // resolve finds the addresses of all names.
 func (u *checkup) resolve(ctx context.Context, at map[netip.Addr][]aName) {
 	names := dnsNames(u.host)
-	certified := namesOf(u.host)
+	byName := map[string][]aName{}
+	for _, n := range namesOf(u.host) {
+		byName[n.name] = append(byName[n.name], n)
+	}
 	for _, r := range doctor.Resolve(ctx, net.DefaultResolver, names) {
 		u.Add(r.Judge(nil)...)
+		certified := byName[r.Name.Name]
 		for _, a := range r.Addresses {
-			at[a] = slices.Clip(at[a]) // also where there is no certificate
-			for _, n := range certified {
-				if n.name == r.Name.Name {
-					at[a] = append(at[a], n)
-				}
-			}
+			at[a] = append(at[a], certified...) // also where there is no certificate
 		}
 	}
 	u.Look("names", len(names))

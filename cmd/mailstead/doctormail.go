@@ -71,16 +71,23 @@ func (u *checkup) mail(ctx context.Context) error {
 // there.
 func (u *checkup) bags() (bags []*mailbag) {
 	paths := map[string]bool{}
+	changes, unread := map[reconcile.Ref]reconcile.Change{}, map[reconcile.Ref]bool{}
+	for _, c := range u.plan.Changes {
+		changes[c.Ref] = c
+	}
+	for _, x := range u.plan.Unreadable {
+		unread[x.Ref] = true
+	}
 	for _, r := range u.l.want {
 		if r.Ref.Kind != "maildir" || r.Blocked != nil {
 			continue
 		}
 		paths[r.Get("path")] = true
-		i := slices.IndexFunc(u.plan.Changes, func(c reconcile.Change) bool { return c.Ref == r.Ref })
-		if i >= 0 && u.plan.Changes[i].Have == nil {
+		change, changed := changes[r.Ref]
+		if changed && change.Have == nil {
 			continue
 		}
-		broken := i >= 0 || slices.ContainsFunc(u.plan.Unreadable, func(x reconcile.Unread) bool { return x.Ref == r.Ref })
+		broken := changed || unread[r.Ref]
 		bags = append(bags, &mailbag{Resource: r, broken: broken})
 	}
 	for _, r := range u.ofDirectories() {

@@ -151,8 +151,8 @@ func (w *loginWalk) atAccount() {
 // shadow is what a line of shadow(5) says beside the hash. Days count from 1970; -1
 // is none.
 type shadow struct {
-	locked, never, empty                   bool
-	changed, longest, inactiveFor, expires int
+	locked, never, empty      bool
+	changed, longest, expires int
 }
 
 // shadowLine reads the line of an account; the error is fs.ErrNotExist if it has none.
@@ -176,7 +176,7 @@ func shadowLine(path, user string) (s shadow, err error) {
 		}
 		return shadow{
 			locked: strings.HasPrefix(fields[1], "!"), never: strings.HasPrefix(fields[1], "*"), empty: fields[1] == "",
-			changed: day(2), longest: day(4), inactiveFor: day(6), expires: day(7),
+			changed: day(2), longest: day(4), expires: day(7),
 		}, nil
 	}
 	if err := lines.Err(); err != nil {

@@ -144,7 +144,7 @@ func TestPagesAreRun(t *testing.T) {
 	notRun := 0
 	for _, name := range allPages(t) {
 		for _, f := range fences(t, name) {
-			p, known := pages[name]
+			_, known := pages[name]
 			reason, not := strings.CutPrefix(f.how, "not run: ")
 			switch {
 			case !f.shown() && slices.Contains([]string{"", "bash", "shell", "text"}, f.lang) && typed.MatchString(f.text):
@@ -164,7 +164,6 @@ func TestPagesAreRun(t *testing.T) {
 			case !known:
 				t.Errorf("%s: docs/%s is not in the table of pages_test.go", f, name)
 			}
-			_ = p
 		}
 		text, err := os.ReadFile("../../docs/" + name)
 		if err != nil {

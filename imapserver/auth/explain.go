@@ -234,7 +234,7 @@ func (a *Auth) explainName(c *handoff.Credentials) Step {
 
 // explainLimits says what is in force against the user, and against the address.
 func (a *Auth) explainLimits(c *handoff.Credentials) Step {
-	now, p, g := time.Now(), a.guesses.pair(a.account(c), c.Remote), a.guesses
+	now, p, g := time.Now(), a.pair(c), a.guesses
 	failed := int(g.accounts.level(p.account, now) + 0.5)
 	seen := fmt.Sprintf("%d failed logins of the user in the last minute", failed)
 	wait := g.accounts.until(p.account, now)
