@@ -23,6 +23,7 @@ import (
 	"mailstead/reconcile"
 	"mailstead/reconcile/target"
 	"mailstead/reconcile/web"
+	"mailstead/schema"
 )
 
 // proposal is a change as it waits for an admin's code: a file of render.WebDir.
@@ -63,16 +64,15 @@ func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Chang
 	if err != nil {
 		return nil, err
 	}
-	s := source{paths: []string{d.description}, host: d.host.Name, limit: 1, instead: map[string][]byte{webChanges: text}}
-	l, err := s.look(ctx, d.opts, false)
-	if err != nil {
-		return nil, webInvalid(err)
+	if err := d.settled(ctx); err != nil {
+		return nil, err
 	}
-	defer l.close()
-	plan, err := l.compare(ctx)
+	s := d.source(map[string][]byte{webChanges: text})
+	l, plan, err := d.plan(ctx, s)
 	if err != nil {
 		return nil, err
 	}
+	defer l.close()
 	if err := onlyWebKinds(plan); err != nil {
 		return nil, err
 	}
@@ -85,11 +85,44 @@ func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Chang
 	return &p.Proposal, g.keep(p, d.now)
 }
 
+// source is the description, with these files in place of what it has by their names.
+func (d webDesk) source(instead map[string][]byte) source {
+	return source{paths: []string{d.description}, host: d.host.Name, limit: maxFaults, instead: instead}
+}
+
+// plan makes the plan of a description. The look is the caller's to close.
+func (d webDesk) plan(ctx context.Context, s source) (*look, *reconcile.Plan, error) {
+	l, err := s.look(ctx, d.opts, false)
+	if err != nil {
+		return nil, nil, webInvalid(err)
+	}
+	plan, err := l.compare(ctx)
+	if err != nil {
+		l.close()
+		return nil, nil, err
+	}
+	return l, plan, nil
+}
+
+// settled refuses a host that has something to change as it is: what is written by
+// hand and not yet applied is nothing that a code for another change agrees to.
+func (d webDesk) settled(ctx context.Context) error {
+	l, plan, err := d.plan(ctx, d.source(nil))
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if len(plan.Changes) > 0 {
+		return hint(fmt.Errorf("the host differs from its description in more than this change: %s", plan.Changes[0].Ref), "an admin on the host looks at %q first", "mailstead plan")
+	}
+	return nil
+}
+
 // webInvalid gives the first fault of a description in words for the page.
 func webInvalid(err error) error {
-	var invalid *invalidError
-	if errors.As(err, &invalid) && len(invalid.faults) > 0 {
-		f := invalid.faults[0]
+	var faults schema.Diagnostics
+	if errors.As(err, &faults) && len(faults) > 0 {
+		f := faults[0]
 		err = fmt.Errorf("%s: %s", f.Pos, f.Message)
 		if f.Hint != "" {
 			err = hint(err, "%s", f.Hint)
@@ -102,7 +135,7 @@ func webInvalid(err error) error {
 func onlyWebKinds(plan *reconcile.Plan) error {
 	for _, c := range plan.Changes {
 		if !slices.Contains(webKinds, c.Ref.Kind) || c.Drift != nil {
-			return hint(fmt.Errorf("the host differs from its description in more than this change: %s", c.Ref), "an admin on the host looks at %q first", "mailstead plan")
+			return hint(fmt.Errorf("this change needs more than the page may change: %s", c.Ref), "make it on the host")
 		}
 	}
 	if len(plan.Unreadable) > 0 {
@@ -258,7 +291,7 @@ func putBack(path string, was []byte) error {
 
 // carryOut applies a saved plan as "mailstead apply FILE" does.
 func (d webDesk) carryOut(ctx context.Context, saved *reconcile.Saved, by string, out io.Writer) error {
-	o := applyOptions{source: source{paths: []string{d.description}, host: d.host.Name, limit: maxFaults}, opts: d.opts, saved: saved, file: "the proposal", yes: true, wait: 30 * time.Second, returnAfter: returnAfter}
+	o := applyOptions{source: d.source(nil), opts: d.opts, saved: saved, file: "the proposal", yes: true, wait: 30 * time.Second, returnAfter: returnAfter}
 	l, err := o.look(ctx, o.opts, false)
 	if err != nil {
 		return err
@@ -270,15 +303,10 @@ func (d webDesk) carryOut(ctx context.Context, saved *reconcile.Saved, by string
 
 // drift is what a plan of the description says now.
 func (d webDesk) drift(ctx context.Context) (*web.Drift, error) {
-	s := source{paths: []string{d.description}, host: d.host.Name, limit: maxFaults}
-	l, err := s.look(ctx, d.opts, false)
-	if err != nil {
-		return nil, webInvalid(err)
-	}
-	defer l.close()
-	plan, err := l.compare(ctx)
+	l, plan, err := d.plan(ctx, d.source(nil))
 	if err != nil {
 		return nil, err
 	}
+	defer l.close()
 	return &web.Drift{Plan: planText(plan), Changes: len(plan.Changes), Waiting: len(plan.Blocked)}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
 	"mailstead/reconcile/web"
 	"mailstead/render"
@@ -105,6 +106,8 @@ func (p *proposing) apply(id string) (*web.Outcome, error) {
 	return p.desk.applyProposal(p.Context(), p.gate, "helpdesk", id, p.code(p.desk.now))
 }
 
+const someHash = "$2b$10$FjRy1s4dCEoet3Gy1jT9BObo0QBHUhWdqdEB5bNLoVzRakdaBLVmS"
+
 var newUser = web.Change{Kind: web.AddUser, User: "walter", Password: "a long password", Storage: "1GB"}
 
 func TestPropose(t *testing.T) {
@@ -173,9 +176,14 @@ func TestProposeEdited(t *testing.T) {
 		t.Errorf("%+v, %v", outcome, err)
 	}
 	// What somebody has written and not applied is nothing that the page applies along.
-	p.write("more.cue", `hosts: "mail.example.org": {listeners: more: {address: "127.0.0.1", port: 1144, tls: "none"}, mail: root: "`+p.dir+`"}`)
-	if proposal, err := p.propose(newUser); err == nil {
-		t.Errorf("a plan that does more than was proposed: %s", proposal.Text)
+	for _, more := range []string{
+		`listeners: more: {address: "127.0.0.1", port: 1144, tls: "none"}`, // of no kind that a user does not change too
+		`users: eve: password: hash: "` + someHash + `"`,
+	} {
+		p.write("more.cue", `hosts: "mail.example.org": {`+more+`}`)
+		if proposal, err := p.propose(newUser); err == nil || !strings.Contains(err.Error(), "in more than this change") {
+			t.Errorf("a plan that does more than was proposed: %v, %+v", err, proposal)
+		}
 	}
 }
 
@@ -196,6 +204,20 @@ func TestProposeStale(t *testing.T) {
 	}
 	if text, _ := os.ReadFile(users); string(text) != "somebody else's\n" {
 		t.Error("it was overwritten")
+	}
+}
+
+// A change of a user that has anything else changed along is refused.
+func TestOnlyWebKinds(t *testing.T) {
+	for kind, good := range map[string]bool{"maildir": true, "password-file": true, "unit": false, "file": false, "account": false} {
+		change := reconcile.Change{Ref: reconcile.Ref{Kind: kind, Name: "x"}}
+		if err := onlyWebKinds(&reconcile.Plan{Changes: []reconcile.Change{change}}); (err == nil) != good {
+			t.Errorf("%s: %v", kind, err)
+		}
+		change.Drift = &reconcile.Drift{}
+		if err := onlyWebKinds(&reconcile.Plan{Changes: []reconcile.Change{change}}); err == nil {
+			t.Errorf("%s that somebody has edited", kind)
+		}
 	}
 }
 
@@ -234,6 +256,9 @@ func TestProposeRefused(t *testing.T) {
 		if _, err := p.apply(id); err == nil || !strings.Contains(err.Error(), "no such proposal") {
 			t.Errorf("%q: %v", id, err)
 		}
+	}
+	if _, err := p.propose(web.Change{Kind: web.AddUser, User: "walter", Password: "a long password", Storage: "much"}); !strings.Contains(fmt.Sprint(err), `"much"`) {
+		t.Errorf("an admin is not told what is wrong: %v", err)
 	}
 	p.write(webChanges, `{"hosts": {"mail.example.org": {"outbox": {}}}}`)
 	if _, err := p.propose(newUser); err == nil {
