@@ -248,6 +248,12 @@ func (d webDesk) applyProposal(ctx context.Context, g *webGate, by, id, code str
 	if err != nil {
 		return nil, err
 	}
+	// Of two at once, each would see the file of the other, and put back what it held.
+	lock, err := reconcile.TakeLock(ctx, g.dir, 0)
+	if err != nil {
+		return nil, hint(err, "another change is being applied: try again in a moment")
+	}
+	defer lock.Release()
 	if err := g.confirm(by, code, d.now); err != nil {
 		return nil, err
 	}
@@ -258,13 +264,20 @@ func (d webDesk) applyProposal(ctx context.Context, g *webGate, by, id, code str
 	if err != nil {
 		return nil, err
 	}
+	d.log.Info("applying what was proposed", "by", by, "what", p.Title)
+	defer os.Remove(g.proposalFile(id))
+	return d.write(ctx, p, saved, by)
+}
+
+// write has the description say what was proposed, applies that, and takes it back where
+// nothing came of it.
+func (d webDesk) write(ctx context.Context, p proposal, saved *reconcile.Saved, by string) (*web.Outcome, error) {
 	path := filepath.Join(d.description, webChanges)
 	if err := reconcile.ReplaceFile(path, reconcile.Private(p.Text)); err != nil {
 		return nil, err
 	}
-	d.log.Info("applying what was proposed", "by", by, "what", p.Title)
 	var out strings.Builder
-	err = d.carryOut(ctx, saved, by, &out)
+	err := d.carryOut(ctx, saved, by, &out)
 	exit := exitCodeOf(err)
 	if err == nil {
 		exit = exitDone
@@ -272,7 +285,6 @@ func (d webDesk) applyProposal(ctx context.Context, g *webGate, by, id, code str
 	if exit != exitDone && exit != exitPartial {
 		err = errors.Join(err, putBack(path, p.Was))
 	}
-	os.Remove(g.proposalFile(id))
 	o := &web.Outcome{Title: p.Title, Text: out.String(), Done: exit == exitDone}
 	if err != nil {
 		o.Fault = d.failed(web.AdminAnswer{}, err).Error

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -205,6 +206,50 @@ func TestProposeStale(t *testing.T) {
 	if text, _ := os.ReadFile(users); string(text) != "somebody else's\n" {
 		t.Error("it was overwritten")
 	}
+}
+
+// A plan that was not applied leaves the description as it was, whether or not the page
+// had changed anything before. While one is being applied, no other is.
+func TestProposePutBack(t *testing.T) {
+	p := newProposing(t)
+	for _, c := range []web.Change{newUser, {Kind: web.SetQuota, User: "walter", Storage: "2GB"}} {
+		was := p.file()
+		proposal, err := p.propose(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inVain := func() (*web.Outcome, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+			defer cancel()
+			p.desk.now = p.desk.now.Add(time.Minute)
+			return p.desk.applyProposal(ctx, p.gate, "helpdesk", proposal.ID, p.code(p.desk.now))
+		}
+		other := p.lock(p.gate.dir)
+		if o, err := inVain(); err == nil || !strings.Contains(strings.Join(hints(err), ""), "another change") || p.file() != was {
+			t.Errorf("two at once: %+v, %v", o, err)
+		}
+		other.Release()
+		other = p.lock(p.desk.host.Paths.State)
+		if o, err := inVain(); err != nil || o.Done || p.file() != was {
+			t.Errorf("%s was not applied: %+v, %v\n%s", c, o, err, p.file())
+		}
+		other.Release()
+		if proposal, err = p.propose(c); err != nil {
+			t.Fatal(err)
+		}
+		if o, err := p.apply(proposal.ID); err != nil || !o.Done || p.file() == was {
+			t.Errorf("%s was applied: %+v, %v", c, o, err)
+		}
+	}
+}
+
+func (p *proposing) lock(dir string) *reconcile.Lock {
+	p.Helper()
+	l, err := reconcile.TakeLock(p.Context(), dir, 0)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return l
 }
 
 // A change of a user that has anything else changed along is refused.
