@@ -79,6 +79,9 @@ func (d webDesk) answer(ctx context.Context, r web.AdminRequest) (a web.AdminAns
 	if r.Do == web.AdminLogin {
 		a.Token, a.Name, err = gate.login(r, d.now)
 		d.note(r, a.Name, err)
+		if err != nil && len(r.Certificate) == 0 {
+			err = errWebRefused // why, is for the log: strangers ask who is an admin, and what the host has
+		}
 		return d.failed(a, err)
 	}
 	if a.Name, err = gate.token(r.Token, d.now); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -132,11 +133,16 @@ func TestWebTokens(t *testing.T) {
 func TestWebCertificate(t *testing.T) {
 	g, _ := gated(t)
 	now := time.Unix(1_800_000_000, 0)
-	if token, name, err := g.login(web.AdminRequest{Certificate: []byte("certificate")}, now); token == "" || name != "helpdesk" {
+	token, name, err := g.login(web.AdminRequest{Certificate: []byte("certificate")}, now)
+	if token == "" || name != "helpdesk" {
 		t.Error(err)
 	}
 	if token, _, err := g.login(web.AdminRequest{Certificate: []byte("another")}, now); token != "" || err == nil {
 		t.Error("another certificate was taken")
+	}
+	g.host.Web.Admins[0].Certificates = nil
+	if _, err := g.token(token, now); err == nil {
+		t.Error("a token outlives the certificate")
 	}
 }
 
@@ -159,6 +165,26 @@ func TestWebGuesses(t *testing.T) {
 	later := now.Add(webGuessEvery)
 	if err := g.confirm("helpdesk", code(later), later); err != nil {
 		t.Error(err)
+	}
+}
+
+// A stranger is told the same of a name that an admin has as of any other: after too
+// many guesses, too, and where the host is at fault.
+func TestWebStranger(t *testing.T) {
+	g, _ := gated(t)
+	d := webDesk{host: g.host, description: t.TempDir(), log: slog.New(slog.DiscardHandler), now: time.Unix(1_800_000_000, 0)}
+	login := func(name string) web.AdminAnswer {
+		return d.answer(t.Context(), web.AdminRequest{Do: web.AdminLogin, Name: name, Password: "x", Code: "1"})
+	}
+	want := login("nobody")
+	file := g.host.Web.Admins[0].TOTPFile
+	for n := range webGuesses + 3 {
+		if g.host.Web.Admins[0].TOTPFile = file; n == 0 {
+			g.host.Web.Admins[0].TOTPFile = "/nowhere"
+		}
+		if a := login("helpdesk"); a.Error == "" || !reflect.DeepEqual(a, want) {
+			t.Errorf("guess %d: %+v", n, a)
+		}
 	}
 }
 
