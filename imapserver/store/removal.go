@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"io"
 
 	"github.com/emersion/go-imap/v2"
@@ -31,6 +32,7 @@ type ids struct {
 	mb    *mailbox
 	place place
 	found map[imap.UID]string
+	buf   []byte // where files are read to, one after the other
 }
 
 // newIDs is called without mb.mu, which its methods need.
@@ -75,8 +77,27 @@ func (i *ids) read(folder *maildir.Folder, uid imap.UID, r *record) {
 		return // another program has renamed or removed it just now
 	}
 	defer f.Close()
-	if head, err := readHeader(io.LimitReader(f, headerStart)); err == nil {
-		i.found[uid] = message.HeaderID(head)
+	if i.buf == nil {
+		i.buf = make([]byte, headerStart)
+	}
+	// One call of the kernel for each: the lock of the mailbox is held.
+	head := i.buf[:min(f.Stat().Size, headerStart)]
+	if _, err := io.ReadFull(f, head); err == nil {
+		i.found[uid] = message.HeaderID(headerOf(head))
+	}
+}
+
+// headerOf is the header of what a message begins with, up to its empty line.
+func headerOf(data []byte) []byte {
+	for line := 0; ; {
+		i := bytes.IndexByte(data[line:], '\n')
+		if i < 0 {
+			return data
+		}
+		if i == 0 || i == 1 && data[line] == '\r' {
+			return data[:line]
+		}
+		line += i + 1
 	}
 }
 
