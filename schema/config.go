@@ -277,6 +277,7 @@ type SystemUser struct {
 
 // VirtualUser has no account on the host: the mail belongs to Mail.User.
 type VirtualUser struct {
+	Origin       Pos    `json:"-"` // of the hash, which may be in another file than the user
 	PasswordHash Secret // argon2id, bcrypt, SHA-512-crypt or yescrypt in crypt(5) form, or a verifier of SCRAM-SHA-256
 }
 

@@ -80,11 +80,12 @@ func (c *completer) virtual(u *User, s spot) {
 				"leave it out: the mail is in NAME/Maildir below mail.root")
 		}
 	}
-	hash, _ := s.at("password", "hash").str()
+	at := s.at("password", "hash")
+	hash, _ := at.str()
 	if wrong, hint := checkHash(hash, c.host.weak()); wrong != "" {
-		s.at("password", "hash").faultOfValue(CodeUnsafe, wrong, hint)
+		at.faultOfValue(CodeUnsafe, wrong, hint)
 	}
-	u.Virtual = &VirtualUser{PasswordHash: Secret(withoutScheme(hash))}
+	u.Virtual = &VirtualUser{Origin: at.pos(), PasswordHash: Secret(withoutScheme(hash))}
 	u.Maildir = path.Join(c.host.Mail.Root, u.Name, "Maildir")
 }
 

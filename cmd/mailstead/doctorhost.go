@@ -165,7 +165,7 @@ func (u *checkup) described() (files []doctor.File) {
 	hashes := map[string]bool{}
 	for _, user := range u.host.Users {
 		if user.Virtual != nil {
-			hashes[filepath.Base(user.Origin.File)] = true
+			hashes[filepath.Base(user.Virtual.Origin.File)] = true
 		}
 	}
 	for _, path := range u.o.paths {
