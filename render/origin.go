@@ -15,7 +15,8 @@ import (
 type Fields []string
 
 // unitOrigins says which fields decide the lines of a unit, by the unit's name
-// and the setting. NAME stands for the listener whose unit it is.
+// and the setting; the first row that fits counts. NAME stands for the listener whose
+// unit it is.
 var unitOrigins = []struct{ unit, keys, fields string }{
 	{ServiceUnit, "RequiresMountsFor", "paths/state mail/root users directories"},
 	{ServiceUnit, "ReadWritePaths", "paths/run paths/state users directories"},
@@ -31,31 +32,20 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{SpawnUnit, "User", "mail/user users directories"},
 	{SpawnUnit, "ProtectHome", "mail/root paths/bin users directories"},
 	{SpawnUnit, "CapabilityBoundingSet PrivateUsers RemoveIPC SystemCallFilter", "users directories"},
-	{PAMUnit, "ExecStart", "paths/bin"},
 	{"mailstead-login@*.service", "ExecStart", "paths/bin paths/run listeners/NAME"},
 	{"mailstead-login@*.service", "PrivateNetwork RestrictAddressFamilies IPAddressDeny IPAddressAllow", "listeners/NAME/proxy"},
-	{AuthSocketUnit, "ListenSequentialPacket", "paths/run"},
-	{SpawnSocketUnit, "ListenSequentialPacket", "paths/run"},
 	{PAMSocketUnit, "ListenStream", "paths/run"},
-	{ApplyUnit, "ExecStart", "paths/bin"},
-	{ApplyUnit, "RequiresMountsFor", "paths/state"},
 	{CheckUnit, "ExecStart", "paths/bin paths/state"},
-	{CheckUnit, "RequiresMountsFor", "paths/state"},
-	{ImportUnit, "ExecStart", "paths/bin"},
-	{ImportUnit, "RequiresMountsFor", "paths/state"},
-	{PurgeUnit, "ExecStart", "paths/bin"},
-	{PurgeUnit, "RequiresMountsFor", "paths/state"},
 	{OutboxSends, "ExecStart", "paths/bin outbox/command"},
 	{OutboxUnit, "ListenStream", "paths/run"},
 	{OutboxUnit, "Description", ""}, // no listener's
-	{MetricsUnit, "ExecStart ExecPaths", "paths/bin paths/run"},
+	{MetricsUnit, "ExecStart", "paths/bin paths/run"},
 	{MetricsUnit, "ProtectHome", "paths/bin paths/run"},
 	{MetricsSocketUnit, "ListenStream", "metrics/port metrics/address metrics/socket"},
 	{MetricsSocketUnit, "BindIPv6Only FreeBind", "metrics/address metrics/socket"},
 	{MetricsSocketUnit, "SocketMode RemoveOnStop", "metrics/socket"},
 	{MetricsSocketUnit, "Description FileDescriptorName", ""},
 	{WebUnit, "ExecStart", "paths/bin paths/state"},
-	{WebUnit, "RequiresMountsFor", "paths/state"},
 	{WebUnit, "ProtectHome", "paths/bin paths/state paths/run"},
 	{WebSocketUnit, "ListenStream", "web/port web/address"},
 	{WebSocketUnit, "BindIPv6Only FreeBind", "web/address"},
@@ -63,7 +53,6 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{WebAdminUnit, "ListenStream", "paths/run"},
 	{WebAdminUnit, "Description", ""},
 	{WebAdminDoes, "ExecStart", "paths/bin paths/state"},
-	{WebAdminDoes, "RequiresMountsFor", "paths/state"},
 	{LMTPSocketUnit, "ListenStream", "deliver/lmtp/socket"},
 	{LMTPSocketUnit, "SocketGroup SocketMode", "deliver/group"},
 	{LMTPSocketUnit, "Description", ""}, // no listener's
@@ -73,7 +62,9 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{LMTPUnit, "User", "mail/user users directories"},
 	{LMTPUnit, "ProtectHome", "mail/root paths/bin paths/state users directories"},
 	{LMTPUnit, "CapabilityBoundingSet PrivateUsers RemoveIPC SystemCallFilter", "users directories"},
-	{"mailstead-*.service", "ExecPaths", "paths/bin"},
+	{"mailstead-*.service", "ExecStart ExecPaths", "paths/bin"},
+	{"mailstead-*.service", "RequiresMountsFor", "paths/state"},
+	{"mailstead-*.socket", "ListenSequentialPacket", "paths/run"},
 	{"mailstead-*.socket", "Description FileDescriptorName", "listeners/NAME"},
 	{"mailstead-*.socket", "ListenStream", "listeners/NAME/port listeners/NAME/address"},
 	{"mailstead-*.socket", "BindIPv6Only FreeBind", "listeners/NAME/address"},

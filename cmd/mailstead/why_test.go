@@ -19,6 +19,7 @@ const whyBase = `hosts: "mail.example.org": {
 	policies: staff: {}
 	outbox: {}
 	deliver: lmtp: {}
+	metrics: {}
 	fail2ban: {}
 	profiles: {dir: "/srv/www/profiles", submission: server: "smtp.example.org"}
 	tls: certificates: "mail.example.org": _
