@@ -26,8 +26,9 @@ type overseer interface {
 	// connections gives those that are logged in: of a user if it is not "", and the
 	// one that id names if that is not.
 	connections(ctx context.Context, user, id string) ([]control.Connection, error)
-	// explained gives those of a user who is named with what they do.
-	explained(ctx context.Context, user, id string) ([]control.Connection, error)
+	// doing gives what the sessions of a user who is named do, in connections of which
+	// it knows less than a login does.
+	doing(ctx context.Context, user, id string) []control.Connection
 	// endConnection ends one; false if there is none of that name.
 	endConnection(ctx context.Context, id string) (bool, error)
 }
@@ -48,9 +49,7 @@ func (r *running) aboutSessions(ctx context.Context, q control.Request, s *contr
 			return errors.New("whose sessions, or which one, are to be explained?")
 		}
 		if user != "" {
-			if all, err = o.explained(ctx, user, q.ID); err != nil {
-				return err
-			}
+			all = explain(all, o.doing(ctx, user, q.ID))
 		}
 	}
 	s.Connected = all
@@ -100,9 +99,8 @@ func (i *Inline) connections(_ context.Context, user, id string) ([]control.Conn
 	return connectionsOf(i.front.login.List(user), id), nil
 }
 
-func (i *Inline) explained(ctx context.Context, user, id string) ([]control.Connection, error) {
-	all, err := i.connections(ctx, user, id)
-	return explain(all, i.mail.live.doing(user, id)), err
+func (i *Inline) doing(_ context.Context, user, id string) []control.Connection {
+	return i.mail.live.doing(user, id)
 }
 
 func (i *Inline) endConnection(_ context.Context, id string) (bool, error) {
@@ -128,16 +126,12 @@ func (p *Parted) connections(ctx context.Context, user, id string) ([]control.Co
 	return all, err
 }
 
-func (p *Parted) explained(ctx context.Context, user, id string) ([]control.Connection, error) {
-	all, err := p.connections(ctx, user, id)
-	if err != nil {
-		return nil, err
-	}
+func (p *Parted) doing(ctx context.Context, user, id string) []control.Connection {
 	u, ok := p.auth.User(user)
 	if !ok {
-		return all, nil // whose sessions are about to be ended
+		return nil // whose sessions are about to be ended
 	}
-	return explain(all, p.spawn.look(ctx, &handoff.Look{UID: u.UID, GID: u.GID, User: user, ID: id})), nil
+	return p.spawn.look(ctx, &handoff.Look{UID: u.UID, GID: u.GID, User: user, ID: id})
 }
 
 // look asks the worker of a uid; it gives nothing where there is none, or that does

@@ -54,13 +54,17 @@ func (l *live) of(user, id string) []*liveSession {
 	return some
 }
 
-// maxExplained is of how many sessions at once stacks are looked at.
+// maxExplained is of how many sessions at once it is told what they wait for.
 const maxExplained = 20
 
 // doing tells what sessions do.
 func (l *live) doing(user, id string) []control.Connection {
 	some := l.of(user, id)
 	var all []control.Connection
+	var stacks session.Stacks
+	if len(some) > 0 && len(some) <= maxExplained {
+		stacks = session.LookAtStacks()
+	}
 	for _, s := range some {
 		a := s.Activity()
 		doing := &control.Activity{
@@ -70,9 +74,7 @@ func (l *live) doing(user, id string) []control.Connection {
 		if a.Selected != "" {
 			doing.State = "selected"
 		}
-		if len(some) <= maxExplained {
-			doing.Waits, doing.Where = s.Wait()
-		}
+		doing.Waits, doing.Where = s.Wait(stacks)
 		all = append(all, control.Connection{ID: s.ID, User: s.User, Listener: s.Listener, Began: s.began, Doing: doing})
 	}
 	return all

@@ -97,21 +97,29 @@ func goroutine() uint64 {
 // maxStacks bounds the traces of a process that are looked at.
 const maxStacks = 64 << 20
 
-// Wait tells by its stack what the session waits for, and in which function. It
-// stops the process while it looks, for some microseconds a session: only somebody
-// who asks about this one pays.
-func (m *Monitor) Wait() (what, where string) {
-	m.mu.Lock()
-	number := m.goroutine
-	m.mu.Unlock()
+// Stacks is the stack traces of all goroutines.
+type Stacks []byte
+
+// LookAtStacks stops the process while it looks, for some microseconds a session:
+// only somebody who asks pays.
+func LookAtStacks() Stacks {
 	buf := make([]byte, 256<<10)
 	for {
 		n := runtime.Stack(buf, true)
 		if n < len(buf) || n >= maxStacks {
-			return waitOf(buf[:n], number)
+			return buf[:n]
 		}
 		buf = make([]byte, 4*len(buf))
 	}
+}
+
+// Wait tells by its stack what the session waits for, and in which function; ""
+// where all has none of it.
+func (m *Monitor) Wait(all Stacks) (what, where string) {
+	m.mu.Lock()
+	number := m.goroutine
+	m.mu.Unlock()
+	return waitOf(all, number)
 }
 
 // ours begins the names of functions of the daemon.

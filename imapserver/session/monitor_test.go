@@ -47,7 +47,7 @@ func TestMonitorFindsItself(t *testing.T) {
 	}()
 	<-ready
 	for range 1000 {
-		what, where := m.Wait()
+		what, where := m.Wait(LookAtStacks())
 		if what == "another session's work" && strings.HasPrefix(where, "session.TestMonitorFindsItself") {
 			close(done)
 			<-over
