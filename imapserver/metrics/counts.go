@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -87,7 +88,7 @@ func (c *Counts) Merge(all []Series) {
 			continue
 		}
 		s := c.series(a.Name, a.Labels)
-		if s == nil {
+		if s == nil || math.IsInf(s.Sum+a.Sum, 0) { // JSON has none
 			continue
 		}
 		s.Sum += a.Sum

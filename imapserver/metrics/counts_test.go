@@ -1,7 +1,9 @@
 package metrics
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -45,8 +47,8 @@ func TestCounts(t *testing.T) {
 	none.Observe(Fsync, 1)
 }
 
-// TestMerge: a process that somebody has taken over makes no series of its own, and
-// takes nothing back.
+// TestMerge: a process that somebody has taken over makes no metric of its own and so
+// many series, takes nothing back, and leaves numbers that can be written.
 func TestMerge(t *testing.T) {
 	var c Counts
 	c.Merge([]Series{
@@ -65,6 +67,12 @@ func TestMerge(t *testing.T) {
 	got := c.List()
 	if len(got) != maxSeries+1 {
 		t.Errorf("%d series", len(got))
+	}
+	for range 2 {
+		c.Merge([]Series{{Name: Rebuilds, Sum: math.MaxFloat64}})
+	}
+	if _, err := json.Marshal(c.List()); err != nil {
+		t.Error(err)
 	}
 }
 
