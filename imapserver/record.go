@@ -92,6 +92,10 @@ func (r *record) write(lines []byte, now time.Time) error {
 	}
 	n, err := r.file.Write(lines)
 	r.size += int64(n)
+	if err != nil {
+		r.file.Close()
+		r.file = nil // what is opened anew ends the line that was torn
+	}
 	return err
 }
 
@@ -100,8 +104,12 @@ func (r *record) open(day string, now time.Time) error {
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(r.dir, day+recordEnd), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(filepath.Join(r.dir, day+recordEnd), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
+		return err
+	}
+	if err := endLine(f); err != nil {
+		f.Close()
 		return err
 	}
 	if r.file != nil {
@@ -109,6 +117,21 @@ func (r *record) open(day string, now time.Time) error {
 	}
 	r.file, r.day = f, day
 	return r.tidy(now)
+}
+
+// endLine ends the last line of a file, which a power cut or a full disk has torn: the
+// next would be lost with it.
+func endLine(f *os.File) error {
+	st, err := f.Stat()
+	if err != nil || st.Size() == 0 {
+		return err
+	}
+	var last [1]byte
+	if _, err := f.ReadAt(last[:], st.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = f.WriteString("\n")
+	return err
 }
 
 // tidy removes the days that are too old, and of the others the oldest for as long as
