@@ -3,6 +3,7 @@ package imapserver
 import (
 	"encoding/json"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -68,19 +69,30 @@ func bounded(r control.Removal) control.Removal {
 // follow has a worker tell, if it does not yet: what it has told then comes until it
 // ends.
 func (h *hearing) follow(worker uint64, uid, gid int, spawn *spawnLink, of func(user string) bool) {
+	theirs, err := h.channel(worker, of)
+	if err != nil {
+		h.log.Error("worker not heard", "uid", uid, "err", err)
+	}
+	if theirs == nil {
+		return
+	}
+	defer theirs.Close()
+	spawn.tell(&handoff.Look{UID: uid, GID: gid, Follow: true, Answer: theirs}) // which may wait for spawn
+}
+
+// channel makes that over which a worker is heard, and gives the worker's end; nil if
+// there is one already.
+func (h *hearing) channel(worker uint64, of func(user string) bool) (theirs *os.File, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.workers[worker] != nil || h.ended {
-		return
+		return nil, nil
 	}
 	ours, theirs, err := handoff.Pair()
 	if err != nil {
-		h.log.Error("worker not heard", "uid", uid, "err", err)
-		return
+		return nil, err
 	}
 	h.workers[worker] = ours
-	spawn.tell(&handoff.Look{UID: uid, GID: gid, Follow: true, Answer: theirs})
-	theirs.Close()
 	h.telling.Go(func() {
 		defer ours.Close()
 		for {
@@ -95,6 +107,7 @@ func (h *hearing) follow(worker uint64, uid, gid int, spawn *spawnLink, of func(
 		defer h.mu.Unlock()
 		delete(h.workers, worker)
 	})
+	return theirs, nil
 }
 
 // close ends the record. Workers that still tell find nobody, and keep it for who
