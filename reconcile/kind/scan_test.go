@@ -160,6 +160,12 @@ func TestScanIsBounded(t *testing.T) {
 	if s.Messages != 300 || s.Read != 10 || s.Partly == "" || len(s.Flaws) > 0 {
 		t.Errorf("%+v", s.Scan)
 	}
+	for i := range scanBoxes + 1 {
+		b.must(os.MkdirAll(fmt.Sprintf("%s/.%d/cur", m.Path, i), 0o700))
+	}
+	if found := b.scan(m, nil); found.Mailboxes > scanBoxes+1 || found.Partly == "" {
+		t.Errorf("%d mailboxes of more than %d: %q", found.Mailboxes, scanBoxes, found.Partly)
+	}
 	seen := newNames()
 	seen.add("1,S=3,W=4:2,")
 	seen.add("1,S=3,W=4:2,S") // as it was called a moment ago
