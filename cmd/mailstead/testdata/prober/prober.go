@@ -23,11 +23,11 @@ var probes = []struct {
 	name string
 	try  func() error
 }{
-	{"write /etc", func() error { return write("/etc/probe/file") }},
-	{"write /usr", func() error { return write("/usr/probe/file") }},
-	{"write /var", func() error { return write("/var/lib/probe/file") }},
-	{"write /run", func() error { return write("/run/probe/file") }},
-	{"write mail", func() error { return write("/home/bob/probe/file") }},
+	{"write /etc", func() error { return write("/etc/probe") }},
+	{"write /usr", func() error { return write("/usr/probe") }},
+	{"write /var", func() error { return write("/var/lib/probe") }},
+	{"write /run", func() error { return write("/run/probe") }},
+	{"write mail", func() error { return write("/home/bob/probe") }},
 	{"read mail", func() error { return read("/home/bob/probe/mail") }},
 	{"read what is bob's alone", func() error { return read("/var/lib/probe/secret") }},
 	{"give away", func() error { return os.Lchown(own("given"), 61234, 61234) }},
@@ -36,7 +36,7 @@ var probes = []struct {
 	{"see processes of others", func() error { return read(fmt.Sprintf("/proc/%d/status", argument("bob"))) }},
 	{"see the kernel's state", func() error { return read("/proc/meminfo") }},
 	{"set the kernel", func() error { return rewrite("/proc/sys/net/ipv4/ip_forward") }},
-	{"make a group of processes", func() error { return mkdir("/sys/fs/cgroup/probe") }},
+	{"make a group of processes", func() error { return mkdir("/sys/fs/cgroup") }},
 	{"open a device", func() error { return open("/dev/probe", os.O_WRONLY) }},
 	{"make a device", func() error { return unix.Mknod(fresh("device"), unix.S_IFCHR|0o600, 1<<8|3) }},
 	{"signal others", func() error { return unix.Kill(argument("bob"), 0) }},
@@ -114,9 +114,14 @@ func open(path string, flags int) error {
 	return err
 }
 
-func write(path string) error {
-	defer os.Remove(path)
-	return open(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY)
+// write makes a file in dir, where the probers of other units do so as well.
+func write(dir string) error {
+	f, err := os.CreateTemp(dir, "")
+	if err == nil {
+		f.Close()
+		os.Remove(f.Name())
+	}
+	return err
 }
 
 func read(path string) error {
@@ -132,9 +137,10 @@ func rewrite(path string) error {
 	return os.WriteFile(path, data, 0)
 }
 
-func mkdir(path string) error {
-	defer os.Remove(path)
-	return os.Mkdir(path, 0o700)
+func mkdir(dir string) error {
+	path, err := os.MkdirTemp(dir, "probe")
+	os.Remove(path)
+	return err
 }
 
 // fresh gives the path of what is not there yet, where every unit may write.
