@@ -51,7 +51,7 @@ func TestPackage(t *testing.T) {
 		t.Errorf("installing changed the host:\n%s", lineDiff(before, after))
 	}
 	b.sh("! dpkg-query -W -f '${Conffiles}' mailstead | grep .")
-	for _, program := range []string{"mailstead", "mailstead-imapd"} {
+	for _, program := range []string{"mailstead", "mailstead-imapd", "mailstead-deliver"} {
 		contains(t, b.try("", "sh", "-c", "ldd /usr/bin/"+program+" 2>&1").stdout, "not a dynamic executable")
 	}
 	b.sh("mailstead-pam --check && mailstead-imapd --help >/usage && zcat /usr/share/man/man8/mailstead-imapd.8.gz >/page")
