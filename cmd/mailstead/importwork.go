@@ -148,7 +148,11 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 		return err
 	}
 	defer to.Close()
-	journal, err := transfer.OpenJournal(j.Journal)
+	guard := filepath.Dir(j.Journal)
+	if j.Kept != "" {
+		guard = j.Journal // which does not have to wait for an import
+	}
+	journal, err := transfer.OpenJournal(j.Journal, guard)
 	if errors.Is(err, transfer.ErrLocked) {
 		return &exitError{exitLocked, err}
 	}

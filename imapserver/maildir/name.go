@@ -71,7 +71,7 @@ func DecodeName(dir string, enc Encoding) (name string, err error) {
 		return "", fmt.Errorf("directory name %.40q...: longer than %d bytes", dir, maxDirName)
 	}
 	if enc == ModifiedUTF7 {
-		if name, err = decodeUTF7(name); err != nil {
+		if name, err = DecodeUTF7(name); err != nil {
 			return "", fmt.Errorf("directory name %q: %w", dir, err)
 		}
 	}

@@ -46,8 +46,9 @@ func encodeUTF7(s string) string {
 	return b.String()
 }
 
-// decodeUTF7 refuses every spelling but the one that encodeUTF7 gives.
-func decodeUTF7(s string) (string, error) {
+// DecodeUTF7 reads a name as IMAP spells it (RFC 3501 §5.1.3), and refuses every
+// spelling but the one that encodeUTF7 gives.
+func DecodeUTF7(s string) (string, error) {
 	var b strings.Builder
 	for rest := s; rest != ""; {
 		plain, after, found := strings.Cut(rest, "&")

@@ -1,12 +1,10 @@
 package transfer_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,6 +113,16 @@ func TestForgotten(t *testing.T) {
 	if got := mail(t, here)["INBOX"]; !slices.Equal(got, want) {
 		t.Errorf("after another UIDVALIDITY %d messages, not %d", len(got), len(want))
 	}
+	// All of the journal is lost, or the import goes by another name now.
+	src.texts = append(src.texts, text(3), text(1000))
+	for _, r := range run(t, src.Open, here, filepath.Join(t.TempDir(), "journal"), transfer.Options{}) {
+		if r.Before != 42 || r.Brought != 2 {
+			t.Errorf("without a journal: %+v", r)
+		}
+	}
+	if got := mail(t, here)["INBOX"]; len(got) != 44 {
+		t.Errorf("without a journal %d messages, not 44", len(got))
+	}
 }
 
 // usedTwice finds a UID that a journal gives two messages.
@@ -183,7 +191,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 // try is run where not everything can be brought.
 func try(t *testing.T, open transfer.Opener, a *dialogue.Account) []transfer.Report {
 	t.Helper()
-	j, err := transfer.OpenJournal(filepath.Join(t.TempDir(), "journal"))
+	j, err := openJournal(filepath.Join(t.TempDir(), "journal"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +273,7 @@ func TestQuota(t *testing.T) {
 	here := dialogue.Mailstead(t, dialogue.Setup{Quota: &config.Quota{Messages: 100}})
 	src := &held{validity: "a", texts: texts(150)}
 	dir := filepath.Join(t.TempDir(), "journal")
-	j, err := transfer.OpenJournal(dir)
+	j, err := transfer.OpenJournal(dir, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,16 +302,21 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// TestTwice runs two imports of one name at once.
+// TestTwice runs two imports of one user at once, by one name and by two.
 func TestTwice(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "journal")
-	j, err := transfer.OpenJournal(dir)
+	dir := t.TempDir()
+	j, err := transfer.OpenJournal(filepath.Join(dir, "one"), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer j.Close()
-	if _, err := transfer.OpenJournal(dir); !errors.Is(err, transfer.ErrLocked) {
-		t.Errorf("%v", err)
+	for _, name := range []string{"one", "two"} {
+		if _, err := transfer.OpenJournal(filepath.Join(dir, name), dir); !errors.Is(err, transfer.ErrLocked) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	j.Close()
+	if _, err := transfer.OpenJournal(filepath.Join(dir, "two"), dir); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -331,136 +344,5 @@ func TestOctets(t *testing.T) {
 		if !strings.Contains(strings.Join(got, "\n"), want) {
 			t.Errorf("%q is not in %q", want, got)
 		}
-	}
-}
-
-// answers is a server that says to each command what its script has for the whole
-// of it or for its name, with the tag in place of $, and first what it has for "".
-// One that ends with ! hangs up.
-func answers(t *testing.T, script map[string]string) transfer.Server {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				greeting := script[""]
-				if greeting == "" {
-					greeting = "* OK [CAPABILITY IMAP4rev1] hello\r\n"
-				}
-				io.WriteString(c, greeting)
-				r := bufio.NewReader(c)
-				for {
-					line, err := r.ReadString('\n')
-					f := strings.Fields(line)
-					if err != nil || len(f) < 2 {
-						return
-					}
-					name := f[1]
-					if name == "UID" {
-						name = "UID " + f[2]
-						if strings.Contains(line, "BODY") {
-							name = "BODY"
-						}
-					}
-					if whole := strings.Join(f[1:], " "); script[whole] != "" {
-						name = whole
-					}
-					answer, hangUp := strings.CutSuffix(script[name], "!")
-					io.WriteString(c, strings.ReplaceAll(answer, "$", f[0]))
-					if hangUp {
-						return
-					}
-					if script[name] == "" {
-						io.WriteString(c, f[0]+" OK done\r\n")
-					}
-				}
-			}()
-		}
-	}()
-	at := l.Addr().(*net.TCPAddr)
-	return transfer.Server{Host: "127.0.0.1", Port: at.Port, TLS: transfer.TLSNone, User: "u", Password: "p"}
-}
-
-// TestStartTLS begins no TLS with a server that may be somebody in between.
-func TestStartTLS(t *testing.T) {
-	for answer, want := range map[string]string{
-		"$ NO not here\r\n":                        "not here",
-		"$ OK go on\r\n* CAPABILITY IMAP4rev1\r\n": "between its answer to STARTTLS and TLS",
-		"!": "EOF",
-	} {
-		s := answers(t, map[string]string{"STARTTLS": answer})
-		s.TLS = transfer.TLSStart
-		if _, err := s.Open(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v", answer, err)
-		}
-	}
-}
-
-// TestLyingServer brings what can be brought from servers that do not keep to the
-// protocol, and says what could not be.
-func TestLyingServer(t *testing.T) {
-	good := map[string]string{
-		"LIST":      "* LIST () \"/\" INBOX\r\n$ OK done\r\n",
-		"STATUS":    "* STATUS INBOX (MESSAGES 2 UIDVALIDITY 7)\r\n$ OK done\r\n",
-		"EXAMINE":   "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
-		"UID FETCH": "* 1 FETCH (UID 1 FLAGS () RFC822.SIZE 9)\r\n* 2 FETCH (UID 2 FLAGS () RFC822.SIZE 99999)\r\n$ OK done\r\n",
-		"BODY":      "* 1 FETCH (UID 1 BODY[] {19}\r\nSubject: a\r\n\r\none\r\n)\r\n* 2 FETCH (UID 2 BODY[] {19}\r\nSubject: b\r\n\r\ntwo\r\n)\r\n$ OK done\r\n",
-	}
-	for name, c := range map[string]struct {
-		change  map[string]string
-		brought int
-		fault   string
-	}{
-		"sizes lie":        {nil, 2, ""},
-		"8-bit names":      {map[string]string{"LIST": "* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Entw\xfcrfe\"\r\n$ OK done\r\n"}, 0, "list the mailboxes"},
-		"wrong password":   {map[string]string{"LOGIN": "$ NO [AUTHENTICATIONFAILED] no\r\n"}, 0, "log in"},
-		"another validity": {map[string]string{"EXAMINE": "* 2 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n$ OK done\r\n"}, 0, "UIDVALIDITY"},
-		"fewer than told":  {map[string]string{"EXAMINE": "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n"}, 0, "there are 3, and it tells of 2"},
-		"others' bodies":   {map[string]string{"BODY": "* 3 FETCH (UID 3 BODY[] {5}\r\nxxxxx)\r\n" + good["BODY"]}, 2, ""},
-		"UID behind body":  {map[string]string{"BODY": "* 1 FETCH (BODY[] {19}\r\nSubject: a\r\n\r\none\r\n UID 1)\r\n$ OK done\r\n"}, 0, ""},
-		"names of rev2": {map[string]string{
-			"":              "* OK [CAPABILITY IMAP4rev1 IMAP4rev2] hello\r\n",
-			"CAPABILITY":    "* CAPABILITY IMAP4rev1 IMAP4rev2\r\n$ OK done\r\n",
-			"LIST":          "* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Gr&APYA3w-e &- Co\"\r\n$ OK done\r\n",
-			"EXAMINE":       "$ NO not that name\r\n",
-			"EXAMINE INBOX": "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
-			`STATUS "Gr&APYA3w-e &- Co" (MESSAGES UIDVALIDITY)`: "* STATUS \"Gr&APYA3w-e &- Co\" (MESSAGES 0 UIDVALIDITY 7)\r\n$ OK done\r\n",
-			`STATUS "Gr&APYA3w-e &- Co" (UIDVALIDITY MESSAGES)`: "* STATUS \"Gr&APYA3w-e &- Co\" (MESSAGES 0 UIDVALIDITY 7)\r\n$ OK done\r\n",
-			`EXAMINE "Gr&APYA3w-e &- Co"`:                       "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
-		}, 2, ""},
-		"refused": {map[string]string{"BODY": "$ NO [NOPERM] not yours\r\n"}, 0, "not yours"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			script := map[string]string{}
-			for k, v := range good {
-				script[k] = v
-			}
-			for k, v := range c.change {
-				script[k] = v
-			}
-			here := dialogue.Mailstead(t, dialogue.Setup{})
-			j, err := transfer.OpenJournal(filepath.Join(t.TempDir(), "journal"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer j.Close()
-			reports, err := (&transfer.Transfer{Open: answers(t, script).Open, Target: target(t, here, ""), Journal: j, Progress: silent{}, Pause: time.Millisecond}).Run(t.Context())
-			err = errors.Join(err, transfer.Faults(reports))
-			if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
-				t.Errorf("%v, not %q", err, c.fault)
-			}
-			if got := mail(t, here)["INBOX"]; len(got) != c.brought {
-				t.Errorf("%d messages: %q", len(got), got)
-			}
-		})
 	}
 }

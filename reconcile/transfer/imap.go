@@ -2,7 +2,7 @@ package transfer
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,7 +36,11 @@ type Server struct {
 	Roots    *x509.CertPool // nil: the system's
 	User     string
 	Password string
+	Silence  time.Duration // after which a server that owes an answer is given up; 0: five minutes
 }
+
+// silence is long enough for a server that sorts a large mailbox first.
+const silence = 5 * time.Minute
 
 // Open is an Opener.
 func (s Server) Open(ctx context.Context) (Source, error) {
@@ -44,14 +49,13 @@ func (s Server) Open(ctx context.Context) (Source, error) {
 		return nil, err
 	}
 	c := imapclient.New(conn, nil)
-	stop := context.AfterFunc(ctx, func() { c.Close() })
+	src := &imapSource{c: c, conn: conn, stop: context.AfterFunc(ctx, func() { c.Close() })}
 	if err := s.login(c); err != nil {
-		stop()
-		c.Close()
-		return nil, ended(ctx, err)
+		src.Close()
+		return nil, src.failed(ctx, err)
 	}
 	c.Caps() // asked for once more after a login, if that did not tell
-	return &imapSource{c: c, stop: stop}, nil
+	return src, nil
 }
 
 // ended prefers the reason why ctx ended to what that did to a connection.
@@ -65,7 +69,7 @@ func ended(ctx context.Context, err error) error {
 // connectTimeout is what a source has until TLS stands.
 const connectTimeout = 30 * time.Second
 
-func (s Server) connect(ctx context.Context) (*rev1, error) {
+func (s Server) connect(ctx context.Context) (*wire, error) {
 	at := net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
 	nc, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", at)
 	if err != nil {
@@ -89,7 +93,7 @@ func (s Server) connect(ctx context.Context) (*rev1, error) {
 		}
 		nc = tc
 	}
-	return newRev1(nc, greeting), nil
+	return newWire(nc, greeting, cmp.Or(s.Silence, silence)), nil
 }
 
 // startTLS has a server begin TLS (RFC 9051 §6.2.1). Not a word that it has said
@@ -124,65 +128,6 @@ func startTLS(nc net.Conn) error {
 	}
 }
 
-// rev1 is a connection on which a server offers no IMAP4rev2: go-imap's client spells
-// names by it wherever it is offered, "&" in a way of its own, and gives up at a name
-// that has one. It asks for capabilities whenever it likes.
-type rev1 struct {
-	net.Conn
-	r       *bufio.Reader
-	line    []byte // that is being read
-	inside  bool   // what comes is more of a line
-	literal uint64 // octets of one that are to come
-}
-
-func newRev1(nc net.Conn, greeting string) *rev1 {
-	return &rev1{Conn: nc, r: bufio.NewReaderSize(nc, 64<<10), line: offeringRev1([]byte(greeting))}
-}
-
-func (c *rev1) Read(p []byte) (int, error) {
-	if len(c.line) == 0 && c.literal > 0 {
-		n, err := c.r.Read(p[:min(uint64(len(p)), c.literal)])
-		c.literal -= uint64(n)
-		return n, err
-	}
-	if len(c.line) == 0 {
-		line, err := c.r.ReadSlice('\n')
-		if len(line) == 0 {
-			return 0, err
-		}
-		more := c.inside
-		c.inside = line[len(line)-1] != '\n'
-		if c.literal = literalBehind(line); c.literal > 0 {
-			c.inside = true
-		}
-		if c.line = line; !more {
-			c.line = offeringRev1(line)
-		}
-	}
-	n := copy(p, c.line)
-	c.line = c.line[n:]
-	return n, nil
-}
-
-// offeringRev1 is a response without IMAP4rev2 among the capabilities.
-func offeringRev1(line []byte) []byte {
-	if !bytes.HasPrefix(line, []byte("* CAPABILITY ")) && !bytes.Contains(line, []byte(" [CAPABILITY ")) {
-		return line
-	}
-	return bytes.ReplaceAll(line, []byte("IMAP4rev2"), []byte("X-IMAP4R2"))
-}
-
-// literalBehind is the length of the literal that follows a line (RFC 9051 §4.3).
-func literalBehind(line []byte) uint64 {
-	text, ok := strings.CutSuffix(strings.TrimRight(string(line[max(0, len(line)-30):]), "\r\n"), "}")
-	i := strings.LastIndexByte(text, '{')
-	if !ok || i < 0 {
-		return 0
-	}
-	n, _ := strconv.ParseUint(strings.TrimSuffix(text[i+1:], "+"), 10, 63)
-	return n
-}
-
 func (s Server) login(c *imapclient.Client) error {
 	if err := c.WaitGreeting(); err != nil {
 		return patience(fmt.Errorf("greeting of %s: %w", s.Host, err))
@@ -214,17 +159,29 @@ func patience(err error) error {
 		return err
 	}
 	text := strings.ToLower(e.Text)
-	switch {
-	case slices.Contains([]imap.ResponseCode{imap.ResponseCodeLimit, imap.ResponseCodeInUse, imap.ResponseCodeUnavailable, "THROTTLED", "OVERQUOTA"}, e.Code),
-		strings.Contains(text, "too many"), strings.Contains(text, "rate limit"), strings.Contains(text, "throttl"), e.Type == imap.StatusResponseTypeBye:
-		return fmt.Errorf("%w: %w", ErrBusy, err)
+	if e.Type != imap.StatusResponseTypeBye && !slices.Contains(busyCodes, e.Code) && !slices.ContainsFunc(busyWords, func(w string) bool { return strings.Contains(text, w) }) {
+		return err
 	}
-	return err
+	var later laterError
+	if m := backoff.FindStringSubmatch(text); m != nil {
+		ms, _ := strconv.Atoi(m[1])
+		later.wait = min(time.Duration(ms)*time.Millisecond, longestPause)
+	}
+	later.error = fmt.Errorf("%w: %w", ErrBusy, err)
+	return later
 }
+
+var (
+	busyCodes = []imap.ResponseCode{imap.ResponseCodeLimit, imap.ResponseCodeInUse, imap.ResponseCodeUnavailable, "THROTTLED", "OVERQUOTA"}
+	busyWords = []string{"too many", "rate limit", "throttl", "bandwidth limit", "try again"}
+	// backoff is how Exchange says for how long it wants not to be asked.
+	backoff = regexp.MustCompile(`suggested backoff time: (\d{1,9}) milliseconds`)
+)
 
 // imapSource is one connection.
 type imapSource struct {
 	c        *imapclient.Client
+	conn     *wire
 	stop     func() bool
 	selected string
 	messages int // in the mailbox that is selected
@@ -233,6 +190,19 @@ type imapSource struct {
 func (s *imapSource) Close() error {
 	s.stop()
 	return s.c.Close()
+}
+
+// failed is the error of a command, with what ended the connection where that was it:
+// of that go-imap's client says the text alone.
+func (s *imapSource) failed(ctx context.Context, err error) error {
+	lost := s.conn.lost()
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil || lost == nil || errors.Is(err, lost):
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, lost)
 }
 
 // virtual are the mailboxes that show what is in others (RFC 6154 §2, RFC 8457).
@@ -245,7 +215,7 @@ func (s *imapSource) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 	}
 	list, err := s.c.List("", "*", o).Collect()
 	if err != nil {
-		return nil, ended(ctx, patience(fmt.Errorf("list the mailboxes: %w", err)))
+		return nil, s.failed(ctx, patience(fmt.Errorf("list the mailboxes: %w", err)))
 	}
 	var all []Mailbox
 	for _, l := range list {
@@ -262,17 +232,35 @@ func (s *imapSource) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 			}
 			m.Virtual = m.Virtual || slices.Contains(virtual, a)
 		}
-		st, err := s.c.Status(l.Mailbox, &imap.StatusOptions{NumMessages: true, UIDValidity: true}).Wait()
-		if err != nil {
-			return nil, ended(ctx, patience(fmt.Errorf("look at %s: %w", l.Mailbox, err)))
+		if err := s.look(ctx, &m); err != nil {
+			return nil, err
 		}
-		if st.NumMessages != nil {
-			m.Messages = int(*st.NumMessages)
-		}
-		m.Validity = strconv.FormatUint(uint64(st.UIDValidity), 10)
 		all = append(all, m)
 	}
+	for _, name := range s.conn.misspelt() {
+		all = append(all, Mailbox{Name: name, Fault: "its name is not spelt as IMAP has it (RFC 3501 §5.1.3), so that it cannot be asked for"})
+	}
 	return all, nil
+}
+
+// look says how many messages a mailbox has. One that the server refuses to look at
+// keeps nobody from the others.
+func (s *imapSource) look(ctx context.Context, m *Mailbox) error {
+	st, err := s.c.Status(m.Name, &imap.StatusOptions{NumMessages: true, UIDValidity: true}).Wait()
+	if err != nil {
+		err = s.failed(ctx, patience(fmt.Errorf("look at it: %w", err)))
+		var no *imap.Error
+		if !errors.As(err, &no) || errors.Is(err, ErrBusy) || s.conn.lost() != nil {
+			return err
+		}
+		m.Fault = err.Error()
+		return nil
+	}
+	if st.NumMessages != nil {
+		m.Messages = int(*st.NumMessages)
+	}
+	m.Validity = strconv.FormatUint(uint64(st.UIDValidity), 10)
+	return nil
 }
 
 // open selects a mailbox without changing anything there.
@@ -283,7 +271,7 @@ func (s *imapSource) open(ctx context.Context, m Mailbox) error {
 	s.selected = ""
 	data, err := s.c.Select(m.Name, &imap.SelectOptions{ReadOnly: true}).Wait()
 	if err != nil {
-		return ended(ctx, patience(fmt.Errorf("open %s: %w", m.Name, err)))
+		return s.failed(ctx, patience(fmt.Errorf("open %s: %w", m.Name, err)))
 	}
 	if v := strconv.FormatUint(uint64(data.UIDValidity), 10); v != m.Validity {
 		return fmt.Errorf("open %s: its UIDVALIDITY was %s and is now %s", m.Name, m.Validity, v)
@@ -307,7 +295,7 @@ func (s *imapSource) List(ctx context.Context, m Mailbox) ([]Entry, error) {
 	for d := cmd.Next(); d != nil; d = cmd.Next() {
 		b, err := d.Collect()
 		if err != nil {
-			return nil, ended(ctx, fmt.Errorf("list the messages of %s: %w", m.Name, err))
+			return nil, s.failed(ctx, fmt.Errorf("list the messages of %s: %w", m.Name, err))
 		}
 		if b.UID == 0 || b.UID == last {
 			continue // it tells of something else
@@ -326,7 +314,7 @@ func (s *imapSource) List(ctx context.Context, m Mailbox) ([]Entry, error) {
 		entries = append(entries, e)
 	}
 	if err := cmd.Close(); err != nil {
-		return nil, ended(ctx, patience(fmt.Errorf("list the messages of %s: %w", m.Name, err)))
+		return nil, s.failed(ctx, patience(fmt.Errorf("list the messages of %s: %w", m.Name, err)))
 	}
 	if len(entries) < s.messages {
 		// Some have been removed there meanwhile, or it does not tell of all.
@@ -355,11 +343,11 @@ func (s *imapSource) Fetch(ctx context.Context, m Mailbox, messages []Entry, tak
 	for d := cmd.Next(); d != nil; d = cmd.Next() {
 		if err := takeFetched(d, byUID, take); err != nil {
 			s.c.Close() // there may be more of it under way than anybody wants to read
-			return ended(ctx, err)
+			return s.failed(ctx, err)
 		}
 	}
 	if err := cmd.Close(); err != nil {
-		return ended(ctx, patience(fmt.Errorf("read messages of %s: %w", m.Name, err)))
+		return s.failed(ctx, patience(fmt.Errorf("read messages of %s: %w", m.Name, err)))
 	}
 	return nil
 }

@@ -28,15 +28,17 @@ type Journal struct {
 	lock *os.File
 }
 
-// ErrLocked says that another transfer of that name is at work.
-var ErrLocked = errors.New("another import of this name is at work")
+// ErrLocked says that another transfer is at work that must not be at the same time.
+var ErrLocked = errors.New("another import of this user is at work")
 
-// OpenJournal takes the journal in dir, which is made, for itself alone.
-func OpenJournal(dir string) (*Journal, error) {
+// OpenJournal takes the journal in dir, which is made, as long as nobody else has
+// taken guard: dir itself, or a directory above it for all journals there. Two at work
+// at once could bring the same messages, since neither sees what the other is about to.
+func OpenJournal(dir, guard string) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	f, err := os.OpenFile(guard, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
@@ -55,12 +57,11 @@ func (j *Journal) Close() error { return j.lock.Close() }
 
 // head is the first line of a file.
 type head struct {
-	Version  int      `json:"version"`
-	Mailbox  string   `json:"mailbox"`  // of the source
-	Validity string   `json:"validity"` // of its IDs
-	Target   string   `json:"target"`
-	UIDs     uint32   `json:"uidvalidity"` // of the target
-	First    imap.UID `json:"first"`       // its UIDNEXT when the first message was about to be brought
+	Version  int    `json:"version"`
+	Mailbox  string `json:"mailbox"`  // of the source
+	Validity string `json:"validity"` // of its IDs
+	Target   string `json:"target"`
+	UIDs     uint32 `json:"uidvalidity"` // of the target
 }
 
 const journalVersion = 1
@@ -105,7 +106,7 @@ func (j *Journal) read(mailbox string) (*page, error) {
 	if err != nil || json.Unmarshal(line, &p.head) != nil || p.Version != journalVersion || p.head.Mailbox != mailbox {
 		return nil, fmt.Errorf("read journal: %s does not begin as one of %q; what it says is needed to bring nothing twice", p.path, mailbox)
 	}
-	p.since = p.First
+	p.since = 1
 	for {
 		line, err := r.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -42,17 +43,20 @@ func (m *Maildir) Close() error { return nil }
 // maxDepth bounds directories inside each other.
 const maxDepth = 32
 
-// Mailboxes is Source's: Maildir++ ("Dir/.A.B"), trees ("Dir/A/B") and mbsync's
-// legacy form of them ("Dir/A/.B").
+// Mailboxes is Source's: Maildir++ ("Dir/.A.B"), trees ("Dir/A/B") and the other forms
+// of them that mbsync has: Maildir++ below each top ("Dir/A/.B.C") and Legacy
+// ("Dir/A/.B/.C").
 func (m *Maildir) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.at, m.files = map[string]string{}, map[string][]maildirFile{}
 	var all []Mailbox
 	add := func(dir string, levels []string) {
-		name := strings.Join(levels, "/")
-		if _, there := m.at[name]; there {
-			return
+		// Two directories may have one name, such as "A/B" and ".A.B".
+		base := strings.Join(levels, "/")
+		name := base
+		for n := 2; m.at[name] != ""; n++ {
+			name = base + "-" + strconv.Itoa(n)
 		}
 		m.at[name] = dir
 		all = append(all, Mailbox{Name: name, Levels: levels, Subscribed: true, Validity: "maildir"})
@@ -86,20 +90,22 @@ func (m *Maildir) walk(ctx context.Context, dir string, above []string, add func
 	if err != nil {
 		return fmt.Errorf("look for mailboxes: %w", err)
 	}
-	var names []string
+	var names, dotted []string
 	for _, e := range entries {
 		if e.IsDir() && !slices.Contains([]string{"cur", "new", "tmp"}, e.Name()) {
-			names = append(names, e.Name())
+			names, dotted = append(names, e.Name()), append(dotted, "."+strings.TrimPrefix(e.Name(), "."))
 		}
 	}
-	enc := maildir.DetectEncoding(names)
+	enc := maildir.DetectEncoding(dotted)
+	flat := len(above) == 0 || !strings.HasPrefix(filepath.Base(dir), ".") && !nested(dir, names)
 	for _, n := range names {
-		levels := append(slices.Clone(above), strings.TrimPrefix(n, "."))
-		if decoded, err := maildir.DecodeName("."+strings.TrimPrefix(n, "."), enc); err == nil {
-			levels[len(above)] = decoded
+		plain, levelled := strings.CutPrefix(n, ".")
+		if decoded, err := maildir.DecodeName("."+plain, enc); err == nil {
+			plain = decoded
 		}
-		if len(above) == 0 && strings.HasPrefix(n, ".") {
-			levels = strings.Split(levels[0], ".")
+		levels := append(slices.Clone(above), plain)
+		if levelled && flat {
+			levels = append(slices.Clone(above), strings.Split(plain, ".")...)
 		}
 		sub := filepath.Join(dir, n)
 		if isMaildir(sub) {
@@ -112,6 +118,20 @@ func (m *Maildir) walk(ctx context.Context, dir string, above []string, add func
 		}
 	}
 	return nil
+}
+
+// nested tells whether one of the directories with a dot has another one in it: a dot
+// within a name is then a part of it, and parts no levels.
+func nested(dir string, names []string) bool {
+	for _, n := range names {
+		inside, _ := os.ReadDir(filepath.Join(dir, n))
+		if strings.HasPrefix(n, ".") && slices.ContainsFunc(inside, func(e os.DirEntry) bool {
+			return strings.HasPrefix(e.Name(), ".") && isMaildir(filepath.Join(dir, n, e.Name()))
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // letterFlags are the flags that file names have.

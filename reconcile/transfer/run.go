@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,11 +88,13 @@ func (t *Transfer) closeSources() {
 type work struct {
 	box     Mailbox
 	target  string
+	use     imap.MailboxAttr // that the target has from its creation on, since none of ours has it
 	report  int
-	known   bool    // it has been brought before
-	pending []Entry // not here yet
-	here    []Entry // for verify: those that are
-	changed []Entry // here, with other flags at the source than when they were brought
+	known   bool            // it has been brought before
+	pending []Entry         // not here yet
+	here    []Entry         // for verify: those that are
+	changed []Entry         // here, with other flags at the source than when they were brought
+	missing map[string]bool // by ID: asked for, and not given
 }
 
 // survey finds out what there is and what of it is missing here.
@@ -109,18 +112,25 @@ func (t *Transfer) survey(ctx context.Context) ([]*work, []Report, error) {
 		return nil, nil, err
 	}
 	p := &place{into: t.Options.Into, ours: uses, taken: map[string]bool{}}
+	given := map[imap.MailboxAttr]bool{}
 	var works []*work
 	var reports []Report
 	for _, m := range boxes {
 		r := Report{Mailbox: m.Name, There: m.Messages}
-		if r.Skipped = t.Options.chosen(m); r.Skipped == "" {
+		r.Skipped = t.Options.chosen(m)
+		if r.Skipped == "" && m.Fault != "" {
+			r.Error = m.Fault
+		} else if r.Skipped == "" {
 			w := &work{box: m, target: p.of(m), report: len(reports)}
+			if t.Options.Into == "" && uses[m.Use] == "" && !given[m.Use] {
+				w.use, given[m.Use] = m.Use, true
+			}
 			err := t.look(ctx, w, &r)
 			r.Target = w.target
+			if ctx.Err() != nil {
+				return nil, nil, err
+			}
 			if err != nil {
-				if ctx.Err() != nil {
-					return nil, nil, err
-				}
 				r.Error = err.Error()
 			} else {
 				works = append(works, w)
@@ -192,6 +202,9 @@ func (t *Transfer) bring(ctx context.Context, w *work, r *Report) error {
 	if err := t.carry(ctx, w, page, r); err != nil {
 		return err
 	}
+	if err := t.missed(ctx, w, r); err != nil {
+		return err
+	}
 	if r.Flags, err = t.flags(w, page); err != nil || len(w.pending) == 0 {
 		return err
 	}
@@ -208,19 +221,19 @@ func (t *Transfer) page(w *work) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	validity, next, err := t.Target.ensure(w.target, w.box.Subscribed)
+	validity, err := t.Target.ensure(w.target, w.box.Subscribed, w.use)
 	if err != nil {
 		return nil, err
 	}
 	fresh := p == nil || p.Validity != w.box.Validity
 	if p == nil {
-		p = &page{path: t.Journal.path(w.box.Name), done: map[string]brought{}}
-		p.head = head{Mailbox: w.box.Name, Target: w.target, UIDs: validity, First: next}
+		p = &page{path: t.Journal.path(w.box.Name)}
+		p.head = head{Mailbox: w.box.Name, Target: w.target, UIDs: validity}
 	}
 	if fresh {
-		// The IDs mean other messages now. What was brought under the old ones is
-		// found again by recover.
-		p.Validity, p.done, p.since = w.box.Validity, map[string]brought{}, p.First
+		// The IDs mean other messages now, or this journal is new. What was brought
+		// under the old ones, or by another journal, is found again by recover.
+		p.Validity, p.done, p.since = w.box.Validity, map[string]brought{}, 1
 	}
 	p.moved = p.UIDs != validity
 	return p, p.begin(fresh)
@@ -239,7 +252,30 @@ type carrier struct {
 	refused bool // the source has no more connections
 }
 
+// missed tells messages that were removed at the source meanwhile from those that it
+// has and does not give.
+func (t *Transfer) missed(ctx context.Context, w *work, r *Report) error {
+	if len(w.missing) == 0 {
+		return nil
+	}
+	return t.persist(ctx, 0, func(s Source) error {
+		entries, err := s.List(ctx, w.box)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if w.missing[e.ID] {
+				delete(w.missing, e.ID)
+				r.Left = append(r.Left, Refused{e.ID, "the source has it, and does not give it when it is asked for"})
+			}
+		}
+		r.Gone = len(w.missing)
+		return nil
+	})
+}
+
 func (t *Transfer) carry(ctx context.Context, w *work, p *page, r *Report) error {
+	w.missing = map[string]bool{}
 	c := &carrier{t: t, w: w, r: r, page: p, rest: w.pending}
 	n := min(len(t.slots), (len(w.pending)+chunkMessages-1)/chunkMessages)
 	var busy sync.WaitGroup
@@ -307,7 +343,7 @@ func (c *carrier) chunk(ctx context.Context, i int, messages []Entry) error {
 	defer c.mu.Unlock()
 	for _, e := range messages {
 		if err == nil && !over[e.ID] {
-			c.r.Gone++
+			c.w.missing[e.ID] = true
 		}
 	}
 	return err
@@ -424,26 +460,32 @@ func isFinal(err error) bool {
 
 // How a source is asked again.
 const (
-	tries     = 6
-	pause     = time.Second
-	lastPause = time.Minute
+	tries        = 6
+	patientTries = 12 // of a source that is busy: some ten minutes
+	pause        = time.Second
+	lastPause    = time.Minute
+	longestPause = 10 * time.Minute // that a source may ask for
 )
 
 // persist does something with connection i to the source, opened again when it
-// breaks, after a while that grows.
+// breaks, after a while that grows, or as long as the source asks for.
 func (t *Transfer) persist(ctx context.Context, i int, do func(Source) error) error {
-	wait := t.Pause
-	if wait == 0 {
-		wait = pause
-	}
+	wait := cmp.Or(t.Pause, pause)
 	for try := 1; ; try++ {
 		err := t.once(ctx, i, do)
-		if err == nil || isFinal(err) || ctx.Err() != nil || try == tries || !worthwhile(err) {
+		enough := tries
+		if errors.Is(err, ErrBusy) {
+			enough = patientTries
+		}
+		if err == nil || isFinal(err) || ctx.Err() != nil || try >= enough || !worthwhile(err) {
 			return err
 		}
-		t.Progress.Wait(wait, err)
+		var later laterError
+		errors.As(err, &later)
+		now := max(wait, later.wait)
+		t.Progress.Wait(now, err)
 		select {
-		case <-time.After(wait):
+		case <-time.After(now):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -35,7 +35,7 @@ func TestFullDisk(t *testing.T) {
 		src.texts = append(src.texts, text(i)+strings.Repeat("twenty thousand octet\r\n", 900))
 	}
 	dir := filepath.Join(t.TempDir(), "journal")
-	j, err := transfer.OpenJournal(dir)
+	j, err := openJournal(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

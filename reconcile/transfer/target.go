@@ -80,20 +80,28 @@ func (t *Target) status(name string) (validity uint32, next imap.UID, err error)
 	return st.UIDValidity, st.UIDNext, nil
 }
 
-// ensure makes a mailbox unless it is there, and says where its UIDs stand.
-func (t *Target) ensure(name string, subscribe bool) (validity uint32, next imap.UID, err error) {
-	if validity, next, err = t.status(name); err == nil {
-		return validity, next, nil
+// ensure makes a mailbox unless it is there, with a special use unless that is "", and
+// gives its UIDVALIDITY.
+func (t *Target) ensure(name string, subscribe bool, use imap.MailboxAttr) (validity uint32, err error) {
+	if validity, _, err = t.status(name); err == nil {
+		return validity, nil
 	}
-	if err := t.client.Create(name, nil).Wait(); err != nil {
-		return 0, 0, fmt.Errorf("make the mailbox %s: %w", name, err)
+	if use != "" {
+		err = t.client.Create(name, &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{use}}).Wait() // RFC 6154 §3
+	}
+	if err != nil { // there is no use, or none may be given
+		err = t.client.Create(name, nil).Wait()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("make the mailbox %s: %w", name, err)
 	}
 	if subscribe {
 		if err := t.client.Subscribe(name).Wait(); err != nil {
-			return 0, 0, fmt.Errorf("subscribe to %s: %w", name, err)
+			return 0, fmt.Errorf("subscribe to %s: %w", name, err)
 		}
 	}
-	return t.status(name)
+	validity, _, err = t.status(name)
+	return validity, err
 }
 
 // digest tells messages apart by their octets.

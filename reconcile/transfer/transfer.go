@@ -21,6 +21,7 @@ type Mailbox struct {
 	Virtual    bool   // it shows messages of other mailboxes
 	Validity   string // within which an ID means the same message
 	Messages   int    // as far as the source tells before it is read
+	Fault      string // why the source gives nothing of it; "": it does
 }
 
 // Entry is a message of a source without its octets.
@@ -52,6 +53,14 @@ type Opener func(ctx context.Context) (Source, error)
 // ErrBusy says that a source would be asked again later.
 var ErrBusy = errors.New("the source is busy")
 
+// laterError is ErrBusy of a source that says when.
+type laterError struct {
+	error
+	wait time.Duration // 0: it does not say
+}
+
+func (e laterError) Unwrap() error { return e.error }
+
 // Options say what is brought.
 type Options struct {
 	Into    string   // the mailbox below which everything goes; "": mailboxes of the same name or use
@@ -79,7 +88,7 @@ type Report struct {
 	Size    int64     `json:"size"`              // octets of them, as far as they are known
 	Before  int       `json:"before"`            // of them brought earlier
 	Brought int       `json:"brought"`           // now; of a dry run: to be brought
-	Gone    int       `json:"gone,omitempty"`    // messages that the source did not give when it was asked for them: removed there meanwhile
+	Gone    int       `json:"gone,omitempty"`    // messages that have been removed at the source meanwhile
 	Flags   int       `json:"flags"`             // messages whose flags were changed
 	Left    []Refused `json:"refused,omitempty"` // messages that cannot be brought
 	Error   string    `json:"error,omitempty"`   // why it is not done

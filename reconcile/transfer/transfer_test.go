@@ -95,6 +95,8 @@ func server(t *testing.T, a *dialogue.Account) transfer.Server {
 	return transfer.Server{Host: "127.0.0.1", Port: at.Port, TLS: transfer.TLSNone, User: a.User, Password: a.Password}
 }
 
+func openJournal(dir string) (*transfer.Journal, error) { return transfer.OpenJournal(dir, dir) }
+
 // run is one run in a journal of its own process.
 func run(t *testing.T, open transfer.Opener, a *dialogue.Account, dir string, o transfer.Options) []transfer.Report {
 	t.Helper()
@@ -104,7 +106,7 @@ func run(t *testing.T, open transfer.Opener, a *dialogue.Account, dir string, o 
 // runBelow is run where personal mailboxes have a prefix.
 func runBelow(t *testing.T, prefix string, open transfer.Opener, a *dialogue.Account, dir string, o transfer.Options) []transfer.Report {
 	t.Helper()
-	j, err := transfer.OpenJournal(dir)
+	j, err := openJournal(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,6 +190,10 @@ func TestServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := c.Create("Ablage", &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{imap.MailboxAttrArchive}}).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, c, "Ablage", text(2), when)
 	for n := range 700 {
 		put(t, c, "INBOX", text(n), when.Add(time.Duration(n)*time.Minute), imap.FlagSeen, "Later")
 	}
@@ -213,6 +219,10 @@ func TestServer(t *testing.T) {
 		if r.Brought != 0 {
 			t.Errorf("brought again: %+v", r)
 		}
+	}
+	list, err := client(t, here).List("", "Ablage", &imap.ListOptions{ReturnSpecialUse: true}).Collect()
+	if err != nil || len(list) != 1 || !slices.Contains(list[0].Attrs, imap.MailboxAttrArchive) {
+		t.Errorf("the special use does not come along: %v, %v", list, err)
 	}
 	put(t, c, "INBOX", text(1000), when)
 	if _, err := c.Select("Arbeit.Größe & Co", nil).Wait(); err != nil {

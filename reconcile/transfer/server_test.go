@@ -1,0 +1,284 @@
+package transfer_test
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/dialogue"
+	"mailstead/reconcile/transfer"
+)
+
+// answers is a server that says to each command what its script has for the whole
+// of it or for its name, with the tag in place of $, and first what it has for "".
+// Of answers with | between them the first is that of the first time, and so on. One
+// that ends with ! hangs up, one that is "..." never comes, and one that begins with ~
+// comes octet by octet. Whatever would change something fails the test.
+func answers(t *testing.T, script map[string]string) transfer.Server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var mu sync.Mutex
+	times := map[string]int{}
+	next := func(name, otherwise string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		all := strings.Split(cmp.Or(script[name], otherwise), "|")
+		times[name]++
+		return all[min(times[name], len(all))-1]
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				if !say(c, next("", "* OK [CAPABILITY IMAP4rev1] hello\r\n"), "") {
+					return
+				}
+				r := bufio.NewReader(c)
+				for {
+					line, err := r.ReadString('\n')
+					f := strings.Fields(line)
+					if err != nil || len(f) < 2 {
+						return
+					}
+					name := f[1]
+					if name == "UID" {
+						name = "UID " + f[2]
+						if strings.Contains(line, "BODY") {
+							name = "BODY"
+						}
+					}
+					if whole := strings.Join(f[1:], " "); script[whole] != "" {
+						name = whole
+					}
+					if verb := strings.Fields(name)[0]; !strings.Contains(" CAPABILITY LOGIN STARTTLS LIST STATUS EXAMINE UID BODY ", " "+verb+" ") || verb == "BODY" && !strings.Contains(line, "BODY.PEEK[]") {
+						t.Errorf("the source is told %q", line)
+					}
+					if !say(c, next(name, "$ OK done\r\n"), f[0]) {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	at := l.Addr().(*net.TCPAddr)
+	return transfer.Server{Host: "127.0.0.1", Port: at.Port, TLS: transfer.TLSNone, User: "u", Password: "p"}
+}
+
+// say is false where nothing more is to be said.
+func say(c net.Conn, answer, tag string) bool {
+	if answer == "..." {
+		io.Copy(io.Discard, c)
+		return false
+	}
+	answer, hangUp := strings.CutSuffix(strings.ReplaceAll(answer, "$", tag), "!")
+	slowly, slow := strings.CutPrefix(answer, "~")
+	if !slow {
+		io.WriteString(c, answer)
+		return !hangUp
+	}
+	for i := range len(slowly) {
+		io.WriteString(c, slowly[i:i+1])
+		time.Sleep(5 * time.Millisecond)
+	}
+	return !hangUp
+}
+
+// TestStartTLS begins no TLS with a server that may be somebody in between.
+func TestStartTLS(t *testing.T) {
+	for answer, want := range map[string]string{
+		"$ NO not here\r\n":                        "not here",
+		"$ OK go on\r\n* CAPABILITY IMAP4rev1\r\n": "between its answer to STARTTLS and TLS",
+		"!": "EOF",
+	} {
+		s := answers(t, map[string]string{"STARTTLS": answer})
+		s.TLS = transfer.TLSStart
+		if _, err := s.Open(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", answer, err)
+		}
+	}
+}
+
+// TestLyingServer brings what can be brought from servers that do not keep to the
+// protocol, and says what could not be.
+func TestLyingServer(t *testing.T) {
+	for name, c := range map[string]struct {
+		change  map[string]string
+		brought int
+		fault   string
+	}{
+		"sizes lie":   {nil, 2, ""},
+		"8-bit names": {map[string]string{"LIST": "* LIST () \"/\" \"Entw\xfcrfe\"\r\n* LIST () \"/\" INBOX\r\n* LIST () NIL Gr\xc3\xbc\xc3\x9fe\r\n$ OK done\r\n"}, 2, "Entw\xfcrfe: its name is not spelt"},
+		"& in a name": {map[string]string{"LIST": "* LIST (\\HasNoChildren) \"/\" R&D\r\n* LIST () \"/\" INBOX\r\n$ OK done\r\n"}, 2, "R&D: its name is not spelt"},
+		"one not for us": {map[string]string{
+			"LIST":                                 "* LIST () \"/\" Shared\r\n* LIST () \"/\" INBOX\r\n$ OK done\r\n",
+			`STATUS "Shared" (MESSAGES UIDVALIDITY)`: "$ NO [NOPERM] not yours\r\n", `STATUS "Shared" (UIDVALIDITY MESSAGES)`: "$ NO [NOPERM] not yours\r\n",
+		}, 2, "Shared: look at it"},
+		"nothing of one":   {map[string]string{"BODY": "* 1 FETCH (UID 1 BODY[] {19}\r\nSubject: a\r\n\r\none\r\n)\r\n* 2 FETCH (UID 2 BODY[] NIL)\r\n$ OK done\r\n"}, 1, "2: the source has it, and does not give it"},
+		"NUL":              {map[string]string{"BODY": "* 1 FETCH (UID 1 BODY[] {19}\r\nSubject: \x00\r\n\r\none\r\n)\r\n* 2 FETCH (UID 2 BODY[] {19}\r\nSubject: b\r\n\r\ntwo\r\n)\r\n$ OK done\r\n"}, 1, "1 messages were not taken"},
+		"endless literal":  {map[string]string{"BODY": "* 1 FETCH (UID 1 BODY[] {9999999999999}\r\nSubject: a\r\n\r\none\r\n)\r\n$ OK done\r\n!"}, 0, "EOF"},
+		"wrong password":   {map[string]string{"LOGIN": "$ NO [AUTHENTICATIONFAILED] no\r\n"}, 0, "log in"},
+		"another validity": {map[string]string{"EXAMINE": "* 2 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n$ OK done\r\n"}, 0, "UIDVALIDITY"},
+		"fewer than told":  {map[string]string{"EXAMINE": "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n"}, 0, "there are 3, and it tells of 2"},
+		"others' bodies":   {map[string]string{"BODY": "* 3 FETCH (UID 3 BODY[] {5}\r\nxxxxx)\r\n" + good["BODY"]}, 2, ""},
+		"UID behind body":  {map[string]string{"BODY": "* 1 FETCH (BODY[] {19}\r\nSubject: a\r\n\r\none\r\n UID 1)\r\n$ OK done\r\n"}, 0, "2 messages were not taken"},
+		"names of rev2": {map[string]string{
+			"":              "* OK [CAPABILITY IMAP4rev1 IMAP4rev2] hello\r\n",
+			"CAPABILITY":    "* CAPABILITY IMAP4rev1 IMAP4rev2\r\n$ OK done\r\n",
+			"LIST":          "* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Gr&APYA3w-e &- Co\"\r\n$ OK done\r\n",
+			"EXAMINE":       "$ NO not that name\r\n",
+			"EXAMINE INBOX": "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
+			`STATUS "Gr&APYA3w-e &- Co" (MESSAGES UIDVALIDITY)`: "* STATUS \"Gr&APYA3w-e &- Co\" (MESSAGES 0 UIDVALIDITY 7)\r\n$ OK done\r\n",
+			`STATUS "Gr&APYA3w-e &- Co" (UIDVALIDITY MESSAGES)`: "* STATUS \"Gr&APYA3w-e &- Co\" (MESSAGES 0 UIDVALIDITY 7)\r\n$ OK done\r\n",
+			`EXAMINE "Gr&APYA3w-e &- Co"`:                       "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
+		}, 2, ""},
+		"refused": {map[string]string{"BODY": "$ NO [NOPERM] not yours\r\n"}, 0, "not yours"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := map[string]string{}
+			for k, v := range good {
+				script[k] = v
+			}
+			for k, v := range c.change {
+				script[k] = v
+			}
+			here := dialogue.Mailstead(t, dialogue.Setup{})
+			j, err := openJournal(filepath.Join(t.TempDir(), "journal"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer j.Close()
+			reports, err := (&transfer.Transfer{Open: answers(t, script).Open, Target: target(t, here, ""), Journal: j, Progress: silent{}, Pause: time.Millisecond}).Run(t.Context())
+			err = errors.Join(err, transfer.Faults(reports))
+			if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
+				t.Errorf("%v, not %q", err, c.fault)
+			}
+			if got := mail(t, here)["INBOX"]; len(got) != c.brought {
+				t.Errorf("%d messages: %q", len(got), got)
+			}
+		})
+	}
+}
+
+// good has two messages, one of which has another size than is told.
+var good = map[string]string{
+	"LIST":      "* LIST () \"/\" INBOX\r\n$ OK done\r\n",
+	"STATUS":    "* STATUS INBOX (MESSAGES 2 UIDVALIDITY 7)\r\n$ OK done\r\n",
+	"EXAMINE":   "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
+	"UID FETCH": "* 1 FETCH (UID 1 FLAGS () RFC822.SIZE 9)\r\n* 2 FETCH (UID 2 FLAGS () RFC822.SIZE 99999)\r\n$ OK done\r\n",
+	"BODY":      "* 1 FETCH (UID 1 BODY[] {19}\r\nSubject: a\r\n\r\none\r\n)\r\n* 2 FETCH (UID 2 BODY[] {19}\r\nSubject: b\r\n\r\ntwo\r\n)\r\n$ OK done\r\n",
+}
+
+// changed is good with some answers before those that it has.
+func changed(answers map[string]string) map[string]string {
+	script := maps.Clone(good)
+	maps.Copy(script, answers)
+	return script
+}
+
+// bring brings what there is, once.
+func bring(t *testing.T, s transfer.Server, here *dialogue.Account, p transfer.Progress) ([]transfer.Report, error) {
+	t.Helper()
+	j, err := openJournal(filepath.Join(t.TempDir(), "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	reports, err := (&transfer.Transfer{Open: s.Open, Target: target(t, here, ""), Journal: j, Progress: p, Pause: time.Millisecond}).Run(t.Context())
+	return reports, errors.Join(err, transfer.Faults(reports))
+}
+
+// waits notes how long a source was not asked.
+type waits struct {
+	silent
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (w *waits) Wait(d time.Duration, _ error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all = append(w.all, d)
+}
+
+// TestFaultyServer asks again a server that goes away at any point, says nothing, or
+// wants to be left alone for a while: all comes over, and nothing twice.
+func TestFaultyServer(t *testing.T) {
+	const half = "* 1 FETCH (UID 1 BODY[] {19}\r\nSubject: a\r\n\r\none\r\n)\r\n* 2 FETCH (UID 2 BODY[] {19}\r\nSubje!"
+	for name, c := range map[string]struct {
+		command, first string
+		wait           time.Duration // at least, before it is asked again
+	}{
+		"drops in the greeting":        {"", "* O!", 0},
+		"drops for the greeting":       {"", "!", 0},
+		"drops at the login":           {"LOGIN", "!", 0},
+		"drops in the list":            {"LIST", "* LIST () \"/\" INB!", 0},
+		"drops in a status":            {"STATUS", "* STATUS INBOX (MESS!", 0},
+		"drops in what there is":       {"UID FETCH", "* 1 FETCH (UID 1 FLAGS () RFC822.SIZE 9)\r\n* 2 FETCH (UID!", 0},
+		"drops in a message":           {"BODY", half, 0},
+		"drops between messages":       {"BODY", half[:strings.Index(half, "* 2")] + "!", 0},
+		"drops thrice":                 {"BODY", half + "|" + half + "|!", 0},
+		"says nothing for the login":   {"LOGIN", "...", 0},
+		"says nothing of the messages": {"BODY", "...", 0},
+		"too many logins":              {"", "* BYE Too many connections\r\n!", 0},
+		"limit at the login":           {"LOGIN", "$ NO [LIMIT] slow down\r\n", 0},
+		"limit for opening":            {"EXAMINE", "$ NO [UNAVAILABLE] later\r\n", 0},
+		"limit for messages":           {"BODY", "$ NO [THROTTLED] later\r\n|$ NO [OVERQUOTA] Account exceeded bandwidth limits.\r\n", 0},
+		"limit without a code":         {"BODY", "$ NO Account exceeded command or bandwidth limits. (Failure)\r\n", 0},
+		"limit with a time":            {"BODY", "$ BAD Request is throttled. Suggested Backoff Time: 40 milliseconds\r\n", 40 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			here := dialogue.Mailstead(t, dialogue.Setup{})
+			otherwise := cmp.Or(good[c.command], "$ OK done\r\n")
+			if c.command == "" {
+				otherwise = "* OK [CAPABILITY IMAP4rev1] hello\r\n"
+			}
+			s := answers(t, changed(map[string]string{c.command: c.first + "|" + otherwise}))
+			s.Silence = 300 * time.Millisecond
+			w := &waits{}
+			if _, err := bring(t, s, here, w); err != nil {
+				t.Fatal(err)
+			}
+			if got := mail(t, here)["INBOX"]; len(got) != 2 || got[0] == got[1] {
+				t.Errorf("%q", got)
+			}
+			if len(w.all) == 0 || w.all[0] < c.wait {
+				t.Errorf("it was not asked for %v", w.all)
+			}
+		})
+	}
+}
+
+// TestSlowServer has all the time that it wants as long as it says something.
+func TestSlowServer(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	script := map[string]string{}
+	for command, answer := range good {
+		script[command] = "~" + answer
+	}
+	s := answers(t, script)
+	s.Silence = 500 * time.Millisecond // less than a message takes
+	w := &waits{}
+	if _, err := bring(t, s, here, w); err != nil || len(w.all) > 0 {
+		t.Fatal(err, w.all)
+	}
+	if got := mail(t, here)["INBOX"]; len(got) != 2 {
+		t.Errorf("%q", got)
+	}
+}
