@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,16 +20,19 @@ import (
 
 // Version is the version of the messages. Roles of different versions do not
 // talk: a process that outlives an upgrade of its supervisor is refused.
-const Version = 1
+const Version = 2
 
 // The bounds of a message.
 const (
-	MaxPacket  = 16 << 10  // octets of JSON
+	MaxPacket  = 16 << 10  // octets of a packet without its descriptors
 	MaxFiles   = 64        // descriptors, the payload's not counted
 	MaxPayload = 256 << 20 // octets of the payload: some hundred thousand users
 
 	sendTimeout = 10 * time.Second // a peer that does not read for so long is not coming back
 )
+
+// withPayload ends the first line of a packet whose last descriptor is the payload.
+const withPayload = " payload"
 
 // ErrVersion says that the peer speaks another Version.
 var ErrVersion = errors.New("the peer is of another version")
@@ -38,14 +43,6 @@ type Conn struct {
 	c   *net.UnixConn
 	mu  sync.Mutex // held while a packet is sent
 	buf []byte     // of Receive, which keeps nothing of it
-}
-
-// packet is the JSON of a message.
-type packet struct {
-	Version int             `json:"v"`
-	Kind    string          `json:"kind"`
-	Body    json.RawMessage `json:"body"`
-	Payload bool            `json:"payload,omitempty"` // the last descriptor is the payload
 }
 
 // Pair makes a channel: our end, and the descriptor of the other for a child.
@@ -94,7 +91,9 @@ func Stream(f *os.File) (*net.UnixConn, error) {
 }
 
 func socketpair(typ int) (ours, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, typ|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	// Not SOCK_NONBLOCK, with which each file would be the poller's as well for the short
+	// time until it is a connection or sent.
+	fds, err := unix.Socketpair(unix.AF_UNIX, typ|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make socket pair: %w", err)
 	}
@@ -167,8 +166,7 @@ func (c *Conn) Send(m Message) error {
 	if err != nil {
 		return fmt.Errorf("send %s: %w", name, err)
 	}
-	p := packet{Version: Version, Kind: name, Body: body}
-	files := m.files()
+	files, payload := m.files(), ""
 	if len(files) > MaxFiles {
 		return fmt.Errorf("send %s: %d descriptors, more than %d", name, len(files), MaxFiles)
 	}
@@ -178,20 +176,16 @@ func (c *Conn) Send(m Message) error {
 			return fmt.Errorf("send %s: %w", name, err)
 		}
 		defer memory.Close()
-		p.Payload = true
+		payload = withPayload
 		files = append(files[:len(files):len(files)], memory)
 	}
-	if err := c.write(p, files); err != nil {
+	if err := c.write(fmt.Appendf(nil, "%d %s%s\n%s", Version, name, payload, body), files); err != nil {
 		return fmt.Errorf("send %s: %w", name, err)
 	}
 	return nil
 }
 
-func (c *Conn) write(p packet, files []*os.File) error {
-	data, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
+func (c *Conn) write(data []byte, files []*os.File) (err error) {
 	if len(data) > MaxPacket {
 		return fmt.Errorf("%d octets, more than %d", len(data), MaxPacket)
 	}
@@ -297,36 +291,37 @@ func takeFiles(oob []byte) ([]*os.File, error) {
 	return files, nil
 }
 
+// decode reads a packet: a line with its version and kind, and the JSON of the
+// message.
 func decode(data []byte, files []*os.File) (Message, error) {
-	var p packet
-	if err := strict(data, &p); err != nil {
-		return nil, err
+	line, body, _ := bytes.Cut(data, []byte("\n"))
+	version, name, _ := strings.Cut(string(line), " ")
+	if version != strconv.Itoa(Version) {
+		return nil, fmt.Errorf("%w: %.20q, not %d", ErrVersion, version, Version)
 	}
-	if p.Version != Version {
-		return nil, fmt.Errorf("%w: %d, not %d", ErrVersion, p.Version, Version)
-	}
-	m := newMessage(p.Kind)
+	name, payload := strings.CutSuffix(name, withPayload)
+	m := newMessage(name)
 	if m == nil {
-		return nil, fmt.Errorf("message of unknown kind %q", p.Kind)
+		return nil, fmt.Errorf("message of unknown kind %q", name)
 	}
-	if err := strict(p.Body, m); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.Kind, err)
+	if err := strict(body, m); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	slot := m.payload()
-	if p.Payload && (slot == nil || len(files) == 0) {
-		return nil, fmt.Errorf("%s: a payload against its kind", p.Kind)
+	if payload && (slot == nil || len(files) == 0) {
+		return nil, fmt.Errorf("%s: a payload against its kind", name)
 	}
 	var memory *os.File
-	if p.Payload {
+	if payload {
 		memory, files = files[len(files)-1], files[:len(files)-1]
 	}
 	if err := m.setFiles(files); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.Kind, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if memory != nil {
 		var err error
 		if *slot, err = unseal(memory); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.Kind, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		memory.Close()
 	}

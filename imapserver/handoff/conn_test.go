@@ -184,7 +184,7 @@ func raw(t *testing.T, c *Conn, text string, files ...*os.File) {
 func TestReceiveRefuses(t *testing.T) {
 	f := file(t, "no memory file")
 	packet := func(kind, body, rest string) string {
-		return fmt.Sprintf(`{"v":%d,"kind":%q,"body":%s%s}`, Version, kind, body, rest)
+		return fmt.Sprintf("%d %s%s\n%s", Version, kind, rest, body)
 	}
 	many := make([]*os.File, MaxFiles+10)
 	for i := range many {
@@ -197,21 +197,23 @@ func TestReceiveRefuses(t *testing.T) {
 		files []*os.File
 		want  string
 	}{
-		"no JSON":                   {"hello", nil, "invalid character"},
+		"no JSON":                   {packet("stop", "hello", ""), nil, "invalid character"},
 		"two values":                {packet("stop", "{}", "") + "{}", nil, "more than one"},
-		"another version":           {`{"v":99,"kind":"stop","body":{}}`, nil, "another version"},
-		"no version":                {`{"kind":"stop","body":{}}`, nil, "another version"},
+		"another version":           {"99 stop\n{}", nil, "another version"},
+		"no version":                {"stop\n{}", nil, "another version"},
+		"the version before":        {`{"v":1,"kind":"stop","body":{}}`, nil, "another version"},
+		"nothing but a line":        {packet("stop", "", "")[:6], nil, "EOF"},
 		"unknown kind":              {packet("root", "{}", ""), []*os.File{f}, "unknown kind"},
 		"unknown field":             {packet("stop", `{"x":1}`, ""), nil, "unknown field"},
-		"unknown outer field":       {packet("stop", `{}`, `,"x":1`), nil, "unknown field"},
+		"more on its line":          {packet("stop", "{}", " x"), nil, "unknown kind"},
 		"wrong type":                {packet("idle", `{"sessions":-1}`, ""), nil, "cannot unmarshal"},
 		"descriptor too many":       {packet("stop", "{}", ""), []*os.File{f}, "1 descriptors instead of 0"},
 		"descriptor missing":        {packet("claim", "{}", ""), nil, "0 descriptors instead of 1"},
 		"two for one":               {packet("claim", "{}", ""), []*os.File{f, f}, "2 descriptors instead of 1"},
-		"payload without a file":    {packet("settings", "{}", `,"payload":true`), nil, "payload"},
-		"payload too many":          {packet("stop", "{}", `,"payload":true`), []*os.File{f}, "payload"},
-		"payload is a file":         {packet("settings", "{}", `,"payload":true`), []*os.File{f}, "no sealed memory file"},
-		"payload too large":         {packet("settings", "{}", `,"payload":true`), []*os.File{large}, "more than"},
+		"payload without a file":    {packet("settings", "{}", " payload"), nil, "payload"},
+		"payload too many":          {packet("stop", "{}", " payload"), []*os.File{f}, "payload"},
+		"payload is a file":         {packet("settings", "{}", " payload"), []*os.File{f}, "no sealed memory file"},
+		"payload too large":         {packet("settings", "{}", " payload"), []*os.File{large}, "more than"},
 		"a claim that names a user": {packet("claim", `{"user":"alice"}`, ""), []*os.File{f}, "unknown field"},
 		"too long":                  {packet("stop", "{}", strings.Repeat(" ", MaxPacket)), []*os.File{f}, "more than"},
 		"too many descriptors":      {packet("stop", "{}", ""), many, "more than"},
@@ -388,11 +390,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		p, err := json.Marshal(packet{Version: Version, Kind: k.name, Body: body})
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(p)
+		f.Add(fmt.Appendf(nil, "%d %s\n%s", Version, k.name, body))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := decode(data, nil)

@@ -14,7 +14,7 @@
 //	           --Told-->
 //	           --NeedHelper--> <--Helper--  --EndHelper-->
 //
-// A message is one packet: JSON that names its version and kind, of at most
+// A message is one packet: a line with its version and kind, and JSON, of at most
 // MaxPacket octets, with at most MaxFiles descriptors; what may be larger
 // travels as a sealed memory file. Both ends are the same build of the same
 // program; the checks are there because a role may have been taken over by a

@@ -52,20 +52,26 @@ var kinds = []kind{
 	{"stop", func() Message { return &Stop{} }},
 }
 
-func newMessage(name string) Message {
+var byName, byType = index(kinds)
+
+func index(kinds []kind) (byName map[string]func() Message, byType map[reflect.Type]string) {
+	byName, byType = map[string]func() Message{}, map[reflect.Type]string{}
 	for _, k := range kinds {
-		if k.name == name {
-			return k.make()
-		}
+		byName[k.name], byType[reflect.TypeOf(k.make())] = k.make, k.name
+	}
+	return byName, byType
+}
+
+func newMessage(name string) Message {
+	if make := byName[name]; make != nil {
+		return make()
 	}
 	return nil
 }
 
 func kindOf(m Message) (string, error) {
-	for _, k := range kinds {
-		if reflect.TypeOf(k.make()) == reflect.TypeOf(m) {
-			return k.name, nil
-		}
+	if name := byType[reflect.TypeOf(m)]; name != "" {
+		return name, nil
 	}
 	return "", fmt.Errorf("send %T: not in the table of messages", m)
 }
