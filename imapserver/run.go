@@ -63,12 +63,14 @@ func Run(ctx context.Context, path string, o Options) error {
 		return err
 	}
 	defer page.Close()
-	// The hashes of logins may take as many threads as there are processors. With
-	// as many again the kernel lets a session in between at once; the Go scheduler,
-	// with none to spare, would after ten milliseconds or more.
-	n := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(2 * n)
-	defer runtime.GOMAXPROCS(n)
+	if s.Config.Workers == config.WorkerInline {
+		// The hashes of logins may take as many threads as there are processors. With
+		// as many again the kernel lets a session in between at once; the Go scheduler,
+		// with none to spare, would after ten milliseconds or more.
+		n := runtime.GOMAXPROCS(0)
+		runtime.GOMAXPROCS(2 * n)
+		defer runtime.GOMAXPROCS(n)
+	}
 	return d.run(ctx, serve, asked, page)
 }
 

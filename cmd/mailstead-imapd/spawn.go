@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"mailstead/imapserver"
 )
@@ -17,5 +18,6 @@ func spawn(p *program, args []string) error {
 	if *uid < 0 {
 		return errors.New("spawn: --auth-uid is missing")
 	}
+	runtime.GOMAXPROCS(1) // it does nothing but pass on: other threads would only be woken and find nothing
 	return imapserver.RunSpawn(context.Background(), *uid, imapserver.Options{Log: imapserver.NewLog(p.err)})
 }

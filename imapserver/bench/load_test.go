@@ -34,6 +34,19 @@ service imap {
 }
 `
 
+// fresh is Dovecot where each user has a uid: a process that has become one user cannot
+// become another.
+const fresh = `
+service imap-login {
+  service_count = 0
+  process_min_avail = 2
+  client_limit = 4000
+}
+service imap {
+  service_count = 1
+}
+`
+
 // prepareLoad gives a directory with a Maildir of ten messages for each user.
 func prepareLoad(t testing.TB, name string, list []person) string {
 	t.Helper()
@@ -65,14 +78,14 @@ func prepareMail(t testing.TB, name string, list []person, messages func(i int) 
 
 // loadServers is the daemon in one process, the daemon in several, and Dovecot.
 func loadServers(t testing.TB, list []person) []*server {
-	suffix := ""
+	suffix, theirs := "", tuned
 	if list[0].uid != mailUID {
-		suffix = "-uids"
+		suffix, theirs = "-uids", fresh
 	}
 	one := newMailstead(t, prepareLoad(t, "load-one"+suffix, list))
 	parted := newMailstead(t, prepareLoad(t, "load-parted"+suffix, list))
 	one.name, parted.name, parted.workers = "one process", "parted", config.WorkerPerUID
-	all := []*server{one, parted, newDovecot("dovecot", prepareLoad(t, "load-dovecot"+suffix, list), tuned)}
+	all := []*server{one, parted, newDovecot("dovecot", prepareLoad(t, "load-dovecot"+suffix, list), theirs)}
 	for _, s := range all {
 		s.people = list
 	}
