@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -391,11 +392,15 @@ func checkPrivileges(t *testing.T, name string, pid int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"Name:\tmailstead-imapd", "NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapInh:\t0000000000000000", "CapAmb:\t0000000000000000"}
+	want := []string{"Name:\tmailstead-imapd", "Umask:\t0077", "Seccomp:\t2", "NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapInh:\t0000000000000000", "CapAmb:\t0000000000000000"}
 	for _, line := range want {
 		if !bytes.Contains(status, []byte(line+"\n")) {
 			t.Errorf("%s: no %q in\n%s", name, line, status)
 		}
+	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	if err != nil || !regexp.MustCompile(`\nMax core file size +0 +0 `).Match(limits) {
+		t.Errorf("%s: %v, cores in\n%s", name, err, limits)
 	}
 	_, groups, _ := bytes.Cut(status, []byte("\nGroups:"))
 	groups, _, _ = bytes.Cut(groups, []byte("\n"))

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"mailstead/imapserver/oracle"
 )
 
 // hashes are of "Hello wörld!" but for the first; libxcrypt and the argon2
@@ -91,6 +93,7 @@ func FuzzParseHash(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		oracle.Cost(t, len(s), func() { ParseHash(s) })
 		h, err := ParseHash(s)
 		if (err == nil) != (h.verify != nil) {
 			t.Fatalf("%q: %v", s, err)

@@ -85,7 +85,7 @@ func TestSchema(t *testing.T) {
 	b.WriteString(`package schema
 
 // Limits is what clients may cost, as imapserver/limit has it, from which this file is
-// made. What is counted is counted for each process that accepts connections.
+// made. Each listener counts for itself, but for guesses and the sessions of a user.
 #Limits: {
 `)
 	for _, row := range Table {
@@ -113,7 +113,8 @@ func TestDocs(t *testing.T) {
 ## Of connections, sessions and guesses
 
 Those with a name are set in the description, as in ` + "`limits: sessionsPerUser: 100`" + `; a reload takes them over, and connections that there are keep theirs.
-An address is an IPv4 address or a /64 of IPv6. What is counted is counted for each process that accepts connections.
+An address is an IPv4 address or a /64 of IPv6. On a host each listener counts for itself;
+guesses, and the sessions of a user, are counted over all listeners that serve the host's own mail.
 
 | name | default | from | to | meaning |
 |---|---|---|---|---|

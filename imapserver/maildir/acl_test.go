@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/oracle"
 )
 
 func TestACL(t *testing.T) {
@@ -89,6 +91,7 @@ func FuzzACL(f *testing.F) {
 		if len(file) > MaxACL {
 			t.Skip()
 		}
+		oracle.Cost(t, len(file), func() { ParseACL([]byte(file)) })
 		acl := ParseACL([]byte(file))
 		data, err := EncodeACL(acl)
 		if err != nil {

@@ -227,6 +227,7 @@ func FuzzParseMbsyncState(f *testing.F) {
 func FuzzParseMbsyncUIDs(f *testing.F) {
 	f.Add(testdata(f, "mbsync/uidvalidity"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		oracle.Cost(t, len(data), func() { ParseMbsyncUIDs(data) })
 		if u, err := ParseMbsyncUIDs(data); err == nil && (u.Validity == 0 || u.Next == 0) {
 			t.Errorf("%q: %+v", data, u)
 		}
@@ -283,6 +284,7 @@ func FuzzParseDovecotACL(f *testing.F) {
 	f.Add(testdata(f, "dovecot/acl"))
 	f.Add([]byte("owner lr\n-authenticated l :x\n\"user=a b\" l\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		oracle.Cost(t, len(data), func() { ParseDovecotACL(data) })
 		acl, _ := ParseDovecotACL(data)
 		encoded, err := EncodeACL(acl)
 		if err != nil {

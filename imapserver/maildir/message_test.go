@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mailstead/imapserver/oracle"
 )
 
 func TestSplitName(t *testing.T) {
@@ -60,6 +62,7 @@ func FuzzWithFlags(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, suffix string, n uint8) {
 		flags := Flags(n) & (Draft | Flagged | Replied | Seen | Trashed)
+		oracle.Cost(t, len(suffix), func() { ParseFlags(WithFlags(suffix, flags)) })
 		s := WithFlags(suffix, flags)
 		if ParseFlags(s) != flags {
 			t.Errorf("WithFlags(%q, %b) = %q, which has %b", suffix, flags, s, ParseFlags(s))

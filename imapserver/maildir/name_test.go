@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"mailstead/imapserver/oracle"
 )
 
 func TestEncodeName(t *testing.T) {
@@ -129,6 +131,7 @@ func FuzzEncodeName(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		for _, enc := range []Encoding{UTF8, ModifiedUTF7} {
+			oracle.Cost(t, len(name), func() { EncodeName(name, enc) })
 			dir, err := EncodeName(name, enc)
 			if err != nil {
 				continue
@@ -148,6 +151,7 @@ func FuzzDecodeName(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, dir string) {
 		for _, enc := range []Encoding{UTF8, ModifiedUTF7} {
+			oracle.Cost(t, len(dir), func() { DecodeName(dir, enc) })
 			name, err := DecodeName(dir, enc)
 			if err != nil {
 				continue

@@ -2,8 +2,10 @@ package siege_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,12 +17,16 @@ import (
 // and not how few there may be.
 func open() map[string]int64 {
 	return map[string]int64{
-		"loginTime": 30, "waiting": 100_000, "dropFrom": 100_000, "waitingPerAddress": 10_000, "newPerAddress": 1_000_000,
+		"loginTime": loginTime, "waiting": 100_000, "dropFrom": 100_000, "waitingPerAddress": 10_000, "newPerAddress": 1_000_000,
 		"delay": 0, "longestDelay": 0, "guessesPerAddress": 10_000, "guessesPerAddressAndDay": 1_000_000, "guessesPerUser": 10_000, "guessesPerUserAndDay": 1_000_000,
 	}
 }
 
-// hostile is a behaviour. It returns once the daemon has closed the connection.
+// loginTime is how long the daemon bears with a connection, in seconds.
+const loginTime = 30
+
+// hostile is a behaviour. It returns once the daemon has closed the connection, which
+// is at loginTime for those that are held, and before it for all others.
 type hostile struct {
 	name     string
 	listener string
@@ -103,8 +109,16 @@ func TestSiege(t *testing.T) {
 				if h.held {
 					held.Add(1)
 				}
-				c.SetDeadline(time.Now().Add(3 * time.Minute))
+				begun := time.Now()
+				c.SetDeadline(begun.Add(3 * time.Minute))
 				h.act(c)
+				if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("%s: the connection is open after %v", h.name, time.Since(begun))
+					return
+				}
+				if took := time.Since(begun); !h.held && took >= loginTime*time.Second || whole && took > (loginTime+10)*time.Second {
+					t.Errorf("%s: closed after %v only", h.name, took)
+				}
 				closed.Add(1)
 			})
 		}

@@ -1,7 +1,9 @@
 package siege_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +57,25 @@ func TestInjection(t *testing.T) {
 		t.Error("an injected login was tried")
 	}
 	t.Logf("%d splits", splits)
+}
+
+// TestInjectionBeforeTLS sends each of them in one segment with STARTTLS, and then
+// shakes hands, as the client does who knows nothing of what somebody has put before
+// its ClientHello (T07): there is no TLS under which it could be executed.
+func TestInjectionBeforeTLS(t *testing.T) {
+	d := start(t, open())
+	for _, injected := range injections {
+		c := d.dial(t, "imap")
+		c.send("a STARTTLS\r\n" + injected)
+		c.r.ReadString('\n') // unless it is closed already
+		up := tls.Client(c.Conn, d.trust())
+		if up.Handshake() != nil {
+			continue
+		}
+		up.Write([]byte("z LOGOUT\r\n"))
+		said, err := io.ReadAll(up)
+		t.Errorf("%q is followed by TLS, under which is said %q, %v", injected, said, err)
+	}
 }
 
 // TestStateAfterStartTLS looks for anything that was said in the clear and counts

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mailstead/imapserver/maildir"
+	"mailstead/imapserver/oracle"
 )
 
 // TestSnapshot edits snapshots at random, beside a plain slice.
@@ -144,6 +145,7 @@ func FuzzLineEnds(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		oracle.Cost(t, len(data), func() { addCR(bytes.Clone(data)) })
 		got := addCR(bytes.Clone(data))
 		for i, c := range got {
 			if c == '\n' && (i == 0 || got[i-1] != '\r') {

@@ -5,6 +5,8 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/oracle"
 )
 
 var urls = []struct {
@@ -60,6 +62,7 @@ func FuzzParseURL(f *testing.F) {
 		f.Add(u.in)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		oracle.Cost(t, len(s), func() { ParseURL(s) })
 		u, err := ParseURL(s)
 		if err == nil && (u.UID == 0 || u.Section == nil || u.Section.Partial != nil && (u.Section.Partial.Offset < 0 || u.Section.Partial.Size <= 0)) {
 			t.Errorf("%q: %+v", s, u)
