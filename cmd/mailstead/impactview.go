@@ -81,14 +81,15 @@ func sessionLine(s reconcile.Sessions) string {
 
 // mailLine says what happens to mail.
 func mailLine(p *reconcile.People) string {
-	line := "no message is removed, and UIDVALIDITY changes in no folder"
-	if removed := purgeLine(p); removed != "" {
-		line = removed + "; UIDVALIDITY changes in no folder"
+	removed, joint, folders := "no message is removed", ", and ", "UIDVALIDITY changes in no folder"
+	if line := purgeLine(p); line != "" {
+		removed, joint = line, "; "
 	}
 	if n := len(p.Moved); n > 0 {
-		line = fmt.Sprintf("no message is removed; the mail of %s is looked for in another place, where folders have a UIDVALIDITY of their own: %s", userCount(n), someNames(p.Moved, false))
+		joint = "; "
+		folders = fmt.Sprintf("the mail of %s is looked for in another place, where folders have a UIDVALIDITY of their own: %s", userCount(n), someNames(p.Moved, false))
 	}
-	return line + "."
+	return removed + joint + folders + "."
 }
 
 // purgeLine says what new rules remove, "" if nothing.

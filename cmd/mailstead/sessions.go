@@ -148,7 +148,10 @@ moment.` + exitStatus(exitDone, exitFailed),
 				r.ID = args[0]
 			}
 			if len(args) == 0 && o.user == "" {
-				return usageError(cmd, errors.New("name a session, or a user by --user"))
+				var err error
+				if r.ID, err = o.only(cmd.Context()); err != nil {
+					return err
+				}
 			}
 			status, err := o.ask(cmd.Context(), r)
 			if err != nil {
@@ -162,6 +165,20 @@ moment.` + exitStatus(exitDone, exitFailed),
 	}
 	o.flags(cmd)
 	return cmd
+}
+
+// only gives the session that is meant where none is named: there is one alone.
+func (o *sessionsOptions) only(ctx context.Context) (id string, err error) {
+	status, err := o.ask(ctx, control.Request{Verb: control.VerbSessions})
+	switch n := len(status.Connected); {
+	case err != nil:
+		return "", err
+	case n == 0:
+		return "", errors.New("nobody is logged in")
+	case n > 1:
+		return "", hint(fmt.Errorf("%d sessions are there: name one, or a user by --user", n), "%q lists them", "mailstead sessions")
+	}
+	return status.Connected[0].ID, nil
 }
 
 // explainSessions writes what connections do, in a paragraph for each.
