@@ -49,8 +49,12 @@ func (u *checkup) mail(ctx context.Context) error {
 		return err
 	}
 	removed := 0
+	disks := u.disks()
 	for _, b := range bags {
 		user, path := b.Ref.Name, b.Get("path")
+		if b.err == nil {
+			disks.add(b.scan.Disk, fmt.Sprintf("mail of %s (%s)", user, path), b.Origin)
+		}
 		removed += b.scan.Removed
 		switch {
 		case b.err != nil && !b.broken:
@@ -61,10 +65,34 @@ func (u *checkup) mail(ctx context.Context) error {
 		}
 	}
 	u.Look("Maildirs", len(bags))
+	for _, v := range disks {
+		u.Add(v.Judge()...)
+	}
 	if u.o.removeTmp {
 		u.Look("files removed from tmp", removed)
 	}
 	return nil
+}
+
+// volumes are the file systems on which mail and state are.
+type volumes []*doctor.Volume
+
+func (all *volumes) add(d kind.Disk, what, origin string) {
+	for _, v := range *all {
+		if v.ID == d.ID {
+			v.More++
+			return
+		}
+	}
+	*all = append(*all, &doctor.Volume{Disk: d, What: what, Origin: origin})
+}
+
+// disks begins with that of the state.
+func (u *checkup) disks() (all volumes) {
+	if d, err := kind.DiskAt(u.host.Paths.State); err == nil {
+		all.add(d, u.host.Paths.State, u.host.Origin.String())
+	}
+	return all
 }
 
 // bags gives the mail to look at, by its owner. What has yet to be made is not

@@ -241,3 +241,32 @@ func TestMail(t *testing.T) {
 		t.Error("what the plan has said is said twice")
 	}
 }
+
+// A file system is full by octets or by inodes, or soon; one that tells of neither is
+// not.
+func TestVolume(t *testing.T) {
+	const gib = 1 << 30
+	for _, test := range []struct {
+		disk kind.Disk
+		want []Code
+	}{
+		{kind.Disk{Size: 100 * gib, Free: 50 * gib, AllInodes: 1000, FreeInodes: 500}, nil},
+		{kind.Disk{Size: 100 * gib, Free: 2 * gib}, nil},
+		{kind.Disk{Size: 100 * gib, Free: gib - 1}, []Code{DiskLow}},
+		{kind.Disk{Size: 2 * gib, Free: gib / 2}, nil},
+		{kind.Disk{Size: 100 * gib, Free: 1 << 20}, []Code{DiskFull}},
+		{kind.Disk{Size: 8 << 20, Free: 4 << 20}, nil},
+		{kind.Disk{Size: 100 * gib, Free: 50 * gib, AllInodes: 1000, FreeInodes: 49}, []Code{DiskFull}},
+		{kind.Disk{Size: 100 * gib, Free: 50 * gib, AllInodes: 10_000, FreeInodes: 400}, []Code{DiskLow}},
+		{kind.Disk{Size: 100 * gib, Free: 50 * gib, ReadOnly: true}, []Code{DiskReadOnly}},
+		{kind.Disk{ReadOnly: true}, nil},
+	} {
+		found := Volume{Disk: test.disk, What: "mail of alice (/home/alice/Maildir)", More: 2}.Judge()
+		if !equal(codes(found), test.want) {
+			t.Errorf("%+v: %v", test.disk, found)
+		}
+		if len(found) > 0 && found[0].Subject != "file system of mail of alice (/home/alice/Maildir) and 2 more" {
+			t.Error(found[0].Subject)
+		}
+	}
+}

@@ -19,6 +19,7 @@ var flaws = map[kind.Flaw]struct {
 	kind.WrongSize:  {MailSize, "names with a wrong S="},
 	kind.WrongWire:  {MailWireSize, "names with a wrong W="},
 	kind.Duplicate:  {MailDuplicate, "names that are there twice"},
+	kind.Unusable:   {MailOwnFiles, "files beside the messages that their owner may not read and write"},
 	kind.StaleTmp:   {MailStaleTmp, "files in tmp that nobody has touched for 36 hours"},
 }
 

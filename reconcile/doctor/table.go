@@ -45,7 +45,12 @@ const (
 	MailWireSize   Code = "mail-wire-size"
 	MailDuplicate  Code = "mail-duplicate"
 	MailStaleTmp   Code = "mail-stale-tmp"
+	MailOwnFiles   Code = "mail-own-files"
 	MailPartly     Code = "mail-partly"
+
+	DiskFull     Code = "disk-full"
+	DiskLow      Code = "disk-low"
+	DiskReadOnly Code = "disk-read-only"
 
 	UnitFailed Code = "unit-failed"
 	TimerDead  Code = "timer-dead"
@@ -135,8 +140,16 @@ var Table = []Row{
 		"Compare them, and remove one; or rename one, before the \":\"."},
 	{MailStaleTmp, Warning, "Deliveries that were broken off have left them: they take room, and will never be messages.",
 		"mailstead doctor --remove-stale-tmp removes them."},
+	{MailOwnFiles, Error, "What is kept beside the messages (the index, subscriptions, the quota's sum) can be neither read nor written: the user's mail does not open, or not all of it works.",
+		"Give it back to the owner of the Maildir (chown -R). A copy that root has put back belongs to root."},
 	{MailPartly, Note, "There is more than is looked at without being asked to.",
 		"mailstead doctor --all-messages looks at all of it."},
+	{DiskFull, Error, "No mail is delivered or stored there, and what needs to note something fails. Reading goes on.",
+		"Make room, or give it more: df -h, df -i. What clients delete now frees nothing where the description says keep."},
+	{DiskLow, Warning, "When it is full, no mail is delivered or stored there.",
+		"Make room, or give it more: df -h, df -i."},
+	{DiskReadOnly, Error, "No mail is delivered or stored there, and flags stay as they are. The kernel does that when a disk has faults.",
+		"Look why (dmesg, findmnt); then mount it for writing: mount -o remount,rw."},
 	{UnitFailed, Error, "What the unit is for has not happened.",
 		"Its journal says why: journalctl -u UNIT. Then start it again."},
 	{TimerDead, Error, "What the timer is for will not happen.",

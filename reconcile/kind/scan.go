@@ -39,6 +39,7 @@ const (
 	WrongWire  Flaw = "wire-size"  // W= is not the size with CRLF (Dovecot)
 	Duplicate  Flaw = "duplicate"  // two files have one base name
 	StaleTmp   Flaw = "stale-tmp"  // what a broken delivery has left
+	Unusable   Flaw = "unusable"   // what mail servers write beside the messages, and the owner cannot
 )
 
 // Flawed is how often a flaw was found, and where first.
@@ -57,6 +58,7 @@ type Scan struct {
 	Partly    string   `json:"partly,omitempty"`
 	Removed   int      `json:"removed,omitempty"`
 	Flaws     []Flawed `json:"flaws,omitempty"`
+	Disk      Disk     `json:"disk"`
 	Error     string   `json:"error,omitempty"`
 }
 
@@ -106,7 +108,7 @@ type scanAsk struct {
 // bounded is what is taken of an answer, whoever has made it.
 func (s Scan) bounded() Scan {
 	s.Partly = shorter(s.Partly)
-	s.Flaws = s.Flaws[:min(len(s.Flaws), 8)]
+	s.Flaws = s.Flaws[:min(len(s.Flaws), 9)]
 	for i, f := range s.Flaws {
 		f.Flaw = Flaw(shorter(string(f.Flaw)))
 		f.Where = f.Where[:min(len(f.Where), maxWhere)]
@@ -160,6 +162,7 @@ func (s *scanner) run() error {
 	}
 	defer t.close()
 	s.look = survey{path: p.path, owner: p.owner}
+	s.Disk, _ = diskOf(t.dir.fd) // of which a file system need not tell
 	err = s.tree(t)
 	for _, wrong := range [][]string{s.look.missing, s.look.modes, s.look.foreign} {
 		for _, w := range wrong {
@@ -181,6 +184,9 @@ func (s *scanner) tree(t *tree) error {
 		return err
 	}
 	if err := s.mailbox(t.dir, ""); err != nil {
+		return err
+	}
+	if err := s.own(t.dir); err != nil {
 		return err
 	}
 	for i, name := range dots {
@@ -234,9 +240,39 @@ func (s *scanner) level(n *node, rel string) (dots []string, err error) {
 			}
 		case messageName.MatchString(name):
 			s.found(Stray, filepath.Join(rel, name))
+		case slices.Contains(besideMessages, name):
+			s.usable(n.fd, name, filepath.Join(rel, name))
 		}
 	})
 	return dots, err
+}
+
+// besideMessages are files that are written beside messages, by name.
+var besideMessages = []string{
+	maildir.SubscriptionsFile, maildir.SizeFileName, maildir.UIDDBFile, maildir.ACLFile, "mailstead-uidvalidity", "mailstead-uidnext",
+}
+
+// usable finds what its owner can neither read nor write, such as after a restore by
+// root.
+func (s *scanner) usable(fd int, name, where string) {
+	if err := unix.Faccessat(fd, name, unix.R_OK|unix.W_OK, unix.AT_EACCESS); err == unix.EACCES {
+		s.found(Unusable, where)
+	}
+}
+
+// own looks at the daemon's own directory: without its index, no mail is opened.
+func (s *scanner) own(n *node) error {
+	d, err := n.open(maildir.OwnDir)
+	if err != nil {
+		return nil // nobody has had a session yet, or the survey has said so
+	}
+	defer d.close()
+	err = s.each(d, func(fd int, name string) { s.usable(fd, name, filepath.Join(maildir.OwnDir, name)) })
+	if errors.Is(err, fs.ErrPermission) {
+		s.found(Unusable, maildir.OwnDir)
+		return nil
+	}
+	return err
 }
 
 // mailbox looks at the files of one mailbox.
