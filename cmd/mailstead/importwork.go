@@ -42,6 +42,7 @@ type importJob struct {
 	Mbox    string
 	Kept    string
 	Since   time.Time // for Kept, as are
+	Keeps   bool      // anything is kept from now on
 	Moved   []moved   // what was moved back
 	Origins map[string]map[uint32]string
 }
@@ -173,6 +174,9 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 	}
 	reports, err := t.Run(ctx)
 	p.clear()
+	if j.Kept != "" && !j.Keeps && len(reports)+len(j.Moved) == 0 && err == nil {
+		return hint(errors.New("nothing is kept on this host: what was expunged is gone; and there is nothing to be moved back"), "for the future, say keep: \"14d\" in the description")
+	}
 	return errors.Join(writeImported(c, j, reports), err, transfer.Faults(reports))
 }
 

@@ -26,11 +26,12 @@ func newUndeleteCommand() *cobra.Command {
 		Use:   "undelete [PATH...] --user NAME --since AGE",
 		Short: "bring back what a user, a client or a rule has removed",
 		Long: `Puts messages back into the folders that they were expunged or purged from, with
-their dates, flags and keywords, under new UIDs. That is possible for as long as
-the description says with "keep"; without it, what is expunged is gone. What was
-moved to the trash is moved back if it is still there; with --moved, so is what
-was moved anywhere else. Nothing is brought back twice. A message whose place is
-not known goes into "Recovered".
+their dates, flags and keywords, under new UIDs. A folder that was deleted is made
+anew, and subscribed to if it was. That is possible for as long as the description
+says with "keep"; without it, what is expunged or deleted is gone. What was moved
+to the trash is moved back if it is still there; with --moved, so is what was moved
+anywhere else. Nothing is brought back twice. A message whose place is not known
+goes into "Recovered".
 
 AGE is how long ago it was removed, at most: 90m, 2h, 3d.
 
@@ -85,9 +86,7 @@ func runUndelete(ctx context.Context, o undeleteOptions, c *console) error {
 	j := o.newJob(c)
 	j.Kept, j.Since = filepath.Join(user.Maildir, maildir.OwnDir, maildir.KeptDir), since
 	j.Moved, j.Origins = movedBack(back), placesBefore(back)
-	if daemon.Keep == 0 && len(j.Moved) == 0 {
-		return hint(errors.New("nothing is kept on this host: what was expunged is gone; and there is nothing to be moved back"), "for the future, say keep: \"14d\" in the description")
-	}
+	j.Keeps = daemon.Keep > 0
 	return o.start(ctx, daemon, j, o.user, ".undelete", c) // no import has such a name
 }
 

@@ -25,6 +25,8 @@ type moved struct {
 	From     string `json:"from"` // where they are
 	To       string `json:"to"`   // where they go
 	Messages int    `json:"messages"`
+	Folder   bool   `json:"folder,omitempty"` // From was renamed as a whole, and is renamed back
+	Kept     string `json:"kept,omitempty"`   // why it stays where it is
 
 	before string     // where they were
 	uids   []imap.UID // in From
@@ -43,7 +45,12 @@ func (o undeleteOptions) moves(record string, since time.Time, trash []string) (
 	places := map[[2]string]*moved{}
 	for _, r := range found {
 		if r.UID == 0 { // another mailbox may have that name by now
-			maps.DeleteFunc(places, func(k [2]string, _ *moved) bool { return k[0] == r.Mailbox || strings.HasPrefix(k[0], r.Mailbox+".") })
+			renamed := places[[2]string{r.Mailbox, ""}]
+			maps.DeleteFunc(places, func(k [2]string, _ *moved) bool { return below(k[0], r.Mailbox) })
+			if m := o.renamed(&r, renamed, trash); m != nil {
+				places[[2]string{r.To, ""}] = m
+			}
+			continue
 		}
 		target, wanted := o.Place(r.Mailbox)
 		if r.ToUID == 0 || !wanted || strings.HasPrefix(r.Client, undeleteClient) || !o.moved && !slices.Contains(trash, r.To) {
@@ -61,6 +68,25 @@ func (o undeleteOptions) moves(record string, since time.Time, trash []string) (
 	}
 	slices.SortFunc(all, func(a, b moved) int { return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To)) })
 	return all, nil
+}
+
+// below tells whether a mailbox is another one or below it.
+func below(mailbox, top string) bool { return mailbox == top || strings.HasPrefix(mailbox, top+".") }
+
+// renamed is a mailbox that was renamed to one below the trash, which is how some
+// programs delete one; before is what it was before, if it had been renamed already.
+func (o undeleteOptions) renamed(r *control.Removal, before *moved, trash []string) *moved {
+	m := moved{From: r.To, before: r.Mailbox, Folder: true}
+	if before != nil {
+		m.before = before.before
+	}
+	wanted := false
+	m.To, wanted = o.Place(m.before)
+	inTrash := slices.ContainsFunc(trash, func(t string) bool { return below(r.To, t) })
+	if r.To == "" || !wanted || r.To == m.To || strings.HasPrefix(r.Client, undeleteClient) || !o.moved && !inTrash {
+		return nil
+	}
+	return &m
 }
 
 // moveBack moves back what is still where it was moved to, or counts it.
@@ -99,6 +125,9 @@ const maxMoved = 500
 
 // move moves them back, or counts those that are there.
 func (m *moved) move(s *transfer.Session, dryRun bool) error {
+	if m.Folder {
+		return m.rename(s, dryRun)
+	}
 	err := s.Open(m.From, dryRun)
 	var no *imap.Error
 	if errors.As(err, &no) && no.Code == imap.ResponseCodeNonExistent {
@@ -123,9 +152,27 @@ func (m *moved) move(s *transfer.Session, dryRun bool) error {
 	return nil
 }
 
+// rename renames a mailbox back, and counts what is in it.
+func (m *moved) rename(s *transfer.Session, dryRun bool) (err error) {
+	var no *imap.Error
+	if m.Messages, err = s.Count(m.From); errors.As(err, &no) && no.Code == imap.ResponseCodeNonExistent {
+		m.Folder = false // and has no messages
+		return nil
+	}
+	if err != nil || dryRun {
+		return err
+	}
+	err = s.Rename(m.From, m.To)
+	if errors.As(err, &no) {
+		m.Kept = no.Text
+		return nil
+	}
+	return err
+}
+
 // movedBack leaves out those of whom nothing was there any more.
 func movedBack(all []moved) []moved {
-	return slices.DeleteFunc(slices.Clone(all), func(m moved) bool { return m.Messages == 0 })
+	return slices.DeleteFunc(slices.Clone(all), func(m moved) bool { return m.Messages == 0 && !m.Folder })
 }
 
 // writeMoved says what was moved, and gives how many messages that is.
@@ -135,7 +182,15 @@ func writeMoved(c *console, all []moved, dryRun bool) (messages int) {
 		verb = "to be moved"
 	}
 	for _, m := range all {
-		fmt.Fprintf(c.out, "%s -> %s: %d messages %s back\n", visible(m.From), visible(m.To), m.Messages, verb)
+		what := fmt.Sprintf("%d messages", m.Messages)
+		if m.Folder {
+			what = "the folder with its " + what
+		}
+		if m.Kept != "" {
+			fmt.Fprintf(c.out, "%s -> %s: %s stays where it is: %s\n", visible(m.From), visible(m.To), what, visible(m.Kept))
+			continue
+		}
+		fmt.Fprintf(c.out, "%s -> %s: %s %s back\n", visible(m.From), visible(m.To), what, verb)
 		messages += m.Messages
 	}
 	return messages

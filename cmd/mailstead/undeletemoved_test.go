@@ -29,6 +29,11 @@ func TestMoves(t *testing.T) {
 		{4 * time.Hour, `"user":"bob","mailbox":"INBOX","uid":6,"to":"Trash","to_uid":6`},
 		{3 * time.Hour, `"user":"anna","mailbox":"INBOX","uid":7,"to":"Trash","to_uid":7`},
 		{2 * time.Hour, `"user":"anna","mailbox":"INBOX","uid":8,"command":"EXPUNGE"`},
+		{90 * time.Minute, `"user":"anna","mailbox":"Work","command":"RENAME","to":"Trash.Work"`},
+		{80 * time.Minute, `"user":"anna","mailbox":"Trash.Work","command":"RENAME","to":"Trash.Work_2"`},
+		{70 * time.Minute, `"user":"anna","mailbox":"Plan","command":"RENAME","to":"Plans"`},
+		{60 * time.Minute, `"user":"anna","mailbox":"Home","command":"RENAME","to":"Trash.Home"`},
+		{50 * time.Minute, `"user":"anna","mailbox":"Trash.Home","command":"RENAME","to":"Home"`},
 	} {
 		at := now.Add(-l.ago)
 		days[at.Format(time.DateOnly)] += fmt.Sprintf("{\"at\":%q,%s}\n", at.Format(time.RFC3339), l.rest)
@@ -40,7 +45,7 @@ func TestMoves(t *testing.T) {
 	}
 	var o undeleteOptions
 	o.user = "anna"
-	for moved, want := range map[bool]string{false: "Trash>INBOX[7]", true: "Old.Box>INBOX[1] Older>INBOX[3] Trash>INBOX[7]"} {
+	for moved, want := range map[bool]string{false: "Trash.Work_2>Work[] Trash>INBOX[7]", true: "Old.Box>INBOX[1] Older>INBOX[3] Plans>Plan[] Trash.Work_2>Work[] Trash>INBOX[7]"} {
 		o.moved = moved
 		all, err := o.moves(dir, now.Add(-24*time.Hour), []string{"Trash"})
 		if err != nil {

@@ -74,15 +74,17 @@ func runWhoDeleted(o whoDeletedOptions, id string, c *console) error {
 	if o.output == outputJSON {
 		return writeJSON(c.out, append([]control.Removal{}, found...))
 	}
-	if len(found) == 0 {
-		if first == "" {
-			_, err = fmt.Fprintln(c.out, "Nothing has been removed since there is a record.")
-		} else {
-			_, err = fmt.Fprintf(c.out, "No such removal since %s, when the record begins.\n", first)
-		}
+	switch {
+	case first == "":
+		_, err = fmt.Fprintln(c.out, "Nothing has been removed since there is a record.")
+		return err
+	case len(found) > 0:
+		return writeRemovals(c, found)
+	}
+	if _, err := fmt.Fprintf(c.out, "No such removal since %s, when the record begins.\n", first); err != nil || id == "" {
 		return err
 	}
-	return writeRemovals(c, found)
+	return o.writeDeleted(c, dir)
 }
 
 // wants tells whether a removal is one that was asked for. A mailbox that is gone as
@@ -95,6 +97,19 @@ func (o whoDeletedOptions) wants(r *control.Removal, id string) bool {
 		return false
 	}
 	return id == "" || bareID(r.MessageID) == bareID(id)
+}
+
+// writeDeleted names the mailboxes that were deleted as a whole: of their messages the
+// record has no Message-IDs.
+func (o whoDeletedOptions) writeDeleted(c *console, dir string) error {
+	found, _, err := searchRemovals(dir, time.Time{}, func(r *control.Removal) bool {
+		return r.UID == 0 && r.To == "" && o.wants(r, "")
+	})
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	fmt.Fprintln(c.out, "It may have been in a mailbox that was deleted with all that was in it:")
+	return writeRemovals(c, found)
 }
 
 // bareID is a Message-ID without its brackets.

@@ -2,9 +2,10 @@ package maildir
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -40,14 +41,20 @@ func ParseKeptName(name string) (at, until time.Time, ok bool) {
 	return time.Unix(a, 0), time.Unix(u, 0), aerr == nil && uerr == nil
 }
 
+// KeptMailboxFile is beside cur of a mailbox that was deleted and is kept as a whole,
+// under a KeptName in KeptDir: the note of the mailbox, then those of its messages.
+// Unlike others it is synced, since the mailbox has its name in it alone.
+const KeptMailboxFile = "mailstead-deleted"
+
 // KeptNote says where a kept message was, and what of it its file does not say.
 // Notes are never synced: a message without one is only harder to place.
 type KeptNote struct {
-	Name     string `json:"name"`
-	Mailbox  string `json:"mailbox"` // without the namespace prefix
-	UID      uint32 `json:"uid"`
-	Date     int64  `json:"date"`               // internal date, in seconds since 1970
-	Keywords string `json:"keywords,omitempty"` // parted by spaces
+	Name       string `json:"name,omitempty"`       // of its file; in a deleted mailbox without flags, and "" for the mailbox itself
+	Mailbox    string `json:"mailbox,omitempty"`    // without the namespace prefix; "": that of the file of notes
+	Subscribed bool   `json:"subscribed,omitempty"` // of a mailbox
+	UID        uint32 `json:"uid,omitempty"`
+	Date       int64  `json:"date,omitempty"`     // internal date, in seconds since 1970
+	Keywords   string `json:"keywords,omitempty"` // parted by spaces
 }
 
 // keptNotes ends the names of files of notes.
@@ -72,14 +79,23 @@ func (n KeptNote) Line() ([]byte, error) {
 	return append(line, '\n'), err
 }
 
-// ParseKeptNotes reads a file of notes. A line that is damaged is as if it were
-// not there.
-func ParseKeptNotes(data []byte) (notes []KeptNote) {
-	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+// maxKeptLine bounds a note.
+const maxKeptLine = 64 << 10
+
+// ReadKeptNotes reads a file of notes. A line that is damaged is as if it were not
+// there.
+func ReadKeptNotes(r io.Reader, each func(KeptNote)) error {
+	for lines := bufio.NewReaderSize(r, maxKeptLine); ; {
+		line, err := lines.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) && !errors.Is(err, io.EOF) {
+			return err
+		}
 		var n KeptNote
-		if json.Unmarshal(lines.Bytes(), &n) == nil && n.Name != "" {
-			notes = append(notes, n)
+		if json.Unmarshal(line, &n) == nil && n.Name+n.Mailbox != "" {
+			each(n)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
 	}
-	return notes
 }

@@ -221,6 +221,16 @@ func (f *Folder) ReadSidecar(name string) ([]byte, error) {
 	return data, nil
 }
 
+// OpenSidecar opens a file beside cur, as ReadSidecar does.
+func (f *Folder) OpenSidecar(name string) (*File, error) {
+	defer f.hold(nil)()
+	file, err := openRegularAt(f.root, name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: f.path + "/" + name, Err: err}
+	}
+	return file, nil
+}
+
 func readFileAt(dirfd int, name string) ([]byte, error) {
 	file, err := openRegularAt(dirfd, name)
 	if err != nil {

@@ -331,14 +331,20 @@ func (a *Account) hold(dir string) (*mailbox, error) {
 	if a.closed {
 		return nil, errClosed
 	}
+	mb := a.ready(dir)
+	mb.refs++
+	return mb, nil
+}
+
+// ready gives the mailbox of a directory, loaded or not. a.mu is held.
+func (a *Account) ready(dir string) *mailbox {
 	mb := a.boxes[dir]
 	if mb == nil || mb.gone.Load() {
 		mb.leave()
 		mb = newMailbox(a, dir)
 		a.boxes[dir] = mb
 	}
-	mb.refs++
-	return mb, nil
+	return mb
 }
 
 // holdLoaded gives the mailbox of a directory if it is loaded, and keeps it so

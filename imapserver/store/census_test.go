@@ -23,6 +23,7 @@ var censusOf = []struct{ row, command string }{
 	{"EXPUNGE", "expunge"},
 	{"CREATE", "create"},
 	{"DELETE", "delete"},
+	{"DELETE, kept", "delete-kept"},
 	{"RENAME, with inferiors", "rename"},
 	{"SUBSCRIBE", "subscribe"},
 	{"SETACL", "rights"},
@@ -90,7 +91,7 @@ func censusPlace(path string) string {
 		return dir
 	case base == "cur" || base == "new" || base == "tmp":
 		return base
-	case dir == makingDir || dir == deletedDir:
+	case dir == makingDir || dir == deletedDir || dir == maildir.KeptDir:
 		return dir
 	case filepath.Base(filepath.Dir(filepath.Dir(path))) == makingDir:
 		return base

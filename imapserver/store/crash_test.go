@@ -84,6 +84,7 @@ var crashRare = []crashCommand{
 		defer r.c.hush(false)
 		return errors.Join(r.deliverUnsynced(), r.copyLast())
 	}},
+	{name: "delete-kept", run: func(r *crashRun) error { r.a.SetKeep(time.Hour); return r.a.Delete(r.ctx, "Old") }},
 	{name: "checkpoint", run: func(r *crashRun) error {
 		return r.a.index.view(func(conn *sqlite.Conn) error {
 			_, err := pragmaInt(conn, "PRAGMA wal_checkpoint(RESTART)")

@@ -51,7 +51,7 @@ func (a *Account) openKept() error {
 	}
 	dir := filepath.Join(a.own, maildir.KeptDir)
 	for _, d := range []string{dir, filepath.Join(dir, "cur"), filepath.Join(dir, "new"), filepath.Join(dir, "tmp")} {
-		if err := os.Mkdir(d, maildir.DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := a.ops.Mkdir(d); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
@@ -78,7 +78,7 @@ func (a *Account) keeping() (*maildir.Folder, time.Duration, error) {
 		return nil, 0, nil
 	}
 	if err := a.openKept(); err != nil {
-		return nil, 0, fmt.Errorf("keep an expunged message: %w", err)
+		return nil, 0, fmt.Errorf("keep what is removed: %w", err)
 	}
 	return k.folder, k.life, nil
 }
@@ -166,8 +166,12 @@ func (a *Account) sweepKept(now time.Time) error {
 		}
 	}
 	for _, f := range files {
-		if end, ok := maildir.KeptNotesEnd(f.Name()); ok && end.Before(now) {
-			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+		end, ok := maildir.KeptNotesEnd(f.Name())
+		if f.IsDir() {
+			_, end, ok = maildir.ParseKeptName(f.Name()) // a mailbox that was deleted
+		}
+		if ok && end.Before(now) {
+			if err := a.removeAll(filepath.Join(dir, f.Name())); err != nil {
 				return err
 			}
 		}

@@ -63,7 +63,10 @@ func TestKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	notes := maildir.ParseKeptNotes(data)
+	var notes []maildir.KeptNote
+	if err := maildir.ReadKeptNotes(bytes.NewReader(data), func(n maildir.KeptNote) { notes = append(notes, n) }); err != nil {
+		t.Fatal(err)
+	}
 	if len(notes) != 1 || notes[0].Name != filepath.Base(files[0]) || notes[0].Mailbox != "INBOX" || notes[0].Keywords != "Work" || notes[0].Date == 0 {
 		t.Errorf("%s", data)
 	}

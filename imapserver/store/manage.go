@@ -95,12 +95,7 @@ func (a *Account) makeFolder(dir string) error {
 	if err := a.ops.SyncDir(a.dir); err != nil {
 		return err
 	}
-	mb := a.boxes[dir] // of someone who is about to find out that there is none
-	if mb == nil || mb.gone.Load() {
-		mb.leave()
-		mb = newMailbox(a, dir)
-		a.boxes[dir] = mb
-	}
+	mb := a.ready(dir) // perhaps of someone who is about to find out that there is none
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
 	return mb.load(context.Background())
@@ -156,7 +151,7 @@ func (a *Account) Delete(ctx context.Context, name string) error {
 		err = a.settle(dir)
 	}
 	if err == nil {
-		err = a.deleteFolder(dir)
+		err = a.deleteFolder(ctx, dir)
 	}
 	if err != nil {
 		return fmt.Errorf("delete %q: %w", name, spaceError(err))
@@ -201,23 +196,31 @@ func (a *Account) inferiors(dir string) ([]string, error) {
 	}), nil
 }
 
-// deleteFolder takes a mailbox out of sight at once, then removes it.
-func (a *Account) deleteFolder(dir string) error {
-	aside, err := a.aside(deletedDir)
+// deleteFolder takes a mailbox out of sight at once, then removes it or keeps it.
+func (a *Account) deleteFolder(ctx context.Context, dir string) error {
+	aside, kept, err := a.asideDeleted()
 	if err != nil {
 		return err
 	}
 	mb := a.boxes[dir]
+	if kept {
+		mb = a.ready(dir)
+	}
 	if mb != nil {
 		mb.mu.Lock()
 		defer mb.mu.Unlock()
+	}
+	if kept {
+		if err := mb.noteDeleted(ctx); err != nil {
+			return err
+		}
 	}
 	a.quota.changes.RLock()
 	defer a.quota.changes.RUnlock()
 	if err := a.ops.RenameNew(filepath.Join(a.dir, dir), aside); err != nil {
 		return err
 	}
-	if err := a.ops.SyncDir(a.dir); err != nil {
+	if err := a.syncDeleted(kept); err != nil {
 		// What is said to be there still must not be removed at the next start.
 		return errors.Join(err, a.ops.RenameNew(aside, filepath.Join(a.dir, dir)))
 	}
@@ -230,6 +233,9 @@ func (a *Account) deleteFolder(dir string) error {
 	if err := a.forget(dir); err != nil {
 		// A full disk, perhaps, which this is to free. The row is in no one's way.
 		a.log.Warn("the index keeps a mailbox that is gone", "maildir", a.dir, "dir", dir, "error", err)
+	}
+	if kept && !isEmpty(aside) {
+		return nil
 	}
 	if err := a.removeAll(aside); err != nil {
 		// The mailbox is gone; its files are removed when the account is next opened.

@@ -194,7 +194,9 @@ var syncTable = []syncRow{
 	{site: "mailbox.commit durable", runs: ours("store unstore")},
 	{site: "mailbox.writeUIDNext WriteFile", runs: from("taken", "append")},
 	{site: "Account.makeFolder SyncDir", runs: ours("create create")},
-	{site: "Account.deleteFolder SyncDir", runs: ours("delete")},
+	{site: "Account.syncDeleted SyncDir", unneeded: "the sync of the other directory has the same rename"},
+	{site: "Account.syncDeleted SyncDir 2", runs: ours("delete")},
+	{site: "mailbox.noteDeleted WriteFile", runs: from("own", "delete-kept")},
 	{site: "Account.renameFolders durable", runs: ours("rename")},
 	{site: "Account.renameFolders SyncDir", runs: ours("rename")},
 	{site: "Account.renameFolders durable 2", runs: ours("rename create-tree")},
@@ -321,6 +323,7 @@ var crashOwn = map[string]func(t *testing.T) (faults []string){
 			return nil
 		})
 	},
+	"delete-kept": func(t *testing.T) []string { faults, _ := crashDeleted(t); return faults },
 	"make-tree": func(t *testing.T) []string {
 		dir := fastDir(t)
 		run := func(ops *maildir.Ops) error { return ops.MakeTree(filepath.Join(dir, "Maildir"), false) }

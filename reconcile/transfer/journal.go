@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -140,7 +141,8 @@ func (p *page) take(line []byte) {
 	p.done[string(f[0])] = brought{imap.UID(uid), string(f[2])}
 }
 
-// begin starts the page of a mailbox anew, or goes on with one that was read.
+// begin starts the page of a mailbox anew, with what it knows, or goes on with one
+// that was read.
 func (p *page) begin(fresh bool) error {
 	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW
 	at := p.path
@@ -163,6 +165,9 @@ func (p *page) begin(fresh bool) error {
 		return err
 	}
 	p.w.Write(append(line, '\n'))
+	for id, b := range p.done {
+		p.note(id, b)
+	}
 	if err := p.flush(); err != nil {
 		return err
 	}
@@ -172,13 +177,30 @@ func (p *page) begin(fresh bool) error {
 	return os.Rename(at, p.path)
 }
 
+// noUID stands for the UID of a message that was brought into another mailbox than
+// the one that UIDs are of.
+const noUID imap.UID = math.MaxUint32
+
+// retarget has what is brought from now on go into another mailbox. What was brought
+// before stays known, but is not looked for there.
+func (p *page) retarget(target string, validity uint32, next imap.UID) {
+	p.Target, p.UIDs, p.First, p.since = target, validity, next, next
+	for id, b := range p.done {
+		p.done[id] = brought{noUID, b.flags}
+	}
+}
+
 // add notes messages that have been brought. It does not remember them itself: this
 // run knows.
 func (p *page) add(messages []Entry, uids []imap.UID) error {
 	for i, e := range messages {
-		fmt.Fprintf(p.w, "%s\t%d\t%s\n", e.ID, uids[i], e.Flags)
+		p.note(e.ID, brought{uids[i], e.Flags})
 	}
 	return p.flush()
+}
+
+func (p *page) note(id string, b brought) {
+	fmt.Fprintf(p.w, "%s\t%d\t%s\n", id, b.uid, b.flags)
 }
 
 // complete notes that all is here, and the next UID here. What is said of the

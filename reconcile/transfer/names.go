@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/maildir"
 )
 
 // joinSorted gives words without those that are there twice.
@@ -41,12 +43,16 @@ func (p *place) of(m Mailbox) string {
 }
 
 func (p *place) name(m Mailbox) string {
-	inbox := len(m.Levels) == 1 && strings.EqualFold(m.Levels[0], "INBOX")
+	inbox := m.Name == maildir.Inbox && m.Ours || len(m.Levels) == 1 && strings.EqualFold(m.Levels[0], "INBOX")
 	switch ours := p.ours[m.Use]; {
 	case inbox && p.into == "":
 		return "INBOX"
 	case inbox:
 		return p.into
+	case m.Ours && p.into == "":
+		return m.Name
+	case m.Ours:
+		return p.into + "." + m.Name
 	case p.into == "" && m.Use != "" && ours != "":
 		return ours
 	}
@@ -87,7 +93,7 @@ func level(s string) string {
 // Place is where messages of a mailbox of this host go, and whether they were asked
 // for.
 func (o Options) Place(mailbox string) (target string, wanted bool) {
-	m := Mailbox{Name: mailbox, Levels: strings.Split(mailbox, ".")}
+	m := Mailbox{Name: mailbox, Ours: true}
 	return (&place{into: o.Into}).name(m), o.chosen(m) == ""
 }
 

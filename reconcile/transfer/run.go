@@ -156,7 +156,10 @@ func (t *Transfer) look(ctx context.Context, w *work, r *Report) error {
 		return err
 	}
 	if page != nil {
-		w.known, w.target = page.Validity == w.box.Validity, page.Target // as at the first time, whatever names there are now
+		w.known = page.Validity == w.box.Validity
+		if !w.box.Ours {
+			w.target = page.Target // as at the first time, whatever names there are now
+		}
 	}
 	r.There = len(entries)
 	w.pending = entries[:0]
@@ -234,6 +237,10 @@ func (t *Transfer) page(w *work) (*page, error) {
 		// The IDs mean other messages now, or this journal is new. What was brought
 		// under the old ones, or by another journal, is found again by recover.
 		p.Validity, p.done, p.since = w.box.Validity, map[string]brought{}, 1
+	}
+	if w.box.Ours && (p.Target != w.target || p.UIDs != validity) {
+		p.retarget(w.target, validity, next)
+		return p, p.begin(true)
 	}
 	p.moved = p.UIDs != validity
 	return p, p.begin(fresh)

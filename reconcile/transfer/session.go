@@ -103,6 +103,35 @@ func (s *Session) Move(uids, mailbox string) error {
 	return err
 }
 
+// Rename renames a mailbox and those below it.
+func (s *Session) Rename(from, to string) error {
+	old, err := spell(from)
+	if err != nil {
+		return err
+	}
+	name, err := spell(to)
+	if err != nil {
+		return err
+	}
+	_, err = s.Command("RENAME %s %s", old, name)
+	return err
+}
+
+// Count tells how many messages are in a mailbox.
+func (s *Session) Count(mailbox string) (n int, err error) {
+	name, err := spell(mailbox)
+	if err != nil {
+		return 0, err
+	}
+	lines, err := s.Command("STATUS %s (MESSAGES)", name)
+	for _, line := range lines {
+		if i := strings.LastIndex(line, "(MESSAGES "); i >= 0 {
+			n, _ = strconv.Atoi(strings.TrimSuffix(line[i+len("(MESSAGES "):], ")"))
+		}
+	}
+	return n, err
+}
+
 // WithUse names the mailboxes with a special use, without the namespace's prefix.
 func (s *Session) WithUse(prefix string, use imap.MailboxAttr) (names []string, err error) {
 	lines, err := s.Command(`LIST (SPECIAL-USE) "" "*"`) // RFC 6154 §5.1

@@ -16,6 +16,7 @@ import (
 type Mailbox struct {
 	Name       string   // the source's own, in UTF-8; what the source is asked for
 	Levels     []string // of the name
+	Ours       bool     // the name is one of this host's, and has no Levels
 	Use        imap.MailboxAttr
 	Subscribed bool
 	Virtual    bool   // it shows messages of other mailboxes

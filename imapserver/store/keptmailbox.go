@@ -1,0 +1,90 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"mailstead/imapserver/maildir"
+)
+
+// asideDeleted gives an unused path for a mailbox that is about to be deleted, and
+// whether it is to be kept there.
+func (a *Account) asideDeleted() (path string, kept bool, err error) {
+	folder, life, err := a.keeping()
+	if err != nil {
+		return "", false, err
+	}
+	if folder == nil {
+		path, err = a.aside(deletedDir)
+		return path, false, err
+	}
+	at := time.Now()
+	name := maildir.KeptName(at, at.Add(life), a.namer.Next().Tmp(), "")
+	return filepath.Join(a.own, maildir.KeptDir, name), true, nil
+}
+
+// noteDeleted writes, beside the messages of a mailbox that is about to be deleted
+// and kept, what their files do not say. What has come in since it was last looked at
+// has nothing that it would not say. a.mu and mu are held.
+func (mb *mailbox) noteDeleted(ctx context.Context) error {
+	if err := mb.load(ctx); err != nil {
+		mb.a.log.Warn("dates and keywords of a mailbox that is deleted are not kept", "path", mb.path(), "error", err)
+	}
+	subs, err := mb.a.subscriptions()
+	if err != nil {
+		mb.a.log.Warn("it is not kept whether a mailbox that is deleted was subscribed", "path", mb.path(), "error", err)
+	}
+	var b bytes.Buffer
+	put := func(n maildir.KeptNote) error {
+		line, err := n.Line()
+		b.Write(line)
+		return err
+	}
+	name := mb.name()
+	err = put(maildir.KeptNote{Mailbox: name, Subscribed: subs.Has(name)})
+	if snap := mb.snap.Load(); snap != nil && err == nil {
+		snap.all(func(r *record) bool {
+			err = put(maildir.KeptNote{Name: r.base, UID: uint32(r.uid), Date: r.date, Keywords: r.set.keywords})
+			return err == nil
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("note what a mailbox has: %w", err)
+	}
+	return mb.a.ops.WriteFile(mb.path(), maildir.KeptMailboxFile, maildir.FileMode, b.Bytes())
+}
+
+// syncDeleted makes durable that a mailbox is gone, and, if it is kept, that it is
+// where it is kept.
+func (a *Account) syncDeleted(kept bool) error {
+	if kept {
+		if err := a.ops.SyncDir(filepath.Join(a.own, maildir.KeptDir)); err != nil {
+			return err
+		}
+	}
+	return a.ops.SyncDir(a.dir)
+}
+
+// isEmpty tells whether a mailbox that was set aside has no message, and nothing that
+// might be one.
+func isEmpty(path string) bool {
+	f, err := maildir.OpenFolder(path, nil)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for _, sub := range []maildir.Sub{maildir.Cur, maildir.New} {
+		l, err := f.List(sub)
+		if err != nil {
+			return false
+		}
+		n := l.Len()
+		if l.Release(); n > 0 {
+			return false
+		}
+	}
+	return true
+}
