@@ -70,6 +70,7 @@ const (
 	scanBoxes   = 5_000    // mailboxes
 	maxScanned  = 20_000_000
 	maxSuspects = 1_000 // names that may be duplicates, of one mailbox
+	maxFlaws    = 9     // one for each kind
 	maxWhere    = 4
 	maxWhereLen = 300
 )
@@ -108,7 +109,7 @@ type scanAsk struct {
 // bounded is what is taken of an answer, whoever has made it.
 func (s Scan) bounded() Scan {
 	s.Partly = shorter(s.Partly)
-	s.Flaws = s.Flaws[:min(len(s.Flaws), 9)]
+	s.Flaws = s.Flaws[:min(len(s.Flaws), maxFlaws)]
 	for i, f := range s.Flaws {
 		f.Flaw = Flaw(shorter(string(f.Flaw)))
 		f.Where = f.Where[:min(len(f.Where), maxWhere)]

@@ -191,7 +191,7 @@ func TestScanAnswerIsBounded(t *testing.T) {
 	}
 	s.Flaws[0].Where[0] = strings.Repeat("x", 1<<20)
 	left := s.bounded()
-	if text, _ := json.Marshal(left); len(left.Flaws) > 8 || len(text) > 8*((maxWhere+1)*maxWhereLen+100) {
+	if text, _ := json.Marshal(left); len(left.Flaws) > maxFlaws || len(text) > maxFlaws*((maxWhere+1)*maxWhereLen+100) {
 		t.Errorf("%d flaws and %d octets are left", len(left.Flaws), len(text))
 	}
 }
