@@ -183,8 +183,8 @@ const noUID imap.UID = math.MaxUint32
 
 // retarget has what is brought from now on go into another mailbox. What was brought
 // before stays known, but is not looked for there.
-func (p *page) retarget(target string, validity uint32, next imap.UID) {
-	p.Target, p.UIDs, p.First, p.since = target, validity, next, next
+func (p *page) retarget(target string, validity uint32) {
+	p.Target, p.UIDs, p.since = target, validity, 1
 	for id, b := range p.done {
 		p.done[id] = brought{noUID, b.flags}
 	}

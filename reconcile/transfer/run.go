@@ -239,7 +239,7 @@ func (t *Transfer) page(w *work) (*page, error) {
 		p.Validity, p.done, p.since = w.box.Validity, map[string]brought{}, 1
 	}
 	if w.box.Ours && (p.Target != w.target || p.UIDs != validity) {
-		p.retarget(w.target, validity, next)
+		p.retarget(w.target, validity)
 		return p, p.begin(true)
 	}
 	p.moved = p.UIDs != validity
