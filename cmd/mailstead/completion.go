@@ -31,7 +31,7 @@ func newCompletionCommand() *cobra.Command {
 		Short: "print the completion script of a shell",
 		Long: `Prints a script that teaches a shell the commands and flags of mailstead.
 
-  bash   source <(mailstead completion bash)
+  bash   source <(mailstead completion bash), with the package bash-completion
   zsh    mailstead completion zsh > "${fpath[1]}/_mailstead"
   fish   mailstead completion fish > ~/.config/fish/completions/mailstead.fish` +
 			exitStatus(exitDone, exitFailed),

@@ -81,7 +81,7 @@ func newImportVerifyCommand() *cobra.Command {
 		Short: "compare what was brought in with its source, message by message",
 		Long: `Reads every message on both sides and compares octets, date and flags. Says
 which are missing or differ; mail that the user has changed, moved or removed
-since is among them. Takes the options of the import that it looks after; without
+since is among them. Takes the options of the import that it looks after. Without
 a source, it looks after those of the user in the description.` + exitStatus(exitDone, exitFailed, exitInvalid, exitLocked),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -101,6 +101,7 @@ func (o *importOptions) importFlags(cmd *cobra.Command) {
 	f.StringVarP(&o.user, "user", "u", "", "the `name` of the user who gets the mail (required)")
 	f.StringVar(&o.from, "from", "", "the account at an IMAP server, as a `URL`")
 	f.StringVar(&o.tls, "tls", "", "`how` TLS starts: implicit or starttls (default: by the URL), or none, to a loopback address")
+	completeWith(cmd, "tls", transfer.TLSImplicit, transfer.TLSStart, transfer.TLSNone)
 	f.StringVar(&o.ca, "ca", "", "`file` of the certificates that the server's is checked against (default: the system's)")
 	f.StringVar(&o.password, "password-file", "", "`file` with the password on its first line")
 	f.StringVar(&o.maildir, "maildir", "", "a tree of Maildirs, in `directory`")
@@ -108,7 +109,7 @@ func (o *importOptions) importFlags(cmd *cobra.Command) {
 	f.StringVar(&o.name, "name", "", "what the import is remembered under (default: after the source)")
 	f.StringVar(&o.Into, "into", "", "`mailbox` below which everything goes")
 	f.StringArrayVar(&o.Include, "mailbox", nil, "bring this mailbox only, by its name there or a `pattern` with * (repeatable)")
-	f.StringArrayVar(&o.Exclude, "exclude", nil, "leave out this mailbox (repeatable)")
+	f.StringArrayVar(&o.Exclude, "exclude", nil, "leave out this `mailbox` (repeatable)")
 	addOutput(cmd, &o.output)
 }
 

@@ -77,10 +77,14 @@ func manPage(cmd *cobra.Command) string {
 	manHead(&b, name, manSection, cmd.Short)
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n", roff(cmd.CommandPath()))
 	use := strings.TrimPrefix(cmd.Use, cmd.Name())
-	if cmd.HasAvailableSubCommands() {
-		use = " COMMAND"
+	below := cmd.HasAvailableSubCommands()
+	if below && use == "" {
+		use, below = " [COMMAND]", false
 	}
-	fmt.Fprintf(&b, "%s\n", roff(strings.TrimSpace("[OPTION...]"+use)))
+	fmt.Fprintf(&b, "%s\n", roff("[OPTION...]"+use))
+	if below {
+		fmt.Fprintf(&b, ".br\n.B %s\nCOMMAND\n", roff(cmd.CommandPath()))
+	}
 	text, codes, _ := strings.Cut(cmd.Long, "\n\nEXIT STATUS\n")
 	b.WriteString(".SH DESCRIPTION\n")
 	roffText(&b, strings.TrimSpace(text))
