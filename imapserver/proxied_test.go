@@ -185,7 +185,14 @@ func TestOriginatingAddress(t *testing.T) {
 			c.until("b NO ")
 		}
 	}
-	for want, n := range map[string]int{"127.0.0.1": 5, "2001:db8::1": 2, "192.0.2.7": 1, "192.0.2.1": 0} {
+	// The proxy's client, once it is in, names no other address.
+	some[1].send("a ID (\"x-originating-ip\" \"192.0.2.8\")\r\nb LOGIN alice pw-alice\r\n")
+	some[1].until("b OK ")
+	some[1].send("c UNAUTHENTICATE\r\n")
+	some[1].until("c OK ")
+	some[1].send("d ID (\"x-originating-ip\" \"192.0.2.9\")\r\ne LOGIN alice wrong\r\n")
+	some[1].until("e NO ")
+	for want, n := range map[string]int{"127.0.0.1": 5, "2001:db8::1": 2, "192.0.2.7": 1, "192.0.2.1": 0, "192.0.2.8": 1, "192.0.2.9": 0} {
 		if got := strings.Count(log.String(), `msg="login failed" addr=`+want+" "); got != n {
 			t.Errorf("%d refusals of %s, want %d", got, want, n)
 		}

@@ -89,10 +89,12 @@ func (c *conn) begin(ctx context.Context) error {
 	return nil
 }
 
-// resume goes on after UNAUTHENTICATE (RFC 8437): TLS stays, and so does the
-// count of logins that were refused.
+// resume goes on after UNAUTHENTICATE (RFC 8437): TLS stays, and so do the count of
+// logins that were refused and the client's address. A proxy does not log in twice, so
+// who speaks now may be its client, who must not name another.
 func (c *conn) resume(back *relay) {
 	c.phase, c.failures = back.phase, back.failures
+	c.peer, c.addr = back.about.address, back.about.address
 	c.w = wire.NewWriter(c.line())
 	c.r = wire.NewReader(io.MultiReader(bytes.NewReader(back.rest), c.line()), c.w, &wire.PreAuth)
 	back.rest = nil
