@@ -52,17 +52,20 @@ var commands = map[string]effect{
 var enabling = [][]byte{[]byte("CONDSTORE"), []byte("MODSEQ"), []byte("CHANGEDSINCE"), []byte("QRESYNC")}
 
 // parseCommand takes tag, word and effect from the beginning of a command; ok is
-// false where there are none.
+// false where there are none, or where piece ends before the word does.
 func parseCommand(piece []byte) (tag, word string, e effect, ok bool) {
 	line := strings.TrimRight(string(piece), "\r\n")
 	tag, rest, _ := strings.Cut(line, " ")
-	word, _, _ = strings.Cut(rest, " ")
-	if tag == "" || word == "" || strings.ContainsAny(tag, "\r*+\x00") || strings.ContainsAny(word, "\r\x00") {
+	word, _, more := strings.Cut(rest, " ")
+	if tag == "" || word == "" || strings.ContainsAny(tag, "\r*+\x00") || strings.ContainsFunc(word, odd) || !more && len(line) == len(piece) {
 		return "", "", spoils, false
 	}
 	word = strings.ToUpper(word)
 	return tag, word, commands[word], true
 }
+
+// odd tells whether no command has a character, though some server may take it for another.
+func odd(c rune) bool { return c <= ' ' || c >= 0x7f }
 
 // enables tells whether a piece of a command has a word that does.
 func enables(piece []byte) bool {
@@ -75,9 +78,20 @@ func enables(piece []byte) bool {
 	return false
 }
 
-// renamed gives a command under a name that no server knows: the answer comes from
-// where all others do, in its turn.
+// unheard is the name of a command that no server knows.
+const unheard = "XNOTBEHINDAPROXY"
+
+// renamed gives a command under that name: the answer comes from where all others do,
+// in its turn.
 func renamed(piece []byte, tag, word string) []byte {
 	rest := piece[len(tag)+1+len(word):]
-	return append([]byte(tag+" XNOTBEHINDAPROXY"), rest...)
+	return append([]byte(tag+" "+unheard), rest...)
+}
+
+// defused gives what is no command so that it is none for any server.
+func defused(piece []byte) []byte {
+	if len(bytes.TrimRight(piece, "\r\n")) == 0 {
+		return piece
+	}
+	return append([]byte("* "+unheard+" "), piece...)
 }

@@ -155,7 +155,9 @@ func (s *session) note(piece []byte) (mute bool) {
 	default:
 		if s.open--; s.open == 0 {
 			s.idling = 0
-			s.decide(false)
+			veiled := s.waits == toVeil && parseStatus(strings.TrimRight(rest, "\r\n")).ok()
+			s.veiled.Store(veiled)
+			s.decide(veiled)
 		}
 	}
 	return s.told
@@ -163,18 +165,19 @@ func (s *session) note(piece []byte) (mute bool) {
 
 // goOn is a continuation request. mu is held.
 func (s *session) goOn() {
-	if s.idling > 0 {
+	switch {
+	case s.idling > 0:
 		s.idling--
-		return
+	case s.waits == toGoOn:
+		s.decide(true)
 	}
-	s.decide(true)
 }
 
-// decide tells up what has become of its literal, if it waits. mu is held.
-func (s *session) decide(taken bool) {
-	if s.waiting {
-		s.waiting = false
-		s.verdict <- taken
+// decide tells up whether what it waits for has come, if it does wait. mu is held.
+func (s *session) decide(comes bool) {
+	if s.waits != nothing {
+		s.waits = nothing
+		s.verdict <- comes
 	}
 }
 

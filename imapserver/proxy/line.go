@@ -13,6 +13,7 @@ import (
 type lines struct {
 	br   *bufio.Reader
 	tail []byte // of the line as far as it was read
+	seam []byte // where the last piece and the one before meet
 }
 
 // tailSize is enough for the announcement of any literal.
@@ -25,6 +26,7 @@ func (r *lines) next() (piece []byte, end bool, err error) {
 	if err != nil && err != bufio.ErrBufferFull {
 		return nil, false, err
 	}
+	r.seam = append(append(r.seam[:0], r.tail...), piece[:min(len(piece), tailSize)]...)
 	r.tail = append(r.tail, piece[max(0, len(piece)-tailSize):]...)
 	r.tail = r.tail[max(0, len(r.tail)-tailSize):]
 	return piece, err == nil, nil

@@ -40,13 +40,13 @@ func TestRewrite(t *testing.T) {
 
 func TestParseCommand(t *testing.T) {
 	for line, want := range map[string]effect{
-		"a select x\r\n": selects, "a UID FETCH 1 x\r\n": none, "a LOGOUT\r\n": leaves, "a1 logout": leaves, "a ENABLE X\r\n": spoils, "a FROB\r\n": spoils,
+		"a select x\r\n": selects, "a UID FETCH 1 x\r\n": none, "a LOGOUT\r\n": leaves, "a1 logout\r\n": leaves, "a1 logout ": leaves, "a ENABLE X\r\n": spoils, "a FROB\r\n": spoils,
 	} {
 		if _, _, e, ok := parseCommand([]byte(line)); e != want || !ok {
 			t.Errorf("%q: %d %t", line, e, ok)
 		}
 	}
-	for _, line := range []string{"", "\r\n", "a\r\n", " a b\r\n", "* LOGOUT\r\n", "+ x\r\n", "a  LOGOUT\r\n", "DONE\r\n"} {
+	for _, line := range []string{"", "\r\n", "a\r\n", " a b\r\n", "* LOGOUT\r\n", "+ x\r\n", "a  LOGOUT\r\n", "DONE\r\n", "a1 logout", "a LOGIN\x00\r\n", "a \u017fTARTTLS\r\n"} {
 		if _, _, _, ok := parseCommand([]byte(line)); ok {
 			t.Errorf("%q is a command", line)
 		}

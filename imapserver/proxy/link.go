@@ -42,6 +42,7 @@ type link struct {
 const (
 	maxResponse  = 64 << 10
 	maxResponses = 1000
+	maxText      = 500 // octets of what it says to people: it gets into the log, and to clients
 )
 
 var errTooMuch = errors.New("the server says more than a proxy reads")
@@ -181,6 +182,7 @@ func parseStatus(s string) answer {
 			a.code, a.text = code, strings.TrimPrefix(text, " ")
 		}
 	}
+	a.text = a.text[:min(len(a.text), maxText)]
 	return a
 }
 

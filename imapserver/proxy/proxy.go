@@ -28,7 +28,19 @@ type Proxy struct {
 	mu      sync.Mutex
 	started bool
 	fronts  map[string]*front // by listener
-	logins  map[string]*link  // by connection: logged in, and not begun yet
+	logins  map[string]*login // by connection
+}
+
+// login is one whose session has not begun yet.
+type login struct {
+	front *front
+	link  *link
+}
+
+// end lets go of a login whose session will not begin.
+func (l *login) end() {
+	l.link.quit()
+	l.front.pool.done(l.link)
 }
 
 // front is one listener.
@@ -59,7 +71,7 @@ type counters struct{ logins, reused, refused, failed, stale, kept atomic.Uint64
 
 // New makes a Proxy that has no listener before Update.
 func New(log *slog.Logger) *Proxy {
-	p := &Proxy{log: log, fronts: map[string]*front{}, logins: map[string]*link{}}
+	p := &Proxy{log: log, fronts: map[string]*front{}, logins: map[string]*login{}}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
 }
@@ -127,10 +139,13 @@ func (f *front) goOver(r *rules) {
 	defer f.mu.Unlock()
 	for s := range f.sessions {
 		if !stay(s.link) {
-			s.part("Your mail is on another server now.")
+			s.part(movedText)
 		}
 	}
 }
+
+// movedText is what the client of a user hears whose mail is somewhere else by now.
+const movedText = "Your mail is on another server now."
 
 // Start begins to ask servers what they offer. Nobody is asked anything before.
 func (p *Proxy) Start() {
@@ -243,6 +258,16 @@ func (p *Proxy) Shared(listener string, remote netip.Addr) bool {
 	return f != nil && slices.ContainsFunc(f.rules.Load().webmail, func(n netip.Prefix) bool { return n.Contains(remote.Unmap()) })
 }
 
+// Server is auth's Remote: it names the server that Check asks.
+func (p *Proxy) Server(c *handoff.Credentials) string {
+	if f := p.front(c.Listener); f != nil {
+		if s, known := f.route(c.User); known {
+			return s.Address()
+		}
+	}
+	return ""
+}
+
 // Check is auth's Remote: it has the user's server look at credentials, or finds a
 // link that was kept and that they are good for. Begin then has what was made.
 func (p *Proxy) Check(ctx context.Context, c *handoff.Credentials) (handoff.Verdict, error) {
@@ -281,9 +306,10 @@ func (p *Proxy) Check(ctx context.Context, c *handoff.Credentials) (handoff.Verd
 	return handoff.Verdict{User: c.User}, nil
 }
 
-// reuse finds a link that was kept and is alive.
+// reuse finds a link that was kept and is alive. It waits for one that is not, and not
+// for its likes too.
 func (f *front) reuse(ctx context.Context, c *handoff.Credentials, s *server, d digest) *link {
-	for {
+	for !s.mute.Load() {
 		l := f.pool.take(c.User, d, time.Now())
 		if l == nil {
 			return nil
@@ -299,17 +325,23 @@ func (f *front) reuse(ctx context.Context, c *handoff.Credentials, s *server, d 
 		f.count.stale.Add(1)
 		l.nc.Close()
 		f.pool.done(l)
+		if isTimeout(err) {
+			break
+		}
 	}
+	return nil
 }
 
 // refusal is what a client is told of a server's NO or BAD.
 func refusal(a answer) handoff.Verdict {
-	v := handoff.Verdict{Code: a.code, Text: a.text}
 	word, rest, _ := strings.Cut(a.code, " ")
-	switch strings.ToUpper(word) {
-	case "REFERRAL":
+	v := handoff.Verdict{Code: strings.ToUpper(word), Text: a.text}
+	switch {
+	case len(a.code) > maxText:
+		v.Code = "AUTHENTICATIONFAILED"
+	case v.Code == "REFERRAL":
 		return handoff.Verdict{Elsewhere: rest, Text: a.text}
-	case "", "ALERT":
+	case v.Code == "" || v.Code == "ALERT":
 		v.Code = "AUTHENTICATIONFAILED"
 	}
 	if a.status != "NO" || v.Text == "" {
@@ -321,21 +353,25 @@ func refusal(a answer) handoff.Verdict {
 // beginWithin is how long a login may take from Check to Begin.
 const beginWithin = 30 * time.Second
 
-// hold has a link wait for its session to begin.
+// hold has a link wait for its session to begin. A connection may log in again whose
+// session was refused, so that the link of its last login waits for nothing.
 func (p *Proxy) hold(id string, f *front, l *link) {
+	if old := p.claim(id, nil); old != nil {
+		old.end()
+	}
+	mine := &login{f, l}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.logins[id] = l
+	p.logins[id] = mine
 	time.AfterFunc(beginWithin, func() {
-		if p.claim(id, l) != nil {
-			l.quit()
-			f.pool.done(l)
+		if p.claim(id, mine) != nil {
+			mine.end()
 		}
 	})
 }
 
-// claim gives the link of a connection's login; only that one, unless it is nil.
-func (p *Proxy) claim(id string, only *link) *link {
+// claim gives the login of a connection; only that one, unless it is nil.
+func (p *Proxy) claim(id string, only *login) *login {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.logins[id]
@@ -349,11 +385,10 @@ func (p *Proxy) claim(id string, only *link) *link {
 // Begin is handoff.Host's.
 func (p *Proxy) Begin(o *handoff.Open) (serve func(*handoff.Client), err error) {
 	l := p.claim(o.ID, nil)
-	f := p.front(o.Listener)
-	if l == nil || f == nil {
+	if l == nil {
 		return nil, errors.New("nobody has logged in at a server for it")
 	}
-	return func(c *handoff.Client) { f.serve(c, l, o.Tag) }, nil
+	return func(c *handoff.Client) { l.front.serve(c, l.link, o.Tag) }, nil
 }
 
 // serve runs a session and keeps its link, if it may be.
@@ -362,6 +397,9 @@ func (f *front) serve(c *handoff.Client, l *link, tag string) {
 	f.mu.Lock()
 	f.sessions[s] = true
 	f.mu.Unlock()
+	if server, _ := f.route(l.user); server != l.server { // since the login
+		s.part(movedText)
+	}
 	defer context.AfterFunc(f.ctx, func() { s.part("The server is shutting down.") })()
 	clean := s.serve()
 	f.mu.Lock()

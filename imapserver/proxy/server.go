@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,9 @@ type server struct {
 	forward bool
 	offer   atomic.Pointer[handoff.Offer] // as it said last; nil: nothing yet
 	asked   atomic.Bool                   // it is being asked, or has been
+
+	mute   atomic.Bool // it kept the last one waiting who has tried to connect, for nothing
+	trying atomic.Bool // somebody finds out whether it still does
 }
 
 func newServer(s config.Server, p *config.Proxy) (*server, error) {
@@ -66,12 +70,36 @@ func (s *server) url(user string) string {
 			fmt.Fprintf(&name, "%%%02X", c)
 		}
 	}
+	if s.Port != 143 {
+		host = net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	}
 	return "imap://" + name.String() + ";AUTH=*@" + host + "/"
 }
 
+// slow is for how long a server may fail before those who come next do not wait for it.
+const slow = time.Second
+
+var errMute = errors.New("it does not answer")
+
 // connect makes a connection up to the server's greeting, under TLS if there is to
-// be TLS. It lasts no longer than ctx does.
+// be TLS. It lasts no longer than ctx does. While a server is mute, one at a time waits
+// for it.
 func (s *server) connect(ctx context.Context) (*link, error) {
+	if s.mute.Load() {
+		if !s.trying.CompareAndSwap(false, true) {
+			return nil, s.fault(ctx, errMute)
+		}
+		defer s.trying.Store(false)
+	}
+	begun := time.Now()
+	l, err := s.dial(ctx)
+	if context.Cause(ctx) != context.Canceled { // a client that has gone says nothing of the server
+		s.mute.Store(err != nil && time.Since(begun) >= slow)
+	}
+	return l, err
+}
+
+func (s *server) dial(ctx context.Context) (*link, error) {
 	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Address())
 	if err != nil {
 		return nil, s.fault(ctx, err)

@@ -54,6 +54,9 @@ func TestLogin(t *testing.T) {
 		{"good", nil, handoff.Verdict{User: "alice"}, ""},
 		{"wrong", refuse("NO [AUTHENTICATIONFAILED] Wrong."), handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "Wrong."}, ""},
 		{"without a code", refuse("NO Wrong."), handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "Wrong."}, ""},
+		{"in small letters", refuse("NO [limit] Enough."), handoff.Verdict{Code: "LIMIT", Text: "Enough."}, ""},
+		{"a long text", refuse("NO [LIMIT] " + strings.Repeat("x", 5000)), handoff.Verdict{Code: "LIMIT", Text: strings.Repeat("x", maxText)}, ""},
+		{"a long code", refuse("NO [" + strings.Repeat("x", 5000) + "] No."), handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "No."}, ""},
 		{"BAD", refuse("BAD Too long."), handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "Authentication failed."}, ""},
 		{"expired", refuse("NO [EXPIRED] Old."), handoff.Verdict{Code: "EXPIRED", Text: "Old."}, ""},
 		{"not now", refuse("NO [UNAVAILABLE] Later."), handoff.Verdict{Code: "UNAVAILABLE", Text: "Later."}, ""},
@@ -189,8 +192,15 @@ func TestRefer(t *testing.T) {
 	f := newFake(t).start()
 	p := f.front(nil, func(p *config.Proxy) { p.Refer = true })
 	v, err := p.Check(t.Context(), credentials("al ice", "right"))
-	if err != nil || v.Elsewhere != "imap://al%20ice;AUTH=*@127.0.0.1/" {
+	if _, port, _ := net.SplitHostPort(f.l.Addr().String()); err != nil || v.Elsewhere != "imap://al%20ice;AUTH=*@127.0.0.1:"+port+"/" {
 		t.Errorf("%+v %v", v, err)
+	}
+	for s, want := range map[config.Server]string{
+		{Host: "a.example", Port: 143}: "imap://alice;AUTH=*@a.example/", {Host: "::1", Port: 143}: "imap://alice;AUTH=*@[::1]/", {Host: "::1", Port: 993}: "imap://alice;AUTH=*@[::1]:993/",
+	} {
+		if got := (&server{Server: s}).url("alice"); got != want {
+			t.Errorf("%+v: %s, not %s", s, got, want)
+		}
 	}
 	if v, _ := p.Check(t.Context(), credentials("alice", "wrong")); v.Elsewhere != "" {
 		t.Errorf("somebody without the password is told where it is: %+v", v)

@@ -29,15 +29,15 @@ type session struct {
 	out    lines
 	toward *bufio.Writer // the server; up's
 	ended  chan struct{} // closed when down has ended
-	veiled atomic.Bool   // what passes cannot be read any more
+	veiled atomic.Bool   // what passes cannot be read any more; down's to say
 
 	mu      sync.Mutex
 	back    *bufio.Writer // the client
 	between bool          // down has passed on whole responses, and waits
 	open    int           // commands that the server has not answered
 	idling  int           // continuation requests that are IDLE's
-	waiting bool          // up waits for the server to take a literal
-	verdict chan bool     // whether it does
+	waits   wait          // what up waits for
+	verdict chan bool     // whether it comes
 	spoiled bool          // the link is not to be kept
 	chosen  bool          // a mailbox may be selected
 	closed  bool          // it was closed since, or could not be
@@ -47,6 +47,15 @@ type session struct {
 	parting string        // what it is told in place of one
 	undo    []step        // what the server has still to answer
 }
+
+// wait is what a client waits for before it sends more, and up with it.
+type wait int
+
+const (
+	nothing wait = iota
+	toGoOn       // the server takes a literal
+	toVeil       // it compresses from now on, and so does the client
+)
 
 // step is a command by which a session is undone.
 type step struct {
@@ -156,7 +165,8 @@ func (s *session) commands() error {
 			s.interrupted()
 		}
 		tag, word, e, ok := parseCommand(piece)
-		if !ok || slices.ContainsFunc(s.off, func(c string) bool { return base(c) == word }) {
+		_, _, more := s.in.literal()
+		if !ok || e == veils && (more || !end) || slices.ContainsFunc(s.off, func(c string) bool { return base(c) == word }) {
 			e = refused
 		}
 		if e == leaves && s.leave(tag) {
@@ -167,7 +177,12 @@ func (s *session) commands() error {
 		if err := s.rest(piece, end); err != nil {
 			return err
 		}
-		if e == veils {
+		if e != veils {
+			continue
+		}
+		if veiled, err := s.comes(); err != nil {
+			return err
+		} else if veiled {
 			return s.veil()
 		}
 	}
@@ -193,7 +208,7 @@ func (s *session) begun(piece []byte, tag, word string, e effect, ok bool) []byt
 	defer s.mu.Unlock()
 	if !ok {
 		s.spoiled = true
-		return piece
+		return defused(piece)
 	}
 	s.open++
 	switch e {
@@ -208,8 +223,7 @@ func (s *session) begun(piece []byte, tag, word string, e effect, ok bool) []byt
 	case idles:
 		s.idling++
 	case veils:
-		s.spoiled = true
-		s.veiled.Store(true)
+		s.spoiled, s.waits = true, toVeil
 	case refused:
 		return renamed(piece, tag, word)
 	}
@@ -221,7 +235,7 @@ func (s *session) rest(piece []byte, end bool) error {
 	var err error
 	for {
 		for {
-			if enables(piece) {
+			if enables(piece) || enables(s.in.seam) {
 				s.spoil()
 			}
 			s.toward.Write(piece)
@@ -236,8 +250,13 @@ func (s *session) rest(piece []byte, end bool) error {
 		if !ok {
 			return s.flush()
 		}
-		if waits && !s.taken() {
-			return nil
+		if waits {
+			s.mu.Lock()
+			s.waits = toGoOn
+			s.mu.Unlock()
+			if taken, err := s.comes(); err != nil || !taken {
+				return err
+			}
 		}
 		if err := pass(s.toward, s.in.br, n); err != nil {
 			return err
@@ -263,19 +282,25 @@ func (s *session) flush() error {
 	return s.toward.Flush()
 }
 
-// taken waits until the server has taken a literal, or refused the command.
-func (s *session) taken() bool {
-	s.mu.Lock()
-	s.waiting = true
-	s.mu.Unlock()
-	if s.toward.Flush() != nil {
-		return false
+// comes tells whether what the client waits for has come, once it sends more. Where it
+// has sent that without waiting, the server has a while to say so.
+func (s *session) comes() (bool, error) {
+	if err := s.toward.Flush(); err != nil {
+		return false, err
 	}
+	if _, err := s.in.br.Peek(1); err != nil {
+		return false, err
+	}
+	late := time.NewTimer(s.front.patience())
+	defer late.Stop()
 	select {
 	case ok := <-s.verdict:
-		return ok
+		return ok, nil
 	case <-s.ended:
-		return false
+		return false, errGone
+	case <-late.C:
+		s.part("The server behind this one does not answer.")
+		return false, os.ErrDeadlineExceeded
 	}
 }
 

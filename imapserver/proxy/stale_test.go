@@ -73,6 +73,6 @@ func TestNeverBegun(t *testing.T) {
 	if l == nil || p.claim(c.ID, nil) != nil {
 		t.Fatal("claimed never, or twice")
 	}
-	l.quit()
+	l.end()
 	<-f.logins()[0].closed
 }
