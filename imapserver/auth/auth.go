@@ -37,7 +37,7 @@ type Auth struct {
 	table   atomic.Pointer[table]
 	hashing *queue
 	pool    *pool
-	remote  *remote
+	remote  *remotes
 
 	known  *memory[string, config.User] // who has logged in that only a directory knows
 	lately *memory[string, []Login]     // the last logins of a user, each list replaced as a whole
@@ -69,7 +69,7 @@ func New(o Options) *Auth {
 		exchanges: newExchanges(),
 	}
 	if o.Remote != nil {
-		a.remote = newRemote(o.Remote, o.Limits)
+		a.remote = newRemotes(o.Remote, o.Limits)
 	}
 	a.logins.Store(&logins{keep: openKeep("", o.Log)})
 	a.table.Store(&table{})
@@ -134,6 +134,7 @@ func (a *Auth) Renew() { a.pool.close(false) }
 type finding struct {
 	reason, code, text string
 	pass               bool // the next backend may know the user
+	unchecked          bool // the password may be right for all that
 }
 
 // The findings that tell the client no more than that.
@@ -153,7 +154,7 @@ func (f finding) because(reason string) finding {
 // event names a refusal in the log. fail2ban bans addresses for the first, and
 // nobody is to be banned while a directory is down.
 func (f finding) event() string {
-	if f.code == "UNAVAILABLE" {
+	if f.code == "UNAVAILABLE" || f.unchecked {
 		return "login not checked"
 	}
 	return "login failed"
@@ -246,7 +247,7 @@ func (a *Auth) byPassword(ctx context.Context, c *handoff.Credentials, p pair) (
 	}
 	var u config.User
 	f := unknown
-	for _, b := range a.backends(t, c.User) {
+	for _, b := range a.backends(t, c) {
 		if u, f = a.ask(ctx, b, c, p); !f.pass {
 			break
 		}

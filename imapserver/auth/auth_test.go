@@ -142,7 +142,7 @@ func TestDummy(t *testing.T) {
 	a := New(Options{Log: slog.New(slog.DiscardHandler), Limits: Limits{Table: 10, SourceMinute: 10, SourceDay: 10, AccountMinute: 10, AccountDay: 10, Queue: 10}})
 	a.table.Store(table)
 	for name, want := range map[string]backend{"a": hashTable{a, table}, "d": a.pool, "x": hashTable{a, table}} {
-		if got := a.backends(table, name); len(got) != 1 || got[0] != want {
+		if got := a.backends(table, &handoff.Credentials{User: name}); len(got) != 1 || got[0] != want {
 			t.Errorf("%s is known by %T", name, got)
 		}
 	}

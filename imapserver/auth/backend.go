@@ -28,14 +28,14 @@ type backend interface {
 // table is the table's alone: no directory may let somebody else in as that
 // user, or see their password. No directory sees a name that could mean
 // something to it.
-func (a *Auth) backends(t *table, name string) []backend {
-	u, exists := t.users[name]
+func (a *Auth) backends(t *table, c *handoff.Credentials) []backend {
+	u, exists := t.users[c.User]
 	switch {
 	case a.remote != nil:
-		return []backend{a.remote}
+		return []backend{a.remote.of(c)}
 	case exists && u.row.Hash == "":
 		return []backend{a.pool}
-	case exists || len(t.directories) == 0 || !directoryUser.MatchString(name):
+	case exists || len(t.directories) == 0 || !directoryUser.MatchString(c.User):
 		return []backend{hashTable{a, t}}
 	}
 	return t.directories

@@ -3,6 +3,8 @@ package auth
 import (
 	"context"
 	"net/netip"
+	"slices"
+	"sync"
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
@@ -15,22 +17,52 @@ type Remote interface {
 	// Check gives a user, where the mail of one is elsewhere, or the code and text of a
 	// refusal. An error says that nobody could be asked.
 	Check(ctx context.Context, c *handoff.Credentials) (handoff.Verdict, error)
+	// Server names who Check will ask; "" is nobody.
+	Server(c *handoff.Credentials) string
 	// Shared says whether many users come from an address: the guesses of one are no
 	// reason to refuse the others.
 	Shared(listener string, remote netip.Addr) bool
 }
 
-// remote is the backend that a Remote is.
+// remotes is the backends that a Remote is, one for each server: one that hangs holds
+// up its own users alone.
+type remotes struct {
+	Remote
+	limits Limits
+
+	mu    sync.Mutex
+	lines map[string]*queue // by server
+}
+
+// remote is one of them.
 type remote struct {
 	Remote
 	waiting *queue
 }
 
-func newRemote(r Remote, l Limits) *remote { return &remote{r, newQueue(l.Remote, l.Queue)} }
+func newRemotes(r Remote, l Limits) *remotes {
+	return &remotes{Remote: r, limits: l, lines: map[string]*queue{}}
+}
 
-func (r *remote) line() *queue { return r.waiting }
+// of gives the backend that is to judge.
+func (r *remotes) of(c *handoff.Credentials) remote {
+	server := r.Server(c)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q := r.lines[server]
+	if q == nil {
+		q = newQueue(r.limits.Remote, r.limits.Queue)
+		r.lines[server] = q
+	}
+	return remote{r.Remote, q}
+}
 
-func (r *remote) check(ctx context.Context, c *handoff.Credentials) (config.User, finding) {
+func (r remote) line() *queue { return r.waiting }
+
+// unchecked are codes of refusals that say nothing of the password (RFC 5530 §3).
+var unchecked = []string{"UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG"}
+
+func (r remote) check(ctx context.Context, c *handoff.Credentials) (config.User, finding) {
 	v, err := r.Check(ctx, c)
 	switch {
 	case err != nil:
@@ -40,7 +72,7 @@ func (r *remote) check(ctx context.Context, c *handoff.Credentials) (config.User
 	case v.User != "":
 		return config.User{Name: v.User}, good
 	}
-	return config.User{}, finding{reason: "refused by the server behind: " + v.Text, code: v.Code, text: v.Text}
+	return config.User{}, finding{reason: "refused by the server behind: " + v.Text, code: v.Code, text: v.Text, unchecked: slices.Contains(unchecked, v.Code)}
 }
 
 // pair is who tries, where. Of an address that many users share, each is somewhere

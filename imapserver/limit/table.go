@@ -70,7 +70,7 @@ var Table = []Row{
 	{"", Number, 2, 0, 0, "how many of them are kept while there is nothing to do", func(s *Set) any { return &s.Auth.IdleHelpers }},
 	{"", Seconds, 10, 0, 0, "how long one login through PAM may take", func(s *Set) any { return &s.Auth.HelperTimeout }},
 	{"", Number, 1000, 0, 0, "after how many logins a helper is replaced", func(s *Set) any { return &s.Auth.HelperLogins }},
-	{"", Number, 128, 0, 0, "how many logins a proxy makes at the servers behind it at once", func(s *Set) any { return &s.Auth.Remote }},
+	{"", Number, 128, 0, 0, "how many logins a proxy makes at a server behind it at once", func(s *Set) any { return &s.Auth.Remote }},
 	{"", Seconds, 5, 0, 0, "how long a server has to show that a connection which was kept is alive", func(s *Set) any { return &s.Proxy.Alive }},
 	{"", Seconds, 10, 0, 0, "how long the header of a request to the web page may take, and half of how long all of the request may", func(s *Set) any { return &s.Web.Header }},
 	{"", Seconds, 30 * 60, 0, 0, "after how long without a request somebody has to log in again at the web page", func(s *Set) any { return &s.Web.Idle }},
