@@ -117,7 +117,7 @@ func (l *loader) route(p *Proxy, hosts []*Host, s spot) {
 			continue
 		}
 		empty = false
-		server, ok := reachable(h)
+		server, ok := reachable(h, p.Refer)
 		if !ok {
 			s.faultOfValue(CodeMissing, fmt.Sprintf("is true, and %s has users, but no listener with TLS that other hosts reach", h.Name), "give it a listener imaps: {}")
 			continue
@@ -143,12 +143,17 @@ func (l *loader) route(p *Proxy, hosts []*Host, s spot) {
 }
 
 // reachable gives the listener of a host at which others find it: with TLS from the
-// beginning, if there is one.
-func reachable(h *Host) (ProxyServer, bool) {
+// beginning, if there is one; with STARTTLS, if clients are sent there, since that is
+// what an IMAP URL means.
+func reachable(h *Host, refer bool) (ProxyServer, bool) {
+	best := Implicit
+	if refer {
+		best = STARTTLS
+	}
 	var found ProxyServer
 	for _, l := range h.Listeners {
 		ip, err := netip.ParseAddr(l.Address)
-		if l.TLS == Plain || l.Proxy != nil || err == nil && ip.IsLoopback() || found.TLS == Implicit || found.Host != "" && l.TLS != Implicit {
+		if l.TLS == Plain || l.Proxy != nil || err == nil && ip.IsLoopback() || found.TLS == best || found.Host != "" && l.TLS != best {
 			continue
 		}
 		found = ProxyServer{Host: h.Name, Port: l.Port, TLS: l.TLS}
