@@ -226,8 +226,16 @@ func (w *loginWalk) atListener() {
 // atProxy says who decides about a login that goes on to another server.
 func (w *loginWalk) atProxy() {
 	var servers []string
-	for _, s := range w.listener.Proxy.Servers {
-		servers = append(servers, addressText(s.Host, s.Port))
+	i, known := w.listener.Proxy.Users[w.User]
+	if w.listener.Proxy.ByUser && !known {
+		w.add(loginStep{Step: "server", Came: control.StepEnds, Origin: w.listener.Origin.String(),
+			Seen: "no host of the description has the user, and the listener stands in front of these", Remedy: "Add the user to the host that has the mail."})
+		return
+	}
+	for j, s := range w.listener.Proxy.Servers {
+		if !w.listener.Proxy.ByUser || j == i {
+			servers = append(servers, addressText(s.Host, s.Port))
+		}
 	}
 	w.add(loginStep{Step: "server", Came: control.StepUntold, Origin: w.listener.Origin.String(),
 		Seen: "the listener stands in front of " + strings.Join(servers, ", ") + ", and the server there checks the password", Remedy: "Explain the login there."})
