@@ -40,7 +40,7 @@ type Auth struct {
 	remote  *remotes
 
 	known  *memory[string, config.User] // who has logged in that only a directory knows
-	lately *memory[string, []Login]     // the last logins of a user, each list replaced as a whole
+	lately *lately
 
 	updating    sync.Mutex   // held while the table is replaced, or a password in it
 	directories []configured // those of table
@@ -64,7 +64,7 @@ func New(o Options) *Auth {
 		hashing: newQueue(n, o.Limits.Queue),
 		pool:    newPool(o.Helpers, o.Limits, o.Log),
 		known:   newMemory[string, config.User](o.Limits.Table),
-		lately:  newMemory[string, []Login](min(o.Limits.Table, maxLately)),
+		lately:  newLately(o.Log, o.Limits.Table),
 
 		exchanges: newExchanges(),
 	}
@@ -119,6 +119,7 @@ func (a *Auth) Close() {
 	a.pool.close(true)
 	a.aside.Wait()
 	a.proving().keep.flush()
+	a.lately.flush()
 	a.updating.Lock()
 	defer a.updating.Unlock()
 	for _, d := range a.directories {
@@ -192,7 +193,7 @@ func (a *Auth) answer(ctx context.Context, c *handoff.Credentials, start time.Ti
 				slog.String("user", e.user), slog.Any("addr", c.Remote), slog.String("session", c.ID), slog.String("to", u.Elsewhere))
 			return handoff.Verdict{Elsewhere: u.Elsewhere, Text: "Your mail is on another server."}
 		}
-		a.noteLogin(c, e, time.Now())
+		a.lately.note(c, e, time.Now())
 		return handoff.Verdict{User: e.user, By: e.by}
 	}
 	attrs := []slog.Attr{

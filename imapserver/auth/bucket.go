@@ -161,6 +161,17 @@ func (t *memory[K, V]) recent(k K, since time.Time) (V, bool) {
 	return r.value, true
 }
 
+// all gives what is remembered, by key.
+func (t *memory[K, V]) all() map[K]V {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make(map[K]V, len(t.m))
+	for k, r := range t.m {
+		all[k] = r.value
+	}
+	return all
+}
+
 // filter takes out what keep does not hold for.
 func (t *memory[K, V]) filter(keep func(V) bool) {
 	t.mu.Lock()

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 )
@@ -48,20 +47,17 @@ type keptHash struct {
 // keep is what auth remembers in its directory, or, without one, until it ends.
 // Its methods may be called from many goroutines.
 type keep struct {
-	log  *slog.Logger
-	dir  string // "" keeps nothing
-	now  kept   // under mu; its lists are replaced, not changed
-	mu   sync.RWMutex
-	late *time.Timer // of a lazy write; nil while there is none
-
-	writing sync.Mutex // held while the file is replaced
+	lazyFile
+	now kept // under mu; its lists are replaced, not changed
+	mu  sync.RWMutex
 }
 
 // openKeep reads what is kept in dir. A file that makes no sense is put aside, and
 // costs what was in it: nobody can log in by what cannot be read, but everybody
 // by what the description has.
 func openKeep(dir string, log *slog.Logger) *keep {
-	k := &keep{log: log, dir: dir}
+	k := &keep{lazyFile: lazyFile{log: log, dir: dir, name: keepFile, max: maxKeep, wait: lazy}}
+	k.encode = k.json
 	err := k.read()
 	if err == nil {
 		return k
@@ -87,8 +83,6 @@ func newKept(secret []byte) kept {
 	return kept{Version: keepVersion, Secret: secret, Hashes: map[string]keptHash{}, Apps: map[string][]keptApp{}}
 }
 
-func (k *keep) path() string { return filepath.Join(k.dir, keepFile) }
-
 func (k *keep) read() error {
 	if k.dir == "" {
 		return fs.ErrNotExist
@@ -113,65 +107,12 @@ func (k *keep) read() error {
 	return nil
 }
 
-// write replaces the file, durably: it is on disk when write returns.
-func (k *keep) write() error {
-	if k.dir == "" {
-		return nil
-	}
-	k.writing.Lock()
-	defer k.writing.Unlock()
+func (k *keep) json() ([]byte, error) {
 	k.mu.RLock()
 	now := k.now
 	now.Hashes, now.Apps = maps.Clone(now.Hashes), maps.Clone(now.Apps)
 	k.mu.RUnlock()
-	data, err := json.Marshal(now)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", k.path(), err)
-	}
-	if len(data) > maxKeep {
-		return fmt.Errorf("write %s: %d octets, more than %d", k.path(), len(data), maxKeep)
-	}
-	f, err := os.CreateTemp(k.dir, keepFile+".*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // without effect once it has its name
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), k.path())
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(k.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// soon writes before long, once for all who ask meanwhile.
-func (k *keep) soon() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.late == nil {
-		k.late = time.AfterFunc(lazy, k.flush)
-	}
-}
-
-// flush writes what waits to be written.
-func (k *keep) flush() {
-	k.mu.Lock()
-	late := k.late
-	k.late = nil
-	k.mu.Unlock()
-	if late == nil {
-		return
-	}
-	late.Stop()
-	if err := k.write(); err != nil {
-		k.log.Error("logins: not kept", "err", err)
-	}
+	return json.Marshal(now)
 }
 
 // secret is the same for as long as the file is there.

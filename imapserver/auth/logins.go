@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"time"
 
 	"mailstead/imapserver/config"
 )
@@ -47,6 +48,7 @@ func (a *Auth) Prove(c *config.Config, masters []config.User) error {
 	if l.keep = old.keep; l.config.Keep != l.keep.dir {
 		old.keep.flush()
 		l.keep = openKeep(l.config.Keep, a.log)
+		a.lately.keepIn(l.keep.dir, time.Now())
 	}
 	a.logins.Store(l)
 	return nil

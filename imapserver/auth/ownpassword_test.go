@@ -1,9 +1,15 @@
 package auth
 
 import (
+	"encoding/json"
+	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
@@ -128,5 +134,63 @@ func TestLately(t *testing.T) {
 	got := a.Lately("alice")
 	if len(got) != perUser || got[0].Remote.String() != "192.0.2.19" || got[0].Count != 2 || len(a.Lately("bob")) != 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What was told of logins is told after a restart, once in the file, which is not
+// written for each of them. What is in it of long ago, or more than is kept, goes.
+func TestLatelyKept(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, latelyFile)
+	users := []config.User{virtual(t, "alice", "first word"), virtual(t, "bob", "first word")}
+	start := func() (*Auth, *journal) { return newProving(t, config.Logins{Keep: dir}, nil, users...) }
+	a, _ := start()
+	for range 50 {
+		present(a, "imap", "alice", "first word", "")
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("written for a login: %v", err)
+	}
+	want := a.Lately("alice")
+	a.Close()
+	fi, err := os.Stat(file)
+	if err != nil || fi.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", fi, err)
+	}
+	a, _ = start()
+	if got := a.Lately("alice"); len(got) != 1 || got[0].Count != 50 || !got[0].Last.Equal(want[0].Last) || got[0].Remote != want[0].Remote {
+		t.Errorf("after a restart: %+v, want %+v", got, want)
+	}
+	present(a, "imap", "alice", "first word", "")
+	if got := a.Lately("alice"); len(got) != 1 || got[0].Count != 51 {
+		t.Errorf("goes on with: %+v", got)
+	}
+	a.Close()
+
+	now := time.Now()
+	kept := map[string][]Login{"bob": {{Last: now.Add(-latelyLife - time.Hour)}}}
+	for i := range 3 * perUser {
+		kept["alice"] = append(kept["alice"], Login{Listener: "imap", Last: now.Add(-time.Duration(i) * time.Hour), Count: 1})
+	}
+	data, err := json.Marshal(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(data), "{", `{"alice":7}`, strings.Repeat("[", 1<<20)} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a, log := start()
+		lost := strings.Contains(log.String(), "last logins of users are lost")
+		if got := a.Lately("alice"); lost != (text != string(data)) || !lost && len(got) != perUser || len(a.Lately("bob")) > 0 {
+			t.Errorf("%.20q: %d logins; %s", text, len(got), log)
+		}
+		a.Close()
+	}
+	a, _ = start()
+	present(a, "imap", "bob", "first word", "")
+	a.Close()
+	if a, _ = start(); len(a.Lately("bob")) != 1 {
+		t.Error("a damaged file is not written anew")
 	}
 }
