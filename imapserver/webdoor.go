@@ -39,6 +39,7 @@ type webDoor struct {
 
 type webSession struct {
 	user  string
+	login string // what was typed, which a directory may know the user by
 	begun time.Time
 	made  uint64 // the order in which they were made
 }
@@ -69,7 +70,7 @@ func (d *webDoor) answer(ctx context.Context, r control.WebRequest) control.WebA
 	case control.WebCertificate:
 		return control.WebAnswer{PEM: d.settings().webPEM()}
 	}
-	user, ok := d.user(r.Token)
+	s, ok := d.session(r.Token)
 	if !ok {
 		return control.WebAnswer{Over: true, Error: "You have to log in again."}
 	}
@@ -77,13 +78,17 @@ func (d *webDoor) answer(ctx context.Context, r control.WebRequest) control.WebA
 	var err error
 	switch r.Do {
 	case control.WebUser:
-		d.about(user, &a)
+		d.about(s.user, &a)
 	case control.WebLogout:
 		d.end(func(token string, _ webSession) bool { return token == r.Token })
 	case control.WebRevokeApp:
-		err = d.auth.RevokeAppPassword(user, r.Name)
+		err = d.auth.RevokeAppPassword(s.user, r.Name)
 	case control.WebAddApp, control.WebPassword:
-		if _, refused := d.check(ctx, user, r); refused != "" {
+		user, refused := d.check(ctx, s.login, r)
+		if refused == "" && user != s.user { // the directory says another one than at the login
+			return control.WebAnswer{Over: true, Error: "You have to log in again."}
+		}
+		if refused != "" {
 			return control.WebAnswer{Error: refused}
 		}
 		err = d.change(ctx, user, r, &a)
@@ -135,7 +140,7 @@ func (d *webDoor) login(ctx context.Context, r control.WebRequest) control.WebAn
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last++
-	d.sessions[token] = webSession{user: user, begun: time.Now(), made: d.last}
+	d.sessions[token] = webSession{user: user, login: r.User, begun: time.Now(), made: d.last}
 	d.makeRoom(user)
 	return control.WebAnswer{Token: token, User: user}
 }
@@ -164,8 +169,8 @@ func (d *webDoor) makeRoom(user string) {
 	}
 }
 
-// user gives whose a token is, for as long as there is such a user.
-func (d *webDoor) user(token string) (string, bool) {
+// session gives that of a token, for as long as there is its user.
+func (d *webDoor) session(token string) (webSession, bool) {
 	d.mu.Lock()
 	s, ok := d.sessions[token]
 	if ok && time.Since(s.begun) > webSessionLife {
@@ -174,10 +179,10 @@ func (d *webDoor) user(token string) (string, bool) {
 	}
 	d.mu.Unlock()
 	if !ok {
-		return "", false
+		return webSession{}, false
 	}
 	_, ok = d.auth.User(s.user)
-	return s.user, ok
+	return s, ok
 }
 
 // end ends sessions.

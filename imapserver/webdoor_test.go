@@ -82,6 +82,9 @@ func TestWebDoor(t *testing.T) {
 	if a := ask(control.WebRequest{Do: control.WebUser, Token: dora.Token}); dora.User != "dora" || a.User != "dora" || a.Own {
 		t.Errorf("one whom a directory knows by another name: %+v, %+v", dora, a)
 	}
+	if a := ask(control.WebRequest{Do: control.WebAddApp, Token: dora.Token, Name: "phone", Password: "pw-d.lane"}); a.App == "" {
+		t.Errorf("an app password of one whom a directory knows by another name: %+v", a)
+	}
 	alice := login("alice", "pw-alice")
 	if alice.Token == "" || alice.User != "alice" {
 		t.Fatalf("%+v", alice)
