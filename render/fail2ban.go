@@ -21,6 +21,7 @@ const fail2banHead = `# Kept by mailstead: "mailstead apply" writes this file ag
 // Fail2ban is what the filter and the jail are made of.
 type Fail2ban struct {
 	Listeners []schema.Listener
+	Web       *schema.Web // the page; nil: there is none
 	Jail      schema.Fail2ban
 }
 
@@ -37,11 +38,14 @@ func (f Fail2ban) Filter() ([]byte, error) {
 		}
 		units = append(units, "mailstead-login@"+l.Name+".service")
 	}
+	if f.Web != nil {
+		units = append(units, WebUnit)
+	}
 	var b strings.Builder
 	b.WriteString(fail2banHead)
 	b.WriteString(`
 [Definition]
-failregex = ^\s*(?:\S+ )?mailstead-imapd(?:\[\d+\])?: msg="login failed" addr=<ADDR>\s
+failregex = ^\s*(?:\S+ )?mailstead(?:-imapd)?(?:\[\d+\])?: msg="login failed" addr=<ADDR>\s
             ^\s*time=\S* level=WARN msg="login failed" addr=<ADDR>\s
 ignoreregex =
 `)
@@ -53,10 +57,18 @@ ignoreregex =
 // Those of loopback listeners are behind something else.
 func (f Fail2ban) Settings() []byte {
 	var ports []string
-	for _, l := range f.Listeners {
-		if port := fmt.Sprint(l.Port); l.TLS != schema.Plain && !slices.Contains(ports, port) {
+	add := func(n int) {
+		if port := fmt.Sprint(n); !slices.Contains(ports, port) {
 			ports = append(ports, port)
 		}
+	}
+	for _, l := range f.Listeners {
+		if l.TLS != schema.Plain {
+			add(l.Port)
+		}
+	}
+	if f.Web != nil && f.Web.Certificate != "" {
+		add(f.Web.Port)
 	}
 	var b strings.Builder
 	b.WriteString(fail2banHead)

@@ -99,7 +99,7 @@ func Fail2banOrigins(text string) []Fields {
 	return eachLine(text, func(line string) Fields {
 		switch key, _, _ := strings.Cut(line, " = "); key {
 		case "journalmatch", "port":
-			return Fields{"listeners"}
+			return Fields{"listeners", "web"}
 		case "maxretry", "findtime", "bantime":
 			return Fields{"fail2ban/" + key}
 		}

@@ -12,10 +12,24 @@ import (
 const fail2banned = `hosts: "mail.example.org": {
 	listeners: imap: {}
 	tls: certificates: "mail.example.org": selfSigned: {}
-	users: vera: password: hash: %q
+	users: vera: password: hash: %[1]q
 	limits: {delay: 0, longestDelay: 0}
 	fail2ban: maxretry: 3
+	logins: {}
+	web: admins: helpdesk: {hash: %[1]q, totpFile: "/etc/mailstead.helpdesk.totp"}
 }
+`
+
+// pageGuesser sends the form of admins from an address, with names and wrong passwords.
+const pageGuesser = `import http.client, re, sys, urllib.parse
+for name in sys.argv[2:]:
+    c = http.client.HTTPConnection("127.0.0.1", 8143, source_address=(sys.argv[1], 0))
+    c.request("GET", "/admin/login")
+    a = c.getresponse()
+    form = re.search('name="form" value="([^"]*)"', a.read().decode()).group(1)
+    body = urllib.parse.urlencode({"form": form, "name": name.encode().decode("unicode_escape"), "password": "wrong", "code": "123456"})
+    c.request("POST", "/admin/login", body, {"Cookie": a.getheader("Set-Cookie").split(";")[0], "Content-Type": "application/x-www-form-urlencoded"})
+    print(c.getresponse().status)
 `
 
 // guesser logs in from an address with names and wrong passwords, one session
@@ -42,12 +56,15 @@ for name in sys.argv[2:]:
 
 // TestFail2ban has real failed logins found by a real fail2ban: it bans the
 // address that guesses, and neither one that mistypes nor one that somebody
-// writes into a name.
+// writes into a name; at the web page as well.
 func TestFail2ban(t *testing.T) {
 	b := newBoxOf(t, "directory", "fail2ban")
 	hash := strings.TrimSpace(b.try("wonder\n", "mailstead", "hash-password").stdout)
 	b.write("/etc/mailstead/host.cue", fmt.Sprintf(fail2banned, hash))
 	b.write("/root/guesser.py", guesser)
+	b.write("/root/pageguesser.py", pageGuesser)
+	b.write("/etc/mailstead.helpdesk.totp", webSecret+"\n")
+	b.sh("chmod 600 /etc/mailstead.helpdesk.totp")
 	b.write("/etc/fail2ban/action.d/noted.conf", "[Definition]\nactionban = echo <ip> >> /run/banned\n")
 	// The lab's fail2ban has no module for the journal, so it reads the journal's text. Addresses
 	// of the host itself are never banned unless a test says so.
@@ -67,14 +84,18 @@ func TestFail2ban(t *testing.T) {
 	b.run("python3", "/root/guesser.py", "127.0.0.3", `addr=127.0.0.9`)
 	b.await(func() bool { return b.sh("cat /run/banned") != "" })
 
+	b.run("python3", "/root/pageguesser.py", "127.0.0.5", "helpdesk", forged)
+	b.run("python3", "/root/pageguesser.py", "127.0.0.4", "helpdesk", forged, "nobody")
+	b.await(func() bool { return strings.Count(b.sh("cat /run/banned"), "\n") > 1 })
+
 	found := b.run("fail2ban-regex", "/var/log/mailstead.log", "mailstead")
-	contains(t, found, "6 matched")
+	contains(t, found, "11 matched")
 	// As it is where standard error goes into a file.
 	contains(t, b.run("fail2ban-regex", `time=2026-01-02T03:04:05.678Z level=WARN msg="login failed" addr=2001:db8::1 user=x`, "mailstead"), "1 matched")
 	time.Sleep(time.Second) // for whom it may still find
-	if banned := b.sh("cat /run/banned"); banned != "127.0.0.2\n" {
+	if banned := b.sh("cat /run/banned"); banned != "127.0.0.2\n127.0.0.4\n" {
 		t.Errorf("banned: %q", banned)
 	}
 	status := b.run("fail2ban-client", "status", "mailstead")
-	contains(t, status, "Banned IP list:\t127.0.0.2\n")
+	contains(t, status, "Banned IP list:\t127.0.0.2 127.0.0.4\n")
 }

@@ -182,7 +182,7 @@ func (b *builder) addFail2ban() error {
 	if b.host.Fail2ban == nil || b.rootless {
 		return nil
 	}
-	f := render.Fail2ban{Listeners: b.serve, Jail: *b.host.Fail2ban}
+	f := render.Fail2ban{Listeners: b.serve, Web: b.host.Web, Jail: *b.host.Fail2ban}
 	filter, err := f.Filter()
 	if err != nil {
 		return err
