@@ -23,6 +23,9 @@ type browser struct {
 	session string
 	// refused is what the browser has said that the policy of the page forbids.
 	refused []string
+	// asked is the questions of its dialogs, which are answered with yes or no.
+	asked []string
+	yes   bool
 }
 
 // newBrowser starts a Chromium in the box, without a profile.
@@ -60,15 +63,20 @@ func newBrowser(t *testing.T, b *box) *browser {
 	w.session = attached.SessionID
 	w.call("Page.enable", nil, nil)
 	w.call("Log.enable", nil, nil)
-	w.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
+	w.scripts(false)
 	return w
 }
 
-// call makes a call and waits for what it gives.
-func (w *browser) call(method string, params, result any) {
+// scripts says whether those of the pages that are opened from now on run.
+func (w *browser) scripts(run bool) {
 	w.t.Helper()
-	w.last++
-	m := map[string]any{"id": w.last, "method": method}
+	w.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": !run}, nil)
+}
+
+// write sends a call.
+func (w *browser) write(id int, method string, params any) {
+	w.t.Helper()
+	m := map[string]any{"id": id, "method": method}
 	if params != nil {
 		m["params"] = params
 	}
@@ -82,22 +90,38 @@ func (w *browser) call(method string, params, result any) {
 	if _, err := w.in.Write(append(data, 0)); err != nil {
 		w.t.Fatalf("%s: %v", method, err)
 	}
+}
+
+// call makes a call and waits for what it gives.
+func (w *browser) call(method string, params, result any) {
+	w.t.Helper()
+	if err := w.try(method, params, result); err != nil {
+		w.t.Fatalf("%s: %v", method, err)
+	}
+}
+
+// try is call of what may be in the way of a page that is being left.
+func (w *browser) try(method string, params, result any) error {
+	w.t.Helper()
+	w.last++
+	w.write(w.last, method, params)
 	for {
 		a := w.receive(method)
 		if a.ID != w.last {
 			continue
 		}
 		if a.Error != nil {
-			w.t.Fatalf("%s: %s", method, a.Error)
+			return fmt.Errorf("%s", a.Error)
 		}
 		if result != nil {
-			if err := json.Unmarshal(a.Result, result); err != nil {
-				w.t.Fatalf("%s: %v", method, err)
-			}
+			return json.Unmarshal(a.Result, result)
 		}
-		return
+		return nil
 	}
 }
+
+// answered is the number of calls that nobody waits for.
+const answered = 1 << 30
 
 // browserMessage is an answer or an event.
 type browserMessage struct {
@@ -106,7 +130,8 @@ type browserMessage struct {
 	Result json.RawMessage
 	Error  json.RawMessage
 	Params struct {
-		Entry struct{ Text, Source, Level string }
+		Entry   struct{ Text, Source, Level string }
+		Message string // of a dialog
 	}
 }
 
@@ -119,8 +144,12 @@ func (w *browser) receive(waits string) (a browserMessage) {
 	if err := json.Unmarshal(data[:len(data)-1], &a); err != nil {
 		w.t.Fatalf("%s: %v", waits, err)
 	}
-	if a.Method == "Log.entryAdded" && a.Params.Entry.Source == "security" {
+	switch {
+	case a.Method == "Log.entryAdded" && a.Params.Entry.Source == "security":
 		w.refused = append(w.refused, a.Params.Entry.Text)
+	case a.Method == "Page.javascriptDialogOpening": // what has opened it waits
+		w.asked = append(w.asked, a.Params.Message)
+		w.write(answered, "Page.handleJavaScriptDialog", map[string]any{"accept": w.yes})
 	}
 	return a
 }
@@ -142,15 +171,38 @@ func (w *browser) open(url string) {
 // eval gives what an expression is, as text.
 func (w *browser) eval(expression string) string {
 	w.t.Helper()
+	value, err := w.tryEval(expression)
+	if err != nil {
+		w.t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+func (w *browser) tryEval(expression string) (string, error) {
+	w.t.Helper()
 	var got struct {
 		Result           struct{ Value any }
 		ExceptionDetails json.RawMessage
 	}
-	w.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}, &got)
-	if got.ExceptionDetails != nil {
-		w.t.Fatalf("%s: %s", expression, got.ExceptionDetails)
+	err := w.try("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}, &got)
+	if err == nil && got.ExceptionDetails != nil {
+		err = fmt.Errorf("%s", got.ExceptionDetails)
 	}
-	return fmt.Sprint(got.Result.Value)
+	return fmt.Sprint(got.Result.Value), err
+}
+
+// shows waits until the page has that text, by whatever way it comes to it.
+func (w *browser) shows(text string) {
+	w.t.Helper()
+	for end := time.Now().Add(40 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		got, err := w.tryEval("document.body.innerText")
+		if err == nil && strings.Contains(got, text) {
+			return
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("the page does not come to %q: %v\n%s", text, err, got)
+		}
+	}
 }
 
 // text is what the page shows.
@@ -159,6 +211,13 @@ func (w *browser) text() string { return w.eval("document.body.innerText") }
 // send fills in the form with that action, and sends it by its button.
 func (w *browser) send(action string, fields map[string]string) {
 	w.t.Helper()
+	w.press(action, fields)
+	w.loaded()
+}
+
+// press is send of a form that need not lead to another page.
+func (w *browser) press(action string, fields map[string]string) {
+	w.t.Helper()
 	var js strings.Builder
 	fmt.Fprintf(&js, "(() => { const f = document.querySelector('form[action=%q]');", action)
 	for name, value := range fields {
@@ -166,7 +225,6 @@ func (w *browser) send(action string, fields map[string]string) {
 	}
 	js.WriteString("f.querySelector('button').click(); return 'sent' })()")
 	w.eval(js.String())
-	w.loaded()
 }
 
 // shot takes a picture of the page.

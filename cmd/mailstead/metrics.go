@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -54,7 +53,7 @@ func runMetrics(ctx context.Context, auth string) error {
 	if len(listeners) != 1 || listeners[0] == nil {
 		return hint(errors.New("there is no socket to serve the metrics on"), "systemd passes it: start %q", render.MetricsSocketUnit)
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	log := imapserver.NewLog(os.Stderr)
 	if _, err := systemd.SdNotify(false, systemd.SdNotifyReady); err != nil {
 		log.Warn("systemd was not told", "err", err)
 	}

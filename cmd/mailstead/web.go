@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"mailstead/imapserver"
 	"mailstead/reconcile/web"
 	"mailstead/render"
 )
@@ -54,19 +54,11 @@ func runWeb(ctx context.Context, file string) error {
 	if len(listeners) != 1 || listeners[0] == nil {
 		return hint(errors.New("there is no socket to serve the page on"), "systemd passes it: start %q", render.WebSocketUnit)
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	log := imapserver.NewLog(os.Stderr)
 	if _, err := systemd.SdNotify(false, systemd.SdNotifyReady); err != nil {
 		log.Warn("systemd was not told", "err", err)
 	}
 	return web.New(settings, log).Serve(ctx, listeners[0])
-}
-
-// withoutTime leaves the time to the journal.
-func withoutTime(groups []string, a slog.Attr) slog.Attr {
-	if a.Key == slog.TimeKey && len(groups) == 0 {
-		return slog.Attr{}
-	}
-	return a
 }
 
 // socketOnStdin is the connection that systemd has given as standard input.

@@ -52,7 +52,7 @@ func (a *adminCode) next() string {
 const webPage = "https://127.0.0.1:8443"
 
 // TestWeb has the page served by systemd, and used with a real Chromium in which no
-// script runs.
+// script runs, and then with one in which they do.
 func TestWeb(t *testing.T) {
 	b := newBoxOf(t, "clients", "web")
 	hash := strings.TrimSpace(b.try("wonder land 1\n", "mailstead", "hash-password").stdout)
@@ -67,6 +67,7 @@ func TestWeb(t *testing.T) {
 	codes := &adminCode{t: t}
 	webUser(t, w, p)
 	webAdmin(t, b, w, p, codes)
+	webScripted(t, b, w, codes)
 	if len(w.refused) > 0 {
 		t.Errorf("against the policy of the page: %q", w.refused)
 	}
@@ -145,21 +146,26 @@ func webAdmin(t *testing.T, b *box, w *browser, p *pictures, codes *adminCode) {
 	p.take("web-status", 1000, 640, false)
 	w.open(webPage + "/admin/users")
 	w.send("/admin/propose", map[string]string{"user": "walter", "password": "a long password", "storage": "1GB"})
-	contains(t, w.text(), "maildir/walter")
+	w.shows("maildir/walter")
 	p.take("web-plan", 1000, 900, true)
 	w.send("/admin/apply", map[string]string{"code": code})
-	contains(t, w.text(), "was used before")
+	w.shows("was used before")
 	w.open(webPage + "/admin/users")
 	w.send("/admin/propose", map[string]string{"user": "walter", "password": "a long password", "storage": "1GB"})
+	w.shows("maildir/walter")
 	b.write("/etc/mailstead/more.cue", `hosts: "mail.example.org": keep: "14d"`)
 	w.send("/admin/apply", map[string]string{"code": codes.next()})
-	contains(t, w.text(), "the description was edited since")
+	w.shows("the description was edited since")
 	b.run("rm", "/etc/mailstead/more.cue")
 	w.open(webPage + "/admin/users")
 	w.send("/admin/propose", map[string]string{"user": "walter", "password": "a long password", "storage": "1GB"})
-	w.send("/admin/apply", map[string]string{"code": codes.next()})
-	contains(t, w.text(), "Applied")
-	b.run("python3", "-c", webSession)
+	w.shows("maildir/walter")
+	again := codes.next()
+	busy(b)
+	w.send("/admin/apply", map[string]string{"code": again})
+	w.shows("Comparing the host with the plan.") // and what comes of it without a script, too
+	w.shows("Applied")
+	b.run("python3", "-c", fmt.Sprintf(webSession, "a program"))
 	w.open(webPage + "/admin/sessions")
 	contains(t, w.text(), "walter")
 	w.send("/admin/sessions/end", nil)
@@ -177,6 +183,74 @@ func webAdmin(t *testing.T, b *box, w *browser, p *pictures, codes *adminCode) {
 	contains(t, w.text(), "wrong") // a code is good once
 }
 
+// busy has the next apply wait for some seconds.
+func busy(b *box) { b.sh("setsid flock /var/lib/mailstead/lock sleep 6 </dev/null >/dev/null 2>&1 &") }
+
+// hostileProgram is what a mail program says that it is, in the hope that an admin looks.
+const hostileProgram = `<b hx-get=/ hx-trigger=load>"'<img src=x onerror=title=1>`
+
+// webScripted is what is better where scripts run. Nothing of it leads to another page
+// but where a person does, which a variable of the first one shows.
+func webScripted(t *testing.T, b *box, w *browser, codes *adminCode) {
+	t.Helper()
+	w.scripts(true)
+	w.open(webPage + "/admin")
+	w.send("/admin/login", map[string]string{"name": "helpdesk", "password": "wonder land 1", "code": codes.next()})
+	w.open(webPage + "/admin/sessions")
+	w.eval("window.stays = 'here'")
+	contains(t, w.text(), "Nobody is logged in")
+	b.run("python3", "-c", fmt.Sprintf(webSession, hostileProgram))
+	w.shows(hostileProgram) // by itself
+	if got := w.eval("document.querySelectorAll('#live img, #live b').length + document.title"); got != "0Sessions – mail.example.org" {
+		t.Errorf("what a program has said makes something of its own: %q", got)
+	}
+
+	w.press("/admin/sessions/end", nil) // and no
+	time.Sleep(time.Second)
+	if ended := b.sh("cat /run/ended"); ended != "" || len(w.asked) != 1 || !strings.HasPrefix(w.asked[0], "End the session of walter from 127.0.0.1") {
+		t.Errorf("ended %q, asked %q", ended, w.asked)
+	}
+	w.yes = true
+	w.press("/admin/sessions/end", nil)
+	w.shows("is ended")
+	b.await(func() bool { return b.sh("cat /run/ended") != "" })
+	w.shows("Nobody is logged in")
+	if stays := w.eval("window.stays + window.location.pathname + Object.keys(sessionStorage) + localStorage.length"); stays != "here/admin/sessionshtmx-current-path-for-history0" {
+		t.Errorf("another page, or something is kept of it: %s", stays)
+	}
+
+	w.open(webPage + "/admin/users/walter")
+	w.send("/admin/propose", map[string]string{"storage": "2GB"})
+	w.shows("Apply this plan")
+	again := codes.next()
+	busy(b)
+	w.send("/admin/apply", map[string]string{"code": again})
+	w.shows("Comparing the host with the plan.")
+	w.eval("window.stays = 'here'")
+	w.shows("changes made")
+	if stays := w.eval("window.stays + document.title"); stays != "hereApplied – mail.example.org" {
+		t.Errorf("another page: %s", stays)
+	}
+
+	// While the page is away what is shown stays, and says of when it is; then nobody is
+	// logged in any more, and the whole page is that of the login.
+	w.open(webPage + "/admin")
+	b.run("systemctl", "stop", "mailstead-web.socket", "mailstead-web.service")
+	time.Sleep(15 * time.Second)
+	contains(t, w.text(), "Certificates as served")
+	b.run("systemctl", "start", "mailstead-web.socket", "mailstead-web.service")
+	w.shows("Code from your app")
+	if got := w.eval("location.pathname + document.querySelectorAll('nav, script').length"); got != "/admin/login0" {
+		t.Errorf("the login is %s", got)
+	}
+	w.open(webPage + "/login")
+	w.send("/login", map[string]string{"name": "vera", "password": "wonder land 2"})
+	w.send("/account/app", map[string]string{"name": "tablet", "password": "wonder land 2"})
+	w.press("/account/app/revoke", nil)
+	w.shows("is good no more")
+	contains(t, w.asked[len(w.asked)-1], "Revoke the app password tablet?")
+}
+
 // webSession logs in as walter, and stays in the background until it is ended.
 const webSession = `
 import os, socket, ssl, sys
@@ -189,6 +263,10 @@ context = ssl.create_default_context()
 context.check_hostname = False
 context.verify_mode = ssl.CERT_NONE
 s = context.wrap_socket(s)
+name = %q.encode()
+s.sendall(b'b ID ("name" {%%d+}\r\n%%s)\r\n' %% (len(name), name))
+if b"b OK" not in s.recv(4096):
+    sys.exit(1)
 s.sendall(b'a LOGIN walter "a long password"\r\n')
 if b"a OK" not in s.recv(4096):
     sys.exit(1)

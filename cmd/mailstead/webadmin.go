@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"mailstead/imapserver"
 	"mailstead/reconcile/desired"
 	"mailstead/reconcile/web"
 	"mailstead/render"
@@ -38,8 +39,7 @@ func newWebAdminCommand() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
-			return answerAdmin(cmd.Context(), c, state, log)
+			return answerAdmin(cmd.Context(), c, state, imapserver.NewLog(os.Stderr))
 		},
 	}
 	addState(cmd, &state)
@@ -58,8 +58,10 @@ func answerAdmin(ctx context.Context, c io.ReadWriter, state string, log *slog.L
 	if err != nil {
 		return err
 	}
-	a := webDesk{host: host, opts: opts, description: render.Description, log: log, now: time.Now()}.answer(ctx, r)
-	return json.NewEncoder(c).Encode(a)
+	answers := json.NewEncoder(c)
+	say := func(text string) { _ = answers.Encode(web.AdminAnswer{Said: text}) } // whether or not the page is there to hear it
+	a := webDesk{host: host, opts: opts, description: render.Description, log: log, now: time.Now(), say: say}.answer(ctx, r)
+	return answers.Encode(a)
 }
 
 // webDesk answers requests of admins for the host as it was applied.
@@ -69,6 +71,7 @@ type webDesk struct {
 	description string // the directory of the description that is shown and changed
 	log         *slog.Logger
 	now         time.Time
+	say         func(string) // tells the page what is being done, lines of text
 }
 
 func (d webDesk) answer(ctx context.Context, r web.AdminRequest) (a web.AdminAnswer) {
@@ -76,9 +79,13 @@ func (d webDesk) answer(ctx context.Context, r web.AdminRequest) (a web.AdminAns
 	if err != nil {
 		return d.failed(a, err)
 	}
+	if err := gate.sweep(d.now, maxProposals); err != nil {
+		d.log.Error("old proposals not removed", "err", err)
+	}
 	if r.Do == web.AdminLogin {
 		a.Token, a.Name, err = gate.login(r, d.now)
 		d.note(r, a.Name, err)
+		a.Wrong = wrongLogin(err)
 		if err != nil && len(r.Certificate) == 0 {
 			err = errWebRefused // why, is for the log: strangers ask who is an admin, and what the host has
 		}
@@ -102,6 +109,8 @@ func (d webDesk) answer(ctx context.Context, r web.AdminRequest) (a web.AdminAns
 		a.Drift, err = d.drift(ctx)
 	case web.AdminHistory:
 		a.History, err = d.history()
+	case web.AdminHosts:
+		a.Hosts, err = d.hosts()
 	case web.AdminPropose:
 		if r.Change == nil {
 			err = errors.New("there is no change to propose")
@@ -116,13 +125,14 @@ func (d webDesk) answer(ctx context.Context, r web.AdminRequest) (a web.AdminAns
 	return d.failed(a, err)
 }
 
-// note writes a login into the log: the address first, as auth does.
+// note writes a login into the log, with the reason, which the page is not told. The
+// line that fail2ban reads is the page's, whose unit has one name.
 func (d webDesk) note(r web.AdminRequest, name string, err error) {
 	if err == nil {
 		d.log.Info("admin logged in", "addr", r.Remote, "name", name)
 		return
 	}
-	d.log.Warn("login failed", "addr", r.Remote, "user", brief(r.Name), "mechanism", "web-admin", "reason", err)
+	d.log.Warn("admin refused", "addr", r.Remote, "user", brief(r.Name), "mechanism", "web-admin", "reason", err)
 }
 
 // failed gives an answer its error, in words for people.

@@ -42,10 +42,17 @@ const (
 )
 
 var (
-	errWebRefused = errors.New("the name, the password or the code is wrong, or there were too many wrong ones: after ten, one is heard in two minutes")
-	errWebTooMany = fmt.Errorf("too many wrong passwords and codes: try again in %s", webGuessEvery)
-	errWebOver    = errors.New("you have to log in again")
+	errWebRefused  = errors.New("the name, the password or the code is wrong, or there were too many wrong ones: after ten, one is heard in two minutes")
+	errWebTooMany  = fmt.Errorf("too many wrong passwords and codes: try again in %s", webGuessEvery)
+	errWebStranger = errors.New("no admin has this certificate")
+	errWebOver     = errors.New("you have to log in again")
 )
+
+// wrongLogin says whether it is what somebody has given that was refused, and no fault
+// of the host, for which nobody is banned.
+func wrongLogin(err error) bool {
+	return errors.Is(err, errWebRefused) || errors.Is(err, errWebTooMany) || errors.Is(err, errWebStranger)
+}
 
 // webGate says who is an admin. Nobody is because the page says so: it takes a
 // password with a code, a certificate, or a token that it has given for one of them.
@@ -135,7 +142,7 @@ func (g *webGate) login(r web.AdminRequest, now time.Time) (token, name string, 
 		print := hex.EncodeToString(sum[:])
 		i := slices.IndexFunc(g.host.Web.Admins, func(a schema.WebAdmin) bool { return slices.Contains(a.Certificates, print) })
 		if i < 0 {
-			return "", "", fmt.Errorf("no admin has the certificate %s", print)
+			return "", "", fmt.Errorf("%w: %s", errWebStranger, print)
 		}
 		a = g.host.Web.Admins[i]
 	} else if a, err = g.prove(r.Name, r.Password, r.Code, now); err != nil {
@@ -165,7 +172,7 @@ func (g *webGate) prove(name, password, code string, now time.Time) (schema.WebA
 	}
 	err := g.guess(a, now, func(m *webMemory) error {
 		err := g.check(a, m, password, code, now)
-		if !known {
+		if !known && err == nil {
 			err = errWebRefused
 		}
 		return err

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -64,9 +65,11 @@ func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Chang
 	if err != nil {
 		return nil, err
 	}
+	d.say("Comparing the host with its description.\n")
 	if err := d.settled(ctx); err != nil {
 		return nil, err
 	}
+	d.say("Comparing the host with what is proposed.\n")
 	s := d.source(map[string][]byte{webChanges: text})
 	l, plan, err := d.plan(ctx, s)
 	if err != nil {
@@ -202,16 +205,35 @@ func (g *webGate) proposalFile(id string) string {
 	return filepath.Join(g.dir, "proposal-"+id+".json")
 }
 
-// keep writes a proposal, and removes those that nobody has come back to.
-func (g *webGate) keep(p proposal, now time.Time) error {
+// sweep removes the proposals that nobody has come back to, which have hashes of
+// passwords in them, and the oldest of those that are more than may be.
+func (g *webGate) sweep(now time.Time, most int) error {
 	names, err := filepath.Glob(g.proposalFile("*"))
 	if err != nil {
 		return err
 	}
-	for i, name := range names {
-		if fi, err := os.Stat(name); err == nil && (now.Sub(fi.ModTime()) > proposalLife || len(names)-i >= maxProposals) {
-			os.Remove(name)
+	made := map[string]time.Time{}
+	for _, name := range names {
+		if fi, err := os.Stat(name); err == nil { // or another process was faster
+			made[name] = fi.ModTime()
 		}
+	}
+	var faults []error
+	for i, name := range slices.SortedFunc(maps.Keys(made), func(a, b string) int { return made[b].Compare(made[a]) }) {
+		if i < most && now.Sub(made[name]) <= proposalLife {
+			continue
+		}
+		if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// keep writes a proposal.
+func (g *webGate) keep(p proposal, now time.Time) error {
+	if err := g.sweep(now, maxProposals-1); err != nil {
+		return err
 	}
 	data, err := json.Marshal(p)
 	if err != nil {
@@ -277,7 +299,8 @@ func (d webDesk) write(ctx context.Context, p proposal, saved *reconcile.Saved, 
 		return nil, err
 	}
 	var out strings.Builder
-	err := d.carryOut(ctx, saved, by, &out)
+	d.say("Comparing the host with the plan.\n")
+	err := d.carryOut(ctx, saved, by, io.MultiWriter(&out, sayWriter(d.say)))
 	exit := exitCodeOf(err)
 	if err == nil {
 		exit = exitDone
@@ -291,6 +314,14 @@ func (d webDesk) write(ctx context.Context, p proposal, saved *reconcile.Saved, 
 	}
 	d.log.Info("applied what was proposed", "by", by, "what", p.Title, "exit", exit, "err", err)
 	return o, nil
+}
+
+// sayWriter tells the page what is written to it.
+type sayWriter func(string)
+
+func (say sayWriter) Write(text []byte) (int, error) {
+	say(string(text))
+	return len(text), nil
 }
 
 // putBack has the file hold what it held, or not be there.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +76,7 @@ func newProposing(t *testing.T) *proposing {
 	if p.gate, err = openWebGate(host); err != nil {
 		t.Fatal(err)
 	}
-	p.desk = webDesk{host: host, opts: opts, description: p.dir, log: slog.New(slog.DiscardHandler), now: time.Now()}
+	p.desk = webDesk{host: host, opts: opts, description: p.dir, log: slog.New(slog.DiscardHandler), now: time.Now(), say: func(string) {}}
 	return p
 }
 
@@ -378,5 +379,70 @@ func TestProposalsGo(t *testing.T) {
 	}
 	if _, err := g.proposal(p.ID, now.Add(proposalLife+time.Second)); err == nil {
 		t.Error("good for ever")
+	}
+}
+
+// Each host of the description is shown by its names alone, the others as well, and a
+// description that is wrong says where.
+func TestWebHosts(t *testing.T) {
+	p := newProposing(t)
+	var users strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&users, "u%d: password: hash: %q\n", i, someHash)
+	}
+	p.write("other.cue", fmt.Sprintf(`hosts: "mx2.example.org": {
+	listeners: {imap: {}, imaps: {address: "192.0.2.2", port: 993, tls: "implicit"}}
+	tls: certificates: "mx2.example.org": selfSigned: {}
+	users: {%s}
+}`, &users))
+	hosts, err := p.desk.hosts()
+	if err != nil || len(hosts) != 2 {
+		t.Fatalf("%+v, %v", hosts, err)
+	}
+	here, other := hosts[0], hosts[1]
+	if !here.Here || here.All != 1 || here.Users[0] != "vera" || other.Here || other.Name != "mx2.example.org" || other.All != 60 || len(other.Users) != maxHostUsers {
+		t.Errorf("%+v", hosts)
+	}
+	want := []web.Listener{{Name: "imap", Address: "*:143", TLS: "starttls"}, {Name: "imaps", Address: "192.0.2.2:993", TLS: "implicit"}}
+	if !slices.Equal(other.Listeners, want) {
+		t.Errorf("%+v", other.Listeners)
+	}
+	if text, _ := json.Marshal(hosts); strings.Contains(string(text), "$2b$") {
+		t.Errorf("a hash is shown: %s", text)
+	}
+	p.write("other.cue", `hosts: "mx2.example.org": listeners: imap: port: 0`)
+	if _, err := p.desk.hosts(); err == nil || !strings.Contains(err.Error(), "other.cue:1") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Of proposals that are too many the oldest go, and one that nobody came back to goes with
+// the next request, whatever that is: they have hashes of passwords in them.
+func TestOldProposals(t *testing.T) {
+	p := newProposing(t)
+	now := time.Now()
+	file := func(i int) string { return p.gate.proposalFile(fmt.Sprintf("%026d", i)) }
+	for i := range 3 * maxProposals {
+		if err := os.WriteFile(file(i), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		at := now.Add(time.Duration((i*7)%(3*maxProposals)) * time.Minute) // not in the order of their names
+		if err := os.Chtimes(file(i), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.gate.keep(proposal{Proposal: web.Proposal{ID: "NEW"}}, now); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * maxProposals {
+		_, err := os.Stat(file(i))
+		if newest := (i*7)%(3*maxProposals) > 2*maxProposals; newest != (err == nil) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	p.desk.now = now.Add(proposalLife + 4*time.Hour)
+	p.desk.answer(t.Context(), web.AdminRequest{Do: web.AdminStatus})
+	if left, _ := filepath.Glob(p.gate.proposalFile("*")); len(left) > 0 {
+		t.Errorf("there is still %q", left)
 	}
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,6 +76,31 @@ func (d webDesk) endSession(ctx context.Context, by, id string) error {
 	_, err := d.ask(ctx, control.Request{Verb: control.VerbEndSession, ID: id})
 	d.log.Info("session ended at the page", "by", by, "session", brief(id), "err", err)
 	return err
+}
+
+// maxHostUsers is how many users of each host are named where there are several.
+const maxHostUsers = 50
+
+// hosts is every host of the description as it is written: names, addresses and users
+// alone. No other host is asked.
+func (d webDesk) hosts() ([]web.Host, error) {
+	s := d.source(nil)
+	config, err := s.load()
+	if err != nil {
+		return nil, webInvalid(err)
+	}
+	list := []web.Host{}
+	for _, host := range config.Hosts {
+		h := web.Host{Name: host.Name, Here: host.Name == d.host.Name, All: len(host.Users)}
+		for _, l := range host.Listeners {
+			h.Listeners = append(h.Listeners, web.Listener{Name: l.Name, Address: net.JoinHostPort(cmp.Or(l.Address, "*"), strconv.Itoa(l.Port)), TLS: string(l.TLS)})
+		}
+		for _, u := range host.Users[:min(len(host.Users), maxHostUsers)] {
+			h.Users = append(h.Users, u.Name)
+		}
+		list = append(list, h)
+	}
+	return list, nil
 }
 
 // users is who may log in, as the description was applied.

@@ -22,6 +22,7 @@ const (
 	AdminUsage      = "usage"       // of the user Find
 	AdminDrift      = "drift"
 	AdminHistory    = "history"
+	AdminHosts      = "hosts"
 	AdminPropose    = "propose" // Change
 	AdminApply      = "apply"   // Proposal, and a Code that was not used before
 )
@@ -50,11 +51,13 @@ type AdminRequest struct {
 	Proposal    string     `json:"proposal,omitempty"`
 }
 
-// AdminAnswer is the answer to an AdminRequest.
+// AdminAnswer is the answer to an AdminRequest, or what is told ahead of it.
 type AdminAnswer struct {
+	Said     string    `json:"said,omitempty"` // what is being done; the answer is still to come
 	Token    string    `json:"token,omitempty"`
 	Name     string    `json:"name,omitempty"`
 	Error    string    `json:"error,omitempty"` // for people; the request was refused
+	Wrong    bool      `json:"wrong,omitempty"` // what was given to log in with
 	Over     bool      `json:"over,omitempty"`  // the token is not good any more
 	Status   *Status   `json:"status,omitempty"`
 	Sessions []Session `json:"sessions,omitempty"`
@@ -62,6 +65,7 @@ type AdminAnswer struct {
 	Usage    *Usage    `json:"usage,omitempty"`
 	Drift    *Drift    `json:"drift,omitempty"`
 	History  []Past    `json:"history,omitempty"`
+	Hosts    []Host    `json:"hosts,omitempty"`
 	Proposal *Proposal `json:"proposal,omitempty"`
 	Outcome  *Outcome  `json:"outcome,omitempty"`
 }
@@ -128,6 +132,15 @@ type Past struct {
 	Current bool      `json:"current"`
 }
 
+// Host is one of the description, as that has it: it may be another machine.
+type Host struct {
+	Name      string     `json:"name"`
+	Here      bool       `json:"here,omitempty"`
+	Listeners []Listener `json:"listeners"`
+	All       int        `json:"all"`   // how many users there are
+	Users     []string   `json:"users"` // the first of them
+}
+
 // Users is some of the users of a host.
 type Users struct {
 	Find  string `json:"find,omitempty"`
@@ -147,7 +160,8 @@ type User struct {
 }
 
 // AskAdmin asks what is behind the socket at path. What was refused is in the answer.
-func AskAdmin(ctx context.Context, path string, r AdminRequest) (AdminAnswer, error) {
+// What is said ahead of it goes to say, unless that is nil.
+func AskAdmin(ctx context.Context, path string, r AdminRequest, say func(string)) (AdminAnswer, error) {
 	var a AdminAnswer
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -160,11 +174,19 @@ func AskAdmin(ctx context.Context, path string, r AdminRequest) (AdminAnswer, er
 	if err := json.NewEncoder(c).Encode(r); err != nil {
 		return a, fmt.Errorf("ask for what needs root: %w", err)
 	}
-	if err := json.NewDecoder(io.LimitReader(c, maxAdminAnswer)).Decode(&a); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = errors.New("there was no answer")
+	for d := json.NewDecoder(io.LimitReader(c, maxAdminAnswer)); ; {
+		a = AdminAnswer{}
+		if err := d.Decode(&a); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("there was no answer")
+			}
+			return a, fmt.Errorf("ask for what needs root: %w", err)
 		}
-		return a, fmt.Errorf("ask for what needs root: %w", err)
+		if a.Said == "" {
+			return a, nil
+		}
+		if say != nil {
+			say(a.Said)
+		}
 	}
-	return a, nil
 }

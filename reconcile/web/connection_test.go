@@ -76,7 +76,7 @@ func TestTLS(t *testing.T) {
 		return control.WebAnswer{PEM: has}, nil
 	}
 	var told AdminRequest
-	s.admin = func(_ context.Context, r AdminRequest) (AdminAnswer, error) {
+	s.admin = func(_ context.Context, r AdminRequest, _ func(string)) (AdminAnswer, error) {
 		told = r
 		return AdminAnswer{Error: "no"}, nil
 	}
@@ -190,7 +190,9 @@ func FuzzPage(f *testing.F) {
 	f.Add("GET", "/admin/users/%2e%2e%2f?find=%00", "", "")
 	s := New(render.WebSettings{Host: "mail.example.org", Admins: true}, slog.New(slog.DiscardHandler))
 	s.auth = func(_ context.Context, r control.WebRequest) (control.WebAnswer, error) { return alice(r), nil }
-	s.admin = func(context.Context, AdminRequest) (AdminAnswer, error) { return AdminAnswer{Error: "no"}, nil }
+	s.admin = func(context.Context, AdminRequest, func(string)) (AdminAnswer, error) {
+		return AdminAnswer{Error: "no"}, nil
+	}
 	s.requests, s.logins = newGuard(1<<40, 10), newGuard(1<<40, 10)
 	f.Fuzz(func(t *testing.T, method, path, body, cookie string) {
 		r, err := http.NewRequest(method, "http://mail.example.org", strings.NewReader(body))

@@ -79,6 +79,13 @@ func (s *Server) drift(w http.ResponseWriter, q *request) {
 	}
 }
 
+// hosts is every host of the description, as that has them: nobody asks the others.
+func (s *Server) hosts(w http.ResponseWriter, q *request) {
+	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminHosts}); ok {
+		s.show(w, q, http.StatusOK, "hosts", view{Title: "Hosts", Fault: a.Error, Body: a.Hosts})
+	}
+}
+
 func (s *Server) history(w http.ResponseWriter, q *request) {
 	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminHistory}); ok {
 		s.show(w, q, http.StatusOK, "history", view{Title: "History", Fault: a.Error, Body: a.History})
@@ -112,14 +119,13 @@ func diffLines(text string) (lines []line) {
 // propose shows what a change would do. Nothing is done yet.
 func (s *Server) propose(w http.ResponseWriter, q *request) {
 	c := &Change{Kind: q.value("kind"), User: q.value("user"), Password: q.PostFormValue("password"), Storage: q.value("storage"), Folder: q.value("folder")}
-	a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminPropose, Change: c})
-	switch {
-	case !ok:
-	case a.Proposal == nil:
-		s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not proposed", Fault: a.Error, Body: &Outcome{}})
-	default:
+	s.beginWork(w, q, "Making the plan", AdminRequest{Do: AdminPropose, Change: c}, func(w http.ResponseWriter, q *request, a AdminAnswer) {
+		if a.Proposal == nil {
+			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not proposed", Fault: a.Error, Body: &Outcome{}})
+			return
+		}
 		s.show(w, q, http.StatusOK, "proposal", view{Title: a.Proposal.Title, Body: proposalView{a.Proposal, diffLines(a.Proposal.Diff)}})
-	}
+	})
 }
 
 // apply has a proposal carried out, for a code.
@@ -127,14 +133,15 @@ func (s *Server) apply(w http.ResponseWriter, q *request) {
 	if !s.mayTry(w, q) {
 		return
 	}
-	a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminApply, Proposal: q.value("proposal"), Code: q.value("code")})
-	switch {
-	case !ok:
-	case a.Outcome == nil:
-		s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied", Fault: a.Error, Body: &Outcome{}})
-	case a.Outcome.Done:
-		s.show(w, q, http.StatusOK, "outcome", view{Title: "Applied", Notice: a.Outcome.Title, Body: a.Outcome})
-	default:
-		s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied, or not all of it", Fault: a.Outcome.Fault, Body: a.Outcome})
-	}
+	r := AdminRequest{Do: AdminApply, Proposal: q.value("proposal"), Code: q.value("code")}
+	s.beginWork(w, q, "Applying the plan", r, func(w http.ResponseWriter, q *request, a AdminAnswer) {
+		switch {
+		case a.Outcome == nil:
+			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied", Fault: a.Error, Body: &Outcome{}})
+		case a.Outcome.Done:
+			s.show(w, q, http.StatusOK, "outcome", view{Title: "Applied", Notice: a.Outcome.Title, Body: a.Outcome})
+		default:
+			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied, or not all of it", Fault: a.Outcome.Fault, Body: a.Outcome})
+		}
+	})
 }

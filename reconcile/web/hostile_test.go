@@ -18,6 +18,7 @@ import (
 // hostile are names as those give them who hope that somebody looks at them.
 var hostile = []string{
 	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='alert(1)`, `javascript:alert(1)`, `</pre></main><form action="https://evil.example/">`,
+	`"><b hx-get="/admin" hx-trigger="load">`, `" hx-on:click="alert(1)`, `<hx-partial hx-target="body">`, `<template hx type="partial">`, `#main, body`, `js:alert(1)`,
 	"a\r\nSet-Cookie: x=y", "../../etc/passwd", "%3Cscript%3E", "\u202egnp.exe", "{{.Form}}", "<!--", "]]>", "&lt;b&gt;", "\x00", "a\xffb", strings.Repeat("<b>", 500),
 }
 
@@ -54,7 +55,7 @@ func filled(v reflect.Value, text string) {
 // bodies are what the pages show, by the name of their templates.
 var bodies = map[string]any{
 	"login": &loginView{}, "adminlogin": &loginView{}, "account": &accountView{}, "status": &Status{}, "sessions": &[]Session{}, "users": &Users{}, "user": &userView{},
-	"drift": &Drift{}, "history": &[]Past{}, "proposal": &proposalView{}, "outcome": &Outcome{}, "refused": &struct{}{},
+	"drift": &Drift{}, "history": &[]Past{}, "hosts": &[]Host{}, "work": &workView{}, "proposal": &proposalView{}, "outcome": &Outcome{}, "refused": &struct{}{},
 }
 
 // What other people have named stays text on every page: it makes no element, no
@@ -85,6 +86,9 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
+// htmxAttributes are those that the pages have. Others run what is in them, or send it.
+var htmxAttributes = []string{"hx-get", "hx-post", "hx-trigger", "hx-target", "hx-select", "hx-swap", "hx-confirm"}
+
 // shape is the elements of a page with the names of their attributes, all of which may
 // be there.
 func shape(t *testing.T, page, text string) string {
@@ -99,14 +103,22 @@ func shape(t *testing.T, page, text string) string {
 		names := []string{token.Type.String(), token.Data}
 		for _, a := range token.Attr {
 			names = append(names, a.Key)
-			if strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key == "src" {
+			ours := token.Data == "script" && a.Key == "src" && a.Val == assets["htmx"].path
+			if strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key == "src" && !ours {
+				t.Errorf("%s: %s has the attribute %s", page, token.Data, a.Key)
+			}
+			// What htmx goes by is the same whatever people are named: a question alone names them.
+			if strings.HasPrefix(a.Key, "hx-") && a.Key != "hx-confirm" {
+				names = append(names, a.Val)
+			}
+			if strings.HasPrefix(a.Key, "data-hx") || strings.HasPrefix(a.Key, "hx-") && !slices.Contains(htmxAttributes, a.Key) {
 				t.Errorf("%s: %s has the attribute %s", page, token.Data, a.Key)
 			}
 			if u, err := url.Parse(a.Val); slices.Contains([]string{"href", "action"}, a.Key) && (err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(a.Val, "/") && a.Val != "#main") {
 				t.Errorf("%s: %s leads to %q", page, token.Data, a.Val)
 			}
 		}
-		if token.Data == "script" || token.Data == "style" || token.Data == "iframe" {
+		if token.Data == "script" && token.Type == html.StartTagToken && len(token.Attr) != 2 || token.Data == "style" || token.Data == "iframe" {
 			t.Errorf("%s: there is a %s", page, token.Data)
 		}
 		out = append(out, fmt.Sprint(names))

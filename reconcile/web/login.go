@@ -22,7 +22,7 @@ type loginView struct {
 // browser is refused from another, before a login too.
 func (s *Server) loginPage(as sort) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		q := s.who(w, r)
+		q := s.who(r)
 		s.showLogin(w, q, as, "", "")
 	}
 }
@@ -92,11 +92,14 @@ func (s *Server) adminLogin(w http.ResponseWriter, q *request) {
 	if q.value("by") == "certificate" {
 		r.Name, r.Password, r.Code, r.Certificate = "", "", "", shown(q.Request)
 	}
-	a, err := s.admin(q.Context(), r)
+	a, err := s.admin(q.Context(), r, nil)
 	if !s.answered(w, q, false, err) {
 		return
 	}
 	if a.Token == "" {
+		if a.Wrong { // a fault of the host has nobody banned: fail2ban reads this line
+			s.log.Warn("login failed", "addr", q.remote(), "user", r.Name[:min(len(r.Name), 100)], "mechanism", "web-admin")
+		}
 		s.showLogin(w, q, asAdmin, r.Name, cmp.Or(a.Error, "Authentication failed."))
 		return
 	}

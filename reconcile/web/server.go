@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +28,7 @@ type Server struct {
 	now      func() time.Time
 
 	auth  func(context.Context, control.WebRequest) (control.WebAnswer, error)
-	admin func(context.Context, AdminRequest) (AdminAnswer, error)
+	admin func(context.Context, AdminRequest, func(string)) (AdminAnswer, error)
 
 	sessions *sessions
 	requests *guard
@@ -47,8 +48,8 @@ func New(settings render.WebSettings, log *slog.Logger) *Server {
 		auth: func(ctx context.Context, r control.WebRequest) (control.WebAnswer, error) {
 			return control.AskWeb(ctx, settings.Auth, r)
 		},
-		admin: func(ctx context.Context, r AdminRequest) (AdminAnswer, error) {
-			return AskAdmin(ctx, settings.AdminSocket, r)
+		admin: func(ctx context.Context, r AdminRequest, say func(string)) (AdminAnswer, error) {
+			return AskAdmin(ctx, settings.AdminSocket, r, say)
 		},
 		sessions: newSessions(l.Life, l.Idle, l.Sessions),
 		requests: newGuard(l.Requests, l.Sources),
@@ -136,8 +137,13 @@ func (s *Server) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return s.key, nil
 }
 
-// contentPolicy lets a page have its own style sheet and send its own forms, and nothing else.
-const contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// contentPolicy lets a page have its own style sheet and send its own forms, and nothing
+// else. Who has logged in has a script besides, which asks this host alone; a stranger
+// has none.
+const (
+	contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	scriptPolicy  = contentPolicy + "; script-src 'self'; connect-src 'self'"
+)
 
 // guarded has every request bounded, and every answer with the headers that keep a
 // browser from doing more with a page than showing it. Strict-Transport-Security
@@ -149,6 +155,7 @@ func (s *Server) guarded(next http.Handler) http.Handler {
 	}))
 	next = foreign.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.caught(w, r)
 		h := w.Header()
 		h.Set("Content-Security-Policy", contentPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -168,10 +175,20 @@ func (s *Server) guarded(next http.Handler) http.Handler {
 	})
 }
 
+// caught has a fault of ours heard, which http.Server would tell like a client's.
+func (s *Server) caught(w http.ResponseWriter, r *http.Request) {
+	if fault := recover(); fault != nil {
+		s.log.Error("page failed", "path", r.URL.Path, "err", fault, "stack", string(debug.Stack()))
+		s.refuse(w, r, http.StatusInternalServerError, "This page could not be made.")
+	}
+}
+
 // routes are the pages.
 func (s *Server) routes() http.Handler {
 	m := http.NewServeMux()
-	m.HandleFunc("GET /style.css", style)
+	for _, a := range assets {
+		m.Handle("GET "+a.path, a)
+	}
 	m.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/account", http.StatusSeeOther) })
 	m.HandleFunc("GET /login", s.loginPage(asUser))
 	m.HandleFunc("POST /login", s.posted(s.userLogin))
@@ -188,7 +205,7 @@ func (s *Server) routes() http.Handler {
 		m.HandleFunc("POST /admin/login", s.posted(s.adminLogin))
 		for path, page := range map[string]func(http.ResponseWriter, *request){
 			"/admin": s.status, "/admin/sessions": s.listSessions, "/admin/users": s.users, "/admin/users/{name}": s.user,
-			"/admin/drift": s.drift, "/admin/history": s.history,
+			"/admin/hosts": s.hosts, "/admin/drift": s.drift, "/admin/history": s.history, workPath: s.showWork,
 		} {
 			m.HandleFunc("GET "+path, s.of(asAdmin, page))
 		}
@@ -217,11 +234,11 @@ func (r *request) remote() netip.Addr { return remote(r.RemoteAddr) }
 func (r *request) value(name string) string { return strings.TrimSpace(r.PostFormValue(name)) }
 
 // who finds the session of a request.
-func (s *Server) who(w http.ResponseWriter, r *http.Request) *request {
+func (s *Server) who(r *http.Request) *request {
 	q := &request{Request: r}
-	if q.session, q.notice = s.sessions.get(s.cookie(r, sessionCookie), s.now()); q.session != nil {
+	refresh := r.Header.Get("HX-Trigger") == "live" // the id of what refreshes itself, in the templates
+	if q.session, q.notice = s.sessions.get(s.cookie(r, sessionCookie), s.now(), refresh); q.session != nil {
 		q.form = q.session.form
-		return q
 	}
 	return q
 }
@@ -229,13 +246,26 @@ func (s *Server) who(w http.ResponseWriter, r *http.Request) *request {
 // of is a page for those who have logged in as that; others are sent to do so.
 func (s *Server) of(as sort, page func(http.ResponseWriter, *request)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		q := s.who(w, r)
-		if q.session == nil || q.session.sort != as {
-			http.Redirect(w, r, loginPath(as), http.StatusSeeOther)
-			return
+		if q := s.who(r); q.is(as) {
+			page(w, q)
+		} else {
+			toLogin(w, r, as)
 		}
-		page(w, q)
 	}
+}
+
+// is says whether somebody has logged in as that.
+func (r *request) is(as sort) bool { return r.session != nil && r.session.sort == as }
+
+// toLogin sends a browser to log in. A script would follow a redirection by itself, and
+// put the form of the login into the middle of the page: it is told to leave the page.
+func toLogin(w http.ResponseWriter, r *http.Request, as sort) {
+	if r.Header.Get("HX-Request") != "" {
+		w.Header().Set("HX-Redirect", loginPath(as))
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	http.Redirect(w, r, loginPath(as), http.StatusSeeOther)
 }
 
 func loginPath(as sort) string {
@@ -252,44 +282,48 @@ const maxField = 2048
 // field "form" is what the page was given for the cookie that comes with it.
 func (s *Server) posted(do func(http.ResponseWriter, *request)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		q := s.who(w, r)
-		if err := r.ParseForm(); err != nil {
-			var large *http.MaxBytesError
-			if errors.As(err, &large) {
-				s.refuse(w, r, http.StatusRequestEntityTooLarge, "This form is too large.")
-				return
-			}
-			s.refuse(w, r, http.StatusBadRequest, "This form cannot be read.")
-			return
+		if q := s.who(r); s.sentByUs(w, q) {
+			do(w, q)
 		}
-		for _, values := range r.PostForm {
-			if slices.ContainsFunc(values, func(v string) bool { return len(v) > maxField }) {
-				s.refuse(w, r, http.StatusBadRequest, "What you have typed is too long.")
-				return
-			}
-		}
-		want := q.form
-		if q.session == nil {
-			want = s.sessions.formOf(s.cookie(r, formCookie))
-		}
-		if !same(r.PostForm.Get("form"), want) || q.session == nil && s.cookie(r, formCookie) == "" {
-			s.refuse(w, r, http.StatusForbidden, "This form is out of date. Go back, load the page again, and send it once more.")
-			return
-		}
-		q.form = want
-		do(w, q)
 	}
 }
 
 // postedBy is what a form of those does who have logged in as that.
 func (s *Server) postedBy(as sort, do func(http.ResponseWriter, *request)) http.HandlerFunc {
-	return s.posted(func(w http.ResponseWriter, q *request) {
-		if q.session == nil || q.session.sort != as {
-			http.Redirect(w, q.Request, loginPath(as), http.StatusSeeOther)
-			return
+	return func(w http.ResponseWriter, r *http.Request) {
+		if q := s.who(r); !q.is(as) {
+			toLogin(w, r, as)
+		} else if s.sentByUs(w, q) {
+			do(w, q)
 		}
-		do(w, q)
-	})
+	}
+}
+
+// sentByUs reads a form, and answers one that is none of ours.
+func (s *Server) sentByUs(w http.ResponseWriter, q *request) bool {
+	if err := q.ParseForm(); err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			s.refuse(w, q.Request, http.StatusRequestEntityTooLarge, "This form is too large.")
+			return false
+		}
+		s.refuse(w, q.Request, http.StatusBadRequest, "This form cannot be read.")
+		return false
+	}
+	for _, values := range q.PostForm {
+		if slices.ContainsFunc(values, func(v string) bool { return len(v) > maxField }) {
+			s.refuse(w, q.Request, http.StatusBadRequest, "What you have typed is too long.")
+			return false
+		}
+	}
+	if q.session == nil {
+		q.form = s.sessions.formOf(s.cookie(q.Request, formCookie))
+	}
+	if !same(q.PostForm.Get("form"), q.form) || q.session == nil && s.cookie(q.Request, formCookie) == "" {
+		s.refuse(w, q.Request, http.StatusForbidden, "This form is out of date. Go back, load the page again, and send it once more.")
+		return false
+	}
+	return true
 }
 
 // done says in the next page that something was done.
@@ -310,7 +344,7 @@ func (s *Server) asUserOf(w http.ResponseWriter, q *request, r control.WebReques
 func (s *Server) asAdminOf(w http.ResponseWriter, q *request, r AdminRequest) (a AdminAnswer, ok bool) {
 	r.Token, r.Remote = q.session.token, q.remote()
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(adminTimeout + s.limits.Header)) // or the usual time holds
-	a, err := s.admin(q.Context(), r)
+	a, err := s.admin(q.Context(), r, nil)
 	return a, s.answered(w, q, a.Over, err)
 }
 
@@ -321,7 +355,7 @@ func (s *Server) answered(w http.ResponseWriter, q *request, over bool, err erro
 		s.refuse(w, q.Request, http.StatusServiceUnavailable, "The mail server does not answer. Try again in a moment.")
 	case over:
 		s.sessions.end(q.session)
-		http.Redirect(w, q.Request, loginPath(q.session.sort), http.StatusSeeOther)
+		toLogin(w, q.Request, q.session.sort)
 	default:
 		return true
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -38,7 +39,7 @@ func newSite(t *testing.T, auth func(control.WebRequest) control.WebAnswer, admi
 		}
 		return auth(r), nil
 	}
-	s.Server.admin = func(_ context.Context, r AdminRequest) (AdminAnswer, error) { return admin(r), nil }
+	s.Server.admin = func(_ context.Context, r AdminRequest, _ func(string)) (AdminAnswer, error) { return admin(r), nil }
 	h := httptest.NewServer(s.Server)
 	t.Cleanup(h.Close)
 	s.url = h.URL
@@ -188,7 +189,7 @@ func TestLoginAgain(t *testing.T) {
 	if status != 200 || !strings.Contains(text, "Certificates as served") {
 		t.Errorf("%d %s", status, text)
 	}
-	if e, _ := s.sessions.get(before, s.now); e != nil {
+	if e, _ := s.sessions.get(before, s.now, true); e != nil {
 		t.Error("the session of the user goes on")
 	}
 }
@@ -223,7 +224,7 @@ func TestForeignForms(t *testing.T) {
 
 func TestHeaders(t *testing.T) {
 	s := newSite(t, alice, nil)
-	for _, path := range []string{"/login", "/style.css", "/nothing", "/admin/login", "/..%2f..%2fetc/passwd", "/style.css/../../etc/passwd"} {
+	for _, path := range []string{"/login", assets["style"].path, assets["htmx"].path, "/nothing", "/admin/login", "/..%2f..%2fetc/passwd", assets["style"].path + "/../../etc/passwd"} {
 		r, _ := http.NewRequest("GET", s.url+path, nil)
 		_, text, h := s.do(r)
 		if h.Get("Content-Security-Policy") != contentPolicy || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") == "" {
@@ -335,11 +336,45 @@ func TestManySessions(t *testing.T) {
 	for i := range 1000 {
 		now = now.Add(time.Millisecond)
 		s.begin(asUser, "bob", "t", now)
-		if e, _ := s.get(mine, now); e == nil {
+		if e, _ := s.get(mine, now, false); e == nil {
 			t.Fatalf("gone after %d", i)
 		}
 	}
 	if len(s.of) > 100 {
 		t.Errorf("%d sessions", len(s.of))
+	}
+}
+
+// A fault of ours is answered, and heard.
+func TestFault(t *testing.T) {
+	s := newSite(t, func(control.WebRequest) control.WebAnswer { panic("a fault") }, nil)
+	var log bytes.Buffer
+	s.log = slog.New(slog.NewTextHandler(&log, nil))
+	if status, text := s.send("/login", "/login", "name", "alice", "password", "wonder"); status != 500 || !strings.Contains(text, "could not be made") || strings.Contains(text, "a fault") {
+		t.Errorf("%d %s", status, text)
+	}
+	if !strings.Contains(log.String(), `level=ERROR msg="page failed" path=/login err="a fault"`) {
+		t.Errorf("log: %s", &log)
+	}
+}
+
+// A failed login of an admin's is one line as fail2ban's filter has it, whatever the name
+// is; a fault of the host is none.
+func TestAdminFails(t *testing.T) {
+	wrong := true
+	s := newSite(t, alice, func(AdminRequest) AdminAnswer { return AdminAnswer{Error: "no", Wrong: wrong} })
+	var log bytes.Buffer
+	s.log = slog.New(slog.NewTextHandler(&log, nil))
+	for _, name := range append([]string{"helpdesk"}, hostile[:5]...) {
+		log.Reset()
+		s.send("/admin/login", "/admin/login", "name", name, "password", "secret word", "code", "123456")
+		if !regexp.MustCompile(`^time=\S* level=WARN msg="login failed" addr=127\.0\.0\.1 user=[^\n]* mechanism=web-admin\n$`).MatchString(log.String()) || strings.Contains(log.String(), "secret") {
+			t.Errorf("%q: %s", name, &log)
+		}
+	}
+	log.Reset()
+	wrong = false
+	if s.send("/admin/login", "/admin/login", "name", "helpdesk", "password", "x", "code", "1"); log.Len() > 0 {
+		t.Errorf("a fault of the host: %s", &log)
 	}
 }

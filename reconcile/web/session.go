@@ -32,6 +32,7 @@ type session struct {
 	begun  time.Time
 	seen   time.Time
 	notice string // for the next page
+	work   *work  // what was begun last; nil: nothing
 }
 
 // sessions are those that there are, by the digest of their cookie: what is looked up
@@ -90,8 +91,9 @@ func (s *sessions) over(e *session, now time.Time) bool {
 	return now.Sub(e.begun) > s.life || now.Sub(e.seen) > s.idle
 }
 
-// get gives the session of a cookie, and the notice that waited for it.
-func (s *sessions) get(cookie string, now time.Time) (e *session, notice string) {
+// get gives the session of a cookie, and the notice that waited for it. A page that
+// refreshes itself shows no notice and does not count as being used: nobody may be there.
+func (s *sessions) get(cookie string, now time.Time, refresh bool) (e *session, notice string) {
 	key := sha256.Sum256([]byte(cookie))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,6 +104,9 @@ func (s *sessions) get(cookie string, now time.Time) (e *session, notice string)
 	if s.over(e, now) {
 		delete(s.of, key)
 		return nil, ""
+	}
+	if refresh {
+		return e, ""
 	}
 	e.seen = now
 	notice, e.notice = e.notice, ""

@@ -16,6 +16,11 @@ var templateFiles embed.FS
 //go:embed assets/style.css
 var styleSheet []byte
 
+// htmx is https://htmx.org, unchanged; assets/htmx.LICENSE has its version and licence.
+//
+//go:embed assets/htmx.min.js
+var htmx []byte
+
 // pages are the templates of all pages, by name: each with the frame around it.
 var pages = parsePages()
 
@@ -36,12 +41,14 @@ func parsePages() map[string]*template.Template {
 // tab is a page that every page of admins has a link to.
 type tab struct{ Path, Title string }
 
-var tabs = []tab{{"/admin", "Status"}, {"/admin/sessions", "Sessions"}, {"/admin/users", "Users"}, {"/admin/drift", "Drift"}, {"/admin/history", "History"}}
+var tabs = []tab{{"/admin", "Status"}, {"/admin/sessions", "Sessions"}, {"/admin/users", "Users"}, {"/admin/hosts", "Hosts"}, {"/admin/drift", "Drift"}, {"/admin/history", "History"}}
 
 var functions = template.FuncMap{
+	"asset":  func(name string) string { return assets[name].path },
 	"tabs":   func() []tab { return tabs },
 	"day":    func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	"minute": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
+	"second": func(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" },
 	"size":   size,
 	"join":   func(list []string) string { return strings.Join(list, ", ") },
 }
@@ -66,6 +73,7 @@ type view struct {
 	Name   string // who has logged in
 	Form   string // for the hidden field of every form
 	Here   string // the path of the page
+	At     time.Time
 	Notice string
 	Fault  string
 	Body   any
@@ -73,9 +81,10 @@ type view struct {
 
 // show writes a page. It is made whole before the first octet of it is sent.
 func (s *Server) show(w http.ResponseWriter, q *request, status int, page string, v view) {
-	v.Host, v.Form, v.Here = s.settings.Host, q.form, q.URL.Path
+	v.Host, v.Form, v.Here, v.At = s.settings.Host, q.form, q.URL.Path, s.now()
 	if q.session != nil {
 		v.As, v.Name = q.session.sort, q.session.name
+		w.Header().Set("Content-Security-Policy", scriptPolicy)
 	}
 	if v.Notice == "" {
 		v.Notice = q.notice
@@ -94,10 +103,4 @@ func (s *Server) show(w http.ResponseWriter, q *request, status int, page string
 // refuse answers with a page that says why.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
 	s.show(w, &request{Request: r}, status, "refused", view{Title: http.StatusText(status), Fault: why})
-}
-
-func style(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
-	w.Header().Set("Cache-Control", "max-age=3600")
-	w.Write(styleSheet)
 }
