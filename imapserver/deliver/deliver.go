@@ -53,7 +53,7 @@ func (d *Deliverer) Deliver(p Place, e Envelope, r io.Reader) error {
 	defer func() {
 		f.Close()
 		if !placed {
-			d.discard(dir.Folder, id.Tmp())
+			d.remove(dir.Folder, maildir.Tmp, id.Tmp())
 		}
 	}()
 	buf := bufio.NewWriterSize(d.ops.Writer(f), 64<<10)
@@ -71,7 +71,8 @@ func (d *Deliverer) Deliver(p Place, e Envelope, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	undo, err := d.claim(p, dir.counts, maildir.Usage{Octets: size.disk, Messages: 1})
+	u := maildir.Usage{Octets: size.disk, Messages: 1}
+	undo, err := d.claim(p, dir.counts, u)
 	if err != nil {
 		return err
 	}
@@ -84,36 +85,44 @@ func (d *Deliverer) Deliver(p Place, e Envelope, r io.Reader) error {
 	if err := dir.Sync(maildir.New); err != nil {
 		return err
 	}
-	return d.kept(p.Maildir, dir.Folder, name)
+	return d.kept(p, dir, name, u)
 }
 
 // kept sees to a message whose mailbox was deleted while it came: what is left of
 // that is removed any moment, so the message goes to INBOX. A mailbox that was
 // renamed has it still.
-func (d *Deliverer) kept(top string, dir *maildir.Folder, name string) error {
+func (d *Deliverer) kept(p Place, dir mailbox, name string, u maildir.Usage) error {
 	if !dir.Moved(dir.Path()) {
 		return nil
 	}
-	dirs, err := maildir.FolderDirs(top)
+	dirs, err := maildir.FolderDirs(p.Maildir)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(dirs, func(now string) bool { return !dir.Moved(filepath.Join(top, now)) }) {
+	if slices.ContainsFunc(dirs, func(now string) bool { return !dir.Moved(filepath.Join(p.Maildir, now)) }) {
 		return nil
 	}
-	inbox, err := maildir.OpenFolder(top, d.ops)
+	inbox, err := maildir.OpenFolder(p.Maildir, d.ops)
 	if err != nil {
 		return err
 	}
 	defer inbox.Close()
+	undo, err := d.claim(p, !dir.counts, u) // what was to count has been written down
+	if err != nil {
+		d.remove(dir.Folder, maildir.New, name)
+		return err
+	}
 	if err := dir.Rename(maildir.New, name, inbox, maildir.New, name); err != nil {
+		undo() // the rest is for who has deleted it to count
 		return fmt.Errorf("the mailbox was deleted meanwhile: %w", err)
 	}
+	d.log("the mailbox was deleted while a message came, which goes to INBOX", "maildir", p.Maildir, "mailbox", filepath.Base(dir.Path()), "message", name)
 	return inbox.Sync(maildir.New)
 }
 
-func (d *Deliverer) discard(f *maildir.Folder, name string) {
-	if err := f.Unlink(maildir.Tmp, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// remove removes what was not delivered.
+func (d *Deliverer) remove(f *maildir.Folder, sub maildir.Sub, name string) {
+	if err := f.Unlink(sub, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.log("cannot remove what was not delivered", "err", err)
 	}
 }

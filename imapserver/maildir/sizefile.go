@@ -248,27 +248,68 @@ func (f *Folder) Count() (u Usage, err error) {
 			return u, err
 		}
 		for i := range l.Len() {
-			name := string(l.Name(i))
-			base, suffix := SplitName(name)
-			if strings.HasPrefix(name, ".") || ParseFlags(suffix)&Trashed != 0 {
-				continue
+			n, err := f.usage(sub, string(l.Name(i)))
+			if err != nil {
+				return u, err
 			}
-			n, ok := SizeOf(base)
-			if !ok {
-				st, err := f.Stat(sub, name)
-				if errors.Is(err, fs.ErrNotExist) || err == nil && !st.Regular {
-					continue
-				}
-				if err != nil {
-					return u, err
-				}
-				n = st.Size
-			}
-			u = u.Add(Usage{n, 1})
+			u = u.Add(n)
 		}
 		l.Release()
 	}
 	return u, nil
+}
+
+// usage is a file of a mailbox, if it is a message that counts and is still there.
+func (f *Folder) usage(sub Sub, name string) (Usage, error) {
+	base, suffix := SplitName(name)
+	if strings.HasPrefix(name, ".") || ParseFlags(suffix)&Trashed != 0 {
+		return Usage{}, nil
+	}
+	if n, ok := SizeOf(base); ok {
+		return Usage{n, 1}, nil
+	}
+	st, err := f.Stat(sub, name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !st.Regular {
+		return Usage{}, nil
+	}
+	return Usage{st.Size, 1}, err
+}
+
+// Clear removes the messages of a mailbox that nobody finds any more, and the
+// directories that they were in. It gives how much of what counts it has removed: a
+// message that a delivery brings meanwhile is among that, or is taken back by it, or
+// does not come. What is left after an error counts for nothing either.
+func (f *Folder) Clear() (gone Usage, err error) {
+	for _, sub := range []Sub{New, Cur} {
+		left := error(unix.ENOTEMPTY)
+		for errors.Is(left, unix.ENOTEMPTY) {
+			var u Usage
+			if u, left = f.clear(sub); left == nil {
+				left = unix.Unlinkat(f.root, sub.String(), unix.AT_REMOVEDIR)
+			}
+			gone = gone.Add(u)
+		}
+		err = errors.Join(err, left)
+	}
+	return gone, err
+}
+
+func (f *Folder) clear(sub Sub) (gone Usage, err error) {
+	l, err := f.List(sub)
+	if err != nil {
+		return gone, err
+	}
+	defer l.Release()
+	for i := range l.Len() {
+		name := string(l.Name(i))
+		u, uerr := f.usage(sub, name)
+		derr := f.Unlink(sub, name)
+		if !errors.Is(derr, fs.ErrNotExist) {
+			gone = gone.Add(u)
+			err = errors.Join(err, uerr, derr)
+		}
+	}
+	return gone, err
 }
 
 // CountAll adds up the messages of a whole Maildir that count.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -171,6 +172,83 @@ func TestDeliveriesBesideSessions(t *testing.T) {
 	if _, used, err := a.Quota(); err != nil || used != (Usage{}) {
 		t.Errorf("used %+v, %v", used, err)
 	}
+}
+
+// TestDeletedWhileDelivered holds a delivery at each of its calls while a session
+// deletes the mailbox up to each of its own: the message is in INBOX, and told of, or
+// was not acknowledged, and what maildirsize says is what there is.
+func TestDeletedWhileDelivered(t *testing.T) {
+	for _, box := range []string{"Lists", "Trash"} { // whose messages do not count
+		moved, rescued := 0, 0
+		for at, begun := 1, true; begun; at++ {
+			for until, ended := 1, false; begun && !ended; until++ {
+				rescued, begun, ended = deletedWhileDelivered(t, box, at, until)
+				moved += rescued
+			}
+		}
+		if moved == 0 {
+			t.Errorf("%s: no message was taken to INBOX", box)
+		}
+	}
+}
+
+// deletedWhileDelivered is one of them. begun is false if a delivery has less calls, and
+// ended is true if a deletion has.
+func deletedWhileDelivered(t *testing.T, box string, at, until int) (rescued int, begun, ended bool) {
+	t.Helper()
+	dir := newMaildir(t)
+	var deletion func(maildir.Op) error
+	a := openWith(t, Options{Maildir: dir, unwatched: true, ops: &maildir.Ops{Trace: func(op maildir.Op) error {
+		if deletion != nil {
+			return deletion(op)
+		}
+		return nil
+	}}})
+	if err := errors.Join(a.Create(t.Context(), box), a.SetQuota(Limits{Messages: 100})); err != nil {
+		t.Fatal(err)
+	}
+	appendMessage(t, a, box, "Subject: there before\r\n\r\nx\r\n")
+	paused, resume, deleted := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	calls := 0
+	deletion = func(maildir.Op) error {
+		if calls++; calls == until {
+			close(paused)
+			<-resume
+		}
+		return nil
+	}
+	n := 0
+	d := delivery.New(&maildir.Ops{Trace: func(maildir.Op) error {
+		if n++; n == at {
+			begun = true
+			go func() { deleted <- a.Delete(context.Background(), box) }()
+			select {
+			case <-paused:
+			case err := <-deleted:
+				ended = true
+				deleted <- err
+			}
+		}
+		return nil
+	}}, 1<<20, func(text string, _ ...any) { rescued += strings.Count(text, "was deleted while") })
+	acknowledged := d.Deliver(delivery.Place{Maildir: dir}, delivery.Envelope{Mailbox: box}, strings.NewReader("x")) == nil
+	if !begun {
+		return 0, false, false
+	}
+	_, still := os.Lstat(filepath.Join(dir, "."+box)) // it was delivered, and then deleted
+	close(resume)
+	if err := <-deleted; err != nil {
+		t.Fatal(err)
+	}
+	there, err := maildir.CountAll(dir, nil)
+	_, used, qerr := a.Quota()
+	if err := errors.Join(err, qerr); err != nil {
+		t.Fatal(err)
+	}
+	if used != there || rescued > int(there.Messages) || acknowledged != (there.Messages == 1) && still != nil {
+		t.Errorf("%s, at call %d, until call %d of deletion: acknowledged is %v, rescued %d, used %+v, there %+v", box, at, until, acknowledged, rescued, used, there)
+	}
+	return rescued, begun, ended
 }
 
 // takeAll expunges all that there is in a mailbox, and notes what it was.

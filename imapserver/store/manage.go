@@ -229,7 +229,9 @@ func (a *Account) deleteFolder(ctx context.Context, dir string) error {
 		mb.end()
 		mb.leave()
 	}
-	a.noteFolder(dir, aside, false)
+	if a.quota.isKept() && dir != maildir.TrashDir {
+		a.quota.note(a.clear(aside).Negative())
+	}
 	if err := a.forget(dir); err != nil {
 		// A full disk, perhaps, which this is to free. The row is in no one's way.
 		a.log.Warn("the index keeps a mailbox that is gone", "maildir", a.dir, "dir", dir, "error", err)
@@ -242,6 +244,21 @@ func (a *Account) deleteFolder(ctx context.Context, dir string) error {
 		a.log.Warn("cannot remove what is left of a mailbox", "error", err)
 	}
 	return nil
+}
+
+// clear removes the messages of a mailbox that was taken aside, and gives how many
+// of those that count there were.
+func (a *Account) clear(aside string) Usage {
+	f, err := maildir.OpenFolder(aside, a.ops)
+	if err != nil {
+		return Usage{} // as for whoever lists mailboxes
+	}
+	defer f.Close()
+	gone, err := f.Clear()
+	if err != nil {
+		a.log.Warn("cannot remove what is left of a mailbox", "error", err)
+	}
+	return gone
 }
 
 // removeAll removes a directory of our own with all that is in it.
