@@ -19,7 +19,41 @@ const (
 	verdictWithin = 60 * time.Second // login.Default.Lifetime: nobody waits longer
 	maxClientName = 64               // octets of what a client says of itself
 	maxTasks      = 2048             // at once: more connections than may be without a login
+	maxState      = 64 << 20         // octets of a State: 100,000 sessions
+	maxChannels   = 8                // of one process, which needs one, and another after a fault
 )
+
+// channels counts those of each process: one that was taken over, and cannot become
+// several, has no more of auth's memory than maxChannels need.
+type channels struct {
+	mu sync.Mutex
+	of map[int]int // by process
+}
+
+// enter tells whether there may be one more.
+func (c *channels) enter(pid int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if pid == 0 { // it is not known
+		return true
+	}
+	if c.of == nil {
+		c.of = map[int]int{}
+	}
+	if c.of[pid] == maxChannels {
+		return false
+	}
+	c.of[pid]++
+	return true
+}
+
+func (c *channels) leave(pid int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of[pid]--; c.of[pid] <= 0 {
+		delete(c.of, pid)
+	}
+}
 
 // door is auth's end of a login process. What a login says is taken for what
 // somebody may say who has taken it over: it gets a verdict on what its clients

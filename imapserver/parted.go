@@ -39,6 +39,7 @@ type Parted struct {
 	serving  sync.WaitGroup
 
 	reloading sync.Mutex // held while settings change
+	channels  channels
 	mu        sync.Mutex
 	doors     map[*door]bool // configured by the settings in force
 }
@@ -93,11 +94,17 @@ func (p *Parted) admit(nc net.Conn) {
 	}
 	defer c.Close()
 	defer context.AfterFunc(p.ctx, func() { c.Close() })()
-	uid, err := c.Peer()
+	uid, pid, err := c.Peer()
 	if want := p.settings.Load().Config.Roles.Login.UID; err != nil || uid != want {
 		p.log.Error("somebody who is no login asks", "uid", uid, "err", err)
 		return
 	}
+	if !p.channels.enter(pid) {
+		p.log.Error("a login has too many channels", "pid", pid)
+		return
+	}
+	defer p.channels.leave(pid)
+	c.Bound(maxState)
 	if err := p.serve(c); p.ctx.Err() == nil && err != nil {
 		p.log.Warn("login is gone", "err", err)
 	}
@@ -316,6 +323,7 @@ func (p *Parted) SelfTest(ctx context.Context) error {
 		return err
 	}
 	defer theirs.Close()
+	theirs.Bound(handoff.MaxPayload)
 	ours, err := handoff.NewConn(f)
 	if err != nil {
 		return err

@@ -2,12 +2,14 @@ package imapserver
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +17,7 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
 )
 
 // testParted is auth, to which the test is spawn and every login.
@@ -381,15 +384,17 @@ func TestRoots(t *testing.T) {
 	}
 	add(1, "/home/alice/Maildir")
 	add(2, "/var/vmail/a/Maildir", "/var/vmail/b/Maildir", "/home/vmail/Maildir")
-	for i := range maxRoots + 1 {
-		add(3, "/srv/mail/"+string(rune('a'+i))+"/Maildir")
+	var apart []string
+	for i := range limit.Default().Worker.Roots {
+		apart = append(apart, fmt.Sprintf("/srv/%04d/%s", i, strings.Repeat("x", 50)))
 	}
+	add(3, apart...)
 	c.Directories = []config.Directory{
 		{Name: "virtual", May: config.May{Owner: &config.Identity{UID: 5, GID: 5}, Roots: []string{"/srv/virtual"}}},
 		{Name: "people", May: config.May{MinUID: 6, MaxUID: 9, Roots: []string{"/home"}}},
 	}
 	for id, want := range map[int]string{
-		1: "/home/alice/Maildir", 2: "/home/vmail/Maildir /var/vmail", 3: "/srv/mail", 4: "", 5: "/srv/virtual",
+		1: "/home/alice/Maildir", 2: "/home/vmail/Maildir /var/vmail", 3: strings.Join(apart, " "), 4: "", 5: "/srv/virtual",
 		6: "", // until somebody has logged in, whose home is known then
 	} {
 		if got := strings.Join(s.roots(identityOf(config.User{UID: id, GID: id})), " "); got != want {
@@ -406,8 +411,50 @@ func TestRoots(t *testing.T) {
 			t.Errorf("%s: %q, not %q", row.maildir, got, row.want)
 		}
 	}
+	many := s.workerSession(&handoff.Open{}, config.User{UID: 3, GID: 3})
+	if !slices.Equal(many.AllRoots(), apart) || len(many.Roots) > 0 {
+		t.Errorf("%d roots of many, %d of them in the message itself", len(many.AllRoots()), len(many.Roots))
+	}
+	if err := s.checkRoots(); err != nil {
+		t.Error(err)
+	}
+	more := config.User{Name: "erin", Directory: "people", UID: 3, GID: 3, Home: "/home/erin", Maildir: "/home/erin/Maildir"}
+	if got := s.workerSession(&handoff.Open{}, more).AllRoots(); !slices.Equal(got, append([]string{"/home/erin"}, apart...)) {
+		t.Errorf("%d roots, with one that there is no room for", len(got))
+	}
+	s = &Settings{Config: c, Users: s.Users}
+	add(3, "/one/more")
+	if err := s.checkRoots(); err == nil || !strings.Contains(err.Error(), "uid 3: its mail is in 4097 directories") {
+		t.Errorf("one root more than may be: %v", err)
+	}
 	virtual := config.User{Name: "dora", Directory: "virtual", UID: 5, GID: 5, Home: "/srv/virtual/dora", Maildir: "/srv/virtual/dora/Maildir"}
 	if got := s.workerSession(&handoff.Open{}, virtual).Roots; strings.Join(got, " ") != "/srv/virtual" {
 		t.Errorf("virtual: %q", got)
+	}
+}
+
+// TestChannels: one process has some channels and no more, until it gives some back, and
+// whoever has one may not fill auth's memory by it.
+func TestChannels(t *testing.T) {
+	p := startParted(t, partedConfig(t.TempDir()))
+	first, _ := p.login("imap")
+	for range maxChannels - 1 {
+		p.login("imap")
+	}
+	if m, err := p.connect().Receive(); err == nil {
+		t.Errorf("one channel too many is told %T", m)
+	}
+	first.Close()
+	waitUntil(t, func() bool {
+		p.channels.mu.Lock()
+		defer p.channels.mu.Unlock()
+		return p.channels.of[os.Getpid()] < maxChannels
+	})
+	c, _ := p.login("imap")
+	c.Send(&handoff.State{Data: make([]byte, maxState+1)})
+	for {
+		if _, err := c.Receive(); err != nil {
+			break
+		}
 	}
 }

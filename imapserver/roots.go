@@ -1,6 +1,7 @@
 package imapserver
 
 import (
+	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -9,44 +10,79 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
 	"mailstead/imapserver/spawn"
 )
 
-// maxRoots bounds the directories that a worker is told of one by one.
-const maxRoots = 16
+// The octets of the names of the roots of a uid: a few are told with each session; all
+// are arguments of its worker, of which the kernel takes 2 MiB.
+const (
+	fewRootNames = 4 << 10
+	maxRootNames = 1 << 20
+)
 
 // roots are the directories below which the mail of a uid is, as far as it is known
 // before anyone of a directory logs in: the Maildirs of its users and what is below
-// the root of virtual mail or of a directory's, or, of many users, the directory
-// that all of them have in common. A worker is confined to them for as long as it lives.
+// the root of virtual mail or of a directory's. A worker is confined to them for as
+// long as it lives.
 func (s *Settings) roots(id spawn.Identity) []string {
-	return s.rooted.of(id, func() []string {
-		var maildirs []string
-		for _, u := range s.Users {
-			if identityOf(u) == id && u.Elsewhere == "" {
-				maildirs = append(maildirs, u.Maildir)
-			}
-		}
-		if s.Config.MailRoot != "" && slices.ContainsFunc(maildirs, func(m string) bool { return within(m, s.Config.MailRoot) }) {
-			maildirs = slices.DeleteFunc(maildirs, func(m string) bool { return within(m, s.Config.MailRoot) })
-			maildirs = append(maildirs, s.Config.MailRoot)
-		}
-		for _, d := range s.Config.Directories {
-			if d.May.Owner != nil && *d.May.Owner == config.Identity(id) {
-				maildirs = append(maildirs, d.May.Roots...)
-			}
-		}
-		return few(maildirs)
-	})
+	return s.rooted.of(id, s.known)
 }
 
-// few makes a short list of one that may be long, in order.
-func few(roots []string) []string {
-	slices.Sort(roots)
-	if roots = slices.Compact(roots); len(roots) > maxRoots {
-		return []string{common(roots)}
+// known are the roots of a uid without the homes of those who have logged in.
+func (s *Settings) known(id spawn.Identity) []string {
+	var maildirs []string
+	for _, u := range s.Users {
+		if identityOf(u) == id && u.Elsewhere == "" {
+			maildirs = append(maildirs, u.Maildir)
+		}
 	}
-	return roots
+	if s.Config.MailRoot != "" && slices.ContainsFunc(maildirs, func(m string) bool { return within(m, s.Config.MailRoot) }) {
+		maildirs = slices.DeleteFunc(maildirs, func(m string) bool { return within(m, s.Config.MailRoot) })
+		maildirs = append(maildirs, s.Config.MailRoot)
+	}
+	for _, d := range s.Config.Directories {
+		if d.May.Owner != nil && *d.May.Owner == config.Identity(id) {
+			maildirs = append(maildirs, d.May.Roots...)
+		}
+	}
+	slices.Sort(maildirs)
+	return slices.Compact(maildirs)
+}
+
+// tooMany says why a worker cannot be told of so many roots.
+func tooMany(roots []string) error {
+	if most := limit.Default().Worker.Roots; len(roots) > most {
+		return fmt.Errorf("its mail is in %d directories, and a process may be kept to %d: have it below one", len(roots), most)
+	}
+	if n := octets(roots); n > maxRootNames {
+		return fmt.Errorf("the names of the %d directories that its mail is in have %d octets, and may have %d: have it below one", len(roots), n, maxRootNames)
+	}
+	return nil
+}
+
+func octets(names []string) (n int) {
+	for _, name := range names {
+		n += len(name) + 1
+	}
+	return n
+}
+
+// checkRoots finds a uid with too many roots.
+func (s *Settings) checkRoots() error {
+	users := map[spawn.Identity]int{}
+	for _, u := range s.Users {
+		users[identityOf(u)]++
+	}
+	for id, n := range users {
+		if n <= 16 { // of one it is not worth looking through all of them
+			continue
+		}
+		if err := tooMany(s.roots(id)); err != nil {
+			return fmt.Errorf("%s: uid %d: %w", s.Config.Users, id.UID, err)
+		}
+	}
+	return nil
 }
 
 // home is where a user of a directory, who has a uid of their own, may have mail
@@ -63,6 +99,9 @@ func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/
 
 // covered tells whether a worker that is confined to have may open all of want.
 func covered(want, have []string) bool {
+	if slices.Equal(want, have) { // they may be thousands
+		return true
+	}
 	for _, w := range want {
 		if !slices.ContainsFunc(have, func(h string) bool { return within(w, h) }) {
 			return false
@@ -71,24 +110,13 @@ func covered(want, have []string) bool {
 	return true
 }
 
-// common is the deepest directory that all paths are below.
-func common(paths []string) string {
-	dir := path.Dir(paths[0])
-	for _, p := range paths {
-		for dir != "/" && !within(p, dir) {
-			dir = path.Dir(dir)
-		}
-	}
-	return dir
-}
-
 // rooted is the roots of each uid that has been asked for.
 type rooted struct {
 	mu   sync.Mutex
 	told map[spawn.Identity][]string
 }
 
-func (r *rooted) of(id spawn.Identity, find func() []string) []string {
+func (r *rooted) of(id spawn.Identity, known func(spawn.Identity) []string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	roots, ok := r.told[id]
@@ -96,20 +124,29 @@ func (r *rooted) of(id spawn.Identity, find func() []string) []string {
 		if r.told == nil {
 			r.told = map[spawn.Identity][]string{}
 		}
-		roots = find()
+		roots = known(id)
 		r.told[id] = roots
 	}
 	return roots
 }
 
-// with adds a directory to the roots of a uid, which lose nothing by it.
-func (r *rooted) with(id spawn.Identity, dir string) []string {
+// with adds a directory to the roots of a uid, which lose nothing by it, unless there
+// are too many: then only those that had logged in before the last worker began have
+// to wait for another one.
+func (r *rooted) with(id spawn.Identity, known func(spawn.Identity) []string, dir string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if have := r.told[id]; !covered([]string{dir}, have) {
-		r.told[id] = few(append(slices.Clone(have), dir))
+	have := r.told[id]
+	if covered([]string{dir}, have) {
+		return have
 	}
-	return r.told[id]
+	roots := append(slices.Clone(have), dir)
+	if tooMany(roots) != nil {
+		roots = append(known(id), dir)
+	}
+	slices.Sort(roots)
+	r.told[id] = roots
+	return roots
 }
 
 // all are those that workers may have been told of.
@@ -124,10 +161,13 @@ func (s *Settings) workerSession(o *handoff.Open, u config.User) *handoff.Sessio
 	id := identityOf(u)
 	session := s.session(o, u)
 	session.UID, session.GID = id.UID, id.GID
-	session.Roots = s.roots(id)
+	roots := s.roots(id)
 	if u.Directory != "" {
-		session.Roots = s.rooted.with(id, home(u))
+		roots = s.rooted.with(id, s.known, home(u))
 	}
-	session.Neighbours = s.sharing.of(s, id)
+	if octets(roots) <= fewRootNames {
+		session.Roots, roots = roots, nil
+	}
+	session.Beside = s.sharing.of(s, id, roots)
 	return session
 }

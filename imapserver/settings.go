@@ -175,6 +175,11 @@ func parseSettings(raw rawSettings) (*Settings, error) {
 	if len(raw.PEM) != len(c.TLS.Bundles) {
 		return nil, fmt.Errorf("%d certificate files for %d bundles", len(raw.PEM), len(c.TLS.Bundles))
 	}
+	if c.Workers == config.WorkerPerUID {
+		if err := s.checkRoots(); err != nil {
+			return nil, err
+		}
+	}
 	var faults []error
 	for i, b := range c.TLS.Bundles {
 		bundle, err := login.ParseBundle(b.Name, b.Names, raw.PEM[i])

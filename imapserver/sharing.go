@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/spawn"
 )
 
@@ -33,42 +35,49 @@ func (s *Settings) neighbours(id spawn.Identity) map[string]string {
 	return maildirs
 }
 
-// sharing is the neighbours of each uid, as workers are told of them.
+// sharing is the neighbours of each uid, and its roots where these are many, as workers
+// are told of them.
 type sharing struct {
 	mu   sync.Mutex
-	told map[spawn.Identity][]byte
+	told map[spawn.Identity]beside
 }
 
-// of gives the neighbours of a uid, which are looked for once.
-func (h *sharing) of(s *Settings, id spawn.Identity) []byte {
+type beside struct {
+	roots []string
+	data  []byte
+}
+
+// of gives those of a uid, whose neighbours are looked for once.
+func (h *sharing) of(s *Settings, id spawn.Identity, roots []string) []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	data, ok := h.told[id]
-	if ok {
-		return data
+	b, ok := h.told[id]
+	if ok && slices.Equal(b.roots, roots) {
+		return b.data
 	}
 	if h.told == nil {
-		h.told = map[spawn.Identity][]byte{}
+		h.told = map[spawn.Identity]beside{}
 	}
-	if maildirs := s.neighbours(id); maildirs != nil {
-		data, _ = json.Marshal(maildirs) // strings by strings always can be
+	b = beside{roots: roots}
+	if maildirs := s.neighbours(id); maildirs != nil || roots != nil {
+		b.data, _ = json.Marshal(handoff.Beside{Neighbours: maildirs, Roots: roots}) // strings always can be
 	}
-	h.told[id] = data
-	return data
+	h.told[id] = b
+	return b.data
 }
 
-// meet takes note of who shares mail with each other.
+// meet takes note of who shares mail with each other, of Session.Beside.
 func (m *mail) meet(data []byte) error {
 	if bytes.Equal(data, m.met) {
 		return nil
 	}
-	var maildirs map[string]string
+	var b handoff.Beside
 	if len(data) > 0 {
-		if err := json.Unmarshal(data, &maildirs); err != nil {
+		if err := json.Unmarshal(data, &b); err != nil {
 			return fmt.Errorf("neighbours: %w", err)
 		}
 	}
 	m.met = data
-	m.neighbours.Update(maildirs)
+	m.neighbours.Update(b.Neighbours)
 	return nil
 }

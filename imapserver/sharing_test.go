@@ -33,7 +33,7 @@ func TestNeighbours(t *testing.T) {
 			t.Errorf("%v (-want +got):\n%s", id, diff)
 		}
 		for range 2 {
-			if told := s.sharing.of(s, id); len(told) > 0 != (want != nil) {
+			if told := s.sharing.of(s, id, nil); len(told) > 0 != (want != nil) {
 				t.Errorf("%v: a worker is told %q", id, told)
 			}
 		}
@@ -52,7 +52,7 @@ func TestWorkerIsToldNeighbours(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- runWorker(t.Context(), theirs, m, nil) }()
 	paths := map[string]string{}
-	login := func(user, neighbours string) *client {
+	login := func(user, beside string) *client {
 		mine, stream, err := handoff.StreamPair()
 		if err != nil {
 			t.Fatal(err)
@@ -60,7 +60,7 @@ func TestWorkerIsToldNeighbours(t *testing.T) {
 		defer stream.Close()
 		if err := ours.Send(&handoff.Session{
 			Open:    handoff.Open{ID: user, User: user, Tag: "a", Remote: netip.MustParseAddr("192.0.2.1"), Stream: stream},
-			Maildir: paths[user], Neighbours: []byte(neighbours),
+			Maildir: paths[user], Beside: []byte(beside),
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestWorkerIsToldNeighbours(t *testing.T) {
 	for _, user := range []string{"ann", "ben"} {
 		paths[user] = maildir(t, filepath.Join(dir, user))
 	}
-	both := `{"ann":"` + paths["ann"] + `","ben":"` + paths["ben"] + `"}`
+	both := `{"neighbours":{"ann":"` + paths["ann"] + `","ben":"` + paths["ben"] + `"}}`
 	ann := login("ann", "")
 	ann.send("b NAMESPACE\r\nc STATUS #shared.ben (MESSAGES)\r\n")
 	ann.until("* NAMESPACE ((\"\" \".\")) NIL NIL")

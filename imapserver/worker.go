@@ -42,7 +42,7 @@ func RunWorker(ctx context.Context, roots []string, o Options) error {
 		return err
 	}
 	defer c.Close()
-	return runWorker(ctx, c, newMail(o.log()), confined(o.log(), roots))
+	return runWorker(ctx, c, newMail(o.log()), confined(o.log(), roots, confine.OfWorker...))
 }
 
 // confined takes from a process what it does not need: files but those below roots,
@@ -73,11 +73,11 @@ func runWorker(ctx context.Context, c *handoff.Conn, m *mail, to confine.Roots) 
 		}
 		switch received := received.(type) {
 		case *handoff.Session:
-			if !to.Fit(received.Roots) {
+			if !to.Fit(received.AllRoots(), received.Maildir) {
 				c.Close() // the next session gets another worker
 				m.turnAway(received)
 				fault = io.EOF
-			} else if fault = m.meet(received.Neighbours); fault == nil {
+			} else if fault = m.meet(received.Beside); fault == nil {
 				m.start(ctx, received)
 			}
 		case *handoff.Look:

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,11 +48,16 @@ func attempt(take, dir string) (map[string]string, error) {
 	switch take {
 	case "files":
 		_, err = Files([]string{filepath.Join(dir, "mine")})
+	case "many":
+		return many(dir)
 	case "calls":
-		err = errors.Join(Limits(), Calls())
+		err = errors.Join(Limits(), Calls(OfWorker...))
 	case "login":
 		_, err = Files(nil)
 		err = errors.Join(err, Limits(), Calls(OfLogin...))
+	case "front":
+		_, err = Files(nil)
+		err = errors.Join(err, Limits(), Calls(OfFront...))
 	}
 	if err != nil {
 		return nil, err
@@ -66,6 +72,9 @@ func attempt(take, dir string) (map[string]string, error) {
 			said[c.name] = outcome(c.number, c.args)
 		}
 	}
+	said["make a local socket"] = outcome(unix.SYS_SOCKET, [6]uintptr{unix.AF_UNIX, unix.SOCK_STREAM})
+	said["connect"] = outcome(unix.SYS_CONNECT, [6]uintptr{never})
+	said["make a pair of sockets"] = outcome(unix.SYS_SOCKETPAIR, [6]uintptr{never})
 	if take == "calls" {
 		for n := range uint32(1024) {
 			if n == 335 || n == 336 { // of uprobes, which never come to a list, and kill who calls them otherwise
@@ -78,12 +87,34 @@ func attempt(take, dir string) (map[string]string, error) {
 			}
 		}
 		work()
-		if _, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0); err != nil { // to the outbox
-			return nil, err
-		}
 	}
 	return said, nil
 }
+
+// many has the process be confined to as many directories as a uid may have, and says
+// what it can read, and how long that took.
+func many(dir string) (map[string]string, error) {
+	var roots []string
+	for n := range manyRoots {
+		roots = append(roots, filepath.Join(dir, fmt.Sprint("root", n)))
+	}
+	begun := time.Now()
+	to, err := Files(roots)
+	said := map[string]string{"confined": time.Since(begun).Round(time.Microsecond).String()}
+	begun = time.Now()
+	said["fits"] = fmt.Sprint(to.Fit(roots, roots[7]+"/Maildir"), " ", to.Fit([]string{dir}, dir))
+	said["fitted"] = time.Since(begun).Round(time.Microsecond).String()
+	readable := 0
+	for _, r := range roots {
+		if read(r+"/a") == nil {
+			readable++
+		}
+	}
+	said["roots"], said["beside"] = fmt.Sprint(readable), fmt.Sprint(read(dir+"/a"))
+	return said, err
+}
+
+const manyRoots = 4096 // limit.Worker.Roots
 
 func allowed(n uint32) bool {
 	for _, l := range limited {
@@ -91,7 +122,7 @@ func allowed(n uint32) bool {
 			return true
 		}
 	}
-	return slices.Contains(needed, n) || slices.Contains(legacy, n)
+	return slices.Contains(needed, n) || slices.Contains(legacy, n) || slices.Contains(OfWorker, n)
 }
 
 // work has Go's runtime do what it does under load: threads, and signals to them.
@@ -192,6 +223,7 @@ var calls = []struct {
 	{"speak with a device", unix.SYS_IOCTL, [6]uintptr{0, unix.TIOCSTI}},
 	{"make a device", unix.SYS_MKNODAT, [6]uintptr{never, never}},
 	{"make a link", unix.SYS_SYMLINKAT, [6]uintptr{never, never, never}},
+	{"change the mode of a file by its name", unix.SYS_FCHMODAT, [6]uintptr{never, never}},
 	{"give a file away", unix.SYS_FCHOWNAT, [6]uintptr{never, never}},
 	{"have a file without a name that a program could inherit", unix.SYS_MEMFD_CREATE, [6]uintptr{never}},
 	{"speak TCP", unix.SYS_SOCKET, [6]uintptr{unix.AF_INET, unix.SOCK_STREAM}},
@@ -214,7 +246,23 @@ func TestCalls(t *testing.T) {
 			t.Errorf("a login: %s: %s", c.name, login[c.name])
 		}
 	}
-	for what, said := range run(t, "calls", t.TempDir()) {
+	worker, front := run(t, "calls", t.TempDir()), run(t, "front", place(t))
+	for _, row := range []struct{ what, worker, login, front string }{
+		{"make a local socket", "done", "done", refused}, // to the outbox, and to auth
+		{"connect", unix.EBADF.Error(), unix.EBADF.Error(), refused},
+		{"make a pair of sockets", refused, unix.EFAULT.Error(), unix.EFAULT.Error()},
+	} {
+		if worker[row.what] != row.worker || login[row.what] != row.login || front[row.what] != row.front {
+			t.Errorf("%s: a worker: %s, a login: %s, a front: %s", row.what, worker[row.what], login[row.what], front[row.what])
+		}
+		delete(worker, row.what)
+	}
+	for _, c := range calls {
+		if c.number != unix.SYS_CLONE3 && front[c.name] != refused {
+			t.Errorf("a front: %s: %s", c.name, front[c.name])
+		}
+	}
+	for what, said := range worker {
 		if want := map[bool]string{false: refused, true: unix.ENOSYS.Error()}[slices.Contains(missing, what)]; said != want {
 			t.Errorf("%s: %s", what, said)
 		}
@@ -351,6 +399,25 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestManyRoots: each of many directories is a root of its own, and what is beside them
+// none.
+func TestManyRoots(t *testing.T) {
+	confinable(t)
+	dir := t.TempDir()
+	for n := range manyRoots {
+		root := filepath.Join(dir, fmt.Sprint("root", n))
+		if err := errors.Join(os.Mkdir(root, 0o700), os.WriteFile(filepath.Join(root, "a"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	os.WriteFile(filepath.Join(dir, "a"), nil, 0o600)
+	said := run(t, "many", dir)
+	t.Logf("%d roots: confined in %s, found to fit in %s", manyRoots, said["confined"], said["fitted"])
+	if said["roots"] != fmt.Sprint(manyRoots) || said["fits"] != "true false" || !strings.Contains(said["beside"], "permission denied") {
+		t.Errorf("%s of %d roots can be read, they fit: %s, what is beside them: %s", said["roots"], manyRoots, said["fits"], said["beside"])
+	}
+}
+
 // TestFit: roots are the directories that had these names.
 func TestFit(t *testing.T) {
 	dir := place(t)
@@ -359,26 +426,26 @@ func TestFit(t *testing.T) {
 		is, _ := os.Stat(path)
 		return root{path, is}
 	}
-	r := Roots{rootOf(mine), rootOf(later)}
+	r := Roots{rootOf(later), rootOf(mine)}
 	for want, fits := range map[string]bool{mine: true, mine + "/sub": true, mine + "2": false, dir: false, later: true} {
-		if r.Fit([]string{want}) != fits {
+		if r.Fit([]string{want}, want) != fits {
 			t.Errorf("%s does not fit as it should", want)
 		}
 	}
-	if !Roots(nil).Fit([]string{"/"}) || r.Fit([]string{mine, "/"}) {
+	if !Roots(nil).Fit([]string{"/"}, mine) || r.Fit([]string{mine, "/"}, mine) {
 		t.Error("who is not confined fits all, who is does not")
 	}
 	os.Mkdir(later, 0o700)
-	if r.Fit([]string{mine}) {
+	if r.Fit([]string{mine, later}, later+"/Maildir") || !r.Fit([]string{mine, later}, mine) {
 		t.Error("a directory that came later")
 	}
 	r = Roots{rootOf(mine)}
 	os.Rename(mine, mine+".old")
-	if !r.Fit([]string{mine}) {
+	if !r.Fit([]string{mine}, mine) {
 		t.Error("nothing is there now")
 	}
 	os.Mkdir(mine, 0o700)
-	if r.Fit([]string{mine}) {
+	if r.Fit([]string{mine}, mine+"/Maildir") {
 		t.Error("another directory")
 	}
 }

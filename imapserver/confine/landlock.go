@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -53,8 +54,8 @@ func abi() (int, error) {
 	return int(v), nil
 }
 
-// Roots are the directories that this process is confined to: those that had these
-// names when it was. What was put in their place since is not among them.
+// Roots are the directories that this process is confined to, by path: those that had
+// these names when it was. What was put in their place since is not among them.
 type Roots []root
 
 type root struct {
@@ -84,21 +85,22 @@ func Files(roots []string) (Roots, error) {
 	}
 	defer unix.Close(int(ruleset))
 	var to Roots
-	for _, path := range roots {
-		is, err := allow(ruleset, path, mailRights&known)
+	for _, dir := range roots {
+		is, err := allow(ruleset, dir, mailRights&known)
 		if err != nil {
 			return nil, err
 		}
-		to = append(to, root{path, is})
+		to = append(to, root{dir, is})
 	}
-	for _, path := range readBesides {
-		if _, err := allow(ruleset, path, unix.LANDLOCK_ACCESS_FS_READ_FILE); err != nil {
+	for _, file := range readBesides {
+		if _, err := allow(ruleset, file, unix.LANDLOCK_ACCESS_FS_READ_FILE); err != nil {
 			return nil, err
 		}
 	}
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0); errno != 0 {
 		return nil, fmt.Errorf("restrict threads: %w", errno)
 	}
+	slices.SortFunc(to, byPath)
 	return to, nil
 }
 
@@ -121,17 +123,34 @@ func allow(ruleset uintptr, path string, rights uint64) (fs.FileInfo, error) {
 	return is, nil
 }
 
-// Fit tells whether a process that is confined to r may open all that is below
-// roots, as the directories are now. One without Roots is not confined.
-func (r Roots) Fit(roots []string) bool {
+func byPath(a, b root) int { return strings.Compare(a.path, b.path) }
+
+// Fit tells whether a process that is confined to r may open all that is below roots,
+// and maildir, which is below one of them, as the directories are now. One without
+// Roots is not confined.
+func (r Roots) Fit(roots []string, maildir string) bool {
 	if r == nil {
 		return true
 	}
-	moved := slices.ContainsFunc(r, func(has root) bool {
+	for _, want := range roots {
+		if len(r.above(want)) == 0 {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(r.above(maildir), func(has root) bool {
 		now, err := os.Stat(has.path)
 		return err == nil && (has.is == nil || !os.SameFile(now, has.is))
 	})
-	return !moved && !slices.ContainsFunc(roots, func(want string) bool {
-		return !slices.ContainsFunc(r, func(has root) bool { return want == has.path || strings.HasPrefix(want, has.path+"/") })
-	})
+}
+
+// above gives those that a path is at or below.
+func (r Roots) above(p string) (all []root) {
+	for ; ; p = path.Dir(p) {
+		if i, ok := slices.BinarySearchFunc(r, root{path: p}, byPath); ok {
+			all = append(all, r[i])
+		}
+		if p == "/" || p == "." {
+			return all
+		}
+	}
 }

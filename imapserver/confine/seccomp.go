@@ -11,21 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// needed is what a worker asks of the kernel, on every architecture: what Go's
+// needed is what is asked of the kernel, on every architecture: what Go's
 // runtime, SQLite and the store do, as tracing all of their tests shows, and what
 // they would do elsewhere. legacy adds to it what an old architecture has besides.
 // Everything else fails with EPERM: to run, trace or signal another program, to
 // become another user, mount, namespaces, modules, keys, BPF, io_uring, devices.
 var needed = []uint32{
-	// Files. Landlock and the uid say which.
+	// Files. Landlock and the uid say which, but not whose mode is changed: that of an open one alone.
 	unix.SYS_OPENAT, unix.SYS_CLOSE, unix.SYS_READ, unix.SYS_WRITE, unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREAD64, unix.SYS_PWRITE64,
 	unix.SYS_LSEEK, unix.SYS_FSTAT, unix.SYS_NEWFSTATAT, unix.SYS_STATX, unix.SYS_FACCESSAT, unix.SYS_FACCESSAT2, unix.SYS_GETDENTS64, unix.SYS_READLINKAT,
 	unix.SYS_GETCWD, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_FTRUNCATE, unix.SYS_FALLOCATE, unix.SYS_FADVISE64, unix.SYS_FLOCK,
-	unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT, unix.SYS_UNLINKAT, unix.SYS_MKDIRAT, unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_UTIMENSAT,
+	unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT, unix.SYS_UNLINKAT, unix.SYS_MKDIRAT, unix.SYS_FCHMOD, unix.SYS_UTIMENSAT,
 	unix.SYS_STATFS, unix.SYS_FSTATFS, unix.SYS_DUP, unix.SYS_DUP3, unix.SYS_PIPE2, unix.SYS_SPLICE, unix.SYS_SENDFILE, unix.SYS_COPY_FILE_RANGE,
 	unix.SYS_INOTIFY_INIT1, unix.SYS_INOTIFY_ADD_WATCH, unix.SYS_INOTIFY_RM_WATCH,
-	// Sockets that there are, and one to the outbox.
-	unix.SYS_CONNECT, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_SHUTDOWN,
+	// Sockets that there are.
+	unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_SHUTDOWN,
 	unix.SYS_GETSOCKOPT, unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME,
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2, unix.SYS_PPOLL,
 	// Memory, threads, time, and who one is.
@@ -36,8 +36,14 @@ var needed = []uint32{
 	unix.SYS_GETPID, unix.SYS_GETPPID, unix.SYS_GETTID, unix.SYS_GETUID, unix.SYS_GETEUID, unix.SYS_GETGID, unix.SYS_GETEGID,
 }
 
-// OfLogin is for Calls in a login: to accept connections, and to hand them over.
-var OfLogin = []uint32{unix.SYS_ACCEPT4, unix.SYS_SOCKETPAIR}
+// What Calls allows besides: a worker, which has mail sent, to reach the outbox; a login
+// and others that talk to strangers to accept connections, reach auth, and hand them over; who has its connections
+// from elsewhere to hand over alone; who looks for servers to reach these, too.
+var (
+	OfWorker = []uint32{unix.SYS_SOCKET, unix.SYS_CONNECT}
+	OfLogin  = []uint32{unix.SYS_SOCKET, unix.SYS_CONNECT, unix.SYS_ACCEPT4, unix.SYS_SOCKETPAIR}
+	OfFront  = []uint32{unix.SYS_SOCKETPAIR}
+)
 
 // limited is the calls of which a part is needed: those where the bits of mask
 // in an argument make one of want. No address can be looked behind here, which is why
@@ -67,8 +73,8 @@ const whole = ^uint32(0)
 
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
-// Calls has this process use no system calls but what a worker needs and more, for
-// as long as it lives.
+// Calls has this process use no system calls but what all need and more, for as long as
+// it lives.
 func Calls(more ...uint32) error {
 	if err := stay(); err != nil {
 		return err
@@ -110,6 +116,9 @@ func filter(more []uint32) []unix.SockFilter {
 	missing := end(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
 	p := []unix.SockFilter{load(atArchitecture), {Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: architecture}, refuse, load(atNumber), unless(unix.SYS_CLONE3, 1), missing}
 	for _, l := range limited {
+		if l.number == unix.SYS_SOCKET && !slices.Contains(more, l.number) {
+			continue
+		}
 		p = append(p, unless(l.number, uint8(3+2*len(l.want))), load(atArguments+8*l.argument), unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: l.mask})
 		for _, want := range l.want {
 			p = append(p, unless(want, 1), allow)

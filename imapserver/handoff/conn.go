@@ -40,12 +40,14 @@ var ErrVersion = errors.New("the peer is of another version")
 // Conn is one end of a channel. Send may be called from many goroutines, and
 // Receive from one other at the same time.
 type Conn struct {
-	c   *net.UnixConn
-	mu  sync.Mutex // held while a packet is sent
-	buf []byte     // of Receive, which keeps nothing of it
+	c    *net.UnixConn
+	most int64      // octets of a payload that is received
+	mu   sync.Mutex // held while a packet is sent
+	buf  []byte     // of Receive, which keeps nothing of it
 }
 
-// Pair makes a channel: our end, and the descriptor of the other for a child.
+// Pair makes a channel: our end, and the descriptor of the other for a child. A child
+// has less of a say than who has started it: its payloads are not taken.
 func Pair() (*Conn, *os.File, error) {
 	ours, theirs, err := socketpair(unix.SOCK_SEQPACKET)
 	if err != nil {
@@ -56,7 +58,7 @@ func Pair() (*Conn, *os.File, error) {
 		theirs.Close()
 		return nil, nil, err
 	}
-	return c, theirs, nil
+	return c.Bound(0), theirs, nil
 }
 
 // StreamPair makes a pair of connected stream sockets, which is a connection
@@ -112,7 +114,7 @@ func NewConn(f *os.File) (*Conn, error) {
 		c.Close()
 		return nil, errors.New("open channel: the descriptor is no packet socket")
 	}
-	return &Conn{c: u}, nil
+	return &Conn{c: u, most: MaxPayload}, nil
 }
 
 // Over makes a Conn of a connection to a packet socket, which is the Conn's from
@@ -123,7 +125,14 @@ func Over(c net.Conn) (*Conn, error) {
 		c.Close()
 		return nil, errors.New("open channel: it is no packet socket")
 	}
-	return &Conn{c: u}, nil
+	return &Conn{c: u, most: MaxPayload}, nil
+}
+
+// Bound has payloads of so many octets taken, and no longer ones: memory is that of
+// who receives them, and one memory file can be sent any number of times. It gives c.
+func (c *Conn) Bound(most int64) *Conn {
+	c.most = most
+	return c
 }
 
 // Dial opens a channel to the role that listens at path.
@@ -136,21 +145,22 @@ func Dial(ctx context.Context, path string) (*Conn, error) {
 	return Over(c)
 }
 
-// Peer is the uid of who has opened the channel, as the kernel says.
-func (c *Conn) Peer() (uid int, err error) {
+// Peer is the uid of who has opened the channel, and the process, as the kernel says.
+// That is 0 where the process is in another namespace.
+func (c *Conn) Peer() (uid, pid int, err error) {
 	raw, err := c.c.SyscallConn()
 	if err != nil {
-		return -1, err
+		return -1, 0, err
 	}
 	var cred *unix.Ucred
 	var fault error
 	if err := raw.Control(func(fd uintptr) { cred, fault = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return -1, err
+		return -1, 0, err
 	}
 	if fault != nil {
-		return -1, fmt.Errorf("ask who has opened the channel: %w", fault)
+		return -1, 0, fmt.Errorf("ask who has opened the channel: %w", fault)
 	}
-	return int(cred.Uid), nil
+	return int(cred.Uid), int(cred.Pid), nil
 }
 
 // Close ends the channel; a Receive that waits returns.
@@ -234,7 +244,7 @@ func (c *Conn) Receive() (Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := decode(data, files)
+	m, err := decode(data, files, c.most)
 	if err != nil {
 		for _, f := range files {
 			f.Close()
@@ -293,7 +303,7 @@ func takeFiles(oob []byte) ([]*os.File, error) {
 
 // decode reads a packet: a line with its version and kind, and the JSON of the
 // message.
-func decode(data []byte, files []*os.File) (Message, error) {
+func decode(data []byte, files []*os.File, most int64) (Message, error) {
 	line, body, _ := bytes.Cut(data, []byte("\n"))
 	version, name, _ := strings.Cut(string(line), " ")
 	if version != strconv.Itoa(Version) {
@@ -320,7 +330,7 @@ func decode(data []byte, files []*os.File) (Message, error) {
 	}
 	if memory != nil {
 		var err error
-		if *slot, err = unseal(memory); err != nil {
+		if *slot, err = unseal(memory, most); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		memory.Close()

@@ -71,7 +71,7 @@ func TestMessages(t *testing.T) {
 		&State{Serial: 8, Sessions: map[string]int{"imap": 9}, Data: []byte("[]")},
 		&End{Data: []byte(`["bob"]`)},
 		&End{Session: "c0ffee"},
-		&Session{Open: open, Serial: 9, UID: 1000, GID: 1001, Roots: []string{"/m"}, Maildir: "/m", Namespace: "INBOX.", Admin: "mailto:a@b.c", Comment: "ü", Neighbours: []byte(`{"bob":"/m"}`)},
+		&Session{Open: open, Serial: 9, UID: 1000, GID: 1001, Roots: []string{"/m"}, Maildir: "/m", Namespace: "INBOX.", Admin: "mailto:a@b.c", Comment: "ü", Beside: []byte(`{"neighbours":{"bob":"/m"}}`)},
 		&Look{UID: 1000, GID: 1001, User: "Grüße", ID: "c0ffee", Answer: file(t, "answer")},
 		&Look{UID: 1000, GID: 1001, Follow: true, Answer: file(t, "answer")},
 		&Doing{Session: []byte(`{"id":"c0ffee"}`)},
@@ -276,6 +276,26 @@ func TestSendRefuses(t *testing.T) {
 	}
 }
 
+// TestBound: a payload that is longer than may be costs its receiver nothing, and whoever
+// was started has none that is taken.
+func TestBound(t *testing.T) {
+	for _, row := range []struct {
+		bound func(*Conn)
+		taken bool
+	}{
+		{func(*Conn) {}, false}, {func(c *Conn) { c.Bound(3) }, false}, {func(c *Conn) { c.Bound(4) }, true},
+	} {
+		ours, theirs := pair(t)
+		row.bound(ours)
+		if err := theirs.Send(&State{Data: []byte("four")}); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := ours.Receive(); (err == nil) != row.taken {
+			t.Errorf("%v %v", m, err)
+		}
+	}
+}
+
 // TestSealed holds a payload to what it was when it was sent.
 func TestSealed(t *testing.T) {
 	f, err := seal([]byte("constant"))
@@ -289,7 +309,7 @@ func TestSealed(t *testing.T) {
 	if err := f.Truncate(1); err == nil {
 		t.Error("it can be cut short")
 	}
-	if got, err := unseal(f); err != nil || string(got) != "constant" {
+	if got, err := unseal(f, MaxPayload); err != nil || string(got) != "constant" {
 		t.Errorf("%q %v", got, err)
 	}
 	n, err := unix.MemfdCreate("open", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -298,7 +318,7 @@ func TestSealed(t *testing.T) {
 	}
 	unsealed := os.NewFile(uintptr(n), "open")
 	defer unsealed.Close()
-	if _, err := unseal(unsealed); err == nil {
+	if _, err := unseal(unsealed, MaxPayload); err == nil {
 		t.Error("a memory file that can be changed is taken")
 	}
 }
@@ -393,7 +413,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(fmt.Appendf(nil, "%d %s\n%s", Version, k.name, body))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := decode(data, nil)
+		m, err := decode(data, nil, MaxPayload)
 		if (m == nil) != (err != nil) {
 			t.Fatalf("%v %v", m, err)
 		}

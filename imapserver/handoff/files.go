@@ -67,7 +67,7 @@ func (s *Session) Close() {
 }
 
 // payload is not what Open's is: a session has one.
-func (s *Session) payload() *[]byte { return &s.Neighbours }
+func (s *Session) payload() *[]byte { return &s.Beside }
 
 func wantFiles(fs []*os.File, n int) error {
 	if len(fs) != n {

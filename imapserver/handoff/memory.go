@@ -35,8 +35,8 @@ func seal(data []byte) (*os.File, error) {
 	return f, nil
 }
 
-// unseal reads what seal has written.
-func unseal(f *os.File) ([]byte, error) {
+// unseal reads what seal has written, of so many octets at most.
+func unseal(f *os.File, most int64) ([]byte, error) {
 	have, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
 	if err != nil || have&seals != seals {
 		return nil, errors.New("the payload is no sealed memory file")
@@ -45,8 +45,8 @@ func unseal(f *os.File) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stat payload: %w", err)
 	}
-	if st.Size() > MaxPayload {
-		return nil, fmt.Errorf("a payload of %d octets, more than %d", st.Size(), MaxPayload)
+	if st.Size() > most {
+		return nil, fmt.Errorf("a payload of %d octets, more than %d", st.Size(), most)
 	}
 	data := make([]byte, st.Size())
 	if _, err := io.ReadFull(io.NewSectionReader(f, 0, st.Size()), data); err != nil {

@@ -101,7 +101,7 @@ type Session struct {
 	Serial    uint64   `json:"serial"`
 	UID       int      `json:"uid"`
 	GID       int      `json:"gid"`
-	Roots     []string `json:"roots"` // directories below which the mail of that uid is
+	Roots     []string `json:"roots,omitempty"` // directories below which the mail of that uid is; of many, Beside has them
 	Maildir   string   `json:"maildir"`
 	Quota     *Quota   `json:"quota,omitempty"`
 	Discard   bool     `json:"discard,omitempty"` // what is expunged goes into the trash
@@ -120,7 +120,25 @@ type Session struct {
 	Mailbox       string   `json:"mailbox,omitempty"` // of a delivery: where it goes; "": INBOX
 	Bodies        bool     `json:"bodies,omitempty"`
 	Trace         *os.File `json:"-"` // over which the session sends what it says, as after Look.Trace; nil: nobody listens
-	Neighbours    []byte   `json:"-"` // JSON: the Maildirs, by user, of all who may share mail with the user; may be empty
+	Beside        []byte   `json:"-"` // JSON of Beside; may be empty
+}
+
+// Beside is what a worker is told beside a session that may be too much for a packet.
+type Beside struct {
+	Neighbours map[string]string `json:"neighbours,omitempty"` // the Maildirs, by user, of all who may share mail with the user
+	Roots      []string          `json:"roots,omitempty"`
+}
+
+// AllRoots gives the roots, wherever they are.
+func (s *Session) AllRoots() []string {
+	if len(s.Roots) > 0 || len(s.Beside) == 0 {
+		return s.Roots
+	}
+	var b Beside
+	if json.Unmarshal(s.Beside, &b) != nil {
+		return nil // no file is below those
+	}
+	return b.Roots
 }
 
 // Opened is the answer to a session: a worker of that number has it, or nobody.

@@ -11,6 +11,12 @@ type Set struct {
 	After  Command // of a session
 	Web    Web
 	LMTP   LMTP
+	Worker Worker
+}
+
+// Worker bounds what a process may have that serves the mail of one uid.
+type Worker struct {
+	Roots int
 }
 
 // LMTP bounds what a mail server of the host may cost.

@@ -29,12 +29,7 @@ type front struct {
 // RunFront serves the connections that the parent sends over c until that tells
 // it to stop. What has been taken is delivered before it returns.
 func RunFront(c *handoff.Conn, host string, log *slog.Logger) error {
-	if _, err := confine.Files([]string{os.TempDir()}); err != nil && !errors.Is(err, confine.ErrNoLandlock) {
-		log.Error("front may open files", "err", err)
-	}
-	if err := confine.Limits(); err != nil {
-		log.Error("front has no limits", "err", err)
-	}
+	confined([]string{os.TempDir()}, log, confine.OfFront...)
 	f := &front{log: log, parent: c, waiting: map[uint64]chan *handoff.Opened{}}
 	s := &server{host: host, limits: limit.Default().LMTP, backend: f, log: log}
 	ctx, stop := context.WithCancel(context.Background())

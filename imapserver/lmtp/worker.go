@@ -52,7 +52,7 @@ func RunWorker(c *handoff.Conn, roots []string, log *slog.Logger) error {
 		}
 		switch m := m.(type) {
 		case *handoff.Session:
-			if !to.Fit(m.Roots) {
+			if !to.Fit(m.Roots, m.Maildir) {
 				c.Close() // the message comes again, and the next gets another worker
 				m.Stream.Close()
 				return nil
@@ -70,18 +70,18 @@ func RunWorker(c *handoff.Conn, roots []string, log *slog.Logger) error {
 	}
 }
 
-// confined takes from a worker what it does not need. Without Landlock it may be
+// confined takes from a worker or a front what it does not need. Without Landlock it may be
 // a program with cgo, whose threads the list of system calls would not let start.
-func confined(roots []string, log *slog.Logger) confine.Roots {
+func confined(roots []string, log *slog.Logger, calls ...uint32) confine.Roots {
 	err := confine.Limits()
 	to, none := confine.Files(roots)
 	if none == nil {
-		err = errors.Join(err, confine.Calls())
+		err = errors.Join(err, confine.Calls(calls...))
 	} else if !errors.Is(none, confine.ErrNoLandlock) {
 		err = errors.Join(err, none)
 	}
 	if err != nil {
-		log.Error("worker may do more than it needs", "err", err)
+		log.Error("process may do more than it needs", "err", err)
 	}
 	return to
 }

@@ -107,6 +107,20 @@ func (o *Ops) MakeTree(dir string, folder bool) error {
 	return nil
 }
 
+// exactMode gives a directory that was just made DirMode, by its descriptor: a process
+// that is confined may change the mode of nothing that it may not open.
+func exactMode(path string) error {
+	fd, err := openDirAt(unix.AT_FDCWD, path)
+	if err == nil {
+		err = unix.Fchmod(fd, uint32(DirMode))
+		closeFD(fd)
+	}
+	if err != nil {
+		return &fs.PathError{Op: "chmod", Path: path, Err: err}
+	}
+	return nil
+}
+
 // mkdir makes a directory of mode DirMode whatever the umask, and tells
 // whether it did. One that exists is left alone; anything else of that name is
 // an error.
@@ -117,7 +131,7 @@ func (o *Ops) mkdir(path string) (made bool, err error) {
 	err = unix.Mkdir(path, uint32(DirMode))
 	switch {
 	case err == nil:
-		return true, os.Chmod(path, DirMode)
+		return true, exactMode(path)
 	case err == unix.EEXIST:
 		st, err := os.Lstat(path)
 		if err == nil && !st.IsDir() {

@@ -21,7 +21,7 @@ import (
 
 // TestMain is also the worker of these tests: it writes its process id to each
 // session's stream, says that it is idle once it has been asked to by the
-// session's user, and dies or hangs where that is the user's name.
+// session's user, and dies, hangs or leaves where that is the user's name.
 func TestMain(m *testing.M) {
 	if os.Getenv("SPAWN_TEST_WORKER") == "" {
 		os.Exit(m.Run())
@@ -45,8 +45,17 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 		io.WriteString(s.Stream, string(rune('A'+n-1)))
+		if s.User == "leave" { // once its only session has ended
+			c.Close()
+			io.ReadAll(s.Stream)
+			io.WriteString(s.Stream, "end")
+			os.Exit(0)
+		}
 		s.Stream.Close()
 		switch s.User {
+		case "stay":
+			c.Send(&handoff.Idle{Sessions: n})
+			select {}
 		case "die":
 			os.Exit(3)
 		case "hang":
@@ -127,7 +136,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-func (s *Spawner) kill(number uint64) {
+func (s *Spawner) killed(number uint64) {
 	s.each(func(w *worker) bool { return w.number == number }, func(w *worker) { s.end(w); w.proc.Kill() })
 }
 
@@ -212,15 +221,117 @@ func TestWorkerHangs(t *testing.T) {
 	if again := number(1000, "late"); again != alice || alice == bob {
 		t.Errorf("worker %d, then %d; bob's is %d", alice, again, bob)
 	}
-	s.kill(alice)
+	s.killed(alice)
 	expect(t, s, 1000, "alice", "A")
-	s.kill(alice)      // says another of its sessions
-	s.kill(alice * 10) // nobody's
+	s.killed(alice)      // says another of its sessions
+	s.killed(alice * 10) // nobody's
 	expect(t, s, 1000, "alice", "B")
 	expect(t, s, 1001, "bob", "B")
 	if n := started.Load(); n != 3 {
 		t.Errorf("%d workers were started", n)
 	}
+}
+
+// begin hands a session over and gives the client's end, the worker having answered.
+func begin(t *testing.T, s *Spawner, uid int, user string) *net.UnixConn {
+	t.Helper()
+	ours, theirs, err := handoff.StreamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ours.Close() })
+	defer theirs.Close()
+	if _, err := s.Hand(Identity{uid, uid}, &handoff.Session{Open: handoff.Open{User: user, Stream: theirs}}); err != nil {
+		t.Fatal(err)
+	}
+	ours.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.ReadFull(ours, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return ours
+}
+
+// TestFaultOfOneSession: what cannot be sent is a fault of its own, and a worker that
+// takes no more sessions ends those that it has.
+func TestFaultOfOneSession(t *testing.T) {
+	s, started := tested(t)
+	expect(t, s, 1000, "alice", "A")
+	ours, theirs, err := handoff.StreamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	defer theirs.Close()
+	for _, m := range []*handoff.Session{
+		{Comment: strings.Repeat("x", handoff.MaxPacket), Open: handoff.Open{Stream: theirs}}, {Open: handoff.Open{Stream: nil}},
+	} {
+		if _, err := s.Hand(Identity{1000, 1000}, m); err == nil {
+			t.Error("a session that cannot be sent was")
+		}
+	}
+	expect(t, s, 1000, "alice", "B")
+	leaving := begin(t, s, 1000, "leave")
+	eventually(t, "the worker that leaves is still in the table", func() bool { return s.count() == 0 })
+	expect(t, s, 1000, "alice", "A")
+	leaving.CloseWrite()
+	if said, err := io.ReadAll(leaving); string(said) != "end" {
+		t.Errorf("the session of a worker that leaves: %q %v", said, err)
+	}
+	if n := started.Load(); n != 2 {
+		t.Errorf("%d workers were started", n)
+	}
+}
+
+// TestEndsInTime: a worker that was told to end, or says that it wants to, does so,
+// or is killed.
+func TestEndsInTime(t *testing.T) {
+	s, _ := tested(t)
+	s.patience = 100 * time.Millisecond
+	for _, user := range []string{"stay", "leave"} {
+		begin(t, s, 1000, user)
+		eventually(t, user+": the worker is still in the table", func() bool { return s.count() == 0 })
+	}
+	ended := make(chan struct{})
+	go func() { s.running.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("workers that do not end are left")
+	}
+}
+
+// TestWorkerDoesNotRead: a worker that takes no message for a while may be slow. If it
+// then takes no other, it is killed.
+func TestWorkerDoesNotRead(t *testing.T) {
+	t.Parallel()
+	s, _ := tested(t)
+	expect(t, s, 1000, "hang", "A")
+	tries := 0
+	for failed := 0; failed < 2; tries++ {
+		_, theirs, err := handoff.StreamPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := s.at(1000)
+		_, err = s.Hand(Identity{1000, 1000}, &handoff.Session{Comment: strings.Repeat("x", 8<<10), Open: handoff.Open{Stream: theirs}})
+		theirs.Close()
+		killed := s.at(1000) != before
+		switch {
+		case killed && failed == 0:
+			t.Fatal("a worker is killed for one message that it did not take")
+		case killed || err != nil:
+			failed++
+		case tries > 1000:
+			t.Fatal("all messages are taken")
+		}
+	}
+	expect(t, s, 1000, "alice", "B") // of one to which the second went
+}
+
+func (s *Spawner) at(uid int) *worker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.workers[Identity{uid, uid}]
 }
 
 func TestWorkerDoesNotStart(t *testing.T) {
