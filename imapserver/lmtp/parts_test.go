@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/confine"
 	"mailstead/imapserver/deliver"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/limit"
@@ -45,9 +46,10 @@ func TestMain(m *testing.M) {
 
 // service is all the parts, with users that have a Maildir each.
 type service struct {
-	path string // of the socket
-	dir  string // of the Maildirs
-	stop func()
+	path  string // of the socket
+	dir   string // of the Maildirs
+	front int    // process
+	stop  func()
 }
 
 // begin starts them. Root has the users be of other uids.
@@ -96,7 +98,7 @@ func serveParts(t *testing.T, dir string, id spawn.Identity) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{path: filepath.Join(dir, "socket"), dir: dir}
+	s := &service{path: filepath.Join(dir, "socket"), dir: dir, front: process.Process.Pid}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -175,6 +177,19 @@ func TestParts(t *testing.T) {
 	}
 	if n := len(s.mail(t, "alice")); n != 2 {
 		t.Errorf("%d messages", n)
+	}
+}
+
+// TestConfined: the front has a list of system calls, and gains no privileges.
+func TestConfined(t *testing.T) {
+	if err := confine.Landlock(); err != nil {
+		t.Skip(err)
+	}
+	s := begin(t, "alice")
+	s.say(t, "MAIL FROM:<>\r\nRCPT TO:<alice>\r\n")
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.front))
+	if err != nil || !strings.Contains(string(status), "\nSeccomp:\t2\n") || !strings.Contains(string(status), "\nNoNewPrivs:\t1\n") {
+		t.Errorf("%v\n%s", err, status)
 	}
 }
 

@@ -45,8 +45,10 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 		io.WriteString(s.Stream, string(rune('A'+n-1)))
-		if s.User == "leave" { // once its only session has ended
+		if s.User == "leave" { // and end once its only session has
+			s.Stream.Read(make([]byte, 1))
 			c.Close()
+			io.WriteString(s.Stream, "left")
 			io.ReadAll(s.Stream)
 			io.WriteString(s.Stream, "end")
 			os.Exit(0)
@@ -270,14 +272,20 @@ func TestFaultOfOneSession(t *testing.T) {
 		}
 	}
 	expect(t, s, 1000, "alice", "B")
-	leaving := begin(t, s, 1000, "leave")
-	eventually(t, "the worker that leaves is still in the table", func() bool { return s.count() == 0 })
-	expect(t, s, 1000, "alice", "A")
-	leaving.CloseWrite()
-	if said, err := io.ReadAll(leaving); string(said) != "end" {
-		t.Errorf("the session of a worker that leaves: %q %v", said, err)
+	for uid := range 10 { // a message that it does not take comes before that is known, as likely as not
+		leaving := begin(t, s, 2000+uid, "leave")
+		w := s.at(2000 + uid)
+		w.mu.Lock()
+		io.WriteString(leaving, "x")
+		_, err := io.ReadFull(leaving, make([]byte, len("left")))
+		w.mu.Unlock()
+		expect(t, s, 2000+uid, "alice", "A")
+		leaving.CloseWrite()
+		if said, rerr := io.ReadAll(leaving); err != nil || string(said) != "end" {
+			t.Errorf("the session of a worker that leaves: %v, %q %v", err, said, rerr)
+		}
 	}
-	if n := started.Load(); n != 2 {
+	if n := started.Load(); n != 21 {
 		t.Errorf("%d workers were started", n)
 	}
 }
@@ -288,7 +296,7 @@ func TestEndsInTime(t *testing.T) {
 	s, _ := tested(t)
 	s.patience = 100 * time.Millisecond
 	for _, user := range []string{"stay", "leave"} {
-		begin(t, s, 1000, user)
+		io.WriteString(begin(t, s, 1000, user), "x")
 		eventually(t, user+": the worker is still in the table", func() bool { return s.count() == 0 })
 	}
 	ended := make(chan struct{})
