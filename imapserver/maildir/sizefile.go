@@ -241,20 +241,27 @@ func sizeIn(base, field string) (int64, bool) {
 }
 
 // Count adds up the messages of a mailbox that count.
-func (f *Folder) Count() (u Usage, err error) {
-	for _, sub := range []Sub{New, Cur} {
-		l, err := f.List(sub)
+func (f *Folder) Count() (Usage, error) {
+	u, err := f.count(New)
+	if err != nil {
+		return u, err
+	}
+	cur, err := f.count(Cur)
+	return u.Add(cur), err
+}
+
+func (f *Folder) count(sub Sub) (u Usage, err error) {
+	l, err := f.List(sub)
+	if err != nil {
+		return u, err
+	}
+	defer l.Release()
+	for i := range l.Len() {
+		n, err := f.usage(sub, string(l.Name(i)))
 		if err != nil {
 			return u, err
 		}
-		for i := range l.Len() {
-			n, err := f.usage(sub, string(l.Name(i)))
-			if err != nil {
-				return u, err
-			}
-			u = u.Add(n)
-		}
-		l.Release()
+		u = u.Add(n)
 	}
 	return u, nil
 }
@@ -292,6 +299,30 @@ func (f *Folder) Clear() (gone Usage, err error) {
 		err = errors.Join(err, left)
 	}
 	return gone, err
+}
+
+// Settle is Clear for messages that stay where they are, for nobody to find them yet:
+// what has just come gets a name that its delivery does not know.
+func (f *Folder) Settle() (gone Usage, err error) {
+	l, err := f.List(New)
+	if err != nil {
+		return gone, err
+	}
+	for i := range l.Len() {
+		name := string(l.Name(i))
+		u, uerr := f.usage(New, name)
+		if base, suffix := SplitName(name); suffix == "" {
+			merr := f.Rename(New, name, f, New, base+infoPrefix)
+			if errors.Is(merr, fs.ErrNotExist) {
+				continue
+			}
+			uerr = errors.Join(uerr, merr)
+		}
+		gone, err = gone.Add(u), errors.Join(err, uerr)
+	}
+	l.Release()
+	u, cerr := f.count(Cur)
+	return gone.Add(u), errors.Join(err, cerr)
 }
 
 func (f *Folder) clear(sub Sub) (gone Usage, err error) {

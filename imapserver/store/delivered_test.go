@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -178,23 +179,28 @@ func TestDeliveriesBesideSessions(t *testing.T) {
 // deletes the mailbox up to each of its own: the message is in INBOX, and told of, or
 // was not acknowledged, and what maildirsize says is what there is.
 func TestDeletedWhileDelivered(t *testing.T) {
-	for _, box := range []string{"Lists", "Trash"} { // whose messages do not count
+	for _, row := range []struct {
+		box  string
+		keep time.Duration
+	}{
+		{"Lists", 0}, {"Lists", time.Hour}, {"Trash", 0}, // whose messages do not count
+	} {
 		moved, rescued := 0, 0
 		for at, begun := 1, true; begun; at++ {
 			for until, ended := 1, false; begun && !ended; until++ {
-				rescued, begun, ended = deletedWhileDelivered(t, box, at, until)
+				rescued, begun, ended = deletedWhileDelivered(t, row.box, row.keep, at, until)
 				moved += rescued
 			}
 		}
 		if moved == 0 {
-			t.Errorf("%s: no message was taken to INBOX", box)
+			t.Errorf("%+v: no message was taken to INBOX", row)
 		}
 	}
 }
 
 // deletedWhileDelivered is one of them. begun is false if a delivery has less calls, and
 // ended is true if a deletion has.
-func deletedWhileDelivered(t *testing.T, box string, at, until int) (rescued int, begun, ended bool) {
+func deletedWhileDelivered(t *testing.T, box string, keep time.Duration, at, until int) (rescued int, begun, ended bool) {
 	t.Helper()
 	dir := newMaildir(t)
 	var deletion func(maildir.Op) error
@@ -208,6 +214,7 @@ func deletedWhileDelivered(t *testing.T, box string, at, until int) (rescued int
 		t.Fatal(err)
 	}
 	appendMessage(t, a, box, "Subject: there before\r\n\r\nx\r\n")
+	a.SetKeep(keep)
 	paused, resume, deleted := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	calls := 0
 	deletion = func(maildir.Op) error {
@@ -246,7 +253,7 @@ func deletedWhileDelivered(t *testing.T, box string, at, until int) (rescued int
 		t.Fatal(err)
 	}
 	if used != there || rescued > int(there.Messages) || acknowledged != (there.Messages == 1) && still != nil {
-		t.Errorf("%s, at call %d, until call %d of deletion: acknowledged is %v, rescued %d, used %+v, there %+v", box, at, until, acknowledged, rescued, used, there)
+		t.Errorf("%s, kept for %v, at call %d, until call %d of deletion: acknowledged is %v, rescued %d, used %+v, there %+v", box, keep, at, until, acknowledged, rescued, used, there)
 	}
 	return rescued, begun, ended
 }

@@ -230,7 +230,7 @@ func (a *Account) deleteFolder(ctx context.Context, dir string) error {
 		mb.leave()
 	}
 	if a.quota.isKept() && dir != maildir.TrashDir {
-		a.quota.note(a.clear(aside).Negative())
+		a.quota.note(a.taken(aside, kept).Negative())
 	}
 	if err := a.forget(dir); err != nil {
 		// A full disk, perhaps, which this is to free. The row is in no one's way.
@@ -246,17 +246,22 @@ func (a *Account) deleteFolder(ctx context.Context, dir string) error {
 	return nil
 }
 
-// clear removes the messages of a mailbox that was taken aside, and gives how many
-// of those that count there were.
-func (a *Account) clear(aside string) Usage {
+// taken gives how much that counts is in a mailbox that was taken aside, whose messages
+// it removes unless they are kept. A delivery at work takes its own back, or they are
+// counted.
+func (a *Account) taken(aside string, kept bool) Usage {
 	f, err := maildir.OpenFolder(aside, a.ops)
 	if err != nil {
 		return Usage{} // as for whoever lists mailboxes
 	}
 	defer f.Close()
-	gone, err := f.Clear()
+	take := f.Clear
+	if kept {
+		take = f.Settle
+	}
+	gone, err := take()
 	if err != nil {
-		a.log.Warn("cannot remove what is left of a mailbox", "error", err)
+		a.quota.hidden(err)
 	}
 	return gone
 }
