@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"crypto/rand"
@@ -76,8 +77,9 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 	who, creds := *c, x.Credentials()
 	who.User, who.Password, who.For = creds.User, creds.Password, creds.For
 	p := a.guesses.pair(who.User, c.Remote)
+	tried := shortened(cmp.Or(who.For, who.User))
 	if errors.Is(err, sasl.ErrSyntax) {
-		return handoff.Verdict{Syntax: true, Text: "The " + err.Error() + "."}
+		return handoff.Verdict{Syntax: true, Text: "The " + err.Error() + ".", Tried: tried}
 	}
 	// Before anything is told of the response: too many at once gain nothing.
 	f := a.admit(p)
@@ -91,9 +93,13 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 	case done && !a.mayEnter(who.User):
 		f = refused.because("there is no such user here")
 	case !done:
-		return handoff.Verdict{Exchange: a.exchanges.put(x, start), Challenge: string(challenge)}
+		return handoff.Verdict{Exchange: a.exchanges.put(x, start), Challenge: string(challenge), Tried: tried}
 	}
-	return a.answer(ctx, &who, start, p, entrant{user: who.User}, f)
+	v := a.answer(ctx, &who, start, p, entrant{user: who.User}, f)
+	if v.User == "" {
+		v.Tried = tried
+	}
+	return v
 }
 
 // Mechanisms is handoff.Authenticator's.

@@ -275,6 +275,9 @@ type Exchange struct {
 type Verdict struct {
 	User string `json:"user,omitempty"` // whose mail it is; "" for a refusal, or if the exchange goes on
 	By   string `json:"by,omitempty"`   // for the log: who has come in as User, or by which of their passwords
+	// Tried is whom the client of an exchange wants to be who is not let in, or not yet,
+	// for those who look on (Watch). It says nothing of whether there is such a user.
+	Tried string `json:"tried,omitempty"`
 	// Ticket is what a session is opened with where auth is another process: the
 	// name alone would let a login choose.
 	Ticket string `json:"ticket,omitempty"`

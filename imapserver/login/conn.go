@@ -37,7 +37,7 @@ type conn struct {
 	bad      int    // commands that were answered BAD
 	failures int    // logins that were refused
 	client   string // of ID: name and version
-	attempt  string // who has tried to log in last, if auth has not been asked for the name
+	attempt  string // as whom the client has tried to log in last, as far as is known
 
 	recording *recording // nil: nobody watches
 }
@@ -178,6 +178,7 @@ func (c *conn) commands(ctx context.Context) (*relay, error) {
 		default:
 			return nil, err
 		}
+		c.tell()
 		if c.server.ctx.Err() != nil {
 			return nil, c.bye(shutdownText)
 		}

@@ -95,15 +95,7 @@ func (c *conn) check(ctx context.Context, tag, mechanism string, creds sasl.Cred
 func (c *conn) decided(ctx context.Context, tag, mechanism string, v handoff.Verdict) (*relay, error) {
 	result := "refused"
 	defer func() { c.server.counts.Add(metrics.Logins, 1, c.listener, cmp.Or(mechanism, "command"), result) }()
-	defer func() { // a login that is refused has been answered by then
-		var ahead []byte
-		if result == "ok" {
-			ahead = c.r.Buffered()
-		} else {
-			c.w.Flush()
-		}
-		c.tell(cmp.Or(v.User, c.attempt), ahead)
-	}()
+	c.attempt = cmp.Or(v.User, v.Tried, c.attempt)
 	if v.Code == string(imap.ResponseCodeUnavailable) {
 		result = "unavailable"
 	}
@@ -121,6 +113,7 @@ func (c *conn) decided(ctx context.Context, tag, mechanism string, v handoff.Ver
 		return nil, err
 	}
 	result = "ok"
+	c.tell()
 	c.log.Info("login", "user", v.User, "by", v.By, "mechanism", mechanism, "tls", c.tlsVersion(), "client", c.client)
 	return r, nil
 }

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/tls"
@@ -30,6 +31,7 @@ func (c *conn) offers(mechanism string) bool {
 // exchange carries responses and challenges between the client and auth, of which
 // this side understands nothing: neither password nor key is ever here.
 func (c *conn) exchange(ctx context.Context, tag string, cmd *wire.Authenticate) (*relay, error) {
+	c.attempt = ""
 	part := &handoff.Exchange{Response: cmd.Initial, Bindings: c.bindings(), Certificates: c.certificates()}
 	for {
 		if err := c.w.Flush(); err != nil {
@@ -39,6 +41,7 @@ func (c *conn) exchange(ctx context.Context, tag string, cmd *wire.Authenticate)
 		if v.Exchange == "" {
 			return c.decided(ctx, tag, cmd.Mechanism, v)
 		}
+		c.attempt = cmp.Or(v.Tried, c.attempt)
 		c.w.Continue(base64.StdEncoding.EncodeToString([]byte(v.Challenge)))
 		response, err := c.r.ReadSASL()
 		if err != nil {

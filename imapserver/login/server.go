@@ -353,7 +353,7 @@ func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string,
 	c.record()
 	r, reason := c.run(ctx, back)
 	if r == nil {
-		c.tell(c.attempt, nil)
+		c.tell()
 		log.Info("disconnected before login", "reason", reason, "tls", c.tlsVersion())
 		c.nc.Close() // which under TLS says so to the client
 		return nil

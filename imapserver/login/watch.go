@@ -67,26 +67,28 @@ func (c *conn) record() {
 	c.recording = r
 }
 
-// tell shows what has been recorded, now that user has tried to log in, to those who
-// wanted to see it. What the client has sent ahead to its session, that will tell.
-func (c *conn) tell(user string, ahead []byte) {
+// tell shows what has been recorded, once it is known as whom the client tries to log
+// in, to those who wanted to see that. What the client has sent ahead waits: it is of
+// the next attempt, or of a session, which tells it itself.
+func (c *conn) tell() {
 	r, watches := c.recording, c.server.watches.Load()
-	if r == nil || watches == nil {
+	if r == nil || watches == nil || c.attempt == "" {
 		return
 	}
-	lines := r.lines
-	for n := bytes.Count(ahead, []byte("\n")); n > 0 && len(lines) > 0 && !lines[len(lines)-1].Server; n-- {
-		lines = lines[:len(lines)-1]
+	c.w.Flush()
+	known := len(r.lines)
+	for n := bytes.Count(c.r.Buffered(), []byte("\n")); n > 0 && known > 0 && !r.lines[known-1].Server; n-- {
+		known--
 	}
 	for _, w := range *watches {
-		if w.User != user {
+		if w.User != c.attempt {
 			continue
 		}
-		for _, l := range lines {
+		for _, l := range r.lines[:known] {
 			w.Tell(c.id, l)
 		}
 	}
-	r.lines = nil
+	r.lines = slices.Clone(r.lines[known:])
 }
 
 // heard is the connection, with the recording along.
