@@ -179,7 +179,7 @@ func (r *running) started(ctx context.Context) error {
 func (r *running) answer(ctx context.Context, q control.Request) control.Status {
 	var err error
 	switch q.Verb {
-	case control.VerbStatus, control.VerbSession, control.VerbSessions:
+	case control.VerbStatus, control.VerbSession, control.VerbSessions, control.VerbMetrics:
 	case control.VerbReload:
 		err = r.reload()
 	case control.VerbAppPassword:
@@ -194,8 +194,11 @@ func (r *running) answer(ctx context.Context, q control.Request) control.Status 
 		err = fmt.Errorf("unknown verb %q", q.Verb)
 	}
 	s, serr := r.server.Status(ctx)
-	if q.Verb == control.VerbSessions {
+	switch q.Verb {
+	case control.VerbSessions:
 		err = r.aboutSessions(ctx, q, &s)
+	case control.VerbMetrics:
+		err = r.aboutMetrics(ctx, &s)
 	}
 	if err = errors.Join(err, serr); err != nil {
 		s.Error = err.Error()

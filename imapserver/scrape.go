@@ -56,6 +56,38 @@ func (p *Parted) metrics(ctx context.Context) []metrics.Series {
 	return append(all, p.heard.counts.List()...)
 }
 
+// metrics gives all that there is: there are no workers.
+func (i *Inline) metrics(context.Context) []metrics.Series {
+	return append(gauges(i.front.status()), i.heard.counts.List()...)
+}
+
+// measured is a server that has metrics.
+type measured interface {
+	metrics(ctx context.Context) []metrics.Series
+}
+
+// aboutMetrics adds to a status what there is of metrics.
+func (r *running) aboutMetrics(ctx context.Context, s *control.Status) (err error) {
+	s.Metrics, err = json.Marshal(r.server.(measured).metrics(ctx))
+	return err
+}
+
+// ScrapeDaemon asks the daemon whose control socket is at path for the metrics.
+func ScrapeDaemon(ctx context.Context, path string) ([]metrics.Series, error) {
+	s, err := control.Ask(ctx, path, control.Request{Verb: control.VerbMetrics})
+	if err == nil && s.Error != "" {
+		err = errors.New(s.Error)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []metrics.Series
+	if err := json.Unmarshal(s.Metrics, &all); err != nil {
+		return nil, fmt.Errorf("ask %s: %w", path, err)
+	}
+	return all, nil
+}
+
 // Scrape asks the auth that listens at path for the metrics.
 func Scrape(ctx context.Context, path string) ([]metrics.Series, error) {
 	c, err := handoff.Dial(ctx, path)

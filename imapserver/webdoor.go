@@ -46,7 +46,7 @@ type webSession struct {
 
 // openWebDoor binds the socket of the page, whether there is one now or by a reload.
 func openWebDoor(s *Settings) (net.Listener, error) {
-	return control.ListenWeb(path.Join(path.Dir(s.Config.Control), "web"))
+	return control.ListenAll(path.Join(path.Dir(s.Config.Control), "web"))
 }
 
 // serve answers until ctx ends.

@@ -38,7 +38,7 @@ func webbedFor(t *testing.T, uid int) (*webDoor, func(control.WebRequest) contro
 	}}
 	i, _, _ := inline(t, c, []config.User{testUser(t, dir, "alice"), testUser(t, dir, "bob"), {Name: "boss", Hash: hash(t, "pw-boss"), Master: true}}, issue(t, time.Now().Add(time.Hour), "mail.example"))
 	d := &webDoor{log: i.log, auth: i.authority(), settings: i.inForce, sessions: map[string]webSession{}}
-	l, err := control.ListenWeb(filepath.Join(dir, "web"))
+	l, err := control.ListenAll(filepath.Join(dir, "web"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ const loopback = "127.0.0.1"
 // demoHost is a description made over for anybody's own machine: every path is
 // below dir, one self-signed certificate has all names, and demo can log in.
 // Accounts of the system are left out; their names are the second result.
-func demoHost(host *schema.Host, listeners []schema.Listener, dir, bin string) (*schema.Host, []string) {
+func demoHost(host *schema.Host, listeners []schema.Listener, measured *schema.Metrics, dir, bin string) (*schema.Host, []string) {
 	h := *host
 	h.Listeners = listeners
 	h.Paths = schema.Paths{
@@ -24,6 +24,9 @@ func demoHost(host *schema.Host, listeners []schema.Listener, dir, bin string) (
 		Letsencrypt: filepath.Join(dir, "letsencrypt"),
 		Units:       filepath.Join(dir, "units"),
 		Bin:         bin,
+	}
+	if h.Metrics = measured; measured != nil && measured.Socket != "" {
+		h.Metrics = &schema.Metrics{Origin: measured.Origin, Socket: filepath.Join(h.Paths.Run, "metrics")}
 	}
 	h.Mail.Root = filepath.Join(dir, "mail")
 	h.TLS.Certificates = []schema.Certificate{selfSigned(host)}

@@ -46,7 +46,7 @@ func TestDemoHost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, left := demoHost(described, listeners, "/tmp/x", "/opt/bin")
+			got, left := demoHost(described, listeners, nil, "/tmp/x", "/opt/bin")
 			want := *described
 			want.TLS = schema.TLS{Default: "mail.example.org", Certificates: []schema.Certificate{
 				{Name: "mail.example.org", Names: []string{"b.example.org", "localhost", "mail.example.org"}, SelfSigned: &schema.SelfSigned{Days: 365}},

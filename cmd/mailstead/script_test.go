@@ -68,6 +68,8 @@ func TestScript(t *testing.T) {
 			"taken":     taken,
 			"serves":    servesDemo,
 			"await":     awaitPort,
+			"free":      awaitFree,
+			"fetch":     fetch,
 			"lineage":   lineage,
 			"block":     block,
 			"verifies":  verifies,

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -36,7 +41,7 @@ func freePorts(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 func portsFreeAt(base int) bool {
-	for _, port := range []int{imapPort, imapsPort} {
+	for _, port := range []int{imapPort, imapPort + 1, imapPort + 2, imapsPort} { // and for metrics
 		ln, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(base+port)))
 		if err != nil {
 			return false
@@ -46,12 +51,77 @@ func portsFreeAt(base int) bool {
 	return true
 }
 
-// taken listens until the script ends, and sets BASE so that this is port 143.
-func taken(ts *testscript.TestScript, _ bool, _ []string) {
+// taken listens until the script ends, and sets BASE so that this is a port: taken PORT.
+func taken(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: taken PORT")
+	}
+	port, err := strconv.Atoi(args[0])
+	ts.Check(err)
 	ln, err := net.Listen("tcp", loopback+":0")
 	ts.Check(err)
 	ts.Defer(func() { ln.Close() })
-	ts.Setenv("BASE", strconv.Itoa(ln.Addr().(*net.TCPAddr).Port-imapPort))
+	ts.Setenv("BASE", strconv.Itoa(ln.Addr().(*net.TCPAddr).Port-port))
+}
+
+// fetch prints what is served by HTTP at a port, without the base, or at a unix socket:
+// fetch PORT|SOCKET PATH [REGEXP]. It waits for an answer in which that is found.
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 && len(args) != 3 {
+		ts.Fatalf("usage: fetch PORT|SOCKET PATH [REGEXP]")
+	}
+	network, address := "unix", ts.MkAbs(args[0])
+	if port, err := strconv.Atoi(args[0]); err == nil {
+		base, err := strconv.Atoi(ts.Getenv("BASE"))
+		ts.Check(err)
+		network, address = "tcp", net.JoinHostPort(loopback, strconv.Itoa(base+port))
+	}
+	want := regexp.MustCompile(strings.Join(args[2:], ""))
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}}}
+	var body []byte
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		answer, err := client.Get("http://mail.example.org" + args[1])
+		if neg {
+			if err == nil {
+				ts.Fatalf("somebody answers at %s", address)
+			}
+			return
+		}
+		if err == nil {
+			body, err = io.ReadAll(answer.Body)
+			answer.Body.Close()
+		}
+		if err == nil && want.Match(body) {
+			break
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: %v, no %q in\n%s", address, err, want, body)
+		}
+	}
+	ts.Stdout().Write(body)
+}
+
+// awaitFree waits until nobody listens on a port of the host: free PORT, without the base.
+func awaitFree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: free PORT")
+	}
+	base, err := strconv.Atoi(ts.Getenv("BASE"))
+	ts.Check(err)
+	port, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", net.JoinHostPort(loopback, strconv.Itoa(base+port)))
+		if err != nil {
+			return
+		}
+		conn.Close()
+		if time.Now().After(deadline) {
+			ts.Fatalf("somebody still listens on port %d", base+port)
+		}
+	}
 }
 
 // servesDemo logs in as demo over both listeners, verifying the certificate, and

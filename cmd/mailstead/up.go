@@ -7,7 +7,10 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,18 +69,15 @@ func runUp(ctx context.Context, o upOptions, c *console) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := movePorts(described.Listeners, o.portBase)
+	listeners, measured, err := o.places(described)
 	if err != nil {
-		return err
-	}
-	if err := portsFree(listeners); err != nil {
 		return err
 	}
 	dir, err := o.directory(described.Name)
 	if err != nil {
 		return err
 	}
-	host, left := demoHost(described, listeners, dir, filepath.Dir(daemon))
+	host, left := demoHost(described, listeners, measured, dir, filepath.Dir(daemon))
 	if err := applyUp(ctx, o.source, host, c); err != nil {
 		return err
 	}
@@ -88,9 +88,56 @@ func runUp(ctx context.Context, o upOptions, c *console) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	config := render.ConfigFile(host.Paths)
-	err = unix.Exec(daemon, []string{daemonName, "serve", "--config", config}, os.Environ())
+	args := []string{daemonName, "serve", "--config", render.ConfigFile(host.Paths)}
+	if host.Metrics != nil {
+		return serveMeasured(ctx, daemon, args, host)
+	}
+	err = unix.Exec(daemon, args, os.Environ())
 	return fmt.Errorf("start %s: %w", daemon, err)
+}
+
+// serveMeasured runs the daemon, and serves its metrics as long as it runs.
+func serveMeasured(ctx context.Context, daemon string, args []string, host *schema.Host) error {
+	l, err := listenMetrics(host.Metrics)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	runtime.LockOSThread() // whose end the daemon is told
+	cmd := &exec.Cmd{Path: daemon, Args: args, Stdout: os.Stdout, Stderr: os.Stderr, SysProcAttr: &unix.SysProcAttr{Pdeathsig: unix.SIGTERM}}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", daemon, err)
+	}
+	defer context.AfterFunc(ctx, func() { cmd.Process.Signal(unix.SIGTERM) })()
+	measured, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- serveMetrics(measured, l, host) }()
+	if err = cmd.Wait(); err != nil {
+		err = fmt.Errorf("%s: %w", daemonName, err)
+	}
+	stop()
+	return errors.Join(err, <-served)
+}
+
+// places gives where the listeners of a description are served here, and its metrics.
+func (o *upOptions) places(described *schema.Host) ([]schema.Listener, *schema.Metrics, error) {
+	all, m := described.Listeners, described.Metrics
+	if m != nil && m.Socket == "" {
+		all = append(slices.Clip(all), schema.Listener{Name: "metrics", Port: m.Port})
+	}
+	all, err := movePorts(all, o.portBase)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := portsFree(all); err != nil {
+		return nil, nil, err
+	}
+	listeners := all[:len(described.Listeners)]
+	if m == nil || m.Socket != "" {
+		return listeners, m, nil
+	}
+	last := all[len(listeners)]
+	return listeners, &schema.Metrics{Origin: m.Origin, Address: last.Address, Port: last.Port}, nil
 }
 
 // notServed makes sure that no daemon serves the directory already: it would
@@ -210,6 +257,11 @@ func writeConnect(c *console, host *schema.Host) {
 		for _, line := range connectLines(l.TLS, port, ca) {
 			fmt.Fprintf(c.out, "  %s\n", line)
 		}
+	}
+	if m := host.Metrics; m != nil && m.Socket != "" {
+		fmt.Fprintf(c.out, "\nMetrics at the socket %s.\n", m.Socket)
+	} else if m != nil {
+		fmt.Fprintf(c.out, "\nMetrics at http://%s/metrics.\n", net.JoinHostPort(m.Address, strconv.Itoa(m.Port)))
 	}
 	fmt.Fprintln(c.out)
 }

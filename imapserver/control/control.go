@@ -5,7 +5,10 @@
 // imports nothing of the project.
 package control
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // The verbs of a Request.
 const (
@@ -25,6 +28,8 @@ const (
 	VerbTrace = "trace"
 	// VerbEndSession ends the connection that Request.ID names.
 	VerbEndSession = "end-session"
+	// VerbMetrics asks for Status.Metrics.
+	VerbMetrics = "metrics"
 	// VerbExplainLogin says in Status.Login how a login of Request.User goes, by
 	// Request.Login.
 	VerbExplainLogin = "explain-login"
@@ -85,6 +90,7 @@ type Status struct {
 	Proxies      []Proxy         `json:"proxies,omitempty"`
 	Connected    []Connection    `json:"connected,omitempty"` // for VerbSessions, by the time at which they began
 	Login        *LoginExplained `json:"login,omitempty"`     // for VerbExplainLogin
+	Metrics      json.RawMessage `json:"metrics,omitempty"`   // for VerbMetrics: series, as package metrics has them
 	Error        string          `json:"error,omitempty"`     // why the request failed; the rest is still true
 }
 

@@ -25,35 +25,40 @@ const (
 // daemon has left there is replaced; one that is served is an error.
 func Listen(path string) (net.Listener, error) { return listen(path, 0o600) }
 
+// ListenAll makes a socket in the same way to which anybody may connect: that of the
+// page, where WebServer looks who it is, since auth cannot give a file to another
+// account; and that of metrics.
+func ListenAll(path string) (net.Listener, error) { return listen(path, 0o666) }
+
 func listen(path string, mode fs.FileMode) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("make control socket: %w", err)
+		return nil, fmt.Errorf("make socket: %w", err)
 	}
 	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		c.Close()
-		return nil, fmt.Errorf("make control socket %s: another daemon serves it", path)
+		return nil, fmt.Errorf("make socket %s: another daemon serves it", path)
 	}
 	if st, err := os.Lstat(path); err == nil && st.Mode().Type() != fs.ModeSocket {
-		return nil, fmt.Errorf("make control socket %s: there is something that is no socket", path)
+		return nil, fmt.Errorf("make socket %s: there is something that is no socket", path)
 	} else if err == nil {
 		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("make control socket: %w", err)
+			return nil, fmt.Errorf("make socket: %w", err)
 		}
 	}
 	// Bound under another name, it has its mode before anyone can find it.
 	staging := filepath.Join(filepath.Dir(path), ".~") // no longer than path, which may be as long as a socket's path can be
 	if err := os.Remove(staging); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("make control socket: %w", err)
+		return nil, fmt.Errorf("make socket: %w", err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: staging, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("make control socket: %w", err)
+		return nil, fmt.Errorf("make socket: %w", err)
 	}
 	l.SetUnlinkOnClose(false)
 	if err := errors.Join(os.Chmod(staging, mode), os.Rename(staging, path)); err != nil {
 		l.Close()
 		os.Remove(staging)
-		return nil, fmt.Errorf("make control socket: %w", err)
+		return nil, fmt.Errorf("make socket: %w", err)
 	}
 	return &socket{l, sync.OnceValue(func() error {
 		os.Remove(path)

@@ -78,10 +78,6 @@ func AskWeb(ctx context.Context, path string, r WebRequest) (WebAnswer, error) {
 	return a, nil
 }
 
-// ListenWeb makes the socket of the page. Anybody may connect, and WebServer looks
-// who it is: auth cannot give a file to another account.
-func ListenWeb(path string) (net.Listener, error) { return listen(path, 0o666) }
-
 // WebServer answers requests of the page. Its functions are called from many goroutines.
 type WebServer struct {
 	Allow  func(uid int) bool // who may ask
