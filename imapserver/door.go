@@ -249,6 +249,11 @@ func (d *door) prepare(ctx context.Context, s *Settings) error {
 	return d.call(ctx, func(serial uint64) handoff.Message { return &handoff.Settings{Serial: serial, Data: data} })
 }
 
+// offer has it offer the mechanisms that there are.
+func (d *door) offer() error {
+	return d.Send(&handoff.Mechanisms{Names: d.parted.auth.Mechanisms(d.hello.Listener)})
+}
+
 // commit has it go over, or stay with what it has.
 func (d *door) commit(ctx context.Context, drop bool) error {
 	return d.call(ctx, func(serial uint64) handoff.Message { return &handoff.Commit{Serial: serial, Drop: drop} })

@@ -57,7 +57,7 @@ func NewParted(s *Settings, o Options) (*Parted, error) {
 		failed: make(chan error, 1),
 		doors:  map[*door]bool{},
 	}
-	p.auth = auth.New(auth.Options{Log: o.log(), Limits: limits, Helpers: &socketHelpers{pam: func() *config.PAM { return p.settings.Load().Config.PAM }}})
+	p.auth = auth.New(auth.Options{Log: o.log(), Limits: limits, Changed: p.announce, Helpers: &socketHelpers{pam: func() *config.PAM { return p.settings.Load().Config.PAM }}})
 	if err := s.admit(p.auth); err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (p *Parted) serve(c *handoff.Conn) error {
 // the time that it has.
 func (p *Parted) configure(d *door) error {
 	for {
-		s := p.settings.Load()
+		s, offered := p.settings.Load(), p.auth.Mechanisms(d.hello.Listener)
 		if err := d.prepare(d.ctx, s); err != nil {
 			return err
 		}
@@ -153,6 +153,9 @@ func (p *Parted) configure(d *door) error {
 		}
 		p.mu.Unlock()
 		if current {
+			if !slices.Equal(offered, p.auth.Mechanisms(d.hello.Listener)) {
+				d.offer()
+			}
 			p.watch(d)
 			return d.endUsers(d.ctx, mayHave(p.auth, s, s))
 		}
@@ -200,6 +203,13 @@ func (p *Parted) Session(user string, stream *os.File) error {
 
 // Failed tells what has ended the service.
 func (p *Parted) Failed() <-chan error { return p.failed }
+
+// announce has all logins offer what auth drives by now.
+func (p *Parted) announce() {
+	p.reloading.Lock() // or one would put back what it has prepared before
+	defer p.reloading.Unlock()
+	p.each(func(d *door) error { return d.offer() })
+}
 
 // Stop leaves the logins and their sessions to themselves: they go on, and come
 // back to whoever follows.

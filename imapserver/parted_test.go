@@ -308,6 +308,29 @@ func TestTicketsExpire(t *testing.T) {
 	})
 }
 
+// TestPartedAnnounces: logins are told at once when the last user has got a verifier.
+func TestPartedAnnounces(t *testing.T) {
+	dir := t.TempDir()
+	cfg := partedConfig(dir)
+	cfg.Logins = &config.Logins{Keep: t.TempDir(), Upgrade: config.Verifier}
+	p := startParted(t, cfg, partedUser(t, dir, "alice", 61101))
+	c, s := p.login("imap")
+	if len(s.Mechanisms) > 0 {
+		t.Fatalf("%q before there is a verifier", s.Mechanisms)
+	}
+	waitUntil(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.doors) == 1 })
+	c.Send(&handoff.Ask{Serial: 1, Credentials: handoff.Credentials{ID: "c0ffee", User: "alice", Password: "pw-alice", Remote: netip.MustParseAddr("192.0.2.1"), TLS: true}})
+	if a := receive[*handoff.Answer](t, c); a.Verdict.User != "alice" {
+		t.Fatalf("%+v", a)
+	}
+	if m := receive[*handoff.Mechanisms](t, c); !slices.Contains(m.Names, "SCRAM-SHA-256") {
+		t.Errorf("offered: %q", m.Names)
+	}
+	if _, s := p.login("imaps"); !slices.Contains(s.Mechanisms, "SCRAM-SHA-256") {
+		t.Errorf("offered to who comes later: %q", s.Mechanisms)
+	}
+}
+
 // TestPartedReload: all logins go over to new settings, or none does.
 func TestPartedReload(t *testing.T) {
 	dir := t.TempDir()

@@ -191,6 +191,8 @@ func (r *loginRole) take(ctx context.Context, l *authLink, m handoff.Message, as
 		return l.Send(&handoff.Ready{Serial: m.Serial, Error: text(r.prepare(m))})
 	case *handoff.Commit:
 		return l.Send(&handoff.Ready{Serial: m.Serial, Error: text(r.commit(l, m.Drop))})
+	case *handoff.Mechanisms:
+		r.mechanisms.Store(&m.Names)
 	case *handoff.Query:
 		aside.Go(func() { r.state(ctx, l, m) })
 	case *handoff.Watch:

@@ -27,6 +27,9 @@ type Options struct {
 	Limits  Limits
 	Helpers HelperSource // nil where no user logs in through PAM
 	Remote  Remote       // judges in place of users and directories; nil: there is none
+	// Changed is called when Mechanisms gives others than before for another reason
+	// than Prove and Update; it may be nil.
+	Changed func()
 }
 
 // Auth checks credentials. Its methods may be called from many goroutines.
@@ -38,6 +41,7 @@ type Auth struct {
 	hashing *queue
 	pool    *pool
 	remote  *remotes
+	changed func()
 
 	known  *memory[string, config.User] // who has logged in that only a directory knows
 	lately *lately
@@ -59,6 +63,7 @@ func New(o Options) *Auth {
 	}
 	a := &Auth{
 		log:     o.Log,
+		changed: o.Changed,
 		limits:  o.Limits,
 		guesses: newGuesses(o.Limits),
 		hashing: newQueue(n, o.Limits.Queue),
@@ -72,7 +77,8 @@ func New(o Options) *Auth {
 		a.remote = newRemotes(o.Remote, o.Limits)
 	}
 	a.logins.Store(&logins{keep: openKeep("", o.Log)})
-	a.table.Store(&table{})
+	none, _ := newTable(nil, a.proving())
+	a.table.Store(none)
 	return a
 }
 

@@ -134,11 +134,12 @@ func TestDummy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if table.dummy.cost != "bcrypt 05" {
-		t.Errorf("dummy: %s", table.dummy.cost)
+	like := table.like.Load()
+	if like.dummy.cost != "bcrypt 05" {
+		t.Errorf("dummy: %s", like.dummy.cost)
 	}
 	called := false
-	table.dummy.verify = func([]byte) bool { called = true; return true }
+	like.dummy.verify = func([]byte) bool { called = true; return true }
 	a := New(Options{Log: slog.New(slog.DiscardHandler), Limits: Limits{Table: 10, SourceMinute: 10, SourceDay: 10, AccountMinute: 10, AccountDay: 10, Queue: 10}})
 	a.table.Store(table)
 	for name, want := range map[string]backend{"a": hashTable{a, table}, "d": a.pool, "x": hashTable{a, table}} {

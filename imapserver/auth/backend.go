@@ -52,7 +52,7 @@ func (h hashTable) line() *queue { return h.auth.hashing }
 // check does for a user that there is not the work that most of the others cost.
 func (h hashTable) check(_ context.Context, c *handoff.Credentials) (config.User, finding) {
 	u, exists := h.table.users[c.User]
-	hash := h.table.dummy
+	hash := h.table.like.Load().dummy
 	if exists {
 		hash = *u.hash.Load()
 	}

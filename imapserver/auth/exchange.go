@@ -108,7 +108,7 @@ func (a *Auth) Mechanisms(listener string) []string { return a.offered(a.proving
 func (a *Auth) offered(l *logins, listener string) []string {
 	var names []string
 	// A user of a directory has no verifier that is known here.
-	if t := a.table.Load(); t.scram && len(t.directories) == 0 {
+	if t := a.table.Load(); t.like.Load().scram && len(t.directories) == 0 {
 		names = append(names, scramPlus, scramPlain)
 	}
 	if l.authorities[listener].roots != nil {

@@ -47,20 +47,17 @@ func (a *Auth) SetPassword(ctx context.Context, user, password string) error {
 	if err != nil {
 		return err
 	}
-	// An upgrade that has begun would put the old password back, and so would a table
-	// that was made meanwhile.
-	a.upgrading.Lock()
+	a.upgrading.Lock() // one that has begun would put the old password back
 	defer a.upgrading.Unlock()
-	a.updating.Lock()
-	defer a.updating.Unlock()
-	now, ok := a.table.Load().users[user]
-	if !ok || now.hash == nil || now.row.Hash != u.row.Hash {
-		return errors.New("the host has given you another password meanwhile")
+	err = a.exchangeHash(u, h, func() error {
+		if err := l.keep.own(user, u.row.Hash, made); err != nil {
+			return fmt.Errorf("keep the new password: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	if err := l.keep.own(user, now.row.Hash, made); err != nil {
-		return fmt.Errorf("keep the new password: %w", err)
-	}
-	now.hash.Store(&h)
 	a.log.Info("password changed", "user", user)
 	return nil
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -42,11 +43,12 @@ func (a *Auth) nobody(t *table, name string) sasl.Verifier {
 		m.Write([]byte(what + "\x00" + name))
 		return m.Sum(nil)
 	}
-	v := sasl.Verifier{Iterations: t.usual.iterations}
-	for what := "salt"; len(v.Salt) < t.usual.salt; what += "+" {
+	usual := t.like.Load().usual
+	v := sasl.Verifier{Iterations: usual.iterations}
+	for what := "salt"; len(v.Salt) < usual.salt; what += "+" {
 		v.Salt = append(v.Salt, digest(what)...)
 	}
-	v.Salt = v.Salt[:t.usual.salt]
+	v.Salt = v.Salt[:usual.salt]
 	copy(v.StoredKey[:], digest("stored"))
 	copy(v.ServerKey[:], digest("server"))
 	return v
@@ -54,5 +56,9 @@ func (a *Auth) nobody(t *table, name string) sasl.Verifier {
 
 // shape is what a verifier shows to whoever asks.
 type shape struct{ iterations, salt int }
+
+func (s shape) compare(o shape) int {
+	return cmp.Or(cmp.Compare(s.iterations, o.iterations), cmp.Compare(s.salt, o.salt))
+}
 
 func shapeOf(v *sasl.Verifier) shape { return shape{v.Iterations, len(v.Salt)} }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -214,5 +215,68 @@ func TestAbortedExchanges(t *testing.T) {
 	others.Wait()
 	if n := len(a.exchanges.waiting); n > maxExchanges || n != a.exchanges.order.Len() {
 		t.Errorf("%d exchanges wait, %d in order", n, a.exchanges.order.Len())
+	}
+}
+
+// TestOfferedWithTheLast: SCRAM is offered from the login on at which the last user got a
+// verifier, whatever the table has become meanwhile, and somebody is told; nobody looks
+// like the others from then on.
+func TestOfferedWithTheLast(t *testing.T) {
+	c := config.Logins{Keep: t.TempDir(), Upgrade: config.Verifier}
+	alice, bob := virtual(t, "alice", "right of alice"), virtual(t, "bob", "right of bob")
+	a, _ := newProving(t, c, nil, alice, bob)
+	told := 0
+	a.changed = func() { told++ }
+	login := func(user string) {
+		t.Helper()
+		if v := present(a, "", user, "right of "+user, ""); v.User != user {
+			t.Fatalf("%+v", v)
+		}
+		a.aside.Wait()
+	}
+	login("alice")
+	if m := a.Mechanisms("imap"); len(m) > 0 || told > 0 {
+		t.Fatalf("offered before bob has a verifier: %q, told %d times", m, told)
+	}
+	if err := a.Update([]config.User{alice, bob}); err != nil { // a reload has what is kept
+		t.Fatal(err)
+	}
+	login("bob")
+	if m := a.Mechanisms("imap"); !slices.Equal(m, []string{scramPlus, scramPlain}) || told != 1 {
+		t.Fatalf("offered: %q, told %d times", m, told)
+	}
+	for _, user := range []string{"alice", "bob"} {
+		if v, _ := tryDriven(a, "192.0.2.1", user, "right of "+user); v.User != user {
+			t.Errorf("%s: %+v", user, v)
+		}
+	}
+	v, challenges := tryDriven(a, "192.0.2.1", "nobody", "right")
+	if v.User != "" || len(challenges) != 1 || !strings.HasSuffix(challenges[0], fmt.Sprintf(",i=%d", sasl.UseIterations)) {
+		t.Errorf("nobody: %+v %q", v, challenges)
+	}
+	if like := a.table.Load().like.Load(); like.dummy.cost != fmt.Sprintf("scram %d", sasl.UseIterations) {
+		t.Errorf("an unknown user costs %s, and all others are verifiers", like.dummy.cost)
+	}
+	if err := a.Update([]config.User{alice, bob, {Name: "carol"}}); err != nil { // of the host
+		t.Fatal(err)
+	}
+	if m := a.Mechanisms("imap"); len(m) > 0 {
+		t.Errorf("offered beside a user of PAM: %q", m)
+	}
+}
+
+// TestUpgradeAfterReload: a hash that was made while the table was replaced counts in the
+// new one.
+func TestUpgradeAfterReload(t *testing.T) {
+	alice := virtual(t, "alice", "right of alice")
+	a, _ := newProving(t, config.Logins{Keep: t.TempDir(), Upgrade: config.Verifier}, nil, alice)
+	old := a.table.Load().users["alice"]
+	if err := a.Update([]config.User{alice}); err != nil {
+		t.Fatal(err)
+	}
+	a.upgrade(old, *old.hash.Load(), "right of alice")
+	a.aside.Wait()
+	if a.table.Load().users["alice"].verifier() == nil {
+		t.Error("the new table has the old hash")
 	}
 }

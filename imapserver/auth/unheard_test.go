@@ -93,7 +93,7 @@ func TestMasterIsNotTold(t *testing.T) {
 func TestLateRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newGuarded(t)
-		dummy := &a.table.Load().dummy
+		dummy := &a.table.Load().like.Load().dummy
 		dummy.verify = func([]byte) bool { time.Sleep(Default.Delay * 5 / 4); return false }
 		if _, d := try(a, "192.0.2.1", "nobody", "wrong"); d != 2*Default.Delay {
 			t.Errorf("%v", d)

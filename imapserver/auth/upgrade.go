@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -48,10 +49,34 @@ func (a *Auth) upgrade(u user, h Hash, password string) {
 			a.log.Warn("hash not made better", "user", u.row.Name, "err", err)
 			return
 		}
-		u.hash.Store(&h)
-		l.keep.replace(u.row.Name, u.row.Hash, made)
-		a.log.Info("hash made better", "user", u.row.Name, "form", l.config.Upgrade)
+		if a.exchangeHash(u, h, func() error { l.keep.replace(u.row.Name, u.row.Hash, made); return nil }) == nil {
+			a.log.Info("hash made better", "user", u.row.Name, "form", l.config.Upgrade)
+		}
 	})
+}
+
+// errOtherHash says that the description has given a user another hash meanwhile.
+var errOtherHash = errors.New("the host has given you another password meanwhile")
+
+// exchangeHash has another hash count for u, once it is kept: in the table that there is
+// by now, which may have been replaced since u was found. Whoever has to know is told if
+// other mechanisms are to be offered from then on.
+func (a *Auth) exchangeHash(u user, h Hash, keep func() error) error {
+	a.updating.Lock()
+	t := a.table.Load()
+	now, ok := t.users[u.row.Name]
+	err := errOtherHash
+	other := false
+	if ok && now.hash != nil && now.row.Hash == u.row.Hash {
+		if err = keep(); err == nil {
+			other = t.change(now, &h)
+		}
+	}
+	a.updating.Unlock()
+	if other && a.changed != nil {
+		a.changed()
+	}
+	return err
 }
 
 // upgraded tells whether a hash is as good as it is to become. A verifier never

@@ -61,6 +61,7 @@ func TestMessages(t *testing.T) {
 		&Settings{Serial: 2, Data: []byte{}},
 		&Ready{Serial: 2, Error: "no"},
 		&Commit{Serial: 3, Drop: true},
+		&Mechanisms{Names: []string{"EXTERNAL"}},
 		&Ask{Serial: 4, Credentials: Credentials{ID: "c0ffee", User: "Grüße", Password: "pw", Remote: open.Remote}},
 		&Answer{Serial: 4, Verdict: Verdict{User: "Grüße", Ticket: "ticket"}},
 		&Claim{Serial: 5, Ticket: "ticket", Tag: "a1", Token: []byte("token"), Stream: file(t, "stream")},

@@ -33,6 +33,12 @@ type Commit struct {
 	Drop   bool   `json:"drop,omitempty"`
 }
 
+// Mechanisms has a login offer others of those that auth drives than its Settings said.
+type Mechanisms struct {
+	noFiles
+	Names []string `json:"names"`
+}
+
 // Ask has auth look at credentials.
 type Ask struct {
 	noFiles

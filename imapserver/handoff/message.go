@@ -32,6 +32,7 @@ var kinds = []kind{
 	{"settings", func() Message { return &Settings{} }},
 	{"ready", func() Message { return &Ready{} }},
 	{"commit", func() Message { return &Commit{} }},
+	{"mechanisms", func() Message { return &Mechanisms{} }},
 	{"ask", func() Message { return &Ask{} }},
 	{"answer", func() Message { return &Answer{} }},
 	{"claim", func() Message { return &Claim{} }},
