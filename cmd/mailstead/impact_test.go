@@ -160,6 +160,9 @@ People: the daemon is restarted, which ends every session; how many there are co
 People: who loses a way in is not known: what was applied last cannot be read
 Mail: no message is removed; the mail of 1 user is looked for in another place, where folders have a UIDVALIDITY of their own: bob.
 `},
+		{reconcile.People{LastKnown: true, Moved: []string{"bob"}, MessagesRemoved: 3, Purges: []reconcile.Purge{{User: "alice", Folder: "Trash", Messages: 3}}}, `
+Mail: new rules will remove 3 messages of 1 user, within a day: 3 of alice in Trash; the mail of 1 user is looked for in another place, where folders have a UIDVALIDITY of their own: bob.
+`},
 	} {
 		var out bytes.Buffer
 		writePeople(&console{}, &out, &test.people)
