@@ -12,6 +12,7 @@ import (
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
 	"mailstead/reconcile/doctor"
+	"mailstead/reconcile/kind"
 	"mailstead/schema"
 )
 
@@ -143,18 +144,18 @@ func (u *checkup) outside(ctx context.Context) (err error) {
 
 // inside looks at this machine.
 func (u *checkup) inside(ctx context.Context) (err error) {
-	if u.l, err = u.o.look(ctx, u.o.opts, false); err != nil {
+	if u.host, err = u.o.loadHost(); err != nil {
 		return err
 	}
-	u.host, u.Host = u.l.host, u.l.host.Name
-	if u.plan, err = u.l.compare(ctx); err != nil {
+	u.Host, u.l = u.host.Name, &look{host: u.host, opts: u.o.opts, kinds: &kind.Host{}}
+	if err := u.compare(ctx); err != nil {
 		return err
 	}
 	status, err := u.l.status(ctx, u.plan)
 	if err != nil {
 		return err
 	}
-	u.daemon(status)
+	u.daemon(ctx, status)
 	u.fromInside(ctx)
 	u.ports(status)
 	u.names(ctx)
@@ -167,6 +168,29 @@ func (u *checkup) inside(ctx context.Context) (err error) {
 	}
 	u.changes()
 	return ctx.Err()
+}
+
+// compare makes the plan. Where the host lacks what the description needs, there is
+// none, and the rest is looked at without.
+func (u *checkup) compare(ctx context.Context) error {
+	err := u.l.refresh(ctx)
+	var faults schema.Diagnostics
+	if errors.As(err, &faults) {
+		u.plan = &reconcile.Plan{}
+		for _, f := range faults {
+			found := doctor.New(doctor.HostLacks, "description", f.Message).At(f.Pos.String())
+			if f.Hint != "" {
+				found = found.Do(f.Hint)
+			}
+			u.Add(found)
+		}
+		u.Skip("units, changes and Maildirs", "nothing is known of what they should be")
+		return nil
+	}
+	if err == nil {
+		u.plan, err = u.l.compare(ctx)
+	}
+	return err
 }
 
 // savePlan saves a plan of what mends something.

@@ -101,9 +101,27 @@ var ill = []struct {
 	{"Maildir of root", `chown -R root:root /home/alice/Maildir/.Sent`, `chown -R alice:alice /home/alice/Maildir/.Sent`, []string{"mail-unreadable"}, []string{"chown -hR"}},
 	{"home closed", `chown root:root /home/alice; chmod 700 /home/alice`, `chown alice:alice /home/alice`, []string{"mail-unreadable"}, []string{"mailstead explain-login alice"}},
 	{"message of root", `install -m 600 /dev/null /home/alice/Maildir/cur/1700000000.M1P1.x:2,S`, `rm /home/alice/Maildir/cur/*`, []string{"mail-unreadable-message"}, []string{"cur/1700000000.M1P1.x:2,S"}},
+	{"spawn stopped", `systemctl stop mailstead-spawn.service mailstead-spawn.socket`, "", []string{"unit-stopped"}, []string{"error unit-stopped unit/mailstead-spawn.socket", "mailstead apply"}},
+	{"control socket removed", `rm /run/mailstead/control`, "", []string{"daemon-mute"}, []string{"mailstead-imapd.service runs, and nothing answers at /run/mailstead/control", "systemctl restart mailstead-imapd.service"}},
+	{"login that ends at once", endsAtOnce, `rm -r /etc/systemd/system/mailstead-login@imap.service.d; systemctl daemon-reload; systemctl reset-failed; mailstead apply --yes`,
+		[]string{"listener-strange", "unit-failed"}, []string{"journalctl -u mailstead-login@imap.service, then systemctl restart", "it ends as soon as it is started, ", "note unit-overridden mailstead-login@imap.service: it has /etc/systemd/system/mailstead-login@imap.service.d/x.conf"}},
+	{"account that is gone", `cp -p /etc/passwd /root/passwd; sed -i /^alice/d /etc/passwd`, `cp -p /root/passwd /etc/passwd`, []string{"host-lacks"}, []string{"user alice: no such account on this host", "adduser alice"}},
+	{"Maildir that is gone", `mv /home/alice/Maildir /home/alice/aside`, `mv /home/alice/aside /home/alice/Maildir`, []string{"mail-gone"}, []string{"/home/alice/Maildir was removed", "findmnt"}},
+	{"index of root", `mailstead explain-login alice; chown root:root /home/alice/Maildir/mailstead/index.db`, `chown alice:alice /home/alice/Maildir/mailstead/index.db`, []string{"mail-own-files"}, []string{"(mailstead/index.db)", "chown"}},
+	{"full disk", smallDisk + `su alice -c 'head -c 19m /dev/zero > ~/Maildir/full'`, `umount /home/alice/Maildir`, []string{"disk-full"}, []string{"file system of mail of alice (/home/alice/Maildir): 1 MiB of 20 MiB are free"}},
+	{"disk that is read-only", smallDisk + `mount -o remount,ro /home/alice/Maildir`, `umount /home/alice/Maildir`, []string{"disk-read-only"}, []string{"findmnt"}},
 	{"what users may do", hostileMaildir, `rm -rf /home/alice/Maildir/cur/* /home/alice/Maildir/new/* /home/alice/Maildir/.loop /home/alice/Maildir/17*`,
 		[]string{"mail-irregular", "mail-stray", "mail-size", "mail-wire-size", "mail-duplicate"}, []string{`names that are there twice: 1 (`, "files where nobody looks for a message: 1", "entries that are no files: 4"}},
 }
+
+// endsAtOnce has the login process of a listener end as soon as it is started.
+const endsAtOnce = `mkdir -p /etc/systemd/system/mailstead-login@imap.service.d; printf '[Service]\nExecStart=\nExecStart=/bin/false\n' > /etc/systemd/system/mailstead-login@imap.service.d/x.conf
+systemctl daemon-reload; systemctl restart mailstead-login@imap.service || :; sleep 2`
+
+// smallDisk puts alice's mail on a file system of its own.
+const smallDisk = `mount -t tmpfs -o size=20m,mode=700,uid=1000,gid=1000 none /home/alice/Maildir
+su alice -c 'cd ~/Maildir && for d in . .Sent .Drafts .Junk .Trash; do mkdir -p -m 700 $d/cur $d/new $d/tmp; done; for d in .Sent .Drafts .Junk .Trash; do chmod 700 $d; touch $d/maildirfolder; done'
+`
 
 // hostileMaildir is made by alice: pipes, links to places of root's and in circles,
 // a directory, names that are no text, and sizes that are not true.

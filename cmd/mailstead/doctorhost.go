@@ -37,16 +37,22 @@ func (u *checkup) waits(ref reconcile.Ref) bool {
 }
 
 // daemon looks at what runs, and at what could not be brought into force.
-func (u *checkup) daemon(s *hostStatus) {
+func (u *checkup) daemon(ctx context.Context, s *hostStatus) {
 	switch {
 	case s.Daemon == nil && s.Problem != control.ErrNotRunning.Error() && !u.privileged():
 		u.Skip("daemon", "only root may ask it")
 	case s.Daemon == nil:
 		f := doctor.New(doctor.DaemonDown, "daemon", s.Problem).At(u.host.Origin.String())
+		if u.serviceRuns(ctx) {
+			f = doctor.New(doctor.DaemonMute, "daemon", render.ServiceUnit+" runs, and nothing answers at "+render.ControlSocket(u.host.Paths)).At(u.host.Origin.String())
+		}
 		f.Mends = []string{kind.DaemonRef().String(), kind.UnitRef(render.ServiceUnit).String(), kind.UnitRef(render.AuthSocketUnit).String(), kind.UnitRef(render.SpawnUnit).String()}
 		u.Add(f)
 	default:
 		for _, row := range s.Rows {
+			if u.l.want == nil {
+				break // which says what is meant
+			}
 			unserved := row.Kind == listenerCell.String() && row.Running == "" // which whoever connects finds
 			if !unserved && !agree(row.Desired, row.Running) && agree(row.Desired, row.Disk) {
 				f := doctor.New(doctor.DaemonOutOfStep, strings.TrimSpace(row.Kind+" "+row.Name), fmt.Sprintf("on disk is %s, and the daemon serves %s", brief(row.Disk), brief(row.Running)))
@@ -59,6 +65,15 @@ func (u *checkup) daemon(s *hostStatus) {
 		u.Add(doctor.New(doctor.CertificateFailed, "certificate "+f.Certificate,
 			fmt.Sprintf("not brought into force since %s: %s", f.Since.Format(time.DateTime+" MST"), f.Fault)).At(certificateOrigin(u.host, f.Certificate)))
 	}
+}
+
+// serviceRuns tells whether systemd has the daemon running.
+func (u *checkup) serviceRuns(ctx context.Context) bool {
+	if u.o.opts.Rootless || u.l.facts.Systemd == 0 {
+		return false
+	}
+	all, err := u.l.kinds.Health(ctx, []string{render.ServiceUnit})
+	return err == nil && all[render.ServiceUnit].Active == "active"
 }
 
 func certificateOrigin(host *schema.Host, name string) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/doctor"
@@ -29,8 +30,13 @@ func (u *checkup) changes() {
 	}
 	alike := map[string][]doctor.Finding{}
 	var kinds []string
+	gone := map[string]bool{} // whose mail
 	for _, c := range u.plan.Changes {
-		if told[c.Ref.String()] {
+		gone[c.Ref.Name] = gone[c.Ref.Name] || isGone(c)
+	}
+	for _, c := range u.plan.Changes {
+		user, _, _ := strings.Cut(c.Ref.Name, "/")
+		if told[c.Ref.String()] || c.Ref.Kind == "folder" && gone[user] {
 			continue
 		}
 		f := asFinding(c)
@@ -50,12 +56,21 @@ func (u *checkup) changes() {
 	u.waiting()
 }
 
+// isGone tells of a Maildir that was there: to make an empty one mends nothing.
+func isGone(c reconcile.Change) bool {
+	return c.Ref.Kind == "maildir" && c.Have == nil && c.Drift != nil
+}
+
 // asFinding is a change of the plan as a finding.
 func asFinding(c reconcile.Change) doctor.Finding {
 	code := doctor.Pending
 	switch {
+	case isGone(c):
+		return doctor.New(doctor.MailGone, c.Ref.String(), c.Want.Get("path")+" was removed").At(c.Origin)
 	case c.Ref.Kind == "maildir" && c.Op == reconcile.Update:
 		code = doctor.MailBroken
+	case c.Ref.Kind == "unit" && c.Have.Get("active") == "no" && c.Want.Get("active") == "yes":
+		code = doctor.UnitStopped
 	case c.Drift != nil:
 		code = doctor.Changed
 	}
@@ -64,6 +79,9 @@ func asFinding(c reconcile.Change) doctor.Finding {
 		reason = driftReason(c)
 	}
 	f := doctor.New(code, c.Ref.String(), reason).At(c.Origin)
+	if code == doctor.UnitStopped {
+		f = f.Do(fmt.Sprintf("See who has stopped it (journalctl -u %s), then start it: mailstead apply.", c.Ref.Name))
+	}
 	f.Mends = []string{c.Ref.String()}
 	return f
 }

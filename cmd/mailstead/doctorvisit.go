@@ -14,6 +14,7 @@ import (
 	"mailstead/reconcile"
 	"mailstead/reconcile/doctor"
 	"mailstead/reconcile/kind"
+	"mailstead/render"
 	"mailstead/schema"
 )
 
@@ -106,6 +107,10 @@ func (v *visit) greet(ctx context.Context) bool {
 	switch {
 	case err != nil:
 		v.found(doctor.ListenerStrange, "it does not greet as an IMAP server: "+reason(err))
+		if f := &v.Findings[len(v.Findings)-1]; v.inside {
+			unit := render.LoginUnit(v.of.Name)
+			*f = f.Do(fmt.Sprintf("Find out what listens there (ss -ltnp). If that is %s, or systemd for it, it hangs or ends before it answers: journalctl -u %s, then systemctl restart %s. End anything else.", unit, unit, unit))
+		}
 		return false
 	case !caps.Has(imap.CapIMAP4rev1) && !caps.Has(imap.CapIMAP4rev2):
 		v.found(doctor.ListenerStrange, "it does not offer IMAP4rev1")

@@ -63,9 +63,9 @@ func wayStep(way []kind.WayStep, m *reconcile.Resource) loginStep {
 	uid, _, _ := strings.Cut(m.Get("owner"), ":")
 	switch {
 	case last.Error != "" && len(way) > 1 && last.Path == m.Get("path"):
-		step.Seen, step.Remedy = fmt.Sprintf("%s: %s", last.Path, last.Error), "Run mailstead apply, which makes what is missing."
+		step.Seen, step.Remedy = fmt.Sprintf("%s: %s", last.Path, last.Error), "See whether its file system is mounted (findmnt); mailstead apply makes what is missing, empty."
 	case last.Error != "":
-		step.Seen, step.Remedy = fmt.Sprintf("%s: %s", last.Path, last.Error), "Make the directory, or correct the user's home in the description."
+		step.Seen, step.Remedy = fmt.Sprintf("%s: %s", last.Path, last.Error), "See whether its file system is mounted (findmnt). Else make the directory, or correct the user's home in the description."
 	case !last.Dir:
 		step.Seen, step.Remedy = last.Path+" is no directory", "Move it away, then run mailstead apply."
 	case !last.Enter:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"mailstead/imapserver/control"
 )
@@ -35,7 +36,7 @@ func (w *loginWalk) end() string {
 	untold := 0
 	for _, s := range w.Steps {
 		if s.Step == w.Ends && s.Came == control.StepEnds {
-			return fmt.Sprintf("It ends at %s: %s.", visible(s.Step), visible(s.Seen))
+			return fmt.Sprintf("It ends at %s: %s.", visible(s.Step), strings.TrimSuffix(visible(s.Seen), "."))
 		}
 		if s.Came == control.StepUntold {
 			untold++

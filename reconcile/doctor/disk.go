@@ -30,7 +30,7 @@ func (v Volume) Judge() []Finding {
 	f := func(code Code, format string, args ...any) []Finding {
 		return []Finding{New(code, subject, fmt.Sprintf(format, args...)).At(v.Origin)}
 	}
-	room := fmt.Sprintf("%d MiB of %d are free", v.Free>>20, v.Size>>20)
+	room := fmt.Sprintf("%d MiB of %d MiB are free", v.Free>>20, v.Size>>20)
 	switch {
 	case v.Size == 0:
 		return nil // it does not say

@@ -127,8 +127,11 @@ func TestUnits(t *testing.T) {
 		"d.timer":   {Active: "inactive"},
 		"e.timer":   {Active: "active", Sub: "elapsed"},
 		"f.timer":   {Active: "active", Sub: "running"},
+		"g.service": {Active: "activating", Sub: "start", Again: 3},
+		"h.service": {Active: "activating", Sub: "start"},
+		"i.service": {Active: "active", Added: []string{"/etc/systemd/system/i.service.d/x.conf"}},
 	}, func(string) string { return "host.cue:1:1" })
-	if diff := cmp.Diff([]Code{UnitFailed, TimerDead, TimerDead}, codes(found)); diff != "" {
+	if diff := cmp.Diff([]Code{UnitFailed, TimerDead, TimerDead, UnitFailed, UnitOverridden}, codes(found)); diff != "" {
 		t.Error(diff)
 	}
 	if found[0].Seen != "it has failed: exit-code, status 3" {

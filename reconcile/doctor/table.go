@@ -27,7 +27,10 @@ const (
 
 	PortTaken Code = "port-taken"
 
+	HostLacks Code = "host-lacks"
+
 	DaemonDown      Code = "daemon-down"
+	DaemonMute      Code = "daemon-mute"
 	DaemonOutOfStep Code = "daemon-out-of-step"
 	Changed         Code = "changed"
 	Pending         Code = "pending"
@@ -36,6 +39,7 @@ const (
 	FileExposed  Code = "file-exposed"
 	FileWritable Code = "file-writable"
 
+	MailGone       Code = "mail-gone"
 	MailUnreadable Code = "mail-unreadable"
 	MailBroken     Code = "mail-broken"
 	MailIrregular  Code = "mail-irregular"
@@ -52,8 +56,10 @@ const (
 	DiskLow      Code = "disk-low"
 	DiskReadOnly Code = "disk-read-only"
 
-	UnitFailed Code = "unit-failed"
-	TimerDead  Code = "timer-dead"
+	UnitFailed     Code = "unit-failed"
+	UnitStopped    Code = "unit-stopped"
+	UnitOverridden Code = "unit-overridden"
+	TimerDead      Code = "timer-dead"
 
 	ClockUnsynchronised Code = "clock-unsynchronised"
 	ClockBack           Code = "clock-back"
@@ -108,8 +114,12 @@ var Table = []Row{
 		"Look from another machine: mailstead doctor --outside."},
 	{PortTaken, Error, "Clients that connect there speak to another program.",
 		"End that program, then run mailstead apply."},
+	{HostLacks, Error, "The description needs something that this host does not have: nothing can be applied until it is there, and whom it is about cannot log in.",
+		"Give the host what is missing, or take it from the description."},
 	{DaemonDown, Error, "Nobody can log in.",
 		"Start it with mailstead apply. The journal says why it ended: journalctl -u mailstead-imapd."},
+	{DaemonMute, Error, "People log in as before, but nobody can ask the daemon: what is applied does not reach it, and purge, undelete and the other commands do not work.",
+		"Restart it, which ends no session: systemctl restart mailstead-imapd.service."},
 	{DaemonOutOfStep, Error, "The daemon serves something else than is on disk.",
 		"Run mailstead apply; what it does is shown first."},
 	{Changed, Warning, "Somebody has changed what Mailstead applied; what that means depends on what it is.",
@@ -122,6 +132,8 @@ var Table = []Row{
 		"Take the right away (chmod), and replace the secret if somebody may have read it."},
 	{FileWritable, Error, "Whoever may write there decides what root does here.",
 		"Take the right away (chmod go-w, chown root)."},
+	{MailGone, Error, "The user's mail is not where it was applied. An apply would make an empty Maildir there, and mail programs would drop what they have of the old one.",
+		"See whether its file system is mounted (findmnt), and who has moved the mail; run mailstead apply only if it is to begin anew."},
 	{MailUnreadable, Error, "The user's mail cannot be looked at, so probably not be read either.",
 		"mailstead explain-login USER says where it ends."},
 	{MailBroken, Error, "Mail cannot be delivered there, or not be read.",
@@ -152,6 +164,10 @@ var Table = []Row{
 		"Look why (dmesg, findmnt); then mount it for writing: mount -o remount,rw."},
 	{UnitFailed, Error, "What the unit is for has not happened.",
 		"Its journal says why: journalctl -u UNIT. Then start it again."},
+	{UnitStopped, Error, "What the unit is for does not happen: without mailstead-spawn, or the sockets that the parts meet at, nobody can log in.",
+		"See who has stopped it (journalctl -u UNIT), then start it: mailstead apply."},
+	{UnitOverridden, Note, "Somebody has added to the unit (systemctl edit); Mailstead does not look at what.",
+		"Read it, if something of the unit does not work: systemctl cat UNIT."},
 	{TimerDead, Error, "What the timer is for will not happen.",
 		"Run mailstead apply."},
 	{ClockUnsynchronised, Warning, "The clock may be wrong: certificates, tokens and the dates of messages go by it.",

@@ -19,7 +19,13 @@ func Units(all map[string]kind.Health, origin func(unit string) string) []Findin
 	slices.Sort(names)
 	for _, name := range names {
 		u := all[name]
+		if len(u.Added) > 0 {
+			found = append(found, New(UnitOverridden, name, "it has "+strings.Join(u.Added, ", ")).At(origin(name)))
+		}
 		switch timer := strings.HasSuffix(name, ".timer"); {
+		case u.Active == "activating" && (u.Again > 0 || u.Sub == "auto-restart"):
+			found = append(found, New(UnitFailed, name, fmt.Sprintf("it ends as soon as it is started, %d times by now", u.Again+1)).At(origin(name)).
+				Do(fmt.Sprintf("Its journal says why: journalctl -u %s. systemd goes on trying.", name)))
 		case u.Active == "failed":
 			seen := "it has failed: " + u.Result
 			if u.Status != 0 {

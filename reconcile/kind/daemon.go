@@ -121,7 +121,13 @@ func (h *Host) applyDaemon(ctx context.Context, c reconcile.Change) error {
 		if err != nil {
 			return err
 		}
-		if err := s.job(ctx, jobStart, unit, true); err != nil {
+		states, err := s.units(ctx, []string{unit})
+		if err == nil && states[unit].active {
+			err = h.restart(ctx, unit) // it runs, and its socket is gone: to start it does nothing
+		} else if err == nil {
+			err = s.job(ctx, jobStart, unit, true)
+		}
+		if err != nil {
 			return err
 		}
 		return h.verifyDaemon(ctx, c, control.VerbStatus)

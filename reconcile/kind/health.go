@@ -3,6 +3,8 @@ package kind
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -15,6 +17,8 @@ type Health struct {
 	Status int       // with which exit code
 	Last   time.Time // of a timer: when it started its unit last; zero: never
 	Waits  bool      // of a timer: it has a next time
+	Again  int       // how often systemd has started it anew, since somebody did
+	Added  []string  // paths of drop-ins that are for units of ours
 }
 
 // Health asks systemd about units.
@@ -32,7 +36,13 @@ func (h *Host) Health(ctx context.Context, names []string) (map[string]Health, e
 		u := Health{
 			There: property[string](p, "LoadState") == "loaded", Active: property[string](p, "ActiveState"), Sub: property[string](p, "SubState"),
 			Result: property[string](p, "Result"), Status: int(property[int32](p, "ExecMainStatus")),
+			Again: int(property[uint32](p, "NRestarts")),
 			Waits: elapses(property[uint64](p, "NextElapseUSecRealtime")) || elapses(property[uint64](p, "NextElapseUSecMonotonic")),
+		}
+		for _, path := range property[[]string](p, "DropInPaths") {
+			if strings.HasPrefix(filepath.Base(filepath.Dir(path)), "mailstead-") {
+				u.Added = append(u.Added, path)
+			}
 		}
 		if last := property[uint64](p, "LastTriggerUSec"); last > 0 {
 			u.Last = time.UnixMicro(int64(last))
