@@ -28,7 +28,7 @@ func (b Boot) Render() ([]byte, error) {
 	// What it cannot apply in part (exit 6) it has reported; the rest is in force.
 	u.set("TimeoutStartSec", "5min")
 	u.set("UMask", "0077") // whatever is made has its mode set as it is made
-	writeSandbox(u, b.Systemd, applier, true)
+	writeSandbox(u, b.Systemd, applier)
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")

@@ -30,7 +30,7 @@ func (c CertCheck) Service() ([]byte, error) {
 	u.set("TimeoutStartSec", "5min")
 	u.set("UMask", "0077")
 	u.words("IPAddressAllow", "", append([]string{"localhost"}, c.Addresses...)...)
-	writeSandbox(u, c.Systemd, checker, true)
+	writeSandbox(u, c.Systemd, checker)
 	return u.bytes()
 }
 

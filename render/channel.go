@@ -88,6 +88,6 @@ func (h PAMHelper) Render() ([]byte, error) {
 	u.set("LimitCORE", 0)
 	u.set("TasksMax", 64)
 	u.set("UMask", "0077")
-	writeSandbox(u, h.Systemd, pamRole, underHome(h.Paths.Bin))
+	writeSandbox(u, h.Systemd, pamRole, h.Paths.Bin)
 	return u.bytes()
 }

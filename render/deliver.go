@@ -131,11 +131,11 @@ func (l LMTP) Render() ([]byte, error) {
 	u.set("UMask", "0077")
 	runsOnly(u, l.Systemd, command[0])
 	limits(u)
-	r := spawnRoot
+	r := lmtpRoot
 	if l.Account != "" {
-		r = spawnOwn
+		r = lmtpOwn
 	}
-	writeSandbox(u, l.Systemd, r, underHome(append([]string{l.Paths.Bin, l.Paths.State}, l.MailRoots...)...))
+	writeSandbox(u, l.Systemd, r, append([]string{l.Paths.Bin, l.Paths.State}, l.MailRoots...)...)
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")

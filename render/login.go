@@ -43,7 +43,7 @@ func (l Login) Render() ([]byte, error) {
 	u.set("UMask", "0077")
 	limits(u)
 	runsOnly(u, l.Systemd, Program(l.Paths, "mailstead-imapd"))
-	writeSandbox(u, l.Systemd, role, underHome(l.Paths.Bin, l.Paths.Run))
+	writeSandbox(u, l.Systemd, role, l.Paths.Bin, l.Paths.Run)
 	if l.Proxy != nil {
 		if only, known := onlyAddresses(l.Proxy); known {
 			u.set("IPAddressDeny", "any")

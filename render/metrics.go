@@ -61,7 +61,7 @@ func (m Metrics) Service() ([]byte, error) {
 	u.set("LimitCORE", 0)
 	u.set("TasksMax", 64)
 	u.set("MemoryMax", "128M")
-	writeSandbox(u, m.Systemd, loginRole, underHome(m.Paths.Bin, m.Paths.Run))
+	writeSandbox(u, m.Systemd, loginRole, m.Paths.Bin, m.Paths.Run)
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")

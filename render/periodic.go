@@ -31,7 +31,7 @@ func (p Periodic) Service() ([]byte, error) {
 	} else {
 		runsOnly(u, p.Systemd, Program(p.Paths, "mailstead"))
 	}
-	writeSandbox(u, p.Systemd, r, p.Network || underHome(p.Paths.Bin, p.Paths.State, p.Paths.Run))
+	writeSandbox(u, p.Systemd, r, p.Paths.Bin, p.Paths.State, p.Paths.Run)
 	return u.bytes()
 }
 

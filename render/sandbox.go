@@ -1,5 +1,10 @@
 package render
 
+import (
+	"slices"
+	"strings"
+)
+
 // role is a set of those who run in a sandbox.
 type role uint
 
@@ -10,19 +15,22 @@ const (
 	proxyRole                   // the same, in front of other servers
 	spawnRoot                   // root, which starts workers under the users' uids, and these
 	spawnOwn                    // the same under the uid that all mail has
-	pamRole                     // mailstead-pam, and the modules of PAM
-	applier                     // mailstead apply at boot
-	checker                     // mailstead deploy-hook by its timer: what apply does, for certificates alone, and a client of the listeners
-	tender                      // mailstead purge by its timer: root to the control socket, and nothing else
-	fetcher                     // mailstead import by its timer: the same, which becomes users and asks other servers
-	webRole                     // mailstead web: talks to strangers
-	webAdmin                    // what it asks for: apply, and a client of the listeners
+	lmtpRoot                    // mailstead-deliver --lmtp: the same, for deliveries
+	lmtpOwn
+	pamRole  // mailstead-pam, and the modules of PAM
+	applier  // mailstead apply at boot
+	checker  // mailstead deploy-hook by its timer: what apply does, for certificates alone, and a client of the listeners
+	tender   // mailstead purge by its timer: root to the control socket, and nothing else
+	fetcher  // mailstead import by its timer: the same, which becomes users and asks other servers
+	webRole  // mailstead web: talks to strangers
+	webAdmin // what it asks for: apply, and a client of the listeners
 )
 
 const (
 	auths   = authRole | authOnline
 	logins  = loginRole | proxyRole
-	spawns  = spawnRoot | spawnOwn
+	starts  = spawnRoot | lmtpRoot
+	spawns  = starts | spawnOwn | lmtpOwn
 	fronts  = logins | webRole
 	daemons = auths | fronts | spawns
 	rooted  = applier | checker | webAdmin
@@ -54,8 +62,8 @@ var sandbox = []struct {
 	since      int // version of systemd that knows it; 0: all that matter
 }{
 	{"NoNewPrivileges", "yes", all, 0},
-	{"CapabilityBoundingSet", "", auths | fronts | spawnOwn | pamRole, 0},
-	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL", spawnRoot, 0},
+	{"CapabilityBoundingSet", "", auths | fronts | spawnOwn | lmtpOwn | pamRole, 0},
+	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL", starts, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL", applier | webAdmin, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE", checker, 0},
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE", tender, 0}, // the control socket is not root's
@@ -66,6 +74,7 @@ var sandbox = []struct {
 	{"ProtectSystem", "full", pamRole | fetcher, 0}, // its modules have files of theirs below /run and /var; mail may be anywhere
 	{"ProtectSystem", "yes", rooted, 0},
 	{protectHome, "yes", daemons | tender, 0},
+	{"InaccessiblePaths", "-/run/dbus", daemons | tender, 0}, // other services, by which a user of theirs may have a program run
 	{protectHome, "read-only", pamRole, 0},
 	{"PrivateTmp", "yes", all, 0},
 	{"PrivateDevices", "yes", all, 0},
@@ -84,6 +93,7 @@ var sandbox = []struct {
 	{"ProcSubset", "pid", daemons | pamRole | timed, 247},
 	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamRole | checker | fetcher | webAdmin, 0},
 	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | spawns | applier | tender, 0},
+	{"RestrictAddressFamilies", "none", lmtpRoot | lmtpOwn, 249},                           // all sockets are systemd's, or pairs
 	{"IPAddressDeny", "any", authRole | spawns | applier | checker | webAdmin | tender, 0}, // but for the listeners that the checker and webAdmin ask
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},
@@ -91,14 +101,14 @@ var sandbox = []struct {
 	{"LockPersonality", "yes", all, 0},
 	{"MemoryDenyWriteExecute", "yes", all, 0},
 	{"KeyringMode", "private", all, 0},
-	{"RemoveIPC", "yes", auths | fronts | spawnOwn, 0},
+	{"RemoveIPC", "yes", auths | fronts | spawnOwn | lmtpOwn, 0},
 	{"SystemCallArchitectures", "native", all, 0},
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", rooted, 0},
 	{"SystemCallFilter", "~@privileged @resources", daemons | pamRole | timed, 0},
-	{"SystemCallFilter", "@setuid", spawnRoot | pamRole | fetcher, 0}, // pam_unix has its helper be root by setuid,
-	{"SystemCallFilter", "capset", pamRole, 0},                        // mailstead-pam gives its capabilities up
-	{"SystemCallFilter", "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", spawns | loginRole, 0}, // by which workers and logins confine themselves
+	{"SystemCallFilter", "@setuid", starts | pamRole | fetcher, 0},                                                                    // pam_unix has its helper be root by setuid,
+	{"SystemCallFilter", "capset", pamRole, 0},                                                                                        // mailstead-pam gives its capabilities up
+	{"SystemCallFilter", "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", spawns | loginRole | webRole, 0}, // by which workers and those who talk to strangers confine themselves
 	{"SystemCallErrorNumber", "EPERM", all, 0},
 }
 
@@ -113,16 +123,24 @@ func runsOnly(u *unit, version int, program string) {
 	u.set("ExecPaths", "-/lib -/lib64 -/usr/lib -/usr/lib64")
 }
 
-// protectHome is a setting that is left out where something below a home
-// directory is needed.
+// protectHome is a setting that is left out where something below one of homes, the
+// directories that it hides, is needed. The others are hidden then.
 const protectHome = "ProtectHome"
 
-// writeSandbox writes the settings of a role. home says that it needs something
-// below a home directory.
-func writeSandbox(u *unit, version int, r role, home bool) {
+var homes = []string{"/home", "/root", "/run/user"}
+
+// writeSandbox writes the settings of a role. The service needs what is at paths.
+func writeSandbox(u *unit, version int, r role, paths ...string) {
+	hidden := slices.DeleteFunc(slices.Clone(homes), func(home string) bool {
+		return slices.ContainsFunc(paths, func(p string) bool { return p == home || strings.HasPrefix(p, home+"/") })
+	})
 	for _, row := range sandbox {
-		if row.roles&r != 0 && version >= row.since && !(home && row.key == protectHome) {
+		switch {
+		case row.roles&r == 0 || version < row.since:
+		case row.key != protectHome || len(hidden) == len(homes):
 			u.set(row.key, row.value)
+		case row.value == "yes":
+			u.words("InaccessiblePaths", "-", hidden...)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func (s Service) Render() ([]byte, error) {
 		r = authOnline
 	}
 	runsOnly(u, s.Systemd, imapd)
-	writeSandbox(u, s.Systemd, r, underHome(s.Paths.State, s.Paths.Run, s.Paths.Bin))
+	writeSandbox(u, s.Systemd, r, s.Paths.State, s.Paths.Run, s.Paths.Bin)
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")
@@ -105,17 +105,4 @@ func limits(u *unit) {
 	u.set("TasksMax", 32768)
 	// One process that grows too large is not everybody's end.
 	u.set("OOMPolicy", "continue")
-}
-
-// underHome says whether a service needs something in the directories that
-// ProtectHome hides.
-func underHome(paths ...string) bool {
-	for _, p := range paths {
-		for _, home := range []string{"/home", "/root", "/run/user"} {
-			if p == home || strings.HasPrefix(p, home+"/") {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -45,7 +45,7 @@ func (s Spawn) Render() ([]byte, error) {
 		r = spawnOwn
 	}
 	runsOnly(u, s.Systemd, Program(s.Paths, "mailstead-imapd"))
-	writeSandbox(u, s.Systemd, r, underHome(append([]string{s.Paths.Bin, s.Paths.Run}, s.MailRoots...)...))
+	writeSandbox(u, s.Systemd, r, append([]string{s.Paths.Bin, s.Paths.Run}, s.MailRoots...)...)
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")

@@ -132,7 +132,7 @@ func (w Web) Service() ([]byte, error) {
 	u.set("TasksMax", 512)
 	u.set("MemoryMax", "256M")
 	runsOnly(u, w.Systemd, Program(w.Paths, "mailstead"))
-	writeSandbox(u, w.Systemd, webRole, underHome(w.Paths.Bin, w.Paths.State, w.Paths.Run))
+	writeSandbox(u, w.Systemd, webRole, w.Paths.Bin, w.Paths.State, w.Paths.Run)
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")
@@ -180,6 +180,6 @@ func (w Web) AdminService() ([]byte, error) {
 	u.set("LimitCORE", 0)
 	u.set("UMask", "0077")
 	u.words("IPAddressAllow", "", append([]string{"localhost"}, w.Addresses...)...)
-	writeSandbox(u, w.Systemd, webAdmin, true)
+	writeSandbox(u, w.Systemd, webAdmin)
 	return u.bytes()
 }

@@ -59,6 +59,7 @@ func runMetrics(ctx context.Context, auth string) error {
 		return hint(errors.New("there is no socket to serve the metrics on"), "systemd passes it: start %q", render.MetricsSocketUnit)
 	}
 	log := imapserver.NewLog(os.Stderr)
+	onlyTalks(log)
 	if _, err := systemd.SdNotify(false, systemd.SdNotifyReady); err != nil {
 		log.Warn("systemd was not told", "err", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver"
+	"mailstead/imapserver/confine"
 	"mailstead/reconcile/web"
 	"mailstead/render"
 )
@@ -55,10 +57,25 @@ func runWeb(ctx context.Context, file string) error {
 		return hint(errors.New("there is no socket to serve the page on"), "systemd passes it: start %q", render.WebSocketUnit)
 	}
 	log := imapserver.NewLog(os.Stderr)
+	onlyTalks(log)
 	if _, err := systemd.SdNotify(false, systemd.SdNotifyReady); err != nil {
 		log.Warn("systemd was not told", "err", err)
 	}
 	return web.New(settings, log).Serve(ctx, listeners[0])
+}
+
+// onlyTalks takes from a process that talks to strangers and to auth what it does not
+// need besides: all files, and all system calls but those of a login. It does nothing
+// where the kernel or the build has no way to (see confine.ErrNoLandlock): the sandbox of
+// the unit holds without it.
+func onlyTalks(log *slog.Logger) {
+	_, err := confine.Files(nil)
+	if errors.Is(err, confine.ErrNoLandlock) {
+		return
+	}
+	if err := errors.Join(err, confine.Limits(), confine.Calls(confine.OfLogin...)); err != nil {
+		log.Error("process may do more than it needs", "err", err)
+	}
 }
 
 // socketOnStdin is the connection that systemd has given as standard input.

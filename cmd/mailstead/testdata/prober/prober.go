@@ -30,6 +30,7 @@ var probes = []struct {
 	{"write mail", func() error { return write("/home/bob/probe") }},
 	{"read mail", func() error { return read("/home/bob/probe/mail") }},
 	{"read what is bob's alone", func() error { return read("/var/lib/probe/secret") }},
+	{"read what is root's alone", func() error { return read("/root/probe") }},
 	{"give away", func() error { return os.Lchown(own("given"), 61234, 61234) }},
 	{"make set-uid", func() error { return unix.Chmod(own("suid"), 0o4755) }},
 	{"see the host's /tmp", func() error { return read("/tmp/probe-of-the-host") }},
@@ -54,6 +55,8 @@ var probes = []struct {
 	{"ask by IPv6", func() error { return dial("tcp6", "[::1]:4711") }},
 	{"ask elsewhere", func() error { return dial("tcp4", "192.0.2.7:4711") }},
 	{"make a local socket", func() error { return socket(unix.AF_UNIX, unix.SOCK_STREAM) }},
+	{"ask the host's services", func() error { return dial("unix", "/run/dbus/system_bus_socket") }},
+	{"ask a user's services", func() error { return dial("unix", "/run/user/4711/probe") }},
 	{"speak with the kernel", func() error { return socket(unix.AF_NETLINK, unix.SOCK_RAW) }},
 	{"hear the network", func() error { return socket(unix.AF_PACKET, unix.SOCK_RAW) }},
 	{"have users of its own", func() error { return start(unix.CLONE_NEWUSER) }},
@@ -65,11 +68,15 @@ var probes = []struct {
 	{"come first", func() error { return unix.Setpriority(unix.PRIO_PROCESS, 0, -5) }},
 	{"be in real time", realtime},
 	{"have another personality", func() error { return call(unix.SYS_PERSONALITY, 8) }}, // PER_LINUX32
+	{"call as programs of 32 bits do", func() error { return exec.Command("/proc/self/exe", "foreign").Run() }},
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "nothing" {
+	switch os.Args[min(1, len(os.Args)-1)] {
+	case "nothing":
 		return
+	case "foreign":
+		foreign()
 	}
 	for _, p := range probes {
 		said := "done"
@@ -78,6 +85,22 @@ func main() {
 		}
 		fmt.Printf("%s\t%s\n", p.name, said)
 	}
+}
+
+// foreign makes a call by another architecture's number, in a thread whose end it may
+// be, and ends.
+func foreign() {
+	runtime.GOMAXPROCS(4) // of which that thread takes one along
+	said := make(chan int)
+	go func() { said <- foreignPID() }()
+	select {
+	case pid := <-said:
+		if pid == os.Getpid() {
+			os.Exit(0)
+		}
+	case <-time.After(5 * time.Second):
+	}
+	os.Exit(1)
 }
 
 // argument gives a number that the test has found out.
