@@ -73,6 +73,23 @@ func (w *browser) scripts(run bool) {
 	w.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": !run}, nil)
 }
 
+// hide has another page in front of this one, until show.
+func (w *browser) hide() (show func()) {
+	w.t.Helper()
+	whole := func(method string, params, result any) { // of the browser, not of its page
+		page := w.session
+		w.session = ""
+		defer func() { w.session = page }()
+		w.call(method, params, result)
+	}
+	var target struct {
+		ID string `json:"targetId"`
+	}
+	whole("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
+	whole("Target.activateTarget", map[string]any{"targetId": target.ID}, nil)
+	return func() { whole("Target.closeTarget", map[string]any{"targetId": target.ID}, nil) }
+}
+
 // write sends a call.
 func (w *browser) write(id int, method string, params any) {
 	w.t.Helper()

@@ -232,9 +232,33 @@ func webScripted(t *testing.T, b *box, w *browser, codes *adminCode) {
 		t.Errorf("another page: %s", stays)
 	}
 
+	webAway(t, b, w)
+	w.open(webPage + "/login")
+	w.send("/login", map[string]string{"name": "vera", "password": "wonder land 2"})
+	w.send("/account/app", map[string]string{"name": "tablet", "password": "wonder land 2"})
+	w.press("/account/app/revoke", nil)
+	w.shows("is good no more")
+	contains(t, w.asked[len(w.asked)-1], "Revoke the app password tablet?")
+}
+
+// webAway has first nobody look at the status, and then the page be away.
+func webAway(t *testing.T, b *box, w *browser) {
+	t.Helper()
+	// What nobody looks at is not kept up to date, but for what was on its way.
+	w.open(webPage + "/admin")
+	show := w.hide()
+	time.Sleep(13 * time.Second)
+	const live = "document.querySelector('#live').innerText"
+	hidden := w.eval(live)
+	time.Sleep(13 * time.Second)
+	if again := w.eval(live + " + document.hidden"); again != hidden+"true" {
+		t.Errorf("refreshed while hidden: %s, before %s", again, hidden)
+	}
+	show()
+	b.await(func() bool { return w.eval(live) != hidden })
+
 	// While the page is away what is shown stays, and says of when it is; then nobody is
 	// logged in any more, and the whole page is that of the login.
-	w.open(webPage + "/admin")
 	b.run("systemctl", "stop", "mailstead-web.socket", "mailstead-web.service")
 	time.Sleep(15 * time.Second)
 	contains(t, w.text(), "Certificates as served")
@@ -243,12 +267,6 @@ func webScripted(t *testing.T, b *box, w *browser, codes *adminCode) {
 	if got := w.eval("location.pathname + document.querySelectorAll('nav, script').length"); got != "/admin/login0" {
 		t.Errorf("the login is %s", got)
 	}
-	w.open(webPage + "/login")
-	w.send("/login", map[string]string{"name": "vera", "password": "wonder land 2"})
-	w.send("/account/app", map[string]string{"name": "tablet", "password": "wonder land 2"})
-	w.press("/account/app/revoke", nil)
-	w.shows("is good no more")
-	contains(t, w.asked[len(w.asked)-1], "Revoke the app password tablet?")
 }
 
 // webSession logs in as walter, and stays in the background until it is ended.
