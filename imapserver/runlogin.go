@@ -52,8 +52,10 @@ func runLogin(ctx context.Context, listener, path string, p *proxied, o Options)
 	if err := confine.Limits(); err != nil {
 		return err
 	}
-	if p == nil { // which may look for servers, and whom to trust of them
-		confined(o.log(), nil, confine.OfLogin...)
+	if p == nil {
+		confined(o.log(), nil, nil, confine.OfLogin...)
+	} else {
+		confined(o.log(), nil, confine.ForNames, confine.OfProxy...)
 	}
 	r := newLoginRole(listener, path, l, p, o)
 	return r.run(ctx)

@@ -106,9 +106,9 @@ var sandbox = []struct {
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", rooted, 0},
 	{"SystemCallFilter", "~@privileged @resources", daemons | pamRole | timed, 0},
-	{"SystemCallFilter", "@setuid", starts | pamRole | fetcher, 0},                                                                    // pam_unix has its helper be root by setuid,
-	{"SystemCallFilter", "capset", pamRole, 0},                                                                                        // mailstead-pam gives its capabilities up
-	{"SystemCallFilter", "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", spawns | loginRole | webRole, 0}, // by which workers and those who talk to strangers confine themselves
+	{"SystemCallFilter", "@setuid", starts | pamRole | fetcher, 0},                                                       // pam_unix has its helper be root by setuid,
+	{"SystemCallFilter", "capset", pamRole, 0},                                                                           // mailstead-pam gives its capabilities up
+	{"SystemCallFilter", "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", spawns | fronts, 0}, // by which workers and those who talk to strangers confine themselves
 	{"SystemCallErrorNumber", "EPERM", all, 0},
 }
 

@@ -189,7 +189,7 @@ func (b *box) confineThemselves() {
 		return strings.TrimSpace(b.sh(`awk '$1 == "Seccomp_filters:" {print $2}' /proc/` + strings.TrimSpace(pid) + `/status`))
 	}
 	most := filters(b.run("systemctl", "show", "-P", "MainPID", "mailstead-imapd.service"))
-	for _, unit := range []string{"login@imap", "metrics", "web"} {
+	for _, unit := range []string{"login@imap", "login@near", "metrics", "web"} {
 		if n := filters(b.run("systemctl", "show", "-P", "MainPID", "mailstead-"+unit+".service")); n <= most || len(n) != len(most) {
 			b.t.Errorf("%s has %q filters, auth %q", unit, n, most)
 		}

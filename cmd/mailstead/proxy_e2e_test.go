@@ -34,7 +34,7 @@ const proxyHost = `hosts: "mail.example.org": {
 `
 
 const proxyListeners = `hosts: "mail.example.org": listeners: {
-	webmail: {address: "127.0.0.1", port: 1144, tls: "none", proxy: {server: "127.0.0.1", serverName: "mail.example.org", ca: "/etc/ssl/own.pem"}}
+	webmail: {address: "127.0.0.1", port: 1144, tls: "none", proxy: {server: "localhost", serverName: "mail.example.org", ca: "/etc/ssl/own.pem"}}
 	near: {address: "127.0.0.1", port: 1146, tls: "none", proxy: {server: "127.0.0.1", port: 1145, tls: "none"}}
 }
 `
