@@ -160,6 +160,17 @@ func TestFleet(t *testing.T) {
 		t.Errorf("a second apply wrote:\n%s", lineDiff(before, after))
 	}
 
+	o.write("/etc/mailstead/fleet.cue", twoHosts+`hosts: [_]: folders: Page: {}`+"\n")
+	for _, steps := range blocksOf(t, "fleet.md") {
+		runPage(t, o.command, "", steps)
+	}
+	for _, b := range []*box{mx1, mx2} {
+		b.run("test", "-d", "/var/vmail/anna/Maildir/.Page")
+	}
+	o.write("/etc/mailstead/fleet.cue", twoHosts)
+	o.exits(0, "mailstead", "apply", "--all", "--via", "ssh", "--yes")
+
+	before = mx1.tree()
 	o.byFacts(mx1, before)
 	o.brokenConnection(mx2)
 	o.unwellCanary(mx1, mx2)

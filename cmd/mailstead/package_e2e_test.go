@@ -2,9 +2,12 @@ package main_test
 
 import (
 	"bytes"
+	"context"
+	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,15 +32,16 @@ func buildPackage(t *testing.T, env ...string) string {
 // package, mail stays.
 func TestPackage(t *testing.T) {
 	b := newBox(t, "package")
+	page := blocksOf(t, "package.md")
 	deb := buildPackage(t)
-	sameAgain(t, deb)
+	sameAgain(t, deb, page[2])
 	put := func(deb, name string) {
 		t.Helper()
 		if out, err := exec.Command("cp", deb, filepath.Join(b.root(), "root", name)).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	put(deb, "one.deb")
+	put(deb, filepath.Base(deb))
 	put(newerPackage(t, deb), "two.deb")
 	b.sh("rm /usr/local/bin/mailstead*; useradd -m -s /bin/bash alice; echo alice:wonder | chpasswd")
 
@@ -46,7 +50,8 @@ func TestPackage(t *testing.T) {
 		return b.sh(host + `; find /etc /home /usr/local /var/lib /run/systemd/system -xdev -mindepth 1 -not -path '/var/lib/dpkg*' -printf '%p %i %m %u %s %C@\n' | sort`)
 	}
 	before := others()
-	b.sh("dpkg -i one.deb && dpkg --verify mailstead")
+	b.runPage("", page[0])
+	b.sh("dpkg --verify mailstead")
 	if after := others(); before != after {
 		t.Errorf("installing changed the host:\n%s", lineDiff(before, after))
 	}
@@ -62,12 +67,12 @@ func TestPackage(t *testing.T) {
 	b.sh("mailstead init --host mail.example.org && sed -i 's/certbot: {}/selfSigned: {}/; s/users: {}/users: alice: {}/' /etc/mailstead/mailstead.cue && mailstead apply --yes")
 	b.sh("mkdir /root/pebble && openssl x509 -in /var/lib/mailstead/bundles/mail.example.org.pem -out /root/pebble/root.pem")
 	python(b, login+`c.append("INBOX", None, None, b"Subject: one\r\n\r\nbody\r\n")`)
-	b.upgraded()
+	b.upgraded(page[1])
 	b.removed()
 }
 
 // upgraded upgrades the package while somebody is connected.
-func (b *box) upgraded() {
+func (b *box) upgraded(page []step) {
 	b.t.Helper()
 	out := python(b, login+`
 import subprocess
@@ -82,7 +87,7 @@ assert d.select()[1] == [b"1"]
 `)
 	contains(b.t, out, `goes on as the version before, until "mailstead apply"`)
 	contains(b.t, b.exit(2, "mailstead", "plan", "--detailed-exitcode").stdout, "unit/mailstead-spawn.service", "restart")
-	b.run("mailstead", "apply", "--yes")
+	b.runPage("", page)
 	contains(b.t, b.run("mailstead", "status"), "In step.")
 	python(b, login+`assert c.select()[1] == [b"1"]`)
 }
@@ -102,11 +107,11 @@ func (b *box) removed() {
 	}
 }
 
-// sameAgain builds the package once more under other circumstances.
-func sameAgain(t *testing.T, deb string) {
+// sameAgain builds the package once more, as the page says, under other circumstances.
+func sameAgain(t *testing.T, deb string, page []step) {
 	t.Helper()
 	defer syscall.Umask(syscall.Umask(0o077))
-	again := buildPackage(t, "TZ=Asia/Kolkata", "LANG=tr_TR.UTF-8", "HOSTNAME=elsewhere")
+	again := builtAsSaid(t, page, "TZ=Asia/Kolkata", "LANG=tr_TR.UTF-8", "HOSTNAME=elsewhere")
 	one, err := os.ReadFile(deb)
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +123,74 @@ func sameAgain(t *testing.T, deb string) {
 	if filepath.Base(deb) != filepath.Base(again) || !bytes.Equal(one, two) {
 		t.Errorf("built twice, %s and %s differ", deb, again)
 	}
+}
+
+// builtAsSaid builds a package as a page says, and gives its file.
+func builtAsSaid(t *testing.T, page []step, env ...string) string {
+	t.Helper()
+	home := t.TempDir()
+	caches, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE").Output()
+	dirs := strings.Fields(string(caches))
+	if err != nil || len(dirs) != 2 {
+		t.Fatalf("go env: %q %v", caches, err)
+	}
+	runPage(t, func(ctx context.Context, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+		cmd.Dir = "../.."
+		cmd.Env = append(append(os.Environ(), "HOME="+home, "GOCACHE="+dirs[0], "GOMODCACHE="+dirs[1]), env...)
+		return cmd
+	}, "", page)
+	built, err := filepath.Glob(filepath.Join(home, "packages", "*.deb"))
+	if err != nil || len(built) != 1 {
+		t.Fatalf("packages: %q %v", built, err)
+	}
+	return built[0]
+}
+
+// TestPackageForeign: the package for arm64, made on another machine, is for arm64, and
+// the same each time; its programs run.
+func TestPackageForeign(t *testing.T) {
+	if os.Getenv("MAILSTEAD_FOREIGN") == "" {
+		t.Skip("needs gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user-static and Debian's mirror: set MAILSTEAD_FOREIGN=1")
+	}
+	page := blocksOf(t, "package.md")
+	deb := builtAsSaid(t, page[0])
+	sameAgain(t, deb, page[0])
+	out, err := exec.Command("dpkg-deb", "-f", deb, "Architecture", "Depends").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	contains(t, string(out), "Architecture: arm64\n", "libc6 (>= 2.", "libpam0g (>= ")
+	tree := t.TempDir()
+	if out, err := exec.Command("dpkg-deb", "-x", deb, tree).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for program, wants := range map[string][]string{
+		"mailstead": nil, "mailstead-imapd": nil, "mailstead-deliver": nil, "mailstead-pam": {"libc.so.6", "libpam.so.0"},
+	} {
+		f, err := elf.Open(filepath.Join(tree, "usr/bin", program))
+		if err != nil {
+			t.Fatal(err)
+		}
+		libraries, err := f.ImportedLibraries()
+		slices.Sort(libraries)
+		if err != nil || f.Machine != elf.EM_AARCH64 || !slices.Equal(libraries, wants) {
+			t.Errorf("%s is for %v, and wants %q: %v", program, f.Machine, libraries, err)
+		}
+		f.Close()
+	}
+	foreign := func(args ...string) string {
+		t.Helper()
+		args[0] = filepath.Join(tree, "usr/bin", args[0])
+		out, err := exec.Command("qemu-aarch64-static", args...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%q: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	contains(t, foreign("mailstead", "version"), "arm64")
+	foreign("mailstead", "validate", "../../examples/quickstart")
+	contains(t, foreign("mailstead-imapd", "--help"), "mailstead-imapd ")
 }
 
 // newerPackage is the package with a daemon that is another file, though it does

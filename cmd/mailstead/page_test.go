@@ -27,6 +27,7 @@ import (
 //
 //	host                 on a booted host (MAILSTEAD_E2E=1), as root
 //	in TESTSCRIPT.txtar  by that script of testdata/script, which takes it from the page
+//	by TestNAME          by that test, which takes it from the page (blocksOf): it has the hosts for it
 //	not run: REASON      nowhere
 //
 // otherwise in a directory of its own, without root. A block of CUE or another
@@ -189,11 +190,27 @@ func runHere(t *testing.T, setup string, steps []step) {
 	compare(t, steps, out.String())
 }
 
-// consent answers what a person at a terminal would be asked.
+// blocksOf are the steps of each block of a page that the test runs itself.
+func blocksOf(t *testing.T, page string) (blocks [][]step) {
+	t.Helper()
+	for _, f := range fences(t, page) {
+		if f.how == "by "+t.Name() {
+			blocks = append(blocks, f.steps())
+		}
+	}
+	if blocks == nil {
+		t.Fatalf("docs/%s has no block that says \"by %s\"", page, t.Name())
+	}
+	return blocks
+}
+
+// consent answers what a person at a terminal would be asked, and does not look on for
+// as long as one would.
 const consent = `
 mailstead() {
 	case $1 in
-	apply|rollback|cutover) command mailstead "$@" --yes ;;
+	apply|rollback|cutover|handback) command mailstead "$@" --yes ;;
+	trace) timeout 5 mailstead "$@" || [ $? = 124 ] ;;
 	*) command mailstead "$@" ;;
 	esac
 }
@@ -202,13 +219,19 @@ mailstead() {
 // runPage runs steps on a host.
 func (b *box) runPage(setup string, steps []step) {
 	b.t.Helper()
+	runPage(b.t, b.command, setup, steps)
+}
+
+// runPage runs steps where command does.
+func runPage(t *testing.T, command func(ctx context.Context, args ...string) *exec.Cmd, setup string, steps []step) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cmd := b.command(ctx, "bash", "-s")
+	cmd := command(ctx, "bash", "-s")
 	cmd.WaitDelay = time.Second // a script may leave something behind that has its output
 	cmd.Stdin = strings.NewReader("main() {\n" + setup + consent + script(steps) + "}\nmain\n")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Run()
-	compare(b.t, steps, out.String())
+	compare(t, steps, out.String())
 }

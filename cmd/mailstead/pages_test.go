@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -13,13 +14,15 @@ import (
 type needs struct {
 	here string // without root
 	host string // on a host
+	part string // of the lab, that this host is; "": root
 }
 
 // pages are those with blocks that are run.
 var pages = map[string]needs{
 	"certbot.md":   {host: certified},
-	"ci.md":        {host: served},
+	"ci.md":        {host: strings.ReplaceAll(served, "mail.example.org", "mx1.example.org") + reached},
 	"clients.md":   {host: served + more(`profiles: submission: server: "smtp.example.org"`)},
+	"courier.md":   {host: courierHost, part: "courierhost"},
 	"delivery.md":  {host: served + more(`deliver: {}`)},
 	"diagnosis.md": {host: served},
 	"dovecot.md":   {host: dovecot},
@@ -85,6 +88,20 @@ userdb {
 X
 `
 
+// reached is how whoever has the description in hosts gets to the host: over ssh, as an
+// account that becomes root by sudo.
+const reached = `
+mkdir -p /run/sshd ~/.ssh; chmod 700 ~/.ssh
+ssh-keygen -A >/dev/null; ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519
+cp ~/.ssh/id_ed25519.pub ~/.ssh/authorized_keys
+systemd-run -q --unit=mailstead-test-sshd -p KillMode=process /usr/sbin/sshd -D -e
+for u in deploy plan; do useradd -o -u 0 -d /root $u; done
+printf '#!/bin/sh\n[ "$1 $2" = "-n --" ] && shift 2 && exec "$@"\n' >/usr/local/bin/sudo; chmod 755 /usr/local/bin/sudo
+echo 127.0.0.1 mx1.example.org >>/etc/hosts
+until ssh-keyscan -t ed25519 mx1.example.org 2>/dev/null >~/.ssh/known_hosts && [ -s ~/.ssh/known_hosts ]; do sleep 0.1; done
+cp -r /etc/mailstead hosts
+`
+
 // elsewhere has another account of alice's on a server that everybody trusts.
 const elsewhere = `
 echo wonder >old.password
@@ -121,7 +138,7 @@ func more(field string) string {
 var recorded = map[string]string{"session.md": "TestSession"}
 
 // mostNotRun is how many blocks of all pages together are not run.
-const mostNotRun = 12
+const mostNotRun = 0
 
 // allPages are the names of all pages.
 func allPages(t *testing.T) []string {
@@ -136,8 +153,11 @@ func allPages(t *testing.T) []string {
 	return slices.DeleteFunc(list, func(p string) bool { return recorded[p] != "" })
 }
 
-// inScript matches where a block says by which script it is run.
-var inScript = regexp.MustCompile(`^in ([a-z_]+\.txtar)$`)
+var (
+	// inScript matches where a block says by which script it is run, byTest by which test.
+	inScript = regexp.MustCompile(`^in ([a-z_]+\.txtar)$`)
+	byTest   = regexp.MustCompile(`^by (Test\w+)$`)
+)
 
 // TestPagesAreRun: what a page shows to be typed is run by a test, or says why not.
 func TestPagesAreRun(t *testing.T) {
@@ -159,6 +179,10 @@ func TestPagesAreRun(t *testing.T) {
 				if err != nil || !strings.Contains(string(script), "\nblock "+name+" ") {
 					t.Errorf("%s: is run by no such script: %v", f, err)
 				}
+			case byTest.MatchString(f.how):
+				if test := byTest.FindStringSubmatch(f.how)[1]; !takes(t, test, name) {
+					t.Errorf("%s: %s takes no block from it", f, test)
+				}
 			case f.how != "" && f.how != "host":
 				t.Errorf("%s: %q does not say where it is run (page_test.go)", f, f.how)
 			case !known:
@@ -169,7 +193,7 @@ func TestPagesAreRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range setIn.FindAllString(outside(string(text)), -1) {
+		for _, line := range setIn.FindAllString(prose(string(text)), -1) {
 			t.Errorf("docs/%s: %q is to be typed: commands stand in fenced blocks of sh or console", name, strings.TrimSpace(line))
 		}
 	}
@@ -185,8 +209,21 @@ var (
 	setIn = regexp.MustCompile(`(?m)^(    |\t)(\$ )?(sudo )?(mailstead|systemctl|certbot|ssh) .*$`)
 )
 
-// outside is a page without its fenced blocks.
-func outside(text string) string {
+// takes tells whether a test runs blocks of a page itself.
+func takes(t *testing.T, test, page string) bool {
+	t.Helper()
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(text), "\nfunc "+test+"(t ") && strings.Contains(string(text), `blocksOf(t, "`+page+`")`)
+	})
+}
+
+// prose is a page without its fenced blocks.
+func prose(text string) string {
 	return regexp.MustCompile("(?ms)^```.*?^```$").ReplaceAllString(text, "")
 }
 
@@ -237,7 +274,8 @@ const forgotten = `
 systemctl stop 'mailstead-*.socket' 'mailstead-*.timer' 'mailstead-*.path'
 systemctl stop 'mailstead-*'
 rm -rf /etc/systemd/system/mailstead* /etc/systemd/system/*.wants/mailstead* /var/lib/mailstead /etc/mailstead /run/mailstead* /etc/pam.d/mailstead \
-	/etc/letsencrypt /var/lib/letsencrypt /var/vmail /root/*
+	/etc/letsencrypt /var/lib/letsencrypt /var/vmail /root/* /root/.ssh /usr/local/bin/sudo
+sed -i /example/d /etc/hosts; sed -i '/^deploy:/d; /^plan:/d' /etc/passwd /etc/shadow
 systemctl daemon-reload
 systemctl reset-failed
 for u in alice bob mailstead mailstead-login vmail; do userdel -r $u; done
@@ -247,16 +285,35 @@ true
 // TestPagesOnHost runs what needs a host, one page after the other.
 func TestPagesOnHost(t *testing.T) {
 	b := newBox(t, "pages")
+	b.bring(t, "cue")
 	for name, p := range pages {
 		steps := stepsOf(t, name, "host")
 		if steps == nil {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			b.t = t
-			b.try("", "sh", "-c", forgotten)
-			b.runPage(p.host, steps)
+			on := b
+			if p.part != "" {
+				on = newBoxOf(t, p.part, "page")
+			}
+			on.t = t
+			on.try("", "sh", "-c", forgotten)
+			on.runPage(p.host, steps)
 		})
 	}
 	b.t = t
+}
+
+// bring builds a program of a library's and puts it beside ours.
+func (b *box) bring(t *testing.T, program string) {
+	t.Helper()
+	version, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", "cuelang.org/go").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "install", "cuelang.org/go/cmd/"+program+"@"+strings.TrimSpace(string(version)))
+	cmd.Env = append(os.Environ(), "GOBIN="+filepath.Join(b.root(), "usr/local/bin"), "GOFLAGS=", "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }

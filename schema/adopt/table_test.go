@@ -34,7 +34,7 @@ const pageHead = `# What becomes of Courier's options
 Made from the table in ` + "`schema/adopt/table.go`" + `; do not edit it here. ` + "`mailstead adopt`" + ` reads these options, puts those that are taken over
 into the description, with the line that each comes from, and tells of the others where they differ from what Debian 12 ships.
 
-` + "```" + `sh not run: TestCutover does it, on a host with Courier
+` + "```" + `sh host
 mailstead adopt             # writes a description of the host as it is into /etc/mailstead; read what stands at its head
 mailstead plan              # what would be changed, and for whom
 mailstead cutover --check   # whether all is ready; changes nothing
