@@ -193,7 +193,7 @@ func TestPagesAreRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range setIn.FindAllString(prose(string(text)), -1) {
+		for _, line := range setIn.FindAllString(outside(string(text)), -1) {
 			t.Errorf("docs/%s: %q is to be typed: commands stand in fenced blocks of sh or console", name, strings.TrimSpace(line))
 		}
 	}
@@ -222,8 +222,8 @@ func takes(t *testing.T, test, page string) bool {
 	})
 }
 
-// prose is a page without its fenced blocks.
-func prose(text string) string {
+// outside is a page without its fenced blocks.
+func outside(text string) string {
 	return regexp.MustCompile("(?ms)^```.*?^```$").ReplaceAllString(text, "")
 }
 
