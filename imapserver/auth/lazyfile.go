@@ -1,13 +1,13 @@
 package auth
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"mailstead/imapserver/maildir"
 )
 
 // lazyFile is a file that is replaced as a whole, at once or before long. Without a
@@ -41,23 +41,7 @@ func (f *lazyFile) write() error {
 	if len(data) > f.max {
 		return fmt.Errorf("write %s: %d octets, more than %d", f.path(), len(data), f.max)
 	}
-	t, err := os.CreateTemp(f.dir, f.name+".*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(t.Name()) // without effect once it has its name
-	_, err = t.Write(data)
-	if err = errors.Join(err, t.Sync(), t.Close()); err == nil {
-		err = os.Rename(t.Name(), f.path())
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(f.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return maildir.WriteFile(f.dir, f.name, 0o600, data)
 }
 
 // soon writes before long, once for all who ask meanwhile.
