@@ -27,7 +27,7 @@ func TestConfined(t *testing.T) {
 	build(t, program)
 	mine, other, kept := filepath.Join(dir, "mine"), filepath.Join(dir, "other"), filepath.Join(dir, "kept")
 	for _, m := range []string{mine, other, kept} {
-		maildir(t, m)
+		newMaildir(t, m)
 	}
 	os.WriteFile(filepath.Join(kept, "cur", "1.x:2,S"), []byte("Subject: kept\r\n\r\n"), 0o644)
 	giveAway(t, dir, aliceUID)

@@ -203,7 +203,7 @@ func (p *processes) users() []config.User {
 		uid  int
 	}{{"alice", aliceUID}, {"bob", bobUID}, {"virtual1", bobUID}, {"virtual2", bobUID}} {
 		home := filepath.Join(p.dir, u.name)
-		user := config.User{Name: u.name, Hash: hash(p.t, "pw-"+u.name), UID: u.uid, GID: u.uid, Home: home, Maildir: maildir(p.t, filepath.Join(home, "Maildir"))}
+		user := config.User{Name: u.name, Hash: hash(p.t, "pw-"+u.name), UID: u.uid, GID: u.uid, Home: home, Maildir: newMaildir(p.t, filepath.Join(home, "Maildir"))}
 		giveAway(p.t, home, u.uid)
 		all = append(all, user)
 	}
@@ -613,7 +613,7 @@ func TestSystemUser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := maildir(t, filepath.Join(home, "Maildir"))
+		path := newMaildir(t, filepath.Join(home, "Maildir"))
 		giveAway(t, home, uid)
 		return []config.User{{Name: name, UID: uid, GID: uid, Home: home, Maildir: path}}
 	})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/maildir"
 )
 
 // The bounds of the record of removals: what is older goes, and the oldest day where
@@ -108,7 +109,7 @@ func (r *record) open(day string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := endLine(f); err != nil {
+	if err := maildir.EndLine(f); err != nil {
 		f.Close()
 		return err
 	}
@@ -117,21 +118,6 @@ func (r *record) open(day string, now time.Time) error {
 	}
 	r.file, r.day = f, day
 	return r.tidy(now)
-}
-
-// endLine ends the last line of a file, which a power cut or a full disk has torn: the
-// next would be lost with it.
-func endLine(f *os.File) error {
-	st, err := f.Stat()
-	if err != nil || st.Size() == 0 {
-		return err
-	}
-	var last [1]byte
-	if _, err := f.ReadAt(last[:], st.Size()-1); err != nil || last[0] == '\n' {
-		return err
-	}
-	_, err = f.WriteString("\n")
-	return err
 }
 
 // tidy removes the days that are too old, and of the others the oldest for as long as

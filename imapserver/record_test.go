@@ -63,20 +63,23 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestTornLine: what a power cut has torn takes no other line along.
+// TestTornLine: what a power cut has torn, or has left zeros of, takes no other line
+// along.
 func TestTornLine(t *testing.T) {
-	dir := t.TempDir()
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	if err := os.WriteFile(filepath.Join(dir, "2026-01-01.ndjson"), []byte(`{"user":"ali`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		r := newRecord(slog.New(slog.DiscardHandler), dir, func(int) { t.Error("missed") })
-		r.add([]control.Removal{{User: "alice", Mailbox: "INBOX", UID: 7}}, now)
-		r.close()
-	}
-	if have := recorded(t, dir); have["2026-01-01.ndjson"] != 3 {
-		t.Errorf("%v", have)
+	for _, torn := range []string{`{"user":"ali`, strings.Repeat("\x00", 100_000)} {
+		dir := t.TempDir()
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		if err := os.WriteFile(filepath.Join(dir, "2026-01-01.ndjson"), []byte(torn), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			r := newRecord(slog.New(slog.DiscardHandler), dir, func(int) { t.Error("missed") })
+			r.add([]control.Removal{{User: "alice", Mailbox: "INBOX", UID: 7}}, now)
+			r.close()
+		}
+		if have := recorded(t, dir); have["2026-01-01.ndjson"] != 3 {
+			t.Errorf("%v", have)
+		}
 	}
 }
 

@@ -354,7 +354,7 @@ func TestWorkerRole(t *testing.T) {
 		}
 		return newClient(t, mine)
 	}
-	path := maildir(t, filepath.Join(dir, "Maildir"))
+	path := newMaildir(t, filepath.Join(dir, "Maildir"))
 	one, two := session("1", path), session("2", path)
 	for _, c := range []*client{one, two} {
 		c.until("a OK [CAPABILITY ")
@@ -397,7 +397,7 @@ func TestWorkerRole(t *testing.T) {
 
 // TestWorkerOpensAgain has sessions come while their account is being closed.
 func TestWorkerOpensAgain(t *testing.T) {
-	path := maildir(t, filepath.Join(t.TempDir(), "Maildir"))
+	path := newMaildir(t, filepath.Join(t.TempDir(), "Maildir"))
 	m := newMail(slog.New(slog.DiscardHandler))
 	m.linger = time.Microsecond
 	for range 20 {

@@ -54,8 +54,8 @@ func issue(t testing.TB, notAfter time.Time, names ...string) []byte {
 	return append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 }
 
-// maildir makes an empty Maildir.
-func maildir(t testing.TB, path string) string {
+// newMaildir makes an empty Maildir.
+func newMaildir(t testing.TB, path string) string {
 	t.Helper()
 	for _, sub := range []string{"cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
@@ -95,7 +95,7 @@ func testConfig(dir string) *config.Config {
 func testUser(t testing.TB, dir, name string) config.User {
 	t.Helper()
 	home := filepath.Join(dir, name)
-	return config.User{Name: name, Hash: hash(t, "pw-"+name), UID: os.Getuid(), GID: os.Getgid(), Home: home, Maildir: maildir(t, filepath.Join(home, "Maildir"))}
+	return config.User{Name: name, Hash: hash(t, "pw-"+name), UID: os.Getuid(), GID: os.Getgid(), Home: home, Maildir: newMaildir(t, filepath.Join(home, "Maildir"))}
 }
 
 // fast is limits under which a refusal takes no time.

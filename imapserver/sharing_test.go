@@ -67,7 +67,7 @@ func TestWorkerIsToldNeighbours(t *testing.T) {
 		return newClient(t, mine)
 	}
 	for _, user := range []string{"ann", "ben"} {
-		paths[user] = maildir(t, filepath.Join(dir, user))
+		paths[user] = newMaildir(t, filepath.Join(dir, user))
 	}
 	both := `{"neighbours":{"ann":"` + paths["ann"] + `","ben":"` + paths["ben"] + `"}}`
 	ann := login("ann", "")

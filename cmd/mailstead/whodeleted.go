@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -146,7 +147,8 @@ func searchRemovals(dir string, since time.Time, wanted func(*control.Removal) b
 	return found, first, nil
 }
 
-// maxRemovalLine bounds a line of the record.
+// maxRemovalLine bounds a line of the record. A longer one is what a power cut has left
+// in place of lines: zeros, without an end.
 const maxRemovalLine = 64 << 10
 
 func searchDay(path string, found []control.Removal, wanted func(*control.Removal) bool) ([]control.Removal, error) {
@@ -155,15 +157,25 @@ func searchDay(path string, found []control.Removal, wanted func(*control.Remova
 		return found, err
 	}
 	defer file.Close()
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, maxRemovalLine)
-	for lines.Scan() {
+	lines := bufio.NewReaderSize(file, maxRemovalLine)
+	for long := false; ; {
+		line, err := lines.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			long = true
+			continue
+		}
 		var r control.Removal
-		if json.Unmarshal(lines.Bytes(), &r) == nil && wanted(&r) { // a line may have been torn by a power cut
+		if !long && json.Unmarshal(line, &r) == nil && wanted(&r) { // a line may have been torn by a power cut
 			found = append(found, r)
 		}
+		long = false
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return found, err
+		}
 	}
-	return found, lines.Err()
 }
 
 func writeRemovals(c *console, all []control.Removal) error {

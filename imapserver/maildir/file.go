@@ -57,6 +57,21 @@ func (o *Ops) WriteFile(dir, name string, mode fs.FileMode, data []byte) error {
 	return o.SyncDir(dir)
 }
 
+// EndLine ends the last line of a file that is open to be appended to and read, where
+// a power cut or a full disk has torn it: the next would be lost with it.
+func EndLine(f *os.File) error {
+	st, err := f.Stat()
+	if err != nil || st.Size() == 0 {
+		return err
+	}
+	var last [1]byte
+	if _, err := f.ReadAt(last[:], st.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = f.WriteString("\n")
+	return err
+}
+
 // createTemp opens a new file beside dir/name, whose name does not start with
 // a dot: Courier would list it as a mailbox.
 func (o *Ops) createTemp(dir, name string, mode fs.FileMode) (f *os.File, path string, err error) {
