@@ -27,7 +27,8 @@ func (m *mail) removedBy(s *liveSession) func(string, session.Mailbox, []store.R
 		}
 		lines := make([]control.Removal, len(removed))
 		for i, r := range removed {
-			line.UID, line.MessageID, line.To, line.ToUID = uint32(r.UID), r.MessageID, r.To, uint32(r.ToUID)
+			line.UID, line.MessageID = uint32(r.UID), r.MessageID
+			line.To, line.ToUID, line.ToValidity = r.To, uint32(r.ToUID), r.ToValidity
 			lines[i] = line
 		}
 		how := "expunged"

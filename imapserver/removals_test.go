@@ -79,6 +79,9 @@ func removes(t *testing.T, c *client, maildir, dir string) {
 		if r.By != "alice" || r.Session == "" || r.Listener != "imaps" || r.Address != "127.0.0.1" || r.Client != "Later" {
 			t.Errorf("%+v", r)
 		}
+		if (r.ToUID == 0) != (r.ToValidity == 0) {
+			t.Errorf("%+v", r)
+		}
 		have = append(have, fmt.Sprintf("%s %s %d %s %s %d", r.Command, r.Mailbox, r.UID, r.MessageID, r.To, r.ToUID))
 	}
 	got := strings.Join(have, "\n")

@@ -28,8 +28,9 @@ type moved struct {
 	Folder   bool   `json:"folder,omitempty"` // From was renamed as a whole, and is renamed back
 	Kept     string `json:"kept,omitempty"`   // why it stays where it is
 
-	before string     // where they were
-	uids   []imap.UID // in From
+	before   string     // where they were
+	validity uint32     // of From, when they were moved there; 0: not known
+	uids     []imap.UID // in From
 }
 
 // moves finds in the record which of a user's messages were moved, and are wanted
@@ -42,13 +43,17 @@ func (o undeleteOptions) moves(record string, since time.Time, trash []string) (
 	if err != nil {
 		return nil, err
 	}
-	places := map[[2]string]*moved{}
+	type place struct {
+		from, to string
+		validity uint32
+	}
+	places := map[place]*moved{}
 	for _, r := range found {
 		if r.UID == 0 { // another mailbox may have that name by now
-			renamed := places[[2]string{r.Mailbox, ""}]
-			maps.DeleteFunc(places, func(k [2]string, _ *moved) bool { return below(k[0], r.Mailbox) })
+			renamed := places[place{from: r.Mailbox}]
+			maps.DeleteFunc(places, func(k place, _ *moved) bool { return below(k.from, r.Mailbox) })
 			if m := o.renamed(&r, renamed, trash); m != nil {
-				places[[2]string{r.To, ""}] = m
+				places[place{from: r.To}] = m
 			}
 			continue
 		}
@@ -56,9 +61,9 @@ func (o undeleteOptions) moves(record string, since time.Time, trash []string) (
 		if r.ToUID == 0 || !wanted || strings.HasPrefix(r.Client, undeleteClient) || !o.moved && !slices.Contains(trash, r.To) {
 			continue
 		}
-		key := [2]string{r.To, r.Mailbox}
+		key := place{r.To, r.Mailbox, r.ToValidity}
 		if places[key] == nil {
-			places[key] = &moved{From: r.To, To: target, before: r.Mailbox}
+			places[key] = &moved{From: r.To, To: target, before: r.Mailbox, validity: r.ToValidity}
 		}
 		places[key].uids = append(places[key].uids, imap.UID(r.ToUID))
 	}
@@ -66,7 +71,9 @@ func (o undeleteOptions) moves(record string, since time.Time, trash []string) (
 	for _, m := range places {
 		all = append(all, *m)
 	}
-	slices.SortFunc(all, func(a, b moved) int { return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To)) })
+	slices.SortFunc(all, func(a, b moved) int {
+		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.To, b.To), cmp.Compare(a.validity, b.validity))
+	})
 	return all, nil
 }
 
@@ -136,6 +143,9 @@ func (m *moved) move(s *transfer.Session, dryRun bool) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.From, err)
 	}
+	if m.validity != 0 && m.validity != s.UIDValidity() {
+		return nil // the record does not say what its UIDs are of
+	}
 	for uids := range slices.Chunk(m.uids, maxMoved) {
 		lines, err := s.Command("UID SEARCH RETURN (SAVE COUNT) UID %s", imap.UIDSetNum(uids...)) // RFC 5182
 		if err != nil {
@@ -201,11 +211,12 @@ func writeMoved(c *console, all []moved, dryRun bool) (messages int) {
 func placesBefore(all []moved) map[string]map[uint32]string {
 	from := map[string]map[uint32]string{}
 	for _, m := range all {
-		if from[m.From] == nil {
-			from[m.From] = map[uint32]string{}
+		key := transfer.OriginKey(m.From, m.validity)
+		if from[key] == nil {
+			from[key] = map[uint32]string{}
 		}
 		for _, uid := range m.uids {
-			from[m.From][uint32(uid)] = m.before
+			from[key][uint32(uid)] = m.before
 		}
 	}
 	return from

@@ -1,13 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/control"
+	"mailstead/reconcile/transfer"
 )
 
 // TestMoves: what was moved to a mailbox that is gone since, or by undelete itself, is
@@ -58,5 +65,50 @@ func TestMoves(t *testing.T) {
 		if slices.Sort(got); strings.Join(got, " ") != want {
 			t.Errorf("moved %v: %q, not %q", moved, got, want)
 		}
+	}
+}
+
+// TestMoveOfAnother: what the record says of a mailbox is of its UIDVALIDITY; another
+// one that has its name and its UIDs keeps its messages.
+func TestMoveOfAnother(t *testing.T) {
+	for validity, want := range map[uint32]int{0: 1, 7: 1, 8: 0} {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			fmt.Fprint(theirs, "* PREAUTH\r\n")
+			for r := bufio.NewScanner(theirs); r.Scan(); {
+				tag, command, _ := strings.Cut(r.Text(), " ")
+				switch verb, _, _ := strings.Cut(command, " "); {
+				case verb == "SELECT":
+					fmt.Fprint(theirs, "* OK [UIDVALIDITY 7] so far\r\n")
+				case strings.Contains(command, "SEARCH"):
+					fmt.Fprintf(theirs, "* ESEARCH (TAG %q) UID COUNT 1\r\n", tag)
+				}
+				fmt.Fprintf(theirs, "%s OK\r\n", tag)
+			}
+		}()
+		s, err := transfer.Begin(t.Context(), ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := moved{From: "Trash", To: "INBOX", validity: validity, uids: []imap.UID{3}}
+		if err := m.move(s, false); err != nil || m.Messages != want {
+			t.Errorf("UIDVALIDITY %d: %d messages, %v", validity, m.Messages, err)
+		}
+		s.Close()
+	}
+}
+
+// TestRecordWithZeros: what a power cut has left in place of lines hides no other.
+func TestRecordWithZeros(t *testing.T) {
+	dir := t.TempDir()
+	line := `{"user":"anna","mailbox":"INBOX","uid":1}` + "\n"
+	text := line + strings.Repeat("\x00", 2*maxRemovalLine) + "\n" + line
+	if err := os.WriteFile(filepath.Join(dir, "2026-03-02.ndjson"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found, _, err := searchRemovals(dir, time.Time{}, func(*control.Removal) bool { return true })
+	if err != nil || len(found) != 2 {
+		t.Errorf("%d removals, %v", len(found), err)
 	}
 }

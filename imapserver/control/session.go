@@ -18,19 +18,20 @@ type Connection struct {
 // Removal is a line of the record of removals: a message that has left a mailbox, or
 // with no UID a mailbox that is gone or was renamed.
 type Removal struct {
-	At        time.Time `json:"at"`
-	User      string    `json:"user"` // whose mailbox it was
-	Mailbox   string    `json:"mailbox"`
-	UID       uint32    `json:"uid,omitempty"`
-	MessageID string    `json:"message_id,omitempty"`
-	Command   string    `json:"command,omitempty"` // "": another program has removed the file
-	To        string    `json:"to,omitempty"`      // where it was moved
-	ToUID     uint32    `json:"to_uid,omitempty"`
-	By        string    `json:"by,omitempty"`       // whose session it was
-	Session   string    `json:"session,omitempty"`  // as the log has it
-	Listener  string    `json:"listener,omitempty"` // "": it came over the control socket
-	Address   string    `json:"address,omitempty"`
-	Client    string    `json:"client,omitempty"` // name and version, as the client has said
+	At         time.Time `json:"at"`
+	User       string    `json:"user"` // whose mailbox it was
+	Mailbox    string    `json:"mailbox"`
+	UID        uint32    `json:"uid,omitempty"`
+	MessageID  string    `json:"message_id,omitempty"`
+	Command    string    `json:"command,omitempty"` // "": another program has removed the file
+	To         string    `json:"to,omitempty"`      // where it was moved
+	ToUID      uint32    `json:"to_uid,omitempty"`
+	ToValidity uint32    `json:"to_uidvalidity,omitempty"`
+	By         string    `json:"by,omitempty"`       // whose session it was
+	Session    string    `json:"session,omitempty"`  // as the log has it
+	Listener   string    `json:"listener,omitempty"` // "": it came over the control socket
+	Address    string    `json:"address,omitempty"`
+	Client     string    `json:"client,omitempty"` // name and version, as the client has said
 }
 
 // Activity is what a session does at a moment.

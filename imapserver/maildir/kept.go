@@ -53,8 +53,9 @@ type KeptNote struct {
 	Mailbox    string `json:"mailbox,omitempty"`    // without the namespace prefix; "": that of the file of notes
 	Subscribed bool   `json:"subscribed,omitempty"` // of a mailbox
 	UID        uint32 `json:"uid,omitempty"`
-	Date       int64  `json:"date,omitempty"`     // internal date, in seconds since 1970
-	Keywords   string `json:"keywords,omitempty"` // parted by spaces
+	Validity   uint32 `json:"uidvalidity,omitempty"` // that UID is of; 0: not known
+	Date       int64  `json:"date,omitempty"`        // internal date, in seconds since 1970
+	Keywords   string `json:"keywords,omitempty"`    // parted by spaces
 }
 
 // keptNotes ends the names of files of notes.

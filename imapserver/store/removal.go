@@ -12,10 +12,11 @@ import (
 
 // Removal is a message that has left a mailbox.
 type Removal struct {
-	UID       imap.UID
-	MessageID string   // as the header has it; "" where it has none or could not be read
-	To        string   // the mailbox that it was moved to; "" where it is gone
-	ToUID     imap.UID // and its UID there
+	UID        imap.UID
+	MessageID  string   // as the header has it; "" where it has none or could not be read
+	To         string   // the mailbox that it was moved to; "" where it is gone
+	ToUID      imap.UID // and its UID there
+	ToValidity uint32   // the UIDVALIDITY of that
 }
 
 // WatchRemovals has f be told of the messages that this view removes from now on,
@@ -121,14 +122,14 @@ func (v *View) tellMoved(t *transfer) {
 		return
 	}
 	t.dst.mu.Lock()
-	to := t.dst.name()
+	to, validity := t.dst.name(), t.dst.snap.Load().uidValidity
 	t.dst.mu.Unlock()
 	removals := make([]Removal, 0, len(t.records))
 	for n, from := range t.from {
 		if !i.cached(from) {
 			i.read(t.dst.folder, from.uid, &t.records[n])
 		}
-		removals = append(removals, Removal{UID: from.uid, MessageID: i.found[from.uid], To: to, ToUID: t.records[n].uid})
+		removals = append(removals, Removal{UID: from.uid, MessageID: i.found[from.uid], To: to, ToUID: t.records[n].uid, ToValidity: validity})
 	}
 	v.removed(removals)
 }

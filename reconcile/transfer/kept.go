@@ -25,7 +25,7 @@ type Kept struct {
 	Dir   string    // maildir.KeptDir in the daemon's directory of the Maildir
 	Since time.Time // what was expunged or deleted before is left
 	// Origins is where messages had been, by UID, that were moved to a mailbox before
-	// they were expunged there, by mailbox.
+	// they were expunged there, by OriginKey of that.
 	Origins map[string]map[uint32]string
 
 	found map[string]*keptMailbox // by name
@@ -45,6 +45,11 @@ type keptMessage struct {
 	dir  string // of the deleted mailbox, in Dir; "": it was expunged
 	sub  maildir.Sub
 	name string
+}
+
+// OriginKey names a mailbox for as long as its UIDs are of the same messages.
+func OriginKey(mailbox string, validity uint32) string {
+	return fmt.Sprintf("%d %s", validity, mailbox)
 }
 
 // lostMailbox is where messages go of which no note says where they were.
@@ -122,7 +127,7 @@ func (k *Kept) expunged(files []fs.DirEntry) error {
 		}
 		n := notes[name]
 		box := n.Mailbox
-		if before, moved := k.Origins[box][n.UID]; moved {
+		if before, moved := k.Origins[OriginKey(box, n.Validity)][n.UID]; moved {
 			box = before
 		}
 		k.add(f, cmp.Or(box, lostMailbox), n, keptMessage{Entry: Entry{ID: plainID(name)}, gone: at, name: name})

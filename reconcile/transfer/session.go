@@ -26,6 +26,8 @@ type Session struct {
 	w    *bufio.Writer
 	tag  int
 	stop func() bool
+
+	validity uint32
 }
 
 // The bounds of what the daemon says.
@@ -81,9 +83,15 @@ func (s *Session) Open(mailbox string, readOnly bool) error {
 	if readOnly {
 		verb = "EXAMINE"
 	}
-	_, err = s.Command("%s %s", verb, name)
+	lines, err := s.Command("%s %s", verb, name)
+	for _, line := range lines {
+		fmt.Sscanf(line, "* OK [UIDVALIDITY %d]", &s.validity)
+	}
 	return err
 }
+
+// UIDValidity is that of the mailbox which was opened last.
+func (s *Session) UIDValidity() uint32 { return s.validity }
 
 // Move moves messages of the selected mailbox, by UID, to another one, which is made
 // if it is not there.
