@@ -18,6 +18,8 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/maildir"
 )
 
 // Journal is what a user's transfers of one name have brought: a directory in
@@ -174,7 +176,11 @@ func (p *page) begin(fresh bool) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
-	return os.Rename(at, p.path)
+	if err := os.Rename(at, p.path); err != nil {
+		return err
+	}
+	// Without it nobody would know from which UID on to look for what was brought.
+	return new(maildir.Ops).SyncDir(filepath.Dir(p.path))
 }
 
 // noUID stands for the UID of a message that was brought into another mailbox than
