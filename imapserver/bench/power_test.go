@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver/dialogue"
+	"mailstead/imapserver/maildir"
 )
 
 // powerClients work at once, each in a mailbox of its own, on one account.
@@ -49,6 +50,7 @@ type powerRig struct {
 	late   int  // first SELECTs that did not come in time
 	stuck  bool // one that did not come at all: the account is given up
 	acked  int
+	kept   int // messages, at most at one time
 	calm   atomic.Bool
 	image  *powerImage
 	daemon *exec.Cmd
@@ -164,6 +166,9 @@ func (r *powerRig) check(t *testing.T, address string) {
 		r.found(t, b, l)
 	}
 	r.checkCopies(t, c)
+	if r.name == keeping {
+		r.checkKept(t)
+	}
 }
 
 // giveUp ends the run where a server of ours does not come back, and else goes on
@@ -190,7 +195,40 @@ func (r *powerRig) found(t *testing.T, b *powerBox, l powerLoss) {
 	}
 }
 
-func (r *powerRig) ours() bool { return r.name == "mailstead" || r.name == "relaxed" }
+func (r *powerRig) ours() bool {
+	return r.name == "mailstead" || r.name == "relaxed" || r.name == keeping
+}
+
+// keeping is the rig of a daemon that keeps what is expunged.
+const keeping = "keeping"
+
+// checkKept holds that what is in no mailbox any more is kept, whole.
+func (r *powerRig) checkKept(t *testing.T) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(r.dir, "homes", user(1), "Maildir", maildir.OwnDir, maildir.KeptDir, "cur", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := make(map[string]bool)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept[strings.ReplaceAll(string(text), "\n", "\r\n")] = true
+	}
+	for _, b := range r.boxes {
+		var l powerLoss
+		for text := range b.expunged {
+			if !kept[text] {
+				l.kept++
+				delete(b.expunged, text)
+			}
+		}
+		r.found(t, b, l)
+	}
+	r.kept = max(r.kept, len(kept))
+}
 
 // troubled notes that a client was not let in: a fault of ours alone.
 func (r *powerRig) troubled(t *testing.T, err error) {
@@ -265,7 +303,7 @@ func (r *powerRig) row(cycles int) string {
 	}
 	l := r.total
 	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %s, %d too late |",
-		r.name, cycles, r.acked, l.appends+l.copies, l.expunges, l.stores, l.reused, l.renumbered, l.modseqs, l.nexts, l.torn, first, r.late)
+		r.name, cycles, r.acked, l.appends+l.copies+l.kept, l.expunges, l.stores, l.reused, l.renumbered, l.modseqs, l.nexts, l.torn, first, r.late)
 }
 
 const powerHead = "| server | cycles | acknowledged | lost | expunges undone | flags undone | UIDs reused | renumbered | modseq back | UIDNEXT back | torn | first SELECT |"
@@ -365,6 +403,15 @@ func TestPowerCut(t *testing.T) {
 		if r.acked == 0 || r.late > 0 {
 			t.Errorf("%d commands were acknowledged; %d first SELECTs were late", r.acked, r.late)
 		}
+	}
+	k := newPowerRig(t, keeping)
+	keeper := newMailstead(t, k.dir)
+	keeper.keep = time.Hour
+	k.serve = serveProcess(keeper)
+	k.runCuts(t, "ext4", controls)
+	t.Log(k.row(controls), k.kept, "kept")
+	if k.kept == 0 {
+		t.Error("nothing was kept")
 	}
 	r := newPowerRig(t, "relaxed")
 	relaxed := newMailstead(t, r.dir)

@@ -28,6 +28,7 @@ type powerBox struct {
 	gone     map[string]uint32 // texts that an acknowledged command has removed
 	sending  map[string]bool   // texts under way
 	copied   map[string]bool   // texts that are in Copies
+	expunged map[string]bool   // texts that are no more, with or without an answer
 	taken    map[uint32]string // all UIDs that were ever told
 	next     uint64            // the highest UIDNEXT that was told
 	modseq   uint64
@@ -41,7 +42,7 @@ type powerBox struct {
 func newPowerBox(name string, rnd *rand.Rand) *powerBox {
 	return &powerBox{
 		name: name, rnd: rnd, messages: make(map[uint32]*powerMessage), gone: make(map[string]uint32),
-		sending: make(map[string]bool), copied: make(map[string]bool), taken: make(map[uint32]string),
+		sending: make(map[string]bool), copied: make(map[string]bool), expunged: make(map[string]bool), taken: make(map[uint32]string),
 	}
 }
 
@@ -145,6 +146,7 @@ func (b *powerBox) remove(c *plainClient, uid uint32, m *powerMessage) error {
 		if m.leaving { // this one, and what was marked when the server was last cut off
 			delete(b.messages, uid)
 			b.gone[m.text] = uid
+			b.expunged[m.text] = true
 		}
 	}
 	return nil
@@ -169,6 +171,7 @@ func (b *powerBox) status(c *plainClient) error {
 // powerLoss is what a server had acknowledged and did not keep.
 type powerLoss struct {
 	appends, copies  int
+	kept             int // of what was expunged and is to be kept
 	expunges, stores int
 	reused           int // UIDs that are another message's now
 	renumbered       int // messages under another UID, or UIDVALIDITY
@@ -181,6 +184,7 @@ func (l powerLoss) none() bool { return l == powerLoss{} }
 func (l *powerLoss) add(o powerLoss) {
 	l.appends += o.appends
 	l.copies += o.copies
+	l.kept += o.kept
 	l.expunges += o.expunges
 	l.stores += o.stores
 	l.reused += o.reused
@@ -260,6 +264,7 @@ func (b *powerBox) compare(l *powerLoss, there, flags map[uint32]string, same bo
 		case !found && !m.leaving:
 			l.appends++
 		case !found:
+			b.expunged[m.text] = true
 		case now != uid || !same:
 			l.renumbered++
 		default:

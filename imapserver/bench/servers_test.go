@@ -57,6 +57,7 @@ type server struct {
 	people  []person
 	workers config.Workers // of our own
 	relaxed bool           // as its description may say
+	keep    time.Duration  // of what is expunged
 
 	hash       string // of everybody's password
 	generation int
@@ -202,7 +203,7 @@ func writeConfig(t testing.TB, s *server) string {
 	c := &config.Config{
 		Version: config.FormatVersion, Generation: fmt.Sprint("bench-", s.generation), Hostname: "mail.example",
 		Control: filepath.Join(s.dir, "control"), Users: filepath.Join(s.dir, "users.ndjson"),
-		Service: config.Identity{UID: mailUID, GID: mailUID}, Workers: s.workers, Relaxed: s.relaxed,
+		Service: config.Identity{UID: mailUID, GID: mailUID}, Workers: s.workers, Relaxed: s.relaxed, Keep: int64(s.keep.Seconds()),
 		TLS:       config.TLS{Policy: config.Modern},
 		Listeners: []config.Listener{{Name: "imap", Address: "127.0.0.1", TLS: config.Plain}},
 	}
