@@ -24,25 +24,18 @@ type FirstFolder struct {
 // Make makes the Maildir at dir with folders, and the directories that it is in, if
 // there is nothing of that name at all. It is made under another name and then put
 // in its place whole: whoever dies meanwhile leaves nothing that looks like an
-// account. Nobody else may make it at the same time.
+// account.
 func Make(ctx context.Context, dir string, folders []FirstFolder) error {
+	return makeAccount(ctx, &maildir.Ops{}, dir, folders)
+}
+
+func makeAccount(ctx context.Context, ops *maildir.Ops, dir string, folders []FirstFolder) error {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	parent := filepath.Dir(dir)
-	fresh := filepath.Join(parent, filepath.Base(dir)+".first")
-	err := errors.Join(makeParents(parent), os.RemoveAll(fresh))
+	err := makeParents(ops, filepath.Dir(dir))
 	if err == nil {
-		err = maildir.MakeTree(fresh, false)
-	}
-	if err == nil {
-		err = makeFirst(ctx, fresh, folders)
-	}
-	if err == nil {
-		err = os.Rename(fresh, dir)
-	}
-	if err == nil {
-		err = new(maildir.Ops).SyncDir(parent)
+		err = makeWhole(ctx, ops, dir, folders)
 	}
 	if err != nil {
 		return fmt.Errorf("make %s: %w", dir, spaceError(err))
@@ -51,7 +44,7 @@ func Make(ctx context.Context, dir string, folders []FirstFolder) error {
 }
 
 // makeParents makes dir and what it is in; each is on disk before the next.
-func makeParents(dir string) error {
+func makeParents(ops *maildir.Ops, dir string) error {
 	var missing []string
 	for d := dir; ; d = filepath.Dir(d) {
 		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
@@ -60,22 +53,42 @@ func makeParents(dir string) error {
 		missing = append(missing, d)
 	}
 	for _, d := range slices.Backward(missing) {
-		if err := os.Mkdir(d, maildir.DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := ops.Mkdir(d); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := new(maildir.Ops).SyncDir(filepath.Dir(d)); err != nil {
+		if err := ops.SyncDir(filepath.Dir(d)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func makeWhole(ctx context.Context, ops *maildir.Ops, dir string, folders []FirstFolder) error {
+	// A name that nobody has: one made of dir's might be another user's.
+	parent := filepath.Dir(dir)
+	fresh := filepath.Join(parent, ".first-"+maildir.NewNamer().Next().Tmp())
+	if err := ops.Mkdir(fresh); err != nil {
+		return err
+	}
+	err := ops.MakeTree(fresh, false)
+	if err == nil {
+		err = makeFirst(ctx, ops, fresh, folders)
+	}
+	if err == nil {
+		err = ops.RenameNew(fresh, dir)
+	}
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(fresh))
+	}
+	return ops.SyncDir(parent)
+}
+
 // makeFirst makes the folders of an account that nobody has opened yet.
-func makeFirst(ctx context.Context, dir string, folders []FirstFolder) (err error) {
+func makeFirst(ctx context.Context, ops *maildir.Ops, dir string, folders []FirstFolder) (err error) {
 	if len(folders) == 0 {
 		return nil
 	}
-	a, err := Open(ctx, Options{Maildir: dir})
+	a, err := Open(ctx, Options{Maildir: dir, ops: ops})
 	if err != nil {
 		return err
 	}
