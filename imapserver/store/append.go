@@ -262,6 +262,15 @@ func (mb *mailbox) durable() error {
 	return mb.a.index.durable()
 }
 
+// syncNames makes the entries of a directory durable, unless another sync has failed
+// before: then nobody knows what is on disk.
+func (a *Account) syncNames(f *maildir.Folder, s maildir.Sub) error {
+	if err := a.index.working(); err != nil {
+		return err
+	}
+	return f.Sync(s)
+}
+
 // distrust has the account opened anew: after a sync has failed, what is on disk
 // may be older than what we have seen, and another try would seem to succeed.
 func (mb *mailbox) distrust(err error) error {

@@ -21,6 +21,7 @@ var censusOf = []struct{ row, command string }{
 	{"STORE of flags", "store"},
 	{"STORE of keywords", "store-keyword"},
 	{"EXPUNGE", "expunge"},
+	{"EXPUNGE, kept", "keep-remove"},
 	{"CREATE", "create"},
 	{"DELETE", "delete"},
 	{"DELETE, kept", "delete-kept"},
@@ -41,7 +42,11 @@ func TestCensus(t *testing.T) {
 	}
 	template := crashTemplate(t)
 	for _, row := range censusOf {
-		c := recordCrash(t, crashStart{template: template}, named("append", "copy", "create", row.command)...)
+		before := []string{"append", "copy", "create"}
+		if row.command == "keep-remove" || row.command == "delete-kept" { // where it has kept something before
+			before[2] = "keep"
+		}
+		c := recordCrash(t, crashStart{template: template}, named(append(before, row.command)...)...)
 		var calls []string
 		syncs, last := 0, ""
 		for _, cut := range c.cuts {
@@ -87,11 +92,15 @@ func censusPlace(path string) string {
 	switch {
 	case strings.HasPrefix(base, indexFile):
 		return "index"
+	case strings.HasSuffix(base, ".notes"):
+		return "notes"
+	case strings.Contains(path, "/"+maildir.KeptDir+"/"):
+		return maildir.KeptDir
 	case dir == "tmp" || dir == "cur" || dir == "new":
 		return dir
 	case base == "cur" || base == "new" || base == "tmp":
 		return base
-	case dir == makingDir || dir == deletedDir || dir == maildir.KeptDir:
+	case dir == makingDir || dir == deletedDir:
 		return dir
 	case filepath.Base(filepath.Dir(filepath.Dir(path))) == makingDir:
 		return base

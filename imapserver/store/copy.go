@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -120,11 +119,12 @@ func (t *transfer) run(ctx context.Context, uids []imap.UID, v *View) error {
 	if !t.move {
 		return nil
 	}
-	gone := make(map[imap.UID]bool)
+	gone := removed{uids: make(map[imap.UID]bool)}
 	for _, r := range t.from {
-		gone[r.uid] = true
+		gone.uids[r.uid] = true
+		gone.inNew = gone.inNew || r.sub == maildir.New
 	}
-	err := t.src.dropGone(gone)
+	err := t.src.dropGone(&gone)
 	v.tellMoved(t)
 	return err
 }
@@ -208,14 +208,13 @@ func (t *transfer) unlinkCopied() error {
 		return nil
 	}
 	if err := t.dst.folder.Sync(maildir.Cur); err != nil {
-		return t.src.a.index.fail(err)
+		return t.dst.a.index.fail(err)
 	}
 	return t.src.change(func() error {
 		for i, r := range t.from {
 			if !t.copied[i] {
 				continue
 			}
-			t.src.unsynced = t.src.unsynced || r.sub == maildir.New
 			if err := ignoreNotExist(t.src.folder.Unlink(r.sub, r.name())); err != nil {
 				return err
 			}
@@ -242,10 +241,8 @@ func (t *transfer) prepare(ctx context.Context, uids []imap.UID) error {
 		if err != nil {
 			return err
 		}
-		if time.Since(st.Change) < freshFile && t.src.isFresh(r, st) {
-			if err := t.src.syncFile(r); err != nil {
-				return err
-			}
+		if err := t.src.syncFresh(r, st); err != nil {
+			return err
 		}
 		suffix, names := r.set.suffix, r.set.keywords
 		if suffix == "" {
@@ -284,8 +281,11 @@ func (mb *mailbox) isFresh(r *record, st maildir.Stat) bool {
 	return err != nil || born.IsZero() || time.Since(born) < freshFile
 }
 
-// syncFile makes a message durable.
-func (mb *mailbox) syncFile(r *record) error {
+// syncFresh makes a message durable that may not be on disk yet.
+func (mb *mailbox) syncFresh(r *record, st maildir.Stat) error {
+	if time.Since(st.Change) >= freshFile || !mb.isFresh(r, st) {
+		return nil
+	}
 	f, err := mb.folder.Open(r.sub, r.name())
 	if err != nil {
 		return err
@@ -306,7 +306,7 @@ func (t *transfer) place(i int) error {
 	switch {
 	case errors.Is(err, unix.EXDEV), !t.move && (errors.Is(err, unix.EMLINK) || errors.Is(err, unix.EPERM)):
 		t.copied[i] = true
-		return t.copyFile(i)
+		return t.dst.a.copyFile(src, from, dst, to)
 	}
 	return err
 }
@@ -319,39 +319,35 @@ func (t *transfer) undo(i int) error {
 	return t.dst.folder.Unlink(maildir.Cur, to)
 }
 
-// copyFile writes a message anew where it cannot be linked or renamed.
-func (t *transfer) copyFile(i int) error {
-	from := t.from[i]
-	in, err := t.src.folder.Open(from.sub, from.name())
+// copyFile writes a message of another folder anew, under a name in cur of dst, which
+// is the account's. What it holds is durable; its name is not yet.
+func (a *Account) copyFile(src *maildir.Folder, r *record, dst *maildir.Folder, name string) error {
+	in, err := src.Open(r.sub, r.name())
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	tmp := t.dst.a.namer.Next().Tmp()
-	out, err := t.dst.folder.Create(tmp)
+	tmp := a.namer.Next().Tmp()
+	out, err := dst.Create(tmp)
 	if err != nil {
 		return err
 	}
-	if err = t.copyData(out, in, tmp, from); err == nil {
-		err = t.dst.folder.Rename(maildir.Tmp, tmp, t.dst.folder, maildir.Cur, t.records[i].name())
+	if _, err = io.Copy(a.ops.Writer(out), in); err == nil {
+		err = dst.SetTime(maildir.Tmp, tmp, time.Unix(r.date, 0))
+	}
+	if err == nil {
+		err = a.ops.SyncFile(out)
+	}
+	if err == nil {
+		err = dst.Rename(maildir.Tmp, tmp, dst, maildir.Cur, name)
 	}
 	if cerr := out.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		return errors.Join(err, ignoreNotExist(t.dst.folder.Unlink(maildir.Tmp, tmp)))
+		return errors.Join(err, ignoreNotExist(dst.Unlink(maildir.Tmp, tmp)))
 	}
 	return nil
-}
-
-func (t *transfer) copyData(out *os.File, in io.Reader, tmp string, from *record) error {
-	if _, err := io.Copy(t.dst.a.ops.Writer(out), in); err != nil {
-		return err
-	}
-	if err := t.dst.folder.SetTime(maildir.Tmp, tmp, time.Unix(from.date, 0)); err != nil {
-		return err
-	}
-	return t.dst.a.ops.SyncFile(out)
 }
 
 func ignoreNotExist(err error) error {

@@ -73,10 +73,20 @@ func (t crashTree) clone() crashTree {
 
 // crashCall is a call that changed entries.
 type crashCall struct {
-	node      int
-	from, to  crashEntry // either may be none
-	cut       int        // the first that it was made before
-	persisted int        // the first that it was synced before; 0 never
+	node     int
+	from, to crashEntry // either may be none
+	cut      int        // the first that it was made before
+	left     int        // the first that the directory of from was synced before; 0 never
+	arrived  int        // and that of to
+}
+
+// persisted is the first cut that either directory was synced before, as file systems
+// with a journal have it: a rename is on disk as a whole.
+func (l crashCall) persisted() int {
+	if l.left == 0 || l.arrived > 0 && l.arrived < l.left {
+		return l.arrived
+	}
+	return l.left
 }
 
 type crashEntry struct {
@@ -300,8 +310,12 @@ func (c *crashFS) syncDir(path string) {
 	dir := c.find(c.tree, path)
 	c.syncs = append(c.syncs, "syncdir "+strings.TrimPrefix(path, c.root))
 	for i := range c.log {
-		if l := &c.log[i]; l.persisted == 0 && (l.from.dir == dir || l.to.dir == dir) {
-			l.persisted = len(c.cuts)
+		l := &c.log[i]
+		if l.left == 0 && l.from.dir == dir {
+			l.left = len(c.cuts)
+		}
+		if l.arrived == 0 && l.to.dir == dir {
+			l.arrived = len(c.cuts)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type crashModel struct {
 	data  func(*rand.Rand) bool // contents of files
 	size  sizeModel
 	seeds int
+	torn  bool // a rename may be on disk in the directory that it left alone
 }
 
 // sizeModel is what a disk has of a file whose data and size, which is of the
@@ -32,11 +33,12 @@ const (
 	sizeAlways           // room for all data, with zeros in it
 )
 
-// crashModels are the four of how a disk forgets; the third and the fourth have
-// two forms each.
+// crashModels are the four of how a disk forgets; the second has a form for file
+// systems that sync a directory by itself, the third and the fourth have two each.
 var crashModels = []crashModel{
 	{name: "all issued", entry: always, data: always, seeds: 1},
 	{name: "only synced", entry: never, data: never, seeds: 1},
+	{name: "only synced, renames torn", entry: never, data: never, seeds: 1, torn: true},
 	{name: "some entries", entry: sometimes, data: never, seeds: 32},
 	{name: "some entries and data", entry: sometimes, data: sometimes, seeds: 32},
 	{name: "data without size", entry: always, data: always, size: sizeNever, seeds: 1},
@@ -64,7 +66,14 @@ func (c *crashFS) disk(cut crashCut, m crashModel, rnd *rand.Rand) []crashFile {
 		}
 	}
 	for _, l := range c.log {
-		if l.cut <= cut.index && (l.persisted > 0 && l.persisted <= cut.index || m.entry(rnd)) {
+		if l.cut > cut.index {
+			continue
+		}
+		synced := func(when int) bool { return when > 0 && when <= cut.index }
+		if m.torn && synced(l.left) && !synced(l.arrived) && l.to.dir >= 0 {
+			l.to = noEntry
+		}
+		if synced(l.persisted()) || m.entry(rnd) {
 			l.applyTo(tree)
 		}
 	}

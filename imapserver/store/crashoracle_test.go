@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,8 @@ type crashState struct {
 	subs  []string
 	quota Limits
 	acls  map[string]string // also of names that are only parents
+	kept  map[string]int    // what was expunged and is to stay, and how often
+	exact map[string]string // Courier's files by path, where the account has just been closed
 }
 
 type crashBox struct {
@@ -48,7 +51,7 @@ func observe(t *testing.T, a *Account) crashState {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := crashState{boxes: make(map[string]crashBox), acls: make(map[string]string)}
+	s := crashState{boxes: make(map[string]crashBox), acls: make(map[string]string), kept: observeKept(t, a)}
 	if s.quota, _, err = a.Quota(); err != nil && !errors.Is(err, ErrNoQuota) {
 		t.Fatal(err)
 	}
@@ -111,6 +114,9 @@ func crashCheck(t *testing.T, o Options, oracle func(got, before, after crashSta
 	if err != nil {
 		return err
 	}
+	if len(before.kept)+len(after.kept) > 0 {
+		a.SetKeep(crashKeep)
+	}
 	got := observe(t, a)
 	if err := oracle(got, before, after); err != nil {
 		a.Close()
@@ -136,6 +142,9 @@ func crashCheck(t *testing.T, o Options, oracle func(got, before, after crashSta
 	}
 	defer a.Close()
 	again := observe(t, a)
+	if err := compareKept(again, got, got); err != nil {
+		return fmt.Errorf("second recovery: %w", err)
+	}
 	delete(again.boxes["INBOX"].messages, uid)
 	for name, box := range got.boxes {
 		if err := sameBox(again.boxes[name], box); err != nil {
@@ -216,6 +225,9 @@ func crashCompare(got, before, after crashState) error {
 			}
 		}
 	}
+	if err := compareKept(got, before, after); err != nil {
+		return err
+	}
 	return lostMessages(got, before, after)
 }
 
@@ -276,10 +288,13 @@ func wholeMessage(uid imap.UID, g crashMessage, before, after crashBox) error {
 	return fmt.Errorf("message %d is half there: %+v", uid, g)
 }
 
-// lostMessages holds that a message being moved is somewhere.
+// lostMessages holds that a message being moved, or kept, is somewhere.
 func lostMessages(got, before, after crashState) error {
 	count := func(s crashState) map[string]int {
-		n := make(map[string]int)
+		n := maps.Clone(s.kept)
+		if n == nil {
+			n = make(map[string]int)
+		}
 		for _, b := range s.boxes {
 			for _, m := range b.messages {
 				n[m.body]++
@@ -290,7 +305,7 @@ func lostMessages(got, before, after crashState) error {
 	g, b, a := count(got), count(before), count(after)
 	for body := range b {
 		if a[body] > 0 && g[body] == 0 {
-			return fmt.Errorf("message %q is in no mailbox", body)
+			return fmt.Errorf("message %q is in no mailbox, and is not kept", body)
 		}
 	}
 	return nil
@@ -308,7 +323,8 @@ func (c *crashRecorded) sidecars(disk []crashFile, before crashState) error {
 	highest := uint32(0)
 	marks := make(map[string]imap.UID) // that there must be, by directory
 	for name, b := range before.boxes {
-		if highest = max(highest, b.validity); b.marked {
+		// Exact, Courier's file says itself which UIDs were given.
+		if highest = max(highest, b.validity); b.marked && before.exact == nil {
 			dir, err := maildir.EncodeName(name, maildir.UTF8)
 			if err != nil {
 				return err
@@ -342,6 +358,39 @@ func (c *crashRecorded) sidecars(disk []crashFile, before crashState) error {
 	}
 	for dir, next := range marks {
 		return fmt.Errorf("%s/%s is missing, or not above %d", dir, courierUIDNext, next)
+	}
+	return nil
+}
+
+// courierFilesOf reads Courier's files of a tree, which are exact once the account is
+// closed.
+func courierFilesOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	exact := make(map[string]string)
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.Name() != maildir.UIDDBFile && filepath.Base(filepath.Dir(path)) != maildir.KeywordsDir {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		exact[strings.TrimPrefix(path, dir+"/")] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exact
+}
+
+// sameFiles holds that files are on a disk as they were.
+func sameFiles(disk []crashFile, want map[string]string) error {
+	there := make(map[string]string)
+	for _, f := range disk {
+		there[f.path] = string(f.data)
+	}
+	for path, data := range want {
+		if got, ok := there[path]; !ok || got != data {
+			return fmt.Errorf("%s is %q, there %v, was %q", path, got, ok, data)
+		}
 	}
 	return nil
 }

@@ -19,35 +19,10 @@ import (
 	"mailstead/imapserver/maildir"
 )
 
-// TestCrashDelivery cuts the power before each call of some deliveries, one of
-// which makes maildirsize: what was acknowledged is there, and nothing else than
-// whole messages is. Then the store finds them, and the limits as they were set.
+// TestCrashDelivery has the store find what was delivered before a power cut, and the
+// limits as they were set: "deliver" of TestCrashOwn looks at the rest.
 func TestCrashDelivery(t *testing.T) {
-	dir := crashNothing(t)
-	c := newCrashFS(t, dir)
-	c.moment(maildir.Op{Call: "the first"})
-	d := delivery.New(&maildir.Ops{Trace: c.trace}, 1<<20, func(text string, args ...any) { t.Error(text, args) })
-	place := delivery.Place{Maildir: dir, Quota: &config.Quota{Messages: 100}}
-	texts := map[string]int{"Subject: old\n\nbody\n": 0}
-	for n := range 3 {
-		text := fmt.Sprintf("Subject: %d\n\n%s\n", n, strings.Repeat("body ", 30_000*n)) // in several writes
-		texts[text] = n + 1
-		if err := d.Deliver(place, delivery.Envelope{NoSender: true}, strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n"))); err != nil {
-			t.Fatal(err)
-		}
-		c.ack()
-	}
-	disks := 0
-	for _, cut := range c.cuts {
-		for _, m := range crashModels {
-			for seed := range m.seeds {
-				disk := c.disk(cut, m, rand.New(rand.NewPCG(uint64(cut.index), uint64(seed))))
-				checkDelivered(t, disk, cut, texts, m.name)
-				disks++
-			}
-		}
-	}
-	t.Logf("%d moments, %d disks", len(c.cuts), disks)
+	c, _ := recordDeliveries(t)
 	at := filepath.Join(fastDir(t), "Maildir")
 	writeDisk(t, at, c.disk(c.cuts[len(c.cuts)-1], crashModels[1], nil))
 	a := openAccount(t, at)
@@ -56,9 +31,49 @@ func TestCrashDelivery(t *testing.T) {
 	}
 }
 
-// checkDelivered looks at what a disk holds after a cut.
-func checkDelivered(t *testing.T, disk []crashFile, cut crashCut, texts map[string]int, model string) {
+// recordDeliveries records some deliveries, one of which makes maildirsize. texts are
+// those of the messages, with their numbers; 0 was there before.
+func recordDeliveries(t *testing.T) (c *crashFS, texts map[string]int) {
 	t.Helper()
+	dir := crashNothing(t)
+	c = newCrashFS(t, dir)
+	c.moment(maildir.Op{Call: "the first"})
+	d := delivery.New(&maildir.Ops{Trace: c.trace}, 1<<20, func(text string, args ...any) { t.Error(text, args) })
+	place := delivery.Place{Maildir: dir, Quota: &config.Quota{Messages: 100}}
+	texts = map[string]int{"Subject: old\n\nbody\n": 0}
+	for n := range 3 {
+		text := fmt.Sprintf("Subject: %d\n\n%s\n", n, strings.Repeat("body ", 30_000*n)) // in several writes
+		texts[text] = n + 1
+		if err := d.Deliver(place, delivery.Envelope{NoSender: true}, strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n"))); err != nil {
+			t.Fatal(err)
+		}
+		c.ack()
+	}
+	return c, texts
+}
+
+// crashDelivery cuts the power before each call of some deliveries: what was
+// acknowledged is there, and nothing else than whole messages is.
+func crashDelivery(t *testing.T) (faults []string) {
+	c, texts := recordDeliveries(t)
+	disks := 0
+	for _, cut := range c.cuts {
+		for _, m := range crashModels {
+			for seed := range m.seeds {
+				disks++
+				disk := c.disk(cut, m, rand.New(rand.NewPCG(uint64(cut.index), uint64(seed))))
+				if err := checkDelivered(disk, cut, texts); err != nil {
+					faults = append(faults, fmt.Sprintf("%v, %s: %v", cut, m.name, err))
+				}
+			}
+		}
+	}
+	t.Logf("%d moments, %d disks", len(c.cuts), disks)
+	return faults
+}
+
+// checkDelivered looks at what a disk holds after a cut.
+func checkDelivered(disk []crashFile, cut crashCut, texts map[string]int) error {
 	there := map[int]int{}
 	for _, f := range disk {
 		if f.dir || filepath.Dir(f.path) != "new" {
@@ -66,15 +81,49 @@ func checkDelivered(t *testing.T, disk []crashFile, cut crashCut, texts map[stri
 		}
 		n, whole := texts[string(f.data)]
 		if !whole {
-			t.Errorf("%v, %s: %s is no message: %.50q", cut, model, f.path, f.data)
+			return fmt.Errorf("%s is no message: %.50q", f.path, f.data)
 		}
 		there[n]++
 	}
 	for n := range cut.acked {
 		if there[n+1] != 1 {
-			t.Errorf("%v, %s: message %d, acknowledged, is there %d times", cut, model, n, there[n+1])
+			return fmt.Errorf("message %d, acknowledged, is there %d times", n, there[n+1])
 		}
 	}
+	return nil
+}
+
+// crashDeliveryDeleted cuts the power after a delivery whose mailbox was deleted
+// before it was acknowledged: the message is in INBOX.
+func crashDeliveryDeleted(t *testing.T) []string {
+	dir := crashNothing(t)
+	lists, gone := filepath.Join(dir, ".Lists"), filepath.Join(dir, "gone")
+	if err := maildir.MakeTree(lists, true); err != nil {
+		t.Fatal(err)
+	}
+	run := func(ops *maildir.Ops) error {
+		deleted := false
+		trace := func(op maildir.Op) error {
+			if op.Call == "syncdir" && !deleted {
+				deleted = true
+				if err := errors.Join(ops.RenameNew(lists, gone), ops.SyncDir(dir)); err != nil {
+					return err
+				}
+			}
+			if deleted { // the folder is still called what it was when it was opened
+				op.Path = strings.Replace(op.Path, lists, gone, 1)
+			}
+			return ops.Trace(op)
+		}
+		d := delivery.New(&maildir.Ops{Trace: trace}, 1<<20, func(string, ...any) {}) // it says that it was deleted
+		return d.Deliver(delivery.Place{Maildir: dir}, delivery.Envelope{NoSender: true, Mailbox: "Lists"}, strings.NewReader("Subject: x\r\n\r\nhi\r\n"))
+	}
+	return crashAfter(t, dir, run, func(dir string) error {
+		if there := files(t, dir, "new"); len(there) != 2 {
+			return fmt.Errorf("in new are %q", there)
+		}
+		return nil
+	})
 }
 
 // TestDeliveryIsSeen: a session that waits is told of a delivery, and both count

@@ -18,6 +18,9 @@ import (
 // that this view has not been told of are left.
 func (v *View) Expunge(ctx context.Context, uids imap.UIDSet) error {
 	if !v.readOnly && !v.mb.gone.Load() && v.mb.snap.Load().deleted == 0 {
+		if err := v.mb.settled(); err != nil {
+			return fmt.Errorf("expunge: %w", err)
+		}
 		return nil
 	}
 	return v.expunge(ctx, func(r *record) bool {
@@ -37,12 +40,16 @@ func (v *View) expunge(ctx context.Context, which func(*record) bool) error {
 		return ErrReadOnly
 	}
 	ids := v.newIDs()
-	gone, err := v.unlink(ctx, which, ids)
-	if len(gone) > 0 {
+	gone := removed{uids: make(map[imap.UID]bool)}
+	err := v.unlink(ctx, which, &gone, ids)
+	switch {
+	case len(gone.uids) == 0 && err == nil:
+		err = v.mb.settled()
+	case len(gone.uids) > 0:
 		// The rows go only when the files are gone for good: a file that came
 		// back without its row would be a new message.
-		err = errors.Join(err, v.mb.dropGone(gone))
-		v.tellRemoved(ids, gone)
+		err = errors.Join(err, v.mb.dropGone(&gone))
+		v.tellRemoved(ids, gone.uids)
 	}
 	if err != nil {
 		return fmt.Errorf("expunge: %w", err)
@@ -50,35 +57,41 @@ func (v *View) expunge(ctx context.Context, which func(*record) bool) error {
 	return nil
 }
 
+// removed is what a command has removed from a mailbox.
+type removed struct {
+	uids  map[imap.UID]bool
+	inNew bool   // of them some from new
+	kept  *group // makes durable what is kept of them; nil: nothing is
+}
+
 // unlink removes files, and the messages from the snapshot.
-func (v *View) unlink(ctx context.Context, which func(*record) bool, ids *ids) (gone map[imap.UID]bool, err error) {
+func (v *View) unlink(ctx context.Context, which func(*record) bool, gone *removed, ids *ids) error {
 	mb := v.mb
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
 	if mb.gone.Load() {
-		return nil, fmt.Errorf("%w: %q", ErrNotFound, mb.name())
+		return fmt.Errorf("%w: %q", ErrNotFound, mb.name())
 	}
-	gone = make(map[imap.UID]bool)
 	for range openTries {
 		lost, err := mb.unlinkPass(v.told, which, gone, ids)
 		if err != nil || !lost {
-			return gone, errors.Join(err, mb.removeGone(gone, v))
+			return errors.Join(err, mb.removeGone(gone.uids, v))
 		}
 		// Another program has renamed some, perhaps to take \Deleted away.
-		if err := mb.removeGone(gone, v); err != nil {
-			return gone, err
+		if err := mb.removeGone(gone.uids, v); err != nil {
+			return err
 		}
 		mb.cur.ctime, mb.new.ctime = 0, 0
 		if err := mb.sync(ctx, false); err != nil {
-			return gone, err
+			return err
 		}
 	}
-	return gone, errors.New("files do not stay under one name long enough")
+	return errors.New("files do not stay under one name long enough")
 }
 
 // unlinkPass removes the files of what is to go, as far as they are where the
 // snapshot has them.
-func (mb *mailbox) unlinkPass(told *snapshot, which func(*record) bool, gone map[imap.UID]bool, ids *ids) (lost bool, err error) {
+func (mb *mailbox) unlinkPass(told *snapshot, which func(*record) bool, gone *removed, ids *ids) (lost bool, err error) {
 	err = mb.change(func() error {
 		var err error
 		mb.snap.Load().all(func(r *record) bool {
@@ -86,11 +99,11 @@ func (mb *mailbox) unlinkPass(told *snapshot, which func(*record) bool, gone map
 				return true
 			}
 			ids.note(r)
-			uerr := mb.discardFile(r)
+			uerr := mb.discardFile(r, gone)
 			switch {
 			case uerr == nil:
-				gone[r.uid] = true
-				mb.unsynced = mb.unsynced || r.sub == maildir.New
+				gone.uids[r.uid] = true
+				gone.inNew = gone.inNew || r.sub == maildir.New
 			case errors.Is(uerr, fs.ErrNotExist):
 				lost = true
 			default:
@@ -101,6 +114,19 @@ func (mb *mailbox) unlinkPass(told *snapshot, which func(*record) bool, gone map
 		return err
 	}, maildir.Cur, maildir.New)
 	return lost, err
+}
+
+// discardFile removes the file of a message that is expunged, or keeps it.
+func (mb *mailbox) discardFile(r *record, gone *removed) error {
+	k, err := mb.a.keeping()
+	if err != nil {
+		return err
+	}
+	if k.folder == nil {
+		return mb.folder.Unlink(r.sub, r.name())
+	}
+	gone.kept = k.sync
+	return mb.keep(r, k)
 }
 
 // removeGone shows a snapshot without those messages. Their rows stay.
@@ -131,43 +157,51 @@ func (mb *mailbox) removeGone(gone map[imap.UID]bool, by *View) error {
 }
 
 // syncRemovals makes removals durable, and what is kept of them before.
-func (mb *mailbox) syncRemovals() error {
-	if err := mb.a.syncKept(); err != nil {
-		return err
+func (mb *mailbox) syncRemovals(gone *removed) error {
+	var err error
+	if gone.kept != nil {
+		err = gone.kept.wait()
 	}
-	if err := mb.curSync.wait(); err != nil {
-		return mb.distrust(err)
+	if err == nil {
+		err = mb.curSync.wait()
 	}
-	mb.mu.Lock()
-	unsynced := mb.unsynced
-	mb.unsynced = false
-	mb.mu.Unlock()
-	if !unsynced {
-		return nil
+	if err == nil && gone.inNew {
+		err = mb.newSync.wait()
 	}
-	if err := mb.folder.Sync(maildir.New); err != nil {
+	if err != nil {
 		return mb.distrust(err)
 	}
 	return nil
 }
 
+// settled returns once what others are removing is gone for good.
+func (mb *mailbox) settled() error {
+	mb.mu.Lock()
+	under := len(mb.ghosts) > 0 && !mb.gone.Load()
+	mb.mu.Unlock()
+	if !under || mb.a.relaxed.Load() {
+		return nil
+	}
+	return mb.syncRemovals(&removed{inNew: true, kept: mb.a.keptSync()})
+}
+
 // dropGone makes removals durable, where that is promised, then drops the rows.
-func (mb *mailbox) dropGone(gone map[imap.UID]bool) error {
+func (mb *mailbox) dropGone(gone *removed) error {
 	if !mb.a.relaxed.Load() {
-		if err := mb.syncRemovals(); err != nil {
+		if err := mb.syncRemovals(gone); err != nil {
 			return err
 		}
 	}
 	mb.mu.Lock()
 	id := mb.row.id
 	mb.mu.Unlock()
-	err := mb.a.index.update(func(conn *sqlite.Conn) error { return putAndDrop(conn, id, nil, gone) })
+	err := mb.a.index.update(func(conn *sqlite.Conn) error { return putAndDrop(conn, id, nil, gone.uids) })
 	if err != nil {
 		return err
 	}
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	for uid := range gone {
+	for uid := range gone.uids {
 		delete(mb.ghosts, uid)
 	}
 	return nil

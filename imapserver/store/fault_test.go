@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -28,7 +29,7 @@ var crashFaults = []unix.Errno{unix.EIO, unix.ENOSPC, unix.EDQUOT, unix.EMFILE, 
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	template := crashTemplate(t)
-	for _, cmd := range crashCommands {
+	for _, cmd := range slices.Concat(crashCommands, named("keep-expunge", "keep-expunge-anew")) {
 		after, err := faultTruth(t, template, cmd)
 		if err != nil {
 			t.Errorf("%s: %v", cmd.name, err)

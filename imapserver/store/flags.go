@@ -73,9 +73,9 @@ func (v *View) StoreUnchanged(ctx context.Context, seqs []SeqNum, op StoreOp, fl
 	// What has been changed in part is durable, too.
 	switch {
 	case v.mb.a.relaxed.Load():
-	case c.renamed && c.keyworded:
+	case c.names && c.keyworded:
 		err = errors.Join(err, v.mb.durable())
-	case c.renamed:
+	case c.names:
 		if serr := v.mb.curSync.wait(); serr != nil {
 			err = errors.Join(err, v.mb.distrust(serr))
 		}
@@ -118,8 +118,8 @@ type storing struct {
 	since    ModSeq   // what has a higher one is left
 
 	modified  []imap.UID    // what was left
-	renamed   bool          // a file has another name now
-	keyworded bool          // the index has other keywords now
+	names     bool          // the names in cur are to be durable: one is another, or tells flags that were asked for
+	keyworded bool          // and so are the keywords in the index
 	grown     maildir.Usage // by \Deleted that was taken away or set
 	changed   []record
 	from      []ModSeq // of changed, before
@@ -187,6 +187,9 @@ func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
 				return err
 			}
 			if r.set == old.set {
+				// Another session, or program, may have set them just now.
+				c.names = c.names || c.sys != 0 || c.op == StoreSet
+				c.keyworded = c.keyworded || len(c.keywords) > 0 || c.op == StoreSet
 				continue
 			}
 			inNew += isNew(r.sub) - isNew(old.sub)
@@ -234,7 +237,7 @@ func (c *storing) one(old *record) (record, error) {
 			return r, err
 		}
 		r.sub = maildir.Cur
-		c.renamed = true
+		c.names = true
 		c.grown = c.grown.Add(mb.counted([]*record{&r})).Add(mb.counted([]*record{old}).Negative())
 	}
 	if keywords != old.set.keywords {

@@ -404,6 +404,13 @@ func (x *index) syncWAL() error {
 	return nil
 }
 
+// working gives why nothing more is done with the index; nil: it is.
+func (x *index) working() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.failed
+}
+
 // fail has nothing more be done with the index until it is opened anew.
 func (x *index) fail(err error) error {
 	x.mu.Lock()

@@ -22,6 +22,7 @@ type keptMail struct {
 	mu     sync.Mutex
 	life   time.Duration   // 0: what is expunged is gone
 	folder *maildir.Folder // nil until it is needed
+	sync   *group          // makes the entries of its cur durable
 	notes  *os.File        // of the day that they are for
 	day    string          // its name
 	swept  time.Time
@@ -59,50 +60,88 @@ func (a *Account) openKept() error {
 	if err != nil {
 		return err
 	}
-	for _, d := range []string{a.own, dir} {
-		if err := a.ops.SyncDir(d); err != nil {
-			f.Close()
-			return err
-		}
+	// Also where they were there: who made them may have died before this.
+	if err = a.ops.SyncDir(a.own); err == nil {
+		err = a.ops.SyncDir(dir)
 	}
-	k.folder = f
+	if err != nil {
+		f.Close()
+		return a.index.fail(err)
+	}
+	k.folder, k.sync = f, newGroup(func() error { return a.syncNames(f, maildir.Cur) }, a.synced)
 	return nil
 }
 
-// keeping gives where expunged messages go, and for how long; nil if they are gone.
-func (a *Account) keeping() (*maildir.Folder, time.Duration, error) {
+// keeping is where expunged messages go, and for how long.
+type keeping struct {
+	folder *maildir.Folder // nil: they are gone
+	sync   *group          // makes the names of what is kept durable
+	life   time.Duration
+}
+
+func (a *Account) keeping() (keeping, error) {
 	k := &a.kept
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.life == 0 {
-		return nil, 0, nil
+		return keeping{}, nil
 	}
 	if err := a.openKept(); err != nil {
-		return nil, 0, fmt.Errorf("keep what is removed: %w", err)
+		return keeping{}, fmt.Errorf("keep what is removed: %w", err)
 	}
-	return k.folder, k.life, nil
+	return keeping{k.folder, k.sync, k.life}, nil
 }
 
-// discardFile removes the file of a message that is expunged, or keeps it.
-func (mb *mailbox) discardFile(r *record) error {
-	kept, life, err := mb.a.keeping()
+// keptSync makes durable what has been kept; nil: nothing has been.
+func (a *Account) keptSync() *group {
+	k := &a.kept
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.sync
+}
+
+// keep puts the file of a message that is expunged where it is kept. Its new name is
+// not durable yet.
+func (mb *mailbox) keep(r *record, k keeping) error {
+	st, err := mb.folder.Stat(r.sub, r.name())
 	if err != nil {
 		return err
 	}
-	if kept == nil {
-		return mb.folder.Unlink(r.sub, r.name())
+	if st.Regular {
+		if err := mb.syncFresh(r, st); err != nil {
+			return err
+		}
 	}
 	at := time.Now()
-	until := at.Add(life)
+	until := at.Add(k.life)
 	name := maildir.KeptName(at, until, mb.a.namer.Next().Tmp(), r.set.suffix)
-	if err := mb.folder.Rename(r.sub, r.name(), kept, maildir.Cur, name); err != nil {
+	err = mb.folder.Rename(r.sub, r.name(), k.folder, maildir.Cur, name)
+	if errors.Is(err, unix.EXDEV) {
+		err = mb.keepAnew(r, k.folder, name)
+	}
+	if err != nil {
 		return err
 	}
-	note := maildir.KeptNote{Name: name, Mailbox: mb.name(), UID: uint32(r.uid), Date: r.date, Keywords: r.set.keywords}
+	note := maildir.KeptNote{Name: name, Mailbox: mb.name(), UID: uint32(r.uid), Validity: mb.snap.Load().uidValidity, Date: r.date, Keywords: r.set.keywords}
 	if err := mb.a.noteKept(note, until); err != nil {
 		mb.a.log.Warn("where a kept message was is not noted", "name", name, "error", err)
 	}
 	return nil
+}
+
+// keepAnew keeps a message of another file system.
+func (mb *mailbox) keepAnew(r *record, kept *maildir.Folder, name string) error {
+	if err := mb.a.copyFile(mb.folder, r, kept, name); err != nil {
+		return err
+	}
+	if err := kept.Sync(maildir.Cur); err != nil {
+		return mb.a.index.fail(err)
+	}
+	err := mb.folder.Unlink(r.sub, r.name())
+	if err != nil { // it stays, and must not be kept once more when it is expunged again
+		err = errors.Join(err, ignoreNotExist(kept.Unlink(maildir.Cur, name)))
+	}
+	return err
 }
 
 func (a *Account) noteKept(n maildir.KeptNote, until time.Time) error {
@@ -114,26 +153,36 @@ func (a *Account) noteKept(n maildir.KeptNote, until time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if day := maildir.KeptNotesFile(until); day != k.day {
-		f, err := os.OpenFile(filepath.Join(a.own, maildir.KeptDir, day), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, maildir.FileMode)
-		if err != nil {
+		if err := a.openNotes(day); err != nil {
 			return err
 		}
-		if k.notes != nil {
-			k.notes.Close()
-		}
-		k.notes, k.day = f, day
 	}
-	_, err = k.notes.Write(line)
+	if _, err = a.ops.Writer(k.notes).Write(line); err != nil {
+		k.day = "" // what is opened anew ends the line that was torn
+	}
 	return err
 }
 
-// syncKept makes durable what was kept.
-func (a *Account) syncKept() error {
-	folder, _, err := a.keeping()
-	if err != nil || folder == nil {
+// openNotes goes over to the notes of another day. The caller holds the lock.
+func (a *Account) openNotes(day string) error {
+	k := &a.kept
+	path := filepath.Join(a.own, maildir.KeptDir, day)
+	if err := a.ops.Announce(maildir.Op{Call: "create", Path: path}); err != nil {
 		return err
 	}
-	return folder.Sync(maildir.Cur)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, maildir.FileMode)
+	if err != nil {
+		return err
+	}
+	if err := maildir.EndLine(f); err != nil {
+		f.Close()
+		return err
+	}
+	if k.notes != nil {
+		k.notes.Close()
+	}
+	k.notes, k.day = f, day
+	return nil
 }
 
 // sweepKept removes the messages whose time has come, and the notes of a day that
@@ -184,7 +233,7 @@ func (k *keptMail) close() {
 	defer k.mu.Unlock()
 	if k.folder != nil {
 		k.folder.Close()
-		k.folder = nil
+		k.folder, k.sync = nil, nil
 	}
 	if k.notes != nil {
 		k.notes.Close()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver/maildir"
 )
@@ -139,5 +140,81 @@ func TestKeptLongName(t *testing.T) {
 	}
 	if got := len(keptFiles(t, a)); got != n {
 		t.Errorf("%d of %d are kept", got, n)
+	}
+}
+
+// TestKeptSyncIsFinal: once what is kept could not be synced, nothing more is
+// acknowledged until the account is opened anew.
+func TestKeptSyncIsFinal(t *testing.T) {
+	for _, path := range []string{"/" + maildir.KeptDir + "/cur", "/" + maildir.KeptDir, "/" + maildir.OwnDir} {
+		fails := 1
+		trace := func(op maildir.Op) error {
+			if op.Call == "syncdir" && strings.HasSuffix(strings.TrimSuffix(op.Path, "/"), path) && fails > 0 {
+				fails--
+				return unix.EIO
+			}
+			return nil
+		}
+		dir := newMaildir(t)
+		if err := os.Mkdir(filepath.Join(dir, maildir.OwnDir), 0o700); err != nil { // or its own sync is the one
+			t.Fatal(err)
+		}
+		a, err := Open(t.Context(), Options{Maildir: dir, unwatched: true, ops: &maildir.Ops{Trace: trace}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		appendMessage(t, a, "INBOX", mail1, imap.FlagDeleted)
+		appendMessage(t, a, "INBOX", mail1)
+		a.SetKeep(time.Hour)
+		v := selectBox(t, a, "INBOX", false)
+		for try := range 2 {
+			if err := v.Remove(t.Context(), SeqNum(2-try)); err == nil {
+				t.Errorf("%s: acknowledged at try %d", path, try)
+			}
+		}
+		if err := v.Store(t.Context(), []SeqNum{1}, StoreAdd, []imap.Flag{imap.FlagDeleted}); err == nil {
+			t.Errorf("%s: what is so already is acknowledged", path)
+		}
+		if fails != 0 {
+			t.Errorf("%s is not synced", path)
+		}
+		a.Close()
+	}
+}
+
+// TestKeptTornNote: what a power cut has torn of a note takes no other note along, and
+// no note is too long.
+func TestKeptTornNote(t *testing.T) {
+	a := openUnwatched(t, newMaildir(t))
+	a.SetKeep(time.Hour)
+	expunge := func() {
+		t.Helper()
+		appendMessage(t, a, "INBOX", mail1, imap.FlagDeleted)
+		if err := selectBox(t, a, "INBOX", false).Expunge(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expunge()
+	notes, err := filepath.Glob(filepath.Join(a.own, maildir.KeptDir, "*.notes"))
+	if err != nil || len(notes) != 1 {
+		t.Fatal(notes, err)
+	}
+	text, err := os.ReadFile(notes[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	a = reopen(t, a)
+	torn := strings.Repeat("x", 100_000) + "\n" + string(text) + string(text[:10])
+	if err := os.WriteFile(notes[0], []byte(torn), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a.SetKeep(time.Hour)
+	expunge()
+	n := 0
+	if text, err = os.ReadFile(notes[0]); err == nil {
+		err = maildir.ReadKeptNotes(bytes.NewReader(text), func(maildir.KeptNote) { n++ })
+	}
+	if n != 2 || err != nil {
+		t.Errorf("%d notes, %v", n, err)
 	}
 }

@@ -13,16 +13,16 @@ import (
 // asideDeleted gives an unused path for a mailbox that is about to be deleted, and
 // whether it is to be kept there.
 func (a *Account) asideDeleted() (path string, kept bool, err error) {
-	folder, life, err := a.keeping()
+	k, err := a.keeping()
 	if err != nil {
 		return "", false, err
 	}
-	if folder == nil {
+	if k.folder == nil {
 		path, err = a.aside(deletedDir)
 		return path, false, err
 	}
 	at := time.Now()
-	name := maildir.KeptName(at, at.Add(life), a.namer.Next().Tmp(), "")
+	name := maildir.KeptName(at, at.Add(k.life), a.namer.Next().Tmp(), "")
 	return filepath.Join(a.own, maildir.KeptDir, name), true, nil
 }
 

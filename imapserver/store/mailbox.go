@@ -53,7 +53,6 @@ type mailbox struct {
 	inNew    int                    // messages that are in new
 	suspect  map[imap.UID]time.Time // messages whose file was missing at the last look
 	sizes    []*record              // whose size the index does not have yet
-	unsynced bool                   // messages were removed from new
 	ahead    bool                   // the index has rows of messages that are not in cur yet
 	ghosts   map[imap.UID]bool      // and these of messages that are gone
 	imports  *foreign               // what another server knew, until the first sync
@@ -62,6 +61,7 @@ type mailbox struct {
 	odd      map[string]bool // names that have been logged
 	uncached bool            // there can be no cache
 	curSync  *group          // makes the entries of cur durable
+	newSync  *group          // and those of new
 	floor    ModSeq          // since before it, it is not known what has changed
 	graves   int             // rows of expunged, or -1: not counted yet
 }
@@ -73,7 +73,8 @@ func newMailbox(a *Account, dir string) *mailbox {
 		a: a, order: a.made, dir: dir,
 		graves: -1, ghosts: make(map[imap.UID]bool), views: make(map[*View]bool), odd: make(map[string]bool),
 	}
-	mb.curSync = newGroup(func() error { return mb.folder.Sync(maildir.Cur) }, a.synced)
+	mb.curSync = newGroup(func() error { return a.syncNames(mb.folder, maildir.Cur) }, a.synced)
+	mb.newSync = newGroup(func() error { return a.syncNames(mb.folder, maildir.New) }, a.synced)
 	return mb
 }
 

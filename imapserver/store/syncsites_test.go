@@ -18,7 +18,8 @@ import (
 // syncCalls are the calls that make something durable, or wait for it.
 var syncCalls = map[string]bool{
 	"SyncFile": true, "SyncData": true, "SyncMessage": true, "SyncDir": true, "syncDirFD": true,
-	"durable": true, "curSync.wait": true, "sync.wait": true, "folder.Sync": true,
+	"durable": true, "curSync.wait": true, "newSync.wait": true, "kept.wait": true, "sync.wait": true,
+	"folder.Sync": true, "f.Sync": true, "syncNames": true, "kept.Sync": true, "dir.Sync": true, "inbox.Sync": true,
 	"WriteFile": true, "ReplaceSidecar": true,
 }
 
@@ -28,12 +29,12 @@ type syncSite struct {
 	place string // as LeaveOut wants it
 }
 
-// findSyncSites finds them all, in this package and in maildir. What the calls
-// themselves are made of is none.
+// findSyncSites finds them all, in this package, in maildir and in deliver. What the
+// calls themselves are made of is none.
 func findSyncSites(t *testing.T) []syncSite {
 	t.Helper()
 	var sites []syncSite
-	for _, dir := range []string{".", "../maildir"} {
+	for _, dir := range []string{".", "../maildir", "../deliver"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -72,7 +73,7 @@ func sitesOf(t *testing.T, file string) []syncSite {
 				return true
 			}
 			name := calleeOf(call)
-			if !syncCalls[name] {
+			if !syncCalls[name] || fn.Recv == nil && name == fn.Name.Name {
 				return true
 			}
 			key := funcName(fn) + " " + name
@@ -142,8 +143,6 @@ func TestSyncSites(t *testing.T) {
 type syncRow struct {
 	site string
 	runs []crashRunOf
-
-	unneeded string // why none has to
 }
 
 // crashRunOf is a run by the names of what it begins with and of its commands.
@@ -162,10 +161,12 @@ func from(start string, commands ...string) (list []crashRunOf) {
 }
 
 var syncTable = []syncRow{
-	{site: "Make SyncDir", unneeded: "no command has promised a Maildir that a login makes: the next one makes it again"},
-	{site: "makeParents SyncDir", unneeded: "the same"},
-	{site: "Account.openKept SyncDir", unneeded: "what is kept aside was expunged: no command has promised it"},
-	{site: "Account.syncKept folder.Sync", unneeded: "the same"},
+	{site: "makeWhole SyncDir", runs: from("own", "first")},
+	{site: "makeParents SyncDir", runs: from("own", "first")},
+	{site: "Account.openKept SyncDir", runs: ours("keep-expunge")},
+	{site: "Account.openKept SyncDir 2", runs: ours("keep-expunge")},
+	{site: "Account.openKept syncNames", runs: ours("keep-expunge")},
+	{site: "mailbox.keepAnew kept.Sync", runs: ours("keep-expunge-anew")},
 	{site: "Account.open SyncDir", runs: from("own", "annotate-server")},
 	{site: "Account.writeACL SyncDir", runs: ours("rights-parent")},
 	{site: "Account.writeACL WriteFile", runs: ours("rights")},
@@ -176,12 +177,13 @@ var syncTable = []syncRow{
 	{site: "placing.runClaimed durable", runs: ours("append-keyword")},
 	{site: "transfer.run durable", runs: ours("copy", "move")},
 	{site: "transfer.unlinkCopied folder.Sync", runs: ours("move-anew")},
-	{site: "mailbox.syncFile SyncMessage", runs: ours("unsynced-copy")},
-	{site: "transfer.copyData SyncFile", runs: ours("copy-anew")},
+	{site: "mailbox.syncFresh SyncMessage", runs: ours("unsynced-copy", "keep-unsynced")},
+	{site: "Account.copyFile SyncFile", runs: ours("copy-anew", "keep-expunge-anew")},
 	{site: "courierWrite.writeUIDs ReplaceSidecar", runs: from("courier", "append close")},
 	{site: "courierWrite.writeKeywords ReplaceSidecar", runs: from("courier", "append-keyword close")},
 	{site: "mailbox.syncRemovals curSync.wait", runs: ours("expunge")},
-	{site: "mailbox.syncRemovals folder.Sync", runs: ours("expunge-new")},
+	{site: "mailbox.syncRemovals newSync.wait", runs: ours("expunge-new")},
+	{site: "mailbox.syncRemovals kept.wait", runs: ours("keep-expunge")},
 	{site: "View.StoreUnchanged durable", runs: ours("store-both")},
 	{site: "View.StoreUnchanged curSync.wait", runs: ours("store")},
 	{site: "View.StoreUnchanged durable 2", runs: ours("store store-keyword")},
@@ -190,11 +192,13 @@ var syncTable = []syncRow{
 	{site: "index.durable sync.wait", runs: ours("store-keyword")},
 	{site: "index.syncWAL SyncData", runs: ours("store-keyword")},
 	{site: "Account.subscribe WriteFile", runs: ours("subscribe")},
-	{site: "newMailbox folder.Sync", runs: ours("append")},
+	{site: "newMailbox syncNames", runs: ours("append")},
+	{site: "newMailbox syncNames 2", runs: ours("expunge-new")},
+	{site: "Account.syncNames f.Sync", runs: ours("append")},
 	{site: "mailbox.commit durable", runs: ours("store unstore")},
 	{site: "mailbox.writeUIDNext WriteFile", runs: from("taken", "append")},
 	{site: "Account.makeFolder SyncDir", runs: ours("create create")},
-	{site: "Account.syncDeleted SyncDir", unneeded: "the sync of the other directory has the same rename"},
+	{site: "Account.syncDeleted SyncDir", runs: from("own", "delete-kept")},
 	{site: "Account.syncDeleted SyncDir 2", runs: ours("delete")},
 	{site: "mailbox.noteDeleted WriteFile", runs: from("own", "delete-kept")},
 	{site: "Account.renameFolders durable", runs: ours("rename")},
@@ -207,13 +211,15 @@ var syncTable = []syncRow{
 	{site: "Account.takeOverACL WriteFile", runs: from("dovecot", "append")},
 	{site: "Account.takeOverSubscriptions WriteFile", runs: from("dovecot", "append")},
 	{site: "validity.next WriteFile", runs: ours("create")},
-	{site: "WriteFile WriteFile", unneeded: "it is no call of the store's"},
 	{site: "Ops.WriteFile SyncFile", runs: ours("subscribe")},
 	{site: "Ops.WriteFile SyncDir", runs: ours("subscribe")},
 	{site: "Ops.MakeTree SyncDir", runs: ours("create")},
 	{site: "Ops.MakeTree SyncDir 2", runs: from("own", "make-tree")},
 	{site: "Ops.Flatten SyncDir", runs: from("own", "flatten")},
 	{site: "Folder.Sync syncDirFD", runs: ours("append")},
+	{site: "Deliverer.Deliver SyncFile", runs: from("own", "deliver")},
+	{site: "Deliverer.Deliver dir.Sync", runs: from("own", "deliver")},
+	{site: "Deliverer.kept inbox.Sync", runs: from("own", "deliver-deleted")},
 	{site: "Folder.ReplaceSidecar SyncFile", runs: from("courier", "append close")},
 	{site: "Folder.renameSidecar syncDirFD", runs: from("courier", "append-keyword close")},
 	{site: "Folder.renameSidecar syncDirFD 2", runs: from("courier", "append close")},
@@ -335,6 +341,9 @@ var crashOwn = map[string]func(t *testing.T) (faults []string){
 			return err
 		})
 	},
+	"deliver":         crashDelivery,
+	"deliver-deleted": crashDeliveryDeleted,
+	"first":           crashFirst,
 	// Before any mailbox is opened, with which more would be synced.
 	"annotate-server": func(t *testing.T) []string {
 		dir := crashNothing(t)
@@ -374,7 +383,7 @@ func crashAfter(t *testing.T, dir string, run func(*maildir.Ops) error, check fu
 	c.ack()
 	unwatchSQLite(w)
 	c.hush(true)
-	for _, m := range crashModels[:2] {
+	for _, m := range crashModels[:3] {
 		at := filepath.Join(fastDir(t), "Maildir")
 		writeDisk(t, at, c.disk(c.cuts[len(c.cuts)-1], m, nil))
 		if err := check(at); err != nil {
