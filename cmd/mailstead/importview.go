@@ -31,7 +31,10 @@ func newTransferProgress(c *console) *transferProgress {
 func (p *transferProgress) Total(messages int, octets int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.messages, p.octets, p.begun = int64(messages), octets, time.Now()
+	if p.messages == 0 {
+		p.begun = time.Now()
+	}
+	p.messages, p.octets = int64(messages), octets
 }
 
 func (p *transferProgress) Mailbox(name, target string) {

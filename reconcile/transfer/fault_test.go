@@ -40,11 +40,11 @@ func (h *held) Mailboxes(context.Context) (all []transfer.Mailbox, err error) {
 	return all, nil
 }
 
-func (h *held) List(context.Context, transfer.Mailbox) (all []transfer.Entry, err error) {
+func (h *held) List(_ context.Context, _ transfer.Mailbox, each func(transfer.Entry)) error {
 	for i, text := range h.texts {
-		all = append(all, transfer.Entry{ID: fmt.Sprint(h.validity, "-", i), Date: when.Unix() + int64(i/10), Size: int64(len(text))})
+		each(transfer.Entry{ID: fmt.Sprint(h.validity, "-", i), Date: when.Unix() + int64(i/10), Size: int64(len(text))})
 	}
-	return all, nil
+	return nil
 }
 
 func (h *held) Fetch(ctx context.Context, m transfer.Mailbox, messages []transfer.Entry, take func(transfer.Entry, io.Reader) error) error {

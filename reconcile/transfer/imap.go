@@ -209,20 +209,17 @@ func (s *imapSource) failed(ctx context.Context, err error) error {
 var virtual = []imap.MailboxAttr{imap.MailboxAttrAll, imap.MailboxAttrFlagged, imap.MailboxAttrImportant}
 
 func (s *imapSource) Mailboxes(ctx context.Context) ([]Mailbox, error) {
-	var o *imap.ListOptions
-	if caps := s.c.Caps(); caps.Has(imap.CapListExtended) || caps.Has(imap.CapIMAP4rev2) {
-		o = &imap.ListOptions{ReturnSubscribed: true, ReturnSpecialUse: caps.Has(imap.CapSpecialUse) || caps.Has(imap.CapIMAP4rev2)}
-	}
-	list, err := s.c.List("", "*", o).Collect()
+	list, err := s.list(ctx)
 	if err != nil {
-		return nil, s.failed(ctx, patience(fmt.Errorf("list the mailboxes: %w", err)))
+		return nil, err
 	}
 	var all []Mailbox
+	var unknown []int // of which LIST has not told what is in them
 	for _, l := range list {
 		if slices.Contains(l.Attrs, imap.MailboxAttrNoSelect) || slices.Contains(l.Attrs, imap.MailboxAttrNonExistent) {
 			continue
 		}
-		m := Mailbox{Name: l.Mailbox, Levels: []string{l.Mailbox}, Subscribed: o == nil || slices.Contains(l.Attrs, imap.MailboxAttrSubscribed)}
+		m := Mailbox{Name: l.Mailbox, Levels: []string{l.Mailbox}, Subscribed: !s.extended() || slices.Contains(l.Attrs, imap.MailboxAttrSubscribed)}
 		if l.Delim != 0 {
 			m.Levels = strings.Split(l.Mailbox, string(l.Delim))
 		}
@@ -232,10 +229,17 @@ func (s *imapSource) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 			}
 			m.Virtual = m.Virtual || slices.Contains(virtual, a)
 		}
-		if err := s.look(ctx, &m); err != nil {
-			return nil, err
+		if l.Status == nil {
+			unknown = append(unknown, len(all))
+		} else {
+			m.stand(l.Status)
 		}
 		all = append(all, m)
+	}
+	for some := range slices.Chunk(unknown, pipelined) {
+		if err := s.look(ctx, all, some); err != nil {
+			return nil, err
+		}
 	}
 	for _, name := range s.conn.misspelt() {
 		all = append(all, Mailbox{Name: name, Fault: "its name is not spelt as IMAP has it (RFC 3501 §5.1.3), so that it cannot be asked for"})
@@ -243,24 +247,66 @@ func (s *imapSource) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 	return all, nil
 }
 
-// look says how many messages a mailbox has. One that the server refuses to look at
-// keeps nobody from the others.
-func (s *imapSource) look(ctx context.Context, m *Mailbox) error {
-	st, err := s.c.Status(m.Name, &imap.StatusOptions{NumMessages: true, UIDValidity: true}).Wait()
+func (s *imapSource) extended() bool {
+	return s.c.Caps().Has(imap.CapListExtended) || s.c.Caps().Has(imap.CapIMAP4rev2)
+}
+
+// list lists the mailboxes, with what is in them where the server tells that, too
+// (RFC 5819).
+func (s *imapSource) list(ctx context.Context) ([]*imap.ListData, error) {
+	var o *imap.ListOptions
+	if caps := s.c.Caps(); s.extended() {
+		o = &imap.ListOptions{ReturnSubscribed: true, ReturnSpecialUse: caps.Has(imap.CapSpecialUse) || caps.Has(imap.CapIMAP4rev2)}
+		if caps.Has(imap.CapListStatus) {
+			o.ReturnStatus = standing
+		}
+	}
+	list, err := s.c.List("", "*", o).Collect()
 	if err != nil {
+		return nil, s.failed(ctx, patience(fmt.Errorf("list the mailboxes: %w", err)))
+	}
+	return list, nil
+}
+
+// standing is what is asked of a mailbox.
+var standing = &imap.StatusOptions{NumMessages: true, UIDValidity: true}
+
+// pipelined is how many mailboxes a server is asked about before it has answered for
+// the first of them (RFC 9051 §5.5).
+const pipelined = 64
+
+// look says how many messages some mailboxes have. One that the server refuses to look
+// at keeps nobody from the others.
+func (s *imapSource) look(ctx context.Context, all []Mailbox, some []int) error {
+	var asked []*imapclient.StatusCommand
+	for _, i := range some {
+		asked = append(asked, s.c.Status(all[i].Name, standing))
+	}
+	for n, i := range some {
+		m := &all[i]
+		st, err := asked[n].Wait()
+		if err == nil {
+			m.stand(st)
+			continue
+		}
 		err = s.failed(ctx, patience(fmt.Errorf("look at it: %w", err)))
 		var no *imap.Error
 		if !errors.As(err, &no) || errors.Is(err, ErrBusy) || s.conn.lost() != nil {
 			return err
 		}
 		m.Fault = err.Error()
-		return nil
 	}
+	return nil
+}
+
+// stand takes what the server says of a mailbox. One of which it does not say how many
+// messages there are may have some.
+func (m *Mailbox) stand(st *imap.StatusData) {
+	m.Messages = 1
 	if st.NumMessages != nil {
 		m.Messages = int(*st.NumMessages)
 	}
 	m.Validity = strconv.FormatUint(uint64(st.UIDValidity), 10)
-	return nil
 }
 
 // open selects a mailbox without changing anything there.
@@ -280,22 +326,25 @@ func (s *imapSource) open(ctx context.Context, m Mailbox) error {
 	return nil
 }
 
-func (s *imapSource) List(ctx context.Context, m Mailbox) ([]Entry, error) {
+func (s *imapSource) List(ctx context.Context, m Mailbox, each func(Entry)) error {
+	if m.Messages == 0 {
+		return nil
+	}
 	if err := s.open(ctx, m); err != nil {
-		return nil, err
+		return err
 	}
 	if s.messages == 0 {
-		return nil, nil
+		return nil
 	}
 	cmd := s.c.Fetch(imap.UIDSet{{Start: 1, Stop: 0}}, &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true})
 	defer cmd.Close()
-	entries := make([]Entry, 0, m.Messages)
+	told := 0
 	spelt := map[string]string{} // most messages have the flags of others
 	var last imap.UID
 	for d := cmd.Next(); d != nil; d = cmd.Next() {
 		b, err := d.Collect()
 		if err != nil {
-			return nil, s.failed(ctx, fmt.Errorf("list the messages of %s: %w", m.Name, err))
+			return s.failed(ctx, fmt.Errorf("list the messages of %s: %w", m.Name, err))
 		}
 		if b.UID == 0 || b.UID == last {
 			continue // it tells of something else
@@ -311,16 +360,17 @@ func (s *imapSource) List(ctx context.Context, m Mailbox) ([]Entry, error) {
 		if !b.InternalDate.IsZero() {
 			e.Date = b.InternalDate.Unix()
 		}
-		entries = append(entries, e)
+		told++
+		each(e)
 	}
 	if err := cmd.Close(); err != nil {
-		return nil, s.failed(ctx, patience(fmt.Errorf("list the messages of %s: %w", m.Name, err)))
+		return s.failed(ctx, patience(fmt.Errorf("list the messages of %s: %w", m.Name, err)))
 	}
-	if len(entries) < s.messages {
+	if told < s.messages {
 		// Some have been removed there meanwhile, or it does not tell of all.
-		return nil, fmt.Errorf("%w: list the messages of %s: there are %d, and it tells of %d", ErrBusy, m.Name, s.messages, len(entries))
+		return fmt.Errorf("%w: list the messages of %s: there are %d, and it tells of %d", ErrBusy, m.Name, s.messages, told)
 	}
-	return entries, nil
+	return nil
 }
 
 func (s *imapSource) Fetch(ctx context.Context, m Mailbox, messages []Entry, take func(Entry, io.Reader) error) error {

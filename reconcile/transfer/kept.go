@@ -214,12 +214,12 @@ func (k *Kept) add(f *maildir.Folder, mailbox string, n maildir.KeptNote, m kept
 }
 
 // List is Source's.
-func (k *Kept) List(_ context.Context, box Mailbox) (all []Entry, err error) {
+func (k *Kept) List(_ context.Context, box Mailbox, each func(Entry)) error {
 	for i, m := range k.found[box.Name].messages {
 		m.Entry.at = i
-		all = append(all, m.Entry)
+		each(m.Entry)
 	}
-	return all, nil
+	return nil
 }
 
 // Fetch is Source's.

@@ -144,15 +144,15 @@ var letterFlags = []struct {
 }
 
 // List is Source's.
-func (m *Maildir) List(ctx context.Context, box Mailbox) ([]Entry, error) {
+func (m *Maildir) List(ctx context.Context, box Mailbox, each func(Entry)) error {
 	f, err := m.folder(box)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	words, err := readKeywords(f)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var all []Entry
 	var files []maildirFile
@@ -160,7 +160,7 @@ func (m *Maildir) List(ctx context.Context, box Mailbox) ([]Entry, error) {
 	for _, sub := range []maildir.Sub{maildir.Cur, maildir.New} {
 		l, err := f.List(sub)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i := range l.Len() {
 			name := string(l.Name(i))
@@ -177,9 +177,12 @@ func (m *Maildir) List(ctx context.Context, box Mailbox) ([]Entry, error) {
 	}
 	slices.SortFunc(all, func(a, b Entry) int { return maildir.SortKey(a.ID).Compare(maildir.SortKey(b.ID)) })
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.files[box.Name] = files
-	return all, ctx.Err()
+	m.mu.Unlock()
+	for _, e := range all {
+		each(e)
+	}
+	return ctx.Err()
 }
 
 func (m *Maildir) folder(box Mailbox) (*maildir.Folder, error) {

@@ -141,16 +141,15 @@ func labelled(labels []string) Mailbox {
 var gmailLabels = []string{"Inbox", "Sent", "Trash", "Spam", "Drafts", "Unread", "Opened", "Starred", "Important", "Chat", "Archived", "Muted"}
 
 // List is Source's.
-func (m *Mbox) List(ctx context.Context, box Mailbox) ([]Entry, error) {
+func (m *Mbox) List(ctx context.Context, box Mailbox, each func(Entry)) error {
 	if _, err := m.Mailboxes(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	entries := make([]Entry, len(m.found[box.Name]))
 	for i, f := range m.found[box.Name] {
-		entries[i] = f.Entry
-		entries[i].at = i
+		f.Entry.at = i
+		each(f.Entry)
 	}
-	return entries, nil
+	return nil
 }
 
 // Fetch is Source's.

@@ -66,7 +66,7 @@ func (t *Transfer) match(ctx context.Context, w *work, p *page, here map[digest]
 	}
 	matched := map[string]bool{}
 	for chunk := range slices.Chunk(ask, chunkMessages) {
-		err := t.persist(ctx, 0, func(s Source) error {
+		err := t.persist(ctx, w.slot, func(s Source) error {
 			return s.Fetch(ctx, w.box, chunk, func(e Entry, r io.Reader) error {
 				body, err := readBody(r)
 				if err != nil {
@@ -114,6 +114,8 @@ func (t *Transfer) flags(w *work, p *page) (changed int, err error) {
 	if len(entries) == 0 {
 		return 0, nil
 	}
+	t.Target.selected.Lock()
+	defer t.Target.selected.Unlock()
 	if _, err := t.Target.client.Select(w.target, nil).Wait(); err != nil {
 		return 0, err
 	}

@@ -31,6 +31,7 @@ type Transfer struct {
 
 	verifying bool
 	slots     []Source // connections to the source, as many as may be; fewer once it has refused one
+	told      tally
 }
 
 // Run brings what is there and not yet here. It does as much as it can: what keeps
@@ -43,37 +44,22 @@ func (t *Transfer) Run(ctx context.Context) ([]Report, error) {
 	if err != nil {
 		return reports, err
 	}
-	messages, octets := 0, int64(0)
+	s := &sweep{t: t, reports: reports}
 	for _, w := range works {
-		messages += len(w.pending)
-		for _, e := range w.pending {
-			octets += max(e.Size, 0)
+		if w.alone = t.Options.DryRun || w.guess <= chunkMessages && w.box.Messages <= manyMessages; w.alone {
+			s.rest = append(s.rest, w)
+		} else {
+			s.large = append(s.large, w)
 		}
 	}
-	t.Progress.Total(messages, octets)
-	for _, w := range works {
-		r := &reports[w.report]
-		if t.Options.DryRun {
-			r.Brought = len(w.pending)
-			continue
-		}
-		if w.known && len(w.pending)+len(w.changed) == 0 {
-			continue
-		}
-		t.Progress.Mailbox(w.box.Name, w.target)
-		err := t.bring(ctx, w, r)
-		w.pending = nil
-		if ctx.Err() != nil {
-			return reports, ctx.Err()
-		}
-		if isFinal(err) {
-			return reports, fmt.Errorf("%s: %w", w.box.Name, err)
-		}
-		if err != nil {
-			r.Error = err.Error()
-		}
+	s.all(ctx)
+	for s.fault == nil && len(s.large) > 0 {
+		w := s.large[0]
+		s.large = s.large[1:]
+		w.alone, w.slot = false, 0
+		s.fault = s.mailbox(ctx, w)
 	}
-	return reports, nil
+	return reports, s.fault
 }
 
 func (t *Transfer) closeSources() {
@@ -82,102 +68,6 @@ func (t *Transfer) closeSources() {
 			s.Close()
 		}
 	}
-}
-
-// work is a mailbox that is to be brought.
-type work struct {
-	box     Mailbox
-	target  string
-	use     imap.MailboxAttr // that the target has from its creation on, since none of ours has it
-	report  int
-	known   bool            // it has been brought before
-	pending []Entry         // not here yet
-	here    []Entry         // for verify: those that are
-	changed []Entry         // here, with other flags at the source than when they were brought
-	missing map[string]bool // by ID: asked for, and not given
-}
-
-// survey finds out what there is and what of it is missing here.
-func (t *Transfer) survey(ctx context.Context) ([]*work, []Report, error) {
-	uses, err := t.Target.uses()
-	if err != nil {
-		return nil, nil, err
-	}
-	var boxes []Mailbox
-	err = t.persist(ctx, 0, func(s Source) (err error) {
-		boxes, err = s.Mailboxes(ctx)
-		return err
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	p := &place{into: t.Options.Into, ours: uses, taken: map[string]bool{}}
-	given := map[imap.MailboxAttr]bool{}
-	var works []*work
-	var reports []Report
-	for _, m := range boxes {
-		r := Report{Mailbox: m.Name, There: m.Messages}
-		r.Skipped = t.Options.chosen(m)
-		if r.Skipped == "" && m.Fault != "" {
-			r.Error = m.Fault
-		} else if r.Skipped == "" {
-			w := &work{box: m, target: p.of(m), report: len(reports)}
-			if t.Options.Into == "" && uses[m.Use] == "" && !given[m.Use] {
-				w.use, given[m.Use] = m.Use, true
-			}
-			err := t.look(ctx, w, &r)
-			r.Target = w.target
-			if ctx.Err() != nil {
-				return nil, nil, err
-			}
-			if err != nil {
-				r.Error = err.Error()
-			} else {
-				works = append(works, w)
-			}
-		}
-		reports = append(reports, r)
-	}
-	return works, reports, nil
-}
-
-// look lists the messages of a mailbox.
-func (t *Transfer) look(ctx context.Context, w *work, r *Report) error {
-	var entries []Entry
-	err := t.persist(ctx, 0, func(s Source) (err error) {
-		entries, err = s.List(ctx, w.box)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	page, err := t.Journal.read(w.box.Name)
-	if err != nil {
-		return err
-	}
-	if page != nil {
-		w.known = page.Validity == w.box.Validity
-		if !w.box.Ours {
-			w.target = page.Target // as at the first time, whatever names there are now
-		}
-	}
-	r.There = len(entries)
-	w.pending = entries[:0]
-	for _, e := range entries {
-		r.Size += max(e.Size, 0)
-		b, ok := page.has(w.box, e)
-		switch {
-		case !ok:
-			w.pending = append(w.pending, e)
-			continue
-		case t.verifying:
-			w.here = append(w.here, e)
-		case t.Options.Flags && b.flags != e.Flags:
-			w.changed = append(w.changed, e)
-		}
-		r.Before++
-	}
-	return nil
 }
 
 // has says what became of a message; the page may be nil.
@@ -253,10 +143,9 @@ type carrier struct {
 	r    *Report
 	page *page
 
-	mu      sync.Mutex // held too while the page is written
-	rest    []Entry
-	fault   error
-	refused bool // the source has no more connections
+	mu    sync.Mutex // held too while the page is written
+	rest  []Entry
+	fault error
 }
 
 // missed tells messages that were removed at the source meanwhile from those that it
@@ -265,35 +154,63 @@ func (t *Transfer) missed(ctx context.Context, w *work, r *Report) error {
 	if len(w.missing) == 0 {
 		return nil
 	}
-	return t.persist(ctx, 0, func(s Source) error {
-		entries, err := s.List(ctx, w.box)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
+	var left []Refused
+	err := t.persist(ctx, w.slot, func(s Source) error {
+		left = nil
+		return s.List(ctx, w.box, func(e Entry) {
 			if w.missing[e.ID] {
-				delete(w.missing, e.ID)
-				r.Left = append(r.Left, Refused{e.ID, "the source has it, and does not give it when it is asked for"})
+				left = append(left, Refused{e.ID, "the source has it, and does not give it when it is asked for"})
 			}
-		}
-		r.Gone = len(w.missing)
-		return nil
+		})
 	})
+	r.Left = append(r.Left, left...)
+	r.Gone = len(w.missing) - len(left)
+	return err
 }
 
 func (t *Transfer) carry(ctx context.Context, w *work, p *page, r *Report) error {
 	w.missing = map[string]bool{}
 	c := &carrier{t: t, w: w, r: r, page: p, rest: w.pending}
+	if w.alone {
+		c.serve(ctx, w.slot)
+		return c.fault
+	}
 	n := min(len(t.slots), (len(w.pending)+chunkMessages-1)/chunkMessages)
 	var busy sync.WaitGroup
 	for i := range n {
-		busy.Go(func() { c.serve(ctx, i) })
+		busy.Go(func() {
+			if t.ready(ctx, i) {
+				c.serve(ctx, i)
+			}
+		})
 	}
 	busy.Wait()
-	if c.refused {
-		t.slots = append(t.slots[:1], slices.DeleteFunc(t.slots[1:], func(s Source) bool { return s == nil })...)
-	}
+	t.fewer(n)
 	return c.fault
+}
+
+// ready opens a connection beside the first before it has anything to do, so that a
+// source with room for fewer loses nothing.
+func (t *Transfer) ready(ctx context.Context, i int) bool {
+	if i > 0 && t.slots[i] == nil {
+		s, err := t.Open(ctx)
+		if err != nil {
+			return false
+		}
+		t.slots[i] = s
+	}
+	return true
+}
+
+// fewer does without those of the first n connections that are not there.
+func (t *Transfer) fewer(n int) {
+	var open []Source
+	for i, s := range t.slots {
+		if s != nil || i == 0 || i >= n {
+			open = append(open, s)
+		}
+	}
+	t.slots = open
 }
 
 // next takes messages that nobody has yet.
@@ -307,19 +224,8 @@ func (c *carrier) next() []Entry {
 }
 
 // serve carries by one connection, until there is nothing left or something keeps
-// the mailbox from being brought whole. Connections beside the first are opened
-// before they have anything to do, so that a source with room for fewer loses nothing.
+// the mailbox from being brought whole.
 func (c *carrier) serve(ctx context.Context, i int) {
-	if i > 0 && c.t.slots[i] == nil {
-		s, err := c.t.Open(ctx)
-		if err != nil {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.refused = true
-			return
-		}
-		c.t.slots[i] = s
-	}
 	for chunk := c.next(); len(chunk) > 0; chunk = c.next() {
 		if err := c.chunk(ctx, i, chunk); err != nil {
 			c.mu.Lock()

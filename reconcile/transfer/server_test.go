@@ -126,7 +126,7 @@ func TestLyingServer(t *testing.T) {
 		"8-bit names": {map[string]string{"LIST": "* LIST () \"/\" \"Entw\xfcrfe\"\r\n* LIST () \"/\" INBOX\r\n* LIST () NIL Gr\xc3\xbc\xc3\x9fe\r\n$ OK done\r\n"}, 2, "Entw\xfcrfe: its name is not spelt"},
 		"& in a name": {map[string]string{"LIST": "* LIST (\\HasNoChildren) \"/\" R&D\r\n* LIST () \"/\" INBOX\r\n$ OK done\r\n"}, 2, "R&D: its name is not spelt"},
 		"one not for us": {map[string]string{
-			"LIST":                                 "* LIST () \"/\" Shared\r\n* LIST () \"/\" INBOX\r\n$ OK done\r\n",
+			"LIST":                                   "* LIST () \"/\" Shared\r\n* LIST () \"/\" INBOX\r\n$ OK done\r\n",
 			`STATUS "Shared" (MESSAGES UIDVALIDITY)`: "$ NO [NOPERM] not yours\r\n", `STATUS "Shared" (UIDVALIDITY MESSAGES)`: "$ NO [NOPERM] not yours\r\n",
 		}, 2, "Shared: look at it"},
 		"nothing of one":   {map[string]string{"BODY": "* 1 FETCH (UID 1 BODY[] {19}\r\nSubject: a\r\n\r\none\r\n)\r\n* 2 FETCH (UID 2 BODY[] NIL)\r\n$ OK done\r\n"}, 1, "2: the source has it, and does not give it"},
@@ -280,5 +280,20 @@ func TestSlowServer(t *testing.T) {
 	}
 	if got := mail(t, here)["INBOX"]; len(got) != 2 {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestSilentServer says of one mailbox what is in it, and nothing of the next, when it
+// has been asked for both.
+func TestSilentServer(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	silent := map[string]string{"LIST": "* LIST () \"/\" INBOX\r\n* LIST () \"/\" Two\r\n$ OK done\r\n"}
+	for _, items := range []string{"MESSAGES UIDVALIDITY", "UIDVALIDITY MESSAGES"} {
+		silent[`STATUS "Two" (`+items+`)`] = "..."
+	}
+	s := answers(t, changed(silent))
+	s.Silence = 100 * time.Millisecond
+	if _, err := bring(t, s, here, &waits{}); err == nil || !strings.Contains(err.Error(), "timeout") {
+		t.Errorf("%v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -20,6 +21,8 @@ type Target struct {
 	prefix string             // of the names that are listed: "" or "INBOX."
 	client *imapclient.Client // for all but messages
 	append []*Session
+
+	selected sync.Mutex // whose mailbox is selected in client
 }
 
 // NewTarget makes a target of at least two sessions, which are its own from then
@@ -115,9 +118,11 @@ type ours struct {
 	digest digest // if it was asked for
 }
 
-// messages tells of messages of a mailbox, which stays selected: their dates and
+// messages tells of messages of a mailbox: their dates and
 // flags, and digests if their octets are to be read.
 func (t *Target) messages(name string, uids imap.UIDSet, octets bool, each func(ours)) error {
+	t.selected.Lock()
+	defer t.selected.Unlock()
 	if _, err := t.client.Select(name, &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
 		return fmt.Errorf("open the mailbox %s: %w", name, err)
 	}

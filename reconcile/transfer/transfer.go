@@ -39,8 +39,8 @@ type Entry struct {
 // time, each from one goroutine.
 type Source interface {
 	Mailboxes(ctx context.Context) ([]Mailbox, error)
-	// List gives the messages of a mailbox, in the order in which they came in.
-	List(ctx context.Context, m Mailbox) ([]Entry, error)
+	// List calls each for the messages of a mailbox, in the order in which they came in.
+	List(ctx context.Context, m Mailbox, each func(Entry)) error
 	// Fetch calls take for each of the messages, in any order, with their octets as
 	// the source has them. One that is gone meanwhile is left out.
 	Fetch(ctx context.Context, m Mailbox, messages []Entry, take func(Entry, io.Reader) error) error
@@ -71,9 +71,9 @@ type Options struct {
 	Flags   bool // flags that have changed at the source since a message was brought are changed here
 }
 
-// Progress is told of what happens.
+// Progress is told of what happens, by several goroutines.
 type Progress interface {
-	// Total is what is left to do, as far as it is known by now.
+	// Total is what there is to do in all, as far as it is known by now.
 	Total(messages int, octets int64)
 	Mailbox(name, target string)
 	Brought(messages int, octets int64)

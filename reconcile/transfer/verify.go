@@ -32,27 +32,27 @@ func (t *Transfer) Verify(ctx context.Context) (compared int, differences []Diff
 			differences = append(differences, Difference{r.Mailbox, "", r.Error})
 		}
 	}
-	messages, octets := 0, int64(0)
 	for _, w := range works {
-		messages += len(w.here)
-		for _, e := range w.here {
-			octets += max(e.Size, 0)
-		}
-	}
-	t.Progress.Total(messages, octets)
-	for _, w := range works {
-		t.Progress.Mailbox(w.box.Name, w.target)
-		some, err := t.verify(ctx, w)
+		some, err := t.verify(ctx, w, &reports[w.report])
 		differences = append(differences, some...)
 		if err != nil {
 			return compared, differences, fmt.Errorf("%s: %w", w.box.Name, err)
 		}
 		compared += len(w.here)
+		w.here, w.pending = nil, nil
 	}
 	return compared, differences, nil
 }
 
-func (t *Transfer) verify(ctx context.Context, w *work) (found []Difference, err error) {
+func (t *Transfer) verify(ctx context.Context, w *work, r *Report) (found []Difference, err error) {
+	if err := t.look(ctx, w, r); ctx.Err() != nil {
+		return nil, ctx.Err()
+	} else if err != nil {
+		t.looked(w, nil)
+		return []Difference{{w.box.Name, "", err.Error()}}, nil
+	}
+	t.looked(w, w.here)
+	t.Progress.Mailbox(w.box.Name, w.target)
 	p, err := t.Journal.read(w.box.Name)
 	if err != nil {
 		return nil, err

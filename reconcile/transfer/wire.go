@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +29,8 @@ type wire struct {
 	silence time.Duration
 
 	mu    sync.Mutex
-	owes  bool // the server an answer
+	last  []byte // the tag of the last command
+	owes  bool   // the server the answer to that
 	fault error
 	names []string // of mailboxes that were left out
 }
@@ -59,6 +61,9 @@ func (c *wire) SetReadDeadline(time.Time) error { return nil }
 // Write sends a command, or a part of one.
 func (c *wire) Write(p []byte) (int, error) {
 	c.mu.Lock()
+	if tag := commandTag.Find(p); tag != nil {
+		c.last = bytes.Clone(tag)
+	}
 	c.owes = true
 	c.Conn.SetReadDeadline(time.Now().Add(c.silence)) // also of who waits already
 	c.mu.Unlock()
@@ -115,11 +120,13 @@ func (c *wire) Read(p []byte) (int, error) {
 func (c *wire) begin(line []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if line[0] != '*' && line[0] != '+' {
+	if line[0] != '*' && line[0] != '+' && bytes.HasPrefix(line, c.last) {
 		c.owes = false
 	}
 	if name, bad := misspelt(line); bad && !c.inside {
-		c.names = append(c.names, name)
+		if !slices.Contains(c.names, name) {
+			c.names = append(c.names, name)
+		}
 		return nil
 	}
 	if !bytes.HasPrefix(line, []byte("* CAPABILITY ")) && !bytes.Contains(line, []byte(" [CAPABILITY ")) {
@@ -128,8 +135,11 @@ func (c *wire) begin(line []byte) []byte {
 	return bytes.ReplaceAll(line, []byte("IMAP4rev2"), []byte("X-IMAP4R2"))
 }
 
-// listed matches a response to LIST, up to the name.
-var listed = regexp.MustCompile(`^\* LIST \([^)]*\) (?:NIL|"(?:[^"\\]|\\.)*") ("(?:[^"\\]|\\.)*"|[^ \r\n"]+)`)
+// commandTag matches the start of a command of go-imap's client.
+var commandTag = regexp.MustCompile(`^T[0-9]+ `)
+
+// listed matches a response to LIST, or STATUS behind it, up to the name.
+var listed = regexp.MustCompile(`^\* (?:STATUS|LIST \([^)]*\) (?:NIL|"(?:[^"\\]|\\.)*")) ("(?:[^"\\]|\\.)*"|[^ \r\n"]+)`)
 
 // misspelt is the name of a mailbox that is told of, if it is not in modified UTF-7.
 func misspelt(line []byte) (name string, bad bool) {
