@@ -73,5 +73,22 @@ func (f *File) Read(p []byte) (int, error) {
 	}
 }
 
+// ReadAt is that of io.ReaderAt, but for fewer octets than asked for, which are no
+// error.
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	for {
+		n, err := unix.Pread(f.fd, p, off)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 0, &fs.PathError{Op: "read", Path: f.name, Err: err}
+		case n == 0 && len(p) > 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
 // Close closes the file. It must be called once.
 func (f *File) Close() { closeFD(f.fd) }

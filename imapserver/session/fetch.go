@@ -14,7 +14,7 @@ import (
 )
 
 // fetch is FETCH and UID FETCH (RFC 9051 §6.4.5). It holds one message at a
-// time. Messages that have been expunged by others are left out and the answer
+// time, and of a large one a piece. Messages that have been expunged by others are left out and the answer
 // is NO (RFC 2180 §4.1.2), as it is for those that cannot be read.
 func (s *session) fetch(ctx context.Context, c *wire.Fetch) (imap.ResponseCode, error) {
 	spans, err := s.selected.spans(c.Set)
@@ -135,15 +135,18 @@ type loaded struct {
 	*content
 	size    int64
 	kept    bool // what the items need of it is in fetch.kept, and not in content
+	decoded bool // it has a place in decoding
 	arrival store.Arrival
 }
 
 // content is what is in a message.
 type content struct {
-	uid    imap.UID
-	raw    []byte
-	parsed *message.Message
-	binary map[string]*[]byte // parts as BINARY gives them; nil: there is no such part
+	uid      imap.UID
+	raw      []byte
+	parsed   *message.Message
+	binary   map[string]*[]byte // parts as BINARY gives them; nil: there is no such part
+	body     *store.Body        // a large message, in place of raw and parsed
+	extracts map[string]extract // of that, by extractName
 }
 
 // linger is how long a message that was read in part is kept for the next part:
@@ -152,17 +155,23 @@ const linger = 5 * time.Second
 
 // keep keeps a message for a while, in place of the one kept before.
 func (v *selection) keep(c *content) {
-	v.kept.Store(c)
+	if !c.hold() {
+		return
+	}
+	v.kept.Swap(c).release()
 	if v.forget == nil {
-		v.forget = time.AfterFunc(linger, func() { v.kept.Store(nil) })
+		v.forget = time.AfterFunc(linger, v.drop)
 		return
 	}
 	v.forget.Reset(linger)
 }
 
+// drop lets go of the message that is kept.
+func (v *selection) drop() { v.kept.Swap(nil).release() }
+
 // recall gives the message if it is the one that is kept.
 func (v *selection) recall(uid imap.UID) *content {
-	if c := v.kept.Load(); c != nil && c.uid == uid {
+	if c := v.kept.Load(); c != nil && c.uid == uid && c.hold() {
 		return c
 	}
 	return nil
@@ -175,6 +184,7 @@ func (f *fetch) row(ctx context.Context, seq store.SeqNum) error {
 	if m.ModSeq <= f.since {
 		return nil
 	}
+	defer m.release()
 	if ok, err := f.load(ctx, seq, &m); !ok {
 		return err
 	}
@@ -214,7 +224,7 @@ func (f *fetch) load(ctx context.Context, seq store.SeqNum, m *loaded) (ok bool,
 	m.kept = f.read && m.content == nil && f.kept.recall(seq)
 	if f.read && m.content == nil && !m.kept {
 		m.content = &content{uid: m.UID}
-		m.raw, err = f.view.Read(ctx, seq)
+		m.raw, m.body, err = f.view.Take(ctx, seq, large)
 	}
 	if err == nil && f.size {
 		m.size, err = f.view.Size(ctx, seq)
@@ -225,11 +235,17 @@ func (f *fetch) load(ctx context.Context, seq store.SeqNum, m *loaded) (ok bool,
 	if err != nil {
 		return false, f.miss(ctx, err)
 	}
-	if f.parse && !m.kept && m.parsed == nil {
+	switch {
+	case m.content != nil && m.body != nil:
+		err = f.dissect(ctx, seq, m)
+	case f.parse && !m.kept && m.parsed == nil:
 		m.parsed = message.Parse(m.raw)
 		f.kept.Keep(seq, m.parsed)
+		fallthrough
+	default:
+		err = f.decode(m)
 	}
-	if err := f.decode(m); err != nil {
+	if err != nil {
 		return false, f.miss(ctx, err)
 	}
 	if f.partial {
@@ -258,7 +274,7 @@ func (f *fetch) item(i int, m *loaded) {
 	w, item := f.s.w, &f.items[i]
 	w.Raw(item.Name)
 	w.Raw(" ")
-	if m.kept && f.kept.write(w, i, item.Kind) {
+	if m.kept && f.kept.write(w, i, item.Kind) || m.content != nil && m.body != nil && f.extract(item, m) {
 		return
 	}
 	switch item.Kind {
@@ -296,6 +312,10 @@ func (f *fetch) item(i int, m *loaded) {
 // section writes the octets of a section, or NIL where the message has no such
 // part.
 func (f *fetch) section(sec *imap.FetchItemBodySection, m *loaded) {
+	if m.body != nil {
+		f.stream(m.body, 0, m.body.Size(), sec.Partial)
+		return
+	}
 	b, ok := m.raw, true
 	if !whole(sec) {
 		b, ok = m.parsed.Section(sec)

@@ -23,9 +23,6 @@ const (
 	// what they gave is taken. The first rounds are short: the answer may be
 	// among the first messages.
 	maxRound = 64
-	// largeMessage is how many octets a message has of which a search reads one
-	// at a time, as it did if it had one goroutine.
-	largeMessage = 4 << 20
 )
 
 // matcher matches one message at a time. Each goroutine of a search has its own.
@@ -35,8 +32,7 @@ type matcher struct {
 	program *search.Program
 	at      store.SeqNum // the message that is looked at
 	known   search.Message
-	large   *sync.Mutex // held while a large message is in memory; nil: there is no other matcher
-	holds   bool        // this one holds it
+	holds   bool // a place in parsing, for a large message
 }
 
 var _ search.Source = (*matcher)(nil)
@@ -71,8 +67,10 @@ func (m *matcher) match(ctx context.Context, seq store.SeqNum) (score uint8, err
 func (m *matcher) Size(ctx context.Context) (int64, error) { return m.view.Size(ctx, m.at) }
 
 func (m *matcher) Raw(ctx context.Context) ([]byte, error) {
-	if m.large != nil && m.view.DiskSize(m.at) > largeMessage {
-		m.large.Lock()
+	if !m.holds && m.view.DiskSize(m.at) > large {
+		if err := parsing.take(ctx); err != nil {
+			return nil, err
+		}
 		m.holds = true
 	}
 	return m.view.Read(ctx, m.at)
@@ -82,7 +80,7 @@ func (m *matcher) Raw(ctx context.Context) ([]byte, error) {
 func (m *matcher) release() {
 	if m.holds {
 		m.holds = false
-		m.large.Unlock()
+		parsing.give()
 	}
 }
 
@@ -109,7 +107,6 @@ type scan struct {
 	errs     []error
 	next     atomic.Int64 // of seqs, which no one has taken
 	crash    atomic.Pointer[string]
-	large    sync.Mutex
 }
 
 // newScan makes one for a search; compile gives its program. A program that
@@ -120,9 +117,6 @@ func newScan(v *store.View, compile func() *search.Program) *scan {
 	if first.program.Reads() {
 		for range min(runtime.GOMAXPROCS(0), maxMatchers) - 1 {
 			s.matchers = append(s.matchers, newMatcher(v, compile()))
-		}
-		for _, m := range s.matchers {
-			m.large = &s.large
 		}
 	}
 	return s

@@ -40,6 +40,7 @@ func (s *session) deselect() {
 	if s.selected.forget != nil {
 		s.selected.forget.Stop()
 	}
+	s.selected.drop()
 	s.selected.view.Close()
 	if s.selected.release != nil {
 		s.selected.release()

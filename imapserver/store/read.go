@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -85,20 +86,8 @@ func (mb *mailbox) relook(ctx context.Context, r *record) error {
 
 // read gives a message with CRLF line ends.
 func (mb *mailbox) read(ctx context.Context, r *record) ([]byte, error) {
-	f, err := mb.open(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := readAll(f)
-	if err != nil {
-		return nil, err
-	}
-	data = addCR(data)
-	if old := r.size.Swap(int64(len(data))); old != int64(len(data)) {
-		mb.keepSize(r)
-	}
-	return data, nil
+	data, _, err := mb.take(ctx, r, math.MaxInt64)
+	return data, err
 }
 
 // DiskSize is about how many octets message n has on disk, 0 where its file is
@@ -119,8 +108,8 @@ func (v *View) DiskSize(n SeqNum) int64 {
 // it is read.
 func readAll(f *maildir.File) ([]byte, error) {
 	size := f.Stat().Size
-	if size > maxMessage {
-		return nil, fmt.Errorf("read message: %d bytes are too many", size)
+	if err := tooLarge(size); err != nil {
+		return nil, err
 	}
 	var b bytes.Buffer
 	b.Grow(int(size) + bytes.MinRead)
@@ -134,19 +123,7 @@ func addCR(data []byte) []byte {
 	if n == 0 {
 		return data
 	}
-	out := make([]byte, 0, len(data)+n)
-	for {
-		i := bytes.IndexByte(data, '\n')
-		if i < 0 {
-			return append(out, data...)
-		}
-		out = append(out, data[:i]...)
-		if len(out) == 0 || out[len(out)-1] != '\r' {
-			out = append(out, '\r')
-		}
-		out = append(out, '\n')
-		data = data[i+1:]
-	}
+	return appendCR(make([]byte, 0, len(data)+n), data, 0)
 }
 
 // bareLF counts the LF that no CR stands before; last is the octet before data.
@@ -176,9 +153,7 @@ func (mb *mailbox) size(ctx context.Context, r *record) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if r.size.Swap(n) != n {
-		mb.keepSize(r)
-	}
+	mb.learn(r, n)
 	return n, nil
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
@@ -225,4 +226,33 @@ func (w *Writer) Literal(b []byte) {
 		b = bytes.ReplaceAll(b, []byte{0}, []byte{0x80})
 	}
 	w.Bytes(b)
+}
+
+// ErrShort says that a literal has fewer octets than it was said to have: nothing can
+// follow it.
+var ErrShort = errors.New("what is sent has become shorter meanwhile")
+
+// LiteralFrom writes the next n octets of r as a literal, as Literal does, and no more
+// of them in memory than it holds back.
+func (w *Writer) LiteralFrom(r io.Reader, n int64) {
+	w.Raw("{")
+	w.Number(uint64(n))
+	w.Raw("}\r\n")
+	for n > 0 && w.err == nil {
+		buf := w.room(held / 2)
+		space := buf[len(buf):min(int64(cap(buf)), int64(len(buf))+n)]
+		k, err := io.ReadFull(r, space)
+		for i := range space[:k] {
+			if space[i] == 0 {
+				space[i] = 0x80
+			}
+		}
+		w.buf, n = buf[:len(buf)+k], n-int64(k)
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			err = ErrShort
+		}
+		if err != nil && w.err == nil {
+			w.err = err
+		}
+	}
 }

@@ -1,0 +1,174 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailstead/imapserver/message"
+	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
+)
+
+// large is how many octets a message has on disk of which FETCH has no more in memory
+// than the client is about to take: a client may take its time, in many sessions.
+const large = 1 << 20
+
+// slots are places for large messages that are in memory whole, of all sessions of
+// the process.
+type slots chan struct{}
+
+var (
+	parsing  = make(slots, 2) // for as long as it takes to parse or to search one
+	decoding = make(slots, 2) // of which a client is sent a part decoded
+)
+
+func (s slots) take(ctx context.Context) error {
+	select {
+	case s <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s slots) give() { <-s }
+
+// extract is what an item gives of a large message that was parsed.
+type extract struct {
+	text   []byte // as it is
+	off, n int64  // where text is nil: n octets of the message from off on
+	none   bool   // there is no such part
+}
+
+// extractName is the item without its <partial>.
+func extractName(item *wire.FetchItem) string {
+	name, _, _ := strings.Cut(item.Name, "<")
+	return name
+}
+
+// isExtract says that an item of a large message is made once, an extract.
+func isExtract(item *wire.FetchItem) bool {
+	switch item.Kind {
+	case wire.FetchEnvelope, wire.FetchBody, wire.FetchBodyStructure, wire.FetchPreview:
+		return true
+	case wire.FetchSection:
+		return !whole(item.Section)
+	}
+	return false
+}
+
+// dissect makes what the items need of a large message, unless it is known from the
+// command before. What is decoded is not kept for the next one.
+func (f *fetch) dissect(ctx context.Context, seq store.SeqNum, m *loaded) error {
+	todo, decode := false, false
+	for i := range f.items {
+		item := &f.items[i]
+		_, known := m.extracts[extractName(item)]
+		todo = todo || isExtract(item) && !known
+		decode = decode || item.Kind == wire.FetchBinary || item.Kind == wire.FetchBinarySize
+	}
+	if !todo && !decode {
+		return nil
+	}
+	if decode {
+		if err := decoding.take(ctx); err != nil {
+			return err
+		}
+		m.decoded = true
+	}
+	if err := parsing.take(ctx); err != nil {
+		return err
+	}
+	defer parsing.give()
+	raw := make([]byte, m.body.Size())
+	if _, err := io.ReadFull(m.body.Section(0, m.body.Size()), raw); err != nil {
+		return fmt.Errorf("uid %d: its file changes while it is read: %w", m.uid, err)
+	}
+	parsed := message.Parse(raw)
+	f.kept.Keep(seq, parsed)
+	if m.extracts == nil {
+		m.extracts = map[string]extract{}
+	}
+	for i := range f.items {
+		if item := &f.items[i]; isExtract(item) {
+			m.extracts[extractName(item)] = extractOf(parsed, raw, item)
+		}
+	}
+	m.binary = nil
+	m.parsed = parsed
+	err := f.decode(m)
+	m.parsed = nil
+	return err
+}
+
+func extractOf(parsed *message.Message, raw []byte, item *wire.FetchItem) extract {
+	switch item.Kind {
+	case wire.FetchEnvelope:
+		return extract{text: parsed.AppendEnvelope(nil)}
+	case wire.FetchBody, wire.FetchBodyStructure:
+		return extract{text: parsed.AppendBodyStructure(nil, item.Kind == wire.FetchBodyStructure)}
+	case wire.FetchPreview:
+		return extract{text: []byte(parsed.Preview())}
+	}
+	b, ok := parsed.Section(item.Section)
+	switch {
+	case !ok:
+		return extract{none: true}
+	case item.Section.HeaderFields != nil || item.Section.HeaderFieldsNot != nil: // put together
+		return extract{text: b}
+	}
+	return extract{off: int64(cap(raw) - cap(b)), n: int64(len(b))}
+}
+
+// extract writes an item of a large message, if it is one of dissect's.
+func (f *fetch) extract(item *wire.FetchItem, m *loaded) bool {
+	p, ok := m.extracts[extractName(item)]
+	w := f.s.w
+	switch {
+	case !ok:
+		return false
+	case p.none:
+		w.Raw("NIL")
+	case item.Kind == wire.FetchPreview:
+		w.String(string(p.text))
+	case item.Kind != wire.FetchSection:
+		w.Bytes(p.text)
+	case p.text != nil:
+		w.Literal(cut(p.text, item.Section.Partial))
+	default:
+		f.stream(m.body, p.off, p.n, item.Section.Partial)
+	}
+	return true
+}
+
+// stream writes what <partial> asks for of n octets of a large message.
+func (f *fetch) stream(b *store.Body, off, n int64, p *imap.SectionPartial) {
+	if p != nil {
+		skip := min(p.Offset, n)
+		off, n = off+skip, min(p.Size, n-skip)
+	}
+	f.s.w.LiteralFrom(b.Section(off, n), n)
+}
+
+// hold keeps what is read of a message beyond its row.
+func (c *content) hold() bool { return c.body == nil || c.body.Hold() }
+
+// release is called by whoever has read a message, and once for each hold.
+func (c *content) release() {
+	if c != nil && c.body != nil {
+		c.body.Close()
+	}
+}
+
+// release lets go of a message whose row is written.
+func (m *loaded) release() {
+	m.content.release()
+	if m.decoded {
+		m.binary = nil
+		decoding.give()
+	}
+}
