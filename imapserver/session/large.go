@@ -22,7 +22,7 @@ const large = 1 << 20
 type slots chan struct{}
 
 var (
-	parsing  = make(slots, 2) // for as long as it takes to parse or to search one
+	parsing  = make(slots, 2) // for as long as it takes to parse, to search or to copy one
 	decoding = make(slots, 2) // of which a client is sent a part decoded
 )
 
