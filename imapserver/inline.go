@@ -77,20 +77,26 @@ func (i *Inline) Begin(o *handoff.Open) (serve func(*handoff.Client), err error)
 }
 
 func (i *Inline) session(o *handoff.Open) (*handoff.Session, error) {
-	s := i.front.settings.Load()
 	u, ok := i.front.auth.User(o.User)
-	if !ok || u.Elsewhere != "" {
+	if !ok {
 		return nil, fmt.Errorf("no user %q any more", o.User)
 	}
-	session := s.session(o, u)
+	return i.sessionOf(o, u)
+}
+
+func (i *Inline) sessionOf(o *handoff.Open, u config.User) (*handoff.Session, error) {
+	if u.Elsewhere != "" {
+		return nil, fmt.Errorf("the mail of %q is on another server", o.User)
+	}
+	session := i.front.settings.Load().session(o, u)
 	i.traces.join(session)
 	return session, nil
 }
 
 // Session begins a session of a user with whoever has the other end of stream,
 // which is ours from then on.
-func (i *Inline) Session(user string, stream *os.File) error {
-	session, err := i.session(ownSession(user, stream))
+func (i *Inline) Session(u config.User, stream *os.File) error {
+	session, err := i.sessionOf(ownSession(u.Name, stream), u)
 	if err != nil {
 		stream.Close()
 		return err

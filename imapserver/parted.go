@@ -162,12 +162,20 @@ func (p *Parted) configure(d *door) error {
 	}
 }
 
-// open passes a session on to the worker of its user.
+// open passes the session of somebody who has logged in on to their worker.
 func (p *Parted) open(ctx context.Context, o *handoff.Open) (worker uint64, err error) {
-	s := p.settings.Load()
 	u, ok := p.auth.User(o.User)
-	if !ok || u.Elsewhere != "" {
+	if !ok {
 		return 0, fmt.Errorf("no user %q any more", o.User)
+	}
+	return p.begin(ctx, o, u)
+}
+
+// begin passes a session of u on to the worker.
+func (p *Parted) begin(ctx context.Context, o *handoff.Open, u config.User) (worker uint64, err error) {
+	s := p.settings.Load()
+	if u.Elsewhere != "" {
+		return 0, fmt.Errorf("the mail of %q is on another server", o.User)
 	}
 	if u.Directory != "" {
 		if err := s.Config.Admit(u); err != nil {
@@ -188,16 +196,16 @@ func (p *Parted) open(ctx context.Context, o *handoff.Open) (worker uint64, err 
 // hasMail tells whether a worker of that uid may speak of a user.
 func (p *Parted) hasMail(uid int) func(user string) bool {
 	return func(user string) bool {
-		u, ok := p.auth.User(user)
+		u, ok := p.auth.Seen(user)
 		return ok && u.UID == uid
 	}
 }
 
 // Session begins a session of a user with whoever has the other end of stream,
 // which is ours from then on.
-func (p *Parted) Session(user string, stream *os.File) error {
+func (p *Parted) Session(u config.User, stream *os.File) error {
 	defer stream.Close()
-	_, err := p.open(p.ctx, ownSession(user, stream))
+	_, err := p.begin(p.ctx, ownSession(u.Name, stream), u)
 	return err
 }
 

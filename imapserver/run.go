@@ -34,7 +34,7 @@ type server interface {
 	Reload(s *Settings) error
 	Status(ctx context.Context) (control.Status, error)
 	SelfTest(ctx context.Context) error
-	Session(user string, stream *os.File) error
+	Session(u config.User, stream *os.File) error
 }
 
 // Run is the daemon: it serves by the configuration at path until SIGTERM or
@@ -51,18 +51,12 @@ func Run(ctx context.Context, path string, o Options) error {
 	if err != nil {
 		return err
 	}
-	asked, err := control.Listen(s.Config.Control)
+	asked, err := openAsked(s)
 	if err != nil {
 		d.server.Stop()
 		return err
 	}
 	defer asked.Close()
-	page, err := openWebDoor(s)
-	if err != nil {
-		d.server.Stop()
-		return err
-	}
-	defer page.Close()
 	if s.Config.Workers == config.WorkerInline {
 		// The hashes of logins may take as many threads as there are processors. With
 		// as many again the kernel lets a session in between at once; the Go scheduler,
@@ -71,7 +65,32 @@ func Run(ctx context.Context, path string, o Options) error {
 		runtime.GOMAXPROCS(2 * n)
 		defer runtime.GOMAXPROCS(n)
 	}
-	return d.run(ctx, serve, asked, page)
+	return d.run(ctx, serve, asked)
+}
+
+// asked is the sockets at which the daemon is asked by the host's own programs.
+type asked struct{ control, page, deliver net.Listener }
+
+func openAsked(s *Settings) (a asked, err error) {
+	if a.control, err = control.Listen(s.Config.Control); err != nil {
+		return a, err
+	}
+	if a.page, err = openWebDoor(s); err == nil {
+		a.deliver, err = openRecipients(s)
+	}
+	if err != nil {
+		a.Close()
+	}
+	return a, err
+}
+
+// Close closes those that there are.
+func (a asked) Close() {
+	for _, l := range []net.Listener{a.control, a.page, a.deliver} {
+		if l != nil {
+			l.Close()
+		}
+	}
 }
 
 // prepare binds what there is to bind and makes the server; serve then starts it.
@@ -124,7 +143,7 @@ type running struct {
 	reloading sync.Mutex
 }
 
-func (r *running) run(ctx context.Context, serve func(), asked, page net.Listener) error {
+func (r *running) run(ctx context.Context, serve func(), asked asked) error {
 	ctx, stop := r.signals(ctx)
 	defer stop()
 	serve()
@@ -133,13 +152,15 @@ func (r *running) run(ctx context.Context, serve func(), asked, page net.Listene
 	}
 	var aside sync.WaitGroup
 	aside.Go(func() {
-		if err := (control.Server{Answer: r.answer, Session: r.session, Trace: r.trace}).Serve(ctx, asked); err != nil {
+		if err := (control.Server{Answer: r.answer, Session: r.session, Trace: r.trace}).Serve(ctx, asked.control); err != nil {
 			r.log.Error("control socket lost", "err", err)
 		}
 	})
 	if a, ok := r.server.(authorizer); ok {
 		door := &webDoor{log: r.log, auth: a.authority(), settings: a.inForce, sessions: map[string]webSession{}}
-		aside.Go(func() { door.serve(ctx, page) })
+		aside.Go(func() { door.serve(ctx, asked.page) })
+		deliver := &recipients{log: r.log, auth: a.authority(), settings: a.inForce, begin: r.server.Session, there: map[string]bool{}}
+		aside.Go(func() { deliver.serve(ctx, asked.deliver) })
 	}
 	aside.Go(func() { watchdog(ctx, r.log, r.server.SelfTest) })
 	notify(r.log, daemon.SdNotifyReady)
@@ -209,13 +230,34 @@ func (r *running) answer(ctx context.Context, q control.Request) control.Status 
 // session has the connection of whoever may ask us be one of a user. It is root,
 // or the owner of all mail, that asks.
 func (r *running) session(c *net.UnixConn, user string) {
-	stream, err := c.File()
+	u, err := r.person(user)
 	if err == nil {
-		err = r.server.Session(user, stream)
+		var stream *os.File
+		if stream, err = c.File(); err == nil {
+			err = r.server.Session(u, stream)
+		}
 	}
 	if err != nil {
 		fmt.Fprintf(c, "* BYE %s\r\n", strings.Join(strings.Fields(err.Error()), " "))
 	}
+}
+
+// person gives a user: of the table, who has logged in lately, or whom a directory knows.
+func (r *running) person(name string) (config.User, error) {
+	a, ok := r.server.(authorizer)
+	if !ok {
+		return config.User{}, fmt.Errorf("no user %q", name)
+	}
+	if u, ok := a.authority().User(name); ok {
+		return u, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), verdictWithin)
+	defer cancel()
+	u, err := a.authority().Find(ctx, name)
+	if err != nil {
+		err = fmt.Errorf("no user %q: %w", name, err)
+	}
+	return u, err
 }
 
 // ownSession is a session that was asked for over the control socket. Its first

@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -21,13 +22,25 @@ func DeliveryFile(p schema.Paths, virtual bool) string {
 }
 
 // Deliveries writes a table of users, whose mail is below root if that is not "".
-// directories says that there are others besides, whom directories know.
-func Deliveries(d schema.Deliver, directories bool, root string, users []User) ([]byte, error) {
+// others are those of the other table. ask is the socket at which auth is asked for
+// whom directories know; "" if there are none.
+func Deliveries(d schema.Deliver, ask, root string, users, others []User) ([]byte, error) {
 	rows := make([]config.Delivery, 0, len(users))
 	for _, u := range users {
 		rows = append(rows, config.Delivery{Name: u.Name, UID: u.UID, GID: u.GID, Maildir: u.Maildir, Quota: renderQuota(u.Quota)})
 	}
-	head := config.DeliveryHead{Domains: d.Domains, Detail: d.Detail, Root: root, Open: directories}
+	local := map[string]bool{}
+	for _, u := range users {
+		local[strings.ToLower(u.Name)] = true
+	}
+	var whole []string
+	for _, u := range others {
+		name, domain, _ := strings.Cut(strings.ToLower(u.Name), "@")
+		if local[name] && slices.Contains(d.Domains, domain) {
+			whole = append(whole, name+"@"+domain)
+		}
+	}
+	head := config.DeliveryHead{Whole: whole, Domains: d.Domains, Detail: d.Detail, Root: root, Open: ask != "", Ask: ask}
 	var b bytes.Buffer
 	if err := config.EncodeDeliveries(&b, head, rows); err != nil {
 		return nil, fmt.Errorf("render deliveries: %w", err)
@@ -40,24 +53,36 @@ const addressFile = "delivery-addresses"
 // AddressFile is the path of the list of addresses.
 func AddressFile(p schema.Paths) string { return path.Join(p.State, addressFile) }
 
+// The words of the list of addresses: whose account a delivery runs under.
+const (
+	systemAddress  = "system"
+	virtualAddress = "virtual"
+)
+
 // Addresses writes which addresses there are, without what may stand between a
 // name and the domain: one a line, with a word behind it, as both Exim (lsearch)
-// and Postfix (texthash) read it.
-func Addresses(d schema.Deliver, users []User) []byte {
-	var all []string
-	for _, u := range users {
-		if strings.Contains(u.Name, "@") {
-			all = append(all, u.Name)
-			continue
-		}
-		for _, domain := range d.Domains {
-			all = append(all, u.Name+"@"+domain)
+// and Postfix (texthash) read it. A name that is an address as a whole is its user's,
+// whoever else has the local part.
+func Addresses(d schema.Deliver, system, virtual []User) []byte {
+	words := map[string]string{}
+	for _, whole := range []bool{false, true} {
+		for word, users := range map[string][]User{systemAddress: system, virtualAddress: virtual} {
+			for _, u := range users {
+				switch {
+				case strings.Contains(u.Name, "@") != whole:
+				case whole:
+					words[strings.ToLower(u.Name)] = word
+				default:
+					for _, domain := range d.Domains {
+						words[strings.ToLower(u.Name)+"@"+domain] = word
+					}
+				}
+			}
 		}
 	}
-	slices.Sort(all)
 	b := bytes.NewBufferString("# Kept by mailstead: \"mailstead apply\" writes this file again. An address a line, for mail servers.\n")
-	for _, a := range slices.Compact(all) {
-		b.WriteString(a + " mailstead\n")
+	for _, a := range slices.Sorted(maps.Keys(words)) {
+		b.WriteString(a + " " + words[a] + "\n")
 	}
 	return b.Bytes()
 }

@@ -67,6 +67,10 @@ func BundleFile(p schema.Paths, certificate string) string {
 // ControlSocket is the path of the daemon's control socket.
 func ControlSocket(p schema.Paths) string { return path.Join(p.Run, "control") }
 
+// DeliverSocket is the path of the socket at which auth says where the mail of users of
+// directories is.
+func DeliverSocket(p schema.Paths) string { return path.Join(p.Run, "deliver") }
+
 // OutboxSocket is the path of the socket that takes mail to be sent. It is not in
 // the directory of the daemon's own, which goes when the daemon stops.
 func OutboxSocket(p schema.Paths) string { return p.Run + "-outbox" }

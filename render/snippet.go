@@ -91,7 +91,10 @@ func (s *snippet) exim() {
 			one(name+"_detail", transport, append([]string{"local_part_suffix = " + d.Detail + "*"}, lines...)...)
 		}
 	}
-	known := fmt.Sprintf("condition = ${lookup{${lc:$local_part@$domain}}lsearch{%s}{yes}{no}}", AddressFile(s.host.Paths))
+	word := fmt.Sprintf("${lookup{${lc:$local_part@$domain}}lsearch{%s}", AddressFile(s.host.Paths))
+	known := "condition = " + word + "{yes}{no}}"
+	// An account of the host may have the local part of an address that is another's.
+	of := func(whose string) string { return "condition = ${if eq{" + word + "}}{" + whose + "}}" }
 	s.p("# Routers: before those that deliver to local users. The domains have to be")
 	s.p("# among those that Exim is responsible for (dc_other_hostnames in Debian).")
 	if d.LMTP != nil {
@@ -101,10 +104,10 @@ func (s *snippet) exim() {
 		return
 	}
 	if s.system {
-		router("mailstead_system", "mailstead_pipe", known, "check_local_user")
+		router("mailstead_system", "mailstead_pipe", of(systemAddress), "check_local_user")
 	}
 	if s.virtual {
-		router("mailstead_virtual", "mailstead_pipe", known, "user = "+s.host.Mail.User)
+		router("mailstead_virtual", "mailstead_pipe", of(virtualAddress), "user = "+s.host.Mail.User)
 	}
 	s.p("\n# Transports:")
 	s.p("mailstead_pipe:\n  driver = pipe")

@@ -13,6 +13,7 @@ const taking = `hosts: "mail.example.org": {
 		bob: quota: storage: "2kB"
 		"carol@virtual.example": password: hash: "HASH"
 		"jo+ann@virtual.example": password: hash: "HASH"
+		"bob@mail.example.org": password: hash: "HASH"
 	}
 	deliver: {group: "GROUP"LMTP}
 }
@@ -114,10 +115,19 @@ def send(to, sender="s@example.net"):
 sed '/^# Transports:/,$d' /tmp/snippet >/etc/exim4/conf.d/router/150_mailstead
 sed '1,/^# Transports:/d' /tmp/snippet >/etc/exim4/conf.d/transport/30_mailstead
 update-exim4.conf; systemctl restart exim4`)
-		b.exit(0, "python3", "-c", send+strings.ReplaceAll(mailServer, "BEFORE", round.before))
+		b.exit(0, "python3", "-c", send+strings.ReplaceAll(mailServer+namesakes, "BEFORE", round.before))
 	}
 	b.exit(0, "python3", "-c", takingClient+pipes)
 }
+
+// namesakes: an address is that of whose whole name it is, although an account has its
+// local part.
+const namesakes = `
+send("bob@mail.example.org")
+send("Bob+x@mail.example.org")
+has("bob@mail.example.org", "INBOX", 2 * BEFORE + 2)
+assert count("bob") == 0, count("bob")
+`
 
 // pipes is what the program says to whoever runs it.
 const pipes = `
@@ -132,6 +142,7 @@ import pwd
 assert set((os.stat(f).st_uid, os.stat(f).st_gid) for f in glob.glob("/home/alice/Maildir/**/*S=*", recursive=True)) == {pwd.getpwnam("alice")[2:4]}
 assert deliver("nobody-at-all") == 67
 assert deliver("bob", user="alice") == 75
+assert deliver("Bob+x@mail.example.org", user="bob") == 75 and deliver("bob@mail.example.org", user="vmail") == 0
 assert deliver("carol@virtual.example", user="alice") == 75
 assert deliver("carol@virtual.example", user="vmail") == 0
 assert deliver("bob", text=b"x" * 1500, user="bob") == 0

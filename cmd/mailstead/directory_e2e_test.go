@@ -21,6 +21,8 @@ const directoried = `hosts: "mail.example.org": {
 		attributes: {quota: "roomNumber", elsewhere: "carLicense"}
 	}
 	directories: courier: {order: 20, authdaemon: {}}
+	deliver: {domains: ["example.org"], lmtp: {}}
+	keep: "3d"
 }
 `
 
@@ -74,6 +76,20 @@ uid: alice
 userPassword: alice-pw
 roomNumber: 5000000S,77C
 
+dn: cn=erna,ou=people,dc=example
+objectClass: inetOrgPerson
+cn: erna
+sn: erna
+uid: erna
+userPassword: erna-pw
+
+dn: cn=frida,ou=people,dc=example
+objectClass: inetOrgPerson
+cn: frida
+sn: frida
+uid: frida
+userPassword: frida-pw
+
 dn: cn=carol,ou=people,dc=example
 objectClass: inetOrgPerson
 cn: carol
@@ -114,6 +130,50 @@ for name, password in (pair.split(":") for pair in sys.argv[1:]):
         m.shutdown()
 `
 
+// directoryMail takes mail by LMTP, and says what is answered to each recipient and
+// after the message.
+const directoryMail = `import smtplib, sys
+l = smtplib.LMTP("/run/mailstead-lmtp")
+l.ehlo()
+l.mail("s@example.net")
+codes = [l.rcpt(to)[0] for to in sys.argv[1:]]
+print(codes, end=" ")
+if 250 in codes:
+    l.docmd("DATA")
+    l.send(b"Subject: by LMTP\r\n\r\nhi\r\n.\r\n")
+    print([l.getreply()[0] for c in codes if c == 250])
+`
+
+// deliverToDirectories: mail goes to those whom the directories know, be it before they
+// have ever logged in; so does what is brought in by hand.
+func deliverToDirectories(t *testing.T, b *box) {
+	t.Helper()
+	b.write("/root/lmtp.py", directoryMail)
+	mail := func(to ...string) string { return b.run(append([]string{"python3", "/root/lmtp.py"}, to...)...) }
+	contains(t, mail("Erna+sent@example.org", "alice@example.org", "dora", "nobody@example.org", "carol@example.org", "*@example.org"),
+		"[250, 250, 250, 550, 550, 550] [250, 250, 250]")
+	if got := b.sh(`cd /var/vmail; stat -c '%U %a' erna/Maildir erna/Maildir/.Sent; cat erna/Maildir/.Sent/new/* | grep -c 'by LMTP'; ls alice/Maildir/new dora/Maildir/new | grep -c S=`); got != "vmail 700\nvmail 700\n1\n2\n" {
+		t.Errorf("mail: %s", got)
+	}
+	b.sh(`mkdir -p /srv/old/cur /srv/old/new /srv/old/tmp; printf 'Subject: brought in\n\nx\n' >/srv/old/cur/1.a.b:2,S; chmod -R a+rX /srv/old`)
+	contains(t, b.run("mailstead", "import", "--user", "frida", "--maildir", "/srv/old"), "1")
+	if got := b.sh(`cat /var/vmail/frida/Maildir/cur/* | grep -c 'brought in'`); got != "1\n" {
+		t.Errorf("brought in: %s", got)
+	}
+	contains(t, b.exit(1, "mailstead", "import", "--user", "nobody", "--maildir", "/srv/old").stderr, `no user "nobody" on this host`)
+	b.run("python3", "-c", "import imaplib, ssl\nm = imaplib.IMAP4('127.0.0.1', 143)\nm.starttls(ssl._create_unverified_context())\nm.login('frida', 'frida-pw')\nm.select()\nprint(m.store('1', '+FLAGS', '(\\\\Deleted)'), m.expunge())\nm.logout()")
+	b.run("mailstead", "undelete", "--user", "frida", "--since", "1h")
+	if got := b.sh(`ls /var/vmail/frida/Maildir/mailstead/kept; cat /var/vmail/frida/Maildir/cur/* | grep 'brought in'`); !strings.Contains(got, "Subject: brought in\n") {
+		t.Errorf("brought back: %s", got)
+	}
+	b.run("systemctl", "kill", "-s", "KILL", "slapd-test")
+	b.await(func() bool { return strings.HasPrefix(mail("alice@example.org", "nobody@example.org"), "[451, 451]") })
+	b.sh("systemctl reset-failed slapd-test || :; systemd-run --quiet --unit=slapd-test slapd -d 0 -f /etc/ldap/test.conf -h ldaps:///")
+	b.await(func() bool {
+		return strings.HasPrefix(mail("alice@example.org", "nobody@example.org"), "[250, 550] [250]")
+	})
+}
+
 // TestDirectories serves users whom nobody but a real slapd, a real authdaemond or
 // a real saslauthd knows, from the first login on.
 func TestDirectories(t *testing.T) {
@@ -133,6 +193,7 @@ func TestDirectories(t *testing.T) {
 	out := login("alice:alice-pw", "ALICE:alice-pw", "dora:dora-pw", "carol:carol-pw")
 	contains(t, out, "alice in [b'\"ROOT\" (STORAGE 0 4883 MESSAGE 0 77)'", `ALICE in [b'"ROOT" (STORAGE`, "MESSAGE 1 77", // the directory's quota, and one account
 		`dora in [b'"ROOT" (STORAGE 0 976563)'`, `\\Sent`, "OK", "REFERRAL imap://carol;AUTH=*@other.example.org/")
+	deliverToDirectories(t, b)
 	out = login("alice:wrong", "nobody:x", "root:x", "*:alice-pw", "al*:alice-pw", "*)(uid=*:alice-pw", "../alice:alice-pw", "vmail:x")
 	if strings.Count(out, "[AUTHENTICATIONFAILED] Authentication failed.") != 8 {
 		t.Errorf("not all refused alike:\n%s", out)
@@ -147,12 +208,17 @@ func TestDirectories(t *testing.T) {
 	b.run("mailstead", "apply", "--yes")
 	b.run("systemctl", "restart", "mailstead-imapd") // which forgets who has guessed
 	b.writesNothing()
+	contains(t, b.run("python3", "/root/lmtp.py", "bob@example.org"), "[450]") // saslauthd does not say
 	contains(t, login("alice:alice-pw", "bob:bob-pw"), "alice in", `bob in [b'"ROOT" (STORAGE 0 976563)'`)
 	if got := b.run("stat", "-c", "%U %a", "/var/vmail/alice/Maildir/.Sent/cur", "/var/vmail/dora/Maildir", "/home/bob/Maildir/.Sent"); got != "vmail 700\nvmail 700\nbob 700\n" {
 		t.Errorf("mail: %s", got)
 	}
-	if got := b.sh("ls /var/vmail"); got != "alice\ndora\n" {
+	if got := b.sh("ls /var/vmail"); got != "alice\ndora\nerna\nfrida\n" {
 		t.Errorf("mail of others: %s", got)
+	}
+	contains(t, b.run("python3", "/root/lmtp.py", "bob@example.org", "alice@example.org", "nobody@example.org"), "[250, 250, 450] [250, 250]")
+	if got := b.sh("stat -c %U /home/bob/Maildir/new/*"); got != "bob\n" {
+		t.Errorf("mail of bob: %s", got)
 	}
 	explainDirectories(t, b)
 	b.sh(`chmod 600 /etc/mailstead.ldap; echo 'hosts: "mail.example.org": limits: sessions: 500' >/etc/mailstead/more.cue`)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
 	"mailstead/imapserver/maildir"
 	"mailstead/reconcile/transfer"
 	"mailstead/render"
@@ -133,7 +134,7 @@ func runImport(ctx context.Context, o importOptions, c *console) error {
 
 // start begins a job for a user.
 func (o *importOptions) start(ctx context.Context, daemon *config.Config, j *importJob, user, name string, c *console) error {
-	u, err := findUser(daemon, user)
+	u, err := findUser(ctx, daemon, user)
 	if err != nil {
 		return err
 	}
@@ -217,8 +218,9 @@ func (o *importOptions) daemon() (daemon *config.Config, host *schema.Host, err 
 	return daemon, host, nil
 }
 
-// findUser gives the row of a user who has mail here.
-func findUser(daemon *config.Config, name string) (config.User, error) {
+// findUser gives the row of a user who has mail here. Whom the list does not have a
+// directory may know.
+func findUser(ctx context.Context, daemon *config.Config, name string) (config.User, error) {
 	f, err := os.Open(daemon.Users)
 	if err != nil {
 		return config.User{}, err
@@ -235,7 +237,20 @@ func findUser(daemon *config.Config, name string) (config.User, error) {
 			return u, nil
 		}
 	}
-	return config.User{}, hint(fmt.Errorf("no user %q on this host", name), "the users are those of the description that was applied")
+	none := hint(fmt.Errorf("no user %q on this host", name), "the users are those of the description that was applied")
+	if len(daemon.Directories) == 0 {
+		return config.User{}, none
+	}
+	r, err := control.AskRecipient(ctx, control.RecipientSocket(daemon.Control), control.RecipientRequest{Names: []string{name}})
+	switch {
+	case err != nil:
+		return config.User{}, fmt.Errorf("user %q: ask the directories: %w", name, err)
+	case r.Error != "":
+		return config.User{}, fmt.Errorf("user %q: %s", name, visible(r.Error))
+	case !r.Known:
+		return config.User{}, none
+	}
+	return config.User{Name: r.Name, UID: r.UID, GID: r.GID, Maildir: r.Maildir}, nil
 }
 
 func (o *importOptions) newJob(c *console) *importJob {

@@ -70,10 +70,11 @@ func runUndelete(ctx context.Context, o undeleteOptions, c *console) error {
 	if err != nil {
 		return err
 	}
-	user, err := findUser(daemon, o.user)
+	user, err := findUser(ctx, daemon, o.user)
 	if err != nil {
 		return err
 	}
+	o.user = user.Name // as a directory spells it
 	since := time.Now().Add(-age)
 	back, err := o.moveBack(ctx, daemon, since)
 	if err != nil {

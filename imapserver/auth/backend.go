@@ -76,19 +76,35 @@ func (a *Auth) User(name string) (config.User, bool) {
 	return a.known.recent(name, time.Now().Add(-a.limits.Remember))
 }
 
-// learn keeps what a directory has said of a user. A directory may call somebody
-// by another name than they log in with, but not by that of a user whom somebody
-// else knows.
+// Seen is User, however long ago that was: a session may last longer than what auth goes
+// by for a new one.
+func (a *Auth) Seen(name string) (config.User, bool) {
+	if u, ok := a.table.Load().users[name]; ok {
+		return u.row, true
+	}
+	return a.known.get(name)
+}
+
+// learn keeps what a directory has said of a user.
 func (a *Auth) learn(t *table, c *handoff.Credentials, row config.User) error {
+	if err := mayCall(t, c.User, row); err != nil {
+		return err
+	}
+	a.known.update(row.Name, time.Now(), func(config.User) config.User { return row })
+	return nil
+}
+
+// mayCall says why a directory may not call somebody as it does: by another name than
+// was asked for it may, but not by that of a user whom somebody else knows.
+func mayCall(t *table, asked string, row config.User) error {
 	if _, taken := t.users[row.Name]; taken {
 		return fmt.Errorf("the directory calls the user %q, who is a user of the description", row.Name)
 	}
-	if len(t.directories) > 1 && !strings.EqualFold(row.Name, c.User) {
+	if len(t.directories) > 1 && !strings.EqualFold(row.Name, asked) {
 		return fmt.Errorf("the directory calls the user %q, which another directory may call somebody else", row.Name)
 	}
 	if row.Name == "" {
 		return errors.New("the directory gives the user no name")
 	}
-	a.known.update(row.Name, time.Now(), func(config.User) config.User { return row })
 	return nil
 }

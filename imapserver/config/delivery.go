@@ -31,8 +31,13 @@ type DeliveryHead struct {
 	// Root is the directory below which all mail of the table is; "": each Maildir
 	// is by itself.
 	Root string `json:"root,omitempty"`
+	// Whole are addresses, in lower case, that are users of the other table by their
+	// whole name, while their local part is a name in this one.
+	Whole []string `json:"whole,omitempty"`
 	// Open says that there are users of directories besides, whom no table has.
 	Open bool `json:"open,omitempty"`
+	// Ask is the path of the socket at which auth says where their mail is.
+	Ask string `json:"ask,omitempty"`
 }
 
 // The names of the two tables, in the directory of this package's other files.

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,19 +11,30 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
 )
 
 // maxTable bounds what is read: a million users.
 const maxTable = 256 << 20
 
+// maxAsking is for how many users directories are asked at once: a slow one keeps
+// nobody else's mail waiting.
+const maxAsking = 32
+
+// askTimeout is longer than a directory may take (auth has its own bounds).
+const askTimeout = 60 * time.Second
+
 // Tables finds users in the tables of a directory, which are read again when they
 // have been replaced. Its methods may be called from many goroutines.
 type Tables struct {
 	dir string
+
+	asking chan struct{}
 
 	mu   sync.Mutex
 	seen [2]seen
@@ -35,7 +47,7 @@ type seen struct {
 }
 
 // NewTables gives the tables of a directory; nothing is read.
-func NewTables(dir string) *Tables { return &Tables{dir: dir} }
+func NewTables(dir string) *Tables { return &Tables{dir: dir, asking: make(chan struct{}, maxAsking)} }
 
 // load reads what is new. Of the tables one may be missing, and one may be for
 // others: denied says so.
@@ -100,6 +112,9 @@ func (t *Tables) Find(address string) (Found, error) {
 		return Found{}, err
 	}
 	for _, m := range meanings(tables, address) {
+		if denied && slices.Contains(m.table.Whole, strings.ToLower(m.name)) {
+			return Found{}, hidden(address)
+		}
 		r, ok, err := m.table.Row(m.name)
 		if err != nil {
 			return Found{}, err
@@ -112,13 +127,60 @@ func (t *Tables) Find(address string) (Found, error) {
 			return Found{r, m.mailbox, []string{root}}, nil
 		}
 	}
-	switch {
-	case denied:
-		return Found{}, fmt.Errorf("%q is nobody of whom uid %d may know: the program has to run as the owner of the mail", address, os.Getuid())
-	case slices.ContainsFunc(tables, func(d *config.Deliveries) bool { return d.Open }):
-		return Found{}, &Fault{450, "4.1.1", "no table has this user, and those of directories get their mail by mailstead-deliver -d", nil}
+	if denied {
+		return Found{}, hidden(address)
+	}
+	for _, table := range tables { // which say the same of directories
+		if table.Open {
+			return t.ask(table, address)
+		}
 	}
 	return Found{}, ErrUnknown
+}
+
+// hidden is of an address in a table that is for others.
+func hidden(address string) error {
+	return fmt.Errorf("%q is nobody of whom uid %d may know: the program has to run as the owner of the mail", address, os.Getuid())
+}
+
+// untold is of users of whom a directory says nothing.
+func untold(cause error) *Fault {
+	return &Fault{450, "4.1.1", "no table has this user, and no directory says where their mail is", cause}
+}
+
+// ask asks auth for a user whom only a directory knows.
+func (t *Tables) ask(table *config.Deliveries, address string) (Found, error) {
+	if table.Ask == "" {
+		return Found{}, untold(nil)
+	}
+	select {
+	case t.asking <- struct{}{}:
+		defer func() { <-t.asking }()
+	default:
+		return Found{}, &Fault{451, "4.3.2", "too many ask for users of directories at once", nil}
+	}
+	all := meanings([]*config.Deliveries{table}, address)
+	var r control.RecipientRequest
+	for _, m := range all {
+		r.Names = append(r.Names, m.name)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	u, err := control.AskRecipient(ctx, table.Ask, r)
+	switch {
+	case err != nil:
+		return Found{}, &Fault{451, "4.3.0", "whether there is such a user cannot be found out now", err}
+	case u.Untold:
+		return Found{}, untold(errors.New(u.Error))
+	case u.Error != "":
+		return Found{}, &Fault{451, "4.3.0", "whether there is such a user cannot be found out now", errors.New(u.Error)}
+	case !u.Known:
+		return Found{}, ErrUnknown
+	case u.Meant < 0 || u.Meant >= len(all) || len(u.Roots) == 0:
+		return Found{}, errors.New("auth gives an answer to something else than was asked")
+	}
+	d := config.Delivery{Name: u.Name, UID: u.UID, GID: u.GID, Maildir: u.Maildir, Quota: (*config.Quota)(u.Quota)}
+	return Found{d, all[u.Meant].mailbox, u.Roots}, nil
 }
 
 // meaning is a name that an address may mean, in a table.

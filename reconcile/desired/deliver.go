@@ -30,7 +30,11 @@ func (b *builder) addDeliveries() error {
 		if virtual {
 			root = b.host.Mail.Root
 		}
-		text, err := render.Deliveries(*d, len(b.host.Directories) > 0, root, users[virtual])
+		ask := ""
+		if len(b.host.Directories) > 0 {
+			ask = render.DeliverSocket(b.paths)
+		}
+		text, err := render.Deliveries(*d, ask, root, users[virtual], users[!virtual])
 		if err != nil {
 			return err
 		}
@@ -41,14 +45,14 @@ func (b *builder) addDeliveries() error {
 		}
 		b.add(kind.File("file", file, d.Origin.String()), needs...)
 	}
-	b.add(b.addresses(append(users[false], users[true]...)))
+	b.add(b.addresses(users[false], users[true]))
 	return nil
 }
 
 // addresses is the list that a mail server asks before it takes mail.
-func (b *builder) addresses(users []render.User) reconcile.Resource {
+func (b *builder) addresses(system, virtual []render.User) reconcile.Resource {
 	d := b.host.Deliver
-	file := kind.FileSpec{Path: render.AddressFile(b.paths), Mode: 0o600, Owner: b.root(), Group: b.root(), Content: render.Addresses(*d, users), Impact: reconcile.Live}
+	file := kind.FileSpec{Path: render.AddressFile(b.paths), Mode: 0o600, Owner: b.root(), Group: b.root(), Content: render.Addresses(*d, system, virtual), Impact: reconcile.Live}
 	if d.Group != "" && !b.rootless {
 		file.Mode, file.Group = 0o640, d.Group
 	}

@@ -1,0 +1,33 @@
+package render
+
+import (
+	"strings"
+	"testing"
+
+	"mailstead/schema"
+)
+
+// TestNamesakes: an address that is a whole name is its user's, although another has the
+// local part; the table of that one says so, as it does not have the other.
+func TestNamesakes(t *testing.T) {
+	d := schema.Deliver{Domains: []string{"example.org", "example.net"}}
+	system, virtual := []User{{Name: "bob"}, {Name: "Erna"}}, []User{{Name: "bob@example.org"}, {Name: "bob@elsewhere.org"}, {Name: "zoe@example.org"}, {Name: "Erna@example.net"}}
+	for i := range system {
+		system[i].UID, system[i].GID, system[i].Maildir = 1000, 1000, "/home/x/Maildir"
+	}
+	_, list, _ := strings.Cut(string(Addresses(d, system, virtual)), "\n")
+	want := `bob@elsewhere.org virtual
+bob@example.net system
+bob@example.org virtual
+erna@example.net virtual
+erna@example.org system
+zoe@example.org virtual
+`
+	if list != want {
+		t.Errorf("addresses:\n%s", list)
+	}
+	table, err := Deliveries(d, "", "", system, virtual)
+	if err != nil || !strings.Contains(string(table), `"whole":["bob@example.org","erna@example.net"]`) {
+		t.Errorf("%v\n%s", err, table)
+	}
+}
