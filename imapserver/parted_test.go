@@ -193,6 +193,9 @@ func TestCapturedLogin(t *testing.T) {
 	if refused != "" || s.User != "bob" || s.UID != 61102 || s.GID != 61102 || s.ID != "one" || s.Maildir != filepath.Join(dir, "bob", "Maildir") {
 		t.Errorf("%q %+v", refused, s)
 	}
+	if l, ok := (<-p.told).(*handoff.Look); !ok || !l.Follow { // which comes after the session
+		t.Errorf("%+v", l)
+	}
 	if refused, s := p.claim(c, v.Ticket); refused == "" || s != nil {
 		t.Errorf("a ticket twice: %+v", s)
 	}
