@@ -107,7 +107,7 @@ func (w *worker) hand(s *Spawner, m *handoff.Session) (again bool, err error) {
 		s.log.Error("worker killed: it hangs", "worker", w.number)
 		w.proc.Kill()
 		fallthrough
-	case errors.Is(err, unix.EPIPE): // it is about to end, when what runs in it has
+	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET): // it ends, once what runs in it has
 		s.end(w)
 		again = true
 	}

@@ -57,11 +57,11 @@ func TestMain(m *testing.M) {
 		switch s.User {
 		case "stay":
 			c.Send(&handoff.Idle{Sessions: n})
-			select {}
+			time.Sleep(time.Hour)
 		case "die":
 			os.Exit(3)
 		case "hang":
-			select {}
+			time.Sleep(time.Hour)
 		case "idle":
 			c.Send(&handoff.Idle{Sessions: n})
 		case "idle too early":
@@ -287,6 +287,38 @@ func TestFaultOfOneSession(t *testing.T) {
 	}
 	if n := started.Load(); n != 21 {
 		t.Errorf("%d workers were started", n)
+	}
+}
+
+// TestDiesUnread: a worker that has died is seen to have, whether or not it had read what
+// it was sent, and the session goes to another one.
+func TestDiesUnread(t *testing.T) {
+	s, _ := tested(t)
+	for unread := range 3 {
+		p, err := s.start(Identity{1000, 1000}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		ours, theirs, err := handoff.StreamPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ours.Close()
+		defer theirs.Close()
+		m := &handoff.Session{Open: handoff.Open{User: "hang", Stream: theirs}}
+		for range 1 + unread {
+			if err := p.Send(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		io.ReadFull(ours, make([]byte, 1)) // it hangs now
+		p.Kill()
+		p.Wait()
+		w := &worker{id: Identity{1000, 1000}, proc: p} // of which nobody else has heard yet
+		if again, err := w.hand(s, m); !again || err == nil || !w.ended {
+			t.Errorf("%d messages unread: again is %v, ended is %v: %v", unread, again, w.ended, err)
+		}
 	}
 }
 
