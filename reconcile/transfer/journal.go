@@ -83,6 +83,9 @@ type page struct {
 	w    *bufio.Writer
 	done map[string]brought // by ID
 
+	words map[string]string     // flags, once each: most messages have those of others
+	twice map[string][]imap.UID // by ID: what it had been brought as before
+
 	since imap.UID // messages here below it are all known: the last run that was whole has left them so
 	moved bool     // the target is another mailbox than the one that UIDs are of
 }
@@ -95,7 +98,7 @@ func (j *Journal) path(mailbox string) string {
 // read gives what is known of a mailbox; nil where that is nothing. A last line
 // without an end, or one that makes no sense, is as if it were not there.
 func (j *Journal) read(mailbox string) (*page, error) {
-	p := &page{path: j.path(mailbox), done: map[string]brought{}}
+	p := &page{path: j.path(mailbox), done: map[string]brought{}, words: map[string]string{}}
 	f, err := os.OpenFile(p.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -140,7 +143,18 @@ func (p *page) take(line []byte) {
 		p.since = imap.UID(uid)
 		return
 	}
-	p.done[string(f[0])] = brought{imap.UID(uid), string(f[2])}
+	flags, ok := p.words[string(f[2])]
+	if !ok {
+		flags = string(f[2])
+		p.words[flags] = flags
+	}
+	if was, ok := p.done[string(f[0])]; ok && was.uid != imap.UID(uid) {
+		if p.twice == nil {
+			p.twice = map[string][]imap.UID{}
+		}
+		p.twice[string(f[0])] = append(p.twice[string(f[0])], was.uid)
+	}
+	p.done[string(f[0])] = brought{imap.UID(uid), flags}
 }
 
 // begin starts the page of a mailbox anew, with what it knows, or goes on with one

@@ -23,14 +23,16 @@ func worthwhile(err error) bool {
 // journal does not know are compared with those that are missing, first by date
 // and then by their octets. What it finds is no longer pending.
 func (t *Transfer) recover(ctx context.Context, w *work, p *page) (found int, err error) {
-	known := map[imap.UID]bool{}
+	known := make([]imap.UID, 0, len(p.done))
 	for _, b := range p.done {
-		known[b.uid] = true
+		known = append(known, b.uid)
 	}
-	dates := map[int64]bool{}
+	dates := make([]int64, 0, len(w.pending))
 	for _, e := range w.pending {
-		dates[e.Date] = true
+		dates = append(dates, e.Date)
 	}
+	slices.Sort(known)
+	slices.Sort(dates)
 	since := p.since
 	if p.moved {
 		since = 1
@@ -38,7 +40,8 @@ func (t *Transfer) recover(ctx context.Context, w *work, p *page) (found int, er
 	var candidates imap.UIDSet
 	err = t.Target.messages(w.target, imap.UIDSet{{Start: since}}, false, func(m ours) {
 		// With nothing there, "*" is the last message, which is below.
-		if m.uid >= since && !known[m.uid] && dates[m.date] {
+		_, noted := slices.BinarySearch(known, m.uid)
+		if _, missing := slices.BinarySearch(dates, m.date); m.uid >= since && !noted && missing {
 			candidates.AddNum(m.uid)
 		}
 	})

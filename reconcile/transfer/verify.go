@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,7 +19,7 @@ type Difference struct {
 }
 
 // Verify compares both sides message by message: octets, date and flags of each
-// that was brought, and whether each was. compared is how many it has compared. Who
+// that was brought, whether each was, and whether it was brought twice. compared is how many it has compared. Who
 // has changed, moved or removed mail here since finds it among the differences.
 func (t *Transfer) Verify(ctx context.Context) (compared int, differences []Difference, err error) {
 	t.verifying, t.slots = true, make([]Source, 1)
@@ -90,6 +91,33 @@ func (t *Transfer) verify(ctx context.Context, w *work, r *Report) (found []Diff
 		}
 		for _, e := range chunk {
 			compare(e, theirs, here[p.done[e.ID].uid], differ)
+		}
+	}
+	more, err := t.twice(w, p)
+	return append(found, more...), err
+}
+
+// twice finds messages that the notes say have been brought as two, if both are here. A
+// copy that no note knows is none of the import's.
+func (t *Transfer) twice(w *work, p *page) (found []Difference, err error) {
+	if p == nil || len(p.twice) == 0 {
+		return nil, nil
+	}
+	var uids imap.UIDSet
+	for id, before := range p.twice {
+		uids.AddNum(p.done[id].uid)
+		uids.AddNum(before...)
+	}
+	here := map[imap.UID]bool{}
+	if err := t.Target.messages(p.Target, uids, false, func(m ours) { here[m.uid] = true }); err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.twice)) {
+		now := p.done[id].uid
+		for _, uid := range p.twice[id] {
+			if here[uid] && here[now] && uid != now {
+				found = append(found, Difference{w.box.Name, id, fmt.Sprintf("is here twice, in %s as the UIDs %d and %d", p.Target, uid, now)})
+			}
 		}
 	}
 	return found, nil
