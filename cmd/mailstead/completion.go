@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -99,6 +101,30 @@ func completeNames(cmd *cobra.Command) {
 			cmd.RegisterFlagCompletionFunc(flag, fromHost(names)) // which fails only without such a flag
 		}
 	}
+	if f := cmd.Flags(); f.Lookup("host") != nil && f.Lookup("tag") != nil {
+		cmd.RegisterFlagCompletionFunc("host", fromDescription)
+	}
+}
+
+// fromDescription completes the name of a host of the description that the arguments
+// name so far.
+func fromDescription(cmd *cobra.Command, args []string, typed string) (found []string, _ cobra.ShellCompDirective) {
+	var s source
+	s.take(slices.DeleteFunc(slices.Clone(args), func(path string) bool {
+		_, err := os.Stat(path)
+		return err != nil // the name of a user, or half of a path
+	}))
+	s.tags, _ = cmd.Flags().GetStringArray("tag")
+	config, err := s.load()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for _, name := range hostNames(config.Hosts) {
+		if strings.HasPrefix(name, typed) && len(found) < maxCompletions {
+			found = append(found, name)
+		}
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
 // firstUser completes a user in front of the paths of a description.
