@@ -147,7 +147,8 @@ func TestLyingServer(t *testing.T) {
 			`STATUS "Gr&APYA3w-e &- Co" (UIDVALIDITY MESSAGES)`: "* STATUS \"Gr&APYA3w-e &- Co\" (MESSAGES 0 UIDVALIDITY 7)\r\n$ OK done\r\n",
 			`EXAMINE "Gr&APYA3w-e &- Co"`:                       "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
 		}, 2, ""},
-		"refused": {map[string]string{"BODY": "$ NO [NOPERM] not yours\r\n"}, 0, "not yours"},
+		"counts lie": {map[string]string{"STATUS": "* STATUS INBOX (MESSAGES 4294967295 UIDVALIDITY 7)\r\n$ OK done\r\n"}, 2, ""},
+		"refused":    {map[string]string{"BODY": "$ NO [NOPERM] not yours\r\n"}, 0, "not yours"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			script := map[string]string{}
