@@ -31,6 +31,8 @@ type DeliveryHead struct {
 	// Root is the directory below which all mail of the table is; "": each Maildir
 	// is by itself.
 	Root string `json:"root,omitempty"`
+	// Capitals are the names of the table that have some: senders write them in any case.
+	Capitals []string `json:"capitals,omitempty"`
 	// Whole are addresses, in lower case, that are users of the other table by their
 	// whole name, while their local part is a name in this one.
 	Whole []string `json:"whole,omitempty"`
@@ -52,7 +54,12 @@ const (
 func EncodeDeliveries(w io.Writer, h DeliveryHead, rows []Delivery) error {
 	rows = slices.Clone(rows)
 	slices.SortFunc(rows, func(a, b Delivery) int { return strings.Compare(a.Name, b.Name) })
-	h.Version = FormatVersion
+	h.Version, h.Capitals = FormatVersion, nil
+	for _, r := range rows {
+		if strings.ToLower(r.Name) != r.Name {
+			h.Capitals = append(h.Capitals, r.Name)
+		}
+	}
 	b := bufio.NewWriter(w)
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)

@@ -159,7 +159,9 @@ func (t *Tables) ask(table *config.Deliveries, address string) (Found, error) {
 	default:
 		return Found{}, &Fault{451, "4.3.2", "too many ask for users of directories at once", nil}
 	}
-	all := meanings([]*config.Deliveries{table}, address)
+	without := *table // whose own names are no names for a directory
+	without.Capitals = nil
+	all := meanings([]*config.Deliveries{&without}, address)
 	var r control.RecipientRequest
 	for _, m := range all {
 		r.Names = append(r.Names, m.name)
@@ -190,7 +192,8 @@ type meaning struct {
 }
 
 // meanings gives all of them: the address as a whole before what is in front of
-// a detail, that before the local part, and all letters as they are before small ones.
+// a detail, that before the local part, and all letters as they are before small ones,
+// and those before a name that differs by capitals.
 func meanings(tables []*config.Deliveries, address string) (all []meaning) {
 	local, domain := address, ""
 	if i := strings.LastIndexByte(address, '@'); i >= 0 {
@@ -215,6 +218,11 @@ func meanings(tables []*config.Deliveries, address string) (all []meaning) {
 			all = append(all, meaning{table, name, mailbox})
 			if small := strings.ToLower(name); small != name {
 				all = append(all, meaning{table, small, mailbox})
+			}
+			for _, other := range table.Capitals {
+				if other != name && strings.EqualFold(other, name) {
+					all = append(all, meaning{table, other, mailbox})
+				}
 			}
 		}
 	}

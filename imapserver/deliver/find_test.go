@@ -35,13 +35,13 @@ var head = config.DeliveryHead{Domains: []string{"example.org"}, Detail: "+"}
 
 func TestFind(t *testing.T) {
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, config.SystemDeliveries), 0o644, head, "alice", "bob", "Carl", "odd+name")
+	write(t, filepath.Join(dir, config.SystemDeliveries), 0o644, head, "alice", "bob", "Carl", "odd+name", "Zoe", "zoe")
 	write(t, filepath.Join(dir, config.VirtualDeliveries), 0o640, head, "alice@other.org", "bob@example.org", "d\"<é>@example.org")
 	tables := NewTables(dir)
 	for _, row := range []struct{ address, user, mailbox string }{
 		{"alice", "alice", ""}, {"Alice", "alice", ""}, {"alice@example.org", "alice", ""}, {"ALICE@Example.ORG", "alice", ""},
 		{"alice+Lists.go@example.org", "alice", "Lists.go"}, {"alice+a+b", "alice", "a+b"}, {"alice+", "alice", ""},
-		{"Carl@example.org", "Carl", ""}, {"carl", "", ""},
+		{"Carl@example.org", "Carl", ""}, {"carl", "Carl", ""}, {"CARL+x@example.org", "Carl", "x"}, {"Zoe", "Zoe", ""}, {"zoe", "zoe", ""}, {"ZOE", "zoe", ""},
 		{"odd+name", "odd+name", ""}, {"odd+name+x", "", ""}, {"odd@example.org", "", ""},
 		{"alice@other.org", "alice@other.org", ""}, {"Alice+x@Other.org", "alice@other.org", "x"},
 		// The whole address is the name of one, and its local part that of another.
