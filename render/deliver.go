@@ -119,6 +119,7 @@ type LMTP struct {
 	Account   string   // that has all mail; "" is root
 	Front     Identity // who talks to mail servers, where it is root
 	MailRoots []string // directories below which mail is delivered
+	Asks      bool     // auth, for whom only directories know: as spawn, it makes a socket
 }
 
 // Render writes the unit.
@@ -156,10 +157,11 @@ func (l LMTP) Render() ([]byte, error) {
 	u.set("UMask", "0077")
 	runsOnly(u, l.Systemd, command[0])
 	limits(u)
-	r := lmtpRoot
-	if l.Account != "" {
-		r = lmtpOwn
+	roles := map[bool]role{false: lmtpRoot, true: lmtpOwn}
+	if l.Asks {
+		roles = map[bool]role{false: spawnRoot, true: spawnOwn}
 	}
+	r := roles[l.Account != ""]
 	writeSandbox(u, l.Systemd, r, append([]string{l.Paths.Bin, l.Paths.State}, l.MailRoots...)...)
 
 	u.section("Install")

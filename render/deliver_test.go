@@ -31,3 +31,18 @@ zoe@example.org virtual
 		t.Errorf("%v\n%s", err, table)
 	}
 }
+
+// Whoever has to ask auth for users has a way to make a socket, and nobody else.
+func TestLMTPAsks(t *testing.T) {
+	for _, account := range []string{"", "vmail"} {
+		for _, asks := range []bool{false, true} {
+			unit, err := LMTP{Systemd: 252, Paths: places, Host: "mail.example.org", Account: account, Front: Identity{UID: 998, GID: 998}, Asks: asks}.Render()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if none := strings.Contains(string(unit), "RestrictAddressFamilies=none\n"); none == asks {
+				t.Errorf("account %q, asks is %v:\n%s", account, asks, unit)
+			}
+		}
+	}
+}

@@ -61,7 +61,7 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{LMTPUnit, "ReadWritePaths", "mail/root users directories"},
 	{LMTPUnit, "User", "mail/user users directories"},
 	{LMTPUnit, "ProtectHome InaccessiblePaths", "mail/root paths/bin paths/state users directories"},
-	{LMTPUnit, "CapabilityBoundingSet PrivateUsers RemoveIPC SystemCallFilter", "users directories"},
+	{LMTPUnit, "CapabilityBoundingSet PrivateUsers RestrictAddressFamilies RemoveIPC SystemCallFilter", "users directories"},
 	{"mailstead-*.service", "ExecStart ExecPaths", "paths/bin"},
 	{"mailstead-*.service", "RequiresMountsFor", "paths/state"},
 	{"mailstead-*.socket", "ListenSequentialPacket", "paths/run"},

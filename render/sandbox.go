@@ -93,7 +93,7 @@ var sandbox = []struct {
 	{"ProcSubset", "pid", daemons | pamRole | timed, 247},
 	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamRole | checker | fetcher | webAdmin, 0},
 	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | spawns | applier | tender, 0},
-	{"RestrictAddressFamilies", "none", lmtpRoot | lmtpOwn, 249},                           // all sockets are systemd's, or pairs
+	{"RestrictAddressFamilies", "none", lmtpRoot | lmtpOwn, 249},                           // all sockets are systemd's, or pairs, where there is nobody to ask
 	{"IPAddressDeny", "any", authRole | spawns | applier | checker | webAdmin | tender, 0}, // but for the listeners that the checker and webAdmin ask
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},

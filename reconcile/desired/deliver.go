@@ -70,7 +70,7 @@ func (b *builder) addLMTP() error {
 		return err
 	}
 	service, err := render.LMTP{
-		Systemd: b.systemd(), Paths: b.paths, Host: b.host.Name, Account: b.service.spawn, Front: b.service.loginAs, MailRoots: b.mailRoots(),
+		Systemd: b.systemd(), Paths: b.paths, Host: b.host.Name, Account: b.service.spawn, Front: b.service.loginAs, MailRoots: b.mailRoots(), Asks: len(b.host.Directories) > 0,
 	}.Render()
 	if err != nil {
 		return err
