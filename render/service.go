@@ -103,6 +103,7 @@ func limits(u *unit) {
 	u.set("LimitNOFILE", 262144)
 	u.set("LimitCORE", 0)
 	u.set("TasksMax", 32768)
-	// One process that grows too large is not everybody's end.
+	// One process that grows too large is not everybody's end, and not the host's.
+	u.set("MemoryMax", "75%")
 	u.set("OOMPolicy", "continue")
 }
