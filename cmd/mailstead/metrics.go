@@ -72,10 +72,10 @@ func newMetricsServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve [PATH...]",
 		Short: "serve metrics for Prometheus, without systemd",
-		Long: `Serves the metrics of a daemon that runs without root's units ("apply --rootless"),
-where its description says (metrics: {...}), until it is interrupted. It asks the
-daemon at its control socket, and so has to run as the same user. "mailstead up"
-serves them by itself.
+		Long: `Serves the metrics of a daemon that runs without root's units ("apply
+--rootless"), where its description says (metrics: {...}), until it is
+interrupted. It asks the daemon at its control socket, and so has to run as the
+same user. "mailstead up" serves them by itself.
 
 ` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid),
 		Args: cobra.ArbitraryArgs,

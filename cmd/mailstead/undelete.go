@@ -25,13 +25,13 @@ func newUndeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "undelete [PATH...] --user NAME --since AGE",
 		Short: "bring back what a user, a client or a rule has removed",
-		Long: `Puts messages back into the folders that they were expunged or purged from, with
-their dates, flags and keywords, under new UIDs. A folder that was deleted is made
-anew, and subscribed to if it was. That is possible for as long as the description
-says with "keep"; without it, what is expunged or deleted is gone. What was moved
-to the trash is moved back if it is still there; with --moved, so is what was moved
-anywhere else. Nothing is brought back twice. A message whose place is not known
-goes into "Recovered".
+		Long: `Puts messages back into the folders that they were expunged or purged from,
+with their dates, flags and keywords, under new UIDs. A folder that was deleted
+is made anew, and subscribed to if it was. That is possible for as long as the
+description says with "keep"; without it, what is expunged or deleted is gone.
+What was moved to the trash is moved back if it is still there; with --moved, so
+is what was moved anywhere else. Nothing is brought back twice. A message whose
+place is not known goes into "Recovered".
 
 AGE is how long ago it was removed, at most: 90m, 2h, 3d.
 
