@@ -181,7 +181,7 @@ func (w *walk) step(name string) (target string, err error) {
 		if err := checkDir(w.where(), &dir, true); err != nil {
 			return "", err
 		}
-		if err = w.mkdir(name); err == nil {
+		if err = w.mkdir(name); err == nil || err == unix.EEXIST { // by another who had the same to do
 			err = unix.Fstatat(w.top(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 		}
 	}

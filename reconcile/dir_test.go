@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -316,5 +317,25 @@ func TestReplaceFailureLeavesNothing(t *testing.T) {
 			t.Errorf("%s: %v", step, err)
 		}
 		names(t, top)
+	}
+}
+
+// TestOpenDirTogether has many make the same directories at once.
+func TestOpenDirTogether(t *testing.T) {
+	top := t.TempDir()
+	for round := range 100 {
+		path := filepath.Join(top, fmt.Sprint(round), "a", "b", "c")
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				d, err := OpenDir(path, true)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				d.Close()
+			})
+		}
+		all.Wait()
 	}
 }
