@@ -411,7 +411,9 @@ func (c *crashRecorded) command(t *testing.T, r *crashRun, cmd crashCommand, tra
 	c.hush(true)
 	var exact map[string]string
 	if cmd.closes {
-		exact = courierFilesOf(t, r.a.dir)
+		if cmd.name == "close" { // after a handback, calls are still told of by the old names of directories
+			exact = courierFilesOf(t, r.a.dir)
+		}
 		r.open()
 	}
 	if _, err := r.v.Poll(r.ctx, true, true); err != nil {
