@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -88,10 +89,18 @@ func renamed(piece []byte, tag, word string) []byte {
 	return append([]byte(tag+" "+unheard), rest...)
 }
 
-// defused gives what is no command so that it is none for any server.
+// defused gives what is no command so that it is none for any server. The answer has
+// its tag, where it has one.
 func defused(piece []byte) []byte {
-	if len(bytes.TrimRight(piece, "\r\n")) == 0 {
+	n := bytes.IndexAny(piece, " \r\n")
+	switch {
+	case len(bytes.TrimRight(piece, "\r\n")) == 0:
 		return piece
+	case n > 0 && !bytes.ContainsFunc(piece[:n], notOfTag):
+		return slices.Concat(piece[:n], []byte(" "+unheard), piece[n:])
 	}
 	return append([]byte("* "+unheard+" "), piece...)
 }
+
+// notOfTag tells whether no tag has a character (RFC 9051 §9).
+func notOfTag(c rune) bool { return odd(c) || strings.ContainsRune(`(){%*"\+`, c) }
