@@ -33,7 +33,7 @@ func largeText(ends string) string {
 	}
 	text.WriteString("a\x00b\rc\n")
 	for encoded.Len() < 2<<20 {
-		encoded.WriteString(base64.StdEncoding.EncodeToString([]byte(line()+strings.Repeat("x", 60))[:60]) + "\n")
+		encoded.WriteString(base64.StdEncoding.EncodeToString([]byte(line() + strings.Repeat("x", 60))[:60]) + "\n")
 	}
 	whole := "Subject: large\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\n" + text.String() +
 		"\n--b\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\n" + encoded.String() + "\n--b--\n"
