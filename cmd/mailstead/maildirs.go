@@ -232,15 +232,7 @@ func entriesOf(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer l.Release()
-	names := make([]string, l.Len())
-	for i := range names {
-		names[i] = string(l.Name(i))
-	}
-	if !l.Snapshot { // of two looks, each name may be there twice
-		slices.Sort(names)
-		names = slices.Compact(names)
-	}
-	return names, nil
+	return slices.Collect(l.All()), nil
 }
 
 // delivered is when a message came, by the name that its file has: the seconds

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io/fs"
+	"iter"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,28 @@ const (
 
 // Len is the number of entries; "." and ".." are not counted.
 func (l *Listing) Len() int { return len(l.entries) }
+
+// All gives each name once.
+func (l *Listing) All() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		var seen map[string]bool
+		if !l.Snapshot {
+			seen = make(map[string]bool, l.Len())
+		}
+		for i := range l.Len() {
+			name := string(l.Name(i))
+			if seen[name] {
+				continue
+			}
+			if seen != nil {
+				seen[name] = true
+			}
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
 
 // Offsets in a dirent64 record.
 const (

@@ -256,8 +256,8 @@ func (f *Folder) count(sub Sub) (u Usage, err error) {
 		return u, err
 	}
 	defer l.Release()
-	for i := range l.Len() {
-		n, err := f.usage(sub, string(l.Name(i)))
+	for name := range l.All() {
+		n, err := f.usage(sub, name)
 		if err != nil {
 			return u, err
 		}
@@ -308,8 +308,7 @@ func (f *Folder) Settle() (gone Usage, err error) {
 	if err != nil {
 		return gone, err
 	}
-	for i := range l.Len() {
-		name := string(l.Name(i))
+	for name := range l.All() {
 		u, uerr := f.usage(New, name)
 		if base, suffix := SplitName(name); suffix == "" {
 			merr := f.Rename(New, name, f, New, base+infoPrefix)
@@ -331,8 +330,7 @@ func (f *Folder) clear(sub Sub) (gone Usage, err error) {
 		return gone, err
 	}
 	defer l.Release()
-	for i := range l.Len() {
-		name := string(l.Name(i))
+	for name := range l.All() {
 		u, uerr := f.usage(sub, name)
 		derr := f.Unlink(sub, name)
 		if !errors.Is(derr, fs.ErrNotExist) {

@@ -205,8 +205,7 @@ func (a *Account) sweepKept(now time.Time) error {
 		return err
 	}
 	defer l.Release()
-	for i := range l.Len() {
-		name := string(l.Name(i))
+	for name := range l.All() {
 		if _, until, ok := maildir.ParseKeptName(name); !ok || !until.Before(now) {
 			continue
 		}

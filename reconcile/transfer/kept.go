@@ -188,8 +188,8 @@ func eachFile(f *maildir.Folder, sub maildir.Sub, each func(name string)) error 
 		return err
 	}
 	defer l.Release()
-	for i := range l.Len() {
-		each(string(l.Name(i)))
+	for name := range l.All() {
+		each(name)
 	}
 	return nil
 }

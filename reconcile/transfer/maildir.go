@@ -162,8 +162,7 @@ func (m *Maildir) List(ctx context.Context, box Mailbox, each func(Entry)) error
 		if err != nil {
 			return err
 		}
-		for i := range l.Len() {
-			name := string(l.Name(i))
+		for name := range l.All() {
 			base, suffix := maildir.SplitName(name)
 			st, err := f.Stat(sub, name)
 			if strings.HasPrefix(name, ".") || err != nil || !st.Regular || seen[base] {
