@@ -82,8 +82,9 @@ func newImportVerifyCommand() *cobra.Command {
 		Short: "compare what was brought in with its source, message by message",
 		Long: `Reads every message on both sides and compares octets, date and flags. Says
 which are missing or differ, or were brought twice; mail that the user has
-changed, moved or removed since is among them. It takes the options of the import that it looks after;
-without a source, it looks after those of the user in the description.` + exitStatus(exitDone, exitFailed, exitInvalid, exitLocked),
+changed, moved or removed since is among them. It takes the options of the
+import that it looks after; without a source, it looks after those of the user
+in the description.` + exitStatus(exitDone, exitFailed, exitInvalid, exitLocked),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.take(args)
