@@ -43,7 +43,6 @@ func newOperator(t *testing.T) *operator {
 	o := &operator{box: newStill(t, "root", "operator")}
 	o.holder = exec.Command("unshare", "--net", "--mount", "--propagation", "private", "sh", "-ec",
 		`mount -t proc proc "$1/proc"; mount --rbind /dev "$1/dev"; exec sleep 600`, "sh", o.root())
-	o.holder.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := o.holder.Start(); err != nil {
 		t.Fatal(err)
 	}

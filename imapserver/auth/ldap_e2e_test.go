@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -305,6 +306,7 @@ func TestSlapdComesAndGoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.cmd.Process.Signal(syscall.SIGSTOP)
+		stopped(t, s.cmd.Process.Pid)
 		if code := login(); code != "UNAVAILABLE" {
 			t.Errorf("%s: %q while it hangs\n%s", name, code, log)
 		}
@@ -314,4 +316,25 @@ func TestSlapdComesAndGoes(t *testing.T) {
 		s.cmd.Process.Signal(syscall.SIGCONT)
 		recovers("after it went on")
 	}
+}
+
+// stopped waits until all threads of a process have stopped.
+func stopped(t *testing.T, pid int) {
+	t.Helper()
+	for range 1000 {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(threads) == 0 {
+			t.Fatalf("process %d: %v", pid, err)
+		}
+		runs := slices.ContainsFunc(threads, func(path string) bool {
+			stat, err := os.ReadFile(path)
+			_, state, _ := strings.Cut(string(stat), ") ")
+			return err != nil || !strings.HasPrefix(state, "T")
+		})
+		if !runs {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("process %d does not stop", pid)
 }
