@@ -58,7 +58,7 @@ func openQuota(file *maildir.SizeFile, want *config.Quota) (kept bool, err error
 	case missing, errors.Is(err, maildir.ErrSizeFile), errors.Is(err, maildir.ErrIrregular):
 		return true, file.Recount(limits)
 	case err == nil && file.Limits != limits:
-		return true, file.Replace(limits, file.Used)
+		return true, file.Compact(limits)
 	}
 	return true, err
 }
@@ -85,5 +85,5 @@ func enter(file *maildir.SizeFile, u maildir.Usage) error {
 	if err := file.Refresh(); err != nil || !file.Full() {
 		return err
 	}
-	return file.Replace(file.Limits, file.Used)
+	return file.Compact(file.Limits)
 }

@@ -174,13 +174,44 @@ func parseLimits(line string) (l Limits) {
 
 // Add writes a change. The next Refresh reads it.
 func (s *SizeFile) Add(u Usage) error {
+	return s.locked(unix.LOCK_SH, func(f *os.File) error { return s.ops.write(f, u.line()) })
+}
+
+// Compact writes the file anew with the sum of its lines, and none that somebody adds
+// meanwhile is lost.
+func (s *SizeFile) Compact(l Limits) error {
+	return s.locked(unix.LOCK_EX, func(*os.File) error {
+		if err := s.Refresh(); err != nil {
+			return err
+		}
+		return s.Replace(l, s.Used)
+	})
+}
+
+// lockPatience is how long a lock is waited for that somebody else may hold forever:
+// other programs have none either.
+const lockPatience = time.Second
+
+// locked does something with the file that has the name, until it is done under a lock
+// that all of ours take.
+func (s *SizeFile) locked(how int, do func(*os.File) error) error {
 	path := filepath.Join(s.dir, SizeFileName)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
+	for late := time.Now().Add(lockPatience); ; time.Sleep(time.Millisecond) {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return err
+		}
+		had, err := f.Stat()
+		if err == nil {
+			err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		}
+		now, nerr := os.Lstat(path)
+		if waits := err == unix.EWOULDBLOCK || nerr != nil || had != nil && !os.SameFile(had, now); waits && time.Now().Before(late) {
+			f.Close()
+			continue
+		}
+		return errors.Join(do(f), f.Close())
 	}
-	err = s.ops.write(f, u.line())
-	return errors.Join(err, f.Close())
 }
 
 func (u Usage) line() []byte { return fmt.Appendf(nil, "%12d %12d\n", u.Octets, u.Messages) }

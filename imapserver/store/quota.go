@@ -125,7 +125,7 @@ func (a *Account) SetQuota(l Limits) error {
 		if q.file.Limits == l {
 			return nil
 		}
-		return spaceError(q.file.Replace(l, q.file.Used))
+		return spaceError(q.file.Compact(l))
 	}
 	if l == (Limits{}) {
 		return nil
@@ -253,7 +253,7 @@ func (q *quota) add(u Usage) error {
 	if err := q.file.Refresh(); err != nil || !q.file.Full() {
 		return ignoreDamage(err)
 	}
-	return spaceError(q.file.Replace(q.file.Limits, q.file.Used))
+	return spaceError(ignoreDamage(q.file.Compact(q.file.Limits)))
 }
 
 // ignoreDamage leaves a file that cannot be summed up to the next refresh.
