@@ -94,21 +94,17 @@ func (s *SizeFile) Refresh() error {
 	}
 	defer f.Close()
 	st := f.Stat()
-	if st.Ino != s.inode || st.Size < s.size {
-		*s = SizeFile{dir: s.dir, ops: s.ops, inode: st.Ino}
-	}
-	s.Written = st.Change
-	if st.Size == s.size && s.size > 0 {
+	if st.Ino == s.inode && st.Size == s.size && s.size > 0 && st.Change.Equal(s.Written) {
 		return nil
 	}
+	// It is short, and one that was written anew may have the number of an older one.
+	*s = SizeFile{dir: s.dir, ops: s.ops, inode: st.Ino, Written: st.Change}
 	data, err := io.ReadAll(io.LimitReader(f, longest))
 	if err != nil {
 		return err
 	}
-	if s.size == 0 { // the limits hold even where the rest makes no sense
-		first, _, _ := strings.Cut(string(data), "\n")
-		s.Limits = parseLimits(first)
-	}
+	first, _, _ := strings.Cut(string(data), "\n")
+	s.Limits = parseLimits(first) // they hold even where the rest makes no sense
 	if st.Size > longest {
 		s.inode = 0
 		return ErrSizeFile
@@ -116,18 +112,14 @@ func (s *SizeFile) Refresh() error {
 	return s.parse(data)
 }
 
-// parse reads the lines that have not been read yet.
+// parse reads the lines after the first.
 func (s *SizeFile) parse(data []byte) error {
-	if int64(len(data)) < s.size || len(data) == 0 || data[len(data)-1] != '\n' {
+	if len(data) == 0 || data[len(data)-1] != '\n' {
 		s.inode = 0
 		return ErrSizeFile
 	}
-	first := s.size == 0
-	for line := range strings.Lines(string(data[s.size:])) {
-		if first {
-			first = false
-			continue
-		}
+	_, changes, _ := strings.Cut(string(data), "\n")
+	for line := range strings.Lines(changes) {
 		var u Usage
 		words := strings.Fields(line)
 		ok := len(words) == 2

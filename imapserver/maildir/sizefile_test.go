@@ -1,8 +1,10 @@
 package maildir
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -44,4 +46,34 @@ func FuzzSizeFile(f *testing.F) {
 			t.Fatalf("limits %+v, usage %+v: %v; want %+v", again.Limits, again.Used, err, limits)
 		}
 	})
+}
+
+// TestCompactTogether has many add to the file while others write it anew.
+func TestCompactTogether(t *testing.T) {
+	dir := t.TempDir()
+	limits := Limits{Messages: 100_000}
+	if err := NewSizeFile(dir, &Ops{}).Replace(limits, Usage{}); err != nil {
+		t.Fatal(err)
+	}
+	const who, each = 4, 300
+	var all sync.WaitGroup
+	for range who {
+		all.Go(func() {
+			s := NewSizeFile(dir, &Ops{})
+			for n := range each {
+				err := s.Add(Usage{2, 1})
+				if n%5 == 0 {
+					err = errors.Join(err, s.Compact(limits))
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	s := NewSizeFile(dir, &Ops{})
+	if err := s.Refresh(); err != nil || s.Used != (Usage{2 * who * each, who * each}) || s.Limits != limits {
+		t.Errorf("%+v %+v, %v", s.Used, s.Limits, err)
+	}
 }
