@@ -64,9 +64,10 @@ func (s *session) lost(bye bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.told || bye:
+	case s.told:
 	case s.parting != "":
 		s.back.WriteString("* BYE " + s.parting + "\r\n")
+	case bye:
 	case s.logout != "":
 		s.dismiss()
 	case !s.veiled.Load():
@@ -140,8 +141,10 @@ func (s *session) note(piece []byte) (mute bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch tag, rest, _ := strings.Cut(string(piece[:min(len(piece), 64)]), " "); {
+	case tag == "*" && isBye(piece):
+		s.spoiled = true
+		return s.told || s.parting != "" // which the client hears in its place
 	case tag == "*":
-		s.spoiled = s.spoiled || isBye(piece)
 	case strings.HasPrefix(tag, "+"):
 		s.goOn()
 	case len(s.undo) > 0 && tag == s.undo[0].tag:

@@ -95,6 +95,7 @@ func (f *fake) serve(c *fakeConn) {
 	for {
 		line, err := c.r.ReadString('\n')
 		if err != nil {
+			io.WriteString(c, "* BYE connection closed\r\n") // as ours does
 			return
 		}
 		tag, rest, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
