@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"path"
@@ -53,19 +52,7 @@ const (
 // AskRecipient asks the auth whose socket for that is at path. The errors are those of
 // Ask.
 func AskRecipient(ctx context.Context, path string, r RecipientRequest) (Recipient, error) {
-	var a Recipient
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	c, err := dial(ctx, path, r)
-	if err != nil {
-		return a, fmt.Errorf("ask %s: %w", path, err)
-	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
-	if err := json.NewDecoder(io.LimitReader(c, maxAnswer)).Decode(&a); err != nil {
-		return a, fmt.Errorf("ask %s: %w", path, cause(ctx, err))
-	}
-	return a, nil
+	return exchange[Recipient](ctx, path, r)
 }
 
 // RecipientServer answers those who deliver mail. Its functions are called from many

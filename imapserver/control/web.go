@@ -63,10 +63,14 @@ type Login struct {
 // AskWeb asks auth behind the socket at path, as the page does. The errors are those
 // of Ask; what auth refused is in the answer.
 func AskWeb(ctx context.Context, path string, r WebRequest) (WebAnswer, error) {
-	var a WebAnswer
+	return exchange[WebAnswer](ctx, path, r)
+}
+
+// exchange asks one question at a socket, and takes the answer.
+func exchange[A any](ctx context.Context, path string, question any) (a A, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	c, err := dial(ctx, path, r)
+	c, err := dial(ctx, path, question)
 	if err != nil {
 		return a, fmt.Errorf("ask %s: %w", path, err)
 	}
