@@ -206,8 +206,8 @@ func (w *worker) selectThe(b *box) error {
 	}
 	w.Commands.Add(1)
 	b.mu.Lock()
-	if b.validity == 0 {
-		b.validity = validity
+	if b.validity == 0 { // by begin
+		b.validity, b.start = validity, max(next, 1)-1
 	}
 	was := b.validity
 	b.mu.Unlock()
@@ -216,9 +216,6 @@ func (w *worker) selectThe(b *box) error {
 		return fmt.Errorf("UIDVALIDITY of %s was %d and is %d", b.name, was, validity)
 	case next <= top:
 		return fmt.Errorf("UIDNEXT of %s is %d, after %d was given out", b.name, next, top)
-	}
-	if b.start == 0 { // by begin, which is alone
-		b.start = max(next, 1) - 1
 	}
 	return w.learn(1)
 }
