@@ -298,6 +298,18 @@ func lineDiff(a, b string) string {
 	return out.String()
 }
 
+// joinNet takes the thread of this goroutine, which ends with it, into the network of
+// the box.
+func (b *box) joinNet() error {
+	runtime.LockOSThread() // never unlocked
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", b.leader))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+}
+
 // dial connects to an address of the box's own network.
 func (b *box) dial(addr string) net.Conn {
 	b.t.Helper()
@@ -307,12 +319,7 @@ func (b *box) dial(addr string) net.Conn {
 	}
 	ch := make(chan answer)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", b.leader))
-		if err == nil {
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-			ns.Close()
-		}
+		err := b.joinNet()
 		if err != nil {
 			ch <- answer{nil, err}
 			return
