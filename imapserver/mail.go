@@ -35,7 +35,7 @@ type mail struct {
 	quiet  func(started uint64) // called when there is no session and no open account; may be nil
 
 	neighbours *store.Neighbours // what users share with each other
-	met        []byte            // as the last session named them; the worker's goroutine alone has it
+	met        met               // with the last session; the worker's goroutine alone has it
 
 	background chan struct{} // room for one that fills caches
 	notifier   *store.Notifier

@@ -184,7 +184,10 @@ func (p *Parted) begin(ctx context.Context, o *handoff.Open, u config.User) (wor
 	}
 	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
 	defer cancel()
-	session := s.workerSession(o, u)
+	session, err := s.workerSession(o, u)
+	if err != nil {
+		return 0, err
+	}
 	p.traces.join(session)
 	defer session.Trace.Close() // of nil, it does nothing
 	if worker, err = p.spawn.open(ctx, session); err == nil {

@@ -435,17 +435,24 @@ func TestRoots(t *testing.T) {
 			t.Errorf("uid %d: %q, not %q", id, got, want)
 		}
 	}
+	session := func(u config.User) *handoff.Session {
+		told, err := s.workerSession(&handoff.Open{}, u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return told
+	}
 	for _, row := range []struct{ home, maildir, want string }{
 		{"/home/carol", "/home/carol/Maildir", "/home/carol"},
 		{"/home/carol", "/home/mail/carol/Maildir", "/home/carol /home/mail/carol"}, // of another name for the same uid
 		{"/home/carol", "/home/carol/Maildir", "/home/carol /home/mail/carol"},
 	} {
 		u := config.User{Name: "carol", Directory: "people", UID: 6, GID: 6, Home: row.home, Maildir: row.maildir}
-		if got := strings.Join(s.workerSession(&handoff.Open{}, u).Roots, " "); got != row.want {
+		if got := strings.Join(session(u).Roots, " "); got != row.want {
 			t.Errorf("%s: %q, not %q", row.maildir, got, row.want)
 		}
 	}
-	many := s.workerSession(&handoff.Open{}, config.User{UID: 3, GID: 3})
+	many := session(config.User{UID: 3, GID: 3})
 	if !slices.Equal(many.AllRoots(), apart) || len(many.Roots) > 0 {
 		t.Errorf("%d roots of many, %d of them in the message itself", len(many.AllRoots()), len(many.Roots))
 	}
@@ -453,7 +460,7 @@ func TestRoots(t *testing.T) {
 		t.Error(err)
 	}
 	more := config.User{Name: "erin", Directory: "people", UID: 3, GID: 3, Home: "/home/erin", Maildir: "/home/erin/Maildir"}
-	if got := s.workerSession(&handoff.Open{}, more).AllRoots(); !slices.Equal(got, append([]string{"/home/erin"}, apart...)) {
+	if got := session(more).AllRoots(); !slices.Equal(got, append([]string{"/home/erin"}, apart...)) {
 		t.Errorf("%d roots, with one that there is no room for", len(got))
 	}
 	s = &Settings{Config: c, Users: s.Users}
@@ -462,7 +469,7 @@ func TestRoots(t *testing.T) {
 		t.Errorf("one root more than may be: %v", err)
 	}
 	virtual := config.User{Name: "dora", Directory: "virtual", UID: 5, GID: 5, Home: "/srv/virtual/dora", Maildir: "/srv/virtual/dora/Maildir"}
-	if got := s.workerSession(&handoff.Open{}, virtual).Roots; strings.Join(got, " ") != "/srv/virtual" {
+	if got := session(virtual).Roots; strings.Join(got, " ") != "/srv/virtual" {
 		t.Errorf("virtual: %q", got)
 	}
 }

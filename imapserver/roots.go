@@ -102,12 +102,19 @@ func covered(want, have []string) bool {
 	if slices.Equal(want, have) { // they may be thousands
 		return true
 	}
-	for _, w := range want {
-		if !slices.ContainsFunc(have, func(h string) bool { return within(w, h) }) {
+	return !slices.ContainsFunc(want, func(w string) bool { return !below(w, have) })
+}
+
+// below tells whether a path is one of the directories, which are sorted, or below one.
+func below(p string, dirs []string) bool {
+	for ; ; p = path.Dir(p) {
+		if _, ok := slices.BinarySearch(dirs, p); ok {
+			return true
+		}
+		if p == "/" || p == "." {
 			return false
 		}
 	}
-	return true
 }
 
 // rooted is the roots of each uid that has been asked for.
@@ -137,7 +144,7 @@ func (r *rooted) with(id spawn.Identity, known func(spawn.Identity) []string, di
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	have := r.told[id]
-	if covered([]string{dir}, have) {
+	if below(dir, have) {
 		return have
 	}
 	roots := append(slices.Clone(have), dir)
@@ -157,7 +164,7 @@ func (r *rooted) all() map[spawn.Identity][]string {
 }
 
 // workerSession is what spawn and the worker are told of a session of u.
-func (s *Settings) workerSession(o *handoff.Open, u config.User) *handoff.Session {
+func (s *Settings) workerSession(o *handoff.Open, u config.User) (*handoff.Session, error) {
 	id := identityOf(u)
 	session := s.session(o, u)
 	session.UID, session.GID = id.UID, id.GID
@@ -165,9 +172,5 @@ func (s *Settings) workerSession(o *handoff.Open, u config.User) *handoff.Sessio
 	if u.Directory != "" {
 		roots = s.rooted.with(id, s.known, home(u))
 	}
-	if octets(roots) <= fewRootNames {
-		session.Roots, roots = roots, nil
-	}
-	session.Beside = s.sharing.of(s, id, roots)
-	return session
+	return session, s.sharing.tell(session, s, id, roots)
 }

@@ -1,9 +1,8 @@
 package imapserver
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -43,41 +42,81 @@ type sharing struct {
 }
 
 type beside struct {
-	roots []string
-	data  []byte
+	roots  []string // which it was made for
+	few    []string // those of them that are told with each session
+	memory *os.File // has the rest; nil if there is none
 }
 
-// of gives those of a uid, whose neighbours are looked for once.
-func (h *sharing) of(s *Settings, id spawn.Identity, roots []string) []byte {
+// tell adds to a session what its worker is to know of the uid, which is put together
+// once for each roots. A file that a session may still be sent with is left to the
+// garbage collector to close.
+func (h *sharing) tell(session *handoff.Session, s *Settings, id spawn.Identity, roots []string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b, ok := h.told[id]
-	if ok && slices.Equal(b.roots, roots) {
-		return b.data
+	if !ok || !sameSlice(b.roots, roots) {
+		var err error
+		if b, err = newBeside(roots, s.neighbours(id)); err != nil {
+			return err
+		}
+		if h.told == nil {
+			h.told = map[spawn.Identity]beside{}
+		}
+		h.told[id] = b
 	}
-	if h.told == nil {
-		h.told = map[spawn.Identity]beside{}
-	}
-	b = beside{roots: roots}
-	if maildirs := s.neighbours(id); maildirs != nil || roots != nil {
-		b.data, _ = json.Marshal(handoff.Beside{Neighbours: maildirs, Roots: roots}) // strings always can be
-	}
-	h.told[id] = b
-	return b.data
+	session.Roots, session.Beside = b.few, b.memory
+	return nil
 }
 
-// meet takes note of who shares mail with each other, of Session.Beside.
-func (m *mail) meet(data []byte) error {
-	if bytes.Equal(data, m.met) {
-		return nil
+func newBeside(roots []string, neighbours map[string]string) (beside, error) {
+	b, rest := beside{roots: roots}, handoff.Beside{Neighbours: neighbours}
+	if octets(roots) <= fewRootNames {
+		b.few = roots
+	} else {
+		rest.Roots = roots
 	}
-	var b handoff.Beside
-	if len(data) > 0 {
-		if err := json.Unmarshal(data, &b); err != nil {
-			return fmt.Errorf("neighbours: %w", err)
+	if rest.Roots == nil && neighbours == nil {
+		return b, nil
+	}
+	data, err := json.Marshal(rest)
+	if err == nil {
+		b.memory, err = handoff.Seal(data)
+	}
+	return b, err
+}
+
+// sameSlice tells whether a and b are the same strings in the same place: they may be
+// thousands, and are never written to.
+func sameSlice(a, b []string) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// met is what a worker was told last beside its sessions.
+type met struct {
+	roots  []string
+	memory *os.File // open, so that no other has its number
+	is     os.FileInfo
+}
+
+// meet takes note of who shares mail with each other. It gives the roots of a session
+// if they are not known to be those of the session before.
+func (m *mail) meet(s *handoff.Session) (roots []string, err error) {
+	var is os.FileInfo
+	if s.Beside != nil {
+		if is, err = s.Beside.Stat(); err != nil {
+			return nil, err
 		}
 	}
-	m.met = data
-	m.neighbours.Update(b.Neighbours)
-	return nil
+	if slices.Equal(s.Roots, m.met.roots) && (is == nil) == (m.met.is == nil) && (is == nil || os.SameFile(is, m.met.is)) {
+		s.Beside.Close() // of nil it is an error, and nothing
+		return nil, nil
+	}
+	told, err := s.Told()
+	if err != nil {
+		return nil, err
+	}
+	m.met.memory.Close()
+	m.met = met{s.Roots, s.Beside, is}
+	m.neighbours.Update(told.Neighbours)
+	return told.Roots, nil
 }

@@ -1,23 +1,27 @@
 package imapserver
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/spawn"
 )
 
+func user(name, hash string, uid, gid int) config.User {
+	return config.User{Name: name, Hash: hash, UID: uid, GID: gid, Maildir: "/" + name}
+}
+
 // Only virtual users share, and only with those who have the same uid and gid.
 func TestNeighbours(t *testing.T) {
-	user := func(name, hash string, uid, gid int) config.User {
-		return config.User{Name: name, Hash: hash, UID: uid, GID: gid, Maildir: "/" + name}
-	}
 	s := &Settings{Config: &config.Config{Sharing: true}, Users: []config.User{
 		user("alice", "", 1000, 1000), user("ann", "$", 900, 900), user("ben", "$", 900, 900), user("bob", "", 1001, 1001),
 		user("be n", "$", 900, 900), user("carol", "$", 900, 901), user("dan", "", 900, 900), user("eve", "$", 901, 900),
@@ -33,8 +37,9 @@ func TestNeighbours(t *testing.T) {
 			t.Errorf("%v (-want +got):\n%s", id, diff)
 		}
 		for range 2 {
-			if told := s.sharing.of(s, id, nil); len(told) > 0 != (want != nil) {
-				t.Errorf("%v: a worker is told %q", id, told)
+			var told handoff.Session
+			if err := s.sharing.tell(&told, s, id, nil); err != nil || told.Beside != nil != (want != nil) {
+				t.Errorf("%v: a worker is told %v, %v", id, told.Beside, err)
 			}
 		}
 	}
@@ -52,7 +57,7 @@ func TestWorkerIsToldNeighbours(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- runWorker(t.Context(), theirs, m, nil) }()
 	paths := map[string]string{}
-	login := func(user, beside string) *client {
+	login := func(user string, beside *os.File) *client {
 		mine, stream, err := handoff.StreamPair()
 		if err != nil {
 			t.Fatal(err)
@@ -60,7 +65,7 @@ func TestWorkerIsToldNeighbours(t *testing.T) {
 		defer stream.Close()
 		if err := ours.Send(&handoff.Session{
 			Open:    handoff.Open{ID: user, User: user, Tag: "a", Remote: netip.MustParseAddr("192.0.2.1"), Stream: stream},
-			Maildir: paths[user], Beside: []byte(beside),
+			Maildir: paths[user], Beside: beside,
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -69,8 +74,8 @@ func TestWorkerIsToldNeighbours(t *testing.T) {
 	for _, user := range []string{"ann", "ben"} {
 		paths[user] = newMaildir(t, filepath.Join(dir, user))
 	}
-	both := `{"neighbours":{"ann":"` + paths["ann"] + `","ben":"` + paths["ben"] + `"}}`
-	ann := login("ann", "")
+	both := sealed(t, `{"neighbours":{"ann":"`+paths["ann"]+`","ben":"`+paths["ben"]+`"}}`)
+	ann := login("ann", nil)
 	ann.send("b NAMESPACE\r\nc STATUS #shared.ben (MESSAGES)\r\n")
 	ann.until("* NAMESPACE ((\"\" \".\")) NIL NIL")
 	ann.until("c NO [NONEXISTENT]")
@@ -80,11 +85,57 @@ func TestWorkerIsToldNeighbours(t *testing.T) {
 	ann = login("ann", both)
 	ann.send("d STATUS #shared.ben (MESSAGES)\r\n")
 	ann.until("d OK")
-	login("ben", "").until("a OK")
+	login("ben", nil).until("a OK")
 	ann.send("e STATUS #shared.ben (MESSAGES)\r\n")
 	ann.until("e NO [NONEXISTENT]")
-	login("ben", "{")
+	login("ben", sealed(t, "{"))
 	if err := <-done; err == nil {
 		t.Error("a worker goes on after it was told nonsense")
+	}
+}
+
+func sealed(t *testing.T, data string) *os.File {
+	f, err := handoff.Seal([]byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// TestToldOnce: what is the same for all sessions of a uid costs the later ones nothing,
+// be it the directories of thousands of users.
+func TestToldOnce(t *testing.T) {
+	s := &Settings{Config: &config.Config{Sharing: true}}
+	for n := range 4000 {
+		s.Users = append(s.Users, user(fmt.Sprint("user", n), "$", 900, 900))
+	}
+	m := newMail(slog.New(slog.DiscardHandler))
+	defer m.close()
+	next := func() []string {
+		told, err := s.workerSession(&handoff.Open{}, s.Users[7])
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Dup(int(told.Beside.Fd())) // as a process receives it
+		if err != nil {
+			t.Fatal(err)
+		}
+		told.Beside = os.NewFile(uintptr(fd), "memory")
+		roots, err := m.meet(told)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return roots
+	}
+	if got := next(); len(got) != 4000 {
+		t.Fatalf("the first session is told %d roots", len(got))
+	}
+	if allocated := testing.AllocsPerRun(20, func() {
+		if got := next(); got != nil {
+			t.Fatalf("a session is told the %d roots of the one before", len(got))
+		}
+	}); allocated > 40 {
+		t.Errorf("%.0f allocations for a session that is told nothing new", allocated)
 	}
 }

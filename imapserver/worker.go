@@ -73,12 +73,16 @@ func runWorker(ctx context.Context, c *handoff.Conn, m *mail, to confine.Roots) 
 		}
 		switch received := received.(type) {
 		case *handoff.Session:
-			if !to.Fit(received.AllRoots(), received.Maildir) {
+			var roots []string
+			if roots, fault = m.meet(received); fault != nil {
+				break
+			}
+			if to.Fit(roots, received.Maildir) {
+				m.start(ctx, received)
+			} else {
 				c.Close() // the next session gets another worker
 				m.turnAway(received)
 				fault = io.EOF
-			} else if fault = m.meet(received.Beside); fault == nil {
-				m.start(ctx, received)
 			}
 		case *handoff.Look:
 			m.look(received)

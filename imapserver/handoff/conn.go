@@ -20,7 +20,7 @@ import (
 
 // Version is the version of the messages. Roles of different versions do not
 // talk: a process that outlives an upgrade of its supervisor is refused.
-const Version = 2
+const Version = 3
 
 // The bounds of a message.
 const (
@@ -181,7 +181,7 @@ func (c *Conn) Send(m Message) error {
 		return fmt.Errorf("send %s: %d descriptors, more than %d", name, len(files), MaxFiles)
 	}
 	if data := m.payload(); data != nil && len(*data) > 0 {
-		memory, err := seal(*data)
+		memory, err := Seal(*data)
 		if err != nil {
 			return fmt.Errorf("send %s: %w", name, err)
 		}

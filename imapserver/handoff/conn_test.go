@@ -55,6 +55,11 @@ func content(t *testing.T, f *os.File) string {
 
 func TestMessages(t *testing.T) {
 	open := Open{ID: "c0ffee", User: "Grüße", Tag: "a1", Remote: netip.MustParseAddr("2001:db8::1"), TLS: true, Stream: file(t, "stream")}
+	beside, err := Seal([]byte(`{"neighbours":{"bob":"/m"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer beside.Close()
 	messages := []Message{
 		&Hello{Listener: "imaps", Addresses: []string{"[::]:993"}},
 		&Settings{Serial: 1, Data: []byte(strings.Repeat("x", 3<<20))},
@@ -72,7 +77,7 @@ func TestMessages(t *testing.T) {
 		&State{Serial: 8, Sessions: map[string]int{"imap": 9}, Data: []byte("[]")},
 		&End{Data: []byte(`["bob"]`)},
 		&End{Session: "c0ffee"},
-		&Session{Open: open, Serial: 9, UID: 1000, GID: 1001, Roots: []string{"/m"}, Maildir: "/m", Namespace: "INBOX.", Admin: "mailto:a@b.c", Comment: "ü", Beside: []byte(`{"neighbours":{"bob":"/m"}}`)},
+		&Session{Open: open, Serial: 9, UID: 1000, GID: 1001, Roots: []string{"/m"}, Maildir: "/m", Namespace: "INBOX.", Admin: "mailto:a@b.c", Comment: "ü", Beside: beside},
 		&Look{UID: 1000, GID: 1001, User: "Grüße", ID: "c0ffee", Answer: file(t, "answer")},
 		&Look{UID: 1000, GID: 1001, Follow: true, Answer: file(t, "answer")},
 		&Doing{Session: []byte(`{"id":"c0ffee"}`)},
@@ -81,6 +86,7 @@ func TestMessages(t *testing.T) {
 		&Watch{User: "Grüße", Sink: file(t, "sink")},
 		&Look{UID: 1000, GID: 1001, Trace: true, Bodies: true, Answer: file(t, "answer")},
 		&Session{Open: open, Serial: 9, UID: 1000, GID: 1001, Maildir: "/m", Trace: file(t, "trace"), Bodies: true},
+		&Session{Open: open, Serial: 9, UID: 1000, GID: 1001, Maildir: "/m", Trace: file(t, "trace"), Beside: beside},
 		&Traced{Session: "c0ffee", At: time.Unix(1, 0).UTC(), Server: true, Text: "* OK", Lost: 3},
 		&Told{Data: []byte("{}")},
 		&Retire{UID: 1000, GID: 1001},
@@ -111,7 +117,7 @@ func TestMessages(t *testing.T) {
 			t.Fatalf("%T: %d descriptors, not %d", sent, len(got.files()), len(sent.files()))
 		}
 		for i, f := range got.files() {
-			if have, want := content(t, f), content(t, sent.files()[i]); have != want {
+			if have, want := content(t, f), content(t, sent.files()[i]); have != want || sealed(f) != sealed(sent.files()[i]) {
 				t.Errorf("%T: descriptor %d is of %q, not %q", sent, i, have, want)
 			}
 			if n, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0); err != nil || n&unix.FD_CLOEXEC == 0 {
@@ -299,7 +305,7 @@ func TestBound(t *testing.T) {
 
 // TestSealed holds a payload to what it was when it was sent.
 func TestSealed(t *testing.T) {
-	f, err := seal([]byte("constant"))
+	f, err := Seal([]byte("constant"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,15 +46,22 @@ func (w *Watch) setFiles(fs []*os.File) error {
 }
 
 func (s *Session) files() []*os.File {
-	if s.Trace == nil {
-		return s.Open.files()
+	fs := s.Open.files()
+	for _, f := range []*os.File{s.Trace, s.Beside} {
+		if f != nil {
+			fs = append(fs, f)
+		}
 	}
-	return append(s.Open.files(), s.Trace)
+	return fs
 }
 
+// setFiles knows Beside, which is sealed, from Trace, which is a socket.
 func (s *Session) setFiles(fs []*os.File) error {
-	if len(fs) == 2 {
-		s.Trace, fs = fs[1], fs[:1]
+	if n := len(fs); n > 1 && sealed(fs[n-1]) {
+		s.Beside, fs = fs[n-1], fs[:n-1]
+	}
+	if n := len(fs); n > 1 {
+		s.Trace, fs = fs[n-1], fs[:n-1]
 	}
 	return s.Open.setFiles(fs)
 }
@@ -65,9 +72,6 @@ func (s *Session) Close() {
 		f.Close()
 	}
 }
-
-// payload is not what Open's is: a session has one.
-func (s *Session) payload() *[]byte { return &s.Beside }
 
 func wantFiles(fs []*os.File, n int) error {
 	if len(fs) != n {

@@ -13,9 +13,9 @@ import (
 // the sender writes to it, or shortens it, after it has been looked at.
 const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 
-// seal puts data into a memory file that nobody can change any more. It never
+// Seal puts data into a memory file that nobody can change any more. It never
 // reaches a disk, so it may hold keys.
-func seal(data []byte) (*os.File, error) {
+func Seal(data []byte) (*os.File, error) {
 	if len(data) > MaxPayload {
 		return nil, fmt.Errorf("a payload of %d octets, more than %d", len(data), MaxPayload)
 	}
@@ -35,10 +35,9 @@ func seal(data []byte) (*os.File, error) {
 	return f, nil
 }
 
-// unseal reads what seal has written, of so many octets at most.
+// unseal reads what Seal has written, of so many octets at most.
 func unseal(f *os.File, most int64) ([]byte, error) {
-	have, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
-	if err != nil || have&seals != seals {
+	if !sealed(f) {
 		return nil, errors.New("the payload is no sealed memory file")
 	}
 	st, err := f.Stat()
@@ -53,4 +52,13 @@ func unseal(f *os.File, most int64) ([]byte, error) {
 		return nil, fmt.Errorf("read payload: %w", err)
 	}
 	return data, nil
+}
+
+func sealed(f *os.File) bool {
+	n, err := fd(f)
+	if err != nil {
+		return false
+	}
+	have, err := unix.FcntlInt(uintptr(n), unix.F_GET_SEALS, 0)
+	return err == nil && have&seals == seals
 }

@@ -121,24 +121,36 @@ type Session struct {
 	Mailbox       string   `json:"mailbox,omitempty"` // of a delivery: where it goes; "": INBOX
 	Bodies        bool     `json:"bodies,omitempty"`
 	Trace         *os.File `json:"-"` // over which the session sends what it says, as after Look.Trace; nil: nobody listens
-	Beside        []byte   `json:"-"` // JSON of Beside; may be empty
+	// Beside has what is the same for all sessions of a uid, and may be much: the JSON of
+	// Beside, by Seal. The same file comes with each of them, to be read once. May be nil.
+	Beside *os.File `json:"-"`
 }
 
-// Beside is what a worker is told beside a session that may be too much for a packet.
+// Beside is what a worker is told beside a session.
 type Beside struct {
 	Neighbours map[string]string `json:"neighbours,omitempty"` // the Maildirs, by user, of all who may share mail with the user
-	Roots      []string          `json:"roots,omitempty"`
+	Roots      []string          `json:"roots,omitempty"`      // as Session has them
 }
 
-// AllRoots gives the roots, wherever they are.
+// Told reads what is told beside a session, with the roots wherever they are.
+func (s *Session) Told() (Beside, error) {
+	b := Beside{Roots: s.Roots}
+	if s.Beside == nil {
+		return b, nil
+	}
+	data, err := unseal(s.Beside, MaxPayload)
+	if err == nil {
+		err = json.Unmarshal(data, &b)
+	}
+	if err != nil {
+		return Beside{}, fmt.Errorf("what is told beside a session: %w", err)
+	}
+	return b, nil
+}
+
+// AllRoots gives the roots of Told; no file is below those of what cannot be read.
 func (s *Session) AllRoots() []string {
-	if len(s.Roots) > 0 || len(s.Beside) == 0 {
-		return s.Roots
-	}
-	var b Beside
-	if json.Unmarshal(s.Beside, &b) != nil {
-		return nil // no file is below those
-	}
+	b, _ := s.Told()
 	return b.Roots
 }
 
