@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -149,14 +150,19 @@ func (s *server) forget(t testing.TB, user string) {
 	s.up(t)
 }
 
+// freePort gives a port that no client is given either while a server is down.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, ephemeral = 10_000, 32_768 // from there on the kernel takes those of clients
+	for range 100 {
+		port := first + rand.IntN(ephemeral-first)
+		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("a hundred ports are all taken")
+	return 0
 }
 
 // buildDaemon builds mailstead-imapd.
