@@ -63,7 +63,7 @@ func NewInline(s *Settings, o Options) (*Inline, error) {
 // share says who shares mail with each other: everyone has the same uid.
 func (i *Inline) share(s *Settings) {
 	if len(s.Users) > 0 {
-		i.mail.neighbours.Update(s.neighbours(identityOf(s.Users[0])))
+		i.mail.neighbours.Update(s.neighbours(identityOf(&s.Users[0])))
 	}
 }
 

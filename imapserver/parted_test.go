@@ -431,7 +431,7 @@ func TestRoots(t *testing.T) {
 		1: "/home/alice/Maildir", 2: "/home/vmail/Maildir /var/vmail", 3: strings.Join(apart, " "), 4: "", 5: "/srv/virtual",
 		6: "", // until somebody has logged in, whose home is known then
 	} {
-		if got := strings.Join(s.roots(identityOf(config.User{UID: id, GID: id})), " "); got != want {
+		if got := strings.Join(s.roots(identityOf(&config.User{UID: id, GID: id})), " "); got != want {
 			t.Errorf("uid %d: %q, not %q", id, got, want)
 		}
 	}

@@ -1,7 +1,9 @@
 package imapserver
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -32,8 +34,8 @@ func (s *Settings) roots(id spawn.Identity) []string {
 // known are the roots of a uid without the homes of those who have logged in.
 func (s *Settings) known(id spawn.Identity) []string {
 	var maildirs []string
-	for _, u := range s.Users {
-		if identityOf(u) == id && u.Elsewhere == "" {
+	for u := range s.of(id) {
+		if u.Elsewhere == "" {
 			maildirs = append(maildirs, u.Maildir)
 		}
 	}
@@ -70,19 +72,57 @@ func octets(names []string) (n int) {
 
 // checkRoots finds a uid with too many roots.
 func (s *Settings) checkRoots() error {
-	users := map[spawn.Identity]int{}
-	for _, u := range s.Users {
-		users[identityOf(u)]++
-	}
-	for id, n := range users {
-		if n <= 16 { // of one it is not worth looking through all of them
-			continue
-		}
-		if err := tooMany(s.roots(id)); err != nil {
+	for all := s.owned.of(s.Users); len(all) > 0; {
+		id := identityOf(&s.Users[all[0]])
+		if err := tooMany(s.known(id)); err != nil {
 			return fmt.Errorf("%s: uid %d: %w", s.Config.Users, id.UID, err)
 		}
+		n := slices.IndexFunc(all, func(i int32) bool { return identityOf(&s.Users[i]) != id })
+		if n < 0 {
+			return nil
+		}
+		all = all[n:]
 	}
 	return nil
+}
+
+// owned is the users by the uid and gid of their mail, and then by name: numbers of
+// Settings.Users. Uids may be as many as users, so that none is looked for among all.
+type owned struct {
+	once sync.Once
+	all  []int32
+}
+
+func (o *owned) of(users []config.User) []int32 {
+	o.once.Do(func() {
+		o.all = make([]int32, len(users))
+		for i := range o.all {
+			o.all[i] = int32(i)
+		}
+		slices.SortFunc(o.all, func(a, b int32) int {
+			return cmp.Or(compareIdentities(identityOf(&users[a]), identityOf(&users[b])), cmp.Compare(a, b))
+		})
+	})
+	return o.all
+}
+
+func compareIdentities(a, b spawn.Identity) int {
+	return cmp.Or(cmp.Compare(a.UID, b.UID), cmp.Compare(a.GID, b.GID))
+}
+
+// of gives the users whose mail has that uid and gid, by name.
+func (s *Settings) of(id spawn.Identity) iter.Seq[*config.User] {
+	all := s.owned.of(s.Users)
+	first, _ := slices.BinarySearchFunc(all, id, func(i int32, id spawn.Identity) int {
+		return compareIdentities(identityOf(&s.Users[i]), id)
+	})
+	return func(yield func(*config.User) bool) {
+		for _, i := range all[first:] {
+			if u := &s.Users[i]; identityOf(u) != id || !yield(u) {
+				return
+			}
+		}
+	}
 }
 
 // home is where a user of a directory, who has a uid of their own, may have mail
@@ -165,7 +205,7 @@ func (r *rooted) all() map[spawn.Identity][]string {
 
 // workerSession is what spawn and the worker are told of a session of u.
 func (s *Settings) workerSession(o *handoff.Open, u config.User) (*handoff.Session, error) {
-	id := identityOf(u)
+	id := identityOf(&u)
 	session := s.session(o, u)
 	session.UID, session.GID = id.UID, id.GID
 	roots := s.roots(id)

@@ -38,6 +38,7 @@ type Settings struct {
 	raw     rawSettings
 	digests digests
 	limits  limit.Login
+	owned   owned
 	sharing sharing
 	rooted  rooted
 }

@@ -12,7 +12,7 @@ import (
 	"mailstead/imapserver/spawn"
 )
 
-func identityOf(u config.User) spawn.Identity { return spawn.Identity{UID: u.UID, GID: u.GID} }
+func identityOf(u *config.User) spawn.Identity { return spawn.Identity{UID: u.UID, GID: u.GID} }
 
 // neighbours gives the Maildirs, by user, of the virtual users whose mail has that
 // uid and gid. Without anyone to share with there are none: no process can open
@@ -23,8 +23,8 @@ func (s *Settings) neighbours(id spawn.Identity) map[string]string {
 		return nil
 	}
 	maildirs := map[string]string{}
-	for _, u := range s.Users {
-		if identityOf(u) == id && u.Hash != "" && u.Elsewhere == "" && !strings.Contains(u.Name, " ") {
+	for u := range s.of(id) {
+		if u.Hash != "" && u.Elsewhere == "" && !strings.Contains(u.Name, " ") {
 			maildirs[u.Name] = u.Maildir
 		}
 	}

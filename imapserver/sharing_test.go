@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -101,6 +102,29 @@ func sealed(t *testing.T, data string) *os.File {
 	}
 	t.Cleanup(func() { f.Close() })
 	return f
+}
+
+// TestUsersOfAUid: the users of a uid are found without a look at all others, who may
+// be as many as uids, each of which is asked for in a reload.
+func TestUsersOfAUid(t *testing.T) {
+	s := &Settings{Config: &config.Config{}}
+	for _, uid := range []int{3, 1, 2, 1, 3} {
+		s.Users = append(s.Users, user(fmt.Sprint("user", len(s.Users)), "", uid, uid))
+	}
+	s.Users = append(s.Users, user("other", "", 1, 7))
+	for uid, want := range map[int]string{0: "", 1: "user1 user3", 2: "user2", 3: "user0 user4", 4: ""} {
+		var got []string
+		for u := range s.of(spawn.Identity{UID: uid, GID: uid}) {
+			got = append(got, u.Name)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("uid %d has %q, not %q", uid, got, want)
+		}
+	}
+	s.owned.all = s.owned.all[:1] // of user1
+	if got := s.known(spawn.Identity{UID: 1, GID: 1}); len(got) != 1 {
+		t.Errorf("all users are looked at: %q", got)
+	}
 }
 
 // TestToldOnce: what is the same for all sessions of a uid costs the later ones nothing,
