@@ -111,7 +111,7 @@ func (p *Parted) connections(ctx context.Context, user, id string) ([]control.Co
 	var mu sync.Mutex
 	var all []control.Connection
 	err := p.each(func(d *door) error {
-		_, state, err := d.query(ctx, &handoff.Query{Sessions: true})
+		_, state, err := d.query(ctx, &handoff.Query{Sessions: true, User: user, ID: id})
 		mu.Lock()
 		defer mu.Unlock()
 		for _, c := range state.Connected {

@@ -262,17 +262,13 @@ func (d *door) commit(ctx context.Context, drop bool) error {
 // loginState is the payload of State.
 type loginState struct {
 	Bundles []control.Bundle `json:"bundles"`
-	Users   []string         `json:"users"` // with sessions
 	Proxies []control.Proxy  `json:"proxies,omitempty"`
 
+	Users     []string             `json:"users,omitempty"`     // with sessions, if that was asked for
 	Connected []control.Connection `json:"connected,omitempty"` // if that was asked for
 }
 
-// state asks the login how it does.
-func (d *door) state(ctx context.Context, selfTest bool) (sessions int, state loginState, err error) {
-	return d.query(ctx, &handoff.Query{SelfTest: selfTest})
-}
-
+// query asks the login how it does.
 func (d *door) query(ctx context.Context, q *handoff.Query) (sessions int, state loginState, err error) {
 	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
 	defer cancel()
@@ -299,7 +295,7 @@ func (d *door) query(ctx context.Context, q *handoff.Query) (sessions int, state
 
 // endUsers has the login end the sessions of those who may not have any.
 func (d *door) endUsers(ctx context.Context, may func(user string) bool) error {
-	_, state, err := d.state(ctx, false)
+	_, state, err := d.query(ctx, &handoff.Query{Users: true})
 	if err != nil {
 		return err
 	}

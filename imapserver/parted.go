@@ -298,7 +298,7 @@ func (p *Parted) Status(ctx context.Context) (control.Status, error) {
 	st.Bundles = bundleStatus(s.Bundles)
 	var mu sync.Mutex
 	err := p.each(func(d *door) error {
-		n, state, err := d.state(ctx, false)
+		n, state, err := d.query(ctx, &handoff.Query{})
 		mu.Lock()
 		defer mu.Unlock()
 		if n > 0 {

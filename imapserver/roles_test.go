@@ -186,7 +186,13 @@ func (f *testLogin) dial() *client {
 
 func (f *testLogin) state(selfTest bool) (*handoff.State, loginState) {
 	f.t.Helper()
-	if err := f.Send(&handoff.Query{Serial: 99, SelfTest: selfTest}); err != nil {
+	return f.query(handoff.Query{SelfTest: selfTest, Users: true})
+}
+
+func (f *testLogin) query(q handoff.Query) (*handoff.State, loginState) {
+	f.t.Helper()
+	q.Serial = 99
+	if err := f.Send(&q); err != nil {
 		f.t.Fatal(err)
 	}
 	s := receive[*handoff.State](f.t, f.Conn)
@@ -263,6 +269,25 @@ func TestLoginRole(t *testing.T) {
 	s, state := f.state(true)
 	if s.Error != "" || s.Sessions["imaps"] != 2 || len(state.Bundles) != 1 || len(state.Bundles[0].Fingerprint) != 64 || strings.Join(state.Users, " ") != "alice bob" {
 		t.Errorf("%+v %+v", s, state)
+	}
+	for _, row := range []struct {
+		ask        handoff.Query
+		users, who string
+	}{
+		{handoff.Query{}, "", ""}, // as whoever scrapes does
+		{handoff.Query{Users: true}, "alice bob", ""},
+		{handoff.Query{Sessions: true}, "", "alice bob"},
+		{handoff.Query{Sessions: true, User: "bob"}, "", "bob"},
+		{handoff.Query{Sessions: true, ID: "nobody's"}, "", ""},
+	} {
+		_, state := f.query(row.ask)
+		var who []string
+		for _, c := range state.Connected {
+			who = append(who, c.User)
+		}
+		if users := strings.Join(state.Users, " "); users != row.users || strings.Join(who, " ") != row.who {
+			t.Errorf("%+v: users %q, sessions %q", row.ask, users, who)
+		}
 	}
 
 	// What cannot be served changes nothing, and neither does what is dropped.

@@ -306,12 +306,14 @@ func (r *loginRole) state(ctx context.Context, l *authLink, q *handoff.Query) {
 	if q.SelfTest {
 		answer.Error = text(r.login.SelfTest(ctx))
 	}
-	state := loginState{Bundles: bundleStatus(r.login.Bundles()), Users: r.login.Users()}
+	state := loginState{Bundles: bundleStatus(r.login.Bundles())}
 	if q.Sessions {
-		state.Connected = connectionsOf(r.login.List(""), "")
+		state.Connected = connectionsOf(r.login.List(q.User), q.ID)
 	}
 	if r.proxied != nil {
-		state.Users, state.Proxies = nil, r.proxied.Status() // users of other servers are not for us to judge
+		state.Proxies = r.proxied.Status()
+	} else if q.Users { // those of other servers are not for us to judge
+		state.Users = r.login.Users()
 	}
 	data, err := json.Marshal(state)
 	if err != nil {

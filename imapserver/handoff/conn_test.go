@@ -73,7 +73,7 @@ func TestMessages(t *testing.T) {
 		&Opened{Serial: 5, Error: "no"},
 		&Opened{Serial: 5, Worker: 6},
 		&Hangs{Worker: 6},
-		&Query{Serial: 8, SelfTest: true},
+		&Query{Serial: 8, SelfTest: true, Users: true, User: "Grüße", ID: "c0ffee"},
 		&State{Serial: 8, Sessions: map[string]int{"imap": 9}, Data: []byte("[]")},
 		&End{Data: []byte(`["bob"]`)},
 		&End{Session: "c0ffee"},

@@ -90,7 +90,10 @@ type Query struct {
 	noFiles
 	Serial   uint64 `json:"serial"`
 	SelfTest bool   `json:"selftest,omitempty"`
-	Sessions bool   `json:"sessions,omitempty"` // and for who has sessions, one by one
+	Users    bool   `json:"users,omitempty"`    // and for the users who have sessions
+	Sessions bool   `json:"sessions,omitempty"` // and for the sessions, one by one:
+	User     string `json:"user,omitempty"`     // of a user, if it is not "",
+	ID       string `json:"id,omitempty"`       // and the one that this names, if that is not
 }
 
 // Scrape asks auth for the metrics. The answer is State, with them in Data.
@@ -104,7 +107,7 @@ type State struct {
 	Serial   uint64         `json:"serial"`
 	Error    string         `json:"error,omitempty"` // of the self-test
 	Sessions map[string]int `json:"sessions"`        // by listener
-	Data     []byte         `json:"-"`               // JSON: the bundles as served, the users who have sessions, and these
+	Data     []byte         `json:"-"`               // JSON: the bundles as served, and what else was asked for
 }
 
 // End has a login end the sessions of users who may not have any more, or one

@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -405,6 +406,26 @@ func TestShutdown(t *testing.T) {
 	if c, err := net.Dial("tcp", s.addr["imap"]); err == nil {
 		c.Close()
 		t.Error("connections are still accepted")
+	}
+}
+
+// TestListenersAreCounted: how many sessions a listener has is known without a look at
+// them, since whoever scrapes asks for it.
+func TestListenersAreCounted(t *testing.T) {
+	s := newSessions(Default)
+	var all []*relay
+	for n := range 9 {
+		all = append(all, &relay{user: fmt.Sprint("user", n), listener: []string{"imap", "imaps"}[n%2]})
+		if why := s.add(all[n]); why != "" {
+			t.Fatal(why)
+		}
+	}
+	for range 2 {
+		s.remove(all[0])
+	}
+	s.all = nil
+	if got := s.listeners(); len(got) != 2 || got["imap"] != 4 || got["imaps"] != 4 {
+		t.Errorf("%v", got)
 	}
 }
 

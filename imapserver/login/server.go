@@ -155,7 +155,7 @@ func (s *Server) Bundles() []Bundle {
 func (s *Server) Sessions() int { return s.sessions.count() }
 
 // SessionsOn is their number on each listener that has any.
-func (s *Server) SessionsOn() map[string]int { return s.sessions.on() }
+func (s *Server) SessionsOn() map[string]int { return s.sessions.listeners() }
 
 // Users names those who have sessions.
 func (s *Server) Users() []string { return s.sessions.names() }

@@ -34,6 +34,7 @@ type sessions struct {
 	mu      sync.Mutex
 	all     map[*relay]bool
 	users   map[string]int
+	on      map[string]int       // by listener
 	nets    map[netip.Prefix]int // by source
 	sources map[userSource]int
 }
@@ -44,7 +45,7 @@ type userSource struct {
 }
 
 func newSessions(l Limits) *sessions {
-	return &sessions{limits: l, all: map[*relay]bool{}, users: map[string]int{}, nets: map[netip.Prefix]int{}, sources: map[userSource]int{}}
+	return &sessions{limits: l, all: map[*relay]bool{}, users: map[string]int{}, on: map[string]int{}, nets: map[netip.Prefix]int{}, sources: map[userSource]int{}}
 }
 
 // limit replaces the limits, for sessions to come.
@@ -69,6 +70,7 @@ func (s *sessions) add(r *relay) (full string) {
 	}
 	s.all[r] = true
 	s.users[r.user]++
+	s.on[r.listener]++
 	s.nets[r.source]++
 	s.sources[us]++
 	return ""
@@ -85,6 +87,9 @@ func (s *sessions) remove(r *relay) {
 	if s.users[r.user]--; s.users[r.user] == 0 {
 		delete(s.users, r.user)
 	}
+	if s.on[r.listener]--; s.on[r.listener] == 0 {
+		delete(s.on, r.listener)
+	}
 	if s.nets[r.source]--; s.nets[r.source] == 0 {
 		delete(s.nets, r.source)
 	}
@@ -99,15 +104,11 @@ func (s *sessions) count() int {
 	return len(s.all)
 }
 
-// on counts the sessions of each listener.
-func (s *sessions) on() map[string]int {
+// listeners gives the number on each listener that has any.
+func (s *sessions) listeners() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := map[string]int{}
-	for r := range s.all {
-		n[r.listener]++
-	}
-	return n
+	return maps.Clone(s.on)
 }
 
 // names lists the users who have sessions.
