@@ -156,12 +156,14 @@ func (a *Auth) AppPasswords(user string) []AppPassword {
 	l := a.proving()
 	l.keep.mu.RLock()
 	defer l.keep.mu.RUnlock()
+	names := []string{user}
+	if user == "" {
+		names = slices.Sorted(maps.Keys(l.keep.now.Apps))
+	}
 	var all []AppPassword
-	for _, name := range slices.Sorted(maps.Keys(l.keep.now.Apps)) {
+	for _, name := range names {
 		for _, app := range l.keep.now.Apps[name] {
-			if user == "" || user == name {
-				all = append(all, AppPassword{name, app.Name, app.Listeners, app.Made, app.Used})
-			}
+			all = append(all, AppPassword{name, app.Name, app.Listeners, app.Made, app.Used})
 		}
 	}
 	return all

@@ -16,13 +16,14 @@ type lazyFile struct {
 	log    *slog.Logger
 	dir    string
 	name   string
-	max    int // octets
-	wait   time.Duration
+	max    int           // octets
+	wait   time.Duration // of a small file: see patience
 	encode func() ([]byte, error)
 
 	writing sync.Mutex  // held while the file is replaced
-	waiting sync.Mutex  // of late
+	waiting sync.Mutex  // of these
 	late    *time.Timer // of a write that is to come; nil while there is none
+	size    int         // octets that it had when it was written last
 }
 
 func (f *lazyFile) path() string { return filepath.Join(f.dir, f.name) }
@@ -41,7 +42,17 @@ func (f *lazyFile) write() error {
 	if len(data) > f.max {
 		return fmt.Errorf("write %s: %d octets, more than %d", f.path(), len(data), f.max)
 	}
+	f.waiting.Lock()
+	f.size = len(data)
+	f.waiting.Unlock()
 	return maildir.WriteFile(f.dir, f.name, 0o600, data)
+}
+
+// patience is how long a change of a file of that size may wait: a microsecond for each
+// octet, which is some hundred times as long as writing it takes, so that what all users
+// do costs no more, all the time, where there are more of them.
+func (f *lazyFile) patience() time.Duration {
+	return max(f.wait, time.Duration(f.size)*time.Microsecond)
 }
 
 // soon writes before long, once for all who ask meanwhile.
@@ -49,7 +60,7 @@ func (f *lazyFile) soon() {
 	f.waiting.Lock()
 	defer f.waiting.Unlock()
 	if f.late == nil {
-		f.late = time.AfterFunc(f.wait, f.flush)
+		f.late = time.AfterFunc(f.patience(), f.flush)
 	}
 }
 

@@ -321,6 +321,36 @@ func TestAppPasswords(t *testing.T) {
 	}
 }
 
+// TestKeptOfMany: what one of many users is shown and does costs no more than it would
+// beside a few: the page of their app passwords, and their use.
+func TestKeptOfMany(t *testing.T) {
+	a, _ := newProving(t, config.Logins{Keep: t.TempDir()}, nil, virtual(t, "alice", "right"))
+	if _, err := a.AddAppPassword("alice", "phone", nil); err != nil {
+		t.Fatal(err)
+	}
+	k := a.proving().keep
+	shown := func() float64 { return testing.AllocsPerRun(10, func() { a.AppPasswords("alice") }) }
+	alone, patience := shown(), k.patience()
+	for n := range 10_000 {
+		name := fmt.Sprint("user", n)
+		k.setApps(name, []keptApp{{Name: "phone", Digest: appDigest(name, "x"), Made: time.Unix(1, 0)}})
+	}
+	if beside := shown(); beside > alone {
+		t.Errorf("%v allocations for a user's app passwords, %v without others", beside, alone)
+	}
+	if err := k.write(); err != nil {
+		t.Fatal(err)
+	}
+	// A use is written down before long: here it would be a whole file every two seconds.
+	info, err := os.Stat(k.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := time.Duration(info.Size()) * time.Microsecond; patience != lazy || info.Size() < 1<<20 || k.patience() != max(want, lazy) {
+		t.Errorf("a file of %d octets is written again after %v; the small one after %v", info.Size(), k.patience(), patience)
+	}
+}
+
 // What is kept is damaged in every way, and nobody is kept from logging in with what
 // the description has.
 func TestKeepDamaged(t *testing.T) {
