@@ -77,18 +77,28 @@ func EncodeDeliveries(w io.Writer, h DeliveryHead, rows []Delivery) error {
 	return b.Flush()
 }
 
-// Deliveries is a table as it was read. Rows are looked for in its text: most
-// programs that read it want one.
+// Deliveries is a table. Its rows, which are in the order of their names, are looked for
+// where they are: most programs that read it want one of very many.
 type Deliveries struct {
 	DeliveryHead
-	text []byte
+	text io.ReaderAt
+	rows int64 // where they begin
+	size int64
 }
 
-// ParseDeliveries takes the text of a table.
-func ParseDeliveries(text []byte) (*Deliveries, error) {
-	line, _, _ := bytes.Cut(text, []byte("\n"))
-	t := &Deliveries{text: text}
-	if !bytes.HasSuffix(text, []byte("\n")) {
+// maxDeliveryHead bounds the first line, in octets.
+const maxDeliveryHead = 64 << 20
+
+// ReadDeliveries reads the head of a table of so many octets. text is read from for as
+// long as rows are looked for.
+func ReadDeliveries(text io.ReaderAt, size int64) (*Deliveries, error) {
+	t := &Deliveries{text: text, size: size}
+	line, err := bufio.NewReader(io.NewSectionReader(text, 0, min(size, maxDeliveryHead))).ReadBytes('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	last := []byte{0}
+	if _, err := text.ReadAt(last, size-1); err != nil || last[0] != '\n' {
 		return nil, errors.New("the table of deliveries is torn: its last line has no end")
 	}
 	if err := json.Unmarshal(line, &t.DeliveryHead); err != nil {
@@ -97,25 +107,54 @@ func ParseDeliveries(text []byte) (*Deliveries, error) {
 	if t.Version != FormatVersion {
 		return nil, versionError(t.Version)
 	}
+	t.rows = int64(len(line))
 	return t, nil
 }
 
 // Row gives the row of the user with that very name.
 func (t *Deliveries) Row(name string) (r Delivery, ok bool, err error) {
-	var key bytes.Buffer
-	e := json.NewEncoder(&key)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(name); err != nil {
-		return r, false, err
+	for from, to := t.rows, t.size; from < to; {
+		start, line, err := t.line(from, from+(to-from)/2)
+		if err != nil {
+			return r, false, err
+		}
+		var has struct {
+			Name string `json:"name"`
+		}
+		if err := json.Unmarshal(line, &has); err != nil {
+			return r, false, fmt.Errorf("the table of deliveries is torn: %w", err)
+		}
+		switch order := strings.Compare(has.Name, name); {
+		case order < 0:
+			from = start + int64(len(line)) + 1
+		case order > 0:
+			to = start
+		default:
+			if err := decodeStrict(line, &r); err != nil {
+				return r, false, fmt.Errorf("the table of deliveries is torn: %w", err)
+			}
+			return r, true, nil
+		}
 	}
-	prefix := append([]byte("\n{\"name\":"), bytes.TrimSuffix(key.Bytes(), []byte("\n"))...)
-	i := bytes.Index(t.text, append(prefix, ','))
-	if i < 0 {
-		return r, false, nil
+	return r, false, nil
+}
+
+// line gives the line that has the octet at, and where it begins. None of it is before
+// from, where a line begins.
+func (t *Deliveries) line(from, at int64) (start int64, line []byte, err error) {
+	for around := int64(512); ; around *= 4 {
+		first, end := max(from, at-around), min(t.size, at+around)
+		text := make([]byte, end-first)
+		if _, err := t.text.ReadAt(text, first); err != nil {
+			return 0, nil, fmt.Errorf("read the table of deliveries: %w", err)
+		}
+		before := bytes.LastIndexByte(text[:at-first], '\n') + 1
+		n := bytes.IndexByte(text[before:], '\n')
+		switch {
+		case n >= 0 && (before > 0 || first == from):
+			return first + int64(before), text[before : before+n], nil
+		case n < 0 && end == t.size:
+			return 0, nil, errors.New("the table of deliveries is torn: its last line has no end")
+		}
 	}
-	line, _, _ := bytes.Cut(t.text[i+1:], []byte("\n"))
-	if err := decodeStrict(line, &r); err != nil {
-		return r, false, fmt.Errorf("the table of deliveries is torn: %w", err)
-	}
-	return r, true, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,9 +17,6 @@ import (
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
 )
-
-// maxTable bounds what is read: a million users.
-const maxTable = 256 << 20
 
 // maxAsking is for how many users directories are asked at once: a slow one keeps
 // nobody else's mail waiting.
@@ -77,19 +73,16 @@ func (s *seen) read(path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		f.Close()
 		return &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 	if s.table != nil && st.Ino == s.stat.Ino && st.Dev == s.stat.Dev && st.Ctim == s.stat.Ctim && st.Size == s.stat.Size {
-		return nil
+		return f.Close()
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxTable))
-	if err != nil {
-		return err
-	}
-	table, err := config.ParseDeliveries(text)
+	// The file stays open: the garbage collector closes it once nobody looks into it.
+	table, err := config.ReadDeliveries(f, st.Size)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
