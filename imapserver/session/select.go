@@ -22,7 +22,7 @@ func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.Respo
 		view.Restrict(p.rights)
 		s.selected = &selection{
 			home: p.home, view: view, rights: p.rights,
-			recent: view.Recent(), exists: view.Len(), keywords: slices.Clone(view.Keywords()),
+			counts: counts{recent: view.Recent(), exists: view.Len()}, keywords: slices.Clone(view.Keywords()),
 		}
 		s.watchRemovals(s.selected)
 		if !p.own { // it is given back when f returns

@@ -21,8 +21,7 @@ type selection struct {
 	changes  uint64    // of rights in the account, as of the last look at them
 	reviewed time.Time // when that was
 	release  func()    // gives the account back; nil: it is the session's own
-	recent   int
-	exists   int      // messages that the client was told of
+	counts
 	fresh    imap.UID // NOTIFY has items of the messages from here on to tell; 0 none
 	keywords []imap.Flag
 	saved    imap.UIDSet             // what "$" means
@@ -30,6 +29,14 @@ type selection struct {
 	changed  []imap.UID              // messages whose flags have changed since those were
 	kept     atomic.Pointer[content] // a message that is being fetched in pieces
 	forget   *time.Timer             // lets it go; nil: nothing was ever kept
+}
+
+// counts is what the client was told of how many messages there are.
+type counts struct {
+	recent int
+	exists int
+	// aside: the last EXISTS stood in the answer to a command about something else.
+	aside bool
 }
 
 // deselect gives the selected mailbox back, if there is one.
@@ -114,6 +121,7 @@ func (s *session) writeUpdates(updates []store.Update) {
 		switch u.Kind {
 		case store.UpdateExists:
 			s.writeCount(uint64(u.Seq), "EXISTS")
+			s.selected.aside = s.command != "IDLE" && s.command != "NOOP"
 			s.noteFresh(int(u.Seq))
 		case store.UpdateFlags:
 			if !s.notify.ofFlags() {
