@@ -54,8 +54,9 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[heldLock{}] = new(*os.File)
-			return nil
+			return apart(env.WorkDir)
 		},
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"age":      age,
 			"exits":    exits,
