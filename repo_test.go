@@ -399,6 +399,16 @@ func TestNoAssertionFramework(t *testing.T) {
 	}
 }
 
+// .ci/run has the race detector look at every test, at fewer random runs of some (-short).
+func TestShortLeavesNothingOut(t *testing.T) {
+	out := regexp.MustCompile(`testing\.Short\(\)[^\n]*\{\s*(t\.Skip|return\b)`)
+	for _, f := range files(t, parser.PackageClauseOnly) {
+		if at := out.FindIndex(f.text); f.isTest() && at != nil {
+			t.Errorf("%s:%d: a test is left out where it should do less", f.name, bytes.Count(f.text[:at[0]], []byte("\n"))+1)
+		}
+	}
+}
+
 // rightsByPath are the files that change mode, owner or times by a path, and why
 // nobody else can turn that path elsewhere. Anywhere else it is done by a descriptor:
 // where a user may write, the path loses against a link once in five tries.

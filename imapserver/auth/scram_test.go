@@ -168,6 +168,9 @@ func TestExchangeIsOfItsConnection(t *testing.T) {
 // logging in. MAILSTEAD_ABORTS=100000 is the number that is asked for.
 func TestAbortedExchanges(t *testing.T) {
 	aborts := 10_000
+	if testing.Short() {
+		aborts = 2000
+	}
 	if n, err := strconv.Atoi(os.Getenv("MAILSTEAD_ABORTS")); err == nil {
 		aborts = n
 	}

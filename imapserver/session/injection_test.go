@@ -111,6 +111,9 @@ func freshAccount(t *testing.T, messages ...string) *store.Account {
 // has said beside its tag.
 func TestResponseInjection(t *testing.T) {
 	states := 300
+	if testing.Short() {
+		states = 60
+	}
 	if s := os.Getenv("MAILSTEAD_RESPONSES"); s != "" {
 		states, _ = strconv.Atoi(s)
 	}

@@ -43,6 +43,9 @@ var own = []string{
 func TestIsolation(t *testing.T) {
 	t.Parallel()
 	n := 20_000
+	if testing.Short() {
+		n = 4000
+	}
 	if s := os.Getenv("MAILSTEAD_CROSS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {

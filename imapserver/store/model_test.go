@@ -59,7 +59,7 @@ func TestModel(t *testing.T) {
 	t.Parallel()
 	seeds := 6
 	if testing.Short() {
-		seeds = 1
+		seeds = 2
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -179,6 +179,9 @@ func TestLives(t *testing.T) {
 	pairs, _ := strconv.Atoi(os.Getenv("MAILSTEAD_LIVES"))
 	if pairs == 0 {
 		pairs = 150
+		if testing.Short() {
+			pairs = 30
+		}
 	}
 	base, err := os.MkdirTemp("/dev/shm", "mailstead-test")
 	if err != nil {

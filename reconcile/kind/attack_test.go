@@ -216,6 +216,9 @@ func TestAttackers(t *testing.T) {
 	attempts, _ := strconv.Atoi(os.Getenv("MAILSTEAD_ATTACKS"))
 	if attempts == 0 {
 		attempts = 1000
+		if testing.Short() {
+			attempts = 200
+		}
 	}
 	for _, protection := range []string{"0", "1"} {
 		t.Run("protected "+protection, func(t *testing.T) {
