@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -61,8 +62,13 @@ var programs = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
+// boxes is how many there have been: two tests may each have one of the same name.
+var boxes atomic.Int64
+
 // box is a Debian host booted in a container over a copy-on-write file system
-// of its own, with a loopback network of its own.
+// of its own, with a loopback network of its own. It shares with others what the tests
+// run on alone, so that a test of one or more is parallel, unless it wants something
+// done within a time.
 type box struct {
 	t      *testing.T
 	name   string
@@ -109,7 +115,7 @@ func newStill(t *testing.T, part, name string) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &box{t: t, name: name + strconv.Itoa(os.Getpid()), dir: t.TempDir()}
+	b := &box{t: t, name: fmt.Sprintf("%s%d-%d", name, os.Getpid(), boxes.Add(1)), dir: t.TempDir()}
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -161,7 +167,7 @@ func (b *box) boot() {
 	if err := b.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	l.SetReadDeadline(time.Now().Add(60 * time.Second))
+	l.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	for buf := make([]byte, 4096); ; {
 		n, err := l.Read(buf)
 		if err != nil {
@@ -225,7 +231,7 @@ func (b *box) command(ctx context.Context, args ...string) *exec.Cmd {
 // try runs a program inside the box.
 func (b *box) try(stdin string, args ...string) result {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	c := b.command(ctx, args...)
 	var stdout, stderr bytes.Buffer

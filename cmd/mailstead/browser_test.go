@@ -18,6 +18,7 @@ import (
 type browser struct {
 	t       *testing.T
 	in      io.Writer
+	pipe    *os.File // what out reads from
 	out     *bufio.Reader
 	last    int
 	session string
@@ -48,14 +49,13 @@ func newBrowser(t *testing.T, b *box) *browser {
 	}
 	theirIn.Close()
 	theirOut.Close()
-	w := &browser{t: t, in: in, out: bufio.NewReaderSize(out, 1<<20)}
+	w := &browser{t: t, in: in, pipe: out, out: bufio.NewReaderSize(out, 1<<20)}
 	t.Cleanup(func() {
 		in.Close()
 		cancel()
 		cmd.Wait()
 		out.Close()
 	})
-	out.SetReadDeadline(time.Now().Add(4 * time.Minute))
 	var target struct{ TargetID string }
 	w.call("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
 	var attached struct{ SessionID string }
@@ -154,6 +154,7 @@ type browserMessage struct {
 
 func (w *browser) receive(waits string) (a browserMessage) {
 	w.t.Helper()
+	w.pipe.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	data, err := w.out.ReadBytes(0)
 	if err != nil {
 		w.t.Fatalf("%s: %v", waits, err)
@@ -211,7 +212,7 @@ func (w *browser) tryEval(expression string) (string, error) {
 // shows waits until the page has that text, by whatever way it comes to it.
 func (w *browser) shows(text string) {
 	w.t.Helper()
-	for end := time.Now().Add(40 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		got, err := w.tryEval("document.body.innerText")
 		if err == nil && strings.Contains(got, text) {
 			return

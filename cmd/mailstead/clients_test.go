@@ -16,6 +16,7 @@ import (
 // TestClients drives the daemon of a booted host with the mail clients that
 // people use: a system user through PAM and a virtual user by a hash.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "clients")
 	b.sh(`useradd -m -s /bin/bash alice; echo alice:wonder | chpasswd`)
 	hash := strings.TrimSpace(b.sh(`printf 'vulcan\n' | mailstead hash-password`))

@@ -15,6 +15,7 @@ import (
 // a user and units change to and fro between two descriptions. The next apply
 // ends what was begun, the user can log in, and nothing is left to do.
 func TestKilledOnHost(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "kill")
 	if out, err := exec.Command("cp", os.Args[0], filepath.Join(b.root(), "usr/local/bin/mailstead-killer")).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

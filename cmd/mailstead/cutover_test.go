@@ -142,6 +142,7 @@ kill -` + signal + ` $pid; wait $pid || true`)
 // TestCutover takes a host over from Courier and gives it back, with mail arriving
 // all the time.
 func TestCutover(t *testing.T) {
+	t.Parallel()
 	b := courierBox(t)
 	b.write("/root/deliver", deliver)
 	b.sh("for u in alice bob; do systemd-run -q --unit=deliver-$u sh /root/deliver $u; done")
@@ -251,6 +252,7 @@ for i in $(seq 100); do [ $(grep -rl '^Subject: mail ' /home/` + u + `/Maildir/c
 // TestCutoverKilled kills cutover and handback at random moments, again and again:
 // the next of either goes on, and clients never see another UID.
 func TestCutoverKilled(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("MAILSTEAD_CRASH") == "" {
 		t.Skip("takes some minutes: set MAILSTEAD_CRASH=1")
 	}
@@ -295,6 +297,7 @@ const virtualHost = `hosts: "mail.example.org": {
 // TestCutoverVirtual takes over mail that belongs to one account, where one process
 // serves everybody.
 func TestCutoverVirtual(t *testing.T) {
+	t.Parallel()
 	b := courierBox(t)
 	b.sh(`useradd -r -d /var/vmail vmail; mkdir -p /var/vmail/vera@example.org; cp -a /home/alice/Maildir /var/vmail/vera@example.org/; chown -R vmail:vmail /var/vmail`)
 	hash := strings.TrimSpace(b.sh(`printf 'wonder\n' | mailstead hash-password`))

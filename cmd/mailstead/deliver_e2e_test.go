@@ -99,6 +99,7 @@ const message = "b'Subject: x\\n\\nhi\\n.\\n..\\n\\xff\\n'"
 // TestDeliverByExim: a real Exim delivers by a pipe and by LMTP, as the snippets
 // have it; a session that idles is told at once.
 func TestDeliverByExim(t *testing.T) {
+	t.Parallel()
 	b, describe := taker(t, "courierhost", "Debian-exim")
 	b.sh(`sed -i "s/^dc_eximconfig_configtype=.*/dc_eximconfig_configtype='local'/; s/^dc_other_hostnames=.*/dc_other_hostnames='mail.example.org:virtual.example'/; s/^dc_use_split_config=.*/dc_use_split_config='true'/" /etc/exim4/update-exim4.conf.conf`)
 	send := `
@@ -163,6 +164,7 @@ assert "mailstead-login" in who.replace("mailste+", "mailstead-login"), who
 
 // TestDeliverByPostfix: the same with a real Postfix.
 func TestDeliverByPostfix(t *testing.T) {
+	t.Parallel()
 	b, describe := taker(t, "clients", "postfix")
 	send := `
 def send(to, sender="s@example.net"):

@@ -177,6 +177,7 @@ func deliverToDirectories(t *testing.T, b *box) {
 // TestDirectories serves users whom nobody but a real slapd, a real authdaemond or
 // a real saslauthd knows, from the first login on.
 func TestDirectories(t *testing.T) {
+	t.Parallel()
 	b := newBoxOf(t, "directory", "directories")
 	b.write("/etc/mailstead/host.cue", directoried)
 	b.write("/root/client.py", directoryClient)

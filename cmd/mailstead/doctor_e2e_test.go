@@ -138,6 +138,7 @@ for i in $(seq 3000); do echo > cur/$i.x; done
 // TestDoctor breaks a host in a table of ways: each has to be found, and on the healthy
 // host before and after it nothing.
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "doctor")
 	b.sh(healthy)
 	b.write("/etc/mailstead/host.cue", single)

@@ -49,6 +49,7 @@ const (
 // TestHost is the life of one host: nothing, a plan, an apply that waits for
 // its certificate, served mail, renewals, a reboot, and what can go wrong.
 func TestHost(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "host")
 	b.sh(`useradd -m -s /bin/bash alice; echo alice:wonder | chpasswd` + acme)
 	b.write("/etc/mailstead/host.cue", single)

@@ -58,6 +58,7 @@ for name in sys.argv[2:]:
 // address that guesses, and neither one that mistypes nor one that somebody
 // writes into a name; at the web page as well.
 func TestFail2ban(t *testing.T) {
+	t.Parallel()
 	b := newBoxOf(t, "directory", "fail2ban")
 	hash := strings.TrimSpace(b.try("wonder\n", "mailstead", "hash-password").stdout)
 	b.write("/etc/mailstead/host.cue", fmt.Sprintf(fail2banned, hash))

@@ -120,6 +120,7 @@ func (o *operator) knows(b *box, names ...string) {
 // TestFleet plans and applies two hosts from a third network namespace, over
 // real sshd, the second through the first.
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	e2e(t, "root")
 	o := newOperator(t)
 	mx1, mx2 := newBox(t, "mx1-"), newBox(t, "mx2-")

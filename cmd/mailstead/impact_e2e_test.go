@@ -71,6 +71,7 @@ func (b *box) ended(n int) string {
 
 // TestImpact: the plan counts the sessions that there are, and just those end.
 func TestImpact(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "impact")
 	hash := strings.TrimSpace(b.run("sh", "-c", "echo wonder | mailstead hash-password"))
 	b.write("/etc/mailstead/host.cue", crowded)

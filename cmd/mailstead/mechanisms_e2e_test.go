@@ -28,6 +28,7 @@ const proving = `hosts: "mail.example.org": {
 // offered: SCRAM by Cyrus SASL in mbsync, certificates and tokens by curl, and the
 // app password of a system user, who has one beside PAM.
 func TestMechanisms(t *testing.T) {
+	t.Parallel()
 	b := newBoxOf(t, "clients", "mechanisms")
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

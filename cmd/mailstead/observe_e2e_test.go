@@ -40,6 +40,7 @@ time.sleep(300)
 // TestObserved: on a booted host, with every role in its sandbox, who asks what sessions
 // do, who removed a message, what is said, and for the metrics, is told.
 func TestObserved(t *testing.T) {
+	t.Parallel()
 	b := newBoxOf(t, "courierhost", "observed")
 	b.sh(`useradd -m alice; echo alice:wonder | chpasswd`)
 	hash := strings.TrimSpace(b.run("sh", "-c", "echo wonder | mailstead hash-password"))

@@ -33,6 +33,7 @@ def arrived(n):
 // TestOutbox: what is put into the outbox comes to those whom it names, through a
 // real Exim, which is root's by its setuid bit, while the daemon may have none.
 func TestOutbox(t *testing.T) {
+	t.Parallel()
 	b := newBoxOf(t, "courierhost", "outbox")
 	b.sh(`useradd -m alice; echo alice:wonder | chpasswd; useradd -m bob
 sed -i "s/^dc_localdelivery=.*/dc_localdelivery='maildir_home'/; s/^dc_eximconfig_configtype=.*/dc_eximconfig_configtype='local'/" /etc/exim4/update-exim4.conf.conf

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -31,6 +30,7 @@ func buildPackage(t *testing.T, env ...string) string {
 // installing starts nothing, an upgrade ends no session, and whatever becomes of the
 // package, mail stays.
 func TestPackage(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "package")
 	page := blocksOf(t, "package.md")
 	deb := buildPackage(t)
@@ -110,8 +110,7 @@ func (b *box) removed() {
 // sameAgain builds the package once more, as the page says, under other circumstances.
 func sameAgain(t *testing.T, deb string, page []step) {
 	t.Helper()
-	defer syscall.Umask(syscall.Umask(0o077))
-	again := builtAsSaid(t, page, "TZ=Asia/Kolkata", "LANG=tr_TR.UTF-8", "HOSTNAME=elsewhere")
+	again := builtAsSaid(t, page, "077", "TZ=Asia/Kolkata", "LANG=tr_TR.UTF-8", "HOSTNAME=elsewhere")
 	one, err := os.ReadFile(deb)
 	if err != nil {
 		t.Fatal(err)
@@ -125,8 +124,8 @@ func sameAgain(t *testing.T, deb string, page []step) {
 	}
 }
 
-// builtAsSaid builds a package as a page says, and gives its file.
-func builtAsSaid(t *testing.T, page []step, env ...string) string {
+// builtAsSaid builds a package as a page says, under that umask, and gives its file.
+func builtAsSaid(t *testing.T, page []step, umask string, env ...string) string {
 	t.Helper()
 	home := t.TempDir()
 	caches, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE").Output()
@@ -135,7 +134,7 @@ func builtAsSaid(t *testing.T, page []step, env ...string) string {
 		t.Fatalf("go env: %q %v", caches, err)
 	}
 	runPage(t, func(ctx context.Context, args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+		cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", "umask " + umask + `; exec "$@"`, "sh"}, args...)...)
 		cmd.Dir = "../.."
 		cmd.Env = append(append(os.Environ(), "HOME="+home, "GOCACHE="+dirs[0], "GOMODCACHE="+dirs[1]), env...)
 		return cmd
@@ -154,7 +153,7 @@ func TestPackageForeign(t *testing.T) {
 		t.Skip("needs gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user-static and Debian's mirror: set MAILSTEAD_FOREIGN=1")
 	}
 	page := blocksOf(t, "package.md")
-	deb := builtAsSaid(t, page[0])
+	deb := builtAsSaid(t, page[0], "022")
 	sameAgain(t, deb, page[0])
 	out, err := exec.Command("dpkg-deb", "-f", deb, "Architecture", "Depends").CombinedOutput()
 	if err != nil {

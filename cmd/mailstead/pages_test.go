@@ -284,6 +284,7 @@ true
 
 // TestPagesOnHost runs what needs a host, one page after the other.
 func TestPagesOnHost(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "pages")
 	b.bring(t, "cue")
 	for name, p := range pages {

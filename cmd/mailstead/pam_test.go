@@ -86,6 +86,7 @@ def code(user, password="wonder"):
 // TestPAM has accounts of a host log in through the modules that hosts have, under
 // systemd, in the sandbox of the units.
 func TestPAM(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "pam")
 	module := filepath.Join(b.root(), "usr/local/lib/crash.so")
 	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-o", module, "../mailstead-pam/testdata/hostile.c", "-lpam", "-lpthread").CombinedOutput(); err != nil {

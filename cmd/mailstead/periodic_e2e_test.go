@@ -41,6 +41,7 @@ assert client("alice", "wonder").append("Trash", None, None, b"Subject: old\r\n\
 
 // TestPeriodic runs what the timers run, by the units and in their sandboxes.
 func TestPeriodic(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "periodic")
 	b.sh(`useradd -m alice; useradd -m bob; printf 'alice:wonder\nbob:builder\n' | chpasswd
 (umask 077; echo builder > /etc/mailstead.bob)

@@ -20,6 +20,7 @@ func plannedHost(listeners string, users ...string) string {
 // TestPlanFileOnHost saves plans on a host that systemd runs, changes what they
 // are about behind their backs, and kills what carries them out.
 func TestPlanFileOnHost(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "planfile")
 	const both = `imap: {}, submission: {port: 1430, tls: "starttls"}`
 	b.write("/etc/mailstead/host.cue", plannedHost("imap: {}", "anna"))

@@ -65,6 +65,7 @@ for name in ("drafts", "sent", "junk", "trash"):
 // TestProfiles has a signed profile checked by OpenSSL on the host itself, and a real
 // Roundcube find the folders by their uses, and change one of them for every client.
 func TestProfiles(t *testing.T) {
+	t.Parallel()
 	b := newBoxOf(t, "clients", "profiles")
 	hash := strings.TrimSpace(b.try("wonder land 1\n", "mailstead", "hash-password").stdout)
 	b.write("/etc/mailstead/host.cue", fmt.Sprintf(profiled, hash))

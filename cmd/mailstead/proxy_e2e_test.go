@@ -45,6 +45,7 @@ const someMail = `for i in $(seq 60); do printf 'From: Anna <anna@example.org>\n
 
 // TestProxyHost has the real Roundcube and a client at the real imapproxy beside it.
 func TestProxyHost(t *testing.T) {
+	t.Parallel()
 	b := newBoxOf(t, "clients", "proxy")
 	hash := strings.TrimSpace(b.try("wonder\n", "mailstead", "hash-password").stdout)
 	b.write("/etc/mailstead/host.cue", fmt.Sprintf(proxyHost, hash))

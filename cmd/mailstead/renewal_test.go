@@ -66,6 +66,7 @@ func issueFrom(server int) []string {
 // are killed anywhere. A client that connects all the time is always served a
 // certificate of the lineage, which verifies, and never an older one again.
 func TestRenewals(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "renewals")
 	b.sh(`useradd -m -s /bin/bash alice; echo alice:wonder | chpasswd` + issuers())
 	b.write("/etc/mailstead/host.cue", twoCertificates)

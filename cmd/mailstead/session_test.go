@@ -40,6 +40,7 @@ const (
 // it shows is docs/session.md, but for digests and numbers of processes; with
 // MAILSTEAD_UPDATE=1 it is recorded anew.
 func TestSession(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, "session")
 	b.sh("useradd -m -s /bin/bash alice; echo alice:wonder | chpasswd")
 	r := &recording{}

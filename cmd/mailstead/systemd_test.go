@@ -32,6 +32,7 @@ assert c.select("Sent")[0] == "OK"
 // units that suit 252 have to suit 257, and what it says of them has to be
 // understood.
 func TestOtherSystemd(t *testing.T) {
+	t.Parallel()
 	b := newBoxOf(t, "trixie", "trixie")
 	python := func() {
 		t.Helper()
@@ -80,6 +81,7 @@ func TestOtherSystemd(t *testing.T) {
 // TestNoSystemd applies where another program is process 1: what needs no
 // systemd is done, and what waits says for what.
 func TestNoSystemd(t *testing.T) {
+	t.Parallel()
 	b := newStill(t, "root", "still")
 	b.write("/etc/mailstead/host.cue", selfMade)
 	run := func(args ...string) (int, string) {

@@ -29,6 +29,7 @@ var ofTheCertificate = []string{"cert_chain_of_trust", "cert_trust", "cert_caIss
 // anything at LOW or above but the certificate that signed itself. With
 // MAILSTEAD_SIEGE=1 testssl takes every way there is, in place of the one that offers most.
 func TestTLSScanners(t *testing.T) {
+	t.Parallel()
 	b := newBoxOf(t, "directory", "scan")
 	hash := strings.TrimSpace(b.try("wonder\n", "mailstead", "hash-password").stdout)
 	b.sh(`echo "127.0.0.1 mail.example.org" >> /etc/hosts`)

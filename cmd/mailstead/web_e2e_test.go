@@ -54,6 +54,7 @@ const webPage = "https://127.0.0.1:8443"
 // TestWeb has the page served by systemd, and used with a real Chromium in which no
 // script runs, and then with one in which they do.
 func TestWeb(t *testing.T) {
+	t.Parallel()
 	b := newBoxOf(t, "clients", "web")
 	hash := strings.TrimSpace(b.try("wonder land 1\n", "mailstead", "hash-password").stdout)
 	b.write("/etc/mailstead/host.cue", fmt.Sprintf(webbed, hash))
