@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -21,8 +22,9 @@ import (
 type Draft struct {
 	mb   *mailbox
 	id   maildir.Unique
-	file *os.File // nil: the message is finished
-	buf  *bufio.Writer
+	file *os.File
+	buf  *bufio.Writer // nil: the message is finished
+	with *unsynced
 	size int64 // RFC822.SIZE so far
 	disk int64 // octets on disk so far
 	last byte
@@ -33,6 +35,35 @@ type Draft struct {
 	done   bool
 }
 
+// unsynced are the drafts of one command that are finished and not durable: they are
+// made so together.
+type unsynced []*Draft
+
+const maxUnsynced = 32 // which are open files
+
+func (u *unsynced) sync() error {
+	var files []*os.File
+	for _, d := range *u {
+		if d.file != nil { // or it is aborted
+			files = append(files, d.file)
+		}
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	mb := (*u)[0].mb
+	err := mb.a.ops.SyncFiles(files)
+	if err != nil {
+		err = mb.draftError(err)
+	}
+	for _, d := range *u {
+		d.close()
+		d.err = err // for good: another try would seem to succeed
+	}
+	*u = nil
+	return err
+}
+
 // NewDraft opens a file in the tmp of the named mailbox. It fails with
 // ErrNotFound before a byte of the message is read.
 func (a *Account) NewDraft(ctx context.Context, name string) (*Draft, error) {
@@ -40,7 +71,7 @@ func (a *Account) NewDraft(ctx context.Context, name string) (*Draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mb.newDraft()
+	return mb.newDraft(new(unsynced))
 }
 
 // Another opens a draft of another message for the same mailbox.
@@ -49,19 +80,23 @@ func (d *Draft) Another() (*Draft, error) {
 	a.mu.Lock()
 	d.mb.refs++
 	a.mu.Unlock()
-	return d.mb.newDraft()
+	return d.mb.newDraft(d.with)
 }
 
 // newDraft takes over the caller's hold of the mailbox.
-func (mb *mailbox) newDraft() (*Draft, error) {
+func (mb *mailbox) newDraft(with *unsynced) (*Draft, error) {
 	id := mb.a.namer.Next()
 	f, err := mb.folder.Create(id.Tmp())
 	if err != nil {
 		mb.a.put(mb)
 		return nil, mb.draftError(err)
 	}
-	return &Draft{mb: mb, id: id, file: f, buf: bufio.NewWriterSize(mb.a.ops.Writer(f), 64<<10)}, nil
+	buf := draftBuffers.Get().(*bufio.Writer)
+	buf.Reset(mb.a.ops.Writer(f))
+	return &Draft{mb: mb, id: id, file: f, buf: buf, with: with}, nil
 }
+
+var draftBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 64<<10) }}
 
 // draftError says why a file in tmp cannot be made or found.
 func (mb *mailbox) draftError(err error) error {
@@ -121,9 +156,19 @@ func (d *Draft) Abort() {
 }
 
 func (d *Draft) close() {
+	d.written()
 	if d.file != nil {
 		d.file.Close()
-		d.file, d.buf = nil, nil
+		d.file = nil
+	}
+}
+
+// written gives the buffer back.
+func (d *Draft) written() {
+	if d.buf != nil {
+		d.buf.Reset(nil)
+		draftBuffers.Put(d.buf)
+		d.buf = nil
 	}
 }
 
@@ -141,10 +186,9 @@ func (d *Draft) Commit(ctx context.Context, flags []imap.Flag, date time.Time) (
 	return uidValidity, uids[0], nil
 }
 
-// Finish says that the message is whole, and makes it durable in tmp. A zero
-// date is now.
+// Finish says that the message is whole. A zero date is now.
 func (d *Draft) Finish(flags []imap.Flag, date time.Time) error {
-	if d.done || d.file == nil {
+	if d.done || d.buf == nil {
 		return errors.New("append: the message is finished or aborted already")
 	}
 	sys, names := splitFlags(flags)
@@ -159,12 +203,14 @@ func (d *Draft) Finish(flags []imap.Flag, date time.Time) error {
 	if err != nil {
 		return d.mb.draftError(err)
 	}
-	d.close()
 	d.record = record{
 		sub: maildir.Cur, date: date.Unix(), base: d.id.Base(st.Dev, st.Ino, st.Size),
 		set: d.mb.sets.get(maildir.WithFlags("", sys), keywords), size: newSize(d.size),
 	}
-	return nil
+	if *d.with = append(*d.with, d); len(*d.with) < maxUnsynced {
+		return nil
+	}
+	return d.with.sync()
 }
 
 // CommitAll puts finished messages into their mailbox, which is the same for
@@ -175,9 +221,15 @@ func CommitAll(ctx context.Context, drafts []*Draft) (uidValidity uint32, uids [
 		return 0, nil, err
 	}
 	for _, d := range drafts {
-		if d.done || d.file != nil || d.mb != drafts[0].mb {
+		if d.done || d.buf != nil || d.mb != drafts[0].mb || d.with != drafts[0].with {
 			return 0, nil, errors.New("append: the message is not finished, or is aborted")
 		}
+		if d.err != nil {
+			return 0, nil, d.err
+		}
+	}
+	if err := drafts[0].with.sync(); err != nil {
+		return 0, nil, err
 	}
 	mb := drafts[0].mb
 	mb.mu.Lock()
@@ -196,7 +248,7 @@ func CommitAll(ctx context.Context, drafts []*Draft) (uidValidity uint32, uids [
 	return next.uidValidity, uids, nil
 }
 
-// finish makes the file in tmp complete and durable.
+// finish makes the file in tmp complete.
 func (d *Draft) finish(date time.Time) (maildir.Stat, error) {
 	if d.last != '\n' && d.disk > 0 {
 		d.add([]byte{'\n'})
@@ -211,9 +263,7 @@ func (d *Draft) finish(date time.Time) (maildir.Stat, error) {
 	if err := f.SetTime(maildir.Tmp, d.id.Tmp(), time.Unix(date.Unix(), 0)); err != nil {
 		return maildir.Stat{}, err
 	}
-	if err := d.mb.a.ops.SyncFile(d.file); err != nil {
-		return maildir.Stat{}, err
-	}
+	d.written()
 	return f.Stat(maildir.Tmp, d.id.Tmp())
 }
 

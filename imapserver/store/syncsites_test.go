@@ -17,7 +17,7 @@ import (
 
 // syncCalls are the calls that make something durable, or wait for it.
 var syncCalls = map[string]bool{
-	"SyncFile": true, "SyncData": true, "SyncMessage": true, "SyncDir": true, "syncDirFD": true,
+	"SyncFile": true, "SyncFiles": true, "SyncData": true, "SyncMessage": true, "SyncDir": true, "syncDirFD": true,
 	"durable": true, "curSync.wait": true, "newSync.wait": true, "kept.wait": true, "sync.wait": true,
 	"folder.Sync": true, "f.Sync": true, "syncNames": true, "kept.Sync": true, "dir.Sync": true, "inbox.Sync": true,
 	"WriteFile": true, "ReplaceSidecar": true,
@@ -171,7 +171,7 @@ var syncTable = []syncRow{
 	{site: "Account.writeACL SyncDir", runs: ours("rights-parent")},
 	{site: "Account.writeACL WriteFile", runs: ours("rights")},
 	{site: "CommitAll durable", runs: ours("append")},
-	{site: "Draft.finish SyncFile", runs: ours("append")},
+	{site: "unsynced.sync SyncFiles", runs: ours("append")},
 	{site: "mailbox.durable curSync.wait", runs: ours("append")},
 	{site: "mailbox.durable durable", runs: ours("append append")},
 	{site: "placing.runClaimed durable", runs: ours("append-keyword")},

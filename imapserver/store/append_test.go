@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/maildir"
+)
+
+// TestAppendMany: the messages of one command are all durable before the first of them
+// can be seen, or none is seen.
+func TestAppendMany(t *testing.T) {
+	const many = 2*maxUnsynced + 6
+	for _, broken := range []int{0, 5, maxUnsynced + 1, many} { // which sync fails
+		dir := newMaildir(t)
+		var mu sync.Mutex
+		var synced, placed, early int
+		ops := &maildir.Ops{Trace: func(op maildir.Op) error {
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case op.Call == "sync" && filepath.Dir(op.Path) == filepath.Join(dir, "tmp"):
+				if synced++; synced == broken {
+					return syscall.EIO
+				}
+			case op.Call == "rename" && filepath.Dir(op.Path) == filepath.Join(dir, "tmp"):
+				placed++
+				if synced < many {
+					early++
+				}
+			}
+			return nil
+		}}
+		a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, ops: ops})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = appendMany(a, many)
+		if broken == 0 && (err != nil || placed != many || early > 0) {
+			t.Errorf("%v; %d of %d messages are there, %d too early", err, placed, many, early)
+		}
+		if broken > 0 && (!errors.Is(err, syscall.EIO) || placed > 0) {
+			t.Errorf("sync %d failed: %v; %d messages are there", broken, err, placed)
+		}
+		if left := files(t, dir, "tmp"); len(left) > 0 {
+			t.Errorf("tmp has %d files", len(left))
+		}
+		a.Close()
+	}
+}
+
+// appendMany does what a client does that goes on after an error, and asks twice.
+func appendMany(a *Account, n int) (err error) {
+	var drafts []*Draft
+	for i := range n {
+		var d *Draft
+		if i == 0 {
+			d, err = a.NewDraft(context.Background(), "INBOX")
+		} else {
+			d, err = drafts[0].Another()
+		}
+		if err != nil {
+			return err
+		}
+		defer d.Abort()
+		drafts = append(drafts, d)
+		io.WriteString(d, strings.Replace(mail1, "Subject: ", fmt.Sprint("Subject: ", i, " "), 1))
+		err = errors.Join(err, d.Finish(nil, time.Time{}))
+	}
+	_, _, committed := CommitAll(context.Background(), drafts)
+	if committed != nil {
+		_, _, committed = CommitAll(context.Background(), drafts)
+		if committed == nil {
+			return errors.New("what has failed is done when it is asked for again")
+		}
+	}
+	return errors.Join(err, committed)
+}
