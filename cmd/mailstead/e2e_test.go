@@ -49,7 +49,6 @@ const (
 // TestHost is the life of one host: nothing, a plan, an apply that waits for
 // its certificate, served mail, renewals, a reboot, and what can go wrong.
 func TestHost(t *testing.T) {
-	t.Parallel()
 	b := newBox(t, "host")
 	b.sh(`useradd -m -s /bin/bash alice; echo alice:wonder | chpasswd` + acme)
 	b.write("/etc/mailstead/host.cue", single)
@@ -92,8 +91,8 @@ assert c.select("Sent")[1] == [b"1"]
 	phase("apply again writes nothing", func(t *testing.T) { b.writesNothing() })
 	phase("delivery wakes IDLE", func(t *testing.T) {
 		python(b, login+idle+`
+deliver() # su takes as long as the machine lets it
 start = time.time()
-deliver()
 line = c.readline()
 assert b"EXISTS" in line or b"RECENT" in line, line
 assert time.time() - start < 1, time.time() - start
