@@ -304,7 +304,9 @@ func (w *cutover) serve(ctx context.Context) error {
 		return fmt.Errorf("apply: %w", err)
 	}
 	check := mailCheck{
-		socket: render.ControlSocket(w.host.Paths), namespace: w.host.Namespace,
+		ask: func(ctx context.Context, user string) (map[string]mailbox, error) {
+			return mailboxesOf(ctx, render.ControlSocket(w.host.Paths), w.host.Namespace, user)
+		},
 		look: func(ctx context.Context, dir string) *adopt.Mail {
 			found, err := lookAtMails(ctx, []string{dir}, false)
 			if err != nil {

@@ -19,9 +19,8 @@ import (
 // mailCheck asks the running daemon for the mailboxes of each user, and compares
 // them with what Courier's files said.
 type mailCheck struct {
-	socket    string // the control socket
-	namespace string
-	look      func(ctx context.Context, dir string) *adopt.Mail // at a Maildir as it is now
+	ask  func(ctx context.Context, user string) (map[string]mailbox, error) // what clients are shown now
+	look func(ctx context.Context, dir string) *adopt.Mail                  // at a Maildir as it is now
 }
 
 // maxAsking is how many users are asked for at once: each has a worker of their own.
@@ -54,36 +53,40 @@ func (m mailCheck) users(ctx context.Context, before []userMail, progress func(d
 	return faults, changes
 }
 
-// The patience with a mailbox in which something happens all the time.
+// The patience with a mailbox in which something happens all the time: so many tries, and
+// as many more within a minute as find other files than the one before: what differs then
+// may be what has just arrived.
 const (
 	checkTries = 8
 	checkPause = 250 * time.Millisecond
+	checkBusy  = time.Minute
 )
 
 // user compares one user's mailboxes. Mail that arrives, and what clients do,
 // makes for other numbers than before: then those of the files are taken again.
 func (m mailCheck) user(ctx context.Context, u userMail) (faults, changes []string) {
-	now := u.Mail
-	for try := range checkTries {
-		if try > 0 {
-			select {
-			case <-time.After(checkPause):
-			case <-ctx.Done():
-				return append(faults, fmt.Sprintf("%s: %v", u.User, ctx.Err())), nil
-			}
-			now = m.look(ctx, u.Mail.Maildir)
-		}
-		answer, err := m.ask(ctx, u.User)
-		if err != nil {
+	now, begun := u.Mail, time.Now()
+	for try := 1; ; try++ {
+		final := false
+		if answer, err := m.ask(ctx, u.User); err != nil {
 			faults = []string{fmt.Sprintf("%s: %v", visible(u.User), err)}
-			continue
+		} else {
+			faults, changes, final = compareMail(u, now, answer)
 		}
-		var final bool
-		if faults, changes, final = compareMail(u, now, answer); len(faults) == 0 || final {
-			break
+		if len(faults) == 0 || final || try >= checkTries {
+			return faults, changes
+		}
+		select {
+		case <-time.After(checkPause):
+		case <-ctx.Done():
+			return append(faults, fmt.Sprintf("%s: %v", u.User, ctx.Err())), nil
+		}
+		last := now
+		now = m.look(ctx, u.Mail.Maildir)
+		if now != nil && last != nil && !slices.Equal(now.Folders, last.Folders) && time.Since(begun) < checkBusy {
+			try--
 		}
 	}
-	return faults, changes
 }
 
 // mailbox is what the daemon says of one.
@@ -92,11 +95,11 @@ type mailbox struct {
 	messages       int
 }
 
-// ask gives the mailboxes of a user as a client sees them, by name without prefix.
-func (m mailCheck) ask(ctx context.Context, user string) (map[string]mailbox, error) {
+// mailboxesOf gives the mailboxes of a user as a client sees them, by name without prefix.
+func mailboxesOf(ctx context.Context, socket, namespace, user string) (map[string]mailbox, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	nc, err := control.Session(ctx, m.socket, user)
+	nc, err := control.Session(ctx, socket, user)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +118,7 @@ func (m mailCheck) ask(ctx context.Context, user string) (map[string]mailbox, er
 		if l.Status == nil || l.Status.NumMessages == nil {
 			continue
 		}
-		all[strings.TrimPrefix(l.Mailbox, m.namespace)] = mailbox{l.Status.UIDValidity, uint32(l.Status.UIDNext), int(*l.Status.NumMessages)}
+		all[strings.TrimPrefix(l.Mailbox, namespace)] = mailbox{l.Status.UIDValidity, uint32(l.Status.UIDNext), int(*l.Status.NumMessages)}
 	}
 	return all, c.Logout().Wait()
 }

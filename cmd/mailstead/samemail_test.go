@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"mailstead/schema/adopt"
 )
@@ -59,6 +62,39 @@ func TestCompareMail(t *testing.T) {
 }
 
 // A folder counts what Courier would tell by STATUS, and takes no file twice.
+// TestBusyMailbox: mail that arrives between each look at the files and each answer is no
+// fault; a message that is missing is one, whatever arrives, and soon where nothing does.
+func TestBusyMailbox(t *testing.T) {
+	for name, test := range map[string]struct {
+		arrive, missing int // how many messages still come; how many are never shown
+		faults          int
+		within          time.Duration
+	}{
+		"busy":             {arrive: 30, within: time.Minute},
+		"missing":          {missing: 1, faults: 1, within: 5 * time.Second},
+		"missing and busy": {arrive: 1000, missing: 3, faults: 1, within: 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files, left := 10, test.arrive
+				look := func(context.Context, string) *adopt.Mail {
+					return &adopt.Mail{Folders: []adopt.Folder{{Name: "INBOX", Messages: files, Validity: 7, Next: 11}}}
+				}
+				was, begun := look(t.Context(), ""), time.Now()
+				faults, _ := mailCheck{look: look, ask: func(context.Context, string) (map[string]mailbox, error) {
+					if left > 0 {
+						files, left = files+1, left-1
+					}
+					return map[string]mailbox{"INBOX": {7, uint32(files + 1), files - test.missing}}, nil
+				}}.user(t.Context(), userMail{User: "anna", Mail: was})
+				if took := time.Since(begun); len(faults) != test.faults || took > test.within {
+					t.Errorf("%q after %v", faults, took)
+				}
+			})
+		})
+	}
+}
+
 func TestLookAtMail(t *testing.T) {
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{
