@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 )
 
@@ -11,24 +13,49 @@ import (
 // read-only but for the script's directory, and nothing in /run: no description that
 // forgets to say where things are, and no command that forgets --rootless, comes to this
 // machine's accounts, files or systemd. It is the thread of the caller that is apart, with
-// what is started from it; as it stays locked, it ends with its goroutine.
-func apart(dir string) error {
+// what is started from it, until the script has ended.
+func apart(env *testscript.Env) error {
 	if !ownsMachine() {
 		return nil
 	}
-	runtime.LockOSThread()
-	for _, step := range []func() error{
-		func() error { return unix.Unshare(unix.CLONE_NEWNS) },
+	writable := []string{env.WorkDir}
+	if os.Getenv("MAILSTEAD_UPDATE") == "1" {
+		writable = append(writable, "testdata/script")
+	}
+	runtime.LockOSThread() // and it ends with its goroutine
+	machine, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { // the directory is to be removed
+		defer unix.Close(machine)
+		if err := unix.Setns(machine, unix.CLONE_NEWNS); err != nil {
+			env.T().Log("go back to the machine: ", err)
+		}
+	})
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("part the script from the machine: %w", err)
+	}
+	return mountApart(writable)
+}
+
+// mountApart makes the mounts of a namespace that is new read-only, but for some directories.
+func mountApart(writable []string) error {
+	steps := []func() error{
 		func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
-		func() error { return unix.Mount(dir, dir, "", unix.MS_BIND, "") },
-		func() error {
-			return unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
-		},
-		func() error {
+	}
+	for _, dir := range writable {
+		steps = append(steps, func() error { return unix.Mount(dir, dir, "", unix.MS_BIND, "") })
+	}
+	steps = append(steps, func() error {
+		return unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	})
+	for _, dir := range writable {
+		steps = append(steps, func() error {
 			return unix.MountSetattr(unix.AT_FDCWD, dir, 0, &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY})
-		},
-		func() error { return unix.Mount("tmpfs", "/run", "tmpfs", 0, "") },
-	} {
+		})
+	}
+	for _, step := range append(steps, func() error { return unix.Mount("tmpfs", "/run", "tmpfs", 0, "") }) {
 		if err := step(); err != nil {
 			return fmt.Errorf("part the script from the machine: %w", err)
 		}

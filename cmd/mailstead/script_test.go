@@ -54,7 +54,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[heldLock{}] = new(*os.File)
-			return apart(env.WorkDir)
+			return apart(env)
 		},
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
