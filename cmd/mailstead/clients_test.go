@@ -30,13 +30,7 @@ func TestClients(t *testing.T) {
 	folders: {Sent: use: "sent", Trash: use: "trash"}
 }
 `)
-	b.sh(`cd /root
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 30 -subj /CN=ca -addext basicConstraints=critical,CA:TRUE 2>/dev/null
-openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /etc/ssl/mail.key -out srv.csr -subj /CN=mail.example.org 2>/dev/null
-printf 'subjectAltName=DNS:mail.example.org' > ext
-openssl x509 -req -in srv.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -out /etc/ssl/mail.pem -extfile ext 2>/dev/null
-chmod 600 /etc/ssl/mail.key
-echo '127.0.0.1 mail.example.org' >> /etc/hosts`)
+	b.sh(signed("mail.example.org"))
 	b.exit(0, "mailstead", "apply", "--yes")
 
 	client := func(name string, f func(t *testing.T)) {
@@ -133,6 +127,18 @@ set ssl_starttls=yes confirmcreate=no confirmappend=no copy=no quit=yes wait_key
 		defer c.Close()
 		goIMAP(t, c)
 	})
+}
+
+// signed is the shell's way to a certificate for these names, which are this host's
+// too, and to the authority that has signed it, /root/ca.pem.
+func signed(names ...string) string {
+	return `cd /root
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 30 -subj /CN=ca -addext basicConstraints=critical,CA:TRUE 2>/dev/null
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /etc/ssl/mail.key -out srv.csr -subj /CN=` + names[0] + ` 2>/dev/null
+printf 'subjectAltName=DNS:` + strings.Join(names, ",DNS:") + `' > ext
+openssl x509 -req -in srv.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -out /etc/ssl/mail.pem -extfile ext 2>/dev/null
+chmod 600 /etc/ssl/mail.key
+echo '127.0.0.1 ` + strings.Join(names, " ") + `' >> /etc/hosts`
 }
 
 // goIMAP is a session of go-imap's client as the virtual user vera.
