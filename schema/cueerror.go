@@ -111,7 +111,7 @@ var cueCodes = []struct{ part, code, hint string }{
 	{`" not found`, CodeReference, "a bare word is the name of another value: text stands in quotes, and what has all its defaults is written as {}"},
 	{"incomplete", CodeIncomplete, "what fields depend on must have one definite value; -t sets a value that is marked with @tag"},
 	{"expected", CodeSyntax, ""},
-	{"missing ',' in struct literal", CodeSyntax, `a name with anything but letters, digits and _ in it stands in quotes, such as "mail.example.org": {...}`},
+	{"missing ',' in struct literal", CodeSyntax, `a colon stands behind each name, and quotes around one with anything but letters, digits and _ in it: "mail.example.org": {...}`},
 	{"missing", CodeSyntax, ""},
 	{"illegal", CodeSyntax, ""},
 	{"unknown escape sequence", CodeSyntax, `a backslash in a string is written twice`},

@@ -91,7 +91,7 @@ func (b *builder) systemUser(p *user) bool {
 	}
 	have, ok := b.facts.Accounts[u.Name]
 	if !ok {
-		b.userFault(schema.CodeReference, u, "no such account on this host", "adduser "+u.Name+", or give the user a password hash, which makes a virtual user")
+		b.userFault(schema.CodeReference, u, "no such account on this host", "adduser "+u.Name+"; or give the user a password hash, which makes a virtual user; or take the user out, and the mail stays")
 		return false
 	}
 	home := u.System.Home
