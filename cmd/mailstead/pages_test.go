@@ -34,6 +34,7 @@ var pages = map[string]needs{
 	"recovery.md":  {host: served},
 	"retention.md": {host: served},
 	"start.md":     {},
+	"users.md":     {host: served},
 }
 
 // served is a host that serves the mail of alice, who has a message.

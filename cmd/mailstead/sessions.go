@@ -71,13 +71,25 @@ func (o *sessionsOptions) ask(ctx context.Context, r control.Request) (control.S
 func newSessionsEndCommand() *cobra.Command {
 	var o sessionsOptions
 	cmd := &cobra.Command{
-		Use:   "end ID...",
+		Use:   "end {ID... | --user USER}",
 		Short: "end sessions",
-		Long: `Ends the connections of these names. What a client has been told is done stays
-done; it may connect again at once. To keep somebody out, change the
-description.` + exitStatus(exitDone, exitFailed),
-		Args: cobra.MinimumNArgs(1),
+		Long: `Ends the connections of these names, or all of a user's. What a client has been
+told is done stays done; it may connect again at once. To keep somebody out,
+change the password or the description first.` + exitStatus(exitDone, exitFailed),
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, ids []string) error {
+			if (len(ids) == 0) == (o.user == "") {
+				return errors.New("give names of sessions, or --user USER")
+			}
+			if o.user != "" {
+				status, err := o.ask(cmd.Context(), control.Request{Verb: control.VerbSessions, User: o.user})
+				if err != nil {
+					return err
+				}
+				for _, s := range status.Connected {
+					ids = append(ids, s.ID)
+				}
+			}
 			var faults []error
 			for _, id := range ids {
 				_, err := o.ask(cmd.Context(), control.Request{Verb: control.VerbEndSession, ID: id})
@@ -87,6 +99,7 @@ description.` + exitStatus(exitDone, exitFailed),
 		},
 	}
 	addState(cmd, &o.state)
+	cmd.Flags().StringVarP(&o.user, "user", "u", "", "end all of a user's, by `name`")
 	return cmd
 }
 

@@ -19,8 +19,11 @@ import (
 	"mailstead/render"
 )
 
-// unknownCell is what could not be read.
-const unknownCell = "?"
+const (
+	unknownCell = "?" // what could not be read
+	// selfSignedCell stands for whichever certificate was made when it was applied.
+	selfSignedCell = "self-signed"
+)
 
 // side is a host seen from one side: the description, what was applied last, the
 // disk or the daemon.
@@ -172,7 +175,7 @@ func appliedSide(l *look) side {
 	}
 	s.put(usersCell, "", usersText(countUsers(users), digestOf(users)))
 	for _, c := range l.host.TLS.Certificates {
-		value := unknownCell // a self-signed one is made when it is applied
+		value := selfSignedCell
 		if r, ok := inv.Applied(kind.CertificateRef(c.Name)); !ok {
 			value = ""
 		} else if f := r.Get("fingerprint"); f != "" {

@@ -150,7 +150,9 @@ func statusRows(want, last, disk, running side, runs bool) []statusRow {
 }
 
 // agree tells whether two cells say the same, as far as they are known.
-func agree(a, b string) bool { return a == b || a == unknownCell || b == unknownCell }
+func agree(desired, other string) bool {
+	return desired == other || desired == unknownCell || other == unknownCell || other == selfSignedCell
+}
 
 // writeStatus writes a status for people.
 func writeStatus(c *console, s *hostStatus) error {
