@@ -55,7 +55,7 @@ func (f *foreign) uid(base string) imap.UID {
 // once, and raises next above all of them. Where the end of a name has changed
 // since, what is before that tells, if it is of one message on both sides.
 func (f *foreign) number(fresh []numbered) {
-	if f == nil {
+	if f == nil || !f.fields && len(f.uids) == 0 {
 		return
 	}
 	taken := make(map[imap.UID]bool, len(fresh))

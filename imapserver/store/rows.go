@@ -133,12 +133,14 @@ func putMessages(conn *sqlite.Conn, mailbox int64, list []record) error {
 	}
 	stmt.BindInt64(1, mailbox)
 	stmt.BindInt64(10, time.Now().Unix())
+	var buf []byte
 	for i := range list {
 		r := &list[i]
+		buf = append(append(buf[:0], r.base...), r.set.suffix...)
 		stmt.BindInt64(2, int64(r.uid))
 		stmt.BindInt64(3, int64(r.modseq))
-		stmt.BindBytes(4, []byte(r.base))
-		stmt.BindBytes(5, []byte(r.set.suffix))
+		stmt.BindBytes(4, buf[:len(r.base)])
+		stmt.BindBytes(5, buf[len(r.base):])
 		stmt.BindInt64(6, int64(r.sub))
 		stmt.BindInt64(7, r.date)
 		stmt.BindInt64(8, r.size.Load())
@@ -214,8 +216,7 @@ type loading struct {
 	edit  *edit
 	run   []record
 	sizes []atomic.Int64
-	names []byte
-	ends  [chunkLen]int // in names, of the base of each record in run
+	names nameRun // their bases
 	buf   []byte
 	last  imap.UID // of what was added last
 }
@@ -237,8 +238,7 @@ func (l *loading) add(stmt *sqlite.Stmt) error {
 	l.sizes = l.sizes[1:]
 	r.size.Store(max(stmt.ColumnInt64(6), sizeUnknown))
 	l.buf = columnBytes(stmt, 2, l.buf)
-	l.names = append(l.names, l.buf...)
-	l.ends[len(l.run)] = len(l.names)
+	addName(&l.names, l.buf)
 	l.buf = columnBytes(stmt, 3, l.buf)
 	r.set = l.sets.get(string(l.buf), stmt.ColumnText(7))
 	if r.uid <= l.last || r.uid >= l.row.uidMark || r.modseq > l.row.modseqMark || r.sub > maildir.New {
@@ -251,14 +251,11 @@ func (l *loading) add(stmt *sqlite.Stmt) error {
 
 // flush moves what has been gathered into the snapshot.
 func (l *loading) flush() {
-	names := string(l.names)
-	start := 0
-	for i, r := range l.run {
-		r.base = names[start:l.ends[i]]
-		start = l.ends[i]
-		l.edit.add(r)
+	for i, base := range l.names.strings() {
+		l.run[i].base = base
+		l.edit.add(l.run[i])
 	}
-	l.run, l.names = l.run[:0], l.names[:0]
+	l.run = l.run[:0]
 }
 
 func columnBytes(stmt *sqlite.Stmt, col int, buf []byte) []byte {

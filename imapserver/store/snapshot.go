@@ -171,6 +171,21 @@ func (e *edit) addAll(records []record) {
 	}
 }
 
+// addRuns is addAll of messages in runs of chunkLen, but for the last, which become chunks
+// where they can: they are not copied.
+func (e *edit) addRuns(runs [][]record) {
+	if len(runs) > 0 && len(e.s.chunks) > 0 {
+		e.addAll(slices.Concat(runs...))
+		return
+	}
+	for _, run := range runs {
+		e.s.chunks = append(e.s.chunks, run)
+		for i := range run {
+			e.count(&run[i], 1)
+		}
+	}
+}
+
 // remove takes out the messages with those UIDs. Nothing may be set or added
 // after it.
 func (e *edit) remove(gone map[imap.UID]bool) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -94,12 +95,16 @@ func (mb *mailbox) syncOnce(move, last bool) (settled bool, err error) {
 	return false, nil
 }
 
+// manyRuns is so many that have come at once, 100,000 messages, that what was needed to
+// see them, twice what stays, is given back at once: the runtime would take its time.
+const manyRuns = 100_000 / chunkLen
+
 // found is a message file that a look has seen.
 type found struct {
 	sub          maildir.Sub
 	base, suffix string
 	ino          uint64
-	st           maildir.Stat // of fresh ones
+	date         int64 // of fresh ones
 }
 
 func (f *found) name() string { return f.base + f.suffix }
@@ -129,12 +134,13 @@ func (l *look) listNew(ctime int64, now time.Time) ([]found, error) {
 	defer list.Release()
 	l.mb.new.listed(ctime, now)
 	var all []found
+	files := gathering{list: list, sub: maildir.New, see: func(f found) { all = append(all, f) }}
 	for i := range list.Len() {
 		if l.usable(list, i, maildir.New) {
-			base, suffix := maildir.SplitName(string(list.Name(i)))
-			all = append(all, found{sub: maildir.New, base: base, suffix: suffix, ino: list.Inode(i)})
+			files.add(i)
 		}
 	}
+	files.flush()
 	if l.move && len(all) > 0 {
 		err = l.mb.change(func() error { return l.moveNew(all) }, maildir.New, maildir.Cur)
 	}
@@ -180,6 +186,7 @@ func (l *look) listCur() error {
 	defer list.Release()
 	l.snapshot = list.Snapshot
 	l.seen = make([]bool, l.snap.len)
+	files := gathering{list: list, sub: maildir.Cur, see: l.see}
 	for i, n := range l.locateAll(list) {
 		if n >= 0 {
 			if l.seen[n] {
@@ -188,10 +195,10 @@ func (l *look) listCur() error {
 			}
 			l.seen[n] = true
 		} else if l.usable(list, i, maildir.Cur) {
-			base, suffix := maildir.SplitNameBytes(list.Name(i))
-			l.see(found{sub: maildir.Cur, base: string(base), suffix: string(suffix), ino: list.Inode(i)})
+			files.add(i)
 		}
 	}
+	files.flush()
 	mb.cur.listed(ctime, now)
 	return nil
 }
@@ -310,7 +317,7 @@ func (l *look) examine() error {
 
 // byInode gives the fresh messages in the order in which they are read fastest.
 func (l *look) byInode() []*found {
-	all := slices.Collect(maps.Values(l.fresh))
+	all := slices.AppendSeq(make([]*found, 0, len(l.fresh)), maps.Values(l.fresh))
 	slices.SortFunc(all, func(a, b *found) int { return cmp.Compare(a.ino, b.ino) })
 	return all
 }
@@ -318,15 +325,25 @@ func (l *look) byInode() []*found {
 // statAll looks at files, and gives what became of each.
 func (l *look) statAll(all []*found) []error {
 	errs := make([]error, len(all))
-	share(len(all), func(i int) { all[i].st, errs[i] = l.mb.folder.Stat(all[i].sub, all[i].name()) })
+	share(len(all), func(i int) { errs[i] = l.statOne(all[i]) })
 	return errs
+}
+
+// errOdd is of what is no regular file.
+var errOdd = errors.New("not a regular file")
+
+func (l *look) statOne(f *found) error {
+	st, err := l.mb.folder.Stat(f.sub, f.name())
+	if err == nil && !st.Regular {
+		err = errOdd
+	}
+	f.date = st.ModTime.Unix()
+	return err
 }
 
 // stat looks at one fresh message.
 func (l *look) stat(f *found, lost map[string]bool) error {
-	var err error
-	f.st, err = l.mb.folder.Stat(f.sub, f.name())
-	return l.judge(f, err, lost)
+	return l.judge(f, l.statOne(f), lost)
 }
 
 // judge takes in what a look at a fresh message gave. Where it is not there any
@@ -336,11 +353,11 @@ func (l *look) judge(f *found, err error, lost map[string]bool) error {
 	case errors.Is(err, fs.ErrNotExist):
 		delete(l.fresh, f.base)
 		lost[f.base] = true
-	case err != nil:
-		return err
-	case !f.st.Regular:
+	case errors.Is(err, errOdd):
 		delete(l.fresh, f.base)
 		l.mb.irregular(f.sub, f.name())
+	case err != nil:
+		return err
 	default:
 		l.fresh[f.base] = f
 	}
@@ -484,11 +501,15 @@ func (l *look) apply() error {
 	if err != nil {
 		return err
 	}
-	e.addAll(added)
-	for _, r := range added {
-		inNew += isNew(r.sub)
+	e.addRuns(added)
+	if len(added) >= manyRuns {
+		debug.FreeOSMemory()
 	}
-	put = append(put, added...)
+	for _, run := range added {
+		for i := range run {
+			inNew += isNew(run[i].sub)
+		}
+	}
 	if len(l.gone) > 0 {
 		for uid := range l.gone {
 			inNew -= isNew(l.snap.find(uid).sub)
@@ -501,6 +522,11 @@ func (l *look) apply() error {
 		if err := mb.bury(conn, l.snap, l.gone, modseq); err != nil {
 			return err
 		}
+		for _, run := range added {
+			if err := putMessages(conn, mb.row.id, run); err != nil {
+				return err
+			}
+		}
 		return putAndDrop(conn, mb.row.id, put, l.gone)
 	})
 	if err != nil {
@@ -509,8 +535,10 @@ func (l *look) apply() error {
 	if mb.a.lost != nil && len(l.gone) > 0 {
 		mb.a.lost(mb.name(), slices.Sorted(maps.Keys(l.gone)))
 	}
-	for _, r := range added {
-		mb.bases.add(r.base, r.uid)
+	for _, run := range added {
+		for i := range run {
+			mb.bases.add(run[i].base, run[i].uid)
+		}
 	}
 	for _, m := range l.rebased {
 		mb.bases.add(m.to.base, m.uid)
@@ -586,8 +614,9 @@ func (a numbered) compare(b numbered) int {
 }
 
 // number gives the fresh messages UIDs, in Courier's order behind those that
-// another server has numbered.
-func (l *look) number(e *edit, modseq ModSeq) ([]record, error) {
+// another server has numbered. They are fresh no longer: of very many that have come at
+// once, what has been seen of them need not be kept beside their records.
+func (l *look) number(e *edit, modseq ModSeq) ([][]record, error) {
 	if len(l.fresh) == 0 {
 		return nil, nil
 	}
@@ -595,14 +624,31 @@ func (l *look) number(e *edit, modseq ModSeq) ([]record, error) {
 	for _, f := range l.fresh {
 		fresh = append(fresh, numbered{found: f, key: maildir.SortKey(f.base)})
 	}
+	l.fresh = nil
 	l.mb.imports.number(fresh)
 	if l.mb.imports != nil {
 		e.s.uidNext = max(e.s.uidNext, l.mb.imports.next)
 	}
 	slices.SortFunc(fresh, numbered.compare)
-	sizes := newSizes(len(fresh))
-	records := make([]record, 0, len(fresh))
-	for i, f := range fresh {
+	runs := make([][]record, 0, (len(fresh)+chunkLen-1)/chunkLen+1)
+	var names nameRun
+	for run := range slices.Chunk(fresh, chunkLen) {
+		records, err := l.records(e, modseq, run, &names)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, records)
+	}
+	e.s.modseq = modseq
+	return runs, nil
+}
+
+// records makes those of a run of messages, each of which gets a UID if it has none, and
+// lets go of what was seen of them. names is empty.
+func (l *look) records(e *edit, modseq ModSeq, run []numbered, names *nameRun) ([]record, error) {
+	sizes := newSizes(len(run))
+	records := make([]record, 0, len(run))
+	for i, f := range run {
 		uid := f.uid
 		if uid == 0 {
 			if e.s.uidNext == 0 || uint64(e.s.uidNext) >= 1<<32-1 {
@@ -616,10 +662,14 @@ func (l *look) number(e *edit, modseq ModSeq) ([]record, error) {
 			l.mb.a.log.Warn("keywords of a message are lost", "path", l.mb.path(), "name", f.name(), "error", err)
 		}
 		records = append(records, record{
-			uid: uid, sub: f.sub, modseq: modseq, date: f.st.ModTime.Unix(), base: strings.Clone(f.base),
+			uid: uid, sub: f.sub, modseq: modseq, date: f.date,
 			set: l.mb.sets.get(f.suffix, keywords), size: &sizes[i],
 		})
+		addName(names, f.base)
+		run[i] = numbered{}
 	}
-	e.s.modseq = modseq
+	for i, base := range names.strings() {
+		records[i].base = base
+	}
 	return records, nil
 }
