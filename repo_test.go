@@ -507,3 +507,37 @@ func TestToolchainFloor(t *testing.T) {
 		t.Error("go.mod sets a switch of the runtime's")
 	}
 }
+
+// TestFuzzBounds: every fuzz target bounds what an input costs, by oracle.Cost or
+// oracle.OnceCost: processor time and memory in proportion to its length.
+func TestFuzzBounds(t *testing.T) {
+	elsewhere := map[string]string{
+		"schema/fuzz_test.go FuzzLoad": "schema.loadWithin, the bounds that every description has",
+	}
+	n := 0
+	for _, f := range files(t, parser.SkipObjectResolution) {
+		for _, d := range f.ast.Decls {
+			target, ok := d.(*ast.FuncDecl)
+			if !ok || !f.isTest() || !strings.HasPrefix(target.Name.Name, "Fuzz") {
+				continue
+			}
+			n++
+			bounded := false
+			ast.Inspect(target, func(n ast.Node) bool {
+				s, ok := n.(*ast.SelectorExpr)
+				if ok && strings.HasSuffix(s.Sel.Name, "Cost") {
+					x, ok := s.X.(*ast.Ident)
+					bounded = bounded || ok && x.Name == "oracle"
+				}
+				return true
+			})
+			id := f.name + " " + target.Name.Name
+			if bounded == (elsewhere[id] != "") {
+				t.Errorf("%s: oracle bounds its cost: %v; something else does: %q", id, bounded, elsewhere[id])
+			}
+		}
+	}
+	if n < 50 {
+		t.Errorf("%d fuzz targets were found", n)
+	}
+}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"mailstead/imapserver/oracle"
 )
 
 var planKey = []byte("the host's own key")
@@ -373,8 +375,9 @@ func FuzzReadPlan(f *testing.F) {
 	f.Add([]byte(`{"format_version": 2}`))
 	f.Add([]byte(`{"format_version": 1, "changes": [{"ref": {"kind": "plain", "name": "a"}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := ReadPlan(bytes.NewReader(data))
-		if err != nil {
+		var s *Saved
+		var err error
+		if oracle.Cost(t, len(data), func() { s, err = ReadPlan(bytes.NewReader(data)) }); err != nil {
 			return
 		}
 		var again bytes.Buffer

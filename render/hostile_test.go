@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mailstead/imapserver/oracle"
 	"mailstead/schema"
 )
 
@@ -147,9 +148,13 @@ func FuzzUnitWords(f *testing.F) {
 		f.Add(s, "/b")
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
-		u := &unit{}
-		u.words("Key", "", a, b)
-		data, err := u.bytes()
+		var data []byte
+		var err error
+		oracle.Cost(t, len(a)+len(b), func() {
+			u := &unit{}
+			u.words("Key", "", a, b)
+			data, err = u.bytes()
+		})
 		if err != nil {
 			return
 		}

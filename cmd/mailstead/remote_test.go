@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailstead/imapserver/oracle"
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
 	"mailstead/schema"
@@ -54,13 +55,17 @@ func FuzzReadRequest(f *testing.F) {
 	f.Add([]byte(`{"host":{"Name":"x","Users":[{"System":{}}],"Folders":[{}]},"rootless":true,"agreed":[""]}`))
 	f.Add([]byte(`{"host":null}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		q, err := readRequest(body)
-		if err != nil {
-			return
-		}
-		opts := desired.Options{Rootless: q.Rootless}
-		desired.Request(q.Host, opts)
-		list, err := desired.Build(q.Host, reconcile.Facts{FreeIDs: []int{999, 998, 997, 996}}, opts)
+		var q remoteRequest
+		var list []reconcile.Resource
+		var err error
+		oracle.Cost(t, len(body), func() {
+			if q, err = readRequest(body); err != nil {
+				return
+			}
+			opts := desired.Options{Rootless: q.Rootless}
+			desired.Request(q.Host, opts)
+			list, err = desired.Build(q.Host, reconcile.Facts{FreeIDs: []int{999, 998, 997, 996}}, opts)
+		})
 		for _, r := range list {
 			if bytes.ContainsAny([]byte(r.Get("path")), "\n\x00") {
 				t.Fatalf("%s is at %q", r.Ref, r.Get("path"))

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"mailstead/imapserver/oracle"
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
 	"mailstead/reconcile/web"
@@ -332,8 +333,13 @@ func FuzzWebAdmin(f *testing.F) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	f.Fuzz(func(t *testing.T, text string) {
-		c := &said{Reader: strings.NewReader(text)}
-		if err := answerAdmin(t.Context(), c, state, log); err != nil {
+		var c *said
+		var err error
+		oracle.Cost(t, len(text), func() {
+			c = &said{Reader: strings.NewReader(text)}
+			err = answerAdmin(t.Context(), c, state, log)
+		})
+		if err != nil {
 			return
 		}
 		var a web.AdminAnswer

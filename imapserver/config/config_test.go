@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/oracle"
 )
 
 // sample is a configuration that uses every field.
@@ -223,8 +225,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"version":1,"generation":"x","hostname":"h","control":"/c","users":"/u","service":{"uid":1,"gid":1},"listeners":null,"tls":{"policy":"modern"},"workers":"inline"}`))
 	f.Add([]byte(`{"a":{"b":[1,{"c":"d"}],"b":2}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := Parse(data)
-		if err != nil {
+		var c *Config
+		var err error
+		if oracle.Cost(t, len(data), func() { c, err = Parse(data) }); err != nil {
 			return
 		}
 		encoded, err := Encode(c)

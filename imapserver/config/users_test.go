@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/oracle"
 )
 
 const userHead = `{"version":1,"users":1}` + "\n"
@@ -163,8 +165,9 @@ func FuzzParseUsers(f *testing.F) {
 	f.Add(b.Bytes())
 	f.Add([]byte(`{"version":1,"users":0}` + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		users, err := collect(ParseUsers(bytes.NewReader(data), WorkerPerUID))
-		if err != nil {
+		var users []User
+		var err error
+		if oracle.Cost(t, len(data), func() { users, err = collect(ParseUsers(bytes.NewReader(data), WorkerPerUID)) }); err != nil {
 			return
 		}
 		var b bytes.Buffer

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/oracle"
 )
 
 // pair makes both ends of a channel.
@@ -420,7 +422,9 @@ func FuzzDecode(f *testing.F) {
 		f.Add(fmt.Appendf(nil, "%d %s\n%s", Version, k.name, body))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := decode(data, nil, MaxPayload)
+		var m Message
+		var err error
+		oracle.Cost(t, len(data), func() { m, err = decode(data, nil, MaxPayload) })
 		if (m == nil) != (err != nil) {
 			t.Fatalf("%v %v", m, err)
 		}

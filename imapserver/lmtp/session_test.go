@@ -16,6 +16,7 @@ import (
 	"mailstead/imapserver/deliver"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/limit"
+	"mailstead/imapserver/oracle"
 )
 
 // memory is a Backend that keeps what it is given. Recipients that begin with
@@ -306,7 +307,8 @@ func FuzzSession(f *testing.F) {
 		m := &memory{}
 		limits := limit.Default().LMTP
 		limits.Message, limits.Bad = 100_000, 1000
-		answered := converse(t, m, limits, string(said))
+		var answered string
+		oracle.OnceCost(t, len(said)>>16, func() { answered = converse(t, m, limits, string(said)) })
 		for line := range strings.Lines(answered) {
 			if len(line) < 6 || !strings.HasSuffix(line, "\r\n") || strings.ContainsAny(line[:len(line)-2], "\r\n\x00") || line[3] != ' ' && line[3] != '-' || strings.Trim(line[:3], "0123456789") != "" {
 				t.Fatalf("%q is answered by %q", said, line)

@@ -135,8 +135,12 @@ func TestDovecotKeywords(t *testing.T) {
 func FuzzParseDovecotKeywords(f *testing.F) {
 	f.Add(testdata(f, "dovecot/keywords"), ":2,FSabz")
 	f.Fuzz(func(t *testing.T, data []byte, suffix string) {
-		k, _ := ParseDovecotKeywords(data)
-		names, unknown := k.Of(suffix)
+		var names []string
+		var unknown int
+		oracle.Cost(t, len(data)+len(suffix), func() {
+			k, _ := ParseDovecotKeywords(data)
+			names, unknown = k.Of(suffix)
+		})
 		if len(names)+unknown > len(suffix) {
 			t.Errorf("%q has %q", suffix, names)
 		}

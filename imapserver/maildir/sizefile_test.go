@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"mailstead/imapserver/oracle"
 )
 
 // Whatever is in the file, it is summed up or refused; what is added to one that
@@ -21,8 +23,10 @@ func FuzzSizeFile(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(dir, SizeFileName), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s := NewSizeFile(dir, &Ops{})
-		if s.Refresh() == nil {
+		var s *SizeFile
+		var err error
+		oracle.Cost(t, len(content), func() { s = NewSizeFile(dir, &Ops{}); err = s.Refresh() })
+		if err == nil {
 			before := s.Used
 			if before.Octets < 0 || before.Messages < 0 {
 				t.Fatalf("less than nothing: %+v", before)

@@ -88,7 +88,9 @@ func FuzzParseOverview(f *testing.F) {
 		f.Add(o.Append(nil))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o, err := ParseOverview(b)
+		var o Overview
+		var err error
+		oracle.Cost(t, len(b), func() { o, err = ParseOverview(b) })
 		if err == nil && string(o.Append(nil)) != string(b) {
 			t.Errorf("%q is taken for %+v", b, o)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/oracle"
 )
 
 // FuzzSession has client and server say anything to a session. It ends, and what the
@@ -43,13 +44,16 @@ func FuzzSession(f *testing.F) {
 		l := newLink(&server1, near)
 		s := newSession(p.front("webmail"), l, handoff.NewClient(proxyEnd, nil, time.Hour, func() {}), "in")
 		done := make(chan bool)
-		go func() { done <- s.serve() }()
-		select {
-		case <-done:
-		case <-time.After(20 * time.Second):
-			t.Fatal("the session does not end")
-		}
-		all := <-heard
+		var all []byte
+		oracle.OnceCost(t, (len(client)+len(server))>>16, func() {
+			go func() { done <- s.serve() }()
+			select {
+			case <-done:
+			case <-time.After(20 * time.Second):
+				t.Fatal("the session does not end")
+			}
+			all = <-heard
+		})
 		if upper := strings.ToUpper(string(client) + string(server)); !strings.Contains(upper, "CAPABILITY") && !strings.Contains(upper, "LOGOUT") {
 			_, all, _ = bytes.Cut(all, []byte("in OK Logged in.\r\n"))
 			all, _, _ = bytes.Cut(all, []byte("* BYE [UNAVAILABLE] The server behind"))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"mailstead/imapserver/oracle"
 )
 
 // run presents responses until the exchange is over; nil is no initial response.
@@ -169,8 +171,9 @@ func FuzzMechanism(f *testing.F) {
 			responses = append([][]byte{nil}, responses...)
 		}
 		for i, r := range responses {
-			_, done, err := m.Next(r)
-			if err != nil {
+			var done bool
+			var err error
+			if oracle.OnceCost(t, (len(a)+len(b)+len(c))>>16, func() { _, done, err = m.Next(r) }); err != nil {
 				if got := m.Credentials(); got != (Credentials{}) && got.Password != "" {
 					t.Fatalf("%v with %q", err, got)
 				}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/xdg-go/scram"
 	"github.com/xdg-go/stringprep"
+
+	"mailstead/imapserver/oracle"
 )
 
 const (
@@ -210,7 +212,7 @@ func FuzzSCRAM(f *testing.F) {
 		for _, response := range [][]byte{a, b, c} {
 			var challenge []byte
 			var err error
-			challenge, done, err = s.Next(response)
+			oracle.OnceCost(t, len(response)>>16, func() { challenge, done, err = s.Next(response) })
 			if len(challenge) > 4*len(a)+4096 || bytes.ContainsAny(challenge, "\r\n\x00") {
 				t.Fatalf("challenge %q", challenge)
 			}

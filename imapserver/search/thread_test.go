@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver/message"
+	"mailstead/imapserver/oracle"
 	"mailstead/imapserver/wire"
 )
 
@@ -298,7 +299,9 @@ func FuzzThreads(f *testing.F) {
 			refs = nil
 		}
 		checkThreads(t, list)
-		if have, want := threads(imap.ThreadReferences, list), plainReferences(list); have != want {
+		var have string
+		oracle.Cost(t, len(b), func() { have = threads(imap.ThreadReferences, list) })
+		if want := plainReferences(list); have != want {
 			t.Errorf("have %s, want %s", have, want)
 		}
 	})

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailstead/imapserver/oracle"
 )
 
 func TestMatch(t *testing.T) {
@@ -74,6 +76,7 @@ func FuzzMatch(f *testing.F) {
 	f.Add("a*%b", "a.b")
 	f.Add("%.%*", "x.y.z")
 	f.Fuzz(func(t *testing.T, text, name string) {
+		oracle.Cost(t, len(text)*len(name), func() { newPattern(text).match(name, 0) }) // in proportion to both: TestMatchTime
 		if len(text) > 50 || len(name) > 50 {
 			return
 		}

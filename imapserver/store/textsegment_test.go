@@ -9,6 +9,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"mailstead/imapserver/oracle"
 	"mailstead/imapserver/search"
 )
 
@@ -148,9 +149,11 @@ func FuzzSegment(f *testing.F) {
 	s := makeSegment(f, &m)
 	f.Add(s.head, s.pages[0], uint32(1))
 	f.Fuzz(func(t *testing.T, head, page []byte, want uint32) {
-		if seg, err := decodeHead(seal(head, madeID, madeOf.mailbox, int64(madeOf.validity)), madeID, madeOf); err == nil {
-			_ = seg.pageOf(search.Gram(want))
-			_, _ = seg.find(page, search.Gram(want))
-		}
+		oracle.Cost(t, len(head)+len(page), func() {
+			if seg, err := decodeHead(seal(head, madeID, madeOf.mailbox, int64(madeOf.validity)), madeID, madeOf); err == nil {
+				_ = seg.pageOf(search.Gram(want))
+				_, _ = seg.find(page, search.Gram(want))
+			}
+		})
 	})
 }

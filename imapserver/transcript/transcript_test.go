@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/oracle"
 )
 
 // dialogue feeds lines that begin with C: or S: to a transcript, in pieces of so many
@@ -120,9 +122,13 @@ func FuzzTranscript(f *testing.F) {
 	f.Add("a APPEND x {3+}\r\nabc", "* 1 FETCH (BODY[] {3}\r\nabc)", 1)
 	f.Fuzz(func(t *testing.T, client, server string, pieces int) {
 		var got strings.Builder
-		tr := New(true, func(l Line) { got.WriteString(l.Text + "\n") })
-		tr.Client([]byte(client))
-		tr.Server([]byte(server))
+		var tr *Transcript
+		oracle.Cost(t, len(client)+len(server), func() {
+			got.Reset()
+			tr = New(true, func(l Line) { got.WriteString(l.Text + "\n") })
+			tr.Client([]byte(client))
+			tr.Server([]byte(server))
+		})
 		if tr.client.literal > 0 || tr.client.goesOn || tr.client.size > 0 || tr.hidden {
 			return // it is no beginning
 		}

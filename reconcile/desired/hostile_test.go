@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailstead/imapserver/oracle"
 	"mailstead/reconcile"
 	"mailstead/schema"
 )
@@ -136,7 +137,10 @@ func FuzzBuildHostile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, field uint8, value string, usable bool) {
 		h := goodHost()
 		hostileHost(h, hostileFields[int(field)%len(hostileFields)], value)
-		if list, err := Build(h, goodFacts(h, usable), Options{}); err == nil {
+		var list []reconcile.Resource
+		var err error
+		oracle.Cost(t, len(value), func() { list, err = Build(h, goodFacts(h, usable), Options{}) })
+		if err == nil {
 			checkList(t, h, list, value)
 		}
 	})

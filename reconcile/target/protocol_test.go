@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"mailstead/imapserver/oracle"
 )
 
 func TestMessages(t *testing.T) {
@@ -73,7 +75,13 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("motd\n{\"mailstead_protocol\":1}\n{\"kind\":\"said\",\"body\":\"x\"}\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		const limit = 1000
-		NewReader(bytes.NewReader(in), limit).hello()
+		oracle.Cost(t, len(in), func() { NewReader(bytes.NewReader(in), limit).hello() })
+		oracle.Cost(t, len(in), func() {
+			r := NewReader(bytes.NewReader(in), limit)
+			for err := error(nil); !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, ErrTooLong); {
+				_, err = r.Next()
+			}
+		})
 		r := NewReader(bytes.NewReader(in), limit)
 		for {
 			m, err := r.Next()

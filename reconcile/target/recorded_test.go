@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mailstead/imapserver/oracle"
 	"mailstead/reconcile"
 	"mailstead/reconcile/kind"
 )
@@ -139,8 +140,9 @@ func FuzzReadFacts(f *testing.F) {
 	f.Add([]byte(`{"format_version":1,"host":"h","facts":{},"inventory":{"version":1,"resources":[{"ref":{"kind":"unit","name":"v"},"attrs":[]}]},"seen":[{"ref":{"kind":"unit","name":"u"},"place":{"path":"/etc/u"},"have":{"attrs":[{"name":"content","value":"x"},{"name":"run","value":"z"}]}}]}`))
 	f.Add([]byte(`{"format_version":1,"host":"h","seen":[{"ref":{"kind":"unit","name":"u"},"error":"no"},{"ref":{}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := ReadFacts(bytes.NewReader(data))
-		if err != nil {
+		var r *Recorded
+		var err error
+		if oracle.Cost(t, len(data), func() { r, err = ReadFacts(bytes.NewReader(data)) }); err != nil {
 			return
 		}
 		inv := r.Inventory

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/oracle"
 	"mailstead/render"
 )
 
@@ -204,7 +205,7 @@ func FuzzPage(f *testing.F) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Cookie", cookie)
 		w := &answer{header: http.Header{}}
-		s.ServeHTTP(w, r)
+		oracle.OnceCost(t, (len(path)+len(body)+len(cookie))>>16, func() { s.ServeHTTP(w, r) })
 		if w.status >= 500 || w.header.Get("Content-Security-Policy") == "" {
 			t.Errorf("%s %q: %d %v", method, path, w.status, w.header)
 		}

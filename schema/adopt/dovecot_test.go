@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"mailstead/imapserver/oracle"
 	"mailstead/schema"
 )
 
@@ -149,9 +150,11 @@ func FuzzDovecot(f *testing.F) {
 	f.Add("mail_location = maildir:~/Maildir\npassdb {\n driver = pam\n}\nservice imap-login {\n inet_listener imap {\n port = 144\n}\n}\n", "alice:x:1000:1000::/home/alice:/bin/sh\n")
 	f.Add("mail_location = maildir:/m/%d/%n\npassdb {\n driver = passwd-file\n args = etc/passwd\n}\nssl_cert = </x\n", "a:{X}$6$:::::\n")
 	f.Fuzz(func(t *testing.T, conf, passwd string) {
-		if h, err := ReadDovecot(fstest.MapFS{"etc/passwd": {Data: []byte(passwd)}}, "mail.example.org", "doveconf", []byte(conf)); err == nil {
-			(&draft{host: h}).build()
-		}
+		oracle.Cost(t, len(conf)+len(passwd), func() {
+			if h, err := ReadDovecot(fstest.MapFS{"etc/passwd": {Data: []byte(passwd)}}, "mail.example.org", "doveconf", []byte(conf)); err == nil {
+				(&draft{host: h}).build()
+			}
+		})
 	})
 }
 

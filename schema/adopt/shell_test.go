@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mailstead/imapserver/oracle"
 )
 
 func values(s Settings) map[string]string {
@@ -114,8 +116,10 @@ func TestReadShellAsShell(t *testing.T) {
 func FuzzReadShell(f *testing.F) {
 	f.Add([]byte("A=\"$B\" # c\nexport A\nB='x'\\\ny"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := Settings{}
-		if readShell("f", data, s) != nil {
+		var s Settings
+		var err error
+		oracle.Cost(t, len(data), func() { s = Settings{}; err = readShell("f", data, s) })
+		if err != nil {
 			return
 		}
 		for _, each := range s {
