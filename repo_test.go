@@ -541,3 +541,30 @@ func TestFuzzBounds(t *testing.T) {
 		t.Errorf("%d fuzz targets were found", n)
 	}
 }
+
+// TestPatternsAreLate: no package of the daemon compiles a regular expression before it
+// needs it. Its programs have all packages, and each worker would have what none uses.
+func TestPatternsAreLate(t *testing.T) {
+	for _, f := range files(t, parser.SkipObjectResolution) {
+		if !strings.HasPrefix(f.dir, "imapserver") || f.isTest() || f.dir == "imapserver/dialogue" {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			vars, ok := d.(*ast.GenDecl)
+			if !ok || vars.Tok != token.VAR {
+				continue
+			}
+			for _, spec := range vars.Specs {
+				for _, v := range spec.(*ast.ValueSpec).Values {
+					call, ok := v.(*ast.CallExpr)
+					if !ok {
+						continue
+					}
+					if s, ok := call.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "MustCompile" {
+						t.Errorf("%s: a regular expression is made at start; see config.Pattern", f.set.Position(v.Pos()))
+					}
+				}
+			}
+		}
+	}
+}

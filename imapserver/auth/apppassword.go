@@ -9,12 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
 
+	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
 )
 
@@ -41,7 +41,7 @@ type AppPassword struct {
 }
 
 var (
-	appForm  = regexp.MustCompile(`^[a-z2-7]{24}$`)
+	appForm  = config.Pattern(`^[a-z2-7]{24}$`)
 	base32ab = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 )
 
@@ -52,7 +52,7 @@ func bare(password string) string {
 		return ""
 	}
 	s := strings.ToLower(strings.NewReplacer("-", "", " ", "").Replace(password))
-	if !appForm.MatchString(s) {
+	if !appForm().MatchString(s) {
 		return ""
 	}
 	return s

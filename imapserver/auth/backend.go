@@ -35,7 +35,7 @@ func (a *Auth) backends(t *table, c *handoff.Credentials) []backend {
 		return []backend{a.remote.of(c)}
 	case exists && u.row.Hash == "":
 		return []backend{a.pool}
-	case exists || len(t.directories) == 0 || !directoryUser.MatchString(c.User):
+	case exists || len(t.directories) == 0 || !directoryUser().MatchString(c.User):
 		return []backend{hashTable{a, t}}
 	}
 	return t.directories

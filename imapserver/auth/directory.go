@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"path"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -16,7 +15,7 @@ import (
 // directoryUser is what the name of a user may be that a directory is asked
 // about, and that it gives: nothing that is special in a filter, a DN, a path or
 // the line of a protocol.
-var directoryUser = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,199}$`)
+var directoryUser = config.Pattern(`^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,199}$`)
 
 // directory is a backend that is another server.
 type directory interface {
@@ -78,7 +77,7 @@ type said struct {
 // say. What it says wrong is a fault of the directory.
 func row(d config.Directory, s said) (config.User, error) {
 	u := config.User{Name: s.name, Directory: d.Name, Quota: d.May.Quota, Discard: d.May.Discard}
-	if !directoryUser.MatchString(s.name) {
+	if !directoryUser().MatchString(s.name) {
 		return u, fmt.Errorf("directory %s: the name %q of a user has characters other than letters, digits and _ . @ + -", d.Name, shortened(s.name))
 	}
 	setServer(&u, d.May.Host, s.elsewhere)

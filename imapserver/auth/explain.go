@@ -76,7 +76,7 @@ func (a *Auth) Explain(ctx context.Context, q Question) (steps []Step, row confi
 // explainBackends asks each backend in its turn.
 func (a *Auth) explainBackends(ctx context.Context, t *table, c *handoff.Credentials) (steps []Step, row config.User, known bool) {
 	backends := a.backends(t, c)
-	if len(t.directories) > 0 && !directoryUser.MatchString(c.User) {
+	if len(t.directories) > 0 && !directoryUser().MatchString(c.User) {
 		steps = append(steps, Step{Name: "directory", Came: Passed, Seen: "no directory is asked about a name with such characters"})
 	}
 	for i, b := range backends {

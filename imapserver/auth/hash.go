@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 
+	"mailstead/imapserver/config"
 	"mailstead/imapserver/sasl"
 )
 
@@ -80,10 +80,10 @@ func ParseHash(s string, weak ...string) (Hash, error) {
 	return parseWeak(s, weak)
 }
 
-var argon2id = regexp.MustCompile(`^\$argon2id\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,2}),p=([0-9]{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$`)
+var argon2id = config.Pattern(`^\$argon2id\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,2}),p=([0-9]{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$`)
 
 func parseArgon2id(s string) (Hash, error) {
-	m := argon2id.FindStringSubmatch(s)
+	m := argon2id().FindStringSubmatch(s)
 	if m == nil {
 		return Hash{}, errors.New("not $argon2id$v=19$m=MEMORY,t=PASSES,p=LANES$SALT$HASH")
 	}
@@ -115,10 +115,10 @@ func number(s string) int {
 	return n
 }
 
-var bcryptForm = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
+var bcryptForm = config.Pattern(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
 
 func parseBcrypt(s string) (Hash, error) {
-	m := bcryptForm.FindStringSubmatch(s)
+	m := bcryptForm().FindStringSubmatch(s)
 	if m == nil {
 		return Hash{}, errors.New("not $2b$COST$ and 53 characters")
 	}
@@ -138,9 +138,9 @@ func parseBcrypt(s string) (Hash, error) {
 // shaCrypt reads one of the two forms of SHA-crypt (crypt(5)), whose hash has so many
 // characters.
 func shaCrypt(name, prefix string, characters int, digest func() hash.Hash) func(string) (Hash, error) {
-	form := regexp.MustCompile(fmt.Sprintf(`^(?:rounds=([1-9][0-9]{0,8})\$)?([^$:\n]{1,16})\$([./A-Za-z0-9]{%d})$`, characters))
+	form := config.Pattern(fmt.Sprintf(`^(?:rounds=([1-9][0-9]{0,8})\$)?([^$:\n]{1,16})\$([./A-Za-z0-9]{%d})$`, characters))
 	return func(s string) (Hash, error) {
-		m := form.FindStringSubmatch(strings.TrimPrefix(s, prefix))
+		m := form().FindStringSubmatch(strings.TrimPrefix(s, prefix))
 		if m == nil {
 			return Hash{}, fmt.Errorf("not %[1]sSALT$HASH or %[1]srounds=N$SALT$HASH", prefix)
 		}
@@ -158,10 +158,10 @@ func shaCrypt(name, prefix string, characters int, digest func() hash.Hash) func
 	}
 }
 
-var yescryptForm = regexp.MustCompile(`^\$y\$(j[./0-9A-Z])([./0-9A-Za-z])\$[./A-Za-z0-9]{1,86}\$[./A-Za-z0-9]{43}$`)
+var yescryptForm = config.Pattern(`^\$y\$(j[./0-9A-Z])([./0-9A-Za-z])\$[./A-Za-z0-9]{1,86}\$[./A-Za-z0-9]{43}$`)
 
 func parseYescrypt(s string) (Hash, error) {
-	m := yescryptForm.FindStringSubmatch(s)
+	m := yescryptForm().FindStringSubmatch(s)
 	if m == nil {
 		return Hash{}, errors.New("not $y$jNR$SALT$HASH as mkpasswd and passwd make it")
 	}

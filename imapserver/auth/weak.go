@@ -11,11 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"regexp"
 	"slices"
 	"strings"
 
 	shacrypt "github.com/go-crypt/x/crypt"
+
+	"mailstead/imapserver/config"
 )
 
 // weakForms are served only where the description names their scheme: whoever has
@@ -56,10 +57,10 @@ func parseWeak(s string, allowed []string) (Hash, error) {
 	return Hash{}, ErrWeak
 }
 
-var md5Form = regexp.MustCompile(`^([^$:\n]{1,8})\$([./A-Za-z0-9]{22})$`)
+var md5Form = config.Pattern(`^([^$:\n]{1,8})\$([./A-Za-z0-9]{22})$`)
 
 func parseMD5(s string) (Hash, error) {
-	m := md5Form.FindStringSubmatch(s)
+	m := md5Form().FindStringSubmatch(s)
 	if m == nil {
 		return Hash{}, errors.New("not $1$SALT$HASH")
 	}

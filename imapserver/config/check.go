@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"mailstead/imapserver/limit"
@@ -23,15 +24,22 @@ const (
 	maxID       = 1<<32 - 2 // the last one means "no id" to the kernel
 )
 
+// Pattern is a regular expression that is made when it is first asked for. Programs have
+// all of those in their packages, and most use none: workers, and what is started for each
+// message, would have a megabyte of them.
+func Pattern(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
+
 var (
-	fieldName   = regexp.MustCompile(`^[A-Za-z0-9-]{1,70}$`)
-	plainName   = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$`)
-	bundleName  = regexp.MustCompile(`^[A-Za-z0-9_*]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_-])?$`)
-	domainLabel = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
-	generation  = regexp.MustCompile(`^[0-9a-z-]{1,64}$`)
-	capability  = regexp.MustCompile(`^[0-9A-Za-z.=+_-]{1,64}$`)
-	imapURL     = regexp.MustCompile(`^imap://[0-9A-Za-z._~%+;=*-]{1,200}@[0-9A-Za-z.:-]{1,260}/$`)
-	cryptHash   = regexp.MustCompile(`^\$[0-9A-Za-z./$=,+_-]+$|^SCRAM-SHA-256\$[0-9A-Za-z/$=+:]+$|^\{[0-9A-Z]+\}[^\x00-\x1f\x7f]+$`)
+	fieldName   = Pattern(`^[A-Za-z0-9-]{1,70}$`)
+	plainName   = Pattern(`^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$`)
+	bundleName  = Pattern(`^[A-Za-z0-9_*]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_-])?$`)
+	domainLabel = Pattern(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
+	generation  = Pattern(`^[0-9a-z-]{1,64}$`)
+	capability  = Pattern(`^[0-9A-Za-z.=+_-]{1,64}$`)
+	imapURL     = Pattern(`^imap://[0-9A-Za-z._~%+;=*-]{1,200}@[0-9A-Za-z.:-]{1,260}/$`)
+	cryptHash   = Pattern(`^\$[0-9A-Za-z./$=,+_-]+$|^SCRAM-SHA-256\$[0-9A-Za-z/$=+:]+$|^\{[0-9A-Z]+\}[^\x00-\x1f\x7f]+$`)
 )
 
 // faults collects everything that is wrong with a value.
@@ -60,7 +68,7 @@ func (c *Config) Check() error {
 		return versionError(c.Version)
 	}
 	var f faults
-	if !generation.MatchString(c.Generation) {
+	if !generation().MatchString(c.Generation) {
 		f.add("generation: %q is not a digest", c.Generation)
 	}
 	f.at("hostname", checkDomain(c.Hostname))
@@ -84,7 +92,7 @@ func (c *Config) Check() error {
 	if o := c.Outbox; o != nil {
 		f.at("outbox.mailbox", checkText(o.Mailbox))
 		f.at("outbox.socket", checkPath(o.Socket))
-		if o.Mailbox == "" || len(o.Socket) > maxSocket || o.Header != "" && !fieldName.MatchString(o.Header) {
+		if o.Mailbox == "" || len(o.Socket) > maxSocket || o.Header != "" && !fieldName().MatchString(o.Header) {
 			f.add("outbox: no mailbox, a path of more than %d bytes, or a header field %q with a strange name", maxSocket, o.Header)
 		}
 	}
@@ -95,7 +103,7 @@ func (c *Config) Check() error {
 		f.at("mail_root", checkPath(c.MailRoot))
 	}
 	if c.PAM != nil {
-		if !plainName.MatchString(c.PAM.Service) {
+		if !plainName().MatchString(c.PAM.Service) {
 			f.add("pam.service: %q is not the name of a PAM service", c.PAM.Service)
 		}
 		f.at("pam.helper", checkPath(c.PAM.Helper))
@@ -146,7 +154,7 @@ func (c *Config) checkListeners(f *faults) {
 
 func checkListener(l Listener, certificates bool) error {
 	var f faults
-	if !plainName.MatchString(l.Name) {
+	if !plainName().MatchString(l.Name) {
 		f.add("name: %q: at most 32 lower-case letters, digits and hyphens, the first a letter", l.Name)
 	}
 	loopback := false
@@ -193,7 +201,7 @@ func checkOff(names []string) error {
 		return fmt.Errorf("%d names, more than %d", len(names), maxOff)
 	}
 	for _, name := range names {
-		if !capability.MatchString(name) {
+		if !capability().MatchString(name) {
 			return fmt.Errorf("%q is not the name of a capability", name)
 		}
 	}
@@ -223,7 +231,7 @@ func (c *Config) checkTLS(f *faults) {
 	served := map[string]string{}
 	for i, b := range c.TLS.Bundles {
 		where := fmt.Sprintf("tls.bundles[%d] (%s)", i, b.Name)
-		if !bundleName.MatchString(b.Name) {
+		if !bundleName().MatchString(b.Name) {
 			f.add("%s: name: %q is not the name of a bundle", where, b.Name)
 		}
 		if bundles[b.Name] {
@@ -294,7 +302,7 @@ func checkDomain(name string) error {
 		return fmt.Errorf("%d bytes, more than 253", len(name))
 	}
 	for label := range strings.SplitSeq(name, ".") {
-		if !domainLabel.MatchString(label) {
+		if !domainLabel().MatchString(label) {
 			return fmt.Errorf("%q is not a domain name in lower case", name)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -166,7 +165,7 @@ func (c *Config) checkDirectories(f *faults) {
 	seen := map[string]bool{}
 	for _, d := range c.Directories {
 		where := fmt.Sprintf("directories (%s)", d.Name)
-		if !plainName.MatchString(d.Name) || seen[d.Name] {
+		if !plainName().MatchString(d.Name) || seen[d.Name] {
 			f.add("%s: the name is no name or is given twice", where)
 		}
 		seen[d.Name] = true
@@ -229,10 +228,10 @@ func (d Directory) check() error {
 	return errors.Join(f...)
 }
 
-var word = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,100}$`)
+var word = Pattern(`^[A-Za-z0-9._@-]{1,100}$`)
 
 func checkWord(s string) error {
-	if !word.MatchString(s) {
+	if !word().MatchString(s) {
 		return fmt.Errorf("%q is not a word of letters, digits and . _ @ -", s)
 	}
 	return nil
@@ -293,14 +292,14 @@ var sizes = map[string]int64{
 	"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40,
 }
 
-var quotaPart = regexp.MustCompile(`^([0-9]{1,15}) ?([A-Za-z]{0,3})$`)
+var quotaPart = Pattern(`^([0-9]{1,15}) ?([A-Za-z]{0,3})$`)
 
 // ParseQuota reads a quota as directories have it: octets, or a size such as 5GB
 // or 5GiB, or as Courier does, "5000000000S,10000C", of which C counts messages.
 func ParseQuota(s string) (Quota, error) {
 	var q Quota
 	for part := range strings.SplitSeq(s, ",") {
-		m := quotaPart.FindStringSubmatch(strings.TrimSpace(part))
+		m := quotaPart().FindStringSubmatch(strings.TrimSpace(part))
 		if m == nil {
 			return Quota{}, fmt.Errorf("quota %.40q is neither a size such as 5GB nor like 5000000000S,10000C", s)
 		}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"regexp"
 	"slices"
 )
 
@@ -47,7 +46,7 @@ const (
 	Verifier = "scram-sha-256"
 )
 
-var schemeName = regexp.MustCompile(`^[A-Z0-9-]{1,20}$`)
+var schemeName = Pattern(`^[A-Z0-9-]{1,20}$`)
 
 func (l *Logins) check() error {
 	if l == nil {
@@ -59,7 +58,7 @@ func (l *Logins) check() error {
 		f.add("upgrade: %q: either %q or %q", l.Upgrade, Argon2id, Verifier)
 	}
 	for _, name := range l.Weak {
-		if !schemeName.MatchString(name) {
+		if !schemeName().MatchString(name) {
 			f.add("weak: %q is not the name of a scheme", name)
 		}
 	}

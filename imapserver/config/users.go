@@ -172,7 +172,7 @@ func checkUser(u User) error {
 		f.at("name", checkText(u.Name))
 	}
 	// The hash itself stays out of the message: it would go to the log.
-	if u.Hash != "" && (len(u.Hash) > maxHash || !cryptHash.MatchString(u.Hash)) {
+	if u.Hash != "" && (len(u.Hash) > maxHash || !cryptHash().MatchString(u.Hash)) {
 		f.add("hash: not in the form of crypt(5)")
 	}
 	if u.Master {
@@ -187,7 +187,7 @@ func checkUser(u User) error {
 	f.at("home", checkPath(u.Home))
 	f.at("maildir", checkPath(u.Maildir))
 	f.at("off", checkOff(u.Off))
-	if u.Elsewhere != "" && !imapURL.MatchString(u.Elsewhere) {
+	if u.Elsewhere != "" && !imapURL().MatchString(u.Elsewhere) {
 		f.add("elsewhere: %q is not the IMAP URL of a user", u.Elsewhere)
 	}
 	if q := u.Quota; q != nil && (q.Storage < 0 || q.Messages < 0) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"sync"
 )
 
 // VerifierPrefix begins a Verifier as text.
@@ -66,11 +67,13 @@ func (v Verifier) String() string {
 	return fmt.Sprintf("%s%d:%s$%s:%s", VerifierPrefix, v.Iterations, b(v.Salt), b(v.StoredKey[:]), b(v.ServerKey[:]))
 }
 
-var verifier = regexp.MustCompile(`^SCRAM-SHA-256\$([1-9][0-9]{3,6}):([A-Za-z0-9+/]{11,86}={0,2})\$([A-Za-z0-9+/]{43}=):([A-Za-z0-9+/]{43}=)$`)
+var verifier = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^SCRAM-SHA-256\$([1-9][0-9]{3,6}):([A-Za-z0-9+/]{11,86}={0,2})\$([A-Za-z0-9+/]{43}=):([A-Za-z0-9+/]{43}=)$`)
+})
 
 // ParseVerifier reads what String writes. No error repeats any of it.
 func ParseVerifier(s string) (Verifier, error) {
-	m := verifier.FindStringSubmatch(s)
+	m := verifier().FindStringSubmatch(s)
 	if m == nil {
 		return Verifier{}, errors.New("not SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY")
 	}

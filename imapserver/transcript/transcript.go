@@ -249,7 +249,9 @@ func (t *Transcript) literal(s *side, n int64) {
 
 // snippets are parts of messages that a response has in its lines, which may have been
 // cut short.
-var snippets = regexp.MustCompile(`(PREVIEW|(?:BODY|BINARY)\[[^\]]*\](?:<\d+>)?) "(?:[^"\\]|\\.)*\\?(?:"|$)`)
+var snippets = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(PREVIEW|(?:BODY|BINARY)\[[^\]]*\](?:<\d+>)?) "(?:[^"\\]|\\.)*\\?(?:"|$)`)
+})
 
 func (t *Transcript) serverLine(text string) {
 	s := &t.server
@@ -262,7 +264,7 @@ func (t *Transcript) serverLine(text string) {
 		s.body = strings.HasPrefix(word, "*") && strings.Contains(rest, "FETCH (") // or UIDFETCH
 	}
 	if !t.bodies {
-		shown = snippets.ReplaceAllString(shown, `$1 "..."`)
+		shown = snippets().ReplaceAllString(shown, `$1 "..."`)
 	}
 	if shown != "" || !goesOn {
 		t.tell(s, shown)
