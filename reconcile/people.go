@@ -1,5 +1,7 @@
 package reconcile
 
+import "slices"
+
 // People is what a plan means to the people who use the host. It is found out
 // beside the comparison, of the description that was applied last and of the
 // running daemon, and is part of the plan for the reader only: Apply does not go
@@ -21,6 +23,15 @@ type People struct {
 	MessagesRemoved int     `json:"messages_removed"`
 	Purges          []Purge `json:"purges,omitempty"`
 	PurgesUnknown   string  `json:"purges_unknown,omitempty"` // why they could not all be counted; "" if they were
+	Inboxes         []Inbox `json:"inboxes,omitempty"`        // those that are purged by a rule that is new, or stricter
+}
+
+// Inbox is an inbox from which mail is going to be removed, with how many messages are old
+// enough; they are among Purges too.
+type Inbox struct {
+	User     string `json:"user"`
+	Days     int    `json:"days"` // after a message came in
+	Messages int    `json:"messages"`
 }
 
 // Purge is the messages of a folder that are old enough to be removed.
@@ -57,4 +68,10 @@ const (
 func (p *People) Braked() bool {
 	gone := len(p.Vanish)
 	return gone > brakeUsers || gone > brakeFew && gone*100 > p.Were*brakePercent || gone > 0 && p.Users == 0
+}
+
+// InboxBraked tells whether mail is about to be removed from inboxes, or whether there is any
+// could not be found out: that has to be confirmed by the number of inboxes.
+func (p *People) InboxBraked() bool {
+	return len(p.Inboxes) > 0 && (p.PurgesUnknown != "" || slices.ContainsFunc(p.Inboxes, func(b Inbox) bool { return b.Messages > 0 }))
 }

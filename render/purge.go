@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"strings"
 
 	"mailstead/schema"
 )
@@ -12,9 +13,13 @@ import (
 // PurgeRule says from which folder of a user messages are removed, and when.
 type PurgeRule struct {
 	User   string `json:"user"`
-	Folder string `json:"folder"` // without the namespace prefix
-	Days   int    `json:"days"`   // since a message came in
+	Folder string `json:"folder"`          // without the namespace prefix
+	Days   int    `json:"days"`            // since a message came in
+	Inbox  bool   `json:"inbox,omitempty"` // it is meant for INBOX, which no rule is for that does not say so
 }
+
+// inbox is the folder that a rule has to be meant for.
+const inbox = "INBOX"
 
 // PurgeFile is the path of the rules that are in force.
 func PurgeFile(p schema.Paths) string { return path.Join(p.State, "purge.ndjson") }
@@ -22,9 +27,15 @@ func PurgeFile(p schema.Paths) string { return path.Join(p.State, "purge.ndjson"
 // PurgeRules gives the rules of a host, by user and folder.
 func PurgeRules(host *schema.Host) (rules []PurgeRule) {
 	for _, u := range host.Users {
+		if u.Elsewhere != "" {
+			continue
+		}
+		if u.PurgeInbox > 0 {
+			rules = append(rules, PurgeRule{User: u.Name, Folder: inbox, Days: u.PurgeInbox, Inbox: true})
+		}
 		for _, f := range u.Folders {
-			if f.PurgeAfter > 0 && u.Elsewhere == "" {
-				rules = append(rules, PurgeRule{u.Name, f.Name, f.PurgeAfter})
+			if f.PurgeAfter > 0 {
+				rules = append(rules, PurgeRule{User: u.Name, Folder: f.Name, Days: f.PurgeAfter})
 			}
 		}
 	}
@@ -59,7 +70,7 @@ func ParsePurge(data []byte) (rules []PurgeRule, err error) {
 		if err := d.Decode(&r); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n+1, err)
 		}
-		if line[len(line)-1] != '\n' || r.User == "" || r.Folder == "" || r.Folder == "INBOX" || r.Days < 1 {
+		if line[len(line)-1] != '\n' || r.User == "" || r.Folder == "" || r.Days < 1 || r.Inbox != (r.Folder == inbox) || !r.Inbox && strings.EqualFold(r.Folder, inbox) {
 			return nil, fmt.Errorf("line %d: no rule that mail can be removed by", n+1)
 		}
 		rules = append(rules, r)

@@ -56,7 +56,8 @@ func (c *completer) complete() {
 	c.tls()
 	c.outbox()
 	c.deliver()
-	h.Folders = c.withOutbox(c.folderList(c.spot.at("folders"), nil))
+	all := c.withOutbox(c.folderList(c.spot.at("folders"), folders{}))
+	h.Folders, h.PurgeInbox = all.list, all.purgeInbox
 	h.Quota = quota(c.spot.at("quota"), nil)
 	c.logins()
 	c.users()

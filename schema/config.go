@@ -50,6 +50,7 @@ type Host struct {
 	// Directories are asked, in this order, about whoever is not among the users.
 	Directories []Directory `json:",omitempty"`
 	Folders     []Folder    // for every user who names no policy; sorted by name. User.Folders holds what is made for each
+	PurgeInbox  int         `json:",omitempty"` // days from when a message came into the inbox until it is removed; 0: it stays. As Folders
 	Namespace   string      // personal namespace prefix: "" or "INBOX."
 	Keep        int         `json:",omitempty"` // days for which what is expunged is kept aside; 0: it is gone
 	Relaxed     bool        `json:",omitempty"` // flags and removals need not be on disk when they are acknowledged
@@ -234,7 +235,9 @@ type User struct {
 	Virtual *VirtualUser
 	Maildir string   // absolute, or for a system user relative to the home directory
 	Folders []Folder // everything that is made for this user: those of the policy or else of the host, and their own; sorted by name
-	Quota   *Quota   // nil: as the Maildir says, if it does
+	// PurgeInbox is how many days after a message came into the inbox it is removed; 0: it stays.
+	PurgeInbox int    `json:",omitempty"`
+	Quota      *Quota // nil: as the Maildir says, if it does
 	// Expunge is what happens to messages that are expunged.
 	Expunge Expunge
 	// Elsewhere is the IMAP URL of the server that has the user's mail, with a user

@@ -10,17 +10,23 @@ import (
 
 // folderList completes the folders of a struct, laid over those that the user
 // gets anyway. A folder with a fault is left out.
-func (c *completer) folderList(s spot, base []Folder) []Folder {
+func (c *completer) folderList(s spot, base folders) folders {
 	fields := s.fields()
 	if len(fields) == 0 {
 		return base
 	}
-	byName := make(map[string]Folder, len(base)+len(fields))
-	for _, f := range base {
+	byName := make(map[string]Folder, len(base.list)+len(fields))
+	for _, f := range base.list {
 		byName[f.Name] = f
 	}
 	for _, s := range fields {
-		if !s.ok() || !folderName(s) {
+		switch {
+		case !s.ok():
+			continue
+		case s.name() == inbox && s.at("purge").exists():
+			base.purgeInbox = c.purgesInbox(s, base.purgeInbox)
+			continue
+		case !folderName(s):
 			continue
 		}
 		f, known := byName[s.name()]
@@ -39,9 +45,9 @@ func (c *completer) folderList(s spot, base []Folder) []Folder {
 		}
 		byName[f.Name] = f
 	}
-	list := slices.SortedFunc(maps.Values(byName), func(a, b Folder) int { return strings.Compare(a.Name, b.Name) })
-	specialUses(s, list)
-	return list
+	base.list = slices.SortedFunc(maps.Values(byName), func(a, b Folder) int { return strings.Compare(a.Name, b.Name) })
+	specialUses(s, base.list)
+	return base
 }
 
 // specialUses finds two folders for one special use (RFC 6154 §2 leaves it to
@@ -70,6 +76,9 @@ const maxFolderName = 200
 // folderName checks the name of a folder.
 func folderName(s spot) bool {
 	wrong, hint := folderFault(s.name())
+	if strings.EqualFold(s.name(), inbox) {
+		hint = `leave it out; a rule by which mail is removed from the inbox is written INBOX: purge: after: "365d"`
+	}
 	if wrong != "" {
 		s.fault(CodeName, wrong, hint)
 	}
@@ -116,10 +125,10 @@ func spacedLevel(name string) bool {
 }
 
 // policies completes the folders of each policy.
-func (c *completer) policies() map[string][]Folder {
-	lists := map[string][]Folder{}
+func (c *completer) policies() map[string]folders {
+	lists := map[string]folders{}
 	for _, s := range c.spot.at("policies").fields() {
-		lists[s.name()] = c.withOutbox(c.folderList(s.at("folders"), nil))
+		lists[s.name()] = c.withOutbox(c.folderList(s.at("folders"), folders{}))
 	}
 	return lists
 }

@@ -57,7 +57,7 @@ func check(t *testing.T, s *jsonschema.Schema, text []byte) error {
 // evaluated gives a description as JSON and whether the schema has a fault to find
 // with any single value of it. ok is false where it is no value at all.
 func evaluated(s *compiled, input string) (text []byte, faults []Diagnostic, ok bool) {
-	l := &loader{opts: Options{Inputs: []string{input}}, places: &place{}, faulty: map[string]bool{}}
+	l := &loader{opts: Options{Inputs: []string{input}}, places: &place{}, faulty: map[string]bool{}, inboxRules: map[Pos]bool{}}
 	l.inputs, l.faults = openInputs(l.opts.Inputs)
 	defer l.close()
 	l.schema = s

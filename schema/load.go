@@ -29,7 +29,7 @@ type Options struct {
 func Load(opts Options) (*Config, error) { return loadWithin(usual, opts) }
 
 func loadWithin(limit limits, opts Options) (*Config, error) {
-	l := &loader{opts: opts, places: &place{}, faulty: map[string]bool{}}
+	l := &loader{opts: opts, places: &place{}, faulty: map[string]bool{}, inboxRules: map[Pos]bool{}}
 	var faults Diagnostics
 	l.inputs, faults = openInputs(opts.Inputs)
 	defer l.close()
@@ -62,6 +62,8 @@ type loader struct {
 	places *place
 	faults []Diagnostic
 	faulty map[string]bool // keys of the paths at and below which there are faults
+
+	inboxRules map[Pos]bool // where the rules stand by which mail is removed from inboxes
 
 	streams []streamed // users who are checked one by one, sorted by host and name
 	whole   bool       // none is to be
@@ -124,6 +126,7 @@ func (l *loader) evaluate(insts []*build.Instance) cue.Value {
 	for i, inst := range insts {
 		for _, f := range inst.Files {
 			l.places.note(f.Decls)
+			l.noteInbox(f)
 		}
 		w := l.schema.ctx.BuildInstance(inst)
 		if i == 0 {

@@ -20,12 +20,12 @@ func (c *completer) outbox() {
 }
 
 // withOutbox adds the outbox to a list of folders that is without it.
-func (c *completer) withOutbox(list []Folder) []Folder {
+func (c *completer) withOutbox(all folders) folders {
 	o := c.host.Outbox
-	if o == nil || slices.ContainsFunc(list, func(f Folder) bool { return f.Name == o.Folder }) {
-		return list
+	if o == nil || slices.ContainsFunc(all.list, func(f Folder) bool { return f.Name == o.Folder }) {
+		return all
 	}
-	list = append(slices.Clip(list), Folder{Name: o.Folder, Subscribed: true, Origin: o.Origin})
-	slices.SortFunc(list, func(a, b Folder) int { return strings.Compare(a.Name, b.Name) })
-	return list
+	all.list = append(slices.Clip(all.list), Folder{Name: o.Folder, Subscribed: true, Origin: o.Origin})
+	slices.SortFunc(all.list, func(a, b Folder) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }

@@ -305,6 +305,7 @@ func (c *completer) open(u streamed, check bool) spot {
 		c.duplicateNames(object.Elts)
 	}
 	c.usersPlace().note(object.Elts)
+	c.noteInbox(object)
 	// CUE's own messages, and what is a secret in them, go by the whole path.
 	for _, name := range []string{"users", u.host, "hosts"} {
 		object = ast.NewStruct(&ast.Field{Label: ast.NewString(name), Value: object})

@@ -39,7 +39,7 @@ const streamUsers = `{"hosts": {"mail.example.org": {"users": {
 // streamLoad loads a directory, and tells whether users were checked one by one.
 func streamLoad(t *testing.T, dir string, from int) (*Config, Diagnostics, bool) {
 	t.Helper()
-	l := &loader{opts: Options{Inputs: []string{dir}, streamFrom: from}, places: &place{}, faulty: map[string]bool{}}
+	l := &loader{opts: Options{Inputs: []string{dir}, streamFrom: from}, places: &place{}, faulty: map[string]bool{}, inboxRules: map[Pos]bool{}}
 	var faults Diagnostics
 	if l.inputs, faults = openInputs(l.opts.Inputs); len(faults) > 0 {
 		t.Fatal(faults)

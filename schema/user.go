@@ -61,15 +61,16 @@ func elsewhere(s spot, name string) string {
 
 // userFolders gives a user the folders of the policy, or of the host, and
 // their own. Users without folders of their own share one list.
-func (c *completer) userFolders(u *User, s spot, policies map[string][]Folder) {
-	base := c.host.Folders
+func (c *completer) userFolders(u *User, s spot, policies map[string]folders) {
+	base := folders{c.host.Folders, c.host.PurgeInbox}
 	if policy, ok := s.at("policy").str(); ok {
 		if _, ok := policies[policy]; !ok {
 			s.at("policy").faultOfValue(CodeReference, "names no policy: "+quote(policy), c.spot.at("policies").choices(policy))
 		}
 		base = policies[policy]
 	}
-	u.Folders = c.folderList(s.at("folders"), base)
+	all := c.folderList(s.at("folders"), base)
+	u.Folders, u.PurgeInbox = all.list, all.purgeInbox
 }
 
 // virtual completes a user with a password.

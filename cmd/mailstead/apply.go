@@ -24,7 +24,7 @@ type applyOptions struct {
 	boot    bool
 	wait    time.Duration
 
-	removeUsers int // how many users are known to vanish; 0: none was named
+	confirmed confirmed
 
 	file  string           // of the saved plan to carry out; "" for none
 	saved *reconcile.Saved // what it holds
@@ -86,7 +86,7 @@ stopped part-way goes on.
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&o.boot, "boot", false, "apply while the machine comes up: do not ask, and start nothing that systemd is about to start")
 	cmd.Flags().DurationVar(&o.returnAfter, "return-after", returnAfter, "`time` after which a host whose apply was cut short returns to what was applied before")
-	addRemoveUsers(cmd, &o.removeUsers)
+	o.confirmed.flags(cmd)
 	cmd.Flags().DurationVar(&o.wait, "lock-timeout", 0, "`time` to wait for another mailstead that is at work, such as 30s")
 	return cmd
 }
@@ -133,7 +133,7 @@ func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error 
 	if err := needsRoot(o.opts, os.Geteuid()); err != nil {
 		return err
 	}
-	if err := brake(plan, l.people, o.removeUsers, o.boot); err != nil {
+	if err := brake(plan, l.people, o.confirmed, o.boot); err != nil {
 		return err
 	}
 	if !plan.Empty() && !o.yes && !o.boot && o.saved == nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -16,15 +17,67 @@ import (
 	"mailstead/schema"
 )
 
-// addRemoveUsers gives a command the flag that lets go of the brake.
-func addRemoveUsers(cmd *cobra.Command, number *int) {
-	cmd.Flags().IntVar(number, "remove-users", 0, "confirm that exactly so many `users` vanish from the description: many at once are refused otherwise")
+// confirmed are the numbers by which a command lets go of the brakes; 0: none was named.
+type confirmed struct {
+	users   int // that vanish
+	inboxes int // that mail is to be removed from
 }
 
-// brake refuses a plan by which many users vanish at once, as when their file was
+func (n *confirmed) flags(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&n.users, "remove-users", 0, "confirm that exactly so many `users` vanish from the description: many at once are refused otherwise")
+	cmd.Flags().IntVar(&n.inboxes, "purge-inboxes", 0, "confirm that a new rule removes mail from the `inboxes` of exactly so many users, which is refused otherwise")
+}
+
+// brake refuses a plan that is likelier a mistake than a wish, unless the command names its number.
+func brake(plan *reconcile.Plan, p *reconcile.People, n confirmed, boot bool) error {
+	if err := brakeUsers(plan, p, n.users, boot); err != nil {
+		return err
+	}
+	return brakeInboxes(plan, p, n.inboxes, boot)
+}
+
+// brakeInboxes refuses a plan by which mail will be removed from inboxes.
+func brakeInboxes(plan *reconcile.Plan, p *reconcile.People, confirmed int, boot bool) error {
+	if p == nil || confirmed == len(p.Inboxes) || confirmed == 0 && !p.InboxBraked() || len(p.Inboxes) == 0 || !slices.ContainsFunc(plan.Changes, isPurgeFile) {
+		return nil
+	}
+	err, flag := fmt.Errorf("nothing was applied: %s", inboxReason(p)), purgeFlag(p)
+	switch {
+	case confirmed != 0:
+		return hint(fmt.Errorf("%w, not %d", err, confirmed), "look which users the rule for INBOX is for; %s confirms it", flag)
+	case boot:
+		return hint(fmt.Errorf("%w, and the host stays as it was", err), "look which users the rule for INBOX is for; if it is meant, run %q", "mailstead apply "+flag)
+	}
+	return hint(err, "look which users the rule for INBOX is for; if it is meant, give %s", flag)
+}
+
+func isPurgeFile(c reconcile.Change) bool {
+	return c.Ref.Kind == "file" && path.Base(c.Ref.Name) == path.Base(render.PurgeFile(schema.Paths{}))
+}
+
+// inboxReason says how many inboxes mail is removed from.
+func inboxReason(p *reconcile.People) string {
+	return fmt.Sprintf("a new rule removes mail from the inboxes of %s", userCount(len(p.Inboxes)))
+}
+
+func purgeFlag(p *reconcile.People) string { return fmt.Sprintf("--purge-inboxes %d", len(p.Inboxes)) }
+
+// brakeLines say what apply refuses of a plan, and what has it do that.
+func brakeLines(p *reconcile.People) (lines []string) {
+	const unless = "; apply refuses that unless it is given "
+	if p.Braked() {
+		lines = append(lines, brakeReason(p)+unless+removeFlag(p))
+	}
+	if p.InboxBraked() {
+		lines = append(lines, inboxReason(p)+unless+purgeFlag(p))
+	}
+	return lines
+}
+
+// brakeUsers refuses a plan by which many users vanish at once, as when their file was
 // cut short, unless the command names their number. Nobody can name it while
 // the machine comes up: then the host stays as it is, and the unit fails.
-func brake(plan *reconcile.Plan, p *reconcile.People, confirmed int, boot bool) error {
+func brakeUsers(plan *reconcile.Plan, p *reconcile.People, confirmed int, boot bool) error {
 	if p == nil || !slices.ContainsFunc(plan.Changes, func(c reconcile.Change) bool { return c.Ref.Kind == "password-file" }) {
 		return nil
 	}

@@ -177,7 +177,8 @@ func (r *rollout) apply(ctx context.Context, p hostPlan, name string) error {
 	}
 	defer conn.Close()
 	q := r.request(p.host)
-	q.Wait, q.RemoveUsers, q.ReturnAfter = r.options.wait, r.options.removeUsers, r.options.returnAfter
+	q.Wait, q.RemoveUsers, q.ReturnAfter = r.options.wait, r.options.confirmed.users, r.options.returnAfter
+	q.PurgeInboxes = r.options.confirmed.inboxes
 	for _, s := range p.steps {
 		q.Agreed = append(q.Agreed, s.Exact)
 	}

@@ -129,8 +129,11 @@ func linesOfPeople(p *reconcile.Plan) []string {
 	for i := range lines {
 		lines[i] = "People: " + lines[i]
 	}
-	if p.People.Braked() {
-		lines = append(lines, "Brake: "+brakeReason(p.People)+"; apply refuses that unless it is given "+removeFlag(p.People))
+	if line := inboxLine(p.People); line != "" {
+		lines = append(lines, "INBOX: "+line)
+	}
+	for _, line := range brakeLines(p.People) {
+		lines = append(lines, "Brake: "+line)
 	}
 	return lines
 }

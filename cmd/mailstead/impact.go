@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/maildir"
 	"mailstead/reconcile"
 	"mailstead/render"
 	"mailstead/schema"
@@ -49,6 +50,11 @@ func (l *look) countPurges(ctx context.Context, p *reconcile.People) {
 	if len(rules) == 0 {
 		return
 	}
+	for _, r := range rules {
+		if r.Inbox {
+			p.Inboxes = append(p.Inboxes, reconcile.Inbox{User: r.User, Days: r.Days})
+		}
+	}
 	there := map[string]bool{}
 	for _, u := range was.Users {
 		there[u.Name] = true
@@ -64,6 +70,9 @@ func (l *look) countPurges(ctx context.Context, p *reconcile.People) {
 		if c.Messages > 0 {
 			p.MessagesRemoved += c.Messages
 			p.Purges = append(p.Purges, reconcile.Purge{User: c.User, Folder: c.Folder, Messages: c.Messages})
+			if i := slices.IndexFunc(p.Inboxes, func(b reconcile.Inbox) bool { return b.User == c.User }); i >= 0 && c.Folder == maildir.Inbox {
+				p.Inboxes[i].Messages = c.Messages
+			}
 		}
 	}
 }

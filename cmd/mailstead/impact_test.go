@@ -121,17 +121,52 @@ func TestBrake(t *testing.T) {
 				p.Vanish = append(p.Vanish, fmt.Sprint("user", i))
 			}
 			plan := &reconcile.Plan{Changes: []reconcile.Change{{Ref: reconcile.Ref{Kind: "password-file"}}}}
-			err := brake(plan, p, test.confirmed, test.boot)
+			err := brake(plan, p, confirmed{users: test.confirmed}, test.boot)
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v, want %q", err, test.want)
 			}
 			if err != nil && (exitCodeOf(err) != exitFailed || !strings.Contains(strings.Join(hints(err), ""), removeFlag(p))) {
 				t.Errorf("exit %d, hints %q", exitCodeOf(err), hints(err))
 			}
-			if err := brake(&reconcile.Plan{}, p, 0, false); err != nil {
+			if err := brake(&reconcile.Plan{}, p, confirmed{}, false); err != nil {
 				t.Errorf("a plan that takes nobody's login away: %v", err)
 			}
 		})
+	}
+}
+
+// TestBrakeInboxes has mail removed from inboxes by who names their number alone.
+func TestBrakeInboxes(t *testing.T) {
+	old, young := reconcile.Inbox{User: "alice", Days: 365, Messages: 3}, reconcile.Inbox{User: "bob", Days: 365}
+	for name, test := range map[string]struct {
+		inboxes   []reconcile.Inbox
+		unknown   string
+		confirmed int
+		boot      bool
+		want      string // "" is not refused
+	}{
+		"none":               {nil, "the daemon is not running", 0, false, ""},
+		"a number for none":  {nil, "", 2, false, ""}, // it has been done
+		"nothing is removed": {[]reconcile.Inbox{young}, "", 0, false, ""},
+		"removed":            {[]reconcile.Inbox{old, young}, "", 0, false, "removes mail from the inboxes of 2 users"},
+		"not counted":        {[]reconcile.Inbox{young}, "the daemon is not running", 0, false, "from the inboxes of 1 user"},
+		"named":              {[]reconcile.Inbox{old, young}, "", 2, false, ""},
+		"another number":     {[]reconcile.Inbox{old, young}, "", 1, false, "2 users, not 1"},
+		"another, of none":   {[]reconcile.Inbox{young}, "", 2, false, "1 user, not 2"},
+		"at boot":            {[]reconcile.Inbox{old}, "", 0, true, "the host stays as it was"},
+	} {
+		p := &reconcile.People{Users: 2, Were: 2, Inboxes: test.inboxes, PurgesUnknown: test.unknown}
+		plan := &reconcile.Plan{Changes: []reconcile.Change{{Ref: reconcile.Ref{Kind: "file", Name: "/var/lib/mailstead/purge.ndjson"}}}}
+		err := brake(plan, p, confirmed{inboxes: test.confirmed}, test.boot)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+		if err != nil && !strings.Contains(strings.Join(hints(err), ""), purgeFlag(p)) {
+			t.Errorf("%s: hints %q", name, hints(err))
+		}
+		if err := brake(&reconcile.Plan{}, p, confirmed{}, false); err != nil {
+			t.Errorf("%s: a plan that leaves the rules as they are: %v", name, err)
+		}
 	}
 }
 
@@ -162,6 +197,17 @@ Mail: no message is removed; the mail of 1 user is looked for in another place, 
 `},
 		{reconcile.People{LastKnown: true, Moved: []string{"bob"}, MessagesRemoved: 3, Purges: []reconcile.Purge{{User: "alice", Folder: "Trash", Messages: 3}}}, `
 Mail: new rules will remove 3 messages of 1 user, within a day: 3 of alice in Trash; the mail of 1 user is looked for in another place, where folders have a UIDVALIDITY of their own: bob.
+`},
+		{reconcile.People{LastKnown: true, MessagesRemoved: 3, Purges: []reconcile.Purge{{User: "alice", Folder: "INBOX", Messages: 3}},
+			Inboxes: []reconcile.Inbox{{User: "alice", Days: 90, Messages: 3}, {User: "bob", Days: 365}}}, `
+Mail: new rules will remove 3 messages of 1 user, within a day: 3 of alice in INBOX; UIDVALIDITY changes in no folder.
+INBOX: mail in the inbox of 2 users will be removed, read or not, 90 days after it came in: alice; 365 days after it came in: bob; 3 messages within a day
+Brake: a new rule removes mail from the inboxes of 2 users; apply refuses that unless it is given --purge-inboxes 2
+`},
+		{reconcile.People{LastKnown: true, PurgesUnknown: "the daemon is not running", Inboxes: []reconcile.Inbox{{User: "bob", Days: 365}}}, `
+Mail: how many new rules will remove could not be counted: the daemon is not running; UIDVALIDITY changes in no folder.
+INBOX: mail in the inbox of 1 user will be removed, read or not, 365 days after it came in: bob; how many within a day is not known
+Brake: a new rule removes mail from the inboxes of 1 user; apply refuses that unless it is given --purge-inboxes 1
 `},
 	} {
 		var out bytes.Buffer

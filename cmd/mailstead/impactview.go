@@ -20,8 +20,11 @@ func writePeople(c *console, w io.Writer, p *reconcile.People) {
 		fmt.Fprintf(w, "%s %s\n", c.paint(bold, "People:"), visible(line))
 	}
 	fmt.Fprintf(w, "%s %s\n", c.paint(bold, "Mail:"), visible(mailLine(p)))
-	if p.Braked() {
-		fmt.Fprintf(w, "%s %s\n", c.paint(red, "Brake:"), visible(brakeReason(p)+"; apply refuses that unless it is given "+removeFlag(p)))
+	if line := inboxLine(p); line != "" {
+		fmt.Fprintf(w, "%s %s\n", c.paint(red, "INBOX:"), visible(line))
+	}
+	for _, line := range brakeLines(p) {
+		fmt.Fprintf(w, "%s %s\n", c.paint(red, "Brake:"), visible(line))
 	}
 }
 
@@ -90,6 +93,29 @@ func mailLine(p *reconcile.People) string {
 		folders = fmt.Sprintf("the mail of %s is looked for in another place, where folders have a UIDVALIDITY of their own: %s", userCount(n), someNames(p.Moved, false))
 	}
 	return removed + joint + folders + "."
+}
+
+// inboxLine says whose inboxes new rules are for, which no other line says where they
+// remove nothing yet; "" is nobody's.
+func inboxLine(p *reconcile.People) string {
+	if len(p.Inboxes) == 0 {
+		return ""
+	}
+	byDays := map[int][]string{}
+	now := 0
+	for _, b := range p.Inboxes {
+		byDays[b.Days] = append(byDays[b.Days], b.User)
+		now += b.Messages
+	}
+	var parts []string
+	for _, days := range slices.Sorted(maps.Keys(byDays)) {
+		parts = append(parts, fmt.Sprintf("%d days after it came in: %s", days, someNames(byDays[days], false)))
+	}
+	count := fmt.Sprintf("%d messages within a day", now)
+	if p.PurgesUnknown != "" {
+		count = "how many within a day is not known"
+	}
+	return fmt.Sprintf("mail in the inbox of %s will be removed, read or not, %s; %s", userCount(len(p.Inboxes)), strings.Join(parts, "; "), count)
 }
 
 // purgeLine says what new rules remove, "" if nothing.

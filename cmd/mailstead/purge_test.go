@@ -21,8 +21,9 @@ func TestNewRules(t *testing.T) {
 	}
 	was := host(schema.Folder{Name: "Junk", PurgeAfter: 30}, schema.Folder{Name: "Old", PurgeAfter: 30}, schema.Folder{Name: "Same", PurgeAfter: 7}, schema.Folder{Name: "Trash"})
 	want := host(schema.Folder{Name: "Junk", PurgeAfter: 29}, schema.Folder{Name: "Old", PurgeAfter: 31}, schema.Folder{Name: "Same", PurgeAfter: 7}, schema.Folder{Name: "Trash", PurgeAfter: 30})
+	want.Users[0].PurgeInbox, want.Users[1].PurgeInbox = 365, 365
 	got := newRules(was, want)
-	if diff := cmp.Diff([]render.PurgeRule{{User: "alice", Folder: "Junk", Days: 29}, {User: "alice", Folder: "Trash", Days: 30}}, got); diff != "" {
+	if diff := cmp.Diff([]render.PurgeRule{{User: "alice", Folder: "INBOX", Days: 365, Inbox: true}, {User: "alice", Folder: "Junk", Days: 29}, {User: "alice", Folder: "Trash", Days: 30}}, got); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -42,6 +42,8 @@ type remoteRequest struct {
 
 	RemoveUsers int           `json:"remove_users,omitempty"` // apply: how many users are known to vanish
 	ReturnAfter time.Duration `json:"return_after,omitempty"` // apply: in nanoseconds; 0: as usual
+
+	PurgeInboxes int `json:"purge_inboxes,omitempty"` // apply: from how many inboxes mail is known to be removed
 }
 
 // remoteAnswer is how a request ended; Fault is nil where it ended well.
@@ -264,7 +266,7 @@ func (l *look) noteInstalled(plan *reconcile.Plan) {
 // agreed to is the plan, which the other end has shown already.
 func (r *remote) apply(ctx context.Context, l *look, q remoteRequest) error {
 	s := &sayer{say: func(text string) { r.write(target.Said, text) }}
-	o := applyOptions{opts: l.opts, wait: q.Wait, removeUsers: q.RemoveUsers, returnAfter: q.ReturnAfter, agree: func(_ context.Context, plan *reconcile.Plan) error {
+	o := applyOptions{opts: l.opts, wait: q.Wait, confirmed: confirmed{q.RemoveUsers, q.PurgeInboxes}, returnAfter: q.ReturnAfter, agree: func(_ context.Context, plan *reconcile.Plan) error {
 		if err := agreed(plan, q); err != nil {
 			return err
 		}
