@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"mime"
 	"net/mail"
 	"os"
 	"path/filepath"
@@ -58,18 +57,18 @@ func (m *Mbox) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
-		levels := m.levels(path)
-		return scanMbox(ctx, path, func(msg mboxMessage, labels []string) {
-			to := Mailbox{Levels: levels}
-			if labels != nil {
-				to = labelled(labels)
-			}
+		f, err := scanFile(ctx, path)
+		if err != nil {
+			return err
+		}
+		f.each(m.levels(path), func(to Mailbox, msg mboxMessage) {
 			to.Name, to.Subscribed, to.Validity = strings.Join(to.Levels, "/"), true, "mbox"
 			if _, there := found[to.Name]; !there {
 				boxes = append(boxes, to)
 			}
 			found[to.Name] = append(found[to.Name], msg)
 		})
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", m.Path, err)
@@ -83,6 +82,47 @@ func (m *Mbox) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 	}
 	m.boxes, m.found = boxes, found
 	return boxes, nil
+}
+
+// mboxFile is what a file holds: what labels mean is known once all of them are.
+type mboxFile struct {
+	messages []mboxMessage
+	flags    [][]imap.Flag // of each, that its own fields tell
+	labels   [][]string    // of each, shared by those that have the same
+	times    map[string]int
+}
+
+func scanFile(ctx context.Context, path string) (*mboxFile, error) {
+	f := &mboxFile{times: map[string]int{}}
+	same := map[string][]string{}
+	err := scanMbox(ctx, path, func(msg mboxMessage, flags []imap.Flag, labels []string) {
+		key := strings.Join(labels, "\x00")
+		if l, ok := same[key]; ok {
+			labels = l
+		}
+		same[key] = labels
+		for _, l := range labels {
+			f.times[l]++
+		}
+		f.messages, f.flags, f.labels = append(f.messages, msg), append(f.flags, flags), append(f.labels, labels)
+	})
+	return f, err
+}
+
+// each says of the messages where they go, with their flags: into the mailbox that the file is,
+// or by their labels.
+func (f *mboxFile) each(levels []string, place func(Mailbox, mboxMessage)) {
+	words := wordsFor(f.times)
+	for i, msg := range f.messages {
+		to, flags := Mailbox{Levels: levels}, f.flags[i]
+		if labels := f.labels[i]; labels != nil {
+			to = words.labelled(labels)
+			flags = append(flags, words.flags(labels)...)
+		}
+		slices.Sort(flags)
+		msg.Flags = flagList(slices.Compact(flags))
+		place(to, msg)
+	}
 }
 
 // number tells messages of the same octets apart.
@@ -110,35 +150,6 @@ func (m *Mbox) levels(path string) []string {
 	}
 	return levels
 }
-
-// labelled says where a message with Gmail's labels goes: it may have several and
-// is to be in one place.
-func labelled(labels []string) Mailbox {
-	for _, use := range []struct {
-		label string
-		name  string
-		use   imap.MailboxAttr
-	}{
-		{"Trash", "Trash", imap.MailboxAttrTrash}, {"Spam", "Junk", imap.MailboxAttrJunk},
-		{"Drafts", "Drafts", imap.MailboxAttrDrafts}, {"Inbox", "INBOX", ""},
-	} {
-		if slices.Contains(labels, use.label) {
-			return Mailbox{Levels: []string{use.name}, Use: use.use}
-		}
-	}
-	for _, l := range labels {
-		if !slices.Contains(gmailLabels, l) && !strings.HasPrefix(l, "Category ") {
-			return Mailbox{Levels: strings.Split(l, "/")}
-		}
-	}
-	if slices.Contains(labels, "Sent") {
-		return Mailbox{Levels: []string{"Sent"}, Use: imap.MailboxAttrSent}
-	}
-	return Mailbox{Levels: []string{"Archive"}, Use: imap.MailboxAttrArchive}
-}
-
-// gmailLabels are those that Gmail itself gives.
-var gmailLabels = []string{"Inbox", "Sent", "Trash", "Spam", "Drafts", "Unread", "Opened", "Starred", "Important", "Chat", "Archived", "Muted"}
 
 // List is Source's.
 func (m *Mbox) List(ctx context.Context, box Mailbox, each func(Entry)) error {
@@ -205,7 +216,7 @@ const maxFields = 256 << 10
 // mboxScan reads a file message by message.
 type mboxScan struct {
 	file  string
-	each  func(mboxMessage, []string)
+	each  mboxEach
 	msg   mboxMessage
 	sum   hash.Hash
 	head  bytes.Buffer
@@ -213,8 +224,11 @@ type mboxScan struct {
 	empty int64 // octets of the empty line that may be the one before the next message
 }
 
+// mboxEach is told of a message, with the flags that its own fields tell, and Gmail's labels.
+type mboxEach func(msg mboxMessage, flags []imap.Flag, labels []string)
+
 // scanMbox calls each for the messages of a file, with Gmail's labels if it has any.
-func scanMbox(ctx context.Context, path string, each func(mboxMessage, []string)) error {
+func scanMbox(ctx context.Context, path string, each mboxEach) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -289,9 +303,7 @@ func (s *mboxScan) end(at int64) {
 			s.msg.Date = d.Unix()
 		}
 	}
-	labels := gmail(h.Header)
-	s.msg.Flags = flagList(mboxFlags(h.Header, labels))
-	s.each(s.msg, labels)
+	s.each(s.msg, mboxFlags(h.Header), gmail(h.Header))
 }
 
 // fromDate reads the date of a separator line: "From address date" (RFC 4155
@@ -312,28 +324,9 @@ func fromDate(line string) int64 {
 	return 0
 }
 
-// gmail gives the labels of a message from Takeout; nil of any other.
-func gmail(h mail.Header) []string {
-	field := h.Get("X-Gmail-Labels")
-	if field == "" {
-		return nil
-	}
-	text, err := new(mime.WordDecoder).DecodeHeader(field)
-	if err != nil {
-		text = field
-	}
-	var labels []string
-	for _, l := range strings.Split(text, ",") {
-		if l = strings.Trim(strings.TrimSpace(l), `"`); l != "" {
-			labels = append(labels, l)
-		}
-	}
-	return labels
-}
-
 // mboxFlags are those that Status and X-Status tell, as mail programs have written
-// them into mbox files, and labels.
-func mboxFlags(h mail.Header, labels []string) []imap.Flag {
+// them into mbox files.
+func mboxFlags(h mail.Header) []imap.Flag {
 	var flags []imap.Flag
 	add := func(on bool, f imap.Flag) {
 		if on {
@@ -341,10 +334,10 @@ func mboxFlags(h mail.Header, labels []string) []imap.Flag {
 		}
 	}
 	status, more := h.Get("Status"), h.Get("X-Status")
-	add(strings.Contains(status, "R") || labels != nil && !slices.Contains(labels, "Unread"), imap.FlagSeen)
+	add(strings.Contains(status, "R"), imap.FlagSeen)
 	add(strings.Contains(more, "A"), imap.FlagAnswered)
-	add(strings.Contains(more, "F") || slices.Contains(labels, "Starred"), imap.FlagFlagged)
+	add(strings.Contains(more, "F"), imap.FlagFlagged)
 	add(strings.Contains(more, "D"), imap.FlagDeleted)
-	add(strings.Contains(more, "T") || slices.Contains(labels, "Drafts"), imap.FlagDraft)
+	add(strings.Contains(more, "T"), imap.FlagDraft)
 	return flags
 }
