@@ -273,25 +273,32 @@ func (t *transfer) prepare(ctx context.Context, uids []imap.UID) error {
 // isFresh tells whether a message's file was made or written a short while ago. A
 // link or another name that it has been given is no reason to sync what it
 // holds: for each file that would have the disk empty its cache.
-func (mb *mailbox) isFresh(r *record, st maildir.Stat) bool {
+func isFresh(dir *maildir.Folder, sub maildir.Sub, name string, st maildir.Stat) bool {
+	if time.Since(st.Change) >= freshFile {
+		return false
+	}
 	if time.Since(st.ModTime) < freshFile {
 		return true
 	}
-	born, err := mb.folder.Born(r.sub, r.name())
+	born, err := dir.Born(sub, name)
 	return err != nil || born.IsZero() || time.Since(born) < freshFile
 }
 
 // syncFresh makes a message durable that may not be on disk yet.
 func (mb *mailbox) syncFresh(r *record, st maildir.Stat) error {
-	if time.Since(st.Change) >= freshFile || !mb.isFresh(r, st) {
+	if !isFresh(mb.folder, r.sub, r.name(), st) {
 		return nil
 	}
-	f, err := mb.folder.Open(r.sub, r.name())
+	return mb.a.syncMessage(mb.folder, r.sub, r.name())
+}
+
+func (a *Account) syncMessage(dir *maildir.Folder, sub maildir.Sub, name string) error {
+	f, err := dir.Open(sub, name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return mb.a.ops.SyncMessage(f)
+	return a.ops.SyncMessage(f)
 }
 
 func (t *transfer) place(i int) error {

@@ -85,6 +85,14 @@ var crashRare = []crashCommand{
 		return errors.Join(r.deliverUnsynced(), r.copyLast())
 	}},
 	{name: "delete-kept", run: func(r *crashRun) error { r.a.SetKeep(time.Hour); return r.a.Delete(r.ctx, "Old") }},
+	{name: "delete-kept-unsynced", run: func(r *crashRun) error {
+		r.c.hush(true)
+		defer r.c.hush(false)
+		r.putUnsynced(filepath.Join(r.a.dir, ".Old", "cur", "1700000008.unsynced.host:2,"), true)
+		r.putUnsynced(filepath.Join(r.a.dir, ".Old", "new", "1700000009.unsynced.host"), false)
+		r.a.SetKeep(time.Hour)
+		return r.a.Delete(r.ctx, "Old")
+	}},
 	{name: "checkpoint", run: func(r *crashRun) error {
 		return r.a.index.view(func(conn *sqlite.Conn) error {
 			_, err := pragmaInt(conn, "PRAGMA wal_checkpoint(RESTART)")
@@ -171,15 +179,21 @@ func (r *crashRun) move() error {
 // deliverUnsynced puts a message into cur, as one who syncs only the directory,
 // and shows it.
 func (r *crashRun) deliverUnsynced() error {
-	name := filepath.Join(r.a.dir, "cur", "1700000008.unsynced.host:2,")
-	put(r.t, name, "Subject: unsynced\n\nbody\n")
-	r.c.mu.Lock()
-	r.c.create(name, false)
-	r.c.see(r.c.nodes[r.c.find(r.c.tree, name)], name)
-	r.c.syncDir(filepath.Dir(name))
-	r.c.mu.Unlock()
+	r.putUnsynced(filepath.Join(r.a.dir, "cur", "1700000008.unsynced.host:2,"), true)
 	_, err := r.v.Poll(r.ctx, true, true)
 	return err
+}
+
+// putUnsynced puts a message there, as one who syncs only the directory, or nothing at all.
+func (r *crashRun) putUnsynced(name string, directory bool) {
+	put(r.t, name, "Subject: unsynced\n\nbody\n")
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	r.c.create(name, false)
+	r.c.see(r.c.nodes[r.c.find(r.c.tree, name)], name)
+	if directory {
+		r.c.syncDir(filepath.Dir(name))
+	}
 }
 
 // deliver puts a message into new, as a delivery agent that syncs, and shows it.

@@ -3,7 +3,9 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -58,14 +60,62 @@ func (mb *mailbox) noteDeleted(ctx context.Context) error {
 }
 
 // syncDeleted makes durable that a mailbox is gone, and, if it is kept, that it is
-// where it is kept.
-func (a *Account) syncDeleted(kept bool) error {
+// where it is kept, with all that it holds.
+func (a *Account) syncDeleted(aside string, kept bool) error {
 	if kept {
+		if err := a.syncAside(aside); err != nil {
+			return err
+		}
 		if err := a.ops.SyncDir(filepath.Join(a.own, maildir.KeptDir)); err != nil {
 			return err
 		}
 	}
 	return a.ops.SyncDir(a.dir)
+}
+
+// syncAside makes the messages of a mailbox durable that was set aside. Who delivered them
+// may have synced nothing; nobody delivers any more to where it is now.
+func (a *Account) syncAside(path string) error {
+	f, err := maildir.OpenFolder(path, a.ops)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, sub := range []maildir.Sub{maildir.Cur, maildir.New} {
+		if err := a.syncFreshOf(f, sub); err != nil {
+			return fmt.Errorf("sync what is kept: %w", err)
+		}
+	}
+	return nil
+}
+
+func (a *Account) syncFreshOf(f *maildir.Folder, sub maildir.Sub) error {
+	l, err := f.List(sub)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	fresh := false
+	for name := range l.All() {
+		st, err := f.Stat(sub, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !st.Regular || !isFresh(f, sub, name, st) {
+			continue
+		}
+		fresh = true
+		if err := a.syncMessage(f, sub, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if !fresh {
+		return nil
+	}
+	return f.Sync(sub)
 }
 
 // isEmpty tells whether a mailbox that was set aside has no message, and nothing that

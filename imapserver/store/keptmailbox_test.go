@@ -140,6 +140,43 @@ func TestCrashDeleted(t *testing.T) {
 	t.Logf("%d disks", disks)
 }
 
+// TestCrashDeletedUnsynced cuts the power once it is acknowledged that a mailbox is deleted
+// into which somebody has delivered who syncs nothing: what is kept has that too.
+func TestCrashDeletedUnsynced(t *testing.T) {
+	t.Parallel()
+	for _, f := range crashDeletedUnsynced(t) {
+		t.Error(f)
+	}
+}
+
+func crashDeletedUnsynced(t *testing.T) (faults []string) {
+	c := recordCrash(t, crashStart{template: crashTemplate(t)}, named("delete-kept-unsynced")...)
+	acked := 0
+	for _, cut := range c.cuts {
+		if cut.acked == 0 {
+			continue
+		}
+		acked++
+		for _, m := range crashModels {
+			for seed := range m.seeds {
+				kept := 0
+				for _, f := range c.disk(cut, m, rand.New(rand.NewPCG(uint64(cut.index), uint64(seed)))) {
+					if strings.HasPrefix(f.path, maildir.OwnDir+"/"+maildir.KeptDir) && string(f.data) == "Subject: unsynced\n\nbody\n" {
+						kept++
+					}
+				}
+				if kept != 2 {
+					faults = append(faults, fmt.Sprintf("%v; %s, seed %d: %d of 2 messages are kept", cut, m.name, seed, kept))
+				}
+			}
+		}
+	}
+	if acked == 0 {
+		t.Fatal("the power was never cut after the acknowledgement")
+	}
+	return faults
+}
+
 func crashDeleted(t *testing.T) (faults []string, disks int) {
 	c := recordCrash(t, crashStart{template: crashTemplate(t)}, named("delete-kept")...)
 	for _, cut := range c.cuts {

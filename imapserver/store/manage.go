@@ -220,7 +220,7 @@ func (a *Account) deleteFolder(ctx context.Context, dir string) error {
 	if err := a.ops.RenameNew(filepath.Join(a.dir, dir), aside); err != nil {
 		return err
 	}
-	if err := a.syncDeleted(kept); err != nil {
+	if err := a.syncDeleted(aside, kept); err != nil {
 		// What is said to be there still must not be removed at the next start.
 		return errors.Join(err, a.ops.RenameNew(aside, filepath.Join(a.dir, dir)))
 	}

@@ -177,7 +177,7 @@ var syncTable = []syncRow{
 	{site: "placing.runClaimed durable", runs: ours("append-keyword")},
 	{site: "transfer.run durable", runs: ours("copy", "move")},
 	{site: "transfer.unlinkCopied folder.Sync", runs: ours("move-anew")},
-	{site: "mailbox.syncFresh SyncMessage", runs: ours("unsynced-copy", "keep-unsynced")},
+	{site: "Account.syncMessage SyncMessage", runs: ours("unsynced-copy", "keep-unsynced")},
 	{site: "Account.copyFile SyncFile", runs: ours("copy-anew", "keep-expunge-anew")},
 	{site: "courierWrite.writeUIDs ReplaceSidecar", runs: from("courier", "append close")},
 	{site: "courierWrite.writeKeywords ReplaceSidecar", runs: from("courier", "append-keyword close")},
@@ -200,6 +200,7 @@ var syncTable = []syncRow{
 	{site: "Account.makeFolder SyncDir", runs: ours("create create")},
 	{site: "Account.syncDeleted SyncDir", runs: from("own", "delete-kept")},
 	{site: "Account.syncDeleted SyncDir 2", runs: ours("delete")},
+	{site: "Account.syncFreshOf f.Sync", runs: from("own", "delete-kept-unsynced")},
 	{site: "mailbox.noteDeleted WriteFile", runs: from("own", "delete-kept")},
 	{site: "Account.renameFolders durable", runs: ours("rename")},
 	{site: "Account.renameFolders SyncDir", runs: ours("rename")},
@@ -329,7 +330,8 @@ var crashOwn = map[string]func(t *testing.T) (faults []string){
 			return nil
 		})
 	},
-	"delete-kept": func(t *testing.T) []string { faults, _ := crashDeleted(t); return faults },
+	"delete-kept":          func(t *testing.T) []string { faults, _ := crashDeleted(t); return faults },
+	"delete-kept-unsynced": crashDeletedUnsynced,
 	"make-tree": func(t *testing.T) []string {
 		dir := fastDir(t)
 		run := func(ops *maildir.Ops) error { return ops.MakeTree(filepath.Join(dir, "Maildir"), false) }
