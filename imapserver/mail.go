@@ -46,6 +46,7 @@ type mail struct {
 
 	live    live      // the sessions, for who asks
 	reports *reporter // of what happens to mail
+	failed  sync.Map  // Maildirs whose account was broken when it was last open
 
 	mu       sync.Mutex
 	accounts map[string]*account // by Maildir
@@ -340,13 +341,15 @@ func (m *mail) open(a *account, maildir string, first *handoff.First) {
 			return
 		}
 	}
+	_, failed := m.failed.LoadAndDelete(maildir)
 	a.store, a.err = store.Open(context.Background(), store.Options{
 		Maildir: maildir,
 		Log:     m.log.With(slog.String("maildir", maildir)),
 
 		Background: m.background,
 		Notifier:   m.notifier,
-		Broken:     a.fail,
+		Broken:     func() { m.failed.Store(maildir, true); a.fail() },
+		Failed:     failed,
 		Synced:     func(took time.Duration) { m.reports.Observe(metrics.Fsync, took) },
 		Rebuilt:    func() { m.reports.Add(metrics.Rebuilds, 1) },
 		Lost:       func(mailbox string, uids []imap.UID) { m.lost(a, mailbox, uids) },

@@ -67,8 +67,5 @@ func copyUID(r store.CopyResult) imap.ResponseCode {
 
 // readOnly is the error of changing a mailbox that is open read-only.
 func (s *session) readOnly() error {
-	if s.selected.view.ReadOnly() {
-		return store.ErrReadOnly
-	}
-	return nil
+	return s.selected.view.Refusal()
 }

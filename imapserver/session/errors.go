@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/emersion/go-imap/v2"
+	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver/store"
 )
@@ -24,12 +25,19 @@ var answers = []struct {
 	{store.ErrKeywords, imap.ResponseCodeLimit, "too many keywords, or one too long"},
 	{store.ErrExpunged, codeExpungeIssued, "some of the messages have been expunged"},
 	{store.ErrOverQuota, imap.ResponseCodeOverQuota, "quota exceeded"},
-	{store.ErrNoSpace, imap.ResponseCodeOverQuota, "no space left"},
+	{store.ErrNoSpace, imap.ResponseCodeOverQuota, "no space left"}, // as Dovecot has it
+	{unix.ENOSPC, imap.ResponseCodeOverQuota, "no space left"},
+	{unix.EDQUOT, imap.ResponseCodeOverQuota, "no space left"},
+	{store.ErrDisk, imap.ResponseCodeUnavailable, diskText},
+	{unix.EIO, imap.ResponseCodeUnavailable, diskText},
+	{unix.EROFS, imap.ResponseCodeUnavailable, diskText},
 	{store.ErrAnnotations, "METADATA TOOMANY", "too many annotations"},
 	{store.ErrACL, imap.ResponseCodeLimit, "too many rights, or an identifier too long"},
 	{store.ErrUse, codeUseAttr, "the mailbox cannot have this special use"},
 	{store.ErrReadOnly, imap.ResponseCodeCannot, "mailbox is open read-only"},
 }
+
+const diskText = "the disk with this mail cannot be used now, try again later"
 
 // Codes that go-imap does not name.
 const (
@@ -48,6 +56,7 @@ func (s *session) convert(command string, err error) *imap.Error {
 	}
 	for _, a := range answers {
 		if errors.Is(err, a.err) {
+			s.Account.Trouble(err)
 			return no(a.code, a.text)
 		}
 	}

@@ -358,7 +358,11 @@ func (f *fetch) markSeen(ctx context.Context) error {
 		}
 	}
 	f.unseen = f.unseen[:0]
-	if errors.Is(stored, store.ErrExpunged) {
+	switch {
+	case errors.Is(stored, store.ErrExpunged):
+		return nil
+	case errors.Is(stored, store.ErrNoSpace), errors.Is(stored, store.ErrDisk):
+		f.s.Account.Trouble(stored) // the client has what it has asked for
 		return nil
 	}
 	return stored

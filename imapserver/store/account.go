@@ -58,6 +58,7 @@ type Account struct {
 
 	quota         quota
 	kept          keptMail
+	trouble       trouble
 	relaxed       atomic.Bool
 	validity      validity
 	acls          aclFiles
@@ -116,7 +117,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 	if err := a.open(ctx, o); err != nil {
 		a.watch.close()
 		a.closeFiles()
-		return nil, fmt.Errorf("open %s: %w", a.dir, spaceError(err))
+		return nil, fmt.Errorf("open %s: %w", a.dir, diskError(err))
 	}
 	return a, nil
 }
@@ -135,7 +136,13 @@ func (a *Account) open(ctx context.Context, o Options) error {
 	if err := a.takeLock(ctx); err != nil {
 		return err
 	}
-	x, lost, err := openIndex(a.own, a.ops, a.synced)
+	var fault error
+	if o.Failed {
+		if err := diskError(writable(a.own, true)); atDisk(err) {
+			fault = err
+		}
+	}
+	x, lost, err := openIndex(a.own, a.ops, a.synced, fault)
 	if lost != nil {
 		a.log.Error("index is damaged and made anew", "maildir", a.dir, "error", lost)
 		if o.Rebuilt != nil {
@@ -147,7 +154,9 @@ func (a *Account) open(ctx context.Context, o Options) error {
 	}
 	a.index = x
 	x.broken = o.Broken
-	if err := a.recover(); err != nil {
+	if x.unwritten != nil {
+		a.Trouble(x.unwritten)
+	} else if err := a.recover(); err != nil {
 		return err
 	}
 	a.openQuota()
@@ -209,6 +218,12 @@ func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 		})
 	})
 	if err != nil {
+		return false, err
+	}
+	if a.index.unwritten != nil {
+		if !known {
+			err = a.index.unwritten
+		}
 		return false, err
 	}
 	if !known {
@@ -296,6 +311,9 @@ func (a *Account) dirOf(name string) (string, error) {
 // held.
 func (a *Account) get(ctx context.Context, name string) (*mailbox, error) {
 	dir, err := a.dirOf(name)
+	if err == nil {
+		err = a.reviewDisk()
+	}
 	if err != nil {
 		return nil, err
 	}

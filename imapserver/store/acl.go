@@ -255,7 +255,7 @@ func (a *Account) ChangeACL(ctx context.Context, name string, change func(ACL) (
 		err = a.writeACL(dir, acl)
 	}
 	if err != nil {
-		return fmt.Errorf("change the rights to %q: %w", name, spaceError(err))
+		return fmt.Errorf("change the rights to %q: %w", name, diskError(err))
 	}
 	return nil
 }

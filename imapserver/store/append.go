@@ -103,7 +103,7 @@ func (mb *mailbox) draftError(err error) error {
 	if mb.gone.Load() {
 		err = fmt.Errorf("%w: it was deleted meanwhile: %w", ErrNotFound, err)
 	}
-	return fmt.Errorf("append: %w", spaceError(err))
+	return fmt.Errorf("append: %w", diskError(err))
 }
 
 var _ io.Writer = (*Draft)(nil)
@@ -135,7 +135,7 @@ func (d *Draft) add(p []byte) {
 	d.disk += int64(len(p))
 	d.last = p[len(p)-1]
 	if _, err := d.buf.Write(p); err != nil {
-		d.err = fmt.Errorf("append: %w", spaceError(err))
+		d.err = fmt.Errorf("append: %w", diskError(err))
 	}
 }
 
@@ -243,7 +243,7 @@ func CommitAll(ctx context.Context, drafts []*Draft) (uidValidity uint32, uids [
 		err = mb.durable()
 	}
 	if err != nil {
-		return 0, nil, fmt.Errorf("append: %w", spaceError(err))
+		return 0, nil, fmt.Errorf("append: %w", diskError(err))
 	}
 	return next.uidValidity, uids, nil
 }

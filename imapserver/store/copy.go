@@ -31,19 +31,19 @@ type Target struct {
 func (v *View) Copy(ctx context.Context, seqs []SeqNum, to Target) (CopyResult, error) {
 	res, err := v.transfer(ctx, seqs, to, false)
 	if err != nil {
-		return CopyResult{}, fmt.Errorf("copy to %q: %w", to.Mailbox, spaceError(err))
+		return CopyResult{}, fmt.Errorf("copy to %q: %w", to.Mailbox, diskError(err))
 	}
 	return res, nil
 }
 
 // Move moves messages by rename; Poll then tells their expunge.
 func (v *View) Move(ctx context.Context, seqs []SeqNum, to Target) (CopyResult, error) {
-	if v.readOnly {
-		return CopyResult{}, ErrReadOnly
+	if err := v.Refusal(); err != nil {
+		return CopyResult{}, err
 	}
 	res, err := v.transfer(ctx, seqs, to, true)
 	if err != nil {
-		return CopyResult{}, fmt.Errorf("move to %q: %w", to.Mailbox, spaceError(err))
+		return CopyResult{}, fmt.Errorf("move to %q: %w", to.Mailbox, diskError(err))
 	}
 	return res, nil
 }

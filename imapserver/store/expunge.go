@@ -36,8 +36,8 @@ func (v *View) Remove(ctx context.Context, n SeqNum) error {
 }
 
 func (v *View) expunge(ctx context.Context, which func(*record) bool) error {
-	if v.readOnly {
-		return ErrReadOnly
+	if err := v.Refusal(); err != nil {
+		return err
 	}
 	ids := v.newIDs()
 	gone := removed{uids: make(map[imap.UID]bool)}

@@ -38,7 +38,7 @@ func makeAccount(ctx context.Context, ops *maildir.Ops, dir string, folders []Fi
 		err = makeWhole(ctx, ops, dir, folders)
 	}
 	if err != nil {
-		return fmt.Errorf("make %s: %w", dir, spaceError(err))
+		return fmt.Errorf("make %s: %w", dir, diskError(err))
 	}
 	return nil
 }

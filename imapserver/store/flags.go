@@ -51,8 +51,8 @@ func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []ima
 // above since. It gives the UIDs of the others, ascending (RFC 7162 §3.1.3), with
 // ErrExpunged too.
 func (v *View) StoreUnchanged(ctx context.Context, seqs []SeqNum, op StoreOp, flags []imap.Flag, since ModSeq) (modified []imap.UID, err error) {
-	if v.readOnly {
-		return nil, ErrReadOnly
+	if err := v.Refusal(); err != nil {
+		return nil, err
 	}
 	mask := maskOf(v.rights)
 	sys, names := splitFlags(flags)
@@ -84,7 +84,7 @@ func (v *View) StoreUnchanged(ctx context.Context, seqs []SeqNum, op StoreOp, fl
 	}
 	slices.Sort(c.modified)
 	if err != nil {
-		err = fmt.Errorf("store: %w", spaceError(err))
+		err = fmt.Errorf("store: %w", diskError(err))
 	}
 	return c.modified, err
 }
@@ -209,14 +209,29 @@ func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
 		return putAndDrop(conn, mb.row.id, c.changed, nil)
 	})
 	if cerr != nil {
-		mb.cur.ctime, mb.new.ctime = 0, 0 // the next sync sees the new names
-		return nil, errors.Join(err, cerr)
+		mb.cur.ctime, mb.new.ctime = 0, 0 // the next sync sees the names that there are
+		return nil, errors.Join(err, cerr, c.undo(now))
 	}
 	mb.inNew += inNew
 	for i, r := range c.changed {
 		c.v.noteOwn(r.uid, c.from[i], modseq)
 	}
 	return lost, err
+}
+
+// undo gives the files of changed messages the names that they had before.
+func (c *storing) undo(before *snapshot) error {
+	mb := c.mb
+	return mb.change(func() error {
+		var errs []error
+		for i := range c.changed {
+			r, old := &c.changed[i], before.find(c.changed[i].uid)
+			if r.set.suffix != old.set.suffix {
+				errs = append(errs, mb.folder.Rename(r.sub, r.name(), mb.folder, old.sub, old.name()))
+			}
+		}
+		return errors.Join(errs...)
+	}, maildir.Cur, maildir.New)
 }
 
 // one changes one message's file and gives its new record.

@@ -125,7 +125,7 @@ func (a *Account) Handback(ctx context.Context, force bool) (HandedBack, error) 
 		return done, errors.New("hand back: Courier's files are not kept")
 	}
 	if err := a.courierNames(force, done.Renamed); err != nil {
-		return done, fmt.Errorf("hand back names: %w", spaceError(err))
+		return done, fmt.Errorf("hand back names: %w", diskError(err))
 	}
 	list, err := a.List(ctx)
 	if err != nil {
@@ -140,7 +140,7 @@ func (a *Account) Handback(ctx context.Context, force bool) (HandedBack, error) 
 			continue // deleted meanwhile
 		}
 		if err != nil {
-			return done, fmt.Errorf("hand back %q: %w", e.Name, spaceError(err))
+			return done, fmt.Errorf("hand back %q: %w", e.Name, diskError(err))
 		}
 		done.Mailboxes++
 		done.Messages += n

@@ -132,8 +132,9 @@ var errIndex = errors.New("index is damaged")
 
 // index is the SQLite database of an account.
 type index struct {
-	path string
-	ops  *maildir.Ops
+	path      string
+	ops       *maildir.Ops
+	unwritten error // why the disk cannot be written: what is there is read, and no more
 
 	mu     sync.Mutex
 	conn   *sqlite.Conn
@@ -145,10 +146,14 @@ type index struct {
 }
 
 // openIndex opens the database, or makes one. One that is damaged is put aside,
-// with a new one in its place; lost then says so.
-func openIndex(dir string, ops *maildir.Ops, synced func(time.Duration)) (x *index, lost error, err error) {
+// with a new one in its place; lost then says so. fault, if there is one, is why it
+// is not to be written.
+func openIndex(dir string, ops *maildir.Ops, synced func(time.Duration), fault error) (x *index, lost error, err error) {
 	path := filepath.Join(dir, indexFile)
-	conn, err := openConn(path, &indexForm)
+	var conn *sqlite.Conn
+	if err = fault; err == nil {
+		conn, err = openConn(path, &indexForm)
+	}
 	if errors.Is(err, errIndex) {
 		lost = err
 		if err := putAside(path); err != nil {
@@ -156,10 +161,17 @@ func openIndex(dir string, ops *maildir.Ops, synced func(time.Duration)) (x *ind
 		}
 		conn, err = openConn(path, &indexForm)
 	}
+	var unwritten error
+	if fault := diskError(err); atDisk(fault) {
+		unwritten = fault
+		if conn, err = openUnwritten(path, &indexForm); err != nil {
+			err = indexError(path, err)
+		}
+	}
 	if err != nil {
 		return nil, lost, err
 	}
-	x = &index{path: path, ops: ops, conn: conn}
+	x = &index{path: path, ops: ops, conn: conn, unwritten: unwritten}
 	x.sync = newGroup(x.syncWAL, synced)
 	return x, lost, nil
 }
@@ -334,13 +346,26 @@ func (x *index) close() error {
 }
 
 // update runs fn in a transaction and commits it. It is durable only after the
-// next durable.
+// next durable. fn may be run twice: where there is no room for the log to grow, it
+// is begun anew, in the room that it has.
 func (x *index) update(fn func(*sqlite.Conn) error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.failed != nil {
+	switch {
+	case x.failed != nil:
 		return x.failed
+	case x.unwritten != nil:
+		return x.unwritten
 	}
+	err := x.transact(fn)
+	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultFull && sqlitex.Execute(x.conn, "PRAGMA wal_checkpoint(RESTART)", nil) == nil {
+		err = x.transact(fn)
+	}
+	return x.check(err)
+}
+
+// transact runs fn in a transaction, with mu held.
+func (x *index) transact(fn func(*sqlite.Conn) error) error {
 	err := sqlitex.Execute(x.conn, "BEGIN IMMEDIATE", nil)
 	if err == nil {
 		if err = fn(x.conn); err == nil {
@@ -352,7 +377,7 @@ func (x *index) update(fn func(*sqlite.Conn) error) error {
 			}
 		}
 	}
-	return x.check(err)
+	return err
 }
 
 // view runs fn, which only reads.
@@ -426,22 +451,4 @@ func (x *index) setFailed(err error) {
 	if first && x.broken != nil {
 		x.broken()
 	}
-}
-
-func indexError(path string, err error) error {
-	switch sqlite.ErrCode(err).ToPrimary() {
-	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
-		return fmt.Errorf("%s: %w: %w", path, errIndex, err)
-	case sqlite.ResultFull:
-		return fmt.Errorf("%s: %w: %w", path, ErrNoSpace, err)
-	}
-	return fmt.Errorf("%s: %w", path, spaceError(err))
-}
-
-// spaceError makes ErrNoSpace of a full disk and of an exhausted quota.
-func spaceError(err error) error {
-	if (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)) && !errors.Is(err, ErrNoSpace) {
-		return fmt.Errorf("%w: %w", ErrNoSpace, err)
-	}
-	return err
 }

@@ -171,7 +171,7 @@ func (a *Account) subscribe(name string, set func(*maildir.Subscriptions) bool) 
 		err = a.ops.WriteFile(a.dir, maildir.SubscriptionsFile, a.subscriptionsMode(), data)
 	}
 	if err != nil {
-		return fmt.Errorf("subscribe %q: %w", name, spaceError(err))
+		return fmt.Errorf("subscribe %q: %w", name, diskError(err))
 	}
 	a.feeds.markList()
 	return nil

@@ -120,7 +120,7 @@ func (mb *mailbox) openFolder() (*maildir.Folder, error) {
 		}
 		mb.a.log.Warn("mailbox lacks a directory, which is made", "path", mb.path(), "error", err)
 		if err := mb.a.ops.MakeTree(mb.path(), mb.dir != "."); err != nil {
-			return nil, spaceError(err)
+			return nil, diskError(err)
 		}
 		folder, err = maildir.OpenFolder(mb.path(), mb.a.ops)
 	}
@@ -195,7 +195,7 @@ func (mb *mailbox) unload() error {
 		return nil
 	}
 	var err error
-	if !mb.gone.Load() && mb.row.id != 0 {
+	if !mb.gone.Load() && mb.row.id != 0 && mb.a.index.unwritten == nil {
 		row := mb.row
 		row.uidMark, row.modseqMark = snap.uidNext, snap.modseq
 		err = mb.write(&row, snap, func(*sqlite.Conn) error { return nil })
@@ -275,7 +275,7 @@ func (mb *mailbox) raiseUIDs(next imap.UID) (imap.UID, error) {
 	mb.noteCourier(true)
 	if mb.row.uiddb {
 		if err := mb.writeUIDNext(mark); err != nil {
-			return 0, spaceError(err)
+			return 0, diskError(err)
 		}
 	}
 	return mark, nil
@@ -291,6 +291,9 @@ func (mb *mailbox) write(row *mailboxRow, s *snapshot, fn func(*sqlite.Conn) err
 	}
 	fresh := row.id == 0
 	err := mb.a.index.update(func(conn *sqlite.Conn) error {
+		if fresh {
+			row.id = 0
+		}
 		if err := putMailbox(conn, row); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (a *Account) Create(ctx context.Context, name string, use ...imap.MailboxAt
 		err = a.makeFolder(dir)
 	}
 	if err != nil {
-		return fmt.Errorf("create %q: %w", name, spaceError(err))
+		return fmt.Errorf("create %q: %w", name, diskError(err))
 	}
 	a.feeds.markList()
 	return nil
@@ -154,7 +154,7 @@ func (a *Account) Delete(ctx context.Context, name string) error {
 		err = a.deleteFolder(ctx, dir)
 	}
 	if err != nil {
-		return fmt.Errorf("delete %q: %w", name, spaceError(err))
+		return fmt.Errorf("delete %q: %w", name, diskError(err))
 	}
 	a.feeds.markList()
 	a.dropACL(dir)
@@ -299,7 +299,7 @@ func (a *Account) Rename(ctx context.Context, from, to string) error {
 		err = a.renameFolders(moves)
 	}
 	if err != nil {
-		return fmt.Errorf("rename %q to %q: %w", from, to, spaceError(err))
+		return fmt.Errorf("rename %q to %q: %w", from, to, diskError(err))
 	}
 	names := a.renamedNames(moves)
 	a.moveUses(names)

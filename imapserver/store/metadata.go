@@ -92,7 +92,7 @@ func (a *Account) annotated(conn *sqlite.Conn, mailbox string) (id int64, err er
 // that survives a power cut.
 func (a *Account) SetMetadata(ctx context.Context, mailbox string, list []Annotation) error {
 	if err := a.setMetadata(ctx, mailbox, list); err != nil {
-		return fmt.Errorf("annotate %q: %w", mailbox, spaceError(err))
+		return fmt.Errorf("annotate %q: %w", mailbox, diskError(err))
 	}
 	a.feeds.markEntries(mailbox, list)
 	return a.index.durable()

@@ -58,6 +58,9 @@ func (q *quota) open() error {
 	if err != nil && !errors.Is(err, maildir.ErrSizeFile) && !errors.Is(err, maildir.ErrIrregular) {
 		return err
 	}
+	if q.a.index.unwritten != nil {
+		return nil
+	}
 	if err == nil {
 		known, ierr := q.a.countIndexed()
 		if ierr != nil || known == q.file.Used.Messages {
@@ -125,12 +128,12 @@ func (a *Account) SetQuota(l Limits) error {
 		if q.file.Limits == l {
 			return nil
 		}
-		return spaceError(q.file.Compact(l))
+		return diskError(q.file.Compact(l))
 	}
 	if l == (Limits{}) {
 		return nil
 	}
-	return spaceError(q.recount(l))
+	return diskError(q.recount(l))
 }
 
 func (q *quota) isKept() bool {
@@ -248,12 +251,12 @@ func (q *quota) add(u Usage) error {
 		return nil
 	}
 	if err := q.file.Add(u); err != nil {
-		return spaceError(err)
+		return diskError(err)
 	}
 	if err := q.file.Refresh(); err != nil || !q.file.Full() {
 		return ignoreDamage(err)
 	}
-	return spaceError(ignoreDamage(q.file.Compact(q.file.Limits)))
+	return diskError(ignoreDamage(q.file.Compact(q.file.Limits)))
 }
 
 // ignoreDamage leaves a file that cannot be summed up to the next refresh.

@@ -32,7 +32,7 @@ func (mb *mailbox) open(ctx context.Context, r *record) (*maildir.File, error) {
 		if !missing(err) {
 			return f, err
 		}
-		if err := mb.relook(ctx, now); err != nil {
+		if err := mb.relook(ctx, now); err != nil && !atDisk(err) {
 			return nil, err
 		}
 		if f, err = mb.seek(r.uid); !missing(err) {
@@ -57,14 +57,16 @@ func (mb *mailbox) seek(uid imap.UID) (*maildir.File, error) {
 	if r == nil || mb.gone.Load() {
 		return nil, fmt.Errorf("%w: uid %d", ErrExpunged, uid)
 	}
-	list, err := mb.folder.List(r.sub)
-	if err != nil {
-		return nil, err
-	}
-	defer list.Release()
-	for i := range list.Len() {
-		if base, _ := maildir.SplitNameBytes(list.Name(i)); string(base) == r.base {
-			return mb.folder.Open(r.sub, string(list.Name(i)))
+	for _, sub := range []maildir.Sub{r.sub, maildir.New, maildir.Cur} {
+		list, err := mb.folder.List(sub)
+		if err != nil {
+			return nil, err
+		}
+		defer list.Release()
+		for i := range list.Len() {
+			if base, _ := maildir.SplitNameBytes(list.Name(i)); string(base) == r.base {
+				return mb.folder.Open(sub, string(list.Name(i)))
+			}
 		}
 	}
 	return nil, fs.ErrNotExist

@@ -102,7 +102,7 @@ func (a *Account) SetUse(name string, use imap.MailboxAttr) error {
 		err = a.writeUses(next)
 	}
 	if err != nil {
-		return fmt.Errorf("special use of %q: %w", name, spaceError(err))
+		return fmt.Errorf("special use of %q: %w", name, diskError(err))
 	}
 	a.feeds.markList()
 	return nil

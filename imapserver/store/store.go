@@ -40,6 +40,7 @@ var (
 	ErrKeywords = errors.New("too many or too long keywords")
 	ErrExpunged = errors.New("message has been expunged")
 	ErrNoSpace  = errors.New("no space left")
+	ErrDisk     = errors.New("the disk cannot be used")
 	ErrReadOnly = errors.New("mailbox is open read-only")
 	ErrInUse    = errors.New("another process has the account open")
 	ErrUse      = errors.New("mailbox cannot have this special use")
@@ -70,6 +71,11 @@ type Options struct {
 	// a sync has failed or the index is found damaged: it is to be closed and opened
 	// anew. It must not call the account. nil: no one is told.
 	Broken func()
+
+	// Failed says that the account was open before until something was Broken. Where
+	// nothing reaches the disk any more, what is there is then read, and no more, until
+	// something does.
+	Failed bool
 
 	// Lost is told of the messages of a mailbox that another program has removed. It
 	// is called with locks held, and must call nothing of the store. It may be nil.

@@ -38,7 +38,7 @@ func (mb *mailbox) sync(ctx context.Context, move bool) error {
 		if err != nil {
 			// What was seen has not been taken in.
 			mb.cur.ctime, mb.new.ctime = 0, 0
-			return fmt.Errorf("sync %s: %w", mb.path(), spaceError(err))
+			return fmt.Errorf("sync %s: %w", mb.path(), diskError(err))
 		}
 		if settled {
 			break

@@ -16,7 +16,7 @@ import (
 func (a *Account) takeOver(dirs []string, enc maildir.Encoding) error {
 	for _, dir := range append([]string{"."}, dirs...) {
 		if err := a.takeOverACL(dir); err != nil {
-			return fmt.Errorf("take over rights: %w", spaceError(err))
+			return fmt.Errorf("take over rights: %w", diskError(err))
 		}
 	}
 	return a.takeOverSubscriptions(enc)
@@ -87,7 +87,7 @@ func (a *Account) takeOverSubscriptions(enc maildir.Encoding) error {
 		return fmt.Errorf("take over subscriptions: %w", err)
 	}
 	if err := a.ops.WriteFile(a.dir, maildir.SubscriptionsFile, a.subscriptionsMode(), data); err != nil {
-		return fmt.Errorf("take over subscriptions: %w", spaceError(err))
+		return fmt.Errorf("take over subscriptions: %w", diskError(err))
 	}
 	a.log.Info("took over Dovecot's subscriptions", "maildir", a.dir, "names", len(subs.Names()), "lines that name nothing", dropped)
 	return nil

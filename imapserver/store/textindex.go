@@ -104,7 +104,7 @@ func (x *textIndex) use(create bool, fn func(*sqlite.Conn) error) error {
 	case code == sqlite.ResultFull:
 		err = fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
-	return spaceError(err)
+	return diskError(err)
 }
 
 // open opens the file. mu is held.

@@ -19,8 +19,8 @@ const trashName = "Trash"
 // is missing. They lose \Deleted on the way and keep the rest. What is expunged in
 // the trash itself is gone.
 func (v *View) Discard(ctx context.Context, uids imap.UIDSet) error {
-	if v.readOnly {
-		return ErrReadOnly
+	if err := v.Refusal(); err != nil {
+		return err
 	}
 	trash, err := v.mb.a.trash()
 	if err != nil {
@@ -35,7 +35,7 @@ func (v *View) Discard(ctx context.Context, uids imap.UIDSet) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("expunge: %w", spaceError(err))
+		return fmt.Errorf("expunge: %w", diskError(err))
 	}
 	return nil
 }

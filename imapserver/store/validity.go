@@ -38,7 +38,7 @@ func (v *validity) next(a *Account) (uint32, error) {
 	if n >= v.mark {
 		mark := n + validityStep
 		if err := a.ops.WriteFile(a.dir, validityFile, maildir.FileMode, fmt.Appendln(nil, mark)); err != nil {
-			return 0, spaceError(err)
+			return 0, diskError(err)
 		}
 		v.mark = mark
 	}

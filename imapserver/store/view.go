@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sort"
 	"time"
@@ -19,6 +18,7 @@ import (
 type View struct {
 	mb       *mailbox
 	readOnly bool
+	disk     bool   // since its file system is read-only
 	rights   Rights // of its user, as far as they are about flags
 	wake     chan struct{}
 	closed   bool
@@ -42,7 +42,9 @@ func (a *Account) Select(ctx context.Context, name string, readOnly bool) (*View
 	if err != nil {
 		return nil, err
 	}
-	v := &View{mb: mb, readOnly: readOnly, rights: AllRights, wake: make(chan struct{}, 1), own: make(map[imap.UID]ownChange)}
+	disk := !readOnly && (a.index.unwritten != nil || readOnlyDisk(a.own))
+	readOnly = readOnly || disk
+	v := &View{mb: mb, readOnly: readOnly, disk: disk, rights: AllRights, wake: make(chan struct{}, 1), own: make(map[imap.UID]ownChange)}
 	mb.mu.Lock()
 	mb.views[v] = true
 	if !mb.gone.Load() {
@@ -77,7 +79,8 @@ func (v *View) Close() {
 
 // refresh syncs, unless another session has begun to do so since it was called:
 // fifty who ask at once need one look at the Maildir, not fifty one after the
-// other. With the disk full, what is known already is served on.
+// other. With the disk full or at fault, what is known already is served on, unless a
+// sync has failed.
 func (mb *mailbox) refresh(ctx context.Context, move bool) error {
 	begun := mb.begun.Load()
 	mb.mu.Lock()
@@ -93,8 +96,8 @@ func (mb *mailbox) refresh(ctx context.Context, move bool) error {
 		return nil
 	}
 	err := mb.sync(ctx, move)
-	if errors.Is(err, ErrNoSpace) && mb.row.id != 0 {
-		mb.a.log.Error("new messages are not shown", "error", err)
+	if atDisk(err) && mb.row.id != 0 && mb.a.index.working() == nil {
+		mb.a.Trouble(err)
 		return nil
 	}
 	return err
@@ -149,6 +152,17 @@ func (v *View) UIDNext() imap.UID { return v.told.uidNext }
 
 // ReadOnly tells whether the view may change messages.
 func (v *View) ReadOnly() bool { return v.readOnly }
+
+// Refusal says why nothing may be changed in the view; nil: it may.
+func (v *View) Refusal() error {
+	switch {
+	case v.disk:
+		return fmt.Errorf("%w: its file system is read-only", ErrDisk)
+	case v.readOnly:
+		return ErrReadOnly
+	}
+	return nil
+}
 
 // Restrict says which rights the view's user has: Store leaves the other flags
 // as they are.

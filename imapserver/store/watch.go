@@ -211,7 +211,11 @@ func (t *watch) run(ctx context.Context) {
 		}
 		start := time.Now()
 		again, err := t.mb.background(ctx)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case atDisk(err):
+			t.mb.a.Trouble(err)
+		default:
 			t.mb.a.log.Error("cannot look at a mailbox", "error", err)
 		}
 		if again <= 0 || again > every {
@@ -229,6 +233,9 @@ func (t *watch) run(ctx context.Context) {
 // background syncs, and tells how soon it wants to be called again; 0 does not
 // matter.
 func (mb *mailbox) background(ctx context.Context) (again time.Duration, err error) {
+	if err := mb.a.reviewDisk(); err != nil {
+		return 0, err
+	}
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
 	if mb.gone.Load() || len(mb.views) == 0 {

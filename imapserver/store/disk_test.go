@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/emersion/go-imap/v2"
+	"golang.org/x/sys/unix"
+	"zombiezen.com/go/sqlite"
+)
+
+// TestUnwritten opens an index as on a disk that cannot be written, with its log as a
+// kill leaves it, and without: all is there, and nothing is written.
+func TestUnwritten(t *testing.T) {
+	dir := newMaildir(t)
+	a := openUnwatched(t, dir)
+	create(t, a, "Box")
+	killed := filepath.Join(t.TempDir(), "a dir?#%")
+	copyTree(t, killed, filepath.Join(dir, "mailstead"))
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, own := range []string{killed, filepath.Join(dir, "mailstead")} {
+		before := fmt.Sprint(os.ReadDir(own))
+		conn, err := openUnwritten(filepath.Join(own, indexFile), &indexForm)
+		if err != nil {
+			t.Fatalf("%s: %v", own, err)
+		}
+		row, ok, err := findMailbox(conn, ".Box")
+		if err != nil || !ok {
+			t.Errorf("%s: the mailbox is there: %v, %v", own, ok, err)
+		}
+		if err := putMailbox(conn, &row); sqlite.ErrCode(err).ToPrimary() != sqlite.ResultReadOnly {
+			t.Errorf("%s: written: %v", own, err)
+		}
+		conn.Close()
+		if after := fmt.Sprint(os.ReadDir(own)); after != before {
+			t.Errorf("%s has %s, had %s", own, after, before)
+		}
+	}
+}
+
+// TestDiskUnwritten has an index that cannot be written for a while: what is refused is
+// not done, mail is read on though others have renamed it, and then all goes on.
+func TestDiskUnwritten(t *testing.T) {
+	dir := newMaildir(t)
+	a := openUnwatched(t, dir)
+	ctx := context.Background()
+	appendMessage(t, a, "INBOX", mail1)
+	appendMessage(t, a, "INBOX", mail2)
+	v := selectBox(t, a, "INBOX", false)
+	before := files(t, dir, "cur")
+	a.index.unwritten = diskError(unix.EROFS)
+	if err := v.Store(ctx, allSeqs(v), StoreAdd, []imap.Flag{imap.FlagFlagged}); !errors.Is(err, ErrDisk) {
+		t.Errorf("store: %v", err)
+	}
+	if after := files(t, dir, "cur"); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("after a STORE that was refused: %q, before %q", after, before)
+	}
+	cur := filepath.Join(dir, "cur")
+	if err := os.Rename(filepath.Join(cur, before[0]), filepath.Join(cur, before[0]+"R")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, v, 1); got != mail1 {
+		t.Errorf("renamed by another program, the message reads %q", got)
+	}
+	a.index.unwritten = nil
+	if err := v.Store(ctx, allSeqs(v), StoreAdd, []imap.Flag{imap.FlagFlagged}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMounted has another directory in the place of ours, as where a file system is
+// mounted again: the account is to be opened anew.
+func TestMounted(t *testing.T) {
+	dir := newMaildir(t)
+	broken := 0
+	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, Broken: func() { broken++ }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	appendMessage(t, a, "INBOX", mail1)
+	own := filepath.Join(dir, "mailstead")
+	copyTree(t, own+"-2", own)
+	if err := errors.Join(os.Rename(own, own+"-1"), os.Rename(own+"-2", own)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Select(context.Background(), "INBOX", false); !errors.Is(err, ErrDisk) || broken != 1 {
+		t.Errorf("select: %v; broken %d times", err, broken)
+	}
+}
