@@ -29,6 +29,10 @@ type plainClient struct {
 }
 
 func dialPlain(address string, within time.Duration) (*plainClient, error) {
+	return dialAs(user(1), address, within)
+}
+
+func dialAs(user, address string, within time.Duration) (*plainClient, error) {
 	nc, err := net.DialTimeout("tcp", address, within)
 	if err != nil {
 		return nil, err
@@ -39,7 +43,7 @@ func dialPlain(address string, within time.Duration) (*plainClient, error) {
 		nc.Close()
 		return nil, err
 	}
-	if _, _, err := c.command("LOGIN %s %s", user(1), password); err != nil {
+	if _, _, err := c.command("LOGIN %s %s", user, password); err != nil {
 		nc.Close()
 		return nil, err
 	}

@@ -52,18 +52,24 @@ func (b *powerBox) work(c *plainClient) error {
 		return err
 	}
 	for {
-		step := b.append
-		if calm := b.calm.Load(); calm && len(b.messages) <= 1 {
-			step = b.status
-		} else if n := b.rnd.IntN(10); len(b.messages) > 3 && n >= 4 || calm {
-			n = max(n, 4)
-			step = []func(*plainClient) error{b.store, b.store, b.expunge, b.move, b.status, b.status}[n-4]
-		}
-		if err := step(c); err != nil {
+		if err := b.step()(c); err != nil {
 			return err
 		}
 		b.acked++
 	}
+}
+
+// step chooses what is done next.
+func (b *powerBox) step() func(*plainClient) error {
+	calm := b.calm.Load()
+	n := b.rnd.IntN(10)
+	switch {
+	case calm && len(b.messages) <= 1:
+		return b.status
+	case calm, len(b.messages) > 3 && n >= 4:
+		return []func(*plainClient) error{b.store, b.store, b.expunge, b.move, b.status, b.status}[max(n, 4)-4]
+	}
+	return b.append
 }
 
 func (b *powerBox) open(c *plainClient) error {

@@ -165,12 +165,12 @@ func freePort(t testing.TB) int {
 	return 0
 }
 
-// buildDaemon builds mailstead-imapd.
-func buildDaemon(t testing.TB) string {
+// buildProgram builds one of ours.
+func buildProgram(t testing.TB, name string) string {
 	t.Helper()
 	dir := t.TempDir()
-	path := filepath.Join(dir, "mailstead-imapd")
-	cmd := exec.Command("go", "build", "-o", path, "mailstead/cmd/mailstead-imapd")
+	path := filepath.Join(dir, name)
+	cmd := exec.Command("go", "build", "-o", path, "mailstead/cmd/"+name)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -189,7 +189,7 @@ func buildDaemon(t testing.TB) string {
 // newMailstead is the daemon as it serves virtual users: one process of their
 // uid for everything.
 func newMailstead(t testing.TB, dir string) *server {
-	program := buildDaemon(t)
+	program := buildProgram(t, "mailstead-imapd")
 	return &server{
 		name: "mailstead", dir: dir, own: []string{"mailstead", "mailstead-*"}, people: people(users), hash: passwordHash, workers: config.WorkerInline,
 		start: func(t testing.TB, s *server) *exec.Cmd {
