@@ -120,9 +120,9 @@ func openUnwritten(path string, form *dbForm) (*sqlite.Conn, error) {
 // can be by now, and one whose file system was mounted again: it is opened anew, with
 // all that has happened meanwhile.
 func (a *Account) reviewDisk() error {
-	was, err := a.lock.Stat()
-	now, nerr := os.Lstat(a.own)
-	if err == nil && nerr == nil && !os.SameFile(was, now) {
+	var was, now unix.Stat_t
+	err := errors.Join(unix.Fstat(int(a.lock.Fd()), &was), unix.Lstat(a.own, &now))
+	if err == nil && was.Dev != now.Dev { // what is of the same is planted, and not followed
 		return a.index.fail(errMounted)
 	}
 	if a.index.unwritten == nil || writable(a.own, true) != nil {

@@ -73,24 +73,3 @@ func TestDiskUnwritten(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// TestMounted has another directory in the place of ours, as where a file system is
-// mounted again: the account is to be opened anew.
-func TestMounted(t *testing.T) {
-	dir := newMaildir(t)
-	broken := 0
-	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, Broken: func() { broken++ }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	appendMessage(t, a, "INBOX", mail1)
-	own := filepath.Join(dir, "mailstead")
-	copyTree(t, own+"-2", own)
-	if err := errors.Join(os.Rename(own, own+"-1"), os.Rename(own+"-2", own)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Select(context.Background(), "INBOX", false); !errors.Is(err, ErrDisk) || broken != 1 {
-		t.Errorf("select: %v; broken %d times", err, broken)
-	}
-}
