@@ -242,7 +242,7 @@ func (d *door) call(ctx context.Context, send func(serial uint64) handoff.Messag
 
 // prepare has the login make ready to go over to settings.
 func (d *door) prepare(ctx context.Context, s *Settings) error {
-	data, err := s.forLogin(d.hello.Listener, d.parted.auth.Mechanisms(d.hello.Listener))
+	data, err := s.forLogin(d.hello.Listener, d.parted.auth.Mechanisms(d.hello.Listener), d.parted.auth.Common("boards"))
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ type loginSettings struct {
 	PEM    [][]byte      `json:"pem"` // of Config.TLS.Bundles
 	// Mechanisms are those that auth drives, in which all who may log in can.
 	Mechanisms []string `json:"mechanisms,omitempty"`
+	Board      []byte   `json:"board,omitempty"` // login.Board's key
 }
 
 // listener finds a listener by name.
@@ -30,14 +31,14 @@ func (s *Settings) listener(name string) (config.Listener, bool) {
 
 // forLogin encodes the settings of a login. One whose listener the configuration
 // does not have, yet or any more, serves nobody.
-func (s *Settings) forLogin(name string, mechanisms []string) ([]byte, error) {
+func (s *Settings) forLogin(name string, mechanisms []string, board []byte) ([]byte, error) {
 	c := *s.Config
 	c.Listeners = nil
 	if l, ok := s.listener(name); ok {
 		c.Listeners = []config.Listener{l}
 	}
 	c.Users, c.Control, c.PAM, c.Outbox, c.Roles, c.Directories, c.Logins = "", "", nil, nil, nil, nil, nil
-	data, err := json.Marshal(loginSettings{Config: c, PEM: s.raw.PEM, Mechanisms: mechanisms})
+	data, err := json.Marshal(loginSettings{Config: c, PEM: s.raw.PEM, Mechanisms: mechanisms, Board: board})
 	if err != nil {
 		return nil, fmt.Errorf("encode settings: %w", err)
 	}

@@ -42,6 +42,10 @@ type Parted struct {
 	channels  channels
 	mu        sync.Mutex
 	doors     map[*door]bool // configured by the settings in force
+
+	boarding sync.Mutex
+	boards   map[string]*door // of logins that have told what they count, by listener
+	settled  bool             // all of them that there are
 }
 
 // NewParted makes a daemon that serves by s from Start on.
@@ -56,6 +60,7 @@ func NewParted(s *Settings, o Options) (*Parted, error) {
 		heard:  newHearing(o.log(), s.Config.Record),
 		failed: make(chan error, 1),
 		doors:  map[*door]bool{},
+		boards: map[string]*door{},
 	}
 	p.auth = auth.New(auth.Options{Log: o.log(), Limits: limits, Changed: p.announce, Helpers: &socketHelpers{pam: func() *config.PAM { return p.settings.Load().Config.PAM }}})
 	if err := s.admit(p.auth); err != nil {
@@ -70,6 +75,8 @@ func NewParted(s *Settings, o Options) (*Parted, error) {
 
 // Start begins to serve the logins that connect to l.
 func (p *Parted) Start(l net.Listener) {
+	settle := time.AfterFunc(boardsSettle, p.settle)
+	context.AfterFunc(p.ctx, func() { settle.Stop() })
 	p.serving.Go(func() {
 		defer context.AfterFunc(p.ctx, func() { l.Close() })()
 		for {
@@ -116,6 +123,7 @@ func (p *Parted) serve(c *handoff.Conn) error {
 	if err != nil {
 		return err
 	}
+	defer p.unboarded(d)
 	if d.hello.Metrics {
 		d.scrapes()
 		return nil
@@ -143,6 +151,7 @@ func (p *Parted) configure(d *door) error {
 		if err := d.prepare(d.ctx, s); err != nil {
 			return err
 		}
+		p.boarded(d)
 		if err := d.commit(d.ctx, false); err != nil {
 			return err
 		}
@@ -268,6 +277,7 @@ func (p *Parted) Reload(s *Settings) error {
 	p.settings.Store(s) // a login that is being configured sees that it is not current
 	p.mu.Unlock()
 	err := p.each(func(d *door) error {
+		p.boarded(d)
 		if err := d.commit(p.ctx, false); err != nil {
 			d.Close() // it comes back, and gets the new ones
 			return err

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -115,6 +116,8 @@ type testLogin struct {
 	done chan error
 	log  *journal
 	ask  *handoff.Ask // that has come before a Ready: who waits for auth asks once there is one
+
+	board *os.File
 }
 
 func startLogin(t *testing.T, limits *login.Limits, c *config.Config) *testLogin {
@@ -149,15 +152,18 @@ func startLoginOf(t *testing.T, limits *login.Limits, c *config.Config, p *proxi
 func (f *testLogin) meet() {
 	f.t.Helper()
 	f.Conn = meetRole(f.t, f.auth)
-	if h := receive[*handoff.Hello](f.t, f.Conn); h.Listener != "imaps" || len(h.Addresses) != 1 || h.Addresses[0] != f.addr {
+	h := receive[*handoff.Hello](f.t, f.Conn)
+	if h.Listener != "imaps" || len(h.Addresses) != 1 || h.Addresses[0] != f.addr || h.Board == nil {
 		f.t.Fatalf("%+v", h)
 	}
+	f.t.Cleanup(func() { h.Board.Close() })
+	f.board = h.Board
 }
 
 // configure sends settings, and has them committed unless they are refused.
 func (f *testLogin) configure(s *Settings) (refused string) {
 	f.t.Helper()
-	data, err := s.forLogin("imaps", nil)
+	data, err := s.forLogin("imaps", nil, []byte("key"))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -302,7 +308,7 @@ func TestLoginRole(t *testing.T) {
 			t.Errorf("%q is in force", data)
 		}
 	}
-	other, err := settingsOf(t, c, nil, issue(t, time.Now().Add(time.Hour), "mail.example")).forLogin("imaps", nil)
+	other, err := settingsOf(t, c, nil, issue(t, time.Now().Add(time.Hour), "mail.example")).forLogin("imaps", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

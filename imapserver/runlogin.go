@@ -71,7 +71,8 @@ type loginRole struct {
 	listener string
 	path     string // of auth's socket
 	login    *login.Server
-	proxied  *proxied // nil where the mail is this host's
+	board    *login.Board // nil: of what other listeners count, nothing is known
+	proxied  *proxied     // nil where the mail is this host's
 	bound    Listeners
 	failed   chan error // the first fault that ends the service
 
@@ -98,7 +99,11 @@ func newLoginRole(listener, path string, l Listeners, p *proxied, o Options) *lo
 	reports := newReporter()
 	log := counted(o.log(), &reports.Counts)
 	r := &loginRole{log: log, reports: reports, listener: listener, path: path, proxied: p, bound: l, came: make(chan struct{}), failed: make(chan error, 1)}
-	options := login.Options{Log: log, Counts: &reports.Counts, Limits: limits, Auth: r, Open: r}
+	var err error
+	if r.board, err = login.NewBoard(); err != nil {
+		log.Warn("limits hold for this listener alone", "listener", listener, "err", err)
+	}
+	options := login.Options{Log: log, Counts: &reports.Counts, Limits: limits, Auth: r, Open: r, Board: r.board}
 	if p != nil {
 		options.Auth, options.Host, options.Behind = p, p, p
 	}
@@ -170,6 +175,9 @@ func (r *loginRole) link(ctx context.Context, c *handoff.Conn) error {
 	defer aside.Wait()
 	defer r.lost(l)
 	hello := &handoff.Hello{Listener: r.listener}
+	if r.board != nil {
+		hello.Board = r.board.File
+	}
 	for _, socket := range r.bound[r.listener] {
 		hello.Addresses = append(hello.Addresses, socket.Addr().String())
 	}
@@ -195,6 +203,12 @@ func (r *loginRole) take(ctx context.Context, l *authLink, m handoff.Message, as
 		return l.Send(&handoff.Ready{Serial: m.Serial, Error: text(r.commit(l, m.Drop))})
 	case *handoff.Mechanisms:
 		r.mechanisms.Store(&m.Names)
+	case *handoff.Board:
+		if err := r.board.Join(m.Listener, m.Memory); err != nil {
+			r.log.Error("what another listener counts cannot be read", "listener", m.Listener, "err", err)
+		}
+	case *handoff.Boards:
+		r.board.Only(m.Listeners)
 	case *handoff.Query:
 		aside.Go(func() { r.state(ctx, l, m) })
 	case *handoff.Watch:
@@ -219,6 +233,7 @@ func (r *loginRole) prepare(m *handoff.Settings) error {
 	commit, err := r.prepareLogin(s, bundles)
 	r.pending = func() {
 		r.mechanisms.Store(&s.Mechanisms)
+		r.board.Key(s.Board)
 		commit()
 		if len(s.Config.Listeners) > 0 && !r.serving {
 			r.serving = true

@@ -3,6 +3,8 @@ package auth
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -131,6 +133,14 @@ func (a *Auth) Close() {
 	for _, d := range a.directories {
 		d.close()
 	}
+}
+
+// Common gives a secret of that name for processes which have to agree on one. It is
+// the same after a restart, as what is kept of logins is.
+func (a *Auth) Common(name string) []byte {
+	m := hmac.New(sha256.New, a.proving().keep.secret())
+	m.Write([]byte("common\x00" + name))
+	return m.Sum(nil)
 }
 
 // Renew replaces the helpers: their service or program has changed.

@@ -11,6 +11,7 @@
 //	           --Ready-->
 //	           <--Query--  --State-->
 //	           <--Watch--             --Look-->  (on whose channel: Doing, Told, Traced)
+//	           <--Board--  <--Boards--
 //	           --Told-->
 //	           --NeedHelper--> <--Helper--  --EndHelper-->
 //

@@ -5,10 +5,23 @@ import "os"
 // Hello is the first message of a login process to auth: which listener it
 // serves, and where.
 type Hello struct {
-	noFiles
 	Metrics   bool     `json:"metrics,omitempty"` // it is no login, but serves the metrics: see Scrape
 	Listener  string   `json:"listener"`
 	Addresses []string `json:"addresses"` // host:port as bound
+	Board     *os.File `json:"-"`         // of Share: what it counts, for the other logins; nil: they do not hear of that
+}
+
+// Board gives a login the board of another one, in place of what it had for that
+// listener.
+type Board struct {
+	Listener string   `json:"listener"`
+	Memory   *os.File `json:"-"`
+}
+
+// Boards has a login forget the boards of all listeners but these.
+type Boards struct {
+	noFiles
+	Listeners []string `json:"listeners"`
 }
 
 // Settings gives a login everything that it may not read itself. It answers with
@@ -115,6 +128,34 @@ type State struct {
 type End struct {
 	Session string `json:"session,omitempty"`
 	Data    []byte `json:"-"` // JSON: the users' names
+}
+
+func (h *Hello) payload() *[]byte { return nil }
+
+func (h *Hello) files() []*os.File {
+	if h.Board == nil {
+		return nil
+	}
+	return []*os.File{h.Board}
+}
+
+func (h *Hello) setFiles(fs []*os.File) error {
+	if len(fs) == 0 {
+		return nil
+	}
+	h.Board = fs[0]
+	return wantFiles(fs, 1)
+}
+
+func (b *Board) files() []*os.File { return []*os.File{b.Memory} }
+func (b *Board) payload() *[]byte  { return nil }
+
+func (b *Board) setFiles(fs []*os.File) error {
+	if err := wantFiles(fs, 1); err != nil {
+		return err
+	}
+	b.Memory = fs[0]
+	return nil
 }
 
 func (s *Settings) files() []*os.File            { return nil }

@@ -29,6 +29,8 @@ type kind struct {
 // kinds is every message that travels between processes.
 var kinds = []kind{
 	{"hello", func() Message { return &Hello{} }},
+	{"board", func() Message { return &Board{} }},
+	{"boards", func() Message { return &Boards{} }},
 	{"settings", func() Message { return &Settings{} }},
 	{"ready", func() Message { return &Ready{} }},
 	{"commit", func() Message { return &Commit{} }},

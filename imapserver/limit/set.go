@@ -44,8 +44,8 @@ type Web struct {
 }
 
 // Login bounds what a client that has not logged in may cost, and how many
-// sessions there may be. What is counted is counted by each process that
-// accepts connections; the sessions of a user by the one that has their mail, too.
+// sessions there may be. Connections and sessions are counted over all processes that
+// accept connections (login.Board); those of a user by the one that has their mail.
 type Login struct {
 	Lifetime time.Duration
 	Failures int

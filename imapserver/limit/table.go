@@ -58,9 +58,9 @@ var Table = []Row{
 	{"proxyRecheck", Seconds, 3600, 1, 86_400, "after how long the server has to look at the password again, in seconds: a password that is good no more is good for no longer, unless the server ends the connection", func(s *Set) any { return &s.Proxy.Recheck }},
 	{"proxyPatience", Seconds, 15, 1, 60, "how long a server behind a proxy may take for a login, from the connection on, in seconds", func(s *Set) any { return &s.Proxy.Patience }},
 
-	{"", Number, 1 << 16, 0, 0, "how many sources with a login are remembered, the latest", func(s *Set) any { return &s.Login.Known }},
+	{"", Number, 1 << 16, 0, 0, "how many sources with a login are remembered by a listener, the latest", func(s *Set) any { return &s.Login.Known }},
 	{"", Seconds, 30 * 24 * 3600, 0, 0, "for how long after the last login", func(s *Set) any { return &s.Login.KnownLife }},
-	{"", Number, 1 << 16, 0, 0, "how many sources are counted, and as many of each size of net", func(s *Set) any { return &s.Login.Sources }},
+	{"", Number, 1 << 16, 0, 0, "how many sources are counted by a listener, and as many of each size of net", func(s *Set) any { return &s.Login.Sources }},
 	{"", Seconds, 30, 0, 0, "how long a worker has for its first octet", func(s *Set) any { return &s.Login.Answer }},
 	{"", Number, 1 << 16, 0, 0, "how many sources, accounts, known sources with guesses and users of directories are remembered, each", func(s *Set) any { return &s.Auth.Table }},
 	{"", Seconds, 24 * 3600, 0, 0, "for how long what a directory has said of a user is remembered", func(s *Set) any { return &s.Auth.Remember }},

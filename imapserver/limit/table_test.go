@@ -85,7 +85,7 @@ func TestSchema(t *testing.T) {
 	b.WriteString(`package schema
 
 // Limits is what clients may cost, as imapserver/limit has it, from which this file is
-// made. Each listener counts for itself, but for guesses and the sessions of a user.
+// made. All listeners of a host count together.
 #Limits: {
 `)
 	for _, row := range Table {
@@ -113,8 +113,12 @@ func TestDocs(t *testing.T) {
 ## Of connections, sessions and guesses
 
 Those with a name are set in the description, as in ` + "`limits: sessionsPerUser: 100`" + `; a reload takes them over, and connections that there are keep theirs.
-An address is an IPv4 address or a /64 of IPv6. On a host each listener counts for itself;
-guesses, and the sessions of a user, are counted over all listeners that serve the host's own mail.
+An address is an IPv4 address or a /64 of IPv6.
+
+All listeners of a host count together, also while auth is away: each is a process that counts where the others can read it. Where one is taken over and says of everything that
+there is too much, the others are not shut by that: a tenth of ` + "`waiting` and of `sessions`" + ` is kept for the listeners, in equal parts, and the first of an address at a listener is let in whatever the others have of it,
+so that an address may have one more at each of them than the table says. The same keeps a flood at one listener off the others. By each listener alone are counted: the sources with a login that are remembered, and at
+a proxy guesses and the sessions of a user, who is another server's.
 
 | name | default | from | to | meaning |
 |---|---|---|---|---|

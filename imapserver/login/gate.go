@@ -13,6 +13,7 @@ import (
 // come from, and says which new ones are turned away.
 type gate struct {
 	limits Limits
+	board  *Board
 
 	mu    sync.Mutex
 	open  int
@@ -24,8 +25,9 @@ type gate struct {
 // visits is the connections of one net.
 type visits struct {
 	open   int
-	minute int // new ones since began
-	began  time.Time
+	new    int // in that minute
+	minute uint32
+	spot   spot // on the board
 }
 
 // level is a size of net and how many times the limits of a source it has.
@@ -33,8 +35,8 @@ type level struct{ v4, v6, factor int }
 
 var levels = []level{{32, 64, 1}, {26, 48, 3}, {21, 32, 9}}
 
-func newGate(l Limits) *gate {
-	return &gate{limits: l, nets: map[netip.Prefix]*visits{}, known: newKnown(l)}
+func newGate(l Limits, b *Board) *gate {
+	return &gate{limits: l, board: b, nets: map[netip.Prefix]*visits{}, known: newKnown(l)}
 }
 
 // limit replaces the limits, for connections to come.
@@ -55,36 +57,44 @@ func (l level) prefix(addr netip.Addr) netip.Prefix {
 }
 
 // enter admits a connection, which leave then ends, or says why it does not. One from
-// an address that many users share counts only in all.
+// an address that many users share counts only in all. It is counted before it is
+// looked whether it may be: of two listeners at the same time, one sees the other.
 func (g *gate) enter(addr netip.Addr, shared bool, now time.Time) (refusal string) {
 	addr = addr.Unmap().WithZone("")
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.board.say(waiting, g.open+1)
 	if g.drop(g.known.has(handoff.Source(addr), now)) {
+		g.board.say(waiting, g.open)
 		return "too many connections in all"
 	}
+	g.open++
 	if shared {
-		g.open++
 		return ""
 	}
 	for _, l := range levels {
-		v := g.nets[l.prefix(addr)]
-		if v == nil {
-			continue
-		}
-		v.turn(now)
-		if v.open >= l.factor*g.limits.PerSource {
-			return "too many connections of this address"
-		}
-		if v.minute >= l.factor*g.limits.NewMinute {
-			return "too many new connections of this address"
-		}
+		g.visits(l.prefix(addr), now).come(g.board, 1)
 	}
-	g.open++
+	if refusal = g.crowded(addr, minuteOf(now)); refusal != "" {
+		for _, l := range levels {
+			g.nets[l.prefix(addr)].come(g.board, -1)
+		}
+		g.open--
+		g.board.say(waiting, g.open)
+	}
+	return refusal
+}
+
+// crowded says whether there are too many of an address, with one that has come.
+func (g *gate) crowded(addr netip.Addr, minute uint32) (refusal string) {
 	for _, l := range levels {
-		if v := g.visits(l.prefix(addr), now); v != nil {
-			v.open++
-			v.minute++
+		v := g.nets[l.prefix(addr)]
+		switch {
+		case v == nil:
+		case over(v.open, g.board.has(waiting, v.spot, minute), l.factor*g.limits.PerSource):
+			return "too many connections of this address"
+		case over(v.new, g.board.has(entered, v.spot, minute), l.factor*g.limits.NewMinute):
+			return "too many new connections of this address"
 		}
 	}
 	return ""
@@ -92,24 +102,46 @@ func (g *gate) enter(addr netip.Addr, shared bool, now time.Time) (refusal strin
 
 // drop is random early drop: from Begin on some are refused at once, so that a
 // flood cannot fill the table up and shut everyone else out. A known source is
-// refused only when its reserve is used up too.
+// refused only when its reserve is used up too, and a listener has what is kept for it.
 func (g *gate) drop(known bool) bool {
 	l := g.limits
+	kept, full := min(l.Begin, g.board.kept(l.Full)), l.Full
+	if known {
+		full += l.Reserve
+	}
 	switch {
-	case known:
-		return g.open >= l.Full+l.Reserve
-	case g.open >= l.Full:
+	case g.open < kept:
+		return false
+	case g.open+g.board.elsewhere(waiting, kept) >= full:
 		return true
-	case g.open < l.Begin:
+	case known:
 		return false
 	}
-	p := l.Rate + (100-l.Rate)*(g.open-l.Begin)/(l.Full-l.Begin)
+	open := g.open + g.board.elsewhere(waiting, 0)
+	if open < l.Begin {
+		return false
+	}
+	p := l.Rate + (100-l.Rate)*(open-l.Begin)/(l.Full-l.Begin)
 	return rand.IntN(100) < p
 }
 
+// minuteOf numbers the minutes, by which new connections are counted.
+func minuteOf(now time.Time) uint32 { return uint32(now.Unix() / 60) }
+
+// come counts a connection that has come, or takes that back. Of nil, it does nothing.
+func (v *visits) come(b *Board, n int) {
+	if v == nil {
+		return
+	}
+	v.open += n
+	v.new += n
+	b.add(waiting, v.spot, n)
+	b.enter(v.spot, v.minute, n)
+}
+
 func (v *visits) turn(now time.Time) {
-	if now.Sub(v.began) >= time.Minute {
-		v.minute, v.began = 0, now
+	if m := minuteOf(now); v.minute != m {
+		v.new, v.minute = 0, m
 	}
 }
 
@@ -121,9 +153,10 @@ func (g *gate) visits(p netip.Prefix, now time.Time) *visits {
 		if len(g.nets) >= g.limits.Sources*len(levels) && !g.sweep(now) {
 			return nil
 		}
-		v = &visits{began: now}
+		v = &visits{spot: g.board.spot(p)}
 		g.nets[p] = v
 	}
+	v.turn(now)
 	return v
 }
 
@@ -133,7 +166,7 @@ func (g *gate) sweep(now time.Time) bool {
 	}
 	g.swept = now
 	for p, v := range g.nets {
-		if v.turn(now); v.open == 0 && v.minute == 0 {
+		if v.turn(now); v.open == 0 && v.new == 0 {
 			delete(g.nets, p)
 		}
 	}
@@ -146,12 +179,14 @@ func (g *gate) leave(addr netip.Addr, shared bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.open--
+	g.board.say(waiting, g.open)
 	if shared {
 		return
 	}
 	for _, l := range levels {
 		if v := g.nets[l.prefix(addr)]; v != nil && v.open > 0 {
 			v.open--
+			g.board.add(waiting, v.spot, -1)
 		}
 	}
 }

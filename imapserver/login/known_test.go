@@ -13,7 +13,7 @@ func stranger(i int) netip.Addr {
 
 // filled is a gate with so many connections of strangers.
 func filled(l Limits, open int) *gate {
-	g := newGate(l)
+	g := newGate(l, nil)
 	g.open = open
 	return g
 }
@@ -58,7 +58,7 @@ func TestKnownSources(t *testing.T) {
 		t.Error("after more than a month")
 	}
 	l.PerSource = 2
-	g = newGate(l)
+	g = newGate(l, nil)
 	g.loggedIn(home, at)
 	g.enter(home, false, at)
 	g.enter(home, false, at)
@@ -71,7 +71,7 @@ func TestKnownIsBounded(t *testing.T) {
 	l := Default
 	l.Known = 3
 	at := time.Unix(1e9, 0)
-	g := newGate(l)
+	g := newGate(l, nil)
 	g.loggedIn(netip.Addr{}, at) // no address, as of no TCP connection
 	for i := range 3 {
 		g.loggedIn(stranger(i), at.Add(time.Duration(i)*time.Minute))

@@ -190,7 +190,7 @@ func TestGate(t *testing.T) {
 	at := time.Unix(1e9, 0)
 	v4 := func(a, b byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, a, b}) }
 
-	g := newGate(l)
+	g := newGate(l, nil)
 	for i := range 3 {
 		if why := g.enter(v4(0, 1), false, at); why != "" {
 			t.Fatalf("connection %d: %s", i, why)
@@ -223,7 +223,7 @@ func TestGate(t *testing.T) {
 	}
 
 	// A /64 is one source.
-	g = newGate(l)
+	g = newGate(l, nil)
 	for i := range 3 {
 		if why := g.enter(netip.MustParseAddr("2001:db8::1").Next(), false, at); why != "" {
 			t.Fatalf("%d: %s", i, why)
@@ -237,7 +237,7 @@ func TestGate(t *testing.T) {
 	}
 
 	// New ones in a minute.
-	g = newGate(l)
+	g = newGate(l, nil)
 	for range 5 {
 		g.enter(v4(0, 1), false, at)
 		g.leave(v4(0, 1), false)
@@ -251,7 +251,7 @@ func TestGate(t *testing.T) {
 
 	// A full table keeps nobody out, and is swept.
 	l.Sources = 2
-	g = newGate(l)
+	g = newGate(l, nil)
 	for i := range byte(50) {
 		if why := g.enter(v4(i, 1), false, at); why != "" {
 			t.Errorf("source %d with a full table: %s", i, why)
@@ -275,7 +275,7 @@ func TestGate(t *testing.T) {
 func TestEarlyDrop(t *testing.T) {
 	l := Default
 	l.PerSource, l.NewMinute = 1<<30, 1<<30
-	g := newGate(l)
+	g := newGate(l, nil)
 	for range l.Begin {
 		if why := g.enter(netip.Addr{}, false, time.Now()); why != "" {
 			t.Fatalf("below the beginning: %s", why)
@@ -412,7 +412,7 @@ func TestShutdown(t *testing.T) {
 // TestListenersAreCounted: how many sessions a listener has is known without a look at
 // them, since whoever scrapes asks for it.
 func TestListenersAreCounted(t *testing.T) {
-	s := newSessions(Default)
+	s := newSessions(Default, nil)
 	var all []*relay
 	for n := range 9 {
 		all = append(all, &relay{user: fmt.Sprint("user", n), listener: []string{"imap", "imaps"}[n%2]})

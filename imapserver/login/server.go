@@ -34,6 +34,7 @@ type Options struct {
 	Counts *metrics.Counts // nil: nothing is counted
 	Host   handoff.Host    // of sessions in this one; where it is there, Open is not used
 	Behind Behind          // of listeners that are proxies; nil: there are none
+	Board  *Board          // nil: no other process has listeners
 }
 
 // Behind is the servers that a listener may stand in front of. Its methods are called
@@ -92,8 +93,8 @@ func New(o Options) *Server {
 		opener:   o.Open,
 		host:     o.Host,
 		behind:   o.Behind,
-		gate:     newGate(o.Limits),
-		sessions: newSessions(o.Limits),
+		gate:     newGate(o.Limits, o.Board),
+		sessions: newSessions(o.Limits, o.Board),
 		ctx:      ctx,
 		drain:    cancel,
 		accepts:  map[net.Listener]bool{},
@@ -152,7 +153,7 @@ func (s *Server) Bundles() []Bundle {
 }
 
 // Sessions is the number of connections that are logged in.
-func (s *Server) Sessions() int { return s.sessions.count() }
+func (s *Server) Sessions() int { return s.sessions.total() }
 
 // SessionsOn is their number on each listener that has any.
 func (s *Server) SessionsOn() map[string]int { return s.sessions.listeners() }

@@ -30,12 +30,13 @@ type about struct {
 // sessions is the connections that are logged in.
 type sessions struct {
 	limits Limits
+	board  *Board
 
 	mu      sync.Mutex
 	all     map[*relay]bool
 	users   map[string]int
-	on      map[string]int       // by listener
-	nets    map[netip.Prefix]int // by source
+	on      map[string]int           // by listener
+	nets    map[netip.Prefix]*guests // by source
 	sources map[userSource]int
 }
 
@@ -44,8 +45,14 @@ type userSource struct {
 	source netip.Prefix
 }
 
-func newSessions(l Limits) *sessions {
-	return &sessions{limits: l, all: map[*relay]bool{}, users: map[string]int{}, on: map[string]int{}, nets: map[netip.Prefix]int{}, sources: map[userSource]int{}}
+// guests is the sessions of a source.
+type guests struct {
+	n    int
+	spot spot // on the board
+}
+
+func newSessions(l Limits, b *Board) *sessions {
+	return &sessions{limits: l, board: b, all: map[*relay]bool{}, users: map[string]int{}, on: map[string]int{}, nets: map[netip.Prefix]*guests{}, sources: map[userSource]int{}}
 }
 
 // limit replaces the limits, for sessions to come.
@@ -55,50 +62,66 @@ func (s *sessions) limit(l Limits) {
 	s.limits = l
 }
 
-// add counts a session, or says of whom there are as many as may be.
+// add counts a session, or says of whom there are as many as may be. Like those who
+// wait, it is counted before it is looked whether it may be.
 func (s *sessions) add(r *relay) (full string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	us := userSource{r.user, r.source}
+	s.count(r, 1)
+	own, kept := len(s.all), s.board.kept(s.limits.Sessions)
+	at := s.nets[r.source]
 	switch {
-	case s.users[r.user] >= s.limits.PerUser || s.sources[us] >= s.limits.PerUserSource:
-		return "of this user"
-	case s.nets[r.source] >= s.limits.SourceSessions:
-		return "of this address"
-	case len(s.all) >= s.limits.Sessions:
-		return "in all"
+	case s.users[r.user] > s.limits.PerUser || s.sources[userSource{r.user, r.source}] > s.limits.PerUserSource:
+		full = "of this user"
+	case over(at.n, s.board.has(logged, at.spot, 0), s.limits.SourceSessions):
+		full = "of this address"
+	case own > kept && own+s.board.elsewhere(logged, kept) > s.limits.Sessions:
+		full = "in all"
+	default:
+		return ""
 	}
-	s.all[r] = true
-	s.users[r.user]++
-	s.on[r.listener]++
-	s.nets[r.source]++
-	s.sources[us]++
-	return ""
+	s.count(r, -1)
+	return full
 }
 
 func (s *sessions) remove(r *relay) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.all[r] {
-		return
-	}
-	delete(s.all, r)
-	us := userSource{r.user, r.source}
-	if s.users[r.user]--; s.users[r.user] == 0 {
-		delete(s.users, r.user)
-	}
-	if s.on[r.listener]--; s.on[r.listener] == 0 {
-		delete(s.on, r.listener)
-	}
-	if s.nets[r.source]--; s.nets[r.source] == 0 {
-		delete(s.nets, r.source)
-	}
-	if s.sources[us]--; s.sources[us] == 0 {
-		delete(s.sources, us)
+	if s.all[r] {
+		s.count(r, -1)
 	}
 }
 
-func (s *sessions) count() int {
+// count takes a session in, or out.
+func (s *sessions) count(r *relay, n int) {
+	if n > 0 {
+		s.all[r] = true
+	} else {
+		delete(s.all, r)
+	}
+	us := userSource{r.user, r.source}
+	if s.users[r.user] += n; s.users[r.user] == 0 {
+		delete(s.users, r.user)
+	}
+	if s.sources[us] += n; s.sources[us] == 0 {
+		delete(s.sources, us)
+	}
+	if s.on[r.listener] += n; s.on[r.listener] == 0 {
+		delete(s.on, r.listener)
+	}
+	at := s.nets[r.source]
+	if at == nil {
+		at = &guests{spot: s.board.spot(r.source)}
+		s.nets[r.source] = at
+	}
+	if at.n += n; at.n == 0 {
+		delete(s.nets, r.source)
+	}
+	s.board.add(logged, at.spot, n)
+	s.board.say(logged, len(s.all))
+}
+
+func (s *sessions) total() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.all)
