@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -103,6 +104,16 @@ func (i *Inline) Session(u config.User, stream *os.File) error {
 	}
 	i.mail.start(i.ctx, session)
 	return nil
+}
+
+// Visit gives a listener a client, over the other end of stream, which is ours from
+// then on.
+func (i *Inline) Visit(listener string, stream *os.File) error {
+	if _, ok := i.front.settings.Load().listener(listener); !ok {
+		stream.Close()
+		return errors.New("there is none of that name")
+	}
+	return i.front.login.Visit(stream, listener)
 }
 
 // Start begins to serve. The listeners are closed by Stop.

@@ -221,6 +221,24 @@ func (p *Parted) Session(u config.User, stream *os.File) error {
 	return err
 }
 
+// Visit gives the login of a listener a client, over the other end of stream, which is
+// ours from then on.
+func (p *Parted) Visit(listener string, stream *os.File) error {
+	defer stream.Close()
+	var login *door
+	p.mu.Lock()
+	for d := range p.doors {
+		if d.hello.Listener == listener {
+			login = d
+		}
+	}
+	p.mu.Unlock()
+	if login == nil {
+		return errors.New("it has no login")
+	}
+	return login.Send(&handoff.Visit{Stream: stream})
+}
+
 // Failed tells what has ended the service.
 func (p *Parted) Failed() <-chan error { return p.failed }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +36,8 @@ type server interface {
 	Status(ctx context.Context) (control.Status, error)
 	SelfTest(ctx context.Context) error
 	Session(u config.User, stream *os.File) error
+	// Visit has whoever has the other end of stream be a client of a listener.
+	Visit(listener string, stream *os.File) error
 }
 
 // Run is the daemon: it serves by the configuration at path until SIGTERM or
@@ -152,7 +155,7 @@ func (r *running) run(ctx context.Context, serve func(), asked asked) error {
 	}
 	var aside sync.WaitGroup
 	aside.Go(func() {
-		if err := (control.Server{Answer: r.answer, Session: r.session, Trace: r.trace}).Serve(ctx, asked.control); err != nil {
+		if err := (control.Server{Answer: r.answer, Session: r.session, Visit: r.visit, Trace: r.trace}).Serve(ctx, asked.control); err != nil {
 			r.log.Error("control socket lost", "err", err)
 		}
 	})
@@ -200,7 +203,7 @@ func (r *running) started(ctx context.Context) error {
 func (r *running) answer(ctx context.Context, q control.Request) control.Status {
 	var err error
 	switch q.Verb {
-	case control.VerbStatus, control.VerbSession, control.VerbSessions, control.VerbMetrics:
+	case control.VerbStatus, control.VerbSession, control.VerbVisit, control.VerbSessions, control.VerbMetrics:
 	case control.VerbReload:
 		err = r.reload()
 	case control.VerbAppPassword:
@@ -216,6 +219,10 @@ func (r *running) answer(ctx context.Context, q control.Request) control.Status 
 	}
 	s, serr := r.server.Status(ctx)
 	switch q.Verb {
+	case control.VerbVisit:
+		if !slices.ContainsFunc(s.Listeners, func(l control.Listener) bool { return l.Name == q.Listener }) {
+			err = fmt.Errorf("there is no listener %q", q.Listener)
+		}
 	case control.VerbSessions:
 		err = r.aboutSessions(ctx, q, &s)
 	case control.VerbMetrics:
@@ -239,6 +246,18 @@ func (r *running) session(c *net.UnixConn, user string) {
 	}
 	if err != nil {
 		fmt.Fprintf(c, "* BYE %s\r\n", strings.Join(strings.Fields(err.Error()), " "))
+	}
+}
+
+// visit has the connection of whoever may ask us be one of a client, as it might have
+// come to a listener. That cannot be had ends it.
+func (r *running) visit(c *net.UnixConn, listener string) {
+	stream, err := c.File()
+	if err == nil {
+		err = r.server.Visit(listener, stream)
+	}
+	if err != nil {
+		r.log.Error("listener not visited", "listener", listener, "err", err)
 	}
 }
 

@@ -207,6 +207,10 @@ func (r *loginRole) take(ctx context.Context, l *authLink, m handoff.Message, as
 		if err := r.board.Join(m.Listener, m.Memory); err != nil {
 			r.log.Error("what another listener counts cannot be read", "listener", m.Listener, "err", err)
 		}
+	case *handoff.Visit:
+		if err := r.login.Visit(m.Stream, r.listener); err != nil {
+			r.log.Error("listener not visited", "listener", r.listener, "err", err)
+		}
 	case *handoff.Boards:
 		r.board.Only(m.Listeners)
 	case *handoff.Query:

@@ -8,9 +8,8 @@ import "mailstead/schema"
 // killed, and files that something else keeps have no hook. They renew what
 // Mailstead makes itself, too.
 type CertCheck struct {
-	Systemd   int
-	Paths     schema.Paths
-	Addresses []string // of listeners, where they are not all of the host's
+	Systemd int
+	Paths   schema.Paths
 }
 
 // Service writes the service, which the timer starts and a failed hook, too: it
@@ -29,7 +28,6 @@ func (c CertCheck) Service() ([]byte, error) {
 	u.exec("ExecStart", Program(c.Paths, "mailstead"), "deploy-hook", "--all", "--state", c.Paths.State)
 	u.set("TimeoutStartSec", "5min")
 	u.set("UMask", "0077")
-	u.words("IPAddressAllow", "", append([]string{"localhost"}, c.Addresses...)...)
 	writeSandbox(u, c.Systemd, checker)
 	return u.bytes()
 }

@@ -19,11 +19,11 @@ const (
 	lmtpOwn
 	pamRole  // mailstead-pam, and the modules of PAM
 	applier  // mailstead apply at boot
-	checker  // mailstead deploy-hook by its timer: what apply does, for certificates alone, and a client of the listeners
+	checker  // mailstead deploy-hook by its timer: what apply does, for certificates alone
 	tender   // mailstead purge by its timer: root to the control socket, and nothing else
 	fetcher  // mailstead import by its timer: the same, which becomes users and asks other servers
 	webRole  // mailstead web: talks to strangers
-	webAdmin // what it asks for: apply, and a client of the listeners
+	webAdmin // what it asks for: apply
 )
 
 const (
@@ -80,7 +80,7 @@ var sandbox = []struct {
 	{"PrivateDevices", "yes", all, 0},
 	{"DevicePolicy", "closed", all, 0},
 	{"PrivateUsers", "yes", fronts, 0},
-	{"PrivateNetwork", "yes", authRole | loginRole | webRole | spawns | applier | tender, 0},
+	{"PrivateNetwork", "yes", authRole | loginRole | webRole | spawns | rooted | tender, 0},
 	{"PrivateIPC", "yes", all, 248},
 	{"PrivateMounts", "yes", all, 0},
 	{"ProtectKernelTunables", "yes", all, 0},
@@ -91,10 +91,10 @@ var sandbox = []struct {
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
 	{"ProcSubset", "pid", daemons | pamRole | timed, 247},
-	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamRole | checker | fetcher | webAdmin, 0},
-	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | spawns | applier | tender, 0},
-	{"RestrictAddressFamilies", "none", lmtpRoot | lmtpOwn, 249},                           // all sockets are systemd's, or pairs, where there is nobody to ask
-	{"IPAddressDeny", "any", authRole | spawns | applier | checker | webAdmin | tender, 0}, // but for the listeners that the checker and webAdmin ask
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamRole | fetcher, 0},
+	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | spawns | rooted | tender, 0},
+	{"RestrictAddressFamilies", "none", lmtpRoot | lmtpOwn, 249}, // all sockets are systemd's, or pairs, where there is nobody to ask
+	{"IPAddressDeny", "any", authRole | spawns | rooted | tender, 0},
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},
 	{"RestrictSUIDSGID", "yes", daemons | pamRole | timed, 0},

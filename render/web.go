@@ -16,8 +16,6 @@ type Web struct {
 	Paths   schema.Paths
 	Account string // the system account of the page
 	Page    *schema.Web
-	// Addresses are those of the listeners, at which an apply looks afterwards.
-	Addresses []string
 }
 
 // WebSettings is what the page has to know of its host, none of it secret.
@@ -179,7 +177,6 @@ func (w Web) AdminService() ([]byte, error) {
 	u.set("RuntimeMaxSec", "10min")
 	u.set("LimitCORE", 0)
 	u.set("UMask", "0077")
-	u.words("IPAddressAllow", "", append([]string{"localhost"}, w.Addresses...)...)
 	writeSandbox(u, w.Systemd, webAdmin)
 	return u.bytes()
 }

@@ -323,7 +323,7 @@ func (l *look) proveOne(ctx context.Context, cert schema.Certificate, want strin
 			continue
 		}
 		for _, name := range cert.Names {
-			if err := awaitServed(ctx, listener, sniName(name), want); err != nil {
+			if err := awaitServed(ctx, l.dial, listener, sniName(name), want); err != nil {
 				return fmt.Errorf("certificate %s is installed, but listener %s does not serve it for %s: %w", cert.Name, listener.Name, name, err)
 			}
 			proven++
@@ -337,11 +337,11 @@ func (l *look) proveOne(ctx context.Context, cert schema.Certificate, want strin
 
 // awaitServed asks until the certificate is served or the time is up: a daemon
 // that is just being started answers a little later.
-func awaitServed(ctx context.Context, l schema.Listener, sni, want string) error {
+func awaitServed(ctx context.Context, dial dialing, l schema.Listener, sni, want string) error {
 	var problem error
 	end, limited := ctx.Deadline()
 	for {
-		cert, err := served(ctx, l, sni)
+		cert, err := served(ctx, dial, l, sni)
 		switch {
 		case err == nil && fingerprint(cert) == want:
 			return nil

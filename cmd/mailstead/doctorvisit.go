@@ -142,7 +142,7 @@ func (v *visit) certificate(ctx context.Context, n aName) bool {
 		}
 	}
 	sni := sniName(n.name)
-	chain, err := servedChain(ctx, v.listener, sni)
+	chain, err := servedChain(ctx, dialListener, v.listener, sni)
 	if err != nil {
 		v.found(doctor.TLSFails, fmt.Sprintf("%s: %s", n.name, reason(err)))
 		return false

@@ -77,6 +77,8 @@ with sqlite3.connect("/home/alice/Maildir/mailstead/index.db") as db:
 	if log := b.run("journalctl", "--no-pager", "-o", "cat", "-u", "mailstead-spawn.service", "-u", "mailstead-login@imap.service"); strings.Contains(log, "may open all files") || strings.Contains(log, "may use all system calls") {
 		t.Errorf("workers and logins are not confined under systemd:\n%s", log)
 	}
+	// Without a network, a handshake by way of the daemon proves what is served.
+	contains(t, run("mailstead-cert-check.service"), "mail.example.org: valid until ", "served on every listener")
 	for _, timer := range []string{"mailstead-import.timer", "mailstead-purge.timer"} {
 		b.run("systemctl", "is-active", timer)
 	}

@@ -15,6 +15,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"mailstead/imapserver/control"
+	"mailstead/render"
 	"mailstead/schema"
 )
 
@@ -25,10 +29,13 @@ const (
 	probeMaxBefore = 100  // lines before the answer to STARTTLS
 )
 
+// dialing is a way to a listener.
+type dialing func(ctx context.Context, l schema.Listener) (net.Conn, error)
+
 // served asks a listener, as a client would, which certificate it serves for
 // an SNI name. The certificate is not verified: whose it is, is the answer.
-func served(ctx context.Context, l schema.Listener, sni string) (*x509.Certificate, error) {
-	chain, err := servedChain(ctx, l, sni)
+func served(ctx context.Context, dial dialing, l schema.Listener, sni string) (*x509.Certificate, error) {
+	chain, err := servedChain(ctx, dial, l, sni)
 	if err != nil {
 		return nil, err
 	}
@@ -36,10 +43,10 @@ func served(ctx context.Context, l schema.Listener, sni string) (*x509.Certifica
 }
 
 // servedChain is served with the whole chain, the leaf first.
-func servedChain(ctx context.Context, l schema.Listener, sni string) ([]*x509.Certificate, error) {
+func servedChain(ctx context.Context, dial dialing, l schema.Listener, sni string) ([]*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	conn, err := dialListener(ctx, l)
+	conn, err := dial(ctx, l)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +85,21 @@ func dialListener(ctx context.Context, l schema.Listener) (net.Conn, error) {
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
+}
+
+// dial is dialListener where the process may use the network. A unit of ours that has
+// none has the daemon give the listener a client: the handshake is the same, and that
+// connections are accepted the login sees to itself, for its watchdog.
+func (l *look) dial(ctx context.Context, listener schema.Listener) (net.Conn, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(fd)
+		return dialListener(ctx, listener)
+	}
+	if !errors.Is(err, unix.EAFNOSUPPORT) {
+		return nil, fmt.Errorf("make socket: %w", err)
+	}
+	return control.Visit(ctx, render.ControlSocket(l.host.Paths), listener.Name)
 }
 
 // probeSource is an address of the loopback that nobody else comes from: where

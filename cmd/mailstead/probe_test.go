@@ -105,7 +105,7 @@ func TestServed(t *testing.T) {
 	for mode, handle := range map[schema.TLSMode]func(net.Conn){schema.Implicit: handshake, schema.STARTTLS: starttls} {
 		l := serveProbe(t, mode, handle)
 		for pattern, name := range map[string]string{"a.example.org": "a.example.org", "*.example.org": "mailstead-probe.example.org"} {
-			got, err := served(t.Context(), l, sniName(pattern))
+			got, err := served(t.Context(), dialListener, l, sniName(pattern))
 			if err != nil {
 				t.Fatalf("%s, SNI %s: %v", mode, pattern, err)
 			}
@@ -114,7 +114,7 @@ func TestServed(t *testing.T) {
 				t.Errorf("%s, SNI %s: another certificate was reported than was served", mode, pattern)
 			}
 		}
-		if _, err := served(t.Context(), l, "unknown.example.org"); err == nil || !strings.Contains(err.Error(), "TLS handshake") {
+		if _, err := served(t.Context(), dialListener, l, "unknown.example.org"); err == nil || !strings.Contains(err.Error(), "TLS handshake") {
 			t.Errorf("%s: a refused handshake gives %v", mode, err)
 		}
 	}
@@ -138,7 +138,7 @@ func TestServedHostile(t *testing.T) {
 				conn.(*net.TCPConn).CloseWrite()
 				io.Copy(io.Discard, conn)
 			})
-			_, err := served(t.Context(), l, "a.example.org")
+			_, err := served(t.Context(), dialListener, l, "a.example.org")
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want an error with %q", err, test.want)
 			}
@@ -150,12 +150,12 @@ func TestServedHostile(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
 		l := serveProbe(t, schema.Implicit, func(net.Conn) { <-release })
-		if _, err := served(ctx, l, "a.example.org"); err == nil {
+		if _, err := served(ctx, dialListener, l, "a.example.org"); err == nil {
 			t.Error("a listener that never answers was taken for one that serves")
 		}
 	})
 	t.Run("closed", func(t *testing.T) {
-		if _, err := served(t.Context(), schema.Listener{Address: "127.0.0.1", Port: 1, TLS: schema.Implicit}, "x"); err == nil {
+		if _, err := served(t.Context(), dialListener, schema.Listener{Address: "127.0.0.1", Port: 1, TLS: schema.Implicit}, "x"); err == nil {
 			t.Error("a closed port was taken for one that serves")
 		}
 	})

@@ -88,7 +88,7 @@ func (l *look) probeAll(ctx context.Context, c *config.Config) error {
 	// Who is behind a proxy is no user of this host's.
 	first := slices.IndexFunc(c.Listeners, func(l config.Listener) bool { return l.Proxy == nil })
 	for i, want := range c.Listeners {
-		p := probe{listener: schema.Listener{Name: want.Name, Address: want.Address, Port: want.Port, TLS: schema.TLSMode(want.TLS)}}
+		p := probe{dial: l.dial, listener: schema.Listener{Name: want.Name, Address: want.Address, Port: want.Port, TLS: schema.TLSMode(want.TLS)}}
 		if user := l.host.Probe; i == first && user != nil && user.File != "" {
 			p.user = user
 		}
@@ -129,6 +129,7 @@ func examineInbox(c *imapclient.Client, user string) error {
 
 // probe is a client of one listener.
 type probe struct {
+	dial     dialing
 	listener schema.Listener
 	user     *schema.Probe // nil: no login
 }
@@ -142,7 +143,7 @@ func (p *probe) run(ctx context.Context, bundles []config.Bundle, want map[strin
 	for _, b := range bundles {
 		for _, name := range b.Names {
 			sni = sniName(name)
-			cert, err := served(ctx, p.listener, sni)
+			cert, err := served(ctx, p.dial, p.listener, sni)
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
@@ -158,7 +159,7 @@ func (p *probe) run(ctx context.Context, bundles []config.Bundle, want map[strin
 func (p *probe) talk(ctx context.Context, sni string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	conn, err := dialListener(ctx, p.listener)
+	conn, err := p.dial(ctx, p.listener)
 	if err != nil {
 		return err
 	}

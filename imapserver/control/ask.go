@@ -69,15 +69,26 @@ func dial(ctx context.Context, path string, r any) (net.Conn, error) {
 // first that is read of it. The errors are those of Ask, and what keeps the
 // daemon from beginning one.
 func Session(ctx context.Context, path, user string) (*net.UnixConn, error) {
+	return begin(ctx, path, Request{Verb: VerbSession, User: user}, fmt.Sprintf("session of %q", user))
+}
+
+// Visit is a client of a listener of the daemon behind the control socket at path, as
+// if it had connected. The errors are those of Session.
+func Visit(ctx context.Context, path, listener string) (*net.UnixConn, error) {
+	return begin(ctx, path, Request{Verb: VerbVisit, Listener: listener}, fmt.Sprintf("visit to listener %q", listener))
+}
+
+// begin has the connection be what r asks for.
+func begin(ctx context.Context, path string, r Request, what string) (*net.UnixConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	c, err := dial(ctx, path, Request{Verb: VerbSession, User: user})
+	c, err := dial(ctx, path, r)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", path, err)
 	}
 	if err := begun(c); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("session of %q: %w", user, cause(ctx, err))
+		return nil, fmt.Errorf("%s: %w", what, cause(ctx, err))
 	}
 	c.SetDeadline(time.Time{})
 	return c.(*net.UnixConn), nil

@@ -17,6 +17,9 @@ const (
 	// VerbSession makes the connection an IMAP session of Request.User, as if that
 	// user had logged in: behind the answer comes the greeting.
 	VerbSession = "session"
+	// VerbVisit makes the connection one of a client of the listener Request.Listener, who
+	// has come from this host: behind the answer comes what that listener says first.
+	VerbVisit = "visit"
 	// VerbAppPassword does Request.AppPassword for Request.User.
 	VerbAppPassword = "app-password"
 	// VerbSessions asks which connections are logged in: Status.Connected, of all, or
@@ -63,6 +66,8 @@ type Request struct {
 	Verb string `json:"verb"`           // one of the verbs
 	User string `json:"user,omitempty"` // for VerbSession, VerbAppPassword and VerbSessions
 	ID   string `json:"id,omitempty"`   // of a connection, for VerbSessions and VerbEndSession
+
+	Listener string `json:"listener,omitempty"` // for VerbVisit
 
 	Explain bool `json:"explain,omitempty"` // for VerbSessions
 	Bodies  bool `json:"bodies,omitempty"`  // for VerbTrace: with messages

@@ -82,6 +82,8 @@ type Server struct {
 	// an Error is sent. The connection is closed when it returns; a descriptor of it
 	// that was passed on stays open. It may be nil.
 	Session func(c *net.UnixConn, user string)
+	// Visit is the same for VerbVisit.
+	Visit func(c *net.UnixConn, listener string)
 	// Trace is called for VerbTrace in the same way. Its context ends when the asker has
 	// gone.
 	Trace func(ctx context.Context, c *net.UnixConn, r Request)
@@ -134,16 +136,22 @@ func (s Server) serveConn(ctx context.Context, c net.Conn) {
 	status := s.Answer(ctx, r)
 	c.SetDeadline(time.Now().Add(requestTimeout))
 	err := json.NewEncoder(c).Encode(status) // the asker may be gone; the reload has happened all the same
-	if u, ok := c.(*net.UnixConn); r.Verb == VerbSession && s.Session != nil && status.Error == "" && ok && err == nil {
-		c.SetDeadline(time.Time{})
+	u, ok := c.(*net.UnixConn)
+	if !ok || err != nil || status.Error != "" {
+		return
+	}
+	c.SetDeadline(time.Time{})
+	switch {
+	case r.Verb == VerbSession && s.Session != nil:
 		s.Session(u, r.User)
-	} else if r.Verb == VerbTrace && s.Trace != nil && status.Error == "" && ok && err == nil {
+	case r.Verb == VerbVisit && s.Visit != nil:
+		s.Visit(u, r.Listener)
+	case r.Verb == VerbTrace && s.Trace != nil:
 		s.trace(ctx, u, r)
 	}
 }
 
 func (s Server) trace(ctx context.Context, c *net.UnixConn, r Request) {
-	c.SetDeadline(time.Time{})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {

@@ -67,6 +67,7 @@ func TestMessages(t *testing.T) {
 		&Hello{Listener: "imaps", Addresses: []string{"[::]:993"}, Board: file(t, "board")},
 		&Board{Listener: "imap", Memory: file(t, "board")},
 		&Boards{Listeners: []string{"imap"}},
+		&Visit{Stream: file(t, "stream")},
 		&Settings{Serial: 1, Data: []byte(strings.Repeat("x", 3<<20))},
 		&Settings{Serial: 2, Data: []byte{}},
 		&Ready{Serial: 2, Error: "no"},

@@ -11,7 +11,7 @@
 //	           --Ready-->
 //	           <--Query--  --State-->
 //	           <--Watch--             --Look-->  (on whose channel: Doing, Told, Traced)
-//	           <--Board--  <--Boards--
+//	           <--Board--  <--Boards--  <--Visit--
 //	           --Told-->
 //	           --NeedHelper--> <--Helper--  --EndHelper-->
 //

@@ -24,6 +24,11 @@ type Boards struct {
 	Listeners []string `json:"listeners"`
 }
 
+// Visit gives a login a client of this host's, who has the other end of Stream.
+type Visit struct {
+	Stream *os.File `json:"-"`
+}
+
 // Settings gives a login everything that it may not read itself. It answers with
 // Ready once it could go over to it, and does so at Commit.
 type Settings struct {
@@ -155,6 +160,17 @@ func (b *Board) setFiles(fs []*os.File) error {
 		return err
 	}
 	b.Memory = fs[0]
+	return nil
+}
+
+func (v *Visit) files() []*os.File { return []*os.File{v.Stream} }
+func (v *Visit) payload() *[]byte  { return nil }
+
+func (v *Visit) setFiles(fs []*os.File) error {
+	if err := wantFiles(fs, 1); err != nil {
+		return err
+	}
+	v.Stream = fs[0]
 	return nil
 }
 

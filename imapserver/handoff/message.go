@@ -31,6 +31,7 @@ var kinds = []kind{
 	{"hello", func() Message { return &Hello{} }},
 	{"board", func() Message { return &Board{} }},
 	{"boards", func() Message { return &Boards{} }},
+	{"visit", func() Message { return &Visit{} }},
 	{"settings", func() Message { return &Settings{} }},
 	{"ready", func() Message { return &Ready{} }},
 	{"commit", func() Message { return &Commit{} }},

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -254,6 +255,26 @@ func (s *Server) admit(nc net.Conn, listener string) {
 		nc = newPrompt(tc)
 	}
 	s.serve(nc, listener, addr, s.log, v)
+}
+
+// Visit serves a client of this host's, who has the other end of stream, as one who has
+// connected to a listener. No limit keeps it out, since who asks for it may do more.
+func (s *Server) Visit(stream *os.File, listener string) error {
+	nc, err := handoff.Stream(stream)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		nc.Close()
+		return errors.New("shutting down")
+	}
+	s.serving.Go(func() {
+		defer nc.Close()
+		s.serve(nc, listener, netip.IPv6Loopback(), s.log, nil)
+	})
+	return nil
 }
 
 // shared says whether many users come from an address: a web mail's before a proxy, or a

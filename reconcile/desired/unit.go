@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 
@@ -57,7 +56,7 @@ func (b *builder) addCertCheck() error {
 	if len(b.certs) == 0 {
 		return nil
 	}
-	check := render.CertCheck{Systemd: b.systemd(), Paths: b.paths, Addresses: b.reachable()}
+	check := render.CertCheck{Systemd: b.systemd(), Paths: b.paths}
 	service, err := check.Service()
 	if err != nil {
 		return err
@@ -69,16 +68,6 @@ func (b *builder) addCertCheck() error {
 	b.addUnit(kind.UnitSpec{Name: render.CheckUnit, Content: service, Run: kind.Either}, b.origin(), nil)
 	b.addUnit(kind.UnitSpec{Name: render.CheckTimer, Content: timer, Enable: true, Run: kind.Up}, b.origin(), nil, kind.UnitRef(render.CheckUnit))
 	return nil
-}
-
-// reachable are the addresses of listeners at which a client of them asks, beside the loopback.
-func (b *builder) reachable() (all []string) {
-	for _, l := range b.host.Listeners {
-		if a, err := netip.ParseAddr(l.Address); err == nil && !a.IsUnspecified() && !a.IsLoopback() {
-			all = append(all, a.String())
-		}
-	}
-	return all
 }
 
 // addRoles adds auth, spawn and what asks PAM, with the sockets between them.

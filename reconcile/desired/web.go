@@ -21,7 +21,7 @@ func (b *builder) addWeb() error {
 		Path: render.WebFile(b.paths), Mode: 0o644, Owner: "root", Group: "root", Content: settings, Impact: reconcile.Live,
 	}, origin))
 	b.add(kind.Directory(render.WebDir(b.paths), 0o700, "root", "root", origin))
-	w := render.Web{Systemd: b.systemd(), Paths: b.paths, Account: b.service.web, Page: page, Addresses: b.reachable()}
+	w := render.Web{Systemd: b.systemd(), Paths: b.paths, Account: b.service.web, Page: page}
 	does, door := kind.UnitRef(render.WebAdminDoes), kind.UnitRef(render.WebAdminUnit)
 	rows := []struct {
 		unit   kind.UnitSpec
