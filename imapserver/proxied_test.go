@@ -131,6 +131,10 @@ func TestProxyRole(t *testing.T) {
 		client := f.dial()
 		client.send("a LOGIN alice pw-alice\r\nb SELECT INBOX\r\nc LOGOUT\r\n")
 		client.until("c OK ")
+		await(t, func() bool { // it is kept once it has been looked at
+			_, state := f.state(false)
+			return len(state.Proxies) == 1 && state.Proxies[0].Idle == 1
+		})
 	}
 	client := f.dial()
 	client.send("a LOGIN bob pw-bob\r\n")
