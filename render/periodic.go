@@ -9,6 +9,7 @@ type Periodic struct {
 	What     string   // completes "Mailstead: ..."
 	Command  []string // without the program
 	Calendar string   // systemd.time(7)
+	Writes   string   // the directory that it writes to; "": none
 	Network  bool     // it asks other servers, and becomes the users whose mail it is
 }
 
@@ -29,6 +30,7 @@ func (p Periodic) Service() ([]byte, error) {
 	if p.Network {
 		r = fetcher
 	} else {
+		u.words("ReadWritePaths", "-", p.Writes)
 		runsOnly(u, p.Systemd, Program(p.Paths, "mailstead"))
 	}
 	writeSandbox(u, p.Systemd, r, p.Paths.Bin, p.Paths.State, p.Paths.Run)

@@ -24,6 +24,9 @@ const inbox = "INBOX"
 // PurgeFile is the path of the rules that are in force.
 func PurgeFile(p schema.Paths) string { return path.Join(p.State, "purge.ndjson") }
 
+// PurgeDir is where "mailstead purge" notes when it was last at work.
+func PurgeDir(p schema.Paths) string { return path.Join(p.State, "purge") }
+
 // PurgeRules gives the rules of a host, by user and folder.
 func PurgeRules(host *schema.Host) (rules []PurgeRule) {
 	for _, u := range host.Users {

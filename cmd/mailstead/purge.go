@@ -25,6 +25,7 @@ type purgeOptions struct {
 	source
 	user   string
 	dryRun bool
+	right  bool // the clock is, whatever it says
 	output string
 }
 
@@ -38,6 +39,10 @@ func newPurgeCommand() *cobra.Command {
 timer runs it every day. The age of a message counts from when it came into that
 folder, as the daemon has noted it down.
 
+A clock that is more than a week ahead of when this was last done is not gone
+by, unless it is kept right by the network or --clock-is-right says so: mail
+would be removed too early.
+
 ` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,6 +53,7 @@ folder, as the daemon has noted it down.
 	o.source.flags(cmd)
 	cmd.Flags().StringVarP(&o.user, "user", "u", "", "of the user of this `name` only")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "say how many messages it would be, and remove none")
+	cmd.Flags().BoolVar(&o.right, "clock-is-right", false, "go by the clock, however far it is ahead")
 	addOutput(cmd, &o.output)
 	return cmd
 }
@@ -71,9 +77,24 @@ func runPurge(ctx context.Context, o purgeOptions, c *console) error {
 	if o.user != "" {
 		rules = slices.DeleteFunc(rules, func(r render.PurgeRule) bool { return r.User != o.user })
 	}
+	if len(rules) > 0 && !o.dryRun {
+		if err := o.clock(newPurgeClock(host.Paths)); err != nil {
+			return err
+		}
+	}
 	p := purger{socket: render.ControlSocket(host.Paths), remove: !o.dryRun}
 	purged, err := p.run(ctx, rules)
 	return errors.Join(writePurged(c, o, purged), err)
+}
+
+// clock holds the clock to be right, and notes that it was.
+func (o purgeOptions) clock(c purgeClock) error {
+	if !o.right {
+		if err := c.check(); err != nil {
+			return err
+		}
+	}
+	return c.note()
 }
 
 // purged is what a rule has removed, or would.

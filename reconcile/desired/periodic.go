@@ -25,8 +25,9 @@ func (b *builder) addPurge() error {
 	if b.rootless {
 		return nil
 	}
+	b.add(kind.Directory(render.PurgeDir(b.paths), 0o700, b.root(), b.root(), b.origin()))
 	return b.addPeriodic(render.PurgeUnit, render.PurgeTimer, render.Periodic{
-		What: "remove messages that are old enough", Command: []string{"purge", render.Description}, Calendar: "daily",
+		What: "remove messages that are old enough", Command: []string{"purge", render.Description}, Calendar: "daily", Writes: render.PurgeDir(b.paths),
 	}, file)
 }
 
