@@ -25,8 +25,9 @@ type browser struct {
 	// refused is what the browser has said that the policy of the page forbids.
 	refused []string
 	// asked is the questions of its dialogs, which are answered with yes or no.
-	asked []string
-	yes   bool
+	asked    []string
+	yes      bool
+	scripted bool // scripts run
 }
 
 // newBrowser starts a Chromium in the box, without a profile.
@@ -71,6 +72,7 @@ func newBrowser(t *testing.T, b *box) *browser {
 func (w *browser) scripts(run bool) {
 	w.t.Helper()
 	w.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": !run}, nil)
+	w.scripted = run
 }
 
 // hide has another page in front of this one, until show.
@@ -233,9 +235,17 @@ func (w *browser) send(action string, fields map[string]string) {
 	w.loaded()
 }
 
+// htmxHas tells whether htmx has taken a form over that is meant for it.
+const htmxHas = `(f => !f.hasAttribute('hx-post') || !!(f['htmx-internal-data'] || {}).initHash)(document.querySelector('form[action=%q]')) + ''`
+
 // press is send of a form that need not lead to another page.
 func (w *browser) press(action string, fields map[string]string) {
 	w.t.Helper()
+	for end := time.Now().Add(90 * time.Second); w.scripted && w.eval(fmt.Sprintf(htmxHas, action)) != "true"; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) { // what has just come in is not htmx's at once
+			w.t.Fatalf("htmx does not take over the form of %s", action)
+		}
+	}
 	var js strings.Builder
 	fmt.Fprintf(&js, "(() => { const f = document.querySelector('form[action=%q]');", action)
 	for name, value := range fields {
