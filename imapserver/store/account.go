@@ -41,6 +41,7 @@ type Account struct {
 	boot  string // the run of the kernel
 	namer *maildir.Namer
 	lock  *os.File
+	disk  uint64 // the device that lock is on
 	index *index
 	enc   maildir.Encoding
 	watch *watcher
@@ -178,7 +179,10 @@ func (a *Account) takeLock(ctx context.Context) error {
 	for {
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return nil
+			var st unix.Stat_t
+			err = unix.Fstat(fd, &st)
+			a.disk = st.Dev
+			return err
 		}
 		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			return &fs.PathError{Op: "lock", Path: a.own, Err: err}

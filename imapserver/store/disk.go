@@ -120,9 +120,8 @@ func openUnwritten(path string, form *dbForm) (*sqlite.Conn, error) {
 // can be by now, and one whose file system was mounted again: it is opened anew, with
 // all that has happened meanwhile.
 func (a *Account) reviewDisk() error {
-	var was, now unix.Stat_t
-	err := errors.Join(unix.Fstat(int(a.lock.Fd()), &was), unix.Lstat(a.own, &now))
-	if err == nil && was.Dev != now.Dev { // what is of the same is planted, and not followed
+	var now unix.Stat_t
+	if err := unix.Lstat(a.own, &now); err == nil && now.Dev != a.disk { // what is of the same is planted, and not followed
 		return a.index.fail(errMounted)
 	}
 	if a.index.unwritten == nil || writable(a.own, true) != nil {
