@@ -35,7 +35,7 @@ type selection struct {
 type counts struct {
 	recent int
 	exists int
-	// aside: the last EXISTS stood in the answer to a command about something else.
+	// aside: the last EXISTS stood in the answer to a command that is not about new messages.
 	aside bool
 }
 
@@ -121,7 +121,7 @@ func (s *session) writeUpdates(updates []store.Update) {
 		switch u.Kind {
 		case store.UpdateExists:
 			s.writeCount(uint64(u.Seq), "EXISTS")
-			s.selected.aside = s.command != "IDLE" && s.command != "NOOP"
+			s.selected.aside = s.command != "IDLE" && s.command != "NOOP" && s.command != "APPEND"
 			s.noteFresh(int(u.Seq))
 		case store.UpdateFlags:
 			if !s.notify.ofFlags() {
