@@ -89,7 +89,7 @@ func (s spot) boolean() (bool, bool) {
 	return v, err == nil
 }
 
-// days gives the number of a value such as "30d"; 0 where there is none.
+// days gives the number of a value such as "30d"; 0 where there is none, or "never".
 func (s spot) days() int {
 	text, _ := s.str()
 	n, _ := strconv.Atoi(strings.TrimSuffix(text, "d"))
