@@ -79,8 +79,8 @@ func runAdopt(ctx context.Context, o adoptOptions, c *console) error {
 	if err := writeDescription(o.dir, text); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.out, "Wrote %s for %s: %d users. Read it, then:\n\n  mailstead plan %s\n",
-		filepath.Join(o.dir, adopt.CUEName), h.Name, len(h.Users), o.dir)
+	_, err = fmt.Fprintf(c.out, "Wrote %s for %s: %s. Read it, then:\n\n  mailstead plan %s\n",
+		filepath.Join(o.dir, adopt.CUEName), h.Name, number(len(h.Users), "user"), o.dir)
 	return err
 }
 

@@ -57,7 +57,7 @@ func isPurgeFile(c reconcile.Change) bool {
 
 // inboxReason says how many inboxes mail is removed from.
 func inboxReason(p *reconcile.People) string {
-	return fmt.Sprintf("a new rule removes mail from the inboxes of %s", userCount(len(p.Inboxes)))
+	return fmt.Sprintf("a new rule removes mail from the inboxes of %s", number(len(p.Inboxes), "user"))
 }
 
 func purgeFlag(p *reconcile.People) string { return fmt.Sprintf("--purge-inboxes %d", len(p.Inboxes)) }

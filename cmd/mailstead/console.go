@@ -95,6 +95,18 @@ func consent(ctx context.Context, c *console, question string) error {
 	return err
 }
 
+// number is so many of what an English noun in the singular names.
+func number(n int, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "x"):
+		noun += "es"
+	default:
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
 // visible makes a string that came from elsewhere safe for a terminal and for
 // a line of output: control characters are shown, not sent.
 func visible(s string) string {

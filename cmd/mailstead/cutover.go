@@ -177,9 +177,9 @@ func (w *cutover) tell(units []kind.OldUnit) {
 			}
 		}
 	}
-	fmt.Fprintf(w.c.out, "\n%d users, %d mailboxes, %d messages keep their UIDs", len(w.mail), mailboxes-fresh, messages)
+	fmt.Fprintf(w.c.out, "\n%s, %s, %s keep their UIDs", number(len(w.mail), "user"), number(mailboxes-fresh, "mailbox"), number(messages, "message"))
 	if fresh > 0 {
-		fmt.Fprintf(w.c.out, "; %d mailboxes have none, as Courier has never opened them", fresh)
+		fmt.Fprintf(w.c.out, "; %s without any, which Courier has never opened", number(fresh, "mailbox"))
 	}
 	var names []string
 	for _, u := range units {
@@ -246,8 +246,8 @@ func (w *cutover) run(ctx context.Context, after time.Duration) error {
 	err := w.steps(ctx)
 	if err == nil {
 		disarm() // a return stops it with our other units
-		fmt.Fprintf(w.c.out, "\nTaken over in %v: %d users' mailboxes are what they were. \"mailstead handback\" goes back to Courier.\n",
-			time.Since(begun).Round(100*time.Millisecond), len(w.mail))
+		fmt.Fprintf(w.c.out, "\nTaken over in %v: the mailboxes of %s are what they were. \"mailstead handback\" goes back to Courier.\n",
+			time.Since(begun).Round(100*time.Millisecond), number(len(w.mail), "user"))
 		return nil
 	}
 	fmt.Fprintf(w.c.err, "\nThe cutover does not hold: %s\nReturning to Courier.\n", visibleLines(err.Error()))

@@ -304,7 +304,7 @@ func TestCutoverVirtual(t *testing.T) {
 	b.write("/etc/mailstead/host.cue", strings.ReplaceAll(virtualHost, "HASH", hash))
 	b.run("python3", "-c", imapTools+`json.dump({"vera@example.org": look("alice")}, open("/root/seen.json", "w"))`)
 	out := b.exit(0, "mailstead", "cutover", "--yes").stdout
-	contains(t, out, "1 users' mailboxes are what they were", "2 who can log in now are not in /etc/mailstead, and lose that: alice, bob")
+	contains(t, out, "the mailboxes of 1 user are what they were", "2 who can log in now are not in /etc/mailstead, and lose that: alice, bob")
 	b.courierServes(false)
 	b.same()
 	contains(t, b.exit(0, "mailstead", "handback", "--yes").stdout, "Courier serves again.")

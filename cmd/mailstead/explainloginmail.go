@@ -89,7 +89,7 @@ func (w *loginWalk) atMaildir(ctx context.Context, m *reconcile.Resource) {
 	case scan.Missing:
 		step.Came, step.Seen, step.Remedy = control.StepEnds, "there is none", "Run mailstead apply."
 	default:
-		step.Seen = fmt.Sprintf("%d messages in %d mailboxes", scan.Messages, scan.Mailboxes)
+		step.Seen = number(scan.Messages, "message") + " in " + number(scan.Mailboxes, "mailbox")
 		var wrong []string
 		for _, f := range scan.Flaws {
 			wrong = append(wrong, fmt.Sprintf("%d %s", f.Count, f.Flaw))

@@ -86,7 +86,7 @@ func handback(ctx context.Context, o handbackOptions, c *console) error {
 	for _, name := range slices.Sorted(maps.Keys(done.Renamed)) {
 		fmt.Fprintf(c.out, "%s is %s now.\n", visible(name), visible(done.Renamed[name]))
 	}
-	_, err = fmt.Fprintf(c.out, "%s is Courier's: %d mailboxes, %d messages.\n", visible(o.maildir), done.Mailboxes, done.Messages)
+	_, err = fmt.Fprintf(c.out, "%s is Courier's: %s, %s.\n", visible(o.maildir), number(done.Mailboxes, "mailbox"), number(done.Messages, "message"))
 	return err
 }
 

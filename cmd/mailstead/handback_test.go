@@ -35,7 +35,7 @@ func TestHandbackAsOwner(t *testing.T) {
 		t.Fatalf("chown: %v\n%s", err, out)
 	}
 	out, err := exec.Command(filepath.Join(bin, "mailstead"), "handback", dir).CombinedOutput()
-	if want := dir + " is Courier's: 1 mailboxes, 1 messages.\n"; err != nil || string(out) != want {
+	if want := dir + " is Courier's: 1 mailbox, 1 message.\n"; err != nil || string(out) != want {
 		t.Errorf("%q, %v", out, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, maildir.UIDDBFile)); err != nil {

@@ -51,16 +51,9 @@ func peopleLines(p *reconcile.People) (lines []string) {
 		}
 	}
 	for _, loss := range p.Lost {
-		lines = append(lines, fmt.Sprintf("%s will lose %s", userCount(loss.Users), loss.What))
+		lines = append(lines, fmt.Sprintf("%s will lose %s", number(loss.Users, "user"), loss.What))
 	}
 	return lines
-}
-
-func userCount(n int) string {
-	if n == 1 {
-		return "1 user"
-	}
-	return fmt.Sprintf("%d users", n)
 }
 
 // sessionLine says which sessions end, "" if none does.
@@ -90,7 +83,7 @@ func mailLine(p *reconcile.People) string {
 	}
 	if n := len(p.Moved); n > 0 {
 		joint = "; "
-		folders = fmt.Sprintf("the mail of %s is looked for in another place, where folders have a UIDVALIDITY of their own: %s", userCount(n), someNames(p.Moved, false))
+		folders = fmt.Sprintf("the mail of %s is looked for in another place, where folders have a UIDVALIDITY of their own: %s", number(n, "user"), someNames(p.Moved, false))
 	}
 	return removed + joint + folders + "."
 }
@@ -111,11 +104,11 @@ func inboxLine(p *reconcile.People) string {
 	for _, days := range slices.Sorted(maps.Keys(byDays)) {
 		parts = append(parts, fmt.Sprintf("%d days after it came in: %s", days, someNames(byDays[days], false)))
 	}
-	count := fmt.Sprintf("%d messages within a day", now)
+	count := number(now, "message") + " within a day"
 	if p.PurgesUnknown != "" {
 		count = "how many within a day is not known"
 	}
-	return fmt.Sprintf("mail in the inbox of %s will be removed, read or not, %s; %s", userCount(len(p.Inboxes)), strings.Join(parts, "; "), count)
+	return fmt.Sprintf("mail in the inbox of %s will be removed, read or not, %s; %s", number(len(p.Inboxes), "user"), strings.Join(parts, "; "), count)
 }
 
 // purgeLine says what new rules remove, "" if nothing.
@@ -130,11 +123,11 @@ func purgeLine(p *reconcile.People) string {
 		}
 	}
 	if n := len(p.Purges); n > shown {
-		parts = append(parts, fmt.Sprintf("and from %d folders more", n-shown))
+		parts = append(parts, "and from "+number(n-shown, "folder")+" more")
 	}
 	line := ""
 	if len(parts) > 0 {
-		line = fmt.Sprintf("new rules will remove %d messages of %s, within a day: %s", p.MessagesRemoved, userCount(len(users)), strings.Join(parts, ", "))
+		line = fmt.Sprintf("new rules will remove %s of %s, within a day: %s", number(p.MessagesRemoved, "message"), number(len(users), "user"), strings.Join(parts, ", "))
 	}
 	if p.PurgesUnknown != "" {
 		line = strings.TrimPrefix(line+"; ", "; ") + "how many new rules will remove could not be counted: " + p.PurgesUnknown

@@ -130,7 +130,7 @@ func writeImported(c *console, j *importJob, reports []transfer.Report) error {
 		case r.Target == "":
 			continue
 		}
-		fmt.Fprintf(c.out, "%s -> %s: %d messages there (%s), %d %s, %d here before", visible(r.Mailbox), visible(r.Target), r.There, octets(r.Size), r.Brought, verb, r.Before)
+		fmt.Fprintf(c.out, "%s -> %s: %s there (%s), %d %s, %d here before", visible(r.Mailbox), visible(r.Target), number(r.There, "message"), octets(r.Size), r.Brought, verb, r.Before)
 		if r.Gone > 0 {
 			fmt.Fprintf(c.out, ", %d removed there meanwhile", r.Gone)
 		}
@@ -145,7 +145,7 @@ func writeImported(c *console, j *importJob, reports []transfer.Report) error {
 		size += r.Size
 	}
 	brought += writeMoved(c, j.Moved, j.Options.DryRun)
-	_, err := fmt.Fprintf(c.out, "\n%d messages %s.\n", brought, verb)
+	_, err := fmt.Fprintf(c.out, "\n%s %s.\n", number(brought, "message"), verb)
 	return err
 }
 
@@ -167,6 +167,6 @@ func writeVerified(c *console, form string, compared int, differences []transfer
 	if len(differences) > 0 {
 		return errors.New("the two sides differ in " + fmt.Sprint(len(differences)) + " places")
 	}
-	_, err := fmt.Fprintf(c.out, "%d messages are the same on both sides.\n", compared)
+	_, err := fmt.Fprintf(c.out, "The same on both sides: %s.\n", number(compared, "message"))
 	return err
 }

@@ -70,7 +70,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /et
 	b.run("python3", "-c", `import sqlite3
 with sqlite3.connect("/home/alice/Maildir/mailstead/index.db") as db:
     db.execute("UPDATE message SET saved = saved - 40*24*60*60")`)
-	contains(t, run("mailstead-purge.service"), "alice: Trash: 1 messages that came in 30 days ago or earlier")
+	contains(t, run("mailstead-purge.service"), "alice: Trash: 1 message that came in 30 days ago or earlier")
 	if got := b.sh("ls /home/alice/Maildir/.Trash/cur /home/alice/Maildir/.Trash/new"); strings.Contains(got, ",S=") {
 		t.Errorf("the trash still has:\n%s", got)
 	}

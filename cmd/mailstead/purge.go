@@ -118,11 +118,11 @@ func writePurged(c *console, o purgeOptions, all []purged) error {
 	}
 	for _, p := range all {
 		if p.Messages > 0 {
-			fmt.Fprintf(c.out, "%s: %s: %d messages that came in %d days ago or earlier\n", visible(p.User), visible(p.Folder), p.Messages, p.Days)
+			fmt.Fprintf(c.out, "%s: %s: %s that came in %s ago or earlier\n", visible(p.User), visible(p.Folder), number(p.Messages, "message"), number(p.Days, "day"))
 		}
 		sum += p.Messages
 	}
-	_, err := fmt.Fprintf(c.out, "%d messages %s.\n", sum, verb)
+	_, err := fmt.Fprintf(c.out, "%s %s.\n", number(sum, "message"), verb)
 	return err
 }
 

@@ -192,7 +192,7 @@ func writeMoved(c *console, all []moved, dryRun bool) (messages int) {
 		verb = "to be moved"
 	}
 	for _, m := range all {
-		what := fmt.Sprintf("%d messages", m.Messages)
+		what := number(m.Messages, "message")
 		if m.Folder {
 			what = "the folder with its " + what
 		}
