@@ -68,7 +68,7 @@ func TakeLock(ctx context.Context, state string, wait time.Duration) (*Lock, err
 func (l *Lock) take(ctx context.Context, wait time.Duration) error {
 	const pause = 50 * time.Millisecond
 	fd := int(l.file.Fd())
-	for deadline := time.Now().Add(wait); ; {
+	for deadline, looks := time.Now().Add(wait), 0; ; {
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil || err != unix.EWOULDBLOCK && err != unix.EINTR {
 			if err != nil {
@@ -77,7 +77,11 @@ func (l *Lock) take(ctx context.Context, wait time.Duration) error {
 			return err
 		}
 		if !time.Now().Add(pause).Before(deadline) {
-			return l.holder()
+			held := l.holder()
+			if looks++; held.PID != 0 || looks == 5 {
+				return held
+			}
+			// It was given back since, as it seems.
 		}
 		select {
 		case <-ctx.Done():
@@ -91,7 +95,7 @@ func (l *Lock) take(ctx context.Context, wait time.Duration) error {
 func (l *Lock) Release() { l.file.Close() }
 
 // holder asks the kernel who holds the lock.
-func (l *Lock) holder() error {
+func (l *Lock) holder() *LockedError {
 	e := &LockedError{Path: l.file.Name()}
 	var st unix.Stat_t
 	if unix.Fstat(int(l.file.Fd()), &st) != nil {
