@@ -63,17 +63,17 @@ func indexError(path string, err error) error {
 // writable writes a file without a name into a directory of ours, and gives the reason
 // where that cannot be done, or, if it is asked, where it does not reach the disk.
 func writable(dir string, sync bool) error {
-	f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_WRONLY, maildir.FileMode)
+	probe, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_WRONLY, maildir.FileMode)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) {
 		return nil // the file system, or the kernel, cannot: nobody knows
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	_, err = f.WriteAt(make([]byte, 8<<10), 0)
+	defer probe.Close()
+	_, err = probe.WriteAt(make([]byte, 8<<10), 0)
 	if err == nil && sync {
-		err = f.Sync()
+		err = probe.Sync()
 	}
 	return err
 }
