@@ -83,7 +83,7 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	check := CertCheck{Systemd: s.Systemd, Paths: s.Paths}
 	write(CheckUnit)(check.Service())
 	write(CheckTimer)(check.Timer())
-	purge := Periodic{Systemd: s.Systemd, Paths: s.Paths, Command: []string{"purge"}, Calendar: "daily"}
+	purge := Periodic{Systemd: s.Systemd, Paths: s.Paths, Command: []string{"purge"}, Calendar: "daily", Writes: PurgeDir(s.Paths)}
 	write(PurgeUnit)(purge.Service())
 	write(PurgeTimer)(purge.Timer())
 	imports := Periodic{Systemd: s.Systemd, Paths: s.Paths, Command: []string{"import"}, Calendar: "hourly", Network: true}

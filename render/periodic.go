@@ -26,11 +26,13 @@ func (p Periodic) Service() ([]byte, error) {
 	u.set("Type", "oneshot")
 	u.exec("ExecStart", append([]string{Program(p.Paths, "mailstead")}, p.Command...)...)
 	u.set("UMask", "0077")
+	if p.Writes != "" {
+		u.words("ReadWritePaths", "-", p.Writes)
+	}
 	r := tender
 	if p.Network {
 		r = fetcher
 	} else {
-		u.words("ReadWritePaths", "-", p.Writes)
 		runsOnly(u, p.Systemd, Program(p.Paths, "mailstead"))
 	}
 	writeSandbox(u, p.Systemd, r, p.Paths.Bin, p.Paths.State, p.Paths.Run)
