@@ -8,6 +8,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"sync"
 )
 
 // maxMessage bounds the octets of a message: more than the daemon takes, so that
@@ -32,13 +33,20 @@ type body struct {
 	cr     bool // a CR has come that may be the first half of a line end
 }
 
+// readBuffers are what messages are read with: one for each would be ten times what most
+// of them have.
+var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+const readSize = 64 << 10
+
 // readBody reads a message whole. Whatever line ends the source has, those of the
 // body are CRLF.
 func readBody(r io.Reader) (*body, error) {
 	b := &body{sum: sha256.New()}
-	buf := make([]byte, 64<<10)
+	buf := readBuffers.Get().(*[readSize]byte)
+	defer readBuffers.Put(buf)
 	for {
-		n, err := r.Read(buf)
+		n, err := r.Read(buf[:])
 		if werr := b.add(buf[:n]); werr != nil {
 			b.close()
 			return nil, werr
