@@ -123,7 +123,7 @@ func TestMessages(t *testing.T) {
 			t.Fatalf("%T: %d descriptors, not %d", sent, len(got.files()), len(sent.files()))
 		}
 		for i, f := range got.files() {
-			if have, want := content(t, f), content(t, sent.files()[i]); have != want || sealed(f) != sealed(sent.files()[i]) {
+			if have, want := content(t, f), content(t, sent.files()[i]); have != want || sealed(f, seals) != sealed(sent.files()[i], seals) {
 				t.Errorf("%T: descriptor %d is of %q, not %q", sent, i, have, want)
 			}
 			if n, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0); err != nil || n&unix.FD_CLOEXEC == 0 {

@@ -57,7 +57,7 @@ func (s *Session) files() []*os.File {
 
 // setFiles knows Beside, which is sealed, from Trace, which is a socket.
 func (s *Session) setFiles(fs []*os.File) error {
-	if n := len(fs); n > 1 && sealed(fs[n-1]) {
+	if n := len(fs); n > 1 && sealed(fs[n-1], seals) {
 		s.Beside, fs = fs[n-1], fs[:n-1]
 	}
 	if n := len(fs); n > 1 {

@@ -37,7 +37,7 @@ func Seal(data []byte) (*os.File, error) {
 
 // unseal reads what Seal has written, of so many octets at most.
 func unseal(f *os.File, most int64) ([]byte, error) {
-	if !sealed(f) {
+	if !sealed(f, seals) {
 		return nil, errors.New("the payload is no sealed memory file")
 	}
 	st, err := f.Stat()
@@ -54,13 +54,13 @@ func unseal(f *os.File, most int64) ([]byte, error) {
 	return data, nil
 }
 
-func sealed(f *os.File) bool {
+func sealed(f *os.File, with int) bool {
 	n, err := fd(f)
 	if err != nil {
 		return false
 	}
 	have, err := unix.FcntlInt(uintptr(n), unix.F_GET_SEALS, 0)
-	return err == nil && have&seals == seals
+	return err == nil && have&with == with
 }
 
 // shared is the seals of memory that one process writes to and others read: it stays
@@ -100,7 +100,7 @@ func Shared(f *os.File, size int) ([]byte, error) {
 		return nil, fmt.Errorf("stat shared memory: %w", err)
 	}
 	// Memory that could become shorter would end who reads it.
-	if have, err := unix.FcntlInt(uintptr(n), unix.F_GET_SEALS, 0); err != nil || have&shared != shared || st.Size() != int64(size) {
+	if !sealed(f, shared) || st.Size() != int64(size) {
 		return nil, fmt.Errorf("no shared memory of %d octets", size)
 	}
 	mem, err := unix.Mmap(n, 0, size, unix.PROT_READ, unix.MAP_SHARED)
