@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"encoding/json"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +31,25 @@ func (b *box) findings(args ...string) (codes []string, text string) {
 	return codes, text
 }
 
+// finds wants doctor to find those codes and no other, and to say that.
+func (b *box) finds(want, says []string) {
+	b.t.Helper()
+	codes, text := b.findings()
+	for _, code := range want {
+		if !slices.Contains(codes, code) {
+			b.t.Errorf("no %s", code)
+		}
+	}
+	for _, code := range codes {
+		if !slices.Contains(want, code) {
+			b.t.Errorf("%s is not what was done", code)
+		}
+	}
+	if contains(b.t, text, says...); b.t.Failed() {
+		b.t.Log(text)
+	}
+}
+
 // healthy is a host with an address of its own, a trusted certificate, and somebody
 // to renew it.
 const healthy = `
@@ -40,6 +61,10 @@ cp root.pem /usr/local/share/ca-certificates/pebble.crt; update-ca-certificates 
 rm -f /etc/systemd/system/certbot.timer /etc/systemd/system/certbot.service # which the lab masks
 systemctl daemon-reload; systemctl start certbot.timer
 `
+
+// garbled offers STARTTLS, and has no TLS.
+var garbled = strings.NewReplacer("AUTH=PLAIN", "STARTTLS LOGINDISABLED", "    c.close()", `    c.recv(100); c.sendall(b"b OK\\r\\n220 hello\\r\\n")
+    c.close()`).Replace(squatter)
 
 // squatter answers on port 143 as an IMAP server that takes passwords before TLS,
 // and has none.
@@ -67,6 +92,8 @@ var ill = []struct {
 		[]string{"listener-unreachable"}, []string{"connection refused"}},
 	{"somebody else on the port", squatter, `systemctl stop squatter; mailstead apply --yes`,
 		[]string{"port-taken", "login-before-tls", "starttls-missing"}, []string{"port 143 is held by process ", "(python3) of squatter.service", "systemctl disable --now squatter.service"}},
+	{"no TLS behind STARTTLS", garbled, `systemctl stop squatter; mailstead apply --yes`,
+		[]string{"port-taken", "tls-fails"}, []string{"error tls-fails listener imap at 127.0.0.1:143: mail.example.org: TLS handshake", "journalctl -u 'mailstead-login@*'"}},
 	{"daemon stopped", `systemctl stop mailstead-auth.socket mailstead-imapd.service`, "",
 		[]string{"daemon-down"}, []string{"the daemon is not running"}},
 	{"key for all to read", `chmod 644 /var/lib/mailstead/bundles/mail.example.org.pem`, "",
@@ -98,6 +125,7 @@ var ill = []struct {
 		`systemctl restart mailstead-login@imap.service`,
 		[]string{"limit-descriptors"}, nil},
 	{"no tmp", `rmdir /home/alice/Maildir/tmp`, "", []string{"mail-broken"}, []string{"no tmp"}},
+	{"clock that was put back", `touch -d '+2 hours' /var/lib/mailstead/inventory.json`, `touch /var/lib/mailstead/inventory.json`, []string{"clock-back"}, []string{", and what Mailstead has written is of ", "timedatectl"}},
 	{"Maildir of root", `chown -R root:root /home/alice/Maildir/.Sent`, `chown -R alice:alice /home/alice/Maildir/.Sent`, []string{"mail-unreadable"}, []string{"chown -hR"}},
 	{"home closed", `chown root:root /home/alice; chmod 700 /home/alice`, `chown alice:alice /home/alice`, []string{"mail-unreadable"}, []string{"mailstead explain-login alice"}},
 	{"message of root", `install -m 600 /dev/null /home/alice/Maildir/cur/1700000000.M1P1.x:2,S`, `rm /home/alice/Maildir/cur/*`, []string{"mail-unreadable-message"}, []string{"cur/1700000000.M1P1.x:2,S"}},
@@ -120,7 +148,10 @@ systemctl daemon-reload; systemctl restart mailstead-login@imap.service || :; sl
 
 // smallDisk puts alice's mail on a file system of its own.
 const smallDisk = `mount -t tmpfs -o size=20m,mode=700,uid=1000,gid=1000 none /home/alice/Maildir
-su alice -c 'cd ~/Maildir && for d in . .Sent .Drafts .Junk .Trash; do mkdir -p -m 700 $d/cur $d/new $d/tmp; done; for d in .Sent .Drafts .Junk .Trash; do chmod 700 $d; touch $d/maildirfolder; done'
+` + ownDirs
+
+// ownDirs makes alice's directories on it.
+const ownDirs = `su alice -c 'cd ~/Maildir && for d in . .Sent .Drafts .Junk .Trash; do mkdir -p -m 700 $d/cur $d/new $d/tmp; done; for d in .Sent .Drafts .Junk .Trash; do chmod 700 $d; touch $d/maildirfolder; done'
 `
 
 // hostileMaildir is made by alice: pipes, links to places of root's and in circles,
@@ -164,20 +195,7 @@ func TestDoctor(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			b.t = t
 			b.sh(way.do)
-			codes, text := b.findings()
-			for _, want := range way.want {
-				if !slices.Contains(codes, want) {
-					t.Errorf("no %s", want)
-				}
-			}
-			for _, code := range codes {
-				if !slices.Contains(way.want, code) {
-					t.Errorf("%s is not what was done", code)
-				}
-			}
-			if contains(t, text, way.says...); t.Failed() {
-				t.Log(text)
-			}
+			b.finds(way.want, way.says)
 			if way.undo != "" {
 				b.sh(way.undo) // what it leaves behind, the next one finds
 				return
@@ -187,10 +205,43 @@ func TestDoctor(t *testing.T) {
 			well(t)
 		})
 	}
+	t.Run("served", func(t *testing.T) { servedIll(t, b, well) })
+	t.Run("broken deliveries", func(t *testing.T) { staleTmp(t, b, well) })
 	b.t = t
-	well(t)
 	explainPAM(t, b)
 	if n := strings.Count(b.run("mailstead", "doctor"), "\n"); n > 12 {
 		t.Errorf("a healthy host takes %d lines", n)
+	}
+}
+
+// staleTmp puts alice's mail on a file system with a file in tmp that was changed
+// years ago, which no program can say of a file but one that writes the disk itself.
+func staleTmp(t *testing.T, b *box, well func(t *testing.T)) {
+	b.t = t
+	disk := filepath.Join(t.TempDir(), "disk")
+	here := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	here("truncate", "-s", "12M", disk)
+	here("mkfs.ext4", "-q", "-E", "root_owner=1000:1000", disk)
+	loop := here("losetup", "-f", "--show", disk)
+	defer exec.Command("losetup", "-d", loop).Run()
+	b.sh("mknod /root/disk b $((0x" + here("stat", "-c", "%t", loop) + ")) $((0x" + here("stat", "-c", "%T", loop) + ")); mount /root/disk /home/alice/Maildir; rmdir /home/alice/Maildir/lost+found; chmod 700 /home/alice/Maildir\n" +
+		ownDirs + "su alice -c 'echo x | tee ~/Maildir/tmp/old > ~/Maildir/tmp/new'; umount /home/alice/Maildir")
+	for _, field := range []string{"atime", "mtime", "ctime"} {
+		here("debugfs", "-w", "-R", "set_inode_field /tmp/old "+field+" 20200101000000", loop)
+	}
+	b.sh("mount /root/disk /home/alice/Maildir")
+	defer b.sh("umount /home/alice/Maildir")
+	b.finds([]string{"mail-stale-tmp"}, []string{"files in tmp that nobody has touched for 36 hours: 1 (tmp/old)", "mailstead doctor --remove-stale-tmp"})
+	b.exit(0, "mailstead", "doctor", "--remove-stale-tmp")
+	well(t)
+	if got := b.sh("ls /home/alice/Maildir/tmp"); got != "new\n" {
+		t.Errorf("tmp has %q", got)
 	}
 }
