@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -181,7 +182,11 @@ func (s *snippet) dovecot() {
 // exceptions names those whose mail is elsewhere than those lines say.
 func (s *snippet) exceptions() {
 	for _, u := range s.host.Users {
-		if u.System != nil && u.Maildir != "Maildir" {
+		usual := "Maildir"
+		if u.Virtual != nil {
+			usual = path.Join(s.host.Mail.Root, u.Name, "Maildir")
+		}
+		if u.Maildir != usual {
 			s.p("# not by these lines: %s, whose mail is in %s", u.Name, u.Maildir)
 		}
 	}

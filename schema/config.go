@@ -233,7 +233,7 @@ type User struct {
 	Origin  Pos
 	System  *SystemUser
 	Virtual *VirtualUser
-	Maildir string   // absolute, or for a system user relative to the home directory
+	Maildir string   // absolute; for a system user also relative to the home directory
 	Folders []Folder // everything that is made for this user: those of the policy or else of the host, and their own; sorted by name
 	// PurgeInbox is how many days after a message came into the inbox it is removed; 0: it stays.
 	PurgeInbox int    `json:",omitempty"`
@@ -296,7 +296,7 @@ type Folder struct {
 // Mail says who owns the mail of virtual users.
 type Mail struct {
 	User string // system account; made if it is missing
-	Root string // directory of their Maildirs: Root/NAME/Maildir
+	Root string // directory of their Maildirs: Root/NAME/Maildir, or what the user says
 }
 
 // Paths are the places that Mailstead uses on a host.

@@ -75,10 +75,10 @@ func (c *completer) userFolders(u *User, s spot, policies map[string]folders) {
 
 // virtual completes a user with a password.
 func (c *completer) virtual(u *User, s spot) {
-	for _, name := range []string{"home", "uid", "maildir"} {
+	for _, name := range []string{"home", "uid"} {
 		if f := s.at(name); f.exists() {
 			f.fault(CodeValue, "is for system users, and this is a virtual one: it has a password",
-				"leave it out: the mail is in NAME/Maildir below mail.root")
+				"leave it out: the mail is in NAME/Maildir below mail.root, or where maildir says")
 		}
 	}
 	at := s.at("password", "hash")
@@ -88,6 +88,15 @@ func (c *completer) virtual(u *User, s spot) {
 	}
 	u.Virtual = &VirtualUser{Origin: at.pos(), PasswordHash: Secret(withoutScheme(hash))}
 	u.Maildir = path.Join(c.host.Mail.Root, u.Name, "Maildir")
+	if given, set := s.at("maildir").str(); set {
+		if u.Maildir = given; !path.IsAbs(given) {
+			u.Maildir = path.Join(c.host.Mail.Root, given)
+		}
+		if u.Maildir == c.host.Mail.Root || !below(u.Maildir, c.host.Mail.Root) {
+			s.at("maildir").faultOfValue(CodeUnsafe, "is not below mail.root, "+c.host.Mail.Root+", where the mail of virtual users is: "+given,
+				"set mail: root: to a directory that holds the mail of all of them")
+		}
+	}
 }
 
 var accountName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`)

@@ -290,7 +290,10 @@ const virtualHost = `hosts: "mail.example.org": {
 	namespace: "INBOX."
 	listeners: imap: {}
 	tls: certificates: "mail.example.org": selfSigned: {}
-	users: "vera@example.org": password: hash: "HASH"
+	users: "vera@example.org": {
+		password: hash: "HASH"
+		maildir: "example.org/vera"
+	}
 }
 `
 
@@ -299,12 +302,12 @@ const virtualHost = `hosts: "mail.example.org": {
 func TestCutoverVirtual(t *testing.T) {
 	t.Parallel()
 	b := courierBox(t)
-	b.sh(`useradd -r -d /var/vmail vmail; mkdir -p /var/vmail/vera@example.org; cp -a /home/alice/Maildir /var/vmail/vera@example.org/; chown -R vmail:vmail /var/vmail`)
+	b.sh(`useradd -r -d /var/vmail vmail; mkdir -p /var/vmail/example.org; cp -a /home/alice/Maildir /var/vmail/example.org/vera; chown -R vmail:vmail /var/vmail`)
 	hash := strings.TrimSpace(b.sh(`printf 'wonder\n' | mailstead hash-password`))
 	b.write("/etc/mailstead/host.cue", strings.ReplaceAll(virtualHost, "HASH", hash))
 	b.run("python3", "-c", imapTools+`json.dump({"vera@example.org": look("alice")}, open("/root/seen.json", "w"))`)
 	out := b.exit(0, "mailstead", "cutover", "--yes").stdout
-	contains(t, out, "the mailboxes of 1 user are what they were", "2 who can log in now are not in /etc/mailstead, and lose that: alice, bob")
+	contains(t, out, "the mailboxes of 1 user are what they were", "2 users log in now and will not be able to, since /etc/mailstead does not have them: alice, bob")
 	b.courierServes(false)
 	b.same()
 	contains(t, b.exit(0, "mailstead", "handback", "--yes").stdout, "Courier serves again.")
@@ -312,7 +315,7 @@ func TestCutoverVirtual(t *testing.T) {
 	if got := b.sh(`find /var/vmail -not -user vmail | head`); got != "" {
 		t.Errorf("not the owner's any more:\n%s", got)
 	}
-	old, now := b.run("head", "-1", "/home/alice/Maildir/courierimapuiddb"), b.run("head", "-1", "/var/vmail/vera@example.org/Maildir/courierimapuiddb")
+	old, now := b.run("head", "-1", "/home/alice/Maildir/courierimapuiddb"), b.run("head", "-1", "/var/vmail/example.org/vera/courierimapuiddb")
 	if strings.Fields(old)[1] != strings.Fields(now)[1] {
 		t.Errorf("UIDVALIDITY was %s, is %s", old, now)
 	}

@@ -75,10 +75,16 @@ func (b *builder) virtualUser(p *user) bool {
 	u := p.want
 	p.login.Hash = u.Virtual.PasswordHash
 	p.login.Identity = b.mail.Identity
-	p.login.Home = path.Join(b.host.Mail.Root, u.Name)
-	if p.login.Maildir = u.Maildir; path.Dir(p.login.Home) != b.host.Mail.Root || !strings.HasPrefix(u.Maildir, p.login.Home+"/") {
-		b.userFault(schema.CodeUnsafe, u, fmt.Sprintf("has mail in %s, which is not in a directory of the user's name below %s", u.Maildir, b.host.Mail.Root), "")
+	p.login.Maildir = u.Maildir
+	rel, below := strings.CutPrefix(path.Clean(u.Maildir), b.host.Mail.Root+"/")
+	if !below || rel == "" {
+		b.userFault(schema.CodeUnsafe, u, fmt.Sprintf("has mail in %s, which is not below %s", u.Maildir, b.host.Mail.Root), "")
 		return false
+	}
+	// What lies between the root and the Maildir is made by the owner of the mail.
+	p.login.Home = b.host.Mail.Root
+	if first, _, deeper := strings.Cut(rel, "/"); deeper {
+		p.login.Home = path.Join(b.host.Mail.Root, first)
 	}
 	return true
 }

@@ -26,7 +26,7 @@ const Self = "self"
 type MaildirSpec struct {
 	User     string // the user's name in the description
 	Path     string // of the Maildir, absolute
-	Home     string // home directory, absolute; for a virtual user Mail.Root/NAME, which is made if Mail.Root exists
+	Home     string // home directory, absolute; for a virtual user Mail.Root, or the directory in it on the way to the mail, which is made if Mail.Root exists
 	UID, GID int    // who owns all of it
 }
 
