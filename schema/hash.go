@@ -82,6 +82,17 @@ func withoutScheme(hash string) string {
 // weakPrefixes are how the weak schemes begin that have no name in braces here.
 var weakPrefixes = map[string]string{"MD5-CRYPT": "$1$", "SHA256-CRYPT": "$5$"}
 
+// WeakScheme names the scheme of a hash in crypt(5) form that is accepted only where
+// logins.weak has it; "" if there is none.
+func WeakScheme(hash string) string {
+	for name, prefix := range weakPrefixes {
+		if strings.HasPrefix(hash, prefix) {
+			return name
+		}
+	}
+	return ""
+}
+
 // named tells whether a hash is of one of the weak schemes that the host names.
 func named(hash string, weak []string) bool {
 	return slices.ContainsFunc(weak, func(name string) bool {
@@ -111,6 +122,9 @@ func checkHash(given string, weak []string) (wrong, hint string) {
 			continue
 		}
 		if s.check == nil {
+			if name := WeakScheme(hash); name != "" {
+				return fmt.Sprintf("is %s, which is not accepted", s.name), fmt.Sprintf("%s, and logins: weak: [%q] accepts it until its user has logged in", hashHint, name)
+			}
 			return fmt.Sprintf("is %s, which is not accepted", s.name), hashHint
 		}
 		if wrong := s.check(hash); wrong != "" {

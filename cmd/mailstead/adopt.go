@@ -79,8 +79,12 @@ func runAdopt(ctx context.Context, o adoptOptions, c *console) error {
 	if err := writeDescription(o.dir, text); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.out, "Wrote %s for %s: %s. Read it, then:\n\n  mailstead plan %s\n",
-		filepath.Join(o.dir, adopt.CUEName), h.Name, number(len(h.Users), "user"), o.dir)
+	lost := ""
+	if n := len(text.Left); n > 0 {
+		lost = fmt.Sprintf(" (%d of what there was left out, as said above)", n)
+	}
+	_, err = fmt.Fprintf(c.out, "Wrote %s for %s: %s%s. Read it, then:\n\n  mailstead plan %s\n",
+		filepath.Join(o.dir, adopt.CUEName), h.Name, number(text.Has, "user"), lost, o.dir)
 	return err
 }
 
@@ -143,9 +147,10 @@ func hostFiles(root string) (fs.FS, func(), error) {
 	return r.FS(), func() { r.Close() }, nil
 }
 
-// machineName is what the host calls itself: with its domain, where it says it.
+// machineName is what the host calls itself: with its domain, where it says it. What
+// clients are to connect to is rather its own name than that of its mail.
 func machineName(fsys fs.FS, root string) (string, error) {
-	for _, file := range []string{"etc/mailname", "etc/hostname"} {
+	for _, file := range []string{"etc/hostname", "etc/mailname"} {
 		if data, err := fs.ReadFile(fsys, file); err == nil && strings.Contains(string(data), ".") {
 			return strings.ToLower(strings.TrimSpace(string(data))), nil
 		}

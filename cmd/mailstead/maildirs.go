@@ -184,6 +184,7 @@ func lookAtMail(dir string) *adopt.Mail {
 		subs, _ := maildir.ParseDovecotSubscriptions(data)
 		m.Subscribed = subs.Names()
 	}
+	m.Shared = slices.Contains(names, "shared-maildirs")
 	return m
 }
 

@@ -14,7 +14,10 @@ import (
 type Description struct {
 	CUE   []byte
 	Users []byte // nil: there are none in JSON
-	Left  []string
+	Has   int    // how many users it has
+
+	// What is left out with the reason, but for users whom the old server does not let in either.
+	Left []string
 }
 
 // The names of the two files.
@@ -49,6 +52,7 @@ type item struct {
 	state   state
 	why     string
 	origin  string // file:line of a user
+	shut    bool   // a user whom the old server does not let in either
 }
 
 // draft is a description in the making.
@@ -71,8 +75,13 @@ func (h *Host) Describe(trash string, check Check) (Description, error) {
 		faults := check(text)
 		if len(faults) == 0 {
 			for _, i := range d.all() {
-				if i.state != whole {
+				if i.state != whole && !i.shut {
 					text.Left = append(text.Left, i.name()+": "+i.because())
+				}
+			}
+			for _, i := range d.users {
+				if i.state != left {
+					text.Has++
 				}
 			}
 			return text, nil
@@ -140,6 +149,9 @@ func (d *draft) build() {
 	}
 	for _, u := range d.host.Users {
 		d.users = append(d.users, d.user(u, system))
+		if u.Mail != nil && u.Mail.Shared {
+			d.host.note(u.Origin, true, "%s: the folders that shared-maildirs in the Maildir names (maildirmake --add) are not served", printable(cut(u.Name)))
+		}
 	}
 }
 
@@ -245,7 +257,7 @@ func (d *draft) user(u *User, system int) *item {
 	if u.Hash != "" {
 		parts = append(parts, key("password", true)+"{"+key("hash", true)+quote(u.Hash)+"}")
 	}
-	if u.Setting != "" && u.Hash == "" {
+	if u.Setting != "" {
 		parts = append(parts, key("maildir", i.json)+quote(u.Setting))
 	}
 	if u.Quota != "" {
@@ -280,7 +292,7 @@ func (d *draft) user(u *User, system int) *item {
 		i.bare = name + ": {" + strings.Join(parts, ", ") + "}"
 	}
 	if u.Left != "" {
-		i.state, i.why = left, u.Left
+		i.state, i.why, i.shut = left, u.Left, u.Shut
 	}
 	return i
 }

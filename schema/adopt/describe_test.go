@@ -104,11 +104,52 @@ ODD=1
 		`"Sent Messages": {use: "sent"}`, "sent: Sent Messages (200) rather than Sent (3): it has the most messages",
 		`"Papierkorb": {use: "trash"}`, "trash: Papierkorb (0) rather than Trash (0): the first by custom",
 		"sent: Sent (0) rather than Sent Messages (0): it has the newest message", "left out: carl: there is no /home/carl/Maildir",
-		`// "vera@example.org": junk: Spam (3) rather than Junk (2): it has the most messages`, `mail: root: "/srv/mail"`, "MD5-crypt", "move it there", "disableimap=1")
+		`// "vera@example.org": junk: Spam (3) rather than Junk (2): it has the most messages`, `mail: root: "/srv/mail"`, `logins: weak: ["MD5-CRYPT"] // 1 with MD5-CRYPT, from /etc/courier/userdb:5 on`, "that of most virtual users below /srv/mail: move it there", "disableimap=1")
 	contains(t, users, `"vera@example.org": {"password": {"hash": "`+hash+`"}, "quota": {"storage": "5MB", "messages": 100}`)
 	contains(t, cue, "quota=lots is no quota", "all virtual users' mail has one owner (/etc/courier/userdb:3)", "for CRAM alone", "directories: courier: authdaemon")
-	if strings.Contains(cue, hash) || strings.Contains(cue, "$1$abc") || strings.Contains(users, "walt") || strings.Contains(users, "yves") {
+	contains(t, users, `"walt@example.org": {"password": {"hash": "$1$`)
+	if strings.Contains(cue, hash) || strings.Contains(cue, "$1$abc") || strings.Contains(users, "xeno") || strings.Contains(users, "yves") {
 		t.Errorf("a hash in CUE, or a user who was to be left out:\n%s\n%s", cue, users)
+	}
+}
+
+// Virtual users' mail is taken over where it is, whatever lies between.
+func TestDescribeLayouts(t *testing.T) {
+	const rest = "|uid=5000|gid=5000|systempw=" + hash + "\n"
+	for name, tc := range map[string]struct {
+		userdb string
+		want   []string
+	}{
+		"a directory for each domain": {
+			"vera@example.org\thome=/srv/vmail/example.org/vera" + rest + "walt@example.net\thome=/srv/vmail/example.net/walt" + rest,
+			[]string{`mail: root: "/srv/vmail"`, `"maildir": "example.org/vera/Maildir"`, `"maildir": "example.net/walt/Maildir"`},
+		},
+		"one domain, and the home is the Maildir": {
+			"vera@example.org\thome=/srv/vmail/example.org/vera|mail=/srv/vmail/example.org/vera" + rest + "walt@example.org\thome=/srv/vmail/example.org/walt|mail=." + rest,
+			[]string{`mail: root: "/srv/vmail"`, `"maildir": "example.org/vera"`, `"maildir": "example.org/walt"`},
+		},
+		"one user": {
+			"vera@example.org\thome=/var/vmail/vera" + rest,
+			[]string{`"maildir": "vera/Maildir"`},
+		},
+		"where we have it": {
+			"vera@example.org\thome=/var/vmail/vera@example.org" + rest,
+			[]string{`"vera@example.org": {"password": {"hash": "` + hash + `"}}`},
+		},
+		"below a directory of the system": {
+			"vera@example.org\thome=/srv/vera" + rest,
+			[]string{`left out: mail: root: "/srv": is a directory of the system`, `left out: "vera@example.org": it cannot be said where the mail is`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cue, users := describe(t, map[string]string{
+				"etc/passwd":               "vmail:x:5000:5000::/nonexistent:/bin/false\n",
+				"etc/courier/imapd":        "PORT=143\n",
+				"etc/courier/authdaemonrc": "authmodulelist=authuserdb\n",
+				"etc/courier/userdb":       tc.userdb,
+			}, nil)
+			contains(t, cue+users, tc.want...)
+		})
 	}
 }
 

@@ -64,10 +64,11 @@ type User struct {
 	UID, GID int
 	Home     string
 	Maildir  string // absolute
-	Setting  string // what the description has to say of the Maildir; "": nothing
+	Setting  string // the Maildir, where the description has to say it; "": it need not
 	Origin   Origin
 	Quota    string // fields of a quota in CUE and JSON; "": none
 	Left     string // why the description leaves the user out; "" if it does not
+	Shut     bool   // and the old server lets them in no more than we shall
 	Mail     *Mail  // what was found there; nil: it was not looked at
 }
 

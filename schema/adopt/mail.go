@@ -14,7 +14,8 @@ type Mail struct {
 	Fault      string   `json:"fault,omitempty"`   // why it could not be looked at
 	Folders    []Folder `json:"folders,omitempty"` // INBOX and all others that can be opened, sorted by name
 	Subscribed []string `json:"subscribed,omitempty"`
-	Odd        []string `json:"odd,omitempty"` // what starts with a dot, and is no folder
+	Odd        []string `json:"odd,omitempty"`    // what starts with a dot, and is no folder
+	Shared     bool     `json:"shared,omitempty"` // it shows folders of others by the file system (maildirmake --add)
 }
 
 // Folder is a mailbox as Courier's files have it.
@@ -118,7 +119,7 @@ func (u *User) Found(m *Mail) {
 		u.Mail = nil
 		u.Left = "the mail in " + printable(cut(m.Maildir)) + " cannot be looked at: " + printable(cut(m.Fault))
 	case m.Missing && u.Hash == "":
-		u.Mail = nil
+		u.Mail, u.Shut = nil, true
 		u.Left = "there is no " + printable(cut(m.Maildir)) + ": Courier lets nobody in without a Maildir"
 	}
 }

@@ -1,12 +1,16 @@
 package adopt
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+
+	"mailstead/schema"
 )
 
 // users finds who can log in.
@@ -58,7 +62,7 @@ func (r *reading) systemUsers(passwd []account) {
 		if a.uid < firstUser || a.uid == nobody {
 			continue
 		}
-		u := &User{Name: a.name, UID: a.uid, GID: a.gid, Home: a.home, Maildir: path.Join(a.home, dir), Origin: a.origin, Left: disabled}
+		u := &User{Name: a.name, UID: a.uid, GID: a.gid, Home: a.home, Maildir: path.Join(a.home, dir), Origin: a.origin, Left: disabled, Shut: disabled != ""}
 		if path.IsAbs(dir) {
 			u.Maildir = dir
 		}
@@ -116,8 +120,8 @@ func (r *reading) userdb(passwd []account) error {
 	return nil
 }
 
-// virtual adds virtual users. All their mail must have one owner and lie in
-// ROOT/NAME/Maildir: what most of them have counts, the others are left out.
+// virtual adds virtual users. All their mail must have one owner and lie below one
+// directory: what most of them have counts, the others are left out.
 func (r *reading) virtual(all []account, passwd []account) {
 	dir := r.maildirPath()
 	for i := range all {
@@ -131,7 +135,7 @@ func (r *reading) virtual(all []account, passwd []account) {
 		a.maildir = path.Clean(a.maildir)
 	}
 	uid := most(all, func(a account) int { return a.uid })
-	root := most(all, func(a account) string { return path.Dir(path.Dir(a.maildir)) })
+	root := mailRoot(all)
 	owner := ownerName(passwd, uid)
 	if owner == "" {
 		r.host.note(all[0].origin, true, "uid %d, which owns the mail of the virtual users, has no name in %s: make an account with this uid, and name it in mail: user", uid, passwdFile)
@@ -143,16 +147,21 @@ func (r *reading) virtual(all []account, passwd []account) {
 	}
 	for _, a := range all {
 		u := &User{Name: a.name, Hash: a.hash, UID: a.uid, GID: a.gid, Home: a.home, Maildir: a.maildir, Origin: a.origin, Left: r.disabled(a.options)}
-		switch want := path.Join(root, a.name, "Maildir"); {
+		u.Shut = u.Left != ""
+		below, inRoot := strings.CutPrefix(a.maildir, root+"/")
+		if below != a.name+"/Maildir" {
+			u.Setting = below
+		}
+		switch {
 		case u.Left != "":
 		case a.hash == "" && a.challenge:
 			u.Left = "its password is there for CRAM alone, by which nobody can be asked for it: set another one with mailstead hash-password"
 		case a.hash == "":
-			u.Left = "it has no password"
+			u.Left, u.Shut = "it has no password", true
 		case a.uid != uid:
 			u.Left = fmt.Sprintf("its mail is of uid %d, that of the others of %d: all virtual users' mail has one owner", a.uid, uid)
-		case a.maildir != want:
-			u.Left = fmt.Sprintf("its mail is in %s: that of a virtual user is in %s; move it there", printable(cut(a.maildir)), printable(cut(want)))
+		case !inRoot:
+			u.Left = fmt.Sprintf("its mail is in %s, that of most virtual users below %s: move it there, and say so in the old server's list of users", printable(cut(a.maildir)), printable(cut(root)))
 		}
 		for _, o := range []string{"group", "sharedgroup", "mailhost", "disableshared"} {
 			if row, _ := find(accounts, o); a.options[o] != "" {
@@ -165,6 +174,57 @@ func (r *reading) virtual(all []account, passwd []account) {
 		}
 		r.host.Users = append(r.host.Users, u)
 	}
+	r.weak()
+}
+
+// mailRoot gives the directory that holds the mail of the most virtual users: of
+// several the deepest, since the description makes it theirs alone, but none that is
+// named after a domain, beside which others may come. Where a Maildir has a directory
+// of its own, that is in it. One such as /srv is never mail's alone.
+func mailRoot(all []account) string {
+	count := map[string]int{}
+	for _, a := range all {
+		dir := path.Dir(a.maildir)
+		if path.Base(a.maildir) == "Maildir" {
+			dir = path.Dir(dir)
+		}
+		for ; dir != "/"; dir = path.Dir(dir) {
+			count[dir]++
+		}
+	}
+	if len(count) == 0 {
+		return "/"
+	}
+	deep := func(dir string) int { return min(strings.Count(dir, "/"), 2) }
+	best := slices.MaxFunc(slices.Sorted(maps.Keys(count)), func(a, b string) int {
+		return cmp.Or(deep(a)-deep(b), count[a]-count[b], len(a)-len(b))
+	})
+	if up := path.Dir(best); strings.Contains(path.Base(best), ".") && deep(up) == 2 {
+		return up
+	}
+	return best
+}
+
+// weak has the description accept the hashes of the users that it would refuse, so
+// that nobody is left out for what the old server has made.
+func (r *reading) weak() {
+	count, first := map[string]int{}, map[string]Origin{}
+	for _, u := range r.host.Users {
+		if name := schema.WeakScheme(u.Hash); name != "" && u.Left == "" {
+			if count[name]++; count[name] == 1 {
+				first[name] = u.Origin
+			}
+		}
+	}
+	if len(count) == 0 {
+		return
+	}
+	var told []string
+	names := slices.Sorted(maps.Keys(count))
+	for _, name := range names {
+		told = append(told, fmt.Sprintf("%d with %s, from %s on", count[name], name, first[name]))
+	}
+	r.host.Fields = append(r.host.Fields, Field{"logins: weak", "[" + quoted(names) + "]", strings.Join(told, "; ") + ": it becomes argon2id when its user logs in"})
 }
 
 // quotaFields gives a quota of Courier's (maildirquota(7)) as fields of ours, which
