@@ -31,6 +31,8 @@ type applyOptions struct {
 
 	returnAfter time.Duration // when a host whose apply was cut short returns
 
+	shown bool // the plan was shown already
+
 	// agree is asked before a plan is begun; nil asks on the console.
 	agree func(context.Context, *reconcile.Plan) error
 }
@@ -126,7 +128,9 @@ func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error 
 	if err != nil {
 		return err
 	}
-	writePlan(c, c.out, plan, o.verbose)
+	if !o.shown {
+		writePlan(c, c.out, plan, o.verbose)
+	}
 	if err := o.refuse(plan); err != nil {
 		return &exitError{code: exitPending, err: fmt.Errorf("nothing was applied: %w", err)}
 	}

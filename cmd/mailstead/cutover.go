@@ -75,6 +75,7 @@ type cutover struct {
 	state  *takeoverState
 	record *takeover
 	mail   []userMail // what is in the Maildirs, before anything is stopped
+	shown  bool       // the plan was, when it was looked whether all is ready
 }
 
 func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
@@ -92,6 +93,11 @@ func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
 		if err := w.ready(ctx, o); err != nil || o.check {
 			return err
 		}
+		if !o.yes {
+			if err := consent(ctx, c, "Stop Courier and serve this host with Mailstead?"); err != nil {
+				return err
+			}
+		}
 	}
 	if w.state, err = openTakeover(ctx, l.host.Paths.State, 0); err != nil {
 		return err
@@ -99,11 +105,6 @@ func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
 	defer w.state.close()
 	if done, err := w.resume(); done || err != nil {
 		return err
-	}
-	if w.record == nil && !o.yes {
-		if err := consent(ctx, c, "Stop Courier and serve this host with Mailstead?"); err != nil {
-			return err
-		}
 	}
 	return w.run(ctx, o.after)
 }
@@ -131,6 +132,7 @@ func (w *cutover) ready(ctx context.Context, o cutoverOptions) error {
 		return err
 	}
 	writePlan(w.c, w.c.out, plan, false)
+	w.shown = true
 	if err := errors.Join(waits(plan)...); err != nil {
 		return hint(fmt.Errorf("not ready, and nothing was changed: %w", err), "mend this first, and see %q", "mailstead plan "+o.String())
 	}
@@ -209,12 +211,12 @@ func (w *cutover) missing(o cutoverOptions) error {
 	}
 	var lost []string
 	for _, u := range h.Users {
-		if _, err := os.Lstat(u.Maildir); u.Left == "" && !known[u.Name] && err == nil {
+		if _, err := os.Lstat(u.Maildir); !u.Shut && !known[u.Name] && err == nil {
 			lost = append(lost, visible(u.Name))
 		}
 	}
 	if len(lost) > 0 {
-		fmt.Fprintf(w.c.out, "%d who can log in now are not in %s, and lose that: %s\n", len(lost), o.String(), someNames(lost, false))
+		fmt.Fprintf(w.c.out, "%s log in now and will not be able to, since %s does not have them: %s\n", number(len(lost), "user"), o.String(), someNames(lost, false))
 	}
 	return nil
 }
@@ -300,7 +302,7 @@ func (w *cutover) serve(ctx context.Context) error {
 		return err
 	}
 	w.mail = before
-	if err := w.applyHost(ctx, applyOptions{yes: true, wait: time.Minute}, w.c); err != nil {
+	if err := w.applyHost(ctx, applyOptions{yes: true, shown: w.shown, wait: time.Minute}, w.c); err != nil {
 		return fmt.Errorf("apply: %w", err)
 	}
 	check := mailCheck{
