@@ -117,10 +117,14 @@ func whoApplies() string {
 const checkTimeout = 60 * time.Second
 
 // checkStaged says, before anything is touched, what systemd or the daemon would
-// object to in a generation. The certificates are checked with the daemon's
+// object to in a generation, and which ports somebody else has. The certificates are checked with the daemon's
 // start: it takes only keys that are the leaf's.
 func (l *look) checkStaged(ctx context.Context, g generations, n int, plan *reconcile.Plan) error {
-	return errors.Join(l.verifyUnits(ctx, g, n, plan), l.dryStart(ctx))
+	errs := []error{l.verifyUnits(ctx, g, n, plan), l.dryStart(ctx)}
+	if l.facts.Systemd != 0 {
+		errs = append(errs, l.kinds.PortsTaken(ctx, plan))
+	}
+	return errors.Join(errs...)
 }
 
 // verifyUnits has systemd read the units that are to be written. Those of ours

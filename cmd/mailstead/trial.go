@@ -211,7 +211,7 @@ func (g generations) leave(n, to int, reason string) error {
 func (t *trial) giveUp(ctx context.Context, problem, failed error) error {
 	seen := fmt.Errorf("generation %d does not serve: %w", t.To, problem)
 	if failed != nil {
-		seen = fmt.Errorf("%w\n%w", seen, failed)
+		seen = fmt.Errorf("generation %d does not serve: %w\nwhat a client sees: %w", t.To, failed, problem)
 	}
 	if t.again && t.From == 0 {
 		return &exitError{code: exitPartial, err: seen}

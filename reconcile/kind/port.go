@@ -45,7 +45,10 @@ func portTaken(address, service string) string {
 	}
 	if len(pids) > 0 {
 		text += fmt.Sprintf(" by process %s (%s)", pids[0], processName(pids[0]))
-		if unit := unitOf(pids[0]); unit != "" {
+		switch unit := unitOf(pids[0]); {
+		case strings.HasPrefix(unit, "courier-imap"):
+			text += ": \"mailstead cutover\" takes the host over from Courier"
+		case unit != "":
 			text += fmt.Sprintf(": run \"systemctl disable --now %s\" and apply again", unit)
 		}
 	}

@@ -226,9 +226,39 @@ func (h *Host) settleUnits(ctx context.Context, changes []reconcile.Change) []er
 	return errs
 }
 
-// held takes away the changes that would end a running service for a socket that
-// cannot start, because somebody else has its port; errs says so for each.
-func (h *Host) held(changes []reconcile.Change, states map[string]unitState, errs []error) []reconcile.Change {
+// PortsTaken says before anything is touched which sockets of a plan cannot start,
+// because somebody else has their port.
+func (h *Host) PortsTaken(ctx context.Context, p *reconcile.Plan) error {
+	var units []reconcile.Change
+	for _, c := range p.Changes {
+		if c.Ref.Kind == "unit" {
+			units = append(units, c)
+		}
+	}
+	if len(units) == 0 {
+		return nil
+	}
+	s, err := h.manager(ctx)
+	if err != nil {
+		return err
+	}
+	states, err := s.units(ctx, unitNames(units))
+	if err != nil {
+		return err
+	}
+	whose := taken(units, states)
+	var errs []error
+	for i, c := range units {
+		if who := whose[i]; who != "" {
+			errs = append(errs, fmt.Errorf("%s: %s", c.Ref, who))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// taken says, by the place of a change, which sockets cannot start, and who has
+// their port.
+func taken(changes []reconcile.Change, states map[string]unitState) map[int]string {
 	own := make(map[string]bool) // ports that sockets of ours give up
 	for _, c := range changes {
 		if c.Have != nil && states[c.Ref.Name].active {
@@ -237,18 +267,27 @@ func (h *Host) held(changes []reconcile.Change, states map[string]unitState, err
 			}
 		}
 	}
-	lost := make(map[string]string) // by service, a socket of it that cannot start
+	whose := make(map[int]string)
 	for i, c := range changes {
 		if !comes(c, states) {
 			continue
 		}
 		for _, a := range listenAddresses(c.Want.Get("content")) {
-			service := c.Want.Get("service")
-			if who := portTaken(a, service); who != "" && !own[a] {
-				errs[i] = errors.New(who)
-				lost[service] = c.Ref.Name
+			if who := portTaken(a, c.Want.Get("service")); who != "" && !own[a] {
+				whose[i] = who
 			}
 		}
+	}
+	return whose
+}
+
+// held takes away the changes that would end a running service for a socket that
+// cannot start, because somebody else has its port; errs says so for each.
+func (h *Host) held(changes []reconcile.Change, states map[string]unitState, errs []error) []reconcile.Change {
+	lost := make(map[string]string) // by service, a socket of it that cannot start
+	for i, who := range taken(changes, states) {
+		errs[i] = errors.New(who)
+		lost[changes[i].Want.Get("service")] = changes[i].Ref.Name
 	}
 	var free []reconcile.Change
 	for i, c := range changes {
