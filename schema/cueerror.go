@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,6 +39,9 @@ func (l *loader) cueError(e errors.Error) {
 			d.Code, d.Hint = c.code, c.hint
 			break
 		}
+	}
+	if others := otherPlaces(e, d.Pos); d.Code == CodeConflict && len(others) > 0 {
+		d.Hint += ": see " + strings.Join(others, " and ")
 	}
 	if m := lineInText.FindString(d.Message); m != "" {
 		d.Code, d.Message = CodeSyntax, strings.TrimSpace(d.Message[len(m):]) // YAML's
@@ -99,6 +103,18 @@ func (l *loader) cuePos(e errors.Error) Pos {
 	}
 	near, _ := l.places.find(unquoted(e.Path()))
 	return posOf(near.name)
+}
+
+// otherPlaces gives where else in the operator's files the values stand that an
+// error is about: some of the first.
+func otherPlaces(e errors.Error, known Pos) (others []string) {
+	const most = 3
+	for _, p := range e.InputPositions() {
+		if at := posOf(p); isTheirs(p) && at != known && !slices.Contains(others, at.String()) && len(others) < most {
+			others = append(others, at.String())
+		}
+	}
+	return others
 }
 
 // cueCodes sorts CUE's messages by a part of their text.
