@@ -112,6 +112,16 @@ var sandbox = []struct {
 	{"SystemCallErrorNumber", "EPERM", all, 0},
 }
 
+// Confines tells whether a setting of a unit is there to confine what it runs.
+func Confines(key string) bool {
+	for _, row := range sandbox {
+		if row.key == key {
+			return true
+		}
+	}
+	return false
+}
+
 // runsOnly has a service run that program of ours and none besides, from systemd
 // 248 on. Libraries are for a program that was linked with some.
 func runsOnly(u *unit, version int, program string) {

@@ -82,6 +82,17 @@ func (b *box) writeChains() {
 	b.writeChain("ends", leaf(-75*day, 15*day+time.Hour), between)
 	b.writeChain("name", leaf(-30*day, 60*day, func(c *x509.Certificate) { c.DNSNames = []string{"smtp.example.org"} }), between)
 	b.writeChain("alone", leaf(-30*day, 60*day))
+	b.writeChain("clients", leaf(-30*day, 60*day, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), between)
+	brief := func(to time.Duration) (leaf, between signer) {
+		c := authority
+		c.NotAfter = now.Add(to)
+		between = root.issue("Brief Intermediate", c)
+		return between.issue("", x509.Certificate{DNSNames: []string{"mail.example.org"}, NotBefore: now.Add(-day), NotAfter: now.Add(89 * day)}), between
+	}
+	old, its := brief(-day)
+	b.writeChain("intermediate expired", old, its)
+	old, its = brief(30 * day)
+	b.writeChain("intermediate ends", old, its)
 	stranger := signer{t: b.t}.issue("Nobody", authority)
 	b.writeChain("stranger", stranger.issue("", x509.Certificate{DNSNames: []string{"mail.example.org"}, NotBefore: now.Add(-day), NotAfter: now.Add(90 * day)}))
 	b.write("/usr/local/share/ca-certificates/test.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.cert.Raw})))
@@ -110,6 +121,9 @@ var illChains = []struct {
 	{"ends", []string{"certificate-ends"}, []string{"warning certificate-ends ", "the certificate as served expires in 15 days, on ", "certbot renew --dry-run"}},
 	{"name", []string{"certificate-name", "waiting"}, []string{"mail.example.org: the certificate is for smtp.example.org", "Have a certificate issued that has the name"}},
 	{"alone", []string{"chain-incomplete"}, []string{`the certificate of "CN=Test Intermediate", which has issued this one, is not served with it`, "Put the intermediate certificates behind the leaf"}},
+	{"clients", []string{"certificate-usage", "waiting"}, []string{"its extended key usage says what else it is for", "serverAuth"}},
+	{"intermediate expired", []string{"chain-expired", "waiting"}, []string{`error chain-expired listener imap at 127.0.0.1:143, mail.example.org: certificate 2 of the chain ("CN=Brief Intermediate") expired on `, "--force-renewal"}},
+	{"intermediate ends", []string{"chain-ends"}, []string{`"CN=Brief Intermediate", by which clients trust the certificate, expires on `, ", and the certificate itself on "}},
 	{"stranger", []string{"certificate-untrusted"}, []string{`issued by "CN=Nobody", who is not among the system's authorities`}},
 }
 
@@ -120,7 +134,7 @@ func servedIll(t *testing.T, b *box, well func(t *testing.T)) {
 	for _, way := range illChains {
 		t.Run(way.chain, func(t *testing.T) {
 			b.t = t
-			b.sh("sh /root/lay " + way.chain)
+			b.sh("sh /root/lay '" + way.chain + "'")
 			b.finds(way.want, way.says)
 			b.sh("sh /root/lay good")
 			well(t)

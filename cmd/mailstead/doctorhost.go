@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -209,9 +210,11 @@ func (u *checkup) units(ctx context.Context) {
 		return
 	}
 	origins := map[string]string{}
+	var ours []doctor.Unit
 	for _, r := range u.l.want {
 		if r.Ref.Kind == "unit" && r.Blocked == nil && !strings.Contains(r.Ref.Name, "@.") {
 			origins[r.Ref.Name] = r.Origin
+			ours = append(ours, doctor.Unit{Name: r.Ref.Name, Origin: r.Origin, Text: r.Get("content")})
 		}
 	}
 	all, err := u.l.kinds.Health(ctx, slices.Collect(maps.Keys(origins)))
@@ -219,27 +222,42 @@ func (u *checkup) units(ctx context.Context) {
 		u.Skip("units", err.Error())
 		return
 	}
-	u.Add(doctor.Units(all, func(unit string) string { return origins[unit] })...)
+	u.Add(doctor.Units(all, u.now, func(unit string) string { return origins[unit] })...)
+	for i := range ours {
+		ours[i].Added = all[ours[i].Name].Added
+	}
+	u.Add(doctor.DropIns(ours, render.Confines)...)
 	u.Look("units", len(all))
 	u.renewer(ctx)
 }
 
-// renewers are the timers by which certbot is run: Debian's, and the snap's.
-var renewers = []string{"certbot.timer", "snap.certbot.renew.timer"}
-
-// renewer looks whether anything renews certbot's lineages.
+// renewer looks whether anything renews certbot's lineages, and runs our hook.
 func (u *checkup) renewer(ctx context.Context) {
-	i := slices.IndexFunc(u.host.TLS.Certificates, func(c schema.Certificate) bool { return c.Certbot != nil })
-	if i < 0 {
+	c := doctor.Certbot{Dir: filepath.Clean(u.host.Paths.Letsencrypt), Runs: map[string][]string{},
+		Settings: []string{"/etc/letsencrypt/cli.ini", "/root/.config/letsencrypt/cli.ini"}} // certbot's own places, wherever Dir is
+	for _, cert := range u.host.TLS.Certificates {
+		if cert.Certbot != nil {
+			c.Lineages, c.Origin = append(c.Lineages, cert.Certbot.Lineage), cmp.Or(c.Origin, cert.Origin.String())
+		}
+	}
+	if c.Lineages == nil {
 		return
 	}
-	all, err := u.l.kinds.Health(ctx, renewers)
-	if err != nil {
+	c.Lineages = slices.DeleteFunc(c.Lineages, func(name string) bool { // which waits
+		_, err := os.Stat(filepath.Join(c.Dir, "live", name))
+		return err != nil
+	})
+	var err error
+	if c.Timers, err = u.l.kinds.Health(ctx, doctor.Renewers); err != nil {
 		return // units has said so
 	}
-	if !slices.ContainsFunc(renewers, func(name string) bool { return all[name].Active == "active" }) {
-		u.Add(doctor.New(doctor.NothingRenews, "certbot", "neither "+strings.Join(renewers, " nor ")+" runs").At(u.host.TLS.Certificates[i].Origin.String()))
+	for _, timer := range doctor.Renewers {
+		service := strings.TrimSuffix(timer, ".timer") + ".service"
+		if all, err := u.l.kinds.Health(ctx, []string{service}); err == nil && c.Timers[timer].There {
+			c.Runs[service] = all[service].Runs
+		}
 	}
+	u.Add(c.Judge()...)
 }
 
 // limits looks at what the daemon's processes hold.

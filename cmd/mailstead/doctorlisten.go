@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net"
@@ -18,13 +19,33 @@ import (
 type aName struct {
 	name        string // as the description has it, perhaps a pattern
 	certificate schema.Certificate
+	told        bool // no certificate is for it, and mail programs are told it all the same
 }
 
 // namesOf gives the names of a host's certificates.
 func namesOf(host *schema.Host) (all []aName) {
 	for _, c := range host.TLS.Certificates {
 		for _, n := range c.Names {
-			all = append(all, aName{n, c})
+			all = append(all, aName{name: n, certificate: c})
+		}
+	}
+	return all
+}
+
+// namesAt gives those that clients ask a listener for, with that by which mail programs
+// are told to reach the host (profile.Server) where no certificate is for it.
+func namesAt(host *schema.Host, l schema.Listener) []aName {
+	all, told := namesOf(host), host.Name
+	if host.Profiles != nil {
+		told = cmp.Or(host.Profiles.Server, told)
+	}
+	_, rest, _ := strings.Cut(told, ".")
+	if !l.Public() || slices.ContainsFunc(all, func(n aName) bool { return n.name == told || n.name == "*."+rest }) {
+		return all
+	}
+	for _, c := range host.TLS.Certificates {
+		if c.Name == host.TLS.Default { // which whoever asks for that name gets
+			all = append(all, aName{told, c, true})
 		}
 	}
 	return all
@@ -51,7 +72,7 @@ func (u *checkup) fromInside(ctx context.Context) {
 			continue // which is told as such
 		}
 		looked++
-		v := visit{checkup: u, of: l, listener: l, inside: true, names: namesOf(u.host)}
+		v := visit{checkup: u, of: l, listener: l, inside: true, names: namesAt(u.host, l)}
 		v.mends = []string{kind.UnitRef(render.SocketUnit(l.Name)).String(), kind.UnitRef(render.LoginUnit(l.Name)).String(), kind.DaemonRef().String()}
 		addresses := reachable(l.Address)
 		v.listener.Address = addresses[0]

@@ -71,6 +71,8 @@ func asFinding(c reconcile.Change) doctor.Finding {
 		code = doctor.MailBroken
 	case c.Ref.Kind == "unit" && c.Have.Get("active") == "no" && c.Want.Get("active") == "yes":
 		code = doctor.UnitStopped
+	case c.Ref.Kind == "deploy-hook" && c.Drift != nil && !strings.HasSuffix(c.Have.Get("mode"), "755"):
+		code = doctor.HookNotRun // certbot takes what is not executable for none
 	case c.Drift != nil:
 		code = doctor.Changed
 	}
@@ -79,6 +81,9 @@ func asFinding(c reconcile.Change) doctor.Finding {
 		reason = driftReason(c)
 	}
 	f := doctor.New(code, c.Ref.String(), reason).At(c.Origin)
+	if code == doctor.HookNotRun {
+		f = f.Do("Run mailstead apply. mailstead deploy-hook --all does for now what the hook would have done.")
+	}
 	if code == doctor.UnitStopped {
 		f = f.Do(fmt.Sprintf("See who has stopped it (journalctl -u %s), then start it: mailstead apply.", c.Ref.Name))
 	}

@@ -148,12 +148,32 @@ func (v *visit) certificate(ctx context.Context, n aName) bool {
 		return false
 	}
 	served := doctor.Served{Listener: v.String(), Name: sni, Chain: chain, SelfSigned: n.certificate.SelfSigned != nil, Origin: n.certificate.Origin.String()}
+	if n.told {
+		v.told(n, served)
+		return true
+	}
 	v.Add(served.Judge(nil, v.now)...)
 	if got := fingerprint(chain[0]); v.inside && got != have.Installed {
 		v.found(doctor.CertificateOther, fmt.Sprintf("%s: the certificate %s is served, and %s is installed", n.name, show(got), show(have.Installed)),
 			kind.CertificateRef(n.certificate.Name).String())
 	}
 	return true
+}
+
+// told says that what is served does not have the name that mail programs are told;
+// only a note where the description says nothing of what they are told.
+func (v *visit) told(n aName, served doctor.Served) {
+	for _, f := range served.Judge(nil, v.now) {
+		if f.Code != doctor.CertificateName {
+			continue // said of the names that it is for
+		}
+		f.Seen += "; mail programs are told this name (mailstead profile)"
+		f = f.Do("Have a certificate issued that has it, or say which name they are to be told: profiles: server.")
+		if v.host.Profiles == nil {
+			f = f.As(doctor.Note)
+		}
+		v.Add(f)
+	}
 }
 
 // reason is an error of the network in few words.

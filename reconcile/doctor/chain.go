@@ -1,11 +1,15 @@
 package doctor
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"mailstead/reconcile/kind"
 )
 
 // Served is a certificate chain as a client got it for a name.
@@ -34,7 +38,11 @@ func (s Served) Judge(roots *x509.CertPool, now time.Time) []Finding {
 	if err := leaf.VerifyHostname(s.Name); err != nil {
 		found = append(found, s.finding(CertificateName, "the certificate is for "+names(leaf)))
 	}
-	return append(found, s.trust(leaf, roots)...)
+	if why := kind.NotForServers(leaf); why != "" {
+		found = append(found, s.finding(CertificateUsage, why))
+	}
+	found = append(found, s.order()...)
+	return append(found, s.trust(leaf, roots, now)...)
 }
 
 func (s Served) finding(code Code, seen string) Finding {
@@ -56,30 +64,75 @@ func (s Served) dates(leaf *x509.Certificate, now time.Time) []Finding {
 	return nil
 }
 
-// trust looks whether the chain leads to somebody whom clients know. When it is
-// good has been looked at, so the time is one at which the leaf is.
-func (s Served) trust(leaf *x509.Certificate, roots *x509.CertPool) []Finding {
+// trust looks whether the chain leads to somebody whom clients know. When the leaf is
+// good has been looked at, so the time is one at which it is.
+func (s Served) trust(leaf *x509.Certificate, roots *x509.CertPool, now time.Time) []Finding {
 	between := x509.NewCertPool()
 	for _, c := range s.Chain[1:] {
 		between.AddCert(c)
 	}
-	at := leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2)
-	_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: at})
-	if err == nil {
-		return nil
+	at := now
+	if at.Before(leaf.NotBefore) || at.After(leaf.NotAfter) {
+		at = leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2)
 	}
+	ways, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: at})
+	old := slices.IndexFunc(s.Chain[1:], func(c *x509.Certificate) bool { return at.After(c.NotAfter) }) + 1
 	last := s.Chain[len(s.Chain)-1]
 	var unknown x509.UnknownAuthorityError
 	switch {
+	case err == nil && old > 0:
+		return []Finding{s.finding(ChainExpired, s.nth(old)+" expired on "+date(s.Chain[old].NotAfter)+"; clients that know another way to an authority go on").As(Warning)}
+	case err == nil:
+		return s.until(leaf, ways)
 	case s.SelfSigned:
 		return []Finding{s.finding(CertificateUntrusted, "the certificate is self-signed, as the description has it").As(Note).
 			Do("Nothing, as long as clients are told to trust it.")}
-	case errors.As(err, &unknown) && len(s.Chain) == 1 && leaf.CheckSignatureFrom(leaf) != nil && len(leaf.IssuingCertificateURL) > 0:
-		return []Finding{s.finding(ChainIncomplete, fmt.Sprintf("the certificate of %q, which has issued this one, is not served with it", leaf.Issuer))}
+	case old > 0:
+		return []Finding{s.finding(ChainExpired, s.nth(old)+" expired on "+date(s.Chain[old].NotAfter))}
+	case errors.As(err, &unknown) && last.CheckSignatureFrom(last) != nil && len(last.IssuingCertificateURL) > 0:
+		return []Finding{s.finding(ChainIncomplete, fmt.Sprintf("the certificate of %q, which has issued %s, is not served with it", last.Issuer, s.nth(len(s.Chain)-1)))}
 	case errors.As(err, &unknown):
 		return []Finding{s.finding(CertificateUntrusted, fmt.Sprintf("the chain ends with %q, issued by %q, who is not among the system's authorities", last.Subject, last.Issuer))}
 	}
+	if kind.NotForServers(leaf) != "" {
+		return nil // which has been said
+	}
 	return []Finding{s.finding(CertificateUntrusted, err.Error())}
+}
+
+// nth calls a certificate of the chain by its place.
+func (s Served) nth(i int) string {
+	if i == 0 {
+		return "this one"
+	}
+	return fmt.Sprintf("certificate %d of the chain (%q)", i+1, s.Chain[i].Subject)
+}
+
+// until says that a chain is good for less long than its leaf, by each of the ways to
+// an authority.
+func (s Served) until(leaf *x509.Certificate, ways [][]*x509.Certificate) []Finding {
+	var best *x509.Certificate // the first to end, of the way that is good for longest
+	for _, way := range ways {
+		first := slices.MinFunc(way, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+		if best == nil || first.NotAfter.After(best.NotAfter) {
+			best = first
+		}
+	}
+	if best == nil || !best.NotAfter.Before(leaf.NotAfter) {
+		return nil
+	}
+	return []Finding{s.finding(ChainEnds, fmt.Sprintf("%q, by which clients trust the certificate, expires on %s, and the certificate itself on %s", best.Subject, date(best.NotAfter), date(leaf.NotAfter)))}
+}
+
+// order wants each certificate to have issued the one before it (RFC 5246 §7.4.2; RFC
+// 8446 §4.4.2 has clients take others, and not all do).
+func (s Served) order() []Finding {
+	for i, c := range s.Chain[1:] {
+		if !bytes.Equal(s.Chain[i].RawIssuer, c.RawSubject) {
+			return []Finding{s.finding(ChainOrder, fmt.Sprintf("%s has not issued %s: that was %q", s.nth(i+1), s.nth(i), s.Chain[i].Issuer))}
+		}
+	}
+	return nil
 }
 
 // names gives the names in a certificate, some of them where they are many.

@@ -47,10 +47,39 @@ func TestChain(t *testing.T) {
 	between, betweenKey := issued(t, root, rootKey, named(authority, "between"))
 	roots := x509.NewCertPool()
 	roots.AddCert(root)
-	leaf := func(from, to time.Duration, name string) *x509.Certificate {
-		c, _ := issued(t, between, betweenKey, x509.Certificate{DNSNames: []string{name}, NotBefore: now.Add(from), NotAfter: now.Add(to),
-			IssuingCertificateURL: []string{"http://ca.example/between.der"}})
-		return c
+	of := func(from, to time.Duration, name string) x509.Certificate {
+		return x509.Certificate{DNSNames: []string{name}, NotBefore: now.Add(from), NotAfter: now.Add(to), IssuingCertificateURL: []string{"http://ca.example/between.der"}}
+	}
+	leaf := func(from, to time.Duration, name string, change ...func(*x509.Certificate)) *x509.Certificate {
+		c := of(from, to, name)
+		for _, f := range change {
+			f(&c)
+		}
+		made, _ := issued(t, between, betweenKey, c)
+		return made
+	}
+	// below gives a chain whose intermediate ends at another time than its root; the
+	// same key under a name that has another certificate, of longer life, besides.
+	below := func(to time.Duration) []*x509.Certificate {
+		c := named(authority, "brief")
+		c.NotAfter = now.Add(to)
+		brief, key := issued(t, root, rootKey, c)
+		made, _ := issued(t, brief, key, of(-30*day, 60*day, "mail.example.org"))
+		return []*x509.Certificate{made, brief}
+	}
+	crossed := func() []*x509.Certificate { // root, as an authority that is gone has signed it
+		_, oldKey := issued(t, nil, nil, named(authority, "old"))
+		c := *root
+		c.NotAfter = now.Add(-day)
+		der, err := x509.CreateCertificate(rand.Reader, &c, &x509.Certificate{Subject: pkix.Name{CommonName: "old"}}, root.PublicKey, oldKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cross, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []*x509.Certificate{leaf(-30*day, 60*day, "mail.example.org"), between, cross}
 	}
 	own, _ := issued(t, nil, nil, x509.Certificate{DNSNames: []string{"mail.example.org"}, NotBefore: now.Add(-day), NotAfter: now.Add(2 * day)})
 	good := leaf(-30*day, 60*day, "mail.example.org")
@@ -70,6 +99,21 @@ func TestChain(t *testing.T) {
 		{"short, and not soon over", []*x509.Certificate{leaf(-3*day, 3*day, "mail.example.org"), between}, false, nil, ""},
 		{"for another name", []*x509.Certificate{leaf(-30*day, 60*day, "other.example.org"), between}, false, []Code{CertificateName}, Error},
 		{"no intermediate", []*x509.Certificate{good}, false, []Code{ChainIncomplete}, Error},
+		{"intermediate that has expired", below(-time.Minute), false, []Code{ChainExpired}, Error},
+		{"intermediate that ends first", below(20 * day), false, []Code{ChainEnds}, Warning},
+		{"expired, and another way", crossed(), false, []Code{ChainExpired}, Warning},
+		{"out of order", []*x509.Certificate{good, root, between}, false, []Code{ChainOrder}, Warning},
+		{"with a stranger", []*x509.Certificate{good, own, between}, false, []Code{ChainOrder}, Warning},
+		{"no second intermediate", without(t, root, rootKey, authority, now), false, []Code{ChainIncomplete}, Error},
+		{"for clients", []*x509.Certificate{leaf(-30*day, 60*day, "mail.example.org", func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		}), between}, false, []Code{CertificateUsage}, Error},
+		{"that may not sign", []*x509.Certificate{leaf(-30*day, 60*day, "mail.example.org", func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), between}, false,
+			[]Code{CertificateUsage}, Error},
+		{"for clients, of nobody", []*x509.Certificate{func() *x509.Certificate {
+			c, _ := issued(t, nil, nil, x509.Certificate{DNSNames: []string{"mail.example.org"}, NotBefore: now.Add(-day), NotAfter: now.Add(90 * day), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+			return c
+		}()}, false, []Code{CertificateUsage, CertificateUntrusted}, Error},
 		{"nobody's", []*x509.Certificate{own}, false, []Code{CertificateUntrusted}, Error},
 		{"nobody's, as described", []*x509.Certificate{own}, true, []Code{CertificateUntrusted}, Note},
 	} {
@@ -85,4 +129,14 @@ func TestChain(t *testing.T) {
 			t.Errorf("%s: %s, want %s", test.name, found[len(found)-1].Severity, test.severity)
 		}
 	}
+}
+
+// without gives a chain that lacks the second of its intermediates.
+func without(t *testing.T, root *x509.Certificate, key *ecdsa.PrivateKey, authority x509.Certificate, now time.Time) []*x509.Certificate {
+	authority.Subject = pkix.Name{CommonName: "second"}
+	second, secondKey := issued(t, root, key, authority)
+	authority.Subject, authority.IssuingCertificateURL = pkix.Name{CommonName: "first"}, []string{"http://ca.example/second.der"}
+	first, firstKey := issued(t, second, secondKey, authority)
+	leaf, _ := issued(t, first, firstKey, x509.Certificate{DNSNames: []string{"mail.example.org"}, NotBefore: now, NotAfter: now.Add(90 * 24 * time.Hour)})
+	return []*x509.Certificate{leaf, first}
 }

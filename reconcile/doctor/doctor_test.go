@@ -120,22 +120,131 @@ func TestPort(t *testing.T) {
 }
 
 func TestUnits(t *testing.T) {
+	now := time.Date(2030, 5, 1, 12, 0, 0, 0, time.UTC)
 	found := Units(map[string]kind.Health{
 		"a.service": {Active: "inactive", Result: "success"},
 		"b.service": {Active: "failed", Result: "exit-code", Status: 3},
-		"c.timer":   {Active: "active", Waits: true},
+		"c.timer":   {Active: "active", Waits: true, Next: now.Add(-time.Minute)},
 		"d.timer":   {Active: "inactive"},
 		"e.timer":   {Active: "active", Sub: "elapsed"},
-		"f.timer":   {Active: "active", Sub: "running"},
+		"f.timer":   {Active: "active", Sub: "running", Last: now.Add(-time.Hour)},
 		"g.service": {Active: "activating", Sub: "start", Again: 3},
 		"h.service": {Active: "activating", Sub: "start"},
-		"i.service": {Active: "active", Added: []string{"/etc/systemd/system/i.service.d/x.conf"}},
-	}, func(string) string { return "host.cue:1:1" })
-	if diff := cmp.Diff([]Code{UnitFailed, TimerDead, TimerDead, UnitFailed, UnitOverridden}, codes(found)); diff != "" {
+		"i.timer":   {Active: "active", Sub: "running", Last: now.Add(-25 * time.Hour)},
+		"j.timer":   {Active: "active", Sub: "waiting", Waits: true, Next: now.Add(-2 * time.Hour)},
+		"k.timer":   {Active: "active", Sub: "waiting", Waits: true, Next: now.Add(2 * time.Hour)},
+	}, now, func(string) string { return "host.cue:1:1" })
+	if diff := cmp.Diff([]Code{UnitFailed, TimerDead, TimerDead, UnitFailed, TimerLate, TimerLate}, codes(found)); diff != "" {
 		t.Error(diff)
 	}
-	if found[0].Seen != "it has failed: exit-code, status 3" {
-		t.Error(found[0].Seen)
+	for i, want := range map[int]string{0: "it has failed: exit-code, status 3", 4: "i.service has been at work since 2030-04-30 11:00:00 UTC, and is not started again before its end",
+		5: "it was due at 2030-05-01 10:00:00 UTC, and j.service was started last: never"} {
+		if found[i].Seen != want {
+			t.Error(found[i].Seen)
+		}
+	}
+}
+
+// What a drop-in changes, and whether it takes something back.
+func TestDropIns(t *testing.T) {
+	const unit = "[Service]\nNoNewPrivileges=yes\nProtectSystem=strict\nProtectHome=read-only\nCapabilityBoundingSet=CAP_KILL\nSystemCallFilter=@system-service\n" +
+		"SystemCallFilter=~@privileged\nRestrictAddressFamilies=AF_UNIX\nReadOnlyPaths=/run\nUser=mail\nExecStart=/bin/x\nMemoryMax=75%\nRestrictNamespaces=yes\nIPAddressDeny=any\n"
+	confines := func(key string) bool {
+		return key != "ExecStart" && key != "MemoryMax" && strings.Contains(unit, "\n"+key+"=") || key == "PrivateUsers"
+	}
+	for added, want := range map[string][]Code{
+		"NoNewPrivileges=no":                                {UnitWeakened},
+		"NoNewPrivileges=true":                              {UnitOverridden},
+		"NoNewPrivileges=yes":                               {UnitOverridden},
+		"ProtectSystem=full":                                {UnitWeakened},
+		"ProtectHome=yes":                                   {UnitOverridden},
+		"CapabilityBoundingSet=CAP_NET_ADMIN":               {UnitWeakened},
+		"CapabilityBoundingSet=":                            {UnitOverridden},
+		"CapabilityBoundingSet=~CAP_KILL":                   {UnitWeakened},
+		"AmbientCapabilities=CAP_NET_RAW":                   {UnitWeakened},
+		"SystemCallFilter=":                                 {UnitWeakened},
+		"SystemCallFilter=~@mount":                          {UnitOverridden},
+		"SystemCallFilter=@mount":                           {UnitWeakened},
+		"RestrictAddressFamilies=AF_INET \\\n  AF_UNIX":     {UnitWeakened},
+		"RestrictAddressFamilies=none":                      {UnitOverridden},
+		"RestrictNamespaces=no":                             {UnitWeakened},
+		"RestrictNamespaces=net":                            {UnitWeakened},
+		"RestrictNamespaces=true":                           {UnitOverridden},
+		"ReadOnlyPaths=":                                    {UnitWeakened},
+		"ReadOnlyPaths=/srv":                                {UnitOverridden},
+		"IPAddressDeny=":                                    {UnitWeakened},
+		"IPAddressAllow=any":                                {UnitWeakened},
+		"ReadWritePaths=/srv":                               {UnitWeakened},
+		"User=root":                                         {UnitWeakened},
+		"PrivateUsers=no":                                   {UnitOverridden}, // which the unit does not have
+		"MemoryMax=1G":                                      {UnitOverridden},
+		"# nothing":                                         {UnitOverridden},
+		"Environment=A=b\nExecStart=\nExecStart=/bin/false": {UnitOverridden},
+		"MemoryMax=1G\nUser=root":                           {UnitWeakened, UnitOverridden},
+	} {
+		path := filepath.Join(t.TempDir(), "x.conf")
+		if err := os.WriteFile(path, []byte("[Service]\n"+added+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		found := DropIns([]Unit{{Name: "a.service", Text: unit, Added: []string{path}}, {Name: "b.service", Text: unit, Added: []string{path}}, {Name: "c.service"}}, confines)
+		if !equal(codes(found), want) {
+			t.Errorf("%s: %v, want %v", added, codes(found), want)
+		} else if found[0].Subject != "a.service and 1 more" {
+			t.Error(found[0].Subject)
+		}
+		if added == "ProtectSystem=full" && found[0].Seen != path+` has ProtectSystem=full (the unit: "strict")` {
+			t.Error(found[0].Seen)
+		}
+	}
+	if found := DropIns([]Unit{{Name: "a.service", Added: []string{"/none"}}}, confines); !equal(codes(found), []Code{UnitOverridden}) {
+		t.Errorf("a drop-in that is not there: %v", found)
+	}
+}
+
+// What keeps certbot from renewing a lineage, or from running the hook.
+func TestCertbot(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "renewal"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	up := map[string]kind.Health{"certbot.timer": {There: true, Active: "active", Enabled: true}}
+	const good = "version = 2.1.0\n[renewalparams]\nauthenticator = standalone\n"
+	for name, test := range map[string]struct {
+		timers           map[string]kind.Health
+		renewal, command string
+		ini              string
+		want             []Code
+	}{
+		"well":                      {up, good, "/usr/bin/certbot -q renew --no-random-sleep-on-renew", "max-log-backups = 0\n", nil},
+		"no timer":                  {nil, good, "", "", []Code{NothingRenews}},
+		"snap":                      {map[string]kind.Health{"snap.certbot.renew.timer": {Active: "active", Enabled: true}}, good, "", "", nil},
+		"not enabled":               {map[string]kind.Health{"certbot.timer": {Active: "active"}}, good, "", "", []Code{NothingRenews}},
+		"unknown":                   {up, "", "", "", []Code{NothingRenews}},
+		"not this one":              {up, good + "autorenew = False\n", "", "", []Code{NothingRenews}},
+		"this one":                  {up, good + "autorenew = True\nconfig_dir = DIR/\n", "", "", nil},
+		"elsewhere":                 {up, good + "config_dir = /srv/certbot\n", "", "", []Code{HookNotRun}},
+		"command":                   {up, good, "certbot renew --no-directory-hooks", "", []Code{HookNotRun}},
+		"other files":               {up, good, "certbot renew --config-dir=/srv/certbot", "", []Code{HookNotRun}},
+		"other files, in two words": {up, good, "certbot --config-dir /srv/certbot renew", "", []Code{HookNotRun}},
+		"none by command":           {up, good, "certbot renew --no-autorenew", "", []Code{NothingRenews}},
+		"settings":                  {up, good, "", "no-directory-hooks = true\n", []Code{HookNotRun}},
+		"other spelling":            {up, good, "", "directory_hooks = False\n", []Code{HookNotRun}},
+		"settings, undone":          {up, good, "", "no-directory-hooks = false\n", nil},
+	} {
+		files := map[string]string{"renewal/a.conf": strings.ReplaceAll(test.renewal, "DIR", dir), "cli.ini": test.ini}
+		for file, text := range files {
+			path := filepath.Join(dir, file)
+			if os.Remove(path); text == "" {
+				continue
+			}
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := Certbot{Dir: dir, Lineages: []string{"a"}, Timers: test.timers, Runs: map[string][]string{"certbot.service": strings.Fields(test.command)}, Settings: []string{filepath.Join(dir, "cli.ini")}}
+		if found := c.Judge(); !equal(codes(found), test.want) {
+			t.Errorf("%s: %+v", name, found)
+		}
 	}
 }
 

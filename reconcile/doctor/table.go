@@ -14,12 +14,17 @@ const (
 	CertificateOther     Code = "certificate-other"
 	CertificateName      Code = "certificate-name"
 	CertificateUntrusted Code = "certificate-untrusted"
+	CertificateUsage     Code = "certificate-usage"
 	ChainIncomplete      Code = "chain-incomplete"
+	ChainOrder           Code = "chain-order"
+	ChainExpired         Code = "chain-expired"
+	ChainEnds            Code = "chain-ends"
 	CertificateExpired   Code = "certificate-expired"
 	CertificateTooEarly  Code = "certificate-too-early"
 	CertificateEnds      Code = "certificate-ends"
 	CertificateFailed    Code = "certificate-failed"
 	NothingRenews        Code = "nothing-renews"
+	HookNotRun           Code = "hook-not-run"
 
 	NameUnknown   Code = "name-unknown"
 	NameElsewhere Code = "name-elsewhere"
@@ -59,7 +64,9 @@ const (
 	UnitFailed     Code = "unit-failed"
 	UnitStopped    Code = "unit-stopped"
 	UnitOverridden Code = "unit-overridden"
+	UnitWeakened   Code = "unit-weakened"
 	TimerDead      Code = "timer-dead"
+	TimerLate      Code = "timer-late"
 
 	ClockUnsynchronised Code = "clock-unsynchronised"
 	ClockBack           Code = "clock-back"
@@ -94,8 +101,16 @@ var Table = []Row{
 		"Have a certificate issued that has the name, or take the name from the description."},
 	{CertificateUntrusted, Error, "Clients that do not know who has issued the certificate refuse to connect, or warn.",
 		"Use a certificate of an authority that clients know, or give them this one's."},
+	{CertificateUsage, Error, "Clients that look at what a certificate is for refuse to connect, and others do not: it looks like a fault of theirs.",
+		"Have one issued for servers: extended key usage serverAuth, and key usage digitalSignature."},
 	{ChainIncomplete, Error, "Clients that do not happen to know the intermediate certificate refuse to connect, and others do not: it looks like a fault of theirs.",
 		"Put the intermediate certificates behind the leaf, in the file that the description names."},
+	{ChainOrder, Warning, "Clients that take the chain as it comes refuse to connect (RFC 5246 §7.4.2), and others put it in order: it looks like a fault of theirs.",
+		"Write the file anew: the leaf, then each issuer of the one before it, and nothing else."},
+	{ChainExpired, Error, "Clients refuse to connect, or warn, although the certificate itself is good.",
+		"Get the chain from the authority anew (certbot renew --force-renewal), and put it behind the leaf."},
+	{ChainEnds, Warning, "From then on clients refuse to connect, although the certificate itself is good for longer: no renewal comes in time.",
+		"Get the chain from the authority anew (certbot renew --force-renewal), or use another authority."},
 	{CertificateExpired, Error, "Clients refuse to connect, or warn.",
 		"Renew it (certbot renew), then run mailstead deploy-hook --all."},
 	{CertificateTooEarly, Error, "Clients refuse to connect, or warn.",
@@ -106,6 +121,8 @@ var Table = []Row{
 		"Mend what it says, then run mailstead deploy-hook --all."},
 	{NothingRenews, Warning, "The certificate will end, and nobody will have renewed it.",
 		"Enable certbot's timer: systemctl enable --now certbot.timer."},
+	{HookNotRun, Warning, "A renewed certificate is not served when certbot has it, but when mailstead-cert-check.timer has looked: up to an hour and a half later.",
+		"Have certbot run the hook again; mailstead deploy-hook --all does for now what it would have done."},
 	{NameUnknown, Error, "Clients that are set up with this name do not find the host.",
 		"Make an address record (A, AAAA) for the name, or take it from the description."},
 	{NameElsewhere, Warning, "Clients that are set up with this name go to another machine, unless that passes them on to this one.",
@@ -166,10 +183,14 @@ var Table = []Row{
 		"Its journal says why: journalctl -u UNIT. Then start it again."},
 	{UnitStopped, Error, "What the unit is for does not happen: without mailstead-spawn, or the sockets that the parts meet at, nobody can log in.",
 		"See who has stopped it (journalctl -u UNIT), then start it: mailstead apply."},
-	{UnitOverridden, Note, "Somebody has added to the unit (systemctl edit); Mailstead does not look at what.",
+	{UnitOverridden, Note, "Somebody has changed settings of the unit in a file beside it (systemctl edit), which Mailstead leaves alone.",
 		"Read it, if something of the unit does not work: systemctl cat UNIT."},
+	{UnitWeakened, Warning, "A file beside the unit (systemctl edit) takes back part of what keeps it from the rest of the host: whoever breaks into it gets further.",
+		"Take it out of the file, then systemctl daemon-reload and systemctl try-restart UNIT."},
 	{TimerDead, Error, "What the timer is for will not happen.",
 		"Run mailstead apply."},
+	{TimerLate, Warning, "What the timer is for has not happened when it should, and does not until that is over.",
+		"See what its service does: systemctl status UNIT."},
 	{ClockUnsynchronised, Warning, "The clock may be wrong: certificates, tokens and the dates of messages go by it.",
 		"Have it set by the network: timedatectl set-ntp true."},
 	{ClockBack, Error, "The clock is behind: certificates and tokens may be refused, and dates of messages are wrong.",

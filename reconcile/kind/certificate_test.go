@@ -302,6 +302,9 @@ func TestCertificateFaults(t *testing.T) {
 	clients := ca.sign(&x509.Certificate{
 		SerialNumber: big.NewInt(4), DNSNames: name, NotBefore: good.NotBefore, NotAfter: good.NotAfter, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}, key.Public())
+	mute := ca.sign(&x509.Certificate{
+		SerialNumber: big.NewInt(5), DNSNames: name, NotBefore: good.NotBefore, NotAfter: good.NotAfter, KeyUsage: x509.KeyUsageKeyEncipherment,
+	}, key.Public())
 	for _, tc := range []struct {
 		name       string
 		chain, key string
@@ -326,7 +329,7 @@ func TestCertificateFaults(t *testing.T) {
 		{"another key", certPEM(good, ca.cert), keyPEM(t, ed), name, "the key is not the certificate's"},
 		{"order", certPEM(good, good, ca.cert), keyPEM(t, key), name, "certificate 2 did not issue certificate 1: the chain is out of order"},
 		{"leaf last", certPEM(ca.cert, good), keyPEM(t, key), name,
-			"the key is not the certificate's; certificate 2 did not issue certificate 1: the chain is out of order; the certificate is for no name, not for mail.example.org"},
+			"the key is not the certificate's; certificate 2 did not issue certificate 1: the chain is out of order; the certificate is not for servers: its key usage does not let the key sign (digitalSignature); the certificate is for no name, not for mail.example.org"},
 		{"names", certPEM(good), keyPEM(t, key), []string{"mail.example.org", "imap.example.org", "*.example.org", "a.example.net"},
 			"the certificate is for mail.example.org *.example.net, not for imap.example.org *.example.org"},
 		{"expired", certPEM(ca.leaf(key.Public(), -1, "mail.example.org")), keyPEM(t, key), name,
@@ -334,6 +337,7 @@ func TestCertificateFaults(t *testing.T) {
 		{"weak", certPEM(ca.leaf(weak.Public(), 9, "mail.example.org")), keyPEM(t, weak), name, "the certificate has an RSA key of 1024 bits, want 2048 to 8192"},
 		{"small curve", certPEM(ca.leaf(p224.Public(), 9, "mail.example.org")), keyPEM(t, p224), name, "the certificate has a key on the curve P-224, want one of 256 bits or more"},
 		{"SHA-1", certPEM(sha1, old.cert), keyPEM(t, key), name, "the certificate is signed with SHA1-RSA, which clients refuse"},
+		{"that may not sign", certPEM(mute), keyPEM(t, key), name, "the certificate is not for servers: its key usage does not let the key sign (digitalSignature)"},
 		{"for clients", certPEM(clients), keyPEM(t, key), name, "the certificate is not for servers: its extended key usage says what else it is for"},
 		{"cut in the key", certPEM(good, ca.cert), keyPEM(t, key)[:100], name, "KEY ends in the middle of a block"},
 		{"cut in the leaf", certPEM(good, ca.cert)[:100], keyPEM(t, key), name, "CERT ends in the middle of a block"},

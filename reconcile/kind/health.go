@@ -3,8 +3,7 @@ package kind
 import (
 	"context"
 	"fmt"
-	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 )
 
@@ -17,8 +16,13 @@ type Health struct {
 	Status int       // with which exit code
 	Last   time.Time // of a timer: when it started its unit last; zero: never
 	Waits  bool      // of a timer: it has a next time
+	Next   time.Time // of a timer: that time, if it is one of the clock; else zero
+	Since  time.Time // when it came to be Active
 	Again  int       // how often systemd has started it anew, since somebody did
-	Added  []string  // paths of drop-ins that are for units of ours
+	Added  []string  // paths of drop-ins
+	// Enabled says that it comes up at the next boot, or is pulled in by another.
+	Enabled bool
+	Runs    []string // the words of what a service starts
 }
 
 // Health asks systemd about units.
@@ -36,20 +40,33 @@ func (h *Host) Health(ctx context.Context, names []string) (map[string]Health, e
 		u := Health{
 			There: property[string](p, "LoadState") == "loaded", Active: property[string](p, "ActiveState"), Sub: property[string](p, "SubState"),
 			Result: property[string](p, "Result"), Status: int(property[int32](p, "ExecMainStatus")),
-			Again: int(property[uint32](p, "NRestarts")),
-			Waits: elapses(property[uint64](p, "NextElapseUSecRealtime")) || elapses(property[uint64](p, "NextElapseUSecMonotonic")),
+			Again:   int(property[uint32](p, "NRestarts")),
+			Enabled: slices.Contains(comesUp, property[string](p, "UnitFileState")),
+			Added:   property[[]string](p, "DropInPaths"),
+			Last:    moment(property[uint64](p, "LastTriggerUSec")),
+			Next:    moment(property[uint64](p, "NextElapseUSecRealtime")),
+			Since:   moment(property[uint64](p, "StateChangeTimestamp")),
+			Waits:   elapses(property[uint64](p, "NextElapseUSecRealtime")) || elapses(property[uint64](p, "NextElapseUSecMonotonic")),
 		}
-		for _, path := range property[[]string](p, "DropInPaths") {
-			if strings.HasPrefix(filepath.Base(filepath.Dir(path)), "mailstead-") {
-				u.Added = append(u.Added, path)
+		for _, command := range property[[][]any](p, "ExecStart") { // a(sasbttttuii)
+			if words, ok := command[min(1, len(command)-1)].([]string); ok {
+				u.Runs = append(u.Runs, words...)
 			}
-		}
-		if last := property[uint64](p, "LastTriggerUSec"); last > 0 {
-			u.Last = time.UnixMicro(int64(last))
 		}
 		all[name] = u
 	}
 	return all, nil
+}
+
+// comesUp are the states of a unit's file in which a boot, or another unit, starts it.
+var comesUp = []string{"enabled", "enabled-runtime", "static", "indirect", "generated", "alias"}
+
+// moment is a time of systemd's, zero for none.
+func moment(usec uint64) time.Time {
+	if !elapses(usec) {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(usec))
 }
 
 // elapses tells a time from "never", for which systemd has two values.

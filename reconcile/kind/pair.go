@@ -170,15 +170,28 @@ func (p *pair) check(names []string, now time.Time) (faults []string) {
 		}
 	}
 	leaf := p.chain[0]
-	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 &&
-		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
-		faults = append(faults, "the certificate is not for servers: its extended key usage says what else it is for")
+	if fault := NotForServers(leaf); fault != "" {
+		faults = append(faults, "the certificate is not for servers: "+fault)
 	}
 	if missing := uncovered(leaf, names); len(missing) > 0 {
 		faults = append(faults, fmt.Sprintf("the certificate is for %s, not for %s",
 			strings.Join(certificateNames(leaf), " "), strings.Join(missing, " ")))
 	}
 	return faults
+}
+
+// NotForServers says why a certificate may not be a server's, "" if it may. Where TLS
+// keeps a key by ephemeral Diffie-Hellman, and 1.3 has nothing else, the server's own
+// key signs (RFC 8446 §4.4.2.2, RFC 5280 §4.2.1.3 and §4.2.1.12).
+func NotForServers(leaf *x509.Certificate) string {
+	switch {
+	case len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 &&
+		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny):
+		return "its extended key usage says what else it is for"
+	case leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
+		return "its key usage does not let the key sign (digitalSignature)"
+	}
+	return ""
 }
 
 // weaknesses names what clients object to in any certificate of a chain.

@@ -1,0 +1,162 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mailstead/reconcile/kind"
+)
+
+// Renewers are the timers by which certbot is run: Debian's, and the snap's.
+var Renewers = []string{"certbot.timer", "snap.certbot.renew.timer"}
+
+// Certbot is how somebody's lineages are renewed on a host.
+type Certbot struct {
+	Dir      string   // where certbot has everything, "/etc/letsencrypt"
+	Lineages []string // that are served
+	Origin   string   // what asks for the first of them
+	Timers   map[string]kind.Health
+	Runs     map[string][]string // what the timers' services run: a command by service
+	Settings []string            // the files that certbot takes settings from besides
+}
+
+// Judge says what keeps a lineage from being renewed, and the deploy hook from being
+// run. What the hook itself lacks, the plan says.
+func (c Certbot) Judge() []Finding {
+	found := c.timer()
+	for _, lineage := range c.Lineages {
+		found = append(found, c.lineage(lineage)...)
+	}
+	for _, service := range slices.Sorted(maps.Keys(c.Runs)) {
+		for i, word := range c.Runs[service] {
+			name, value, whole := strings.Cut(strings.TrimLeft(word, "-"), "=")
+			if rest := c.Runs[service][i+1:]; name == "config-dir" && !whole && len(rest) > 0 {
+				value = rest[0]
+			}
+			found = append(found, c.option(service, name, value)...)
+		}
+	}
+	for _, path := range c.Settings {
+		settings, err := readSettings(path)
+		if err != nil {
+			continue // there is none, mostly
+		}
+		for _, s := range settings {
+			found = append(found, c.option(path, s.name, s.value)...)
+		}
+	}
+	return found
+}
+
+// timer looks whether anything runs certbot, now and after the next boot.
+func (c Certbot) timer() []Finding {
+	runs := slices.DeleteFunc(slices.Clone(Renewers), func(name string) bool { return c.Timers[name].Active != "active" })
+	if len(runs) == 0 {
+		return []Finding{New(NothingRenews, "certbot", "neither "+strings.Join(Renewers, " nor ")+" runs").At(c.Origin)}
+	}
+	if slices.ContainsFunc(runs, func(name string) bool { return c.Timers[name].Enabled }) {
+		return nil
+	}
+	return []Finding{New(NothingRenews, "certbot", runs[0]+" runs, and is not enabled: after the next boot it does not").At(c.Origin).
+		Do("Enable it: systemctl enable " + runs[0])}
+}
+
+// lineage looks at what certbot notes of a lineage, which is how it renews it.
+func (c Certbot) lineage(name string) (found []Finding) {
+	path := filepath.Join(c.Dir, "renewal", name+".conf")
+	settings, err := readSettings(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return []Finding{New(NothingRenews, "certbot, lineage "+name, "there is no "+path+": certbot does not know the lineage").At(c.Origin).
+			Do("Have it issued anew, by certbot certonly --cert-name " + name + ", which writes it.")}
+	case err != nil:
+		return nil // who may not read it is told elsewhere
+	}
+	for _, s := range settings {
+		if s.section != "renewalparams" {
+			continue
+		}
+		switch dir := filepath.Clean(s.value); {
+		case s.name == "autorenew" && !truth(s.value):
+			found = append(found, New(NothingRenews, "certbot, lineage "+name, path+" has autorenew = "+s.value).At(c.Origin).
+				Do("Let certbot renew it: certbot reconfigure --cert-name "+name+", or take the line out."))
+		case s.name == "config_dir" && dir != c.Dir:
+			found = append(found, c.otherDir(path, dir))
+		}
+	}
+	return found
+}
+
+// option judges a setting of certbot's, by its name on the command line.
+func (c Certbot) option(where, name, value string) []Finding {
+	name = strings.ReplaceAll(name, "_", "-")
+	on := value == "" || truth(value)
+	switch {
+	case name == "no-directory-hooks" && on || name == "directory-hooks" && !on:
+		return []Finding{New(HookNotRun, "certbot", where+" has "+name+": certbot runs no hook of "+filepath.Join(c.Dir, "renewal-hooks")).At(c.Origin).
+			Do("Take it out of " + where + ".")}
+	case name == "no-autorenew" && on:
+		return []Finding{New(NothingRenews, "certbot", where+" has "+name).At(c.Origin).Do("Take it out of " + where + ".")}
+	case name == "config-dir" && value != "" && filepath.Clean(value) != c.Dir:
+		return []Finding{c.otherDir(where, filepath.Clean(value))}
+	}
+	return nil
+}
+
+func (c Certbot) otherDir(where, dir string) Finding {
+	return New(HookNotRun, "certbot", fmt.Sprintf("%s has certbot work in %s, and the hook is in %s", where, dir, c.Dir)).At(c.Origin).
+		Do(fmt.Sprintf("Take it out of %s, or say where certbot's files are in the description (paths: letsencrypt: %q).", where, dir))
+}
+
+// truth reads a boolean as certbot's files have it.
+func truth(value string) bool {
+	v, err := strconv.ParseBool(strings.ToLower(value))
+	return err == nil && v || slices.Contains([]string{"yes", "on"}, strings.ToLower(value))
+}
+
+// setting is a line of a file: "name = value", or a name alone.
+type setting struct{ section, name, value string }
+
+// maxSettings is how many octets of such a file are read.
+const maxSettings = 1 << 20
+
+// readSettings reads an INI file as certbot and systemd have them, the latter with
+// lines that go on after a backslash.
+func readSettings(path string) (all []setting, err error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxSettings {
+		return nil, fmt.Errorf("read %s: no file of settings", path)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseSettings(string(data)), nil
+}
+
+func parseSettings(text string) (all []setting) {
+	section := ""
+	text = strings.ReplaceAll(text, "\\\n", " ")
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == '#' || line[0] == ';':
+		case line[0] == '[':
+			section = strings.Trim(line, "[]")
+		default:
+			name, value, _ := strings.Cut(line, "=")
+			all = append(all, setting{section, strings.TrimSpace(name), strings.TrimSpace(value)})
+		}
+	}
+	return all
+}
