@@ -14,6 +14,7 @@ type Facts struct {
 	FreeIDs      []int                  // below 1000 and neither a uid nor a gid of anyone, from the highest: for accounts to be made
 	Certificates map[string]Certificate // by the name in the description
 	PAMHelper    bool                   // mailstead-pam stands beside the other programs, and was built with PAM
+	PAMAskers    []string               `json:",omitempty"` // what in PAM's rules for our service is known to ask servers over the network, and where it stands
 	Program      string                 // SHA-256 of mailstead-imapd, lower-case hex: another one runs only after a restart; "" if it cannot be read
 }
 

@@ -69,6 +69,7 @@ func PAMChannel(p schema.Paths, auth string) ([]byte, error) {
 type PAMHelper struct {
 	Systemd int
 	Paths   schema.Paths
+	Network bool // modules may ask servers
 }
 
 // Render writes the unit.
@@ -88,6 +89,10 @@ func (h PAMHelper) Render() ([]byte, error) {
 	u.set("LimitCORE", 0)
 	u.set("TasksMax", 64)
 	u.set("UMask", "0077")
-	writeSandbox(u, h.Systemd, pamRole, h.Paths.Bin)
+	r := pamRole
+	if h.Network {
+		r = pamOnline
+	}
+	writeSandbox(u, h.Systemd, r, h.Paths.Bin)
 	return u.bytes()
 }

@@ -29,6 +29,7 @@ type Daemon struct {
 	Outbox       *schema.Outbox
 	About        schema.About
 	PAM          bool             // somebody logs in through PAM
+	PAMNetwork   bool             // whose modules may ask servers
 	Limits       map[string]int64 // those that the description sets
 	Users        []User
 	Known        Known
@@ -92,7 +93,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		c.Outbox = &config.Outbox{Mailbox: o.Folder, Socket: OutboxSocket(d.Paths), Header: o.Header, Multiple: o.Multiple}
 	}
 	if d.PAM {
-		c.PAM = &config.PAM{Service: PAMName, Helper: Program(d.Paths, "mailstead-pam")}
+		c.PAM = &config.PAM{Service: PAMName, Helper: Program(d.Paths, "mailstead-pam"), Network: d.PAMNetwork}
 		if !d.Inline {
 			c.PAM.Socket = PAMSocket(d.Paths)
 		}

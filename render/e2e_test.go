@@ -66,6 +66,7 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	write(SpawnUnit)(s.Render())
 	write(ServiceUnit)(Service{Systemd: version, Paths: s.Paths, Account: "mail", Network: s.Account == ""}.Render())
 	write(PAMUnit)(PAMHelper{Systemd: version, Paths: s.Paths}.Render())
+	write(pamAsking)(PAMHelper{Systemd: version, Paths: s.Paths, Network: true}.Render())
 	write(AuthSocketUnit)(AuthChannel(s.Paths, "mail"))
 	write(SpawnSocketUnit)(SpawnChannel(s.Paths, "mail"))
 	write(PAMSocketUnit)(PAMChannel(s.Paths, "mail"))
@@ -108,10 +109,13 @@ var hosts = []struct {
 	{"virtual in home", Spawn{Paths: places, Account: "mail", MailRoots: []string{"/home/vmail"}}},
 }
 
+// pamAsking is PAMUnit where modules may ask servers.
+const pamAsking = "mailstead-pam-asking@.service"
+
 // exposures are the most that systemd may say of a unit, in tenths. DESIGN.md says
 // which settings those above 17 do without, and why.
 var exposures = map[string]int{
-	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 10, LoginUnit("far"): 11, ServiceUnit: 17, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 19, ApplyUnit: 21, CheckUnit: 16, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 20,
+	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 10, LoginUnit("far"): 11, ServiceUnit: 17, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 10, pamAsking: 19, ApplyUnit: 21, CheckUnit: 16, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 20,
 }
 
 // systemd finds nothing to say about the units.

@@ -17,13 +17,14 @@ const (
 	spawnOwn                    // the same under the uid that all mail has
 	lmtpRoot                    // mailstead-deliver --lmtp: the same, for deliveries
 	lmtpOwn
-	pamRole  // mailstead-pam, and the modules of PAM
-	applier  // mailstead apply at boot
-	checker  // mailstead deploy-hook by its timer: what apply does, for certificates alone
-	tender   // mailstead purge by its timer: root to the control socket, and nothing else
-	fetcher  // mailstead import by its timer: the same, which becomes users and asks other servers
-	webRole  // mailstead web: talks to strangers
-	webAdmin // what it asks for: apply
+	pamRole   // mailstead-pam, and the modules of PAM
+	pamOnline // the same, where modules ask servers
+	applier   // mailstead apply at boot
+	checker   // mailstead deploy-hook by its timer: what apply does, for certificates alone
+	tender    // mailstead purge by its timer: root to the control socket, and nothing else
+	fetcher   // mailstead import by its timer: the same, which becomes users and asks other servers
+	webRole   // mailstead web: talks to strangers
+	webAdmin  // what it asks for: apply
 )
 
 const (
@@ -32,19 +33,21 @@ const (
 	starts  = spawnRoot | lmtpRoot
 	spawns  = starts | spawnOwn | lmtpOwn
 	fronts  = logins | webRole
+	pams    = pamRole | pamOnline
 	daemons = auths | fronts | spawns
 	rooted  = applier | checker | webAdmin
 	timed   = tender | fetcher
-	all     = daemons | pamRole | rooted | timed
+	all     = daemons | pams | rooted | timed
 )
 
 // sandbox is what confines each role, a row for each setting, in the order in
 // which it is written.
 //
 // The network is not for those who only use sockets that they were given, or
-// talk to systemd; PAM modules and auth may ask a server, and a proxy has servers behind
-// it. Where their addresses are known, it reaches no others: what a service may not does
-// not concern the sockets that it is given (systemd.resource-control(5)).
+// talk to systemd; PAM modules and auth may ask a server where the description says so,
+// and a proxy has servers behind it. Where their addresses are known, it reaches no
+// others: what a service may not does not concern the sockets that it is given
+// (systemd.resource-control(5)).
 //
 // PrivateUsers is not for spawn as root: inside it no other uid exists (setuid
 // fails with EINVAL). Nor is it for auth and for spawn otherwise: who asks is told
@@ -62,7 +65,7 @@ var sandbox = []struct {
 	since      int // version of systemd that knows it; 0: all that matter
 }{
 	{"NoNewPrivileges", "yes", all, 0},
-	{"CapabilityBoundingSet", "", auths | fronts | spawnOwn | lmtpOwn | pamRole, 0},
+	{"CapabilityBoundingSet", "", auths | fronts | spawnOwn | lmtpOwn | pams, 0},
 	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL", starts, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL", applier | webAdmin, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE", checker, 0},
@@ -70,8 +73,8 @@ var sandbox = []struct {
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID", fetcher, 0},
 	{"AmbientCapabilities", "", all, 0},
 	{"ProtectSystem", "strict", daemons | tender, 0},
-	{"ReadOnlyPaths", "/run", daemons | tender, 0},  // which "strict" leaves as it is beside ProtectKernelTunables (seen with 252 and 257)
-	{"ProtectSystem", "full", pamRole | fetcher, 0}, // its modules have files of theirs below /run and /var; mail may be anywhere
+	{"ReadOnlyPaths", "/run", daemons | tender, 0}, // which "strict" leaves as it is beside ProtectKernelTunables (seen with 252 and 257)
+	{"ProtectSystem", "full", pams | fetcher, 0},   // its modules have files of theirs below /run and /var; mail may be anywhere
 	{"ProtectSystem", "yes", rooted, 0},
 	{protectHome, "yes", daemons | tender, 0},
 	{"InaccessiblePaths", "-/run/dbus", daemons | tender, 0}, // other services, by which a user of theirs may have a program run
@@ -80,7 +83,7 @@ var sandbox = []struct {
 	{"PrivateDevices", "yes", all, 0},
 	{"DevicePolicy", "closed", all, 0},
 	{"PrivateUsers", "yes", fronts, 0},
-	{"PrivateNetwork", "yes", authRole | loginRole | webRole | spawns | rooted | tender, 0},
+	{"PrivateNetwork", "yes", authRole | loginRole | webRole | pamRole | spawns | rooted | tender, 0},
 	{"PrivateIPC", "yes", all, 248},
 	{"PrivateMounts", "yes", all, 0},
 	{"ProtectKernelTunables", "yes", all, 0},
@@ -90,14 +93,14 @@ var sandbox = []struct {
 	{"ProtectClock", "yes", all, 0},
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
-	{"ProcSubset", "pid", daemons | pamRole | timed, 247},
-	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamRole | fetcher, 0},
-	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | spawns | rooted | tender, 0},
+	{"ProcSubset", "pid", daemons | pams | timed, 247},
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamOnline | fetcher, 0},
+	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | pamRole | spawns | rooted | tender, 0},
 	{"RestrictAddressFamilies", "none", lmtpRoot | lmtpOwn, 249}, // all sockets are systemd's, or pairs, where there is nobody to ask
-	{"IPAddressDeny", "any", authRole | spawns | rooted | tender, 0},
+	{"IPAddressDeny", "any", authRole | pamRole | spawns | rooted | tender, 0},
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},
-	{"RestrictSUIDSGID", "yes", daemons | pamRole | timed, 0},
+	{"RestrictSUIDSGID", "yes", daemons | pams | timed, 0},
 	{"LockPersonality", "yes", all, 0},
 	{"MemoryDenyWriteExecute", "yes", all, 0},
 	{"KeyringMode", "private", all, 0},
@@ -105,9 +108,9 @@ var sandbox = []struct {
 	{"SystemCallArchitectures", "native", all, 0},
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", rooted, 0},
-	{"SystemCallFilter", "~@privileged @resources", daemons | pamRole | timed, 0},
-	{"SystemCallFilter", "@setuid", starts | pamRole | fetcher, 0},                                                       // pam_unix has its helper be root by setuid,
-	{"SystemCallFilter", "capset", pamRole, 0},                                                                           // mailstead-pam gives its capabilities up
+	{"SystemCallFilter", "~@privileged @resources", daemons | pams | timed, 0},
+	{"SystemCallFilter", "@setuid", starts | pams | fetcher, 0},                                                          // pam_unix has its helper be root by setuid,
+	{"SystemCallFilter", "capset", pams, 0},                                                                              // mailstead-pam gives its capabilities up
 	{"SystemCallFilter", "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", spawns | fronts, 0}, // by which workers and those who talk to strangers confine themselves
 	{"SystemCallErrorNumber", "EPERM", all, 0},
 }

@@ -75,7 +75,11 @@ type Host struct {
 // PAM is how system users log in.
 type PAM struct {
 	Session string // the file in /etc/pam.d whose session rules are run at each login; "": none
+	Network *bool  `json:",omitempty"` // whether its modules may ask servers; nil: nobody has said, and they may not
 }
+
+// Asks says whether modules of PAM may ask servers over the network.
+func (p PAM) Asks() bool { return p.Network != nil && *p.Network }
 
 // About is what clients are told of the host (RFC 5464 §6.2).
 type About struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/pam"
 	"mailstead/imapserver/sasl"
 )
 
@@ -63,7 +64,7 @@ func serve(service string, check bool, rest []string, in io.Reader, out, errs io
 	case !serviceName.MatchString(service):
 		return fmt.Errorf("%q is not the name of a PAM service", service)
 	}
-	if _, err := readPolicy(service); built && err != nil {
+	if _, err := pam.Host.Service(service); built && err != nil {
 		fmt.Fprintf(errs, "mailstead-pam: error: every login is refused: %v\n", err)
 	}
 	for {
@@ -92,7 +93,7 @@ func answer(service string, r handoff.PAMRequest) (handoff.PAMAnswer, error) {
 	if err := sasl.Check(sasl.Credentials{User: r.User, Password: r.Password}); err != nil {
 		return handoff.PAMAnswer{Result: handoff.PAMRefused, Detail: err.Error()}, nil
 	}
-	p, err := readPolicy(service)
+	rules, err := pam.Host.Service(service)
 	if built && err != nil {
 		return handoff.PAMAnswer{Result: handoff.PAMError, Detail: err.Error()}, nil
 	}
@@ -106,5 +107,5 @@ func answer(service string, r handoff.PAMRequest) (handoff.PAMAnswer, error) {
 		os.Exit(exitFailed)
 	})
 	defer late.Stop()
-	return login(service, p.session, r)
+	return login(service, pam.Has(rules, "session"), r)
 }

@@ -117,6 +117,9 @@ func (w *loginWalk) authOrigin(step *loginStep, s control.LoginStep) {
 	if s.Down {
 		remedy = "Find out why it does not answer; nobody's password is wrong for that."
 	}
+	if list := w.facts.PAMAskers; s.Step == "pam" && len(list) > 0 && !w.host.PAM.Asks() {
+		remedy = "What asks servers reaches none as long as the description says pam: network: false: " + strings.Join(list, ", ")
+	}
 	if s.Came == control.StepEnds {
 		step.Remedy = remedy
 	}

@@ -140,6 +140,8 @@ assert code("guessed") == "AUTHENTICATIONFAILED"
 assert code("alice") == "OK"
 `)
 
+	b.asksServers(script)
+
 	// Without the service's file, PAM would go by "other", which lets everyone in.
 	b.sh(`printf 'auth required pam_permit.so\naccount required pam_permit.so\n' > /etc/pam.d/other; rm /etc/pam.d/mailstead`)
 	script(`assert code("alice", "anything") == "UNAVAILABLE"`)
@@ -148,6 +150,32 @@ assert code("alice") == "OK"
 	b.sh("systemctl restart mailstead-imapd")
 	script(`assert code("alice", "anything") == "UNAVAILABLE"`)
 	contains(t, b.run("journalctl", "-q", "-u", "mailstead*", "-o", "cat"), "nobody can log in through PAM", "missing=/etc/pam.d/mailstead")
+	b.exit(0, "mailstead", "apply", "--yes")
+	script(`assert code("alice") == "OK"`)
+}
+
+// asksServers has a module ask a server: the plan wants to be told whether it may, and
+// helpers that there are do as they are told from the next login on.
+func (b *box) asksServers(script func(string)) {
+	b.t.Helper()
+	b.sh(`cp /usr/local/lib/crash.so /usr/local/lib/pam_radius_auth.so
+systemd-run -q --unit=radius python3 -m http.server --bind 127.0.0.1 1812
+for i in $(seq 100); do python3 -c 'import socket; socket.create_connection(("127.0.0.1", 1812))' 2>/dev/null && break; sleep 0.1; done
+printf 'auth required /usr/local/lib/pam_radius_auth.so dial\n' > /etc/pam.d/radius
+sed -i '2i @include radius' /etc/pam.d/common-auth`)
+	refused := b.exit(3, "mailstead", "plan")
+	contains(b.t, refused.stdout+refused.stderr, "logs in through PAM, whose rules on this host have what asks servers over the network: pam_radius_auth.so (/etc/pam.d/radius:1)", "hint: write pam: network: true; or false")
+	for _, row := range []struct{ may, code string }{{"true", "OK"}, {"false", "UNAVAILABLE"}} {
+		b.write("/etc/mailstead/network.cue", "hosts: \"mail.example.org\": pam: network: "+row.may+"\n")
+		if row.may == "true" {
+			contains(b.t, b.run("mailstead", "plan", "-v"), "unit/mailstead-pam@.service", "PrivateNetwork")
+		}
+		b.exit(0, "mailstead", "apply", "--yes")
+		script(`assert code("alice") == "` + row.code + `", code("alice")`)
+	}
+	r := b.try("wonder\n", "mailstead", "explain-login", "alice", "--password-stdin")
+	contains(b.t, r.stdout+r.stderr, "pam: network: false: pam_radius_auth.so (/etc/pam.d/radius:1)")
+	b.sh(`rm /etc/mailstead/network.cue; sed -i 2d /etc/pam.d/common-auth; systemctl stop radius`)
 	b.exit(0, "mailstead", "apply", "--yes")
 	script(`assert code("alice") == "OK"`)
 }

@@ -121,9 +121,10 @@ type Outbox struct {
 
 // PAM says how to reach PAM.
 type PAM struct {
-	Service string `json:"service"`          // name below /etc/pam.d
-	Helper  string `json:"helper"`           // path of mailstead-pam
-	Socket  string `json:"socket,omitempty"` // path of the socket at which systemd starts one; "": auth starts them itself
+	Service string `json:"service"`           // name below /etc/pam.d
+	Helper  string `json:"helper"`            // path of mailstead-pam
+	Socket  string `json:"socket,omitempty"`  // path of the socket at which systemd starts one; "": auth starts them itself
+	Network bool   `json:"network,omitempty"` // modules may ask servers: a helper that was started without goes
 }
 
 // User is one line of users.ndjson.

@@ -216,10 +216,10 @@ func (b *builder) addDaemonFiles() error {
 		Outbox:    b.host.Outbox,
 		About:     b.host.About,
 		Limits:    b.host.Limits,
-		PAM:       b.hasSystem(),
-		Logins:    b.host.Logins,
-		Web:       b.host.Web,
-		WebAs:     b.service.webAs,
+		PAM:       b.hasSystem(), PAMNetwork: b.host.PAM.Asks(),
+		Logins: b.host.Logins,
+		Web:    b.host.Web,
+		WebAs:  b.service.webAs,
 	}
 	d.Known = render.Known{
 		Directories: b.host.Directories, Owner: b.mail.Identity, Root: b.host.Mail.Root,

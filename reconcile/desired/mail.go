@@ -67,6 +67,9 @@ func (b *builder) needPAM() {
 	case !b.facts.PAMHelper:
 		b.userFault(schema.CodeMissing, first, "logs in through PAM, and "+render.Program(b.paths, "mailstead-pam")+" is not there or was built without PAM",
 			"build it and put it beside the other programs (it needs cgo and libpam0g-dev): go build -tags pam ./cmd/mailstead-pam")
+	case len(b.facts.PAMAskers) > 0 && b.host.PAM.Network == nil:
+		b.userFault(schema.CodeMissing, first, "logs in through PAM, whose rules on this host have what asks servers over the network: "+strings.Join(b.facts.PAMAskers, ", ")+"; mailstead-pam reaches none unless the description says so",
+			"write pam: network: true; or false, if no login for mail needs that")
 	}
 }
 

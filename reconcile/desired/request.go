@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"mailstead/reconcile/kind"
+	"mailstead/render"
 	"mailstead/schema"
 )
 
@@ -13,6 +14,7 @@ type Lookup struct {
 	Accounts     []string // sorted
 	Certificates []kind.CertificateSpec
 	Bin          string
+	PAM          []byte // the text of our PAM service
 }
 
 // Request says what to look for on the host before Build.
@@ -28,6 +30,7 @@ func Request(host *schema.Host, opts Options) Lookup {
 	for _, u := range host.Users {
 		if u.System != nil {
 			l.Accounts = append(l.Accounts, u.Name)
+			l.PAM = render.PAMService(host.PAM.Session)
 		}
 	}
 	slices.Sort(l.Accounts)

@@ -1,11 +1,13 @@
 package desired
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"mailstead/reconcile/kind"
+	"mailstead/render"
 	"mailstead/schema"
 )
 
@@ -34,6 +36,9 @@ func TestRequest(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			want := Lookup{Accounts: row.accounts, Certificates: certificates, Bin: "/usr/local/bin"}
+			if slices.Contains(row.accounts, "alice") {
+				want.PAM = render.PAMService("")
+			}
 			if diff := cmp.Diff(want, Request(row.host, row.opts)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

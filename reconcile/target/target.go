@@ -20,6 +20,7 @@ type Request struct {
 	Accounts     []string               // system accounts: users that log in, the service user, the owner of virtual mail
 	Certificates []kind.CertificateSpec // by Name
 	Bin          string                 // directory of our programs
+	PAM          []byte                 // what the file of our PAM service is to say; nil: nobody logs in through PAM
 }
 
 // Gather looks at the host. It writes nothing and works without root: what it
@@ -32,6 +33,7 @@ func Gather(ctx context.Context, req Request) (reconcile.Facts, error) {
 		Accounts:     make(map[string]reconcile.Account),
 		Certificates: make(map[string]reconcile.Certificate),
 		PAMHelper:    hasPAM(ctx, filepath.Join(req.Bin, "mailstead-pam")),
+		PAMAskers:    debianPAM.askers(req.PAM),
 		Program:      digest(filepath.Join(req.Bin, "mailstead-imapd")),
 	}
 	var err error

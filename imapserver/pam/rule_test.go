@@ -1,4 +1,4 @@
-package main
+package pam
 
 import (
 	"os"
@@ -7,13 +7,11 @@ import (
 	"testing"
 )
 
-// TestPolicy is what libpam would make of a service: each facility without a rule
+// TestService is what libpam would make of a service: each facility without a rule
 // of its own goes by those of "other".
-func TestPolicy(t *testing.T) {
+func TestService(t *testing.T) {
 	dir := t.TempDir()
-	places := policyPlaces
-	policyPlaces = []string{filepath.Join(dir, "etc"), filepath.Join(dir, "usr")}
-	defer func() { policyPlaces = places }()
+	places := Places{filepath.Join(dir, "etc"), filepath.Join(dir, "usr")}
 	for name, rules := range map[string]string{
 		"etc/common-auth":    "auth\t[success=1 default=ignore]\tpam_unix.so nullok\nauth requisite pam_deny.so\n",
 		"etc/common-account": "account required pam_unix.so\n",
@@ -24,6 +22,7 @@ func TestPolicy(t *testing.T) {
 		"etc/fedora":         "AUTH substack all\naccount include all\n",
 		"etc/all":            "auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_unix.so\n",
 		"usr/vendor":         "auth include all\naccount include all\nsession include all\n",
+		"etc/odd":            "auth [success=1 default=ignore] \\\n pam_exec.so [a b] quiet\naccount\trequired\t[/opt/my module.so]\nauth\n",
 		"etc/noaccount":      "@include common-auth\n#account required pam_unix.so\n",
 		"etc/noauth":         "@include common-account\nauth include common-account\n",
 		"etc/loop":           "@include loop\n",
@@ -38,15 +37,25 @@ func TestPolicy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for service, want := range map[string]policy{
-		"debian":   {auth: true, account: true},
-		"sessions": {auth: true, account: true, session: true},
-		"fedora":   {auth: true, account: true},
-		"vendor":   {auth: true, account: true, session: true},
+	for service, want := range map[string]string{
+		"debian":   "auth pam_unix.so auth pam_deny.so account pam_unix.so",
+		"sessions": "auth pam_unix.so auth pam_deny.so account pam_unix.so session pam_systemd.so",
+		"fedora":   "auth pam_unix.so account pam_unix.so",
+		"vendor":   "auth pam_unix.so account pam_unix.so session pam_unix.so",
+		"odd":      "auth pam_exec.so account /opt/my module.so",
 	} {
-		if p, err := readPolicy(service); err != nil || p != want {
-			t.Errorf("%s: %+v, %v", service, p, err)
+		var have []string
+		rules, err := places.Service(service)
+		for _, r := range rules {
+			have = append(have, r.Facility, r.Module)
 		}
+		if got := strings.Join(have, " "); err != nil || got != want {
+			t.Errorf("%s: %s, %v", service, got, err)
+		}
+	}
+	rules, err := places.Rules("new", strings.NewReader("#\n@include common-auth\nsession include common-session\n@include common-gone\n"))
+	if want := (Rule{"auth", "pam_deny.so", filepath.Join(dir, "etc/common-auth"), 2}); err == nil || len(rules) != 3 || rules[1] != want {
+		t.Errorf("a file that is yet to be written: %+v, %v", rules, err)
 	}
 	for service, want := range map[string]string{
 		"missing":   `there is no ` + dir + `/etc/missing, and PAM would go by the rules of the service "other"`,
@@ -56,8 +65,8 @@ func TestPolicy(t *testing.T) {
 		"loop":      "include each other",
 		"gone":      "common-gone",
 	} {
-		if p, err := readPolicy(service); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %+v, %v", service, p, err)
+		if rules, err := places.Service(service); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %+v, %v", service, rules, err)
 		}
 	}
 }

@@ -1,0 +1,103 @@
+package target
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mailstead/imapserver/pam"
+)
+
+// askers are the modules of PAM that ask a server themselves. Those that ask a daemon
+// of the host, by a local socket, are not: pam_sss, pam_winbind, and nslcd's pam_ldap,
+// which has the name of another one that is linked with libldap.
+var askers = map[string]struct{ linkedWith string }{
+	"pam_duo.so":         {},
+	"pam_freerdp2.so":    {},
+	"pam_krb5.so":        {}, // MIT's and Heimdal's
+	"pam_ldap.so":        {"libldap"},
+	"pam_mysql.so":       {},
+	"pam_pgsql.so":       {},
+	"pam_radius_auth.so": {},
+	"pam_shishi.so":      {},
+	"pam_slurm.so":       {},
+	"pam_tacplus.so":     {},
+	"pam_x2go.so":        {},
+	"pam_yubico.so":      {},
+}
+
+// nameSources are those of nsswitch.conf that ask a server themselves, about the
+// accounts that pam_unix looks at.
+var nameSources = []string{"hesiod", "nis", "nisplus"}
+
+// pamHost is where a host has what belongs to PAM.
+type pamHost struct {
+	rules    pam.Places
+	modules  string // pattern of the directories
+	nsswitch string
+}
+
+var debianPAM = pamHost{pam.Host, "/usr/lib/*/security", "/etc/nsswitch.conf"}
+
+// askers names what is known to ask a server in a service of PAM whose file is to
+// have that text, and where it stands. A rule that cannot be read names nothing:
+// mailstead-pam refuses logins by it, and says why.
+func (h pamHost) askers(service []byte) []string {
+	if service == nil {
+		return nil
+	}
+	var found []string
+	rules, _ := h.rules.Rules("", bytes.NewReader(service))
+	for _, r := range rules {
+		module := filepath.Base(r.Module)
+		if a, ok := askers[module]; ok && h.linked(module, a.linkedWith) {
+			found = append(found, fmt.Sprintf("%s (%s:%d)", module, r.File, r.Line))
+		}
+	}
+	text, _ := os.ReadFile(h.nsswitch)
+	return unique(append(found, h.nameAskers(string(text))...))
+}
+
+// nameAskers looks for nameSources.
+func (h pamHost) nameAskers(text string) []string {
+	var found []string
+	for i, line := range slices.Collect(strings.Lines(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		database, sources, _ := strings.Cut(line, ":")
+		if !slices.Contains([]string{"passwd", "shadow", "group"}, strings.TrimSpace(database)) {
+			continue
+		}
+		for _, s := range strings.Fields(sources) {
+			if slices.Contains(nameSources, s) {
+				found = append(found, fmt.Sprintf("%s (%s:%d)", s, h.nsswitch, i+1))
+			}
+		}
+	}
+	return found
+}
+
+// linked tells whether a module is linked with a library, or may be: "" is any.
+func (h pamHost) linked(module, library string) bool {
+	if library == "" {
+		return true
+	}
+	paths, _ := filepath.Glob(filepath.Join(h.modules, module))
+	return slices.ContainsFunc(paths, func(path string) bool {
+		text, err := os.ReadFile(path)
+		return err != nil || bytes.Contains(text, []byte(library))
+	})
+}
+
+// unique leaves the first of those that are alike.
+func unique(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
