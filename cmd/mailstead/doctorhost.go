@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/limit"
 	"mailstead/reconcile"
 	"mailstead/reconcile/doctor"
 	"mailstead/reconcile/kind"
@@ -229,6 +230,44 @@ func (u *checkup) units(ctx context.Context) {
 	u.Add(doctor.DropIns(ours, render.Confines)...)
 	u.Look("units", len(all))
 	u.renewer(ctx)
+	u.promise(ctx)
+}
+
+// promise looks whether the host can hold what its limits promise.
+func (u *checkup) promise(ctx context.Context) {
+	p := doctor.Promise{Limits: limit.Default().With(u.host.Limits).Login, Users: map[string]int{}, RAM: doctor.RAM("/proc"), Origin: u.host.Origin.String()}
+	for _, name := range []string{"sessions", "sessionsPerUser", "waiting", "reserve"} {
+		if _, set := u.host.Limits[name]; !set {
+			continue
+		}
+		p.Set = true
+		if at, known := u.host.Origins["limits/"+name]; known {
+			p.Origin = at.String()
+		}
+	}
+	for _, r := range u.l.want {
+		if r.Ref.Kind == "maildir" {
+			p.Users[r.Get("owner")]++
+		}
+	}
+	if owner, known := u.l.facts.Accounts[u.host.Mail.User]; known && len(u.host.Directories) > 0 {
+		p.Anybody = fmt.Sprintf("%d:%d", owner.UID, owner.GID)
+	}
+	names := []string{render.SpawnUnit}
+	for _, l := range u.host.Listeners {
+		names = append(names, render.LoginUnit(l.Name))
+	}
+	all, err := u.l.kinds.Health(ctx, names)
+	if err != nil {
+		return // units has said so
+	}
+	p.Spawn = doctor.Hold(render.SpawnUnit, all[render.SpawnUnit], "/proc")
+	for _, l := range u.host.Listeners {
+		h := doctor.Hold(render.LoginUnit(l.Name), all[render.LoginUnit(l.Name)], "/proc")
+		h.Proxy = l.Proxy != nil
+		p.Logins = append(p.Logins, h)
+	}
+	u.Add(p.Judge()...)
 }
 
 // renewer looks whether anything renews certbot's lineages, and runs our hook.

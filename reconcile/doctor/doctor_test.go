@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mailstead/imapserver/limit"
 	"mailstead/reconcile/kind"
 )
 
@@ -380,5 +382,69 @@ func TestVolume(t *testing.T) {
 		if len(found) > 0 && found[0].Subject != "file system of mail of alice (/home/alice/Maildir) and 2 more" {
 			t.Error(found[0].Subject)
 		}
+	}
+}
+
+// What the limits promise, beside what units and host have: by the users that there
+// are, or by the table where anybody may come.
+func TestPromise(t *testing.T) {
+	const gib = 1 << 30
+	well := Promise{Limits: limit.Default().Login, Set: true, Users: map[string]int{"1000:1000": 1}, RAM: gib,
+		Logins: []Holding{{Unit: "login", Descriptors: 20_000, Memory: gib}}, Spawn: Holding{Unit: "spawn", Descriptors: 20_000, Memory: gib}}
+	for _, test := range []struct {
+		name   string
+		change func(p *Promise)
+		want   []string
+	}{
+		{"one user", func(*Promise) {}, nil},
+		{"nothing is known", func(p *Promise) { *p = Promise{Limits: p.Limits, Users: map[string]int{"1:1": 9999}} }, nil},
+		{"descriptors", func(p *Promise) { p.Limits.PerUser = 10_000 },
+			[]string{"login: the limits promise 10000 sessions (users: 1, sessionsPerUser: 10000): 2 descriptors for each, and one for each of 1100 connections that are not logged in, are 21132, and it has 20000, enough for about 9464"}},
+		{"anybody", func(p *Promise) { p.Anybody, p.Limits.Sessions = "5:5", 50_000 }, []string{
+			"spawn: the limits promise 50000 sessions (sessions: 50000): a descriptor for each, and 9 for each user, in the worker that has most of them are 59032, and it has 20000, enough for about 16939",
+			"spawn: the limits promise 50000 sessions (sessions: 50000): 18 KiB for each, 320 KiB for each user and 4.4 MiB for each worker are 1.2 GiB, and it has 1 GiB, enough for about 42816",
+			"memory: the limits promise 50000 sessions (sessions: 50000): 32 KiB for each, and for each of 1100 that are not logged in, in the processes of listeners, and in workers 18 KiB for each, 320 KiB for each user and 4.4 MiB for each worker, are 2.7 GiB, and it has 1 GiB, enough for about 18333",
+			"login: the limits promise 50000 sessions (sessions: 50000): 2 descriptors for each, and one for each of 1100 connections that are not logged in, are 101132, and it has 20000, enough for about 9888",
+			"login: the limits promise 50000 sessions (sessions: 50000): 32 KiB for each, and for each of 1100 connections that are not logged in, are 1.6 GiB, and it has 1 GiB, enough for about 32062"}},
+		{"a uid each", func(p *Promise) {
+			for i := range 300 {
+				p.Users[fmt.Sprint(i)] = 1
+			}
+			p.Limits.PerUser, p.RAM = 2, 2*gib
+		}, []string{"spawn: the limits promise 602 sessions (users: 301, sessionsPerUser: 2): 18 KiB for each, 320 KiB for each user and 4.4 MiB for each worker are 1.4 GiB, and it has 1 GiB, enough for about 431"}},
+		{"a proxy", func(p *Promise) { p.Logins[0].Proxy = true }, []string{
+			"login: the limits promise 100000 sessions (sessions: 100000): 2 descriptors for each, and one for each of 1100 connections that are not logged in, are 201132, and it has 20000, enough for about 9943",
+			"login: the limits promise 100000 sessions (sessions: 100000): 32 KiB for each, and for each of 1100 connections that are not logged in, are 3.1 GiB, and it has 1 GiB, enough for about 32411"}},
+	} {
+		p := well
+		p.Users, p.Logins = maps.Clone(well.Users), slices.Clone(well.Logins)
+		test.change(&p)
+		var got []string
+		for _, f := range p.Judge() {
+			got = append(got, f.Subject+": "+f.Seen)
+			if f.Code != LimitPromise || f.Severity != Warning {
+				t.Errorf("%s: %+v", test.name, f)
+			}
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: %s", test.name, diff)
+		}
+	}
+	well.Set, well.Limits.PerUser = false, 10_000
+	if found := well.Judge(); len(found) != 1 || found[0].Severity != Note {
+		t.Errorf("what nobody has set: %+v", found)
+	}
+}
+
+// What a unit may have is what its process was given, if that is less.
+func TestHold(t *testing.T) {
+	proc := host(t, "128", "65536", 1)
+	for have, want := range map[int64]int64{0: 20, 10: 10, 50: 20} {
+		if h := Hold("a.service", kind.Health{PID: 17, Descriptors: have, Memory: 5}, proc); h != (Holding{Unit: "a.service", Descriptors: want, Memory: 5}) {
+			t.Errorf("%d: %+v", have, h)
+		}
+	}
+	if n := RAM("/proc"); n < 64<<20 {
+		t.Errorf("this host has %d octets of memory", n)
 	}
 }

@@ -73,6 +73,7 @@ const (
 
 	LimitInotify     Code = "limit-inotify"
 	LimitDescriptors Code = "limit-descriptors"
+	LimitPromise     Code = "limit-promise"
 )
 
 // Row is what there is to say of a code wherever it is found.
@@ -199,6 +200,8 @@ var Table = []Row{
 		"Raise it: sysctl -w, and a file in /etc/sysctl.d."},
 	{LimitDescriptors, Warning, "Beyond it, new connections are refused.",
 		"Raise the limit (systemctl edit UNIT, LimitNOFILE=), or find out who holds so many connections."},
+	{LimitPromise, Warning, "So many people are let in as the host cannot hold: when they come, connections and logins fail by chance, and not for who is one too many.",
+		"Promise less (limits: sessions or sessionsPerUser), or give the host more: memory, or LimitNOFILE= and MemoryMax= of the unit (systemctl edit UNIT)."},
 }
 
 // rowOf gives the row of a code; the tests see to it that there is one.

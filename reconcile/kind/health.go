@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -23,6 +24,9 @@ type Health struct {
 	// Enabled says that it comes up at the next boot, or is pulled in by another.
 	Enabled bool
 	Runs    []string // the words of what a service starts
+	PID     int      // of its main process, 0: none
+	// What a service may have: open files, and octets of memory; 0: no bound.
+	Descriptors, Memory int64
 }
 
 // Health asks systemd about units.
@@ -40,7 +44,9 @@ func (h *Host) Health(ctx context.Context, names []string) (map[string]Health, e
 		u := Health{
 			There: property[string](p, "LoadState") == "loaded", Active: property[string](p, "ActiveState"), Sub: property[string](p, "SubState"),
 			Result: property[string](p, "Result"), Status: int(property[int32](p, "ExecMainStatus")),
-			Again:   int(property[uint32](p, "NRestarts")),
+			Again:       int(property[uint32](p, "NRestarts")),
+			PID:         int(property[uint32](p, "MainPID")),
+			Descriptors: bound(property[uint64](p, "LimitNOFILESoft")), Memory: bound(property[uint64](p, "MemoryMax")),
 			Enabled: slices.Contains(comesUp, property[string](p, "UnitFileState")),
 			Added:   property[[]string](p, "DropInPaths"),
 			Last:    moment(property[uint64](p, "LastTriggerUSec")),
@@ -60,6 +66,14 @@ func (h *Host) Health(ctx context.Context, names []string) (map[string]Health, e
 
 // comesUp are the states of a unit's file in which a boot, or another unit, starts it.
 var comesUp = []string{"enabled", "enabled-runtime", "static", "indirect", "generated", "alias"}
+
+// bound is a limit of systemd's, 0 for "infinity".
+func bound(n uint64) int64 {
+	if n > math.MaxInt64 {
+		return 0
+	}
+	return int64(n)
+}
 
 // moment is a time of systemd's, zero for none.
 func moment(usec uint64) time.Time {
