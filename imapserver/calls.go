@@ -34,23 +34,36 @@ func (c *calls) call(ctx context.Context, send func(serial uint64) error) (hando
 	serial, got := c.last, make(chan handoff.Message, 1)
 	c.waiting[serial] = got
 	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		delete(c.waiting, serial)
-		c.mu.Unlock()
-	}()
-	if err := send(serial); err != nil {
+	err := send(serial)
+	if err == nil {
+		select {
+		case m, ok := <-got:
+			return given(m, ok)
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if c.forget(serial) {
 		return nil, err
 	}
-	select {
-	case m, ok := <-got:
-		if !ok {
-			return nil, errGone
-		}
-		return m, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	m, ok := <-got // at the last moment: it may hold a descriptor
+	return given(m, ok)
+}
+
+func given(m handoff.Message, ok bool) (handoff.Message, error) {
+	if !ok {
+		return nil, errGone
 	}
+	return m, nil
+}
+
+// forget tells whether nobody has answered the call of that number, and nobody will.
+func (c *calls) forget(serial uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, waits := c.waiting[serial]
+	delete(c.waiting, serial)
+	return waits
 }
 
 // answer gives m to the call of that number; false where nobody waits for it.

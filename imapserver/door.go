@@ -57,7 +57,8 @@ func (c *channels) leave(pid int) {
 
 // door is auth's end of a login process. What a login says is taken for what
 // somebody may say who has taken it over: it gets a verdict on what its clients
-// present, sessions for tickets, and nothing else.
+// present, sessions for tickets, connections to the servers that its listener stands in
+// front of, and nothing else.
 type door struct {
 	*handoff.Conn
 	parted  *Parted
@@ -68,8 +69,9 @@ type door struct {
 	ctx    context.Context // ends with the login
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	workers map[uint64]bool // that have had sessions of it
+	mu       sync.Mutex
+	workers  map[uint64]bool               // that have had sessions of it
+	connects map[uint64]context.CancelFunc // that it waits for, by their numbers
 }
 
 // tasks run aside, maxTasks at most.
@@ -98,7 +100,7 @@ func meet(p *Parted, c *handoff.Conn) (*door, error) {
 	if !ok {
 		return nil, fmt.Errorf("%T before Hello", m)
 	}
-	d := &door{Conn: c, parted: p, hello: hello, workers: map[uint64]bool{}}
+	d := &door{Conn: c, parted: p, hello: hello, workers: map[uint64]bool{}, connects: map[uint64]context.CancelFunc{}}
 	d.ctx, d.cancel = context.WithCancel(p.ctx)
 	return d, nil
 }
@@ -128,6 +130,10 @@ func (d *door) take(m handoff.Message, tasks *tasks) error {
 		tasks.run(func() { d.ask(m) })
 	case *handoff.Claim:
 		tasks.run(func() { d.claim(m) })
+	case *handoff.Connect:
+		return d.connect(m, tasks)
+	case *handoff.Abort:
+		d.abort(m.Serial)
 	case *handoff.Hangs:
 		d.hangs(m.Worker)
 	case *handoff.Told:

@@ -13,6 +13,7 @@ import (
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/login"
 	"mailstead/imapserver/metrics"
+	"mailstead/imapserver/proxy"
 )
 
 // stopTimeout is what sessions have to finish a command, and clients to read
@@ -42,7 +43,7 @@ func newFront(o Options, counts *metrics.Counts, host handoff.Host, helpers auth
 	}
 	f := &front{failed: make(chan error, 1)}
 	f.auth = auth.New(auth.Options{Log: o.log(), Limits: authLimits, Helpers: helpers})
-	f.proxied = newProxied(o.log(), authLimits)
+	f.proxied = newProxied(o.log(), authLimits, proxy.Network)
 	f.login = login.New(login.Options{Log: counted(o.log(), counts), Counts: counts, Limits: loginLimits, Auth: besides{f.auth, f.proxied}, Host: host, Behind: f.proxied})
 	return f
 }

@@ -16,8 +16,9 @@ type proxied struct {
 	auth *auth.Auth
 }
 
-func newProxied(log *slog.Logger, limits auth.Limits) *proxied {
-	p := &proxied{Proxy: proxy.New(log)}
+// newProxied makes one that has its connections to servers made by dial.
+func newProxied(log *slog.Logger, limits auth.Limits, dial proxy.Dial) *proxied {
+	p := &proxied{Proxy: proxy.New(log, dial)}
 	p.auth = auth.New(auth.Options{Log: log, Limits: limits, Remote: p.Proxy})
 	return p
 }

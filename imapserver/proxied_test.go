@@ -1,9 +1,12 @@
 package imapserver
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,8 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
 )
 
 // behind is a daemon with mail, and another one that stands in front of it.
@@ -120,36 +126,158 @@ func await(t *testing.T, done func() bool) {
 	}
 }
 
-// The same as a process of its own, which is told what it stands in front of; its
-// users are not auth's to judge.
+// The same as a process of its own, which is told what it stands in front of, and has
+// auth connect; its users are not auth's to judge.
 func TestProxyRole(t *testing.T) {
 	b := startBehind(t, nil)
-	c := testConfig(t.TempDir())
-	c.Listeners[1].Proxy = b.front.settings.Load().Config.Listeners[0].Proxy
-	f := startLoginOf(t, nil, c, newProxied(slog.New(slog.DiscardHandler), *fast()))
+	c := partedConfig(t.TempDir())
+	c.Listeners[1].TLS, c.Listeners[1].Proxy = config.Plain, b.front.settings.Load().Config.Listeners[0].Proxy
+	p := startParted(t, c)
+	l, err := Bind(&config.Config{Listeners: c.Listeners[1:]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- newLoginRole("imaps", p.path, l, true, Options{Log: slog.New(slog.DiscardHandler), Auth: fast()}).run(ctx)
+	}()
+	b.address = l["imaps"][0].Addr().String()
+	state := func() control.Proxy {
+		s, err := p.Status(t.Context())
+		if err != nil || len(s.Proxies) > 1 {
+			t.Fatal(s.Proxies, err)
+		}
+		return append(s.Proxies, control.Proxy{})[0]
+	}
+	await(t, func() bool { return state().Known })
 	for range 2 {
-		client := f.dial()
+		client := b.dial(t)
 		client.send("a LOGIN alice pw-alice\r\nb SELECT INBOX\r\nc LOGOUT\r\n")
 		client.until("c OK ")
-		await(t, func() bool { // it is kept once it has been looked at
-			_, state := f.state(false)
-			return len(state.Proxies) == 1 && state.Proxies[0].Idle == 1
-		})
+		await(t, func() bool { return state().Idle == 1 }) // it is kept once it has been looked at
 	}
-	client := f.dial()
+	client := b.dial(t)
 	client.send("a LOGIN bob pw-bob\r\n")
 	client.until("a OK ")
-	s, state := f.state(true)
-	if p := state.Proxies; s.Error != "" || len(state.Users) != 0 || len(p) != 1 || p[0].Listener != "imaps" || p[0].Reused != 1 || p[0].Logins != 3 {
-		t.Errorf("%s %+v", s.Error, state)
+	if s := state(); s.Listener != "imaps" || s.Reused != 1 || s.Logins != 3 || s.Failed != 0 {
+		t.Errorf("%+v", s)
 	}
-	f.configure(settingsOf(t, c, nil, f.cert))
+	if err := p.Reload(settingsOf(t, c, nil, issue(t, time.Now().Add(time.Hour), "mail.example"))); err != nil {
+		t.Fatal(err)
+	}
+	p.Stop() // who is in stays so, and what is kept needs nobody to connect
 	client.send("b NOOP\r\n")
 	client.until("b OK ")
-	f.stop()
+	kept := b.dial(t)
+	kept.send("a LOGIN alice pw-alice\r\n")
+	kept.until("a OK ")
+	stop()
 	client.until("* BYE The server is shutting down.")
-	if err := <-f.done; err != nil {
+	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// A login has auth connect to the servers that its listener stands in front of, and to
+// nobody else; while one of them says nothing, others are reached.
+func TestConnects(t *testing.T) {
+	server, stranger, silent := listenTCP(t), listenTCP(t), silence(t)
+	c := partedConfig(t.TempDir())
+	c.Listeners[1].Proxy = &config.Proxy{Users: map[string]int{"alice": 0}}
+	for _, port := range []int{server.Port, silent.Port, 1} {
+		c.Listeners[1].Proxy.Servers = append(c.Listeners[1].Proxy.Servers, config.Server{Host: "127.0.0.1", Port: port, TLS: config.Plain})
+	}
+	p := startParted(t, c)
+	front, _ := p.login("imaps")
+	other, _ := p.login("imap")
+	ask := func(l *handoff.Conn, serial uint64, address string) *handoff.Connected {
+		t.Helper()
+		l.Send(&handoff.Connect{Serial: serial, Server: address})
+		return receive[*handoff.Connected](t, l)
+	}
+	for _, row := range []struct {
+		login         *handoff.Conn
+		address, want string
+	}{
+		{front, stranger.String(), "the listener has no such server"},
+		{front, fmt.Sprint("localhost:", server.Port), "the listener has no such server"},
+		{front, p.path, "the listener has no such server"},
+		{front, "", "the listener has no such server"},
+		{other, server.String(), "the listener has no such server"},
+		{front, "127.0.0.1:1", "connection refused"},
+	} {
+		if m := ask(row.login, 1, row.address); m.Serial != 1 || !strings.Contains(m.Error, row.want) || m.Connection != nil {
+			t.Errorf("%s: %+v", row.address, m)
+		}
+	}
+	front.Send(&handoff.Connect{Serial: 2, Server: silent.String()})
+	nc, err := handoff.Network(ask(front, 3, server.String()).Connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	if b, err := io.ReadAll(io.LimitReader(nc, 5)); err != nil || string(b) != "hello" {
+		t.Errorf("%q, %v", b, err)
+	}
+	front.Send(&handoff.Abort{Serial: 2})
+	if m := receive[*handoff.Connected](t, front); m.Serial != 2 || !strings.Contains(m.Error, "canceled") {
+		t.Errorf("given up: %+v", m)
+	}
+	for range 2 {
+		front.Send(&handoff.Connect{Serial: 4, Server: silent.String()})
+	}
+	if m := receive[*handoff.Connected](t, front); !strings.Contains(m.Error, "canceled") {
+		t.Errorf("a number twice: %+v", m)
+	}
+	if m, err := front.Receive(); err == nil {
+		t.Errorf("a number twice: %+v", m)
+	}
+}
+
+// listenTCP greets who connects.
+func listenTCP(t *testing.T) *net.TCPAddr {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c, "hello")
+			c.Close()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr)
+}
+
+// silence is an address at which nobody is refused, and nobody gets in: those who wait
+// to be accepted are as many as may.
+func silence(t *testing.T) *net.TCPAddr {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	err = errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0))
+	name, err2 := unix.Getsockname(fd)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	address := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*unix.SockaddrInet4).Port}
+	for {
+		c, err := net.DialTimeout("tcp", address.String(), 100*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { c.Close() })
 	}
 }
 

@@ -122,11 +122,6 @@ type testLogin struct {
 
 func startLogin(t *testing.T, limits *login.Limits, c *config.Config) *testLogin {
 	t.Helper()
-	return startLoginOf(t, limits, c, nil)
-}
-
-func startLoginOf(t *testing.T, limits *login.Limits, c *config.Config, p *proxied) *testLogin {
-	t.Helper()
 	dir := t.TempDir()
 	f := &testLogin{t: t, auth: listenPackets(t, filepath.Join(dir, "auth")), cert: issue(t, time.Now().Add(time.Hour), "mail.example"), done: make(chan error, 1), log: &journal{}}
 	l, err := Bind(&config.Config{Listeners: c.Listeners[1:]})
@@ -139,7 +134,7 @@ func startLoginOf(t *testing.T, limits *login.Limits, c *config.Config, p *proxi
 	t.Cleanup(stop)
 	go func() {
 		o := Options{Log: slog.New(slog.NewTextHandler(f.log, nil)), Login: limits}
-		f.done <- newLoginRole("imaps", filepath.Join(dir, "auth"), l, p, o).run(ctx)
+		f.done <- newLoginRole("imaps", filepath.Join(dir, "auth"), l, false, o).run(ctx)
 	}()
 	f.meet()
 	if e := f.configure(settingsOf(t, c, nil, f.cert)); e != "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -22,16 +23,13 @@ import (
 	"mailstead/imapserver/confine"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/login"
+	"mailstead/imapserver/proxy"
 )
 
 // RunProxy is RunLogin for a listener that stands in front of other servers: who logs in
 // is judged by those, and their sessions are theirs.
 func RunProxy(ctx context.Context, listener, path string, o Options) error {
-	limits := auth.Default
-	if o.Auth != nil {
-		limits = *o.Auth
-	}
-	return runLogin(ctx, listener, path, newProxied(o.log(), limits), o)
+	return runLogin(ctx, listener, path, true, o)
 }
 
 // RunLogin is the login process of one listener: it serves the sockets that
@@ -39,10 +37,10 @@ func RunProxy(ctx context.Context, listener, path string, o Options) error {
 // It opens no file. While auth is away, who is logged in stays so, and who is not
 // waits a while.
 func RunLogin(ctx context.Context, listener, path string, o Options) error {
-	return runLogin(ctx, listener, path, nil, o)
+	return runLogin(ctx, listener, path, false, o)
 }
 
-func runLogin(ctx context.Context, listener, path string, p *proxied, o Options) error {
+func runLogin(ctx context.Context, listener, path string, behind bool, o Options) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	l, faults := adopt(&config.Config{Listeners: []config.Listener{{Name: listener}}}, activated())
@@ -52,12 +50,8 @@ func runLogin(ctx context.Context, listener, path string, p *proxied, o Options)
 	if err := confine.Limits(); err != nil {
 		return err
 	}
-	if p == nil {
-		confined(o.log(), nil, nil, confine.OfLogin...)
-	} else {
-		confined(o.log(), nil, confine.ForNames, confine.OfProxy...)
-	}
-	r := newLoginRole(listener, path, l, p, o)
+	confined(o.log(), nil, confine.OfLogin...)
+	r := newLoginRole(listener, path, l, behind, o)
 	return r.run(ctx)
 }
 
@@ -91,21 +85,28 @@ type authLink struct {
 	answers calls
 }
 
-func newLoginRole(listener, path string, l Listeners, p *proxied, o Options) *loginRole {
+// newLoginRole makes the login of a listener. behind says that it stands in front of
+// other servers.
+func newLoginRole(listener, path string, l Listeners, behind bool, o Options) *loginRole {
 	limits := login.Default
 	if o.Login != nil {
 		limits = *o.Login
 	}
 	reports := newReporter()
 	log := counted(o.log(), &reports.Counts)
-	r := &loginRole{log: log, reports: reports, listener: listener, path: path, proxied: p, bound: l, came: make(chan struct{}), failed: make(chan error, 1)}
+	r := &loginRole{log: log, reports: reports, listener: listener, path: path, bound: l, came: make(chan struct{}), failed: make(chan error, 1)}
 	var err error
 	if r.board, err = login.NewBoard(); err != nil {
 		log.Warn("limits hold for this listener alone", "listener", listener, "err", err)
 	}
 	options := login.Options{Log: log, Counts: &reports.Counts, Limits: limits, Auth: r, Open: r, Board: r.board}
-	if p != nil {
-		options.Auth, options.Host, options.Behind = p, p, p
+	if behind {
+		guesses := auth.Default
+		if o.Auth != nil {
+			guesses = *o.Auth
+		}
+		r.proxied = newProxied(o.log(), guesses, r.connect)
+		options.Auth, options.Host, options.Behind = r.proxied, r.proxied, r.proxied
 	}
 	r.login = login.New(options)
 	return r
@@ -223,6 +224,10 @@ func (r *loginRole) take(ctx context.Context, l *authLink, m handoff.Message, as
 		l.answers.answer(m.Serial, m)
 	case *handoff.Opened:
 		l.answers.answer(m.Serial, m)
+	case *handoff.Connected:
+		if !l.answers.answer(m.Serial, m) {
+			m.Connection.Close() // of nil, it does nothing
+		}
 	default:
 		return fmt.Errorf("unexpected %T", m)
 	}
@@ -398,6 +403,32 @@ func (r *loginRole) Authenticate(ctx context.Context, c *handoff.Credentials) ha
 	}
 	r.log.Error("login without a verdict", "session", c.ID, "addr", c.Remote, "err", err)
 	return unavailable
+}
+
+// connect is proxy.Dial: auth connects, which has the network and the list of servers.
+func (r *loginRole) connect(ctx context.Context, _, server string) (net.Conn, error) {
+	l, err := r.await(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", proxy.ErrUntried, err)
+	}
+	var asked uint64
+	m, err := l.answers.call(ctx, func(serial uint64) error {
+		asked = serial
+		return l.Send(&handoff.Connect{Serial: serial, Server: server})
+	})
+	switch c, ok := m.(*handoff.Connected); {
+	case err != nil && ctx.Err() != nil:
+		l.Send(&handoff.Abort{Serial: asked}) // or there is no auth, which gives it up as well
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", proxy.ErrUntried, err)
+	case !ok:
+		return nil, errors.New("auth gave another answer than asked for")
+	case c.Error != "":
+		return nil, errors.New(c.Error)
+	default:
+		return handoff.Network(c.Connection)
+	}
 }
 
 // Mechanisms is handoff.Authenticator's: as auth said last.

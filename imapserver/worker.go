@@ -42,14 +42,14 @@ func RunWorker(ctx context.Context, roots []string, o Options) error {
 		return err
 	}
 	defer c.Close()
-	return runWorker(ctx, c, newMail(o.log()), confined(o.log(), roots, nil, confine.OfWorker...))
+	return runWorker(ctx, c, newMail(o.log()), confined(o.log(), roots, confine.OfWorker...))
 }
 
 // confined takes from a process what it does not need: files but those below roots and,
 // to read, below readable, and system calls. What the kernel has not, spawn has said in the log: the uid and
 // the sandbox of the unit hold without it.
-func confined(log *slog.Logger, roots, readable []string, calls ...uint32) confine.Roots {
-	to, err := confine.Files(roots, readable...)
+func confined(log *slog.Logger, roots []string, calls ...uint32) confine.Roots {
+	to, err := confine.Files(roots)
 	if err != nil && !errors.Is(err, confine.ErrNoLandlock) {
 		log.Error("process may open all files of its uid", "uid", os.Getuid(), "err", err)
 	}

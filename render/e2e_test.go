@@ -57,14 +57,15 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	for _, l := range []schema.Listener{
 		{Name: "imap", Port: 143}, {Name: "imaps", Address: "192.0.2.1", Port: 993},
 		{Name: "six", Address: "2001:db8::1", Port: 993}, {Name: "local", Address: "::1", Port: 1143},
-		{Name: "near", Address: "::1", Port: 1144, Proxy: &schema.Proxy{Servers: []schema.ProxyServer{{Host: "192.0.2.7"}}}},
-		{Name: "far", Address: "::1", Port: 1145, Proxy: &schema.Proxy{Servers: []schema.ProxyServer{{Host: "imap.example.net"}}}},
+		{Name: "near", Address: "::1", Port: 1144, Proxy: &schema.Proxy{}},
 	} {
 		write(SocketUnit(l.Name))(Socket(l))
-		write(LoginUnit(l.Name))(Login{Systemd: version, Paths: s.Paths, Account: "mail", Listener: l.Name, Proxy: l.Proxy}.Render())
+		write(LoginUnit(l.Name))(Login{Systemd: version, Paths: s.Paths, Account: "mail", Listener: l.Name, Proxy: l.Proxy != nil}.Render())
 	}
 	write(SpawnUnit)(s.Render())
-	write(ServiceUnit)(Service{Systemd: version, Paths: s.Paths, Account: "mail", Network: s.Account == ""}.Render())
+	write(ServiceUnit)(Service{Systemd: version, Paths: s.Paths, Account: "mail"}.Render())
+	write(authAsking)(Service{Systemd: version, Paths: s.Paths, Account: "mail", Servers: []string{"192.0.2.7", "imap.example.net"}}.Render())
+	write(authKnowing)(Service{Systemd: version, Paths: s.Paths, Account: "mail", Servers: []string{"192.0.2.7", "2001:db8::7"}}.Render())
 	write(PAMUnit)(PAMHelper{Systemd: version, Paths: s.Paths}.Render())
 	write(pamAsking)(PAMHelper{Systemd: version, Paths: s.Paths, Network: true}.Render())
 	write(AuthSocketUnit)(AuthChannel(s.Paths, "mail"))
@@ -109,13 +110,17 @@ var hosts = []struct {
 	{"virtual in home", Spawn{Paths: places, Account: "mail", MailRoots: []string{"/home/vmail"}}},
 }
 
-// pamAsking is PAMUnit where modules may ask servers.
-const pamAsking = "mailstead-pam-asking@.service"
+// The same units where the description names servers to ask.
+const (
+	authAsking  = "mailstead-imapd-asking.service"
+	authKnowing = "mailstead-imapd-knowing.service" // all of them by address
+	pamAsking   = "mailstead-pam-asking@.service"
+)
 
 // exposures are the most that systemd may say of a unit, in tenths. DESIGN.md says
 // which settings those above 17 do without, and why.
 var exposures = map[string]int{
-	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 10, LoginUnit("far"): 11, ServiceUnit: 17, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 10, pamAsking: 19, ApplyUnit: 21, CheckUnit: 16, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 20,
+	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 6, ServiceUnit: 4, authAsking: 12, authKnowing: 12, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 10, pamAsking: 19, ApplyUnit: 21, CheckUnit: 16, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 20,
 }
 
 // systemd finds nothing to say about the units.

@@ -1,10 +1,6 @@
 package render
 
-import (
-	"strings"
-
-	"mailstead/schema"
-)
+import "mailstead/schema"
 
 // Login is what the service of one listener is made of: it talks to strangers,
 // and so has nothing to lose. Each listener has a service of its own, so that one
@@ -14,7 +10,7 @@ type Login struct {
 	Paths    schema.Paths
 	Account  string // the system account that all logins run as
 	Listener string
-	Proxy    *schema.Proxy // the servers that the listener stands in front of; nil: it serves this host's mail
+	Proxy    bool // it stands in front of other servers, in place of serving this host's mail
 }
 
 // Render writes the unit.
@@ -32,9 +28,8 @@ func (l Login) Render() ([]byte, error) {
 
 	u.section("Service")
 	command := []string{Program(l.Paths, "mailstead-imapd"), "login", "--listener", l.Listener, "--auth", AuthSocket(l.Paths)}
-	role := loginRole
-	if l.Proxy != nil {
-		command, role = append(command, "--proxy"), proxyRole
+	if l.Proxy {
+		command = append(command, "--proxy")
 	}
 	u.exec("ExecStart", command...)
 	u.set("Sockets", SocketUnit(l.Listener))
@@ -43,13 +38,7 @@ func (l Login) Render() ([]byte, error) {
 	u.set("UMask", "0077")
 	limits(u)
 	runsOnly(u, l.Systemd, Program(l.Paths, "mailstead-imapd"))
-	writeSandbox(u, l.Systemd, role, l.Paths.Bin, l.Paths.Run)
-	if l.Proxy != nil {
-		if only, known := onlyAddresses(l.Proxy); known {
-			u.set("IPAddressDeny", "any")
-			u.set("IPAddressAllow", strings.Join(only, " "))
-		}
-	}
+	writeSandbox(u, l.Systemd, loginRole, l.Paths.Bin, l.Paths.Run)
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")

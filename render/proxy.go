@@ -1,7 +1,6 @@
 package render
 
 import (
-	"net/netip"
 	"slices"
 
 	"mailstead/imapserver/config"
@@ -20,18 +19,4 @@ func renderProxy(p *schema.Proxy) *config.Proxy {
 		c.CA = p.CA
 	}
 	return c
-}
-
-// onlyAddresses gives the addresses that a proxy connects to, if all of them are known:
-// behind a name there may be any.
-func onlyAddresses(p *schema.Proxy) (all []string, known bool) {
-	for _, s := range p.Servers {
-		a, err := netip.ParseAddr(s.Host)
-		if err != nil {
-			return nil, false
-		}
-		all = append(all, a.String())
-	}
-	slices.Sort(all)
-	return slices.Compact(all), true
 }

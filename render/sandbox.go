@@ -12,7 +12,6 @@ const (
 	authRole   role = 1 << iota // says who may come in, by files alone
 	authOnline                  // the same, by asking servers
 	loginRole                   // one listener: talks to strangers
-	proxyRole                   // the same, in front of other servers
 	spawnRoot                   // root, which starts workers under the users' uids, and these
 	spawnOwn                    // the same under the uid that all mail has
 	lmtpRoot                    // mailstead-deliver --lmtp: the same, for deliveries
@@ -29,10 +28,9 @@ const (
 
 const (
 	auths   = authRole | authOnline
-	logins  = loginRole | proxyRole
 	starts  = spawnRoot | lmtpRoot
 	spawns  = starts | spawnOwn | lmtpOwn
-	fronts  = logins | webRole
+	fronts  = loginRole | webRole
 	pams    = pamRole | pamOnline
 	daemons = auths | fronts | spawns
 	rooted  = applier | checker | webAdmin
@@ -44,10 +42,9 @@ const (
 // which it is written.
 //
 // The network is not for those who only use sockets that they were given, or
-// talk to systemd; PAM modules and auth may ask a server where the description says so,
-// and a proxy has servers behind it. Where their addresses are known, it reaches no
-// others: what a service may not does not concern the sockets that it is given
-// (systemd.resource-control(5)).
+// talk to systemd. PAM modules and auth may ask a server where the description says so,
+// and auth connects to the servers behind a proxy, whose login is passed the connection.
+// Where all addresses are known, it reaches no others.
 //
 // PrivateUsers is not for spawn as root: inside it no other uid exists (setuid
 // fails with EINVAL). Nor is it for auth and for spawn otherwise: who asks is told
@@ -94,7 +91,7 @@ var sandbox = []struct {
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
 	{"ProcSubset", "pid", daemons | pams | timed, 247},
-	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | proxyRole | pamOnline | fetcher, 0},
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | pamOnline | fetcher, 0},
 	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | pamRole | spawns | rooted | tender, 0},
 	{"RestrictAddressFamilies", "none", lmtpRoot | lmtpOwn, 249}, // all sockets are systemd's, or pairs, where there is nobody to ask
 	{"IPAddressDeny", "any", authRole | pamRole | spawns | rooted | tender, 0},

@@ -2,7 +2,9 @@ package render
 
 import (
 	"fmt"
+	"net/netip"
 	"path"
+	"slices"
 	"strings"
 
 	"mailstead/schema"
@@ -14,7 +16,7 @@ type Service struct {
 	Systemd int // version of the systemd that reads the unit
 	Paths   schema.Paths
 	Account string   // the system account that it runs as
-	Network bool     // it asks servers who may come in
+	Servers []string // addresses and names of those that it connects to: directories, and what is behind proxies
 	Groups  []string // that may reach the sockets of directories
 }
 
@@ -50,15 +52,33 @@ func (s Service) Render() ([]byte, error) {
 	s.writable(u)
 	limits(u)
 	r := authRole
-	if s.Network {
+	if len(s.Servers) > 0 {
 		r = authOnline
 	}
 	runsOnly(u, s.Systemd, imapd)
 	writeSandbox(u, s.Systemd, r, s.Paths.State, s.Paths.Run, s.Paths.Bin)
+	if only, known := addresses(s.Servers); known {
+		u.set("IPAddressDeny", "any")
+		u.set("IPAddressAllow", strings.Join(only, " "))
+	}
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")
 	return u.bytes()
+}
+
+// addresses gives those of servers, if all of them are known and there are any: behind a
+// name there may be any address.
+func addresses(servers []string) (all []string, known bool) {
+	for _, s := range servers {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return nil, false
+		}
+		all = append(all, a.String())
+	}
+	slices.Sort(all)
+	return slices.Compact(all), len(all) > 0
 }
 
 // writable is where auth may write: everything else is read-only to it.

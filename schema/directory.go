@@ -80,11 +80,28 @@ func (h *Host) Groups() []string {
 	return slices.Compact(groups)
 }
 
-// AsksNetwork says whether a directory is reached by the network.
-func (h *Host) AsksNetwork() bool {
-	return slices.ContainsFunc(h.Directories, func(d Directory) bool {
-		return d.LDAP != nil && slices.ContainsFunc(d.LDAP.Servers, func(s string) bool { return !strings.HasPrefix(s, "ldapi:") })
-	})
+// Servers gives the names and addresses of the servers that the daemon connects to:
+// those of directories, and those behind proxies.
+func (h *Host) Servers() []string {
+	var all []string
+	for _, d := range h.Directories {
+		if d.LDAP == nil {
+			continue
+		}
+		for _, text := range d.LDAP.Servers {
+			if u, err := url.Parse(text); err == nil && u.Scheme != "ldapi" {
+				all = append(all, u.Hostname())
+			}
+		}
+	}
+	for _, l := range h.Listeners {
+		if l.Proxy != nil {
+			for _, s := range l.Proxy.Servers {
+				all = append(all, s.Host)
+			}
+		}
+	}
+	return all
 }
 
 // directories completes the directories, in the order in which they are asked.

@@ -40,7 +40,7 @@ var promises = []struct{ probe, may string }{
 	{"gain privileges", ""},
 	{"run a program", "apply cert-check import pam web-admin"},
 	{"run what it has written", ""},
-	{"ask by IPv4", "import proxy"},
+	{"ask by IPv4", "imapd import"}, // auth, for the proxy
 	{"ask by IPv6", "import"},
 	{"ask elsewhere", "import"},
 	{"make a local socket", "apply cert-check imapd import login metrics pam proxy purge spawn web web-admin"},

@@ -56,8 +56,8 @@ func TestProxyHost(t *testing.T) {
 	b.write("/etc/mailstead/proxy.cue", proxyListeners)
 	b.run("mailstead", "apply", "--yes")
 	b.writesNothing()
-	if unit := b.run("systemctl", "cat", "mailstead-login@near.service"); !strings.Contains(unit, "IPAddressAllow=127.0.0.1\n") {
-		t.Errorf("the proxy may connect to anybody:\n%s", unit)
+	if unit := b.run("systemctl", "cat", "mailstead-login@near.service"); !strings.Contains(unit, "PrivateNetwork=yes\n") {
+		t.Errorf("the proxy has the network:\n%s", unit)
 	}
 
 	roundcube(b, "127.0.0.1:1144")

@@ -55,9 +55,6 @@ func attempt(take, dir string) (map[string]string, error) {
 	case "login":
 		_, err = Files(nil)
 		err = errors.Join(err, Limits(), Calls(OfLogin...))
-	case "proxy":
-		_, err = Files(nil, filepath.Join(dir, "mine"))
-		err = errors.Join(err, Limits(), Calls(OfProxy...))
 	case "front":
 		_, err = Files(nil)
 		err = errors.Join(err, Limits(), Calls(OfFront...))
@@ -250,22 +247,17 @@ func TestCalls(t *testing.T) {
 			t.Errorf("a login: %s: %s", c.name, login[c.name])
 		}
 	}
-	worker, front, proxy := run(t, "calls", t.TempDir()), run(t, "front", place(t)), run(t, "proxy", place(t))
-	for _, row := range []struct{ what, worker, login, front, proxy string }{
-		{"make a local socket", "done", "done", refused, "done"}, // to the outbox, and to auth
-		{"connect", unix.EBADF.Error(), unix.EBADF.Error(), refused, unix.EBADF.Error()},
-		{"make a pair of sockets", refused, unix.EFAULT.Error(), unix.EFAULT.Error(), unix.EFAULT.Error()},
-		{"wait for connections", refused, refused, refused, unix.EBADF.Error()},
+	worker, front := run(t, "calls", t.TempDir()), run(t, "front", place(t))
+	for _, row := range []struct{ what, worker, login, front string }{
+		{"make a local socket", "done", "done", refused}, // to the outbox, and to auth
+		{"connect", unix.EBADF.Error(), unix.EBADF.Error(), refused},
+		{"make a pair of sockets", refused, unix.EFAULT.Error(), unix.EFAULT.Error()},
+		{"wait for connections", refused, refused, refused},
 	} {
-		if worker[row.what] != row.worker || login[row.what] != row.login || front[row.what] != row.front || proxy[row.what] != row.proxy {
-			t.Errorf("%s: a worker: %s, a login: %s, a front: %s, a proxy: %s", row.what, worker[row.what], login[row.what], front[row.what], proxy[row.what])
+		if worker[row.what] != row.worker || login[row.what] != row.login || front[row.what] != row.front {
+			t.Errorf("%s: a worker: %s, a login: %s, a front: %s", row.what, worker[row.what], login[row.what], front[row.what])
 		}
 		delete(worker, row.what)
-	}
-	for _, c := range calls {
-		if net := strings.HasPrefix(c.name, "speak TCP"); c.number != unix.SYS_CLONE3 && (proxy[c.name] == refused) == net {
-			t.Errorf("a proxy: %s: %s", c.name, proxy[c.name])
-		}
 	}
 	for _, c := range calls {
 		if c.number != unix.SYS_CLONE3 && front[c.name] != refused {
@@ -396,11 +388,7 @@ func list(path string) error {
 func TestFiles(t *testing.T) {
 	confinable(t)
 	within, without, login := run(t, "files", place(t)), run(t, "nothing", place(t)), run(t, "login", place(t))
-	proxy := run(t, "proxy", place(t))
 	for _, f := range files {
-		if said := proxy["file: "+f.name]; said == "<nil>" && !slices.Contains([]string{"read its own", "list its own", "know the boot", "be random", "remove its own", "gain no privileges"}, f.name) {
-			t.Errorf("a proxy: %s", f.name)
-		}
 		if f.name != "gain no privileges" && without["file: "+f.name] != "<nil>" {
 			t.Errorf("%s: %s without Landlock too, so it proves nothing", f.name, without["file: "+f.name])
 		}

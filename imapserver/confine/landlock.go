@@ -63,16 +63,9 @@ type root struct {
 	is   fs.FileInfo // nil: there was nothing of that name
 }
 
-// ForNames is what is read to find servers by name, and to know whom to trust of them: by
-// Go's resolver and by crypto/x509.
-var ForNames = []string{
-	"/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", // resolv.conf may be a link
-	"/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/usr/lib/ssl",
-}
-
-// Files has this process open nothing but what is below roots, and, to read, below
-// readable, and run nothing, for as long as it lives.
-func Files(roots []string, readable ...string) (Roots, error) {
+// Files has this process open nothing but what is below roots, and run nothing, for as
+// long as it lives.
+func Files(roots []string) (Roots, error) {
 	v, err := abi()
 	if err != nil {
 		return nil, err
@@ -101,11 +94,6 @@ func Files(roots []string, readable ...string) (Roots, error) {
 	}
 	for _, file := range readBesides {
 		if _, err := allow(ruleset, file, unix.LANDLOCK_ACCESS_FS_READ_FILE); err != nil {
-			return nil, err
-		}
-	}
-	for _, dir := range readable {
-		if _, err := allow(ruleset, dir, unix.LANDLOCK_ACCESS_FS_READ_FILE|unix.LANDLOCK_ACCESS_FS_READ_DIR); err != nil {
 			return nil, err
 		}
 	}

@@ -38,13 +38,11 @@ var needed = []uint32{
 
 // What Calls allows besides: a worker, which has mail sent, to reach the outbox; a login
 // and others that talk to strangers to accept connections, reach auth, and hand them over; who has its connections
-// from elsewhere to hand over alone; a proxy, which looks for servers, to reach these by
-// network (Go binds a socket to find out which it has).
+// from elsewhere to hand over alone.
 var (
 	OfWorker = []uint32{unix.SYS_SOCKET, unix.SYS_CONNECT}
 	OfLogin  = []uint32{unix.SYS_SOCKET, unix.SYS_CONNECT, unix.SYS_ACCEPT4, unix.SYS_SOCKETPAIR}
 	OfFront  = []uint32{unix.SYS_SOCKETPAIR}
-	OfProxy  = append([]uint32{unix.SYS_BIND}, OfLogin...)
 )
 
 // limited is the calls of which a part is needed: those where the bits of mask
@@ -118,13 +116,8 @@ func filter(more []uint32) []unix.SockFilter {
 	missing := end(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
 	p := []unix.SockFilter{load(atArchitecture), {Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: architecture}, refuse, load(atNumber), unless(unix.SYS_CLONE3, 1), missing}
 	for _, l := range limited {
-		if l.number == unix.SYS_SOCKET {
-			if !slices.Contains(more, l.number) {
-				continue
-			}
-			if slices.Contains(more, unix.SYS_BIND) {
-				l.want = append([]uint32{unix.AF_INET, unix.AF_INET6}, l.want...)
-			}
+		if l.number == unix.SYS_SOCKET && !slices.Contains(more, l.number) {
+			continue
 		}
 		p = append(p, unless(l.number, uint8(3+2*len(l.want))), load(atArguments+8*l.argument), unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: l.mask})
 		for _, want := range l.want {

@@ -92,6 +92,20 @@ func Stream(f *os.File) (*net.UnixConn, error) {
 	return u, nil
 }
 
+// Network makes a connection of the descriptor of Connected, and closes f.
+func Network(f *os.File) (net.Conn, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("open connection: %w", err)
+	}
+	if _, ok := c.(*net.TCPConn); !ok {
+		c.Close()
+		return nil, errors.New("open connection: the descriptor is no TCP socket")
+	}
+	return c, nil
+}
+
 func socketpair(typ int) (ours, theirs *os.File, err error) {
 	// Not SOCK_NONBLOCK, with which each file would be the poller's as well for the short
 	// time until it is a connection or sent.

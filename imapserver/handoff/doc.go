@@ -7,6 +7,7 @@
 //	front      --Open-->      supervisor --Session--> worker
 //	           <--Opened--               <--Idle--
 //	           --Hangs-->                --Stop-->
+//	           --Connect--> <--Connected--  --Abort-->
 //	           <--Settings--
 //	           --Ready-->
 //	           <--Query--  --State-->

@@ -102,6 +102,27 @@ type Hangs struct {
 	Worker uint64 `json:"worker"`
 }
 
+// Connect has auth connect to a server that the login's listener stands in front of, by
+// its address as the Settings have it: a login has no network.
+type Connect struct {
+	noFiles
+	Serial uint64 `json:"serial"`
+	Server string `json:"server"` // host:port
+}
+
+// Connected answers Connect, by the connection or by an Error.
+type Connected struct {
+	Serial     uint64   `json:"serial"`
+	Error      string   `json:"error,omitempty"`
+	Connection *os.File `json:"-"` // nil with an Error
+}
+
+// Abort says that nobody waits for the answer to a Connect any more.
+type Abort struct {
+	noFiles
+	Serial uint64 `json:"serial"`
+}
+
 // Query asks a login how it does. SelfTest has it go through its own accept
 // path, greeting and parser first.
 type Query struct {
@@ -171,6 +192,26 @@ func (v *Visit) setFiles(fs []*os.File) error {
 		return err
 	}
 	v.Stream = fs[0]
+	return nil
+}
+
+func (c *Connected) payload() *[]byte { return nil }
+
+func (c *Connected) files() []*os.File {
+	if c.Connection == nil {
+		return nil
+	}
+	return []*os.File{c.Connection}
+}
+
+func (c *Connected) setFiles(fs []*os.File) error {
+	if c.Error != "" {
+		return wantFiles(fs, 0)
+	}
+	if err := wantFiles(fs, 1); err != nil {
+		return err
+	}
+	c.Connection = fs[0]
 	return nil
 }
 

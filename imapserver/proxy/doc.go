@@ -12,6 +12,7 @@
 // table that says what it leaves behind, every command has been answered, and the
 // server has shown that nothing is selected any more. Everything else is closed.
 //
-// The root package makes it auth's Remote and login's Host. It imports, of the
-// project, config, handoff, limit and control, and opens no file.
+// The root package makes it auth's Remote and login's Host, and says how it connects:
+// where login is a process of its own, auth does. It imports, of the project, config,
+// handoff, limit and control, and opens no file.
 package proxy

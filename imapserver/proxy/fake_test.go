@@ -171,7 +171,7 @@ func (f *fake) authenticate(c *fakeConn, rest string) string {
 // front makes a proxy in front of the fake.
 func (f *fake) front(limits map[string]int64, change ...func(p *config.Proxy)) *Proxy {
 	f.t.Helper()
-	p := New(discard)
+	p := New(discard, Network)
 	f.t.Cleanup(p.Close)
 	commit, err := p.Prepare(f.config(limits, change...))
 	if err != nil {

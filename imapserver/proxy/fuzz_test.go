@@ -22,7 +22,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("a COMPRESS DEFLATE\r\n\x00\x01\n"), []byte("a OK\r\n\x00\xff"))
 	f.Add([]byte("a LOGIN {5}\r\na NOOP {3+}\r\nabc {2+}\r\n\r\n"), []byte("a BAD {3}\r\n* X {3+}\r\n* CAPABILITY\r\n"))
 	f.Fuzz(func(t *testing.T, client, server []byte) {
-		p := New(discard)
+		p := New(discard, Network)
 		defer p.Close()
 		commit, err := p.Prepare(&config.Config{Listeners: []config.Listener{{Name: "webmail", Proxy: &config.Proxy{
 			Servers: []config.Server{{Host: "127.0.0.1", Port: 1, TLS: config.Plain}},

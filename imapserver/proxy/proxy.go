@@ -22,6 +22,7 @@ import (
 // methods may be called from many goroutines.
 type Proxy struct {
 	log  *slog.Logger
+	dial Dial
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
 
@@ -69,9 +70,9 @@ type rules struct {
 // counters count since the process has begun.
 type counters struct{ logins, reused, refused, failed, stale, kept atomic.Uint64 }
 
-// New makes a Proxy that has no listener before Update.
-func New(log *slog.Logger) *Proxy {
-	p := &Proxy{log: log, fronts: map[string]*front{}, logins: map[string]*login{}}
+// New makes a Proxy that has no listener before Prepare.
+func New(log *slog.Logger, dial Dial) *Proxy {
+	p := &Proxy{log: log, dial: dial, fronts: map[string]*front{}, logins: map[string]*login{}}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
 }
@@ -90,7 +91,7 @@ func (p *Proxy) Prepare(c *config.Config) (commit func(), err error) {
 			return nil, fmt.Errorf("listener %s: webmail: %w", l.Name, err)
 		}
 		for _, each := range l.Proxy.Servers {
-			s, err := newServer(each, l.Proxy)
+			s, err := newServer(each, l, p.dial)
 			if err != nil {
 				return nil, fmt.Errorf("listener %s: %w", l.Name, err)
 			}

@@ -18,9 +18,21 @@ import (
 	"mailstead/imapserver/handoff"
 )
 
+// Dial connects to a server behind a listener, at an address that its configuration has.
+type Dial func(ctx context.Context, listener, address string) (net.Conn, error)
+
+// Network is the Dial of who has a network.
+func Network(ctx context.Context, _, address string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}
+
+// ErrUntried says of a connection that is not there that nothing is known of the server.
+var ErrUntried = errors.New("it has not been tried")
+
 // server is one IMAP server behind a proxy.
 type server struct {
 	config.Server
+	network func(ctx context.Context) (net.Conn, error)
 	ca      string // PEM, so that two can be compared
 	tls     *tls.Config
 	forward bool
@@ -31,8 +43,10 @@ type server struct {
 	trying atomic.Bool // somebody finds out whether it still does
 }
 
-func newServer(s config.Server, p *config.Proxy) (*server, error) {
+func newServer(s config.Server, l config.Listener, dial Dial) (*server, error) {
+	p := l.Proxy
 	made := &server{Server: s, ca: string(p.PEM), forward: p.Forward}
+	made.network = func(ctx context.Context) (net.Conn, error) { return dial(ctx, l.Name, s.Address()) }
 	if s.TLS == config.Plain {
 		return made, nil
 	}
@@ -93,14 +107,14 @@ func (s *server) connect(ctx context.Context) (*link, error) {
 	}
 	begun := time.Now()
 	l, err := s.dial(ctx)
-	if context.Cause(ctx) != context.Canceled { // a client that has gone says nothing of the server
+	if context.Cause(ctx) != context.Canceled && !errors.Is(err, ErrUntried) { // a client that has gone says nothing of the server
 		s.mute.Store(err != nil && time.Since(begun) >= slow)
 	}
 	return l, err
 }
 
 func (s *server) dial(ctx context.Context) (*link, error) {
-	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Address())
+	nc, err := s.network(ctx)
 	if err != nil {
 		return nil, s.fault(ctx, err)
 	}

@@ -72,7 +72,7 @@ func (b *builder) addCertCheck() error {
 
 // addRoles adds auth, spawn and what asks PAM, with the sockets between them.
 func (b *builder) addRoles() error {
-	auth := render.Service{Systemd: b.systemd(), Paths: b.paths, Account: b.service.account, Network: b.host.AsksNetwork(), Groups: b.host.Groups()}
+	auth := render.Service{Systemd: b.systemd(), Paths: b.paths, Account: b.service.account, Servers: b.host.Servers(), Groups: b.host.Groups()}
 	spawn := render.Spawn{Systemd: b.systemd(), Paths: b.paths, Account: b.service.spawn, AuthUID: b.service.runAs.UID, MailRoots: b.mailRoots()}
 	block := b.nothingToServe()
 	rows := []struct {
@@ -123,7 +123,7 @@ func (b *builder) addListener(l schema.Listener, block *reconcile.Block) error {
 	if err != nil {
 		return err
 	}
-	login, err := render.Login{Systemd: b.systemd(), Paths: b.paths, Account: b.service.login, Listener: l.Name, Proxy: l.Proxy}.Render()
+	login, err := render.Login{Systemd: b.systemd(), Paths: b.paths, Account: b.service.login, Listener: l.Name, Proxy: l.Proxy != nil}.Render()
 	if err != nil {
 		return err
 	}
