@@ -189,6 +189,7 @@ func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff
 		return a.exchange(ctx, c)
 	}
 	start := time.Now()
+	c = a.table.Load().meant(c)
 	p := a.pair(c)
 	e, f := a.judge(ctx, c, p)
 	return a.answer(ctx, c, start, p, e, f)

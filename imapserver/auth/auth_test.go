@@ -60,6 +60,30 @@ func newAuth(t testing.TB, l Limits, helpers HelperSource, users ...config.User)
 
 func from(addr string) netip.Addr { return netip.MustParseAddr(addr) }
 
+// A name in other capitals is that of who has it so, then of who has it in small letters,
+// then of the one who is left; guesses at it count against them.
+func TestCapitals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, log := newAuth(t, Default, nil, virtual(t, "alice", "a"), virtual(t, "Bob", "b"), virtual(t, "carol", "c"), virtual(t, "Carol", "C"), virtual(t, "Dan", "d"), virtual(t, "DAN", "D"))
+		for _, tt := range []struct{ user, password, name string }{
+			{"alice", "a", "alice"}, {"Alice", "a", "alice"}, {"ALICE", "a", "alice"},
+			{"Bob", "b", "Bob"}, {"bob", "b", "Bob"}, {"BOB", "b", "Bob"},
+			{"carol", "c", "carol"}, {"Carol", "C", "Carol"}, {"Carol", "c", ""}, {"CAROL", "c", "carol"}, {"CAROL", "C", ""},
+			{"Dan", "d", "Dan"}, {"DAN", "D", "DAN"}, {"dan", "d", ""}, {"dan", "D", ""},
+		} {
+			if v, _ := try(a, "192.0.2.1", tt.user, tt.password); v.User != tt.name {
+				t.Errorf("%s with %s: %+v, not %q", tt.user, tt.password, v, tt.name)
+			}
+		}
+		for i := range int(Default.AccountMinute) + 20 {
+			try(a, fmt.Sprintf("198.51.%d.1", i), []string{"alice", "Alice", "ALICE", "aLICE"}[i%4], fmt.Sprint("guess ", i))
+		}
+		if !strings.Contains(log.String(), "too many failed logins of this user") || strings.Contains(log.String(), "user=aLICE") {
+			t.Errorf("guesses in capitals are nobody's: %s", log)
+		}
+	})
+}
+
 // try logs in, and gives the verdict and the time it took.
 func try(a *Auth, addr, user, password string) (handoff.Verdict, time.Duration) {
 	start := time.Now()
@@ -80,7 +104,7 @@ func TestAuthenticate(t *testing.T) {
 		}
 		want := handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "Authentication failed."}
 		for i, tt := range [][2]string{
-			{"alice", "wr0ng"}, {"alice", "Right"}, {"alice", "right "}, {"Alice", "right"}, {"nobody", "right"}, {"alice ", "right"},
+			{"alice", "wr0ng"}, {"alice", "Right"}, {"alice", "right "}, {"Alice", "Right"}, {"nobody", "right"}, {"alice ", "right"},
 			{"", "right"}, {"alice", ""}, {"alice\x00", "right"}, {"alice", "right\x00"}, {"*", "right"}, {"alice\n", "right"},
 			{strings.Repeat("a", 64<<10), "x"}, {"alice", strings.Repeat("a", 64<<10)}, {"\xff", "x"}, {"../alice", "right"}, {"%{user}", "x"},
 		} {

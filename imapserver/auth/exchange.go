@@ -74,8 +74,9 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 		return handoff.Verdict{}
 	}
 	challenge, done, err := x.Next(c.Exchange.Response)
-	who, creds := *c, x.Credentials()
-	who.User, who.Password, who.For = creds.User, creds.Password, creds.For
+	asked, creds := *c, x.Credentials()
+	asked.User, asked.Password, asked.For = creds.User, creds.Password, creds.For
+	who := a.table.Load().meant(&asked)
 	p := a.guesses.pair(who.User, c.Remote)
 	tried := shortened(cmp.Or(who.For, who.User))
 	if errors.Is(err, sasl.ErrSyntax) {
@@ -87,7 +88,7 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 	case f != good:
 	case err != nil:
 		f = refused.because(a.reason(who.User, err))
-		a.noteWrong(p, &who, err)
+		a.noteWrong(p, who, err)
 	case who.For != "" && who.For != who.User:
 		f = refused.because(sasl.ErrAuthzid.Error())
 	case done && !a.mayEnter(who.User):
@@ -95,7 +96,7 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 	case !done:
 		return handoff.Verdict{Exchange: a.exchanges.put(x, start), Challenge: string(challenge), Tried: tried}
 	}
-	v := a.answer(ctx, &who, start, p, entrant{user: who.User}, f)
+	v := a.answer(ctx, who, start, p, entrant{user: who.User}, f)
 	if v.User == "" {
 		v.Tried = tried
 	}

@@ -54,8 +54,9 @@ var unasked = finding{reason: "it says nothing of a user without a password", co
 // user, if somebody knows one.
 func (a *Auth) Explain(ctx context.Context, q Question) (steps []Step, row config.User, known bool) {
 	c := &handoff.Credentials{ID: "explained", Listener: q.Listener, User: q.User, Password: q.Password, Remote: q.Remote, TLS: q.TLS}
-	steps = []Step{a.explainName(c), a.explainLimits(c)}
-	if steps[0].Came == Ends {
+	steps = []Step{a.explainName(c)}
+	c = a.table.Load().meant(c)
+	if steps = append(steps, a.explainLimits(c)); steps[0].Came == Ends {
 		return steps, row, false
 	}
 	t := a.table.Load()
@@ -64,7 +65,7 @@ func (a *Auth) Explain(ctx context.Context, q Question) (steps []Step, row confi
 		if !app.goodOn(q.Listener) {
 			step.Came, step.Seen = Passed, fmt.Sprintf("it is the app password %q, which is good on %s alone", app.Name, strings.Join(app.Listeners, ", "))
 		}
-		row, known = a.User(q.User)
+		row, known = a.User(c.User)
 		if steps = append(steps, step); known && step.Came == OK {
 			return steps, row, true
 		}
@@ -220,14 +221,8 @@ func (a *Auth) explainName(c *handoff.Credentials) Step {
 	if user, master, ok := cut(c.User); ok && len(a.proving().masters) > 0 {
 		return Step{Name: "name", Came: Ends, Seen: fmt.Sprintf("it asks for the master %q to come in as %q: explain each of the two", master, user)}
 	}
-	t := a.table.Load()
-	if _, ok := t.users[c.User]; ok {
-		return Step{Name: "name", Seen: "it is taken as it is written"}
-	}
-	for name := range t.users {
-		if strings.EqualFold(name, c.User) {
-			return Step{Name: "name", Seen: fmt.Sprintf("it is taken as it is written, and that is not %q: capitals count", name)}
-		}
+	if name := a.table.Load().called(c.User); name != c.User {
+		return Step{Name: "name", Seen: fmt.Sprintf("but for capitals it is that of %q", name)}
 	}
 	return Step{Name: "name", Seen: "it is taken as it is written"}
 }

@@ -23,7 +23,7 @@ var (
 // ErrUntold is one of them.
 func (a *Auth) Find(ctx context.Context, name string) (config.User, error) {
 	t := a.table.Load()
-	if _, listed := t.users[name]; listed || !directoryUser().MatchString(name) {
+	if _, listed := t.users[t.called(name)]; listed || !directoryUser().MatchString(name) {
 		return config.User{}, ErrUnknown
 	}
 	c := &handoff.Credentials{ID: "found", User: name, TLS: true}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -70,8 +71,9 @@ type home struct {
 	source netip.Prefix
 }
 
-// pair is who tries, where.
+// pair is who tries, where. Capitals give a name no quota of its own.
 func (g *guesses) pair(user string, remote netip.Addr) pair {
+	user = strings.ToLower(user)
 	source := handoff.Source(remote)
 	return pair{maphash.String(g.seed, user), maphash.Comparable(g.seed, source), maphash.Comparable(g.seed, home{user, source})}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"strings"
 
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/sasl"
@@ -25,10 +26,10 @@ func (a *Auth) scram(c *handoff.Credentials) *sasl.SCRAM {
 		Bindings: c.Exchange.Bindings,
 		Nonce:    rand.Text(),
 		Lookup: func(name string) sasl.Verifier {
-			if v := t.users[name].verifier(); v != nil {
+			if v := t.users[t.called(name)].verifier(); v != nil {
 				return *v
 			}
-			return a.nobody(t, name)
+			return a.nobody(t, strings.ToLower(name)) // as somebody's, whatever the capitals
 		},
 	}
 }

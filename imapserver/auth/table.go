@@ -1,12 +1,14 @@
 package auth
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/sasl"
 )
 
@@ -14,6 +16,7 @@ import (
 // hashes that are made better.
 type table struct {
 	users       map[string]user
+	capitals    map[string]string // a name in small letters -> the user who has it in others
 	directories []backend
 
 	tally tally // under Auth.updating
@@ -34,7 +37,7 @@ func (u user) verifier() *sasl.Verifier {
 }
 
 func newTable(users []config.User, l *logins) (*table, error) {
-	t := &table{users: make(map[string]user, len(users)), tally: tally{unverified: len(users), costs: map[string]int{}, shapes: map[shape]int{}}}
+	t := &table{users: make(map[string]user, len(users)), capitals: map[string]string{}, tally: tally{unverified: len(users), costs: map[string]int{}, shapes: map[shape]int{}}}
 	var faults []error
 	for _, row := range users {
 		u := user{row: row}
@@ -49,12 +52,42 @@ func newTable(users []config.User, l *logins) (*table, error) {
 			t.tally.count(&h, 1)
 		}
 		t.users[row.Name] = u
+		if small := strings.ToLower(row.Name); small != row.Name {
+			if _, two := t.capitals[small]; two {
+				row.Name = "" // nobody can tell which of them is meant
+			}
+			t.capitals[small] = row.Name
+		}
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
 	t.like.Store(t.likeness())
 	return t, nil
+}
+
+// called gives the name of the user whom a client means by a name: telephones begin it
+// with a capital. The one that is spelt so comes first, then the one in small letters;
+// a name that no user has stays what it is. Deliveries go by the same order.
+func (t *table) called(name string) string {
+	if _, ok := t.users[name]; ok {
+		return name
+	}
+	small := strings.ToLower(name)
+	if _, ok := t.users[small]; ok {
+		return small
+	}
+	return cmp.Or(t.capitals[small], name)
+}
+
+// meant is the credentials with the names of the users who are meant.
+func (t *table) meant(c *handoff.Credentials) *handoff.Credentials {
+	m := *c
+	m.User, m.For = t.called(c.User), t.called(c.For)
+	if user, master, ok := cut(c.User); ok {
+		m.User = t.called(user) + masterMark + master
+	}
+	return &m
 }
 
 // change gives a user another hash; other is whether something else is to be offered
