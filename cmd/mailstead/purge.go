@@ -202,13 +202,23 @@ func (p purger) folder(s *transfer.Session, r render.PurgeRule) (n int, err erro
 	if err := s.Open(r.Folder, !p.remove); err != nil {
 		return 0, err
 	}
-	before := time.Now().AddDate(0, 0, -r.Days).Format("2-Jan-2006")
-	lines, err := s.Command("UID SEARCH RETURN (SAVE COUNT) SAVEDBEFORE %s", before) // RFC 5182
+	const day = "2-Jan-2006"
+	now := time.Now()
+	old := "SAVEDBEFORE " + now.AddDate(0, 0, -r.Days).Format(day)
+	if n, err = searched(s, "COUNT", old); n == 0 || err != nil {
+		return 0, err
+	}
+	// UIDs are in the order of arrival (RFC 9051 §2.3.1.1): what came after a message that
+	// stays is no older, whatever a clock said that was behind. One that was ahead keeps nothing.
+	first, err := searched(s, "MIN", "NOT "+old+" SAVEDBEFORE "+now.AddDate(0, 0, 2).Format(day))
 	if err != nil {
 		return 0, err
 	}
-	if n = counted(lines); n == 0 || !p.remove {
-		return n, nil
+	if first > 0 {
+		old += fmt.Sprintf(" NOT UID %d:*", first)
+	}
+	if n, err = searched(s, "SAVE COUNT", old); n == 0 || err != nil || !p.remove { // RFC 5182
+		return n, err
 	}
 	if _, err := s.Command("UID STORE $ +FLAGS.SILENT (\\Deleted)"); err != nil {
 		return 0, err
@@ -217,15 +227,17 @@ func (p purger) folder(s *transfer.Session, r render.PurgeRule) (n int, err erro
 	return n, err
 }
 
-// counted reads the number of an ESEARCH response (RFC 4731 §3.1).
-func counted(lines []string) (n int) {
+// searched gives the COUNT or MIN of what a search finds, 0 of none (RFC 4731 §3.1).
+func searched(s *transfer.Session, options, key string) (n int, err error) {
+	lines, err := s.Command("UID SEARCH RETURN (%s) %s", options, key)
+	what := options[strings.LastIndexByte(options, ' ')+1:]
 	for _, line := range lines {
 		f := strings.Fields(line)
-		if i := slices.Index(f, "COUNT"); i > 0 && i+1 < len(f) && f[1] == "ESEARCH" {
+		if i := slices.Index(f, what); i > 0 && i+1 < len(f) && f[1] == "ESEARCH" {
 			n, _ = strconv.Atoi(f[i+1])
 		}
 	}
-	return n
+	return n, err
 }
 
 // newRules gives the rules of want by which more may be removed than by those of was.

@@ -28,16 +28,20 @@ func TestNewRules(t *testing.T) {
 	}
 }
 
-// age makes the messages of an account, which nobody serves, some days older: age
-// MAILDIR DAYS.
+// age makes the messages of an account, which nobody serves, some days older, of all
+// mailboxes those with a UID if one is given: age MAILDIR DAYS [UID].
 func age(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: age MAILDIR DAYS")
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: age MAILDIR DAYS [UID]")
 	}
 	days, err := strconv.Atoi(args[1])
 	ts.Check(err)
+	var uid any
+	if len(args) > 2 {
+		uid = args[2]
+	}
 	conn, err := sqlite.OpenConn(filepath.Join(ts.MkAbs(args[0]), "mailstead", "index.db"), sqlite.OpenReadWrite)
 	ts.Check(err)
 	defer conn.Close()
-	ts.Check(sqlitex.Execute(conn, "UPDATE message SET saved = saved - ?", &sqlitex.ExecOptions{Args: []any{days * 24 * 60 * 60}}))
+	ts.Check(sqlitex.Execute(conn, "UPDATE message SET saved = saved - ? WHERE uid = ifnull(?, uid)", &sqlitex.ExecOptions{Args: []any{days * 24 * 60 * 60, uid}}))
 }

@@ -147,11 +147,10 @@ func (m *moved) move(s *transfer.Session, dryRun bool) error {
 		return nil // the record does not say what its UIDs are of
 	}
 	for uids := range slices.Chunk(m.uids, maxMoved) {
-		lines, err := s.Command("UID SEARCH RETURN (SAVE COUNT) UID %s", imap.UIDSetNum(uids...)) // RFC 5182
+		n, err := searched(s, "SAVE COUNT", "UID "+imap.UIDSetNum(uids...).String()) // RFC 5182
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.From, err)
 		}
-		n := counted(lines)
 		if n > 0 && !dryRun {
 			if err := s.Move("$", m.To); err != nil {
 				return fmt.Errorf("%s to %s: %w", m.From, m.To, err)
