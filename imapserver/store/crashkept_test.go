@@ -57,9 +57,7 @@ var crashKept = []crashCommand{
 			return err
 		}
 		r.c.shown(r)
-		r.a.kept.swept = time.Time{}
-		r.a.SetKeep(crashKeep)
-		return nil
+		return sweep(r.a, crashKeep)
 	}},
 }
 

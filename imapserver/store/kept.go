@@ -185,8 +185,28 @@ func (a *Account) openNotes(day string) error {
 	return nil
 }
 
-// sweepKept removes the messages whose time has come, and the notes of a day that
-// has none any more. The caller holds the lock.
+// look notes that somebody looks at what is kept, and gives when somebody did before. That
+// is what its removal goes by: a clock that is ahead for an hour after boot must not end the
+// time of all that is kept. Within sweepPause, and where the look before is still to come,
+// it is zero.
+func (k *keptMail) look(now time.Time) (before time.Time, err error) {
+	const dir = "." // new, where nothing is ever put: its time is ours, and takes no room
+	st, err := k.folder.Stat(maildir.New, dir)
+	if err != nil {
+		return before, err
+	}
+	since := now.Sub(st.ModTime)
+	if 0 <= since && since < sweepPause {
+		return before, nil
+	}
+	if since > 0 {
+		before = st.ModTime
+	}
+	return before, k.folder.SetTime(maildir.New, dir, now)
+}
+
+// sweepKept removes the messages whose time had come when somebody looked before, and the
+// notes of a day that has none any more. The caller holds the lock.
 func (a *Account) sweepKept(now time.Time) error {
 	dir := filepath.Join(a.own, maildir.KeptDir)
 	files, err := os.ReadDir(dir)
@@ -200,13 +220,17 @@ func (a *Account) sweepKept(now time.Time) error {
 		return err
 	}
 	k := &a.kept
+	before, err := k.look(now)
+	if err != nil || before.IsZero() {
+		return err
+	}
 	l, err := k.folder.List(maildir.Cur)
 	if err != nil {
 		return err
 	}
 	defer l.Release()
 	for name := range l.All() {
-		if _, until, ok := maildir.ParseKeptName(name); !ok || !until.Before(now) {
+		if _, until, ok := maildir.ParseKeptName(name); !ok || !until.Before(before) {
 			continue
 		}
 		if err := k.folder.Unlink(maildir.Cur, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -218,7 +242,7 @@ func (a *Account) sweepKept(now time.Time) error {
 		if f.IsDir() {
 			_, end, ok = maildir.ParseKeptName(f.Name()) // a mailbox that was deleted
 		}
-		if ok && end.Before(now) {
+		if ok && end.Before(before) {
 			if err := a.removeAll(filepath.Join(dir, f.Name())); err != nil {
 				return err
 			}

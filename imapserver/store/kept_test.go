@@ -25,10 +25,50 @@ func keptFiles(t *testing.T, a *Account) []string {
 	return files
 }
 
-// sweep has an account look through what it keeps as if it had not for a while.
-func sweep(a *Account, life time.Duration) {
-	a.kept.swept = time.Time{}
+// sweep has an account look through what it keeps now and then some hours later, which is
+// when what is due now goes.
+func sweep(a *Account, life time.Duration) error {
 	a.SetKeep(life)
+	now := time.Now()
+	err := os.Chtimes(filepath.Join(a.own, maildir.KeptDir, "new"), now, now)
+	if err != nil {
+		return err
+	}
+	a.kept.mu.Lock()
+	defer a.kept.mu.Unlock()
+	return a.sweepKept(now.Add(sweepPause))
+}
+
+// A clock that is ahead for a while ends nothing's time, and one that was behind no more
+// than delays it.
+func TestKeptClock(t *testing.T) {
+	a := openUnwatched(t, newMaildir(t))
+	a.SetKeep(time.Hour)
+	appendMessage(t, a, "INBOX", mail1, imap.FlagDeleted)
+	if err := selectBox(t, a, "INBOX", false).Expunge(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for _, step := range []struct {
+		clock time.Duration // from now
+		left  int
+	}{
+		{0, 1},
+		{365 * 24 * time.Hour, 1}, // ahead
+		{time.Minute, 1},          // and right again
+		{7 * time.Hour, 1},        // due, and seen to be
+		{8 * time.Hour, 1},        // too soon after that
+		{-365 * 24 * time.Hour, 1},
+		{14 * time.Hour, 1},
+		{21 * time.Hour, 0},
+	} {
+		a.kept.mu.Lock()
+		err := a.sweepKept(now.Add(step.clock))
+		a.kept.mu.Unlock()
+		if left := len(keptFiles(t, a)); left != step.left || err != nil {
+			t.Errorf("after %v %d messages are kept, not %d; %v", step.clock, left, step.left, err)
+		}
+	}
 }
 
 // TestKept keeps what is expunged, with where it was, for as long as was said then;
@@ -73,7 +113,7 @@ func TestKept(t *testing.T) {
 	}
 	// What was promised holds, whatever is said later.
 	for _, life := range []time.Duration{time.Second, 0} {
-		if sweep(a, life); len(keptFiles(t, a)) != 1 {
+		if err := sweep(a, life); err != nil || len(keptFiles(t, a)) != 1 {
 			t.Errorf("it is gone, since later ones are kept for %v", life)
 		}
 	}
@@ -108,7 +148,9 @@ func TestKeptEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	sweep(a, time.Hour)
+	if err := sweep(a, time.Hour); err != nil {
+		t.Fatal(err)
+	}
 	for name, gone := range ended {
 		if _, err := os.Stat(filepath.Join(dir, name)); os.IsNotExist(err) != gone {
 			t.Errorf("%s: gone should be %v: %v", name, gone, err)
