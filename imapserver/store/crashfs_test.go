@@ -24,8 +24,9 @@ type crashFS struct {
 
 	mu    sync.Mutex
 	nodes []*crashNode
-	base  crashTree // what was there at the start, all on disk
-	tree  crashTree // with all calls
+	base  crashTree         // what was there at the start, all on disk
+	tree  crashTree         // with all calls
+	moved map[string]string // directories that were renamed, of which calls may be told by the old name
 	log   []crashCall
 	last  *maildir.Op // made since it was told of, but not taken in
 	quiet bool        // calls are taken in, but are no moments to cut at
@@ -105,7 +106,7 @@ type crashCut struct {
 
 // newCrashFS takes in a tree that is quiet, and counts it as being on disk.
 func newCrashFS(t testing.TB, root string) *crashFS {
-	c := &crashFS{root: root, nodes: []*crashNode{{dir: true}}, base: crashTree{0: {}}}
+	c := &crashFS{root: root, nodes: []*crashNode{{dir: true}}, base: crashTree{0: {}}, moved: map[string]string{}}
 	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err != nil || path == root {
 			return err
@@ -152,6 +153,17 @@ func (c *crashFS) find(t crashTree, path string) int {
 		n = next
 	}
 	return n
+}
+
+// now gives the path that a path has become: a folder that is open goes by the name that
+// its directory had then.
+func (c *crashFS) now(path string) string {
+	for dir := path; len(dir) > len(c.root); dir = filepath.Dir(dir) {
+		if to, ok := c.moved[dir]; ok && c.find(c.tree, dir) < 0 {
+			return c.now(to + path[len(dir):])
+		}
+	}
+	return path
 }
 
 // entry gives the entry of a path, whose directory it makes if it must: not
@@ -236,6 +248,7 @@ func (c *crashFS) settle() {
 	}
 	op := *c.last
 	c.last = nil
+	op.Path, op.To = c.now(op.Path), c.now(op.To)
 	switch op.Call {
 	case "create", "mkdir":
 		if c.exists(op.Path) {
@@ -251,7 +264,9 @@ func (c *crashFS) settle() {
 		if !ok || !c.exists(op.To) || op.Call == "rename" && c.exists(op.Path) {
 			return // it failed
 		}
-		if !c.nodes[n].dir {
+		if c.nodes[n].dir {
+			c.moved[op.Path] = op.To
+		} else {
 			c.see(c.nodes[n], op.To)
 		}
 		if op.Call == "link" {
