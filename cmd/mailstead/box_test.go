@@ -236,6 +236,7 @@ func (b *box) try(stdin string, args ...string) result {
 	c := b.command(ctx, args...)
 	var stdout, stderr bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	c.WaitDelay = 10 * time.Second // for what it has started, and ends later
 	err := c.Run()
 	var exit *exec.ExitError
 	switch {
