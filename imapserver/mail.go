@@ -105,6 +105,7 @@ func (m *mail) turnAway(s *handoff.Session) {
 // full gives the connection of one who has as many sessions as may be back to the
 // login.
 func (m *mail) full(log *slog.Logger, s *handoff.Session, back giveBack) {
+	m.reports.Counts.Add(metrics.Refusals, 1, s.Listener, metrics.FullUser)
 	log.Warn("login refused", "user", s.User, "reason", "too many sessions of this user")
 	answer := fmt.Appendf(nil, "%s NO [LIMIT] Too many connections of this user.\r\n", s.Tag)
 	if err := back(answer, nil); err != nil {

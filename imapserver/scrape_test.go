@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/metrics"
 )
 
@@ -82,4 +84,14 @@ func TestScrapeOfProcesses(t *testing.T) {
 	}
 	slices.Sort(missing)
 	t.Errorf("%q", missing)
+}
+
+// A session of a user who has as many as may be by other listeners was let in by its
+// own: the worker counts it.
+func TestFullIsCounted(t *testing.T) {
+	m := newMail(slog.New(slog.DiscardHandler))
+	m.full(m.log, &handoff.Session{Open: handoff.Open{User: "alice", Listener: "imap", Tag: "a"}}, func(answer, _ []byte) error { return nil })
+	if n := numbers(m.reports.Counts.List())["mailstead_refusals_total imap sessions_of_user"]; n != 1 {
+		t.Errorf("counted %v times", n)
+	}
 }

@@ -34,6 +34,8 @@ v.expunge()
 a = connect("alice")
 v.send(b"i IDLE\r\n")
 v.readline()
+try: imaplib.IMAP4("127.0.0.1", 2143).login("carol@example.org", "wrong")
+except imaplib.IMAP4.error: pass
 time.sleep(300)
 `
 
@@ -49,7 +51,7 @@ func TestObserved(t *testing.T) {
 	b.writesNothing()
 	b.sh(`timeout 100 mailstead trace --user alice > /root/trace 2>&1 & sleep 1`)
 	b.write("/root/client.py", observedClient)
-	b.sh(`systemd-run --quiet --unit=client python3 /root/client.py; for i in $(seq 100); do mailstead sessions | grep -q carol && break; sleep 0.1; done; sleep 1`)
+	b.sh(`systemd-run --quiet --unit=client python3 /root/client.py; for i in $(seq 300); do mailstead explain-session --user carol@example.org 2>/dev/null | grep -q IDLE && break; sleep 0.1; done`)
 
 	want := func(what, text string, patterns ...string) {
 		t.Helper()
@@ -72,10 +74,11 @@ func TestObserved(t *testing.T) {
 import time, urllib.request
 for i in range(300):
     text = urllib.request.urlopen("http://127.0.0.1:9143/metrics").read().decode()
-    if "EXPUNGE" in text and 'imap",mechanism' in text: break
+    if "EXPUNGE" in text and 'imap",mechanism' in text and "refusals" in text: break
     time.sleep(0.1)
 print(text)`).stdout
 	want("metrics", metrics, `^mailstead_up 1$`, `^mailstead_sessions\{listener="imap"\} 2$`, `^mailstead_logins_total\{listener="imap",mechanism="command",result="ok"\} 2$`,
+		`^mailstead_refusals_total\{listener="imap",reason="credentials"\} 1$`,
 		`^mailstead_messages_removed_total\{how="expunged"\} 1$`, `^mailstead_command_seconds_count\{command="EXPUNGE"\} 1$`, `^mailstead_workers 2$`)
 
 	id := strings.Fields(b.sh(`mailstead sessions | grep carol`))[0]

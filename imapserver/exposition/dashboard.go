@@ -26,6 +26,7 @@ var views = []view{
 		{"sum by (listener) (rate(" + metrics.Refused + "[5m]))", "{{listener}} refused"},
 	}},
 	{"Logins", "ops", false, []query{{"sum by (mechanism, result) (rate(" + metrics.Logins + "[5m]))", "{{mechanism}} {{result}}"}}},
+	{"Refused, by reason", "ops", false, []query{{"sum by (reason) (rate(" + metrics.Refusals + "[5m]))", "{{reason}}"}}},
 	{"Logins at proxies", "ops", false, []query{{"sum by (listener, what) (rate(" + metrics.ProxyLogins + "[5m]))", "{{listener}} {{what}}"}}},
 	{"Connections kept by proxies", "short", false, []query{
 		{metrics.ProxyIdle, "{{listener}}"},

@@ -120,7 +120,7 @@ there is too much, the others are not shut by that: a tenth of ` + "`waiting` an
 so that an address may have one more at each of them than the table says. The same keeps a flood at one listener off the others. By each listener alone are counted: the sources with a login that are remembered, and at
 a proxy guesses and the sessions of a user, who is another server's.
 
-Where one is met the log says so, with the reason (` + "`connection refused`, `login refused`, `login failed`" + `: [logs.md](logs.md)), and it is counted (` + "`mailstead_connections_refused_total`, `mailstead_logins_total`" + `:
+Where one is met the log says so, with the reason (` + "`connection refused`, `login refused`, `login failed`" + `: [logs.md](logs.md)), and it is counted by reason (` + "`mailstead_refusals_total`" + `:
 [metrics.md](metrics.md)). They promise no resources: a login has 262,144 descriptors (LimitNOFILE of its unit), of which a session takes two; ` + "`mailstead doctor`" + ` says where these run out, and where they, ` + "`MemoryMax`" + ` or the memory
 of the host are fewer than ` + "`sessions`" + ` and the users there are may ask for, with the sums (` + "`limit-promise`" + `; what a session costs is in ` + "`imapserver/limit/cost.go`" + `).
 

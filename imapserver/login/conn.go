@@ -17,6 +17,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/metrics"
 	"mailstead/imapserver/wire"
 )
 
@@ -310,10 +311,26 @@ func (c *conn) startTLS(ctx context.Context) error {
 		if c.server.ctx.Err() != nil {
 			return errEnd{shutdownText}
 		}
+		c.refusal(handshakeFault(err))
 		return errEnd{"TLS: " + err.Error()}
 	}
 	c.nc, c.phase = t, wire.PhaseTLS
 	return nil
+}
+
+// handshakeFault says how a handshake that has failed is counted. crypto/tls has no
+// types for what a client says by an alert (RFC 8446 §6.2), nor for what the two have
+// not in common.
+func handshakeFault(err error) string {
+	text := err.Error()
+	switch alert, said := strings.CutPrefix(text, "remote error: tls: "); {
+	case said && strings.Contains(alert, "certificate"):
+		return metrics.TLSCertificate
+	case strings.Contains(text, "unsupported versions"), strings.Contains(text, "protocol version not supported"),
+		strings.Contains(text, "no cipher suite supported"), strings.Contains(text, "unsupported application protocols"):
+		return metrics.TLSVersion
+	}
+	return metrics.TLSOther
 }
 
 func (c *conn) tlsVersion() string { return tlsName(c.nc) }

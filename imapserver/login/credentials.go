@@ -28,6 +28,7 @@ func (c *conn) loginCommand(ctx context.Context, tag string, cmd *wire.Login) (*
 // seen it by then; the client should know.
 func (c *conn) privacy(tag string) error {
 	c.log.Warn("login failed", "reason", "not under TLS")
+	c.refusal(metrics.NoTLS)
 	return c.refuse(tag, string(imap.ResponseCodePrivacyRequired), "Login is possible under TLS only.")
 }
 
@@ -96,6 +97,9 @@ func (c *conn) decided(ctx context.Context, tag, mechanism string, v handoff.Ver
 	result := "refused"
 	defer func() { c.server.counts.Add(metrics.Logins, 1, c.listener, cmp.Or(mechanism, "command"), result) }()
 	c.attempt = cmp.Or(v.User, v.Tried, c.attempt)
+	if v.User == "" && v.Elsewhere == "" {
+		c.refusal(cmp.Or(refusalOf[imap.ResponseCode(v.Code)], metrics.WrongCredentials))
+	}
 	if v.Code == string(imap.ResponseCodeUnavailable) {
 		result = "unavailable"
 	}
@@ -109,7 +113,9 @@ func (c *conn) decided(ctx context.Context, tag, mechanism string, v handoff.Ver
 	}
 	r, err := c.open(ctx, tag, v)
 	if err != nil {
-		result = "unavailable"
+		if result = "unavailable"; err.Code == imap.ResponseCodeLimit {
+			result = "limited"
+		}
 		return nil, err
 	}
 	result = "ok"
@@ -117,6 +123,13 @@ func (c *conn) decided(ctx context.Context, tag, mechanism string, v handoff.Ver
 	c.log.Info("login", "user", v.User, "by", v.By, "mechanism", mechanism, "tls", c.tlsVersion(), "client", c.client)
 	return r, nil
 }
+
+// refusalOf says how a refusal of auth's is counted. Everything else has to do with who
+// the client says it is.
+var refusalOf = map[imap.ResponseCode]string{imap.ResponseCodeLimit: metrics.Guessing, imap.ResponseCodeUnavailable: metrics.Unchecked}
+
+// refusal counts what has come to nothing.
+func (c *conn) refusal(reason string) { c.server.counts.Add(metrics.Refusals, 1, c.listener, reason) }
 
 // refer sends a client to the server that has the user's mail (RFC 2221 §4.1).
 func (c *conn) refer(tag string, v handoff.Verdict) error {
@@ -129,7 +142,7 @@ func (c *conn) refer(tag string, v handoff.Verdict) error {
 
 // open begins a session: in this process, or in a worker that takes the other
 // end of a connection without TLS.
-func (c *conn) open(ctx context.Context, tag string, v handoff.Verdict) (*relay, error) {
+func (c *conn) open(ctx context.Context, tag string, v handoff.Verdict) (*relay, *imap.Error) {
 	user := v.User
 	r := &relay{user: user, listener: c.listener, source: handoff.Source(c.addr), client: c.nc, login: &pending{id: c.id, tag: tag}, phase: c.phase, failures: c.failures}
 	r.about = &about{id: c.id, address: c.addr, tls: c.tlsVersion(), client: c.client, began: time.Now()}
@@ -147,6 +160,7 @@ func (c *conn) open(ctx context.Context, tag string, v handoff.Verdict) (*relay,
 			o.Stream.Close()
 			r.worker.Close()
 		}
+		c.refusal(fullness[why])
 		c.log.Warn("login refused", "user", user, "reason", "too many sessions "+why)
 		return nil, &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeLimit, Text: "Too many connections " + why + "."}
 	}
@@ -177,6 +191,7 @@ func (c *conn) hand(ctx context.Context, r *relay, o *handoff.Open) (err error) 
 
 // unavailable is the answer to a good login for which there is no worker.
 func (c *conn) unavailable(user string, err error) *imap.Error {
+	c.refusal(metrics.NoWorker)
 	c.log.Error("login without a worker", "user", user, "err", err)
 	return &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeUnavailable, Text: "Temporary failure. Try again later."}
 }

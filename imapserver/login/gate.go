@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/metrics"
 )
 
 // gate counts connections that are not logged in, in all and by where they
@@ -66,7 +67,7 @@ func (g *gate) enter(addr netip.Addr, shared bool, now time.Time) (refusal strin
 	g.board.say(waiting, g.open+1)
 	if g.drop(g.known.has(handoff.Source(addr), now)) {
 		g.board.say(waiting, g.open)
-		return "too many connections in all"
+		return crowdedAll
 	}
 	g.open++
 	if shared {
@@ -85,6 +86,15 @@ func (g *gate) enter(addr netip.Addr, shared bool, now time.Time) (refusal strin
 	return refusal
 }
 
+// Why a connection is refused, for the log, and as it is counted.
+const (
+	crowdedAll     = "too many connections in all"
+	crowdedAddress = "too many connections of this address"
+	crowdedMinute  = "too many new connections of this address"
+)
+
+var crowding = map[string]string{crowdedAll: metrics.Crowded, crowdedAddress: metrics.CrowdedAddress, crowdedMinute: metrics.CrowdedMinute}
+
 // crowded says whether there are too many of an address, with one that has come.
 func (g *gate) crowded(addr netip.Addr, minute uint32) (refusal string) {
 	for _, l := range levels {
@@ -92,9 +102,9 @@ func (g *gate) crowded(addr netip.Addr, minute uint32) (refusal string) {
 		switch {
 		case v == nil:
 		case over(v.open, g.board.has(waiting, v.spot, minute), l.factor*g.limits.PerSource):
-			return "too many connections of this address"
+			return crowdedAddress
 		case over(v.new, g.board.has(entered, v.spot, minute), l.factor*g.limits.NewMinute):
-			return "too many new connections of this address"
+			return crowdedMinute
 		}
 	}
 	return ""

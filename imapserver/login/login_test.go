@@ -23,6 +23,7 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/metrics"
 )
 
 // issue makes the PEM of a self-signed bundle.
@@ -173,6 +174,7 @@ func startWith(t testing.TB, change func(*Limits), auth handoff.Authenticator) *
 		Limits: limits,
 		Auth:   auth,
 		Open:   s.echo,
+		Counts: &metrics.Counts{},
 	})
 	if err := s.Update(testConfig(), s.bundles); err != nil {
 		t.Fatal(err)

@@ -244,6 +244,7 @@ func (s *Server) admit(nc net.Conn, listener string) {
 	v := &guest{server: s, addr: addr, shared: s.shared(listener, addr)}
 	if reason := v.enter(); reason != "" {
 		s.counts.Add(metrics.Refused, 1, listener)
+		s.counts.Add(metrics.Refusals, 1, listener, crowding[reason])
 		s.refusals.tell(s.log, "connection refused", slog.String("listener", listener), slog.Any("addr", addr), slog.String("reason", reason))
 		return
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"mailstead/imapserver/metrics"
 )
 
 // Session is a connection that is logged in, as it may be shown.
@@ -62,6 +64,15 @@ func (s *sessions) limit(l Limits) {
 	s.limits = l
 }
 
+// Of whom there are too many sessions, for client and log, and as it is counted.
+const (
+	fullAll     = "in all"
+	fullAddress = "of this address"
+	fullUser    = "of this user"
+)
+
+var fullness = map[string]string{fullAll: metrics.Full, fullAddress: metrics.FullAddress, fullUser: metrics.FullUser}
+
 // add counts a session, or says of whom there are as many as may be. Like those who
 // wait, it is counted before it is looked whether it may be.
 func (s *sessions) add(r *relay) (full string) {
@@ -72,11 +83,11 @@ func (s *sessions) add(r *relay) (full string) {
 	at := s.nets[r.source]
 	switch {
 	case s.users[r.user] > s.limits.PerUser || s.sources[userSource{r.user, r.source}] > s.limits.PerUserSource:
-		full = "of this user"
+		full = fullUser
 	case over(at.n, s.board.has(logged, at.spot, 0), s.limits.SourceSessions):
-		full = "of this address"
+		full = fullAddress
 	case own > kept && own+s.board.elsewhere(logged, kept) > s.limits.Sessions:
-		full = "in all"
+		full = fullAll
 	default:
 		return ""
 	}

@@ -42,6 +42,7 @@ const (
 	Connections = "mailstead_connections_total"
 	Refused     = "mailstead_connections_refused_total"
 	Logins      = "mailstead_logins_total"
+	Refusals    = "mailstead_refusals_total"
 	Octets      = "mailstead_octets_total"
 	Commands    = "mailstead_command_seconds"
 	Removed     = "mailstead_messages_removed_total"
@@ -49,6 +50,24 @@ const (
 	Fsync       = "mailstead_fsync_seconds"
 	Logged      = "mailstead_log_lines_total"
 	Unrecorded  = "mailstead_removals_unrecorded_total"
+)
+
+// The reasons of Refusals.
+const (
+	Crowded          = "connections"
+	CrowdedAddress   = "connections_of_address"
+	CrowdedMinute    = "new_connections_of_address"
+	NoTLS            = "no_tls"
+	TLSVersion       = "tls_version"
+	TLSCertificate   = "tls_certificate"
+	TLSOther         = "tls_other"
+	WrongCredentials = "credentials"
+	Guessing         = "guessing"
+	Unchecked        = "unchecked"
+	Full             = "sessions"
+	FullAddress      = "sessions_of_address"
+	FullUser         = "sessions_of_user"
+	NoWorker         = "no_worker"
 )
 
 // The names of those that are looked up when somebody asks.
@@ -71,8 +90,13 @@ var Table = []Row{
 	{Up, Gauge, "1 if auth has given the others, 0 if it is away.", nil, nil},
 	{Connections, Counter, "Connections that were accepted.", []Label{listener}, nil},
 	{Refused, Counter, "Connections that were closed at once, since there were too many.", []Label{listener}, nil},
-	{Logins, Counter, "Logins that were tried, by mechanism (command: LOGIN itself) and what became of them: ok, refused (a wrong password, most often) or unavailable (it could not be checked, or there was no worker).",
-		[]Label{listener, {"mechanism", []string{"command", "PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", Other}}, {"result", []string{"ok", "refused", "unavailable"}}}, nil},
+	{Logins, Counter, "Logins that were tried, by mechanism (command: LOGIN itself) and what became of them: ok, refused (a wrong password, most often), limited (good, and there were too many sessions) or unavailable (it could not be checked, or there was no worker).",
+		[]Label{listener, {"mechanism", []string{"command", "PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", Other}}, {"result", []string{"ok", "refused", "limited", "unavailable"}}}, nil},
+	{Refusals, Counter, "Connections and logins that came to nothing, by reason. Closed at once: connections (of all that wait for a login), connections_of_address and new_connections_of_address (in a minute). " +
+		"TLS: tls_version (no version, cipher or protocol in common), tls_certificate (the client refuses ours), tls_other (it leaves, or speaks something else), no_tls (a login before TLS). " +
+		"Logins: credentials (wrong), guessing (unheard, after too many wrong ones of the address or for the user), unchecked (a directory or PAM was away, or too many waited). " +
+		"Good logins: sessions (of all), sessions_of_address, sessions_of_user, no_worker.",
+		[]Label{listener, {"reason", []string{Crowded, CrowdedAddress, CrowdedMinute, NoTLS, TLSVersion, TLSCertificate, TLSOther, WrongCredentials, Guessing, Unchecked, Full, FullAddress, FullUser, NoWorker, Other}}}, nil},
 	{Sessions, Gauge, "Connections that are logged in.", []Label{listener}, nil},
 	{ProxyIdle, Gauge, "Connections to servers that a proxy keeps for the next login.", []Label{listener}, nil},
 	{ProxyLogins, Counter, "Logins at a proxy: tried, and of these reused (a kept connection was given), refused (by the server) and failed (it could not be asked).",
