@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"syscall"
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
@@ -61,7 +62,10 @@ func (d *door) reach(ctx context.Context, address string) (*os.File, error) {
 		return nil, errors.New("the listener has no such server")
 	}
 	c, err := proxy.Network(ctx, l.Name, address)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EAFNOSUPPORT): // these programs are newer than the units
+		return nil, fmt.Errorf("%w: mailstead-imapd.service has no network, \"mailstead apply\" gives it one", err)
+	case err != nil:
 		return nil, err
 	}
 	defer c.Close()

@@ -13,7 +13,7 @@ const directoried = `hosts: "mail.example.org": {
 	quota: storage: "1GB"
 	folders: Sent: use: "sent"
 	directories: people: ldap: {
-		servers: ["ldaps://localhost"]
+		servers: ["ldaps://127.0.0.1"]
 		ca:           "/etc/ldap/server.pem"
 		base:         "ou=people,dc=example"
 		account:      "cn=reader,dc=example"
@@ -99,7 +99,7 @@ userPassword: carol-pw
 carLicense: other.example.org
 X
 mkdir -p /srv/ldap /run/saslauthd
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout /etc/ldap/server.key -out /etc/ldap/server.pem 2>/dev/null
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout /etc/ldap/server.key -out /etc/ldap/server.pem 2>/dev/null
 slapadd -f /etc/ldap/test.conf -l /root/people.ldif
 systemd-run --quiet --unit=slapd-test slapd -d 0 -f /etc/ldap/test.conf -h ldaps:///
 sed -i 's/^authmodulelist=.*/authmodulelist="authuserdb"/' /etc/courier/authdaemonrc
@@ -187,6 +187,7 @@ func TestDirectories(t *testing.T) {
 	b.run("mailstead", "apply", "--yes")
 	b.sh(`printf 'reader-pw\n' >/etc/mailstead.ldap; chmod 640 /etc/mailstead.ldap; chgrp mailstead /etc/mailstead.ldap`)
 	b.writesNothing()
+	contains(t, b.run("systemctl", "show", "-P", "IPAddressAllow", "mailstead-imapd.service"), "127.0.0.1")
 
 	login := func(pairs ...string) string {
 		return b.run(append([]string{"python3", "/root/client.py"}, pairs...)...)
