@@ -66,6 +66,33 @@ func roomy() Limits {
 	return l
 }
 
+// TestBoardsChange has another listener say another number each time that it is asked,
+// where all places are given before any is by chance.
+func TestBoardsChange(t *testing.T) {
+	l := roomy()
+	l.Begin, l.Full = 300, 300
+	all := boards(t, 2)
+	g, other := newGate(l, all[0]), all[1]
+	done := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for n := uint64(0); ; n++ {
+			select {
+			case <-done:
+				return
+			default:
+				other.own.all[waiting].Store(n % 2 * mostSaid)
+			}
+		}
+	})
+	g.open = 100
+	for range 200_000 {
+		g.drop(false)
+	}
+	close(done)
+	group.Wait()
+}
+
 // TestAllListenersWait has many at once come to three listeners: no more wait than
 // may, and no fewer.
 func TestAllListenersWait(t *testing.T) {

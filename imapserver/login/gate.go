@@ -131,7 +131,8 @@ func (g *gate) drop(known bool) bool {
 	if open < l.Begin {
 		return false
 	}
-	p := l.Rate + (100-l.Rate)*(open-l.Begin)/(l.Full-l.Begin)
+	// The others may have counted more since they were asked above, beyond full too.
+	p := l.Rate + (100-l.Rate)*(open-l.Begin)/max(l.Full-l.Begin, 1)
 	return rand.IntN(100) < p
 }
 
