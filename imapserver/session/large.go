@@ -44,10 +44,12 @@ type extract struct {
 	none   bool   // there is no such part
 }
 
-// extractName is the item without its <partial>.
+// extractName is the item without its <partial>. The name of a field may have a "<".
 func extractName(item *wire.FetchItem) string {
-	name, _, _ := strings.Cut(item.Name, "<")
-	return name
+	if item.Section == nil || item.Section.Partial == nil {
+		return item.Name
+	}
+	return item.Name[:strings.LastIndexByte(item.Name, '<')]
 }
 
 // isExtract says that an item of a large message is made once, an extract.

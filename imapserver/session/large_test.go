@@ -103,6 +103,19 @@ func TestLargeMessages(t *testing.T) {
 	}
 }
 
+// The name of a field may have what <partial> begins with.
+func TestLargeFieldNames(t *testing.T) {
+	s := newServer(t)
+	s.deliver("1000.M1P1.host", "X<a: 1\nX<b: 2\n"+largeText("\n"))
+	c := s.connect()
+	c.ok("SELECT INBOX")
+	got := c.ok("FETCH 1 (BODY.PEEK[HEADER.FIELDS (X<a)] BODY.PEEK[HEADER.FIELDS (X<b)] BODY.PEEK[HEADER.FIELDS (X<b)]<3.1>)")
+	if want := "* 1 FETCH (BODY[HEADER.FIELDS (X<a)] {10}\r\nX<a: 1\r\n\r\n BODY[HEADER.FIELDS (X<b)] {10}\r\nX<b: 2\r\n\r\n" +
+		" BODY[HEADER.FIELDS (X<b)]<3> {1}\r\n:)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // A message that becomes shorter while it is sent ends the session: what would be
 // sent in place of the rest would be taken for it.
 func TestLargeShrinks(t *testing.T) {
