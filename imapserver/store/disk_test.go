@@ -53,11 +53,16 @@ func TestDiskUnwritten(t *testing.T) {
 	appendMessage(t, a, "INBOX", mail1)
 	appendMessage(t, a, "INBOX", mail2)
 	v := selectBox(t, a, "INBOX", false)
+	if err := a.SetQuota(Limits{Messages: 9}); err != nil {
+		t.Fatal(err)
+	}
+	_, used, _ := a.Quota()
 	before := files(t, dir, "cur")
 	a.index.unwritten = diskError(unix.EROFS)
-	if err := v.Store(ctx, allSeqs(v), StoreAdd, []imap.Flag{imap.FlagFlagged}); !errors.Is(err, ErrDisk) {
+	if err := v.Store(ctx, allSeqs(v), StoreAdd, []imap.Flag{imap.FlagDeleted}); !errors.Is(err, ErrDisk) {
 		t.Errorf("store: %v", err)
 	}
+	wantUsage(t, a, used.Octets, used.Messages)
 	if after := files(t, dir, "cur"); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("after a STORE that was refused: %q, before %q", after, before)
 	}

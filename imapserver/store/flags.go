@@ -166,7 +166,7 @@ func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
 	e := now.edit()
 	modseq := now.modseq + 1
 	c.changed, c.from = nil, nil
-	inNew := 0
+	inNew, grown := 0, c.grown
 	err = mb.change(func() error {
 		for _, uid := range uids {
 			old := now.find(uid)
@@ -210,7 +210,11 @@ func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
 	})
 	if cerr != nil {
 		mb.cur.ctime, mb.new.ctime = 0, 0 // the next sync sees the names that there are
-		return nil, errors.Join(err, cerr, c.undo(now))
+		uerr := c.undo(now)
+		if uerr == nil {
+			c.grown = grown
+		}
+		return nil, errors.Join(err, cerr, uerr)
 	}
 	mb.inNew += inNew
 	for i, r := range c.changed {
