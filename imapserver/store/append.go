@@ -338,23 +338,39 @@ type placing struct {
 	records []record
 	origins [][]byte          // what they are copies of, one for each; nil: they are none
 	forced  bool              // whatever the quota
-	leaving maildir.Usage     // what goes from elsewhere in the account with it
+	leaving maildir.Usage     // what goes from elsewhere with it
+	source  *quota            // of where it goes from, if that is another account; or nil
 	place   func(i int) error // makes the name in cur
 	undo    func(i int) error
 }
 
-// run places all, and makes next the snapshot of the mailbox.
+// run places all, and makes next the snapshot of the mailbox. The changes of two
+// accounts are held in the order in which their mailboxes are locked.
 func (p *placing) run(next *snapshot) error {
 	coming := make([]*record, len(p.records))
 	for i := range p.records {
 		coming[i] = &p.records[i]
 	}
-	done, err := p.dest.a.quota.claim(p.dest.counted(coming).Add(p.leaving.Negative()), p.forced)
+	a, claim := p.dest.a, p.dest.counted(coming)
+	if p.source == nil {
+		claim = claim.Add(p.leaving.Negative())
+	} else if p.source.a.dir < a.dir {
+		p.source.changes.RLock()
+		defer p.source.changes.RUnlock()
+	}
+	done, err := a.quota.claim(claim, p.forced)
 	if err != nil {
 		return err
 	}
+	if p.source != nil && p.source.a.dir > a.dir {
+		p.source.changes.RLock()
+		defer p.source.changes.RUnlock()
+	}
 	err = p.runClaimed(next)
 	done(err)
+	if err == nil && p.source != nil {
+		p.source.note(p.leaving.Negative())
+	}
 	return err
 }
 

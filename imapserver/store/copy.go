@@ -175,19 +175,9 @@ func (t *transfer) attempt(ctx context.Context, uids []imap.UID, v *View) error 
 	if !t.move {
 		return place()
 	}
-	leaving := t.src.counted(t.from)
-	if t.src.a == t.dst.a {
-		p.leaving = leaving
-	} else {
-		t.src.a.quota.changes.RLock()
-		defer t.src.a.quota.changes.RUnlock()
-		place = func() error {
-			err := p.run(e.done())
-			if err == nil {
-				t.src.a.quota.note(leaving.Negative())
-			}
-			return err
-		}
+	p.leaving = t.src.counted(t.from)
+	if t.src.a != t.dst.a {
+		p.source = &t.src.a.quota
 	}
 	if err := t.src.change(place, maildir.Cur, maildir.New); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,55 @@ func TestQuotaOverIsCounted(t *testing.T) {
 	appendMessage(t, a, "INBOX", "a: b\r\n")
 	if got, want := readSizeFile(t, dir), "2C\n           5            1\n           5            1\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Messages go from each of two accounts to the other at once, and both are over quota,
+// so that their mail is counted: neither waits for the other for ever.
+func TestQuotaOfBoth(t *testing.T) {
+	all := []*Account{openAccount(t, newMaildir(t)), openAccount(t, newMaildir(t))}
+	var views []*View
+	for _, a := range all {
+		create(t, a, "In")
+		if err := a.SetQuota(Limits{Messages: 2}); err != nil {
+			t.Fatal(err)
+		}
+		appendMessage(t, a, "INBOX", mail1)
+		appendMessage(t, a, "INBOX", mail1)
+		views = append(views, selectBox(t, a, "INBOX", false))
+	}
+	for _, a := range all {
+		a.quota.mu.Lock() // both get as far as to what they need this for
+	}
+	done := make(chan error, 2)
+	for i, v := range views {
+		go func() {
+			_, err := v.Move(context.Background(), allSeqs(v), Target{Account: all[1-i], Mailbox: "In", Rights: AllRights})
+			done <- err
+		}()
+	}
+	held := func(a *Account) bool {
+		free := a.quota.changes.TryLock()
+		if free {
+			a.quota.changes.Unlock()
+		}
+		return !free
+	}
+	for late := time.Now().Add(20 * time.Millisecond); time.Now().Before(late) && !(held(all[0]) && held(all[1])); {
+		runtime.Gosched()
+	}
+	for _, a := range all {
+		a.quota.mu.Unlock()
+	}
+	for range views {
+		select {
+		case err := <-done:
+			if !errors.Is(err, ErrOverQuota) {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			panic("they wait for each other") // and would at their Close
+		}
 	}
 }
 
