@@ -37,13 +37,16 @@ type Draft struct {
 
 // unsynced are the drafts of one command that are finished and not durable: they are
 // made so together.
-type unsynced []*Draft
+type unsynced struct {
+	drafts []*Draft
+	usage  Usage // of all drafts of the command that are finished
+}
 
 const maxUnsynced = 32 // which are open files
 
 func (u *unsynced) sync() error {
 	var files []*os.File
-	for _, d := range *u {
+	for _, d := range u.drafts {
 		if d.file != nil { // or it is aborted
 			files = append(files, d.file)
 		}
@@ -51,16 +54,16 @@ func (u *unsynced) sync() error {
 	if len(files) == 0 {
 		return nil
 	}
-	mb := (*u)[0].mb
+	mb := u.drafts[0].mb
 	err := mb.a.ops.SyncFiles(files)
 	if err != nil {
 		err = mb.draftError(err)
 	}
-	for _, d := range *u {
+	for _, d := range u.drafts {
 		d.close()
 		d.err = err // for good: another try would seem to succeed
 	}
-	*u = nil
+	u.drafts = nil
 	return err
 }
 
@@ -207,10 +210,25 @@ func (d *Draft) Finish(flags []imap.Flag, date time.Time) error {
 		sub: maildir.Cur, date: date.Unix(), base: d.id.Base(st.Dev, st.Ino, st.Size),
 		set: d.mb.sets.get(maildir.WithFlags("", sys), keywords), size: newSize(d.size),
 	}
-	if *d.with = append(*d.with, d); len(*d.with) < maxUnsynced {
+	if err := d.fits(); err != nil {
+		return err
+	}
+	if d.with.drafts = append(d.with.drafts, d); len(d.with.drafts) < maxUnsynced {
 		return nil
 	}
 	return d.with.sync()
+}
+
+// fits refuses what is more than there may be by itself: a thousand messages of one
+// command would fill the disk of others before they are counted.
+func (d *Draft) fits() error {
+	d.mb.mu.Lock()
+	d.with.usage = d.with.usage.Add(d.mb.counted([]*record{&d.record}))
+	d.mb.mu.Unlock()
+	if !d.mb.a.quota.holds(d.with.usage) {
+		return fmt.Errorf("append: %w", ErrOverQuota)
+	}
+	return nil
 }
 
 // CommitAll puts finished messages into their mailbox, which is the same for

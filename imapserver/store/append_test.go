@@ -57,6 +57,43 @@ func TestAppendMany(t *testing.T) {
 	}
 }
 
+// TestAppendMore: messages of one command that cannot all be there are refused before the
+// disk is full of them, by the limits as they are by then, and what does not count is not
+// counted.
+func TestAppendMore(t *testing.T) {
+	dir := newMaildir(t)
+	a := openUnwatched(t, dir)
+	create(t, a, "Trash")
+	if err := a.SetQuota(Limits{Messages: 3}); err != nil {
+		t.Fatal(err)
+	}
+	more := func(name string) (n int, err error) {
+		first, err := a.NewDraft(context.Background(), name)
+		for d := first; err == nil && n < 9; n++ {
+			defer d.Abort()
+			io.WriteString(d, mail1)
+			if err = d.Finish(nil, time.Time{}); err == nil {
+				d, err = first.Another()
+				defer d.Abort()
+			}
+		}
+		return n, err
+	}
+	if n, err := more("INBOX"); n != 4 || !errors.Is(err, ErrOverQuota) {
+		t.Errorf("message %d: %v", n, err)
+	}
+	if n, err := more("Trash"); n != 9 || err != nil {
+		t.Errorf("of the trash, message %d: %v", n, err)
+	}
+	writeSizeFile(t, dir, "5C\n")
+	if n, err := more("INBOX"); n != 6 || !errors.Is(err, ErrOverQuota) {
+		t.Errorf("with room for more, message %d: %v", n, err)
+	}
+	if left := files(t, dir, "tmp"); len(left) > 0 {
+		t.Errorf("tmp has %d files", len(left))
+	}
+}
+
 // appendMany does what a client does that goes on after an error, and asks twice.
 func appendMany(a *Account, n int) (err error) {
 	var drafts []*Draft

@@ -159,6 +159,17 @@ func (q *quota) refresh() error {
 	return err
 }
 
+// holds tells whether there may be so much where nothing else is, as far as is known.
+func (q *quota) holds(u Usage) bool {
+	allows := func() bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return !q.kept || q.file.Limits.Allow(u)
+	}
+	// Others may have set other limits.
+	return allows() || q.refresh() != nil || allows()
+}
+
 // claim announces messages that are about to come, and those that go with it. It
 // is refused where there would be too many, unless it is forced. After it, done must be called with
 // what has become of it; until then nobody counts.
