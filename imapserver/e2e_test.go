@@ -176,7 +176,7 @@ func startProcessesWith(t *testing.T, more func(p *processes) []config.User) *pr
 // themselves.
 func build(t *testing.T, program string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-o", program, "mailstead/cmd/mailstead-imapd")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", program, "mailstead/cmd/mailstead-imapd")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

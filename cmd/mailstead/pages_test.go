@@ -314,7 +314,7 @@ func (b *box) bring(t *testing.T, program string) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("go", "install", "cuelang.org/go/cmd/"+program+"@"+strings.TrimSpace(string(version)))
-	cmd.Env = append(os.Environ(), "GOBIN="+filepath.Join(b.root(), "usr/local/bin"), "GOFLAGS=", "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "GOBIN="+filepath.Join(b.root(), "usr/local/bin"), "GOFLAGS=-trimpath", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

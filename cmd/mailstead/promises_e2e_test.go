@@ -143,7 +143,7 @@ func (b *box) sandboxes() map[string]string {
 // for the sandbox, and gives their arguments.
 func (b *box) prepareProbes() string {
 	b.t.Helper()
-	cmd := exec.Command("go", "build", "-o", filepath.Join(b.root(), "usr/local/bin/prober"), "./testdata/prober")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(b.root(), "usr/local/bin/prober"), "./testdata/prober")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.t.Fatalf("%v\n%s", err, out)

@@ -170,7 +170,7 @@ func buildProgram(t testing.TB, name string) string {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, name)
-	cmd := exec.Command("go", "build", "-o", path, "mailstead/cmd/"+name)
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "mailstead/cmd/"+name)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

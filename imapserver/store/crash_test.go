@@ -461,7 +461,11 @@ func (c *crashRecorded) check(t *testing.T, from int, n *crashCount) (faults []s
 			continue
 		}
 		for i, m := range crashModels {
-			for seed := range m.seeds {
+			seeds := m.seeds
+			if testing.Short() {
+				seeds = min(seeds, 4)
+			}
+			for seed := range seeds {
 				n.states++
 				disk := c.disk(cut, m, rand.New(rand.NewPCG(uint64(cut.index), uint64(i*1000+seed))))
 				key := [2]uint64{uint64(cut.acked), diskDigest(disk)}
