@@ -121,6 +121,8 @@ var ill = []struct {
 	{"timer that never fires", `mkdir -p /run/systemd/system/mailstead-cert-check.timer.d; printf '[Timer]\nOnCalendar=\nOnCalendar=2001-01-01\nPersistent=no\n' > /run/systemd/system/mailstead-cert-check.timer.d/x.conf; systemctl daemon-reload; systemctl restart mailstead-cert-check.timer`,
 		`rm -r /run/systemd/system/mailstead-cert-check.timer.d; systemctl daemon-reload; systemctl restart mailstead-cert-check.timer`, []string{"timer-dead"},
 		[]string{"mailstead-cert-check.timer: it does not wait for any time", "note unit-overridden mailstead-cert-check.timer: ", "OnCalendar=2001-01-01"}},
+	{"timer masked", `systemctl stop mailstead-cert-check.timer; ln -sf /dev/null /etc/systemd/system/mailstead-cert-check.timer; systemctl daemon-reload`, `systemctl unmask mailstead-cert-check.timer; mailstead apply --yes`,
+		[]string{"unit-masked"}, []string{"error unit-masked mailstead-cert-check.timer: it is masked", "systemctl unmask mailstead-cert-check.timer, and mailstead apply"}},
 	{"timer disabled", `systemctl disable -q mailstead-cert-check.timer`, "", []string{"changed"}, []string{"unit/mailstead-cert-check.timer: ", "enabled"}},
 	{"edited by hand", `echo '# mine' >> /etc/systemd/system/mailstead-imapd.service; systemctl daemon-reload`, "", []string{"changed"}, []string{"unit/mailstead-imapd.service"}},
 	{"no deploy hook", `rm /etc/letsencrypt/renewal-hooks/deploy/mailstead`, "", []string{"hook-not-run"}, []string{"deploy-hook/", "it was removed"}},

@@ -59,7 +59,11 @@ func (c Certbot) Judge() []Finding {
 func (c Certbot) timer() []Finding {
 	runs := slices.DeleteFunc(slices.Clone(Renewers), func(name string) bool { return c.Timers[name].Active != "active" })
 	if len(runs) == 0 {
-		return []Finding{New(NothingRenews, "certbot", "neither "+strings.Join(Renewers, " nor ")+" runs").At(c.Origin)}
+		f := New(NothingRenews, "certbot", "neither "+strings.Join(Renewers, " nor ")+" runs").At(c.Origin)
+		if c.Timers[Renewers[0]].Masked {
+			f = f.Do("It is masked: systemctl unmask " + Renewers[0] + ", then systemctl enable --now " + Renewers[0] + ".")
+		}
+		return []Finding{f}
 	}
 	if slices.ContainsFunc(runs, func(name string) bool { return c.Timers[name].Enabled }) {
 		return nil

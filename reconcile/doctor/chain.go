@@ -89,10 +89,14 @@ func (s Served) trust(leaf *x509.Certificate, roots *x509.CertPool, now time.Tim
 			Do("Nothing, as long as clients are told to trust it.")}
 	case old > 0:
 		return []Finding{s.finding(ChainExpired, s.nth(old)+" expired on "+date(s.Chain[old].NotAfter))}
-	case errors.As(err, &unknown) && last.CheckSignatureFrom(last) != nil && len(last.IssuingCertificateURL) > 0:
-		return []Finding{s.finding(ChainIncomplete, fmt.Sprintf("the certificate of %q, which has issued %s, is not served with it", last.Issuer, s.nth(len(s.Chain)-1)))}
+	case errors.As(err, &unknown) && len(s.Chain) == 1 && leaf.CheckSignatureFrom(leaf) != nil && len(leaf.IssuingCertificateURL) > 0:
+		return []Finding{s.finding(ChainIncomplete, fmt.Sprintf("the certificate of %q, which has issued this one, is not served with it", leaf.Issuer))}
 	case errors.As(err, &unknown):
-		return []Finding{s.finding(CertificateUntrusted, fmt.Sprintf("the chain ends with %q, issued by %q, who is not among the system's authorities", last.Subject, last.Issuer))}
+		f := s.finding(CertificateUntrusted, fmt.Sprintf("the chain ends with %q, issued by %q, who is not among the system's authorities", last.Subject, last.Issuer))
+		if len(s.Chain) > 1 && last.CheckSignatureFrom(last) != nil { // whether that is a root, its own certificate would tell
+			f = f.Do(f.Remedy + " If that one has an issuer, too, its certificate is missing at the end of the chain.")
+		}
+		return []Finding{f}
 	}
 	if kind.NotForServers(leaf) != "" {
 		return nil // which has been said

@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 )
@@ -58,8 +60,7 @@ func TestChain(t *testing.T) {
 		made, _ := issued(t, between, betweenKey, c)
 		return made
 	}
-	// below gives a chain whose intermediate ends at another time than its root; the
-	// same key under a name that has another certificate, of longer life, besides.
+	// below gives a chain whose intermediate ends then.
 	below := func(to time.Duration) []*x509.Certificate {
 		c := named(authority, "brief")
 		c.NotAfter = now.Add(to)
@@ -104,7 +105,7 @@ func TestChain(t *testing.T) {
 		{"expired, and another way", crossed(), false, []Code{ChainExpired}, Warning},
 		{"out of order", []*x509.Certificate{good, root, between}, false, []Code{ChainOrder}, Warning},
 		{"with a stranger", []*x509.Certificate{good, own, between}, false, []Code{ChainOrder}, Warning},
-		{"no second intermediate", without(t, root, rootKey, authority, now), false, []Code{ChainIncomplete}, Error},
+		{"no second intermediate", without(t, root, rootKey, authority, now), false, []Code{CertificateUntrusted}, Error},
 		{"for clients", []*x509.Certificate{leaf(-30*day, 60*day, "mail.example.org", func(c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 		}), between}, false, []Code{CertificateUsage}, Error},
@@ -125,6 +126,8 @@ func TestChain(t *testing.T) {
 		}
 		if !equal(got, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		} else if test.name == "no second intermediate" != strings.Contains(fmt.Sprint(found), "is missing at the end of the chain") {
+			t.Errorf("%s: %v", test.name, found)
 		} else if len(found) > 0 && found[len(found)-1].Severity != test.severity {
 			t.Errorf("%s: %s, want %s", test.name, found[len(found)-1].Severity, test.severity)
 		}

@@ -134,9 +134,10 @@ func TestUnits(t *testing.T) {
 		"h.service": {Active: "activating", Sub: "start"},
 		"i.timer":   {Active: "active", Sub: "running", Last: now.Add(-25 * time.Hour)},
 		"j.timer":   {Active: "active", Sub: "waiting", Waits: true, Next: now.Add(-2 * time.Hour)},
+		"l.timer":   {Masked: true},
 		"k.timer":   {Active: "active", Sub: "waiting", Waits: true, Next: now.Add(2 * time.Hour)},
 	}, now, func(string) string { return "host.cue:1:1" })
-	if diff := cmp.Diff([]Code{UnitFailed, TimerDead, TimerDead, UnitFailed, TimerLate, TimerLate}, codes(found)); diff != "" {
+	if diff := cmp.Diff([]Code{UnitFailed, TimerDead, TimerDead, UnitFailed, TimerLate, TimerLate, UnitMasked}, codes(found)); diff != "" {
 		t.Error(diff)
 	}
 	for i, want := range map[int]string{0: "it has failed: exit-code, status 3", 4: "i.service has been at work since 2030-04-30 11:00:00 UTC, and is not started again before its end",
@@ -155,34 +156,36 @@ func TestDropIns(t *testing.T) {
 		return key != "ExecStart" && key != "MemoryMax" && strings.Contains(unit, "\n"+key+"=") || key == "PrivateUsers"
 	}
 	for added, want := range map[string][]Code{
-		"NoNewPrivileges=no":                                {UnitWeakened},
-		"NoNewPrivileges=true":                              {UnitOverridden},
-		"NoNewPrivileges=yes":                               {UnitOverridden},
-		"ProtectSystem=full":                                {UnitWeakened},
-		"ProtectHome=yes":                                   {UnitOverridden},
-		"CapabilityBoundingSet=CAP_NET_ADMIN":               {UnitWeakened},
-		"CapabilityBoundingSet=":                            {UnitOverridden},
-		"CapabilityBoundingSet=~CAP_KILL":                   {UnitWeakened},
-		"AmbientCapabilities=CAP_NET_RAW":                   {UnitWeakened},
-		"SystemCallFilter=":                                 {UnitWeakened},
-		"SystemCallFilter=~@mount":                          {UnitOverridden},
-		"SystemCallFilter=@mount":                           {UnitWeakened},
-		"RestrictAddressFamilies=AF_INET \\\n  AF_UNIX":     {UnitWeakened},
-		"RestrictAddressFamilies=none":                      {UnitOverridden},
-		"RestrictNamespaces=no":                             {UnitWeakened},
-		"RestrictNamespaces=net":                            {UnitWeakened},
-		"RestrictNamespaces=true":                           {UnitOverridden},
-		"ReadOnlyPaths=":                                    {UnitWeakened},
-		"ReadOnlyPaths=/srv":                                {UnitOverridden},
-		"IPAddressDeny=":                                    {UnitWeakened},
-		"IPAddressAllow=any":                                {UnitWeakened},
-		"ReadWritePaths=/srv":                               {UnitWeakened},
-		"User=root":                                         {UnitWeakened},
-		"PrivateUsers=no":                                   {UnitOverridden}, // which the unit does not have
-		"MemoryMax=1G":                                      {UnitOverridden},
-		"# nothing":                                         {UnitOverridden},
-		"Environment=A=b\nExecStart=\nExecStart=/bin/false": {UnitOverridden},
-		"MemoryMax=1G\nUser=root":                           {UnitWeakened, UnitOverridden},
+		"NoNewPrivileges=no":                  {UnitWeakened},
+		"NoNewPrivileges=true":                {UnitOverridden},
+		"NoNewPrivileges=yes":                 {UnitOverridden},
+		"ProtectSystem=full":                  {UnitWeakened},
+		"ProtectHome=yes":                     {UnitOverridden},
+		"CapabilityBoundingSet=CAP_NET_ADMIN": {UnitWeakened},
+		"CapabilityBoundingSet=":              {UnitOverridden},
+		"CapabilityBoundingSet=\nCapabilityBoundingSet=~CAP_KILL": {UnitWeakened, UnitOverridden},
+		"CapabilityBoundingSet=\nCapabilityBoundingSet=CAP_KILL":  {UnitOverridden},
+		"CapabilityBoundingSet=~CAP_KILL":                         {UnitOverridden},
+		"AmbientCapabilities=CAP_NET_RAW":                         {UnitWeakened},
+		"SystemCallFilter=":                                       {UnitWeakened},
+		"SystemCallFilter=~@mount":                                {UnitOverridden},
+		"SystemCallFilter=@mount":                                 {UnitWeakened},
+		"RestrictAddressFamilies=AF_INET \\\n  AF_UNIX":           {UnitWeakened},
+		"RestrictAddressFamilies=none":                            {UnitOverridden},
+		"RestrictNamespaces=no":                                   {UnitWeakened},
+		"RestrictNamespaces=net":                                  {UnitWeakened},
+		"RestrictNamespaces=true":                                 {UnitOverridden},
+		"ReadOnlyPaths=":                                          {UnitWeakened},
+		"ReadOnlyPaths=/srv":                                      {UnitOverridden},
+		"IPAddressDeny=":                                          {UnitWeakened},
+		"IPAddressAllow=any":                                      {UnitWeakened},
+		"ReadWritePaths=/srv":                                     {UnitWeakened},
+		"User=root":                                               {UnitWeakened},
+		"PrivateUsers=no":                                         {UnitOverridden}, // which the unit does not have
+		"MemoryMax=1G":                                            {UnitOverridden},
+		"# nothing":                                               {UnitOverridden},
+		"Environment=A=b\nExecStart=\nExecStart=/bin/false":       {UnitOverridden},
+		"MemoryMax=1G\nUser=root":                                 {UnitWeakened, UnitOverridden},
 	} {
 		path := filepath.Join(t.TempDir(), "x.conf")
 		if err := os.WriteFile(path, []byte("[Service]\n"+added+"\n"), 0o644); err != nil {
@@ -219,6 +222,7 @@ func TestCertbot(t *testing.T) {
 	}{
 		"well":                      {up, good, "/usr/bin/certbot -q renew --no-random-sleep-on-renew", "max-log-backups = 0\n", nil},
 		"no timer":                  {nil, good, "", "", []Code{NothingRenews}},
+		"masked":                    {map[string]kind.Health{"certbot.timer": {Masked: true, Active: "inactive"}}, good, "", "", []Code{NothingRenews}},
 		"snap":                      {map[string]kind.Health{"snap.certbot.renew.timer": {Active: "active", Enabled: true}}, good, "", "", nil},
 		"not enabled":               {map[string]kind.Health{"certbot.timer": {Active: "active"}}, good, "", "", []Code{NothingRenews}},
 		"unknown":                   {up, "", "", "", []Code{NothingRenews}},
@@ -245,6 +249,8 @@ func TestCertbot(t *testing.T) {
 		}
 		c := Certbot{Dir: dir, Lineages: []string{"a"}, Timers: test.timers, Runs: map[string][]string{"certbot.service": strings.Fields(test.command)}, Settings: []string{filepath.Join(dir, "cli.ini")}}
 		if found := c.Judge(); !equal(codes(found), test.want) {
+			t.Errorf("%s: %+v", name, found)
+		} else if test.timers["certbot.timer"].Masked != strings.Contains(fmt.Sprint(found), "systemctl unmask certbot.timer") {
 			t.Errorf("%s: %+v", name, found)
 		}
 	}

@@ -42,9 +42,9 @@ var keeps = []string{"InaccessiblePaths", "ReadOnlyPaths", "NoExecPaths", "IPAdd
 var who = []string{"User", "Group", "DynamicUser", "RootDirectory", "RootImage"}
 
 // weakens tells whether a setting takes something back of what keeps the unit from
-// the rest of the host. was is what the unit has of it, nil if it has none; confines
-// says which settings of the unit are for that.
-func weakens(key, value string, was []string, confines func(key string) bool) bool {
+// the rest of the host. was is what the unit has of it, nil if it has none; emptied tells
+// that an empty value has come before; confines says which settings are for that.
+func weakens(key, value string, was []string, emptied bool, confines func(key string) bool) bool {
 	words := strings.Fields(value)
 	switch {
 	case slices.Contains(who, key):
@@ -56,7 +56,7 @@ func weakens(key, value string, was []string, confines func(key string) bool) bo
 	case slices.Contains(lets, key) && strength(value) > 0:
 		return false // "RestrictNamespaces=yes"
 	case slices.Contains(lets, key) && (strings.HasPrefix(value, "~") || value == "none"):
-		return key == "RestrictNamespaces" || key == "CapabilityBoundingSet" // all but those
+		return emptied && value != "none" || key == "RestrictNamespaces" // all but those, and not some less
 	case slices.Contains(lets, key):
 		have := strings.Fields(strings.Join(was, " "))
 		return slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(have, w) })
@@ -101,15 +101,17 @@ func (u Unit) dropIn(path string, own map[string][]string, confines func(key str
 		return []Finding{New(UnitOverridden, u.Name, fmt.Sprintf("it has %s, which cannot be read: %v", path, err)).At(u.Origin)}
 	}
 	var changed, undone []string
+	emptied := map[string]bool{}
 	for _, s := range settings {
 		was := own[s.section+"/"+s.name]
 		text := s.name + "=" + s.value
 		switch {
-		case weakens(s.name, s.value, was, confines):
+		case weakens(s.name, s.value, was, emptied[s.name], confines):
 			undone = append(undone, text+had(was))
 		case len(was) != 1 || was[0] != s.value:
 			changed = append(changed, text+had(was))
 		}
+		emptied[s.name] = emptied[s.name] || s.value == ""
 	}
 	if len(undone) > 0 {
 		f := New(UnitWeakened, u.Name, path+" has "+few(undone))

@@ -63,6 +63,7 @@ const (
 
 	UnitFailed     Code = "unit-failed"
 	UnitStopped    Code = "unit-stopped"
+	UnitMasked     Code = "unit-masked"
 	UnitOverridden Code = "unit-overridden"
 	UnitWeakened   Code = "unit-weakened"
 	TimerDead      Code = "timer-dead"
@@ -184,6 +185,8 @@ var Table = []Row{
 		"Its journal says why: journalctl -u UNIT. Then start it again."},
 	{UnitStopped, Error, "What the unit is for does not happen: without mailstead-spawn, or the sockets that the parts meet at, nobody can log in.",
 		"See who has stopped it (journalctl -u UNIT), then start it: mailstead apply."},
+	{UnitMasked, Error, "What the unit is for does not happen: nothing may start it, and no apply writes it.",
+		"See who has masked it, and why; then systemctl unmask UNIT, and mailstead apply."},
 	{UnitOverridden, Note, "Somebody has changed settings of the unit in a file beside it (systemctl edit), which Mailstead leaves alone.",
 		"Read it, if something of the unit does not work: systemctl cat UNIT."},
 	{UnitWeakened, Warning, "A file beside the unit (systemctl edit) takes back part of what keeps it from the rest of the host: whoever breaks into it gets further.",

@@ -21,6 +21,9 @@ func Units(all map[string]kind.Health, now time.Time, origin func(unit string) s
 	for _, name := range names {
 		u := all[name]
 		switch timer := strings.HasSuffix(name, ".timer"); {
+		case u.Masked:
+			found = append(found, New(UnitMasked, name, "it is masked").At(origin(name)).
+				Do(fmt.Sprintf("See who has masked it, and why; then systemctl unmask %s, and mailstead apply.", name)))
 		case u.Active == "activating" && (u.Again > 0 || u.Sub == "auto-restart"):
 			found = append(found, New(UnitFailed, name, fmt.Sprintf("it ends as soon as it is started, %d times by now", u.Again+1)).At(origin(name)).
 				Do(fmt.Sprintf("Its journal says why: journalctl -u %s. systemd goes on trying.", name)))

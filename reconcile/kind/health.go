@@ -11,6 +11,7 @@ import (
 // Health is how a unit does, in systemd's words.
 type Health struct {
 	There  bool // systemd knows the unit
+	Masked bool // it is not to be started by anything (systemctl mask)
 	Active string
 	Sub    string
 	Result string    // of what it ran last: "success", "exit-code", "timeout", ...
@@ -42,7 +43,8 @@ func (h *Host) Health(ctx context.Context, names []string) (map[string]Health, e
 			return nil, fmt.Errorf("ask systemd for %s: %w", name, err)
 		}
 		u := Health{
-			There: property[string](p, "LoadState") == "loaded", Active: property[string](p, "ActiveState"), Sub: property[string](p, "SubState"),
+			There: property[string](p, "LoadState") == "loaded", Masked: property[string](p, "LoadState") == "masked",
+			Active: property[string](p, "ActiveState"), Sub: property[string](p, "SubState"),
 			Result: property[string](p, "Result"), Status: int(property[int32](p, "ExecMainStatus")),
 			Again:       int(property[uint32](p, "NRestarts")),
 			PID:         int(property[uint32](p, "MainPID")),
