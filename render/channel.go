@@ -63,6 +63,55 @@ func PAMChannel(p schema.Paths, auth string) ([]byte, error) {
 	return u.bytes()
 }
 
+// ConnectChannel writes the unit of the socket at which an import, which root has begun,
+// finds who connects to its server.
+func ConnectChannel(p schema.Paths) ([]byte, error) {
+	u := newUnit()
+	u.path("run", p.Run)
+	u.section("Unit")
+	u.set("Description", "Mailstead: imports to the network")
+
+	u.section("Socket")
+	u.line("ListenSequentialPacket", ConnectSocket(p))
+	u.set("SocketMode", "0600")
+	u.set("Accept", "yes")
+	u.set("RemoveOnStop", "yes")
+
+	u.section("Install")
+	u.set("WantedBy", "sockets.target")
+	return u.bytes()
+}
+
+// Connector is what the unit of who has the network for one import is made of. What it
+// has is a connection that it gives away: neither mail nor a password, and no account.
+type Connector struct {
+	Systemd int
+	Paths   schema.Paths
+}
+
+// Render writes the unit.
+func (c Connector) Render() ([]byte, error) {
+	u := newUnit()
+	u.path("bin", c.Paths.Bin)
+	u.section("Unit")
+	u.set("Description", "Mailstead: connect to a server for an import")
+	u.set("CollectMode", "inactive-or-failed")
+
+	u.section("Service")
+	u.exec("ExecStart", Program(c.Paths, "mailstead"), "import-connect")
+	u.set("StandardInput", "socket")
+	u.set("StandardOutput", "journal")
+	u.set("StandardError", "journal")
+	u.set("DynamicUser", "yes")
+	u.set("UMask", "0077")
+	u.set("LimitCORE", 0)
+	u.set("TasksMax", 64)
+	u.set("MemoryMax", "128M")
+	runsOnly(u, c.Systemd, Program(c.Paths, "mailstead"))
+	writeSandbox(u, c.Systemd, connector, c.Paths.Bin)
+	return u.bytes()
+}
+
 // PAMHelper writes the unit of one mailstead-pam. PAM's modules are programs of
 // others, which may hang, fork and crash: what they do is theirs alone, and ends
 // with the connection.

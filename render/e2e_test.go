@@ -85,12 +85,14 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	check := CertCheck{Systemd: s.Systemd, Paths: s.Paths}
 	write(CheckUnit)(check.Service())
 	write(CheckTimer)(check.Timer())
-	purge := Periodic{Systemd: s.Systemd, Paths: s.Paths, Command: []string{"purge"}, Calendar: "daily", Writes: PurgeDir(s.Paths)}
+	purge := Periodic{Systemd: s.Systemd, Paths: s.Paths, Command: []string{"purge"}, Calendar: "daily", Writes: []string{PurgeDir(s.Paths)}}
 	write(PurgeUnit)(purge.Service())
 	write(PurgeTimer)(purge.Timer())
-	imports := Periodic{Systemd: s.Systemd, Paths: s.Paths, Command: []string{"import"}, Calendar: "hourly", Network: true}
+	imports := Periodic{Systemd: s.Systemd, Paths: s.Paths, Command: []string{"import"}, Calendar: "hourly", Writes: s.MailRoots, Becomes: true}
 	write(ImportUnit)(imports.Service())
 	write(ImportTimer)(imports.Timer())
+	write(ConnectSocketUnit)(ConnectChannel(s.Paths))
+	write(ConnectUnit)(Connector{Systemd: version, Paths: s.Paths}.Render())
 	return dir
 }
 
@@ -120,7 +122,7 @@ const (
 // exposures are the most that systemd may say of a unit, in tenths. DESIGN.md says
 // which settings those above 17 do without, and why.
 var exposures = map[string]int{
-	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 6, ServiceUnit: 4, authAsking: 12, authKnowing: 12, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 10, pamAsking: 19, ApplyUnit: 21, CheckUnit: 16, PurgeUnit: 10, ImportUnit: 24, WebUnit: 6, WebAdminDoes: 20,
+	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 6, ServiceUnit: 4, authAsking: 12, authKnowing: 12, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 10, pamAsking: 19, ApplyUnit: 21, CheckUnit: 16, PurgeUnit: 10, ImportUnit: 14, ConnectUnit: 11, WebUnit: 6, WebAdminDoes: 20,
 }
 
 // systemd finds nothing to say about the units.

@@ -41,7 +41,12 @@ func TestWritersRefuse(t *testing.T) {
 			"spawn bin": func() ([]byte, error) { s := spawn; s.Paths.Bin = bad; return s.Render() },
 			"pam bin":   func() ([]byte, error) { p := places; p.Bin = bad; return PAMHelper{Paths: p}.Render() },
 			"mail root": func() ([]byte, error) { s := spawn; s.MailRoots = []string{"/var/vmail", bad}; return s.Render() },
-			"boot bin":  func() ([]byte, error) { p := places; p.Bin = bad; return Boot{Paths: p}.Render() },
+			"import mail": func() ([]byte, error) {
+				return Periodic{Systemd: 252, Paths: places, Command: []string{"import"}, Writes: []string{"/home", bad}}.Service()
+			},
+			"connect bin": func() ([]byte, error) { p := places; p.Bin = bad; return Connector{Paths: p}.Render() },
+			"connect run": func() ([]byte, error) { p := places; p.Run = bad; return ConnectChannel(p) },
+			"boot bin":    func() ([]byte, error) { p := places; p.Bin = bad; return Boot{Paths: p}.Render() },
 			"boot state": func() ([]byte, error) {
 				p := places
 				p.State = bad

@@ -37,6 +37,9 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{PAMUnit, "PrivateNetwork RestrictAddressFamilies IPAddressDeny", "pam/network"},
 	{PAMSocketUnit, "ListenStream", "paths/run"},
 	{CheckUnit, "ExecStart", "paths/bin paths/state"},
+	{ImportUnit, "ExecStart", "paths/bin paths/run"},
+	{ImportUnit, "RequiresMountsFor ReadWritePaths ProtectHome InaccessiblePaths", "mail/root users paths/state paths/run paths/bin"},
+	{ConnectSocketUnit, "Description", ""}, // no listener's
 	{OutboxSends, "ExecStart", "paths/bin outbox/command"},
 	{OutboxUnit, "ListenStream", "paths/run"},
 	{OutboxUnit, "Description", ""}, // no listener's

@@ -1,6 +1,10 @@
 package render
 
-import "mailstead/schema"
+import (
+	"slices"
+
+	"mailstead/schema"
+)
 
 // Periodic is a command of ours that a timer runs: what its two units are made of.
 type Periodic struct {
@@ -9,33 +13,36 @@ type Periodic struct {
 	What     string   // completes "Mailstead: ..."
 	Command  []string // without the program
 	Calendar string   // systemd.time(7)
-	Writes   string   // the directory that it writes to; "": none
-	Network  bool     // it asks other servers, and becomes the users whose mail it is
+	Writes   []string // directories that it writes to, where they are; none: nowhere
+	Reads    []string // files that it needs besides, wherever they are
+	Becomes  bool     // it becomes the users whose mail is below Writes
 }
 
 // Service writes the service.
 func (p Periodic) Service() ([]byte, error) {
 	u := newUnit()
 	checkPaths(u, p.Paths)
+	for _, dir := range p.Writes {
+		u.path("ReadWritePaths", dir)
+	}
 	u.section("Unit")
 	u.line("Description", "Mailstead: "+p.What)
 	u.set("After", "network.target nss-user-lookup.target "+ApplyUnit+" "+ServiceUnit)
-	u.words("RequiresMountsFor", "", p.Paths.State)
+	u.words("RequiresMountsFor", "", append([]string{p.Paths.State}, p.Writes...)...)
 
 	u.section("Service")
 	u.set("Type", "oneshot")
 	u.exec("ExecStart", append([]string{Program(p.Paths, "mailstead")}, p.Command...)...)
 	u.set("UMask", "0077")
-	if p.Writes != "" {
-		u.words("ReadWritePaths", "-", p.Writes)
+	if len(p.Writes) > 0 {
+		u.words("ReadWritePaths", "-", p.Writes...)
 	}
 	r := tender
-	if p.Network {
+	if p.Becomes {
 		r = fetcher
-	} else {
-		runsOnly(u, p.Systemd, Program(p.Paths, "mailstead"))
 	}
-	writeSandbox(u, p.Systemd, r, p.Paths.Bin, p.Paths.State, p.Paths.Run)
+	runsOnly(u, p.Systemd, Program(p.Paths, "mailstead"))
+	writeSandbox(u, p.Systemd, r, slices.Concat([]string{p.Paths.Bin, p.Paths.State, p.Paths.Run}, p.Writes, p.Reads)...)
 	return u.bytes()
 }
 

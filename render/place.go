@@ -33,7 +33,9 @@ const (
 	CheckUnit         = "mailstead-cert-check.service"
 	CheckTimer        = "mailstead-cert-check.timer" // of CheckUnit
 	ImportUnit        = "mailstead-import.service"
-	ImportTimer       = "mailstead-import.timer" // of ImportUnit
+	ImportTimer       = "mailstead-import.timer"            // of ImportUnit
+	ConnectSocketUnit = "mailstead-import-connect.socket"   // from ImportUnit to ConnectUnit
+	ConnectUnit       = "mailstead-import-connect@.service" // one for each import
 	PurgeUnit         = "mailstead-purge.service"
 	PurgeTimer        = "mailstead-purge.timer" // of PurgeUnit
 	PAMName           = "mailstead"             // the PAM service
@@ -84,6 +86,9 @@ func SpawnSocket(p schema.Paths) string { return p.Run + "-spawn" }
 
 // PAMSocket is the path of the socket at which auth finds mailstead-pam.
 func PAMSocket(p schema.Paths) string { return p.Run + "-pam" }
+
+// ConnectSocket is the path of the socket at which an import finds who has the network.
+func ConnectSocket(p schema.Paths) string { return p.Run + "-import-connect" }
 
 // WebFile is the path of what the page has to know.
 func WebFile(p schema.Paths) string { return path.Join(p.State, "web.json") }

@@ -21,7 +21,8 @@ const (
 	applier   // mailstead apply at boot
 	checker   // mailstead deploy-hook by its timer: what apply does, for certificates alone
 	tender    // mailstead purge by its timer: root to the control socket, and nothing else
-	fetcher   // mailstead import by its timer: the same, which becomes users and asks other servers
+	fetcher   // mailstead import by its timer: the same, which becomes users
+	connector // mailstead import-connect: other servers, for that
 	webRole   // mailstead web: talks to strangers
 	webAdmin  // what it asks for: apply
 )
@@ -32,7 +33,7 @@ const (
 	spawns  = starts | spawnOwn | lmtpOwn
 	fronts  = loginRole | webRole
 	pams    = pamRole | pamOnline
-	daemons = auths | fronts | spawns
+	daemons = auths | fronts | spawns | connector
 	rooted  = applier | checker | webAdmin
 	timed   = tender | fetcher
 	all     = daemons | pams | rooted | timed
@@ -44,7 +45,8 @@ const (
 // The network is not for those who only use sockets that they were given, or
 // talk to systemd. PAM modules and auth may ask a server where the description says so,
 // and auth connects to the servers behind a proxy, whose login is passed the connection.
-// Where all addresses are known, it reaches no others.
+// Where all addresses are known, it reaches no others. What a service may not does not
+// concern the sockets that it is given (systemd.resource-control(5)).
 //
 // PrivateUsers is not for spawn as root: inside it no other uid exists (setuid
 // fails with EINVAL). Nor is it for auth and for spawn otherwise: who asks is told
@@ -62,25 +64,25 @@ var sandbox = []struct {
 	since      int // version of systemd that knows it; 0: all that matter
 }{
 	{"NoNewPrivileges", "yes", all, 0},
-	{"CapabilityBoundingSet", "", auths | fronts | spawnOwn | lmtpOwn | pams, 0},
+	{"CapabilityBoundingSet", "", auths | fronts | spawnOwn | lmtpOwn | pams | connector, 0},
 	{"CapabilityBoundingSet", "CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL", starts, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL", applier | webAdmin, 0},
 	{"CapabilityBoundingSet", "CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE", checker, 0},
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE", tender, 0}, // the control socket is not root's
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID", fetcher, 0},
 	{"AmbientCapabilities", "", all, 0},
-	{"ProtectSystem", "strict", daemons | tender, 0},
-	{"ReadOnlyPaths", "/run", daemons | tender, 0}, // which "strict" leaves as it is beside ProtectKernelTunables (seen with 252 and 257)
-	{"ProtectSystem", "full", pams | fetcher, 0},   // its modules have files of theirs below /run and /var; mail may be anywhere
+	{"ProtectSystem", "strict", daemons | timed, 0},
+	{"ReadOnlyPaths", "/run", daemons | timed, 0}, // which "strict" leaves as it is beside ProtectKernelTunables (seen with 252 and 257)
+	{"ProtectSystem", "full", pams, 0},            // its modules have files of theirs below /run and /var
 	{"ProtectSystem", "yes", rooted, 0},
-	{protectHome, "yes", daemons | tender, 0},
-	{"InaccessiblePaths", "-/run/dbus", daemons | tender, 0}, // other services, by which a user of theirs may have a program run
+	{protectHome, "yes", daemons | timed, 0},
+	{"InaccessiblePaths", "-/run/dbus", daemons | timed, 0}, // other services, by which a user of theirs may have a program run
 	{protectHome, "read-only", pamRole, 0},
 	{"PrivateTmp", "yes", all, 0},
 	{"PrivateDevices", "yes", all, 0},
 	{"DevicePolicy", "closed", all, 0},
-	{"PrivateUsers", "yes", fronts, 0},
-	{"PrivateNetwork", "yes", authRole | loginRole | webRole | pamRole | spawns | rooted | tender, 0},
+	{"PrivateUsers", "yes", fronts | connector, 0},
+	{"PrivateNetwork", "yes", authRole | loginRole | webRole | pamRole | spawns | rooted | timed, 0},
 	{"PrivateIPC", "yes", all, 248},
 	{"PrivateMounts", "yes", all, 0},
 	{"ProtectKernelTunables", "yes", all, 0},
@@ -91,24 +93,25 @@ var sandbox = []struct {
 	{"ProtectHostname", "yes", all, 0},
 	{"ProtectProc", "invisible", all, 247},
 	{"ProcSubset", "pid", daemons | pams | timed, 247},
-	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | pamOnline | fetcher, 0},
-	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | pamRole | spawns | rooted | tender, 0},
+	{"RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6", authOnline | pamOnline, 0},
+	{"RestrictAddressFamilies", "AF_INET AF_INET6", connector, 0},
+	{"RestrictAddressFamilies", "AF_UNIX", authRole | loginRole | webRole | pamRole | spawns | rooted | timed, 0},
 	{"RestrictAddressFamilies", "none", lmtpRoot | lmtpOwn, 249}, // all sockets are systemd's, or pairs, where there is nobody to ask
-	{"IPAddressDeny", "any", authRole | pamRole | spawns | rooted | tender, 0},
+	{"IPAddressDeny", "any", authRole | pamRole | spawns | rooted | timed, 0},
 	{"RestrictNamespaces", "yes", all, 0},
 	{"RestrictRealtime", "yes", all, 0},
 	{"RestrictSUIDSGID", "yes", daemons | pams | timed, 0},
 	{"LockPersonality", "yes", all, 0},
 	{"MemoryDenyWriteExecute", "yes", all, 0},
 	{"KeyringMode", "private", all, 0},
-	{"RemoveIPC", "yes", auths | fronts | spawnOwn | lmtpOwn, 0},
+	{"RemoveIPC", "yes", auths | fronts | spawnOwn | lmtpOwn | connector, 0},
 	{"SystemCallArchitectures", "native", all, 0},
 	{"SystemCallFilter", "@system-service", all, 0},
 	{"SystemCallFilter", "~@resources", rooted, 0},
 	{"SystemCallFilter", "~@privileged @resources", daemons | pams | timed, 0},
-	{"SystemCallFilter", "@setuid", starts | pams | fetcher, 0},                                                          // pam_unix has its helper be root by setuid,
-	{"SystemCallFilter", "capset", pams, 0},                                                                              // mailstead-pam gives its capabilities up
-	{"SystemCallFilter", "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", spawns | fronts, 0}, // by which workers and those who talk to strangers confine themselves
+	{"SystemCallFilter", "@setuid", starts | pams | fetcher, 0}, // pam_unix has its helper be root by setuid,
+	{"SystemCallFilter", "capset", pams, 0},                     // mailstead-pam gives its capabilities up
+	{"SystemCallFilter", "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", spawns | fronts | fetcher, 0}, // by which workers and those who talk to strangers confine themselves
 	{"SystemCallErrorNumber", "EPERM", all, 0},
 }
 

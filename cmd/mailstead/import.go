@@ -36,6 +36,7 @@ type importOptions struct {
 	connections int
 	verify      bool
 	hourly      bool
+	connectBy   string // socket of who has the network; "": this process
 	transfer.Options
 }
 
@@ -71,6 +72,7 @@ that use. With --into Old, everything goes below "Old", and the INBOX there into
 	cmd.Flags().BoolVar(&o.Flags, "flags", true, "change here the flags that have changed at the source since they were brought")
 	cmd.Flags().IntVar(&o.connections, "connections", 4, "`number` of connections to the source, at most; it is asked by fewer once it refuses one")
 	cmd.Flags().BoolVar(&o.hourly, "hourly", false, "all that the description wants every hour, of every user; what the timer runs")
+	cmd.Flags().StringVar(&o.connectBy, "connect-by", "", "have who serves this `socket` connect to the source, which takes no network then; what the timer runs has it")
 	cmd.AddCommand(newImportVerifyCommand())
 	return cmd
 }
@@ -255,7 +257,7 @@ func findUser(ctx context.Context, daemon *config.Config, name string) (config.U
 }
 
 func (o *importOptions) newJob(c *console) *importJob {
-	return &importJob{Options: o.Options, Verify: o.verify, Output: o.output, Connections: max(1, min(o.connections, 16)), Terminal: c.progress}
+	return &importJob{Options: o.Options, Verify: o.verify, Output: o.output, Connections: max(1, min(o.connections, 16)), Terminal: c.progress, ConnectBy: o.connectBy}
 }
 
 // job makes of the flags what is to be done.

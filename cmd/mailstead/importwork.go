@@ -21,7 +21,9 @@ import (
 	"golang.org/x/term"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/confine"
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
 	"mailstead/reconcile/transfer"
 )
 
@@ -35,6 +37,7 @@ type importJob struct {
 	Output      string
 	Terminal    bool // stderr is one
 	Connections int
+	ConnectBy   string // socket of who has the network, whose channel comes behind the sessions
 
 	Server  *transfer.Server // one of the four
 	CA      []byte           // PEM; nil: the system's
@@ -98,22 +101,14 @@ func (j *importJob) start(ctx context.Context, socket string, user config.User, 
 		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user.UID), Gid: uint32(user.GID), Groups: []uint32{}}}
 	}
-	for range j.Connections + 1 {
-		c, err := control.Session(ctx, socket, user.Name)
-		if errors.Is(err, control.ErrNotRunning) {
-			return hint(err, "mail is brought in through it: start it first")
-		}
-		if err != nil {
-			return err
-		}
-		f, err := c.File()
-		c.Close()
-		if err != nil {
-			return err
-		}
+	files, err := j.open(ctx, socket, user.Name)
+	for _, f := range files {
 		defer f.Close()
-		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
+	if err != nil {
+		return err
+	}
+	cmd.ExtraFiles = files
 	data, err := json.Marshal(j)
 	if err != nil {
 		return err
@@ -128,6 +123,42 @@ func (j *importJob) start(ctx context.Context, socket string, user config.User, 
 		return fmt.Errorf("start mailstead as the uid %d: %w", user.UID, err)
 	}
 	return nil
+}
+
+// open begins the sessions, and the way to the source where somebody else connects to
+// it. What it gives beside an error is to be closed as well.
+func (j *importJob) open(ctx context.Context, socket, user string) (files []*os.File, err error) {
+	take := func(c interface{ File() (*os.File, error) }) error {
+		f, err := c.File()
+		if err == nil {
+			files = append(files, f)
+		}
+		return err
+	}
+	for range j.Connections + 1 {
+		c, err := control.Session(ctx, socket, user)
+		if errors.Is(err, control.ErrNotRunning) {
+			return files, hint(err, "mail is brought in through it: start it first")
+		}
+		if err != nil {
+			return files, err
+		}
+		err = take(c)
+		c.Close()
+		if err != nil {
+			return files, err
+		}
+	}
+	if j.ConnectBy == "" || j.Server == nil {
+		return files, nil
+	}
+	c, err := openConnector(ctx, j.ConnectBy, j.Server.Address())
+	if err != nil {
+		return files, err
+	}
+	defer c.Close()
+	err = take(c)
+	return files, err
 }
 
 // work does it, in a process of the user's.
@@ -161,6 +192,11 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 		return err
 	}
 	defer journal.Close()
+	if j.Server != nil && j.ConnectBy != "" {
+		if err := j.reach(guard); err != nil {
+			return err
+		}
+	}
 	open, err := j.opener()
 	if err != nil {
 		return err
@@ -178,6 +214,23 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 		return hint(errors.New("nothing is kept on this host: what was expunged is gone; and there is nothing to be moved back"), "for the future, say keep: \"14d\" in the description")
 	}
 	return errors.Join(writeImported(c, j, reports), err, transfer.Faults(reports))
+}
+
+// reach finds the way to who connects to the server, and takes from this process what it
+// does not need: it is about to read what another host sends. That is all files but those
+// below guard and large messages, and all system calls but those of a worker, of which
+// it needs no socket. As with onlyTalks, the sandbox of the unit holds without.
+func (j *importJob) reach(guard string) error {
+	c, err := handoff.NewConn(os.NewFile(uintptr(firstSession+j.Connections+1), "connector"))
+	if err != nil {
+		return err
+	}
+	j.Server.Connect = (&connector{server: j.Server.Address(), c: c.Bound(0)}).connect
+	x509.SystemCertPool() // reads them now; a handshake says if there are none
+	if _, err = confine.Files([]string{guard, os.TempDir()}); errors.Is(err, confine.ErrNoLandlock) {
+		return nil
+	}
+	return errors.Join(err, confine.Limits(), confine.Calls())
 }
 
 func (j *importJob) opener() (transfer.Opener, error) {

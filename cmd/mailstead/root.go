@@ -57,6 +57,7 @@ var commands = []func() *cobra.Command{
 	newAsUserCommand,
 	newLookAtMailCommand,
 	newImportWorkCommand,
+	newImportConnectCommand,
 	newRemoteCommand,
 	newWebAdminCommand,
 }

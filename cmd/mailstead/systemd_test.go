@@ -42,6 +42,12 @@ func TestOtherSystemd(t *testing.T) {
 	b.sh(`useradd -m -s /bin/bash alice; echo alice:wonder | chpasswd`)
 	b.write("/etc/mailstead/host.cue", selfMade)
 	b.write("/etc/mailstead/units.cue", allUnits)
+	b.sh(makeCertificate + "(umask 077; echo builder > /etc/mailstead.carol)")
+	b.write("/etc/mailstead/timers.cue", `hosts: "mail.example.org": users: alice: {
+	folders: Trash: {use: "trash", purge: after: "30d"}
+	imports: carol: `+fromDovecot+`
+}
+`)
 	b.exit(2, "mailstead", "plan", "--detailed-exitcode")
 	b.exit(0, "mailstead", "apply", "--yes")
 	python()
@@ -75,7 +81,10 @@ func TestOtherSystemd(t *testing.T) {
 	b.exit(0, "mailstead", "apply", "--yes")
 	python()
 	b.writesNothing()
-	b.holdsPromises("apply cert-check imapd lmtp login metrics pam proxy spawn web web-admin")
+	b.dovecot(3)
+	b.run("systemctl", "start", "mailstead-import.service", "mailstead-purge.service")
+	contains(t, b.run("journalctl", "--no-pager", "-o", "cat", "-u", "mailstead-import.service"), "INBOX -> Carol: 3 messages there", "3 messages brought")
+	b.holdsPromises("apply cert-check imapd import import-connect lmtp login metrics pam proxy purge spawn web web-admin")
 }
 
 // TestNoSystemd applies where another program is process 1: what needs no

@@ -102,6 +102,7 @@ func TestMessages(t *testing.T) {
 		&Retire{UID: 1000, GID: 1001},
 		&Idle{Sessions: 7},
 		&Stop{},
+		&Reach{Server: "mail.example.org:993"},
 	}
 	seen := map[string]bool{}
 	a, b := pair(t)

@@ -16,6 +16,9 @@
 //	           --Told-->
 //	           --NeedHelper--> <--Helper--  --EndHelper-->
 //
+// An import that systemd has started has no network: it says Reach and Connect to who
+// has one.
+//
 // A message is one packet: a line with its version and kind, and JSON, of at most
 // MaxPacket octets, with at most MaxFiles descriptors; what may be larger
 // travels as a sealed memory file. Both ends are the same build of the same

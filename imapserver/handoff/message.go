@@ -57,6 +57,7 @@ var kinds = []kind{
 	{"retire", func() Message { return &Retire{} }},
 	{"idle", func() Message { return &Idle{} }},
 	{"stop", func() Message { return &Stop{} }},
+	{"reach", func() Message { return &Reach{} }},
 }
 
 var byName, byType = index(kinds)

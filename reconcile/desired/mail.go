@@ -184,8 +184,12 @@ func (b *builder) mailRoots() []string {
 			roots = append(roots, b.host.Mail.Root)
 		}
 	}
+	return highest(roots)
+}
+
+// highest gives the directories that are not below another one, sorted.
+func highest(roots []string) (out []string) {
 	slices.Sort(roots)
-	var out []string
 	for _, r := range slices.Compact(roots) {
 		if !slices.ContainsFunc(out, func(o string) bool { return strings.HasPrefix(r, o+"/") }) {
 			out = append(out, r)

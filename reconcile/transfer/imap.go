@@ -37,10 +37,15 @@ type Server struct {
 	User     string
 	Password string
 	Silence  time.Duration // after which a server that owes an answer is given up; 0: five minutes
+	// Connect gives a connection to Host and Port; nil: it is made by the network.
+	Connect func(ctx context.Context) (net.Conn, error) `json:"-"`
 }
 
 // silence is long enough for a server that sorts a large mailbox first.
 const silence = 5 * time.Minute
+
+// Address is host:port.
+func (s Server) Address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
 // Open is an Opener.
 func (s Server) Open(ctx context.Context) (Source, error) {
@@ -70,8 +75,14 @@ func ended(ctx context.Context, err error) error {
 const connectTimeout = 30 * time.Second
 
 func (s Server) connect(ctx context.Context) (*wire, error) {
-	at := net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
-	nc, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", at)
+	at := s.Address()
+	connect := s.Connect
+	if connect == nil {
+		connect = func(ctx context.Context) (net.Conn, error) {
+			return (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", at)
+		}
+	}
+	nc, err := connect(ctx)
 	if err != nil {
 		return nil, err
 	}
