@@ -56,8 +56,9 @@ func (s Server) Open(ctx context.Context) (Source, error) {
 	c := imapclient.New(conn, nil)
 	src := &imapSource{c: c, conn: conn, stop: context.AfterFunc(ctx, func() { c.Close() })}
 	if err := s.login(c); err != nil {
+		err = src.failed(ctx, err)
 		src.Close()
-		return nil, src.failed(ctx, err)
+		return nil, err
 	}
 	c.Caps() // asked for once more after a login, if that did not tell
 	return src, nil
@@ -207,10 +208,11 @@ func (s *imapSource) Close() error {
 // of that go-imap's client says the text alone.
 func (s *imapSource) failed(ctx context.Context, err error) error {
 	lost := s.conn.lost()
+	var answer *imap.Error
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
-	case err == nil || lost == nil || errors.Is(err, lost):
+	case err == nil || lost == nil || errors.Is(err, lost), errors.As(err, &answer): // that it hung up after it does not change
 		return err
 	}
 	return fmt.Errorf("%w: %w", err, lost)

@@ -266,6 +266,18 @@ func TestFaultyServer(t *testing.T) {
 	}
 }
 
+// TestRefusedLogin asks once: a password that is wrong stays so, and who tries it
+// again is locked out.
+func TestRefusedLogin(t *testing.T) {
+	for _, answer := range []string{"$ NO [AUTHENTICATIONFAILED] no\r\n", "$ NO [AUTHENTICATIONFAILED] no\r\n!", "$ NO no\r\n"} {
+		w := &waits{}
+		_, err := bring(t, answers(t, changed(map[string]string{"LOGIN": answer})), dialogue.Mailstead(t, dialogue.Setup{}), w)
+		if err == nil || !strings.HasPrefix(err.Error(), "log in to 127.0.0.1 as \"u\": imap: NO ") || strings.Contains(err.Error(), "connection") || len(w.all) > 0 {
+			t.Errorf("%q: %v, asked again after %v", answer, err, w.all)
+		}
+	}
+}
+
 // TestSlowServer has all the time that it wants as long as it says something.
 func TestSlowServer(t *testing.T) {
 	here := dialogue.Mailstead(t, dialogue.Setup{})
