@@ -158,7 +158,7 @@ func agree(desired, other string) bool {
 func writeStatus(c *console, s *hostStatus) error {
 	fmt.Fprintf(c.out, "%s: ", c.paint(bold, visible(s.Host)))
 	if d := s.Daemon; d != nil {
-		fmt.Fprintf(c.out, "running, process %d, version %s, %d sessions\n\n", d.PID, visible(d.Version), d.Sessions)
+		fmt.Fprintf(c.out, "running, process %d, version %s, %s\n\n", d.PID, visible(d.Version), number(d.Sessions, "session"))
 	} else {
 		fmt.Fprintf(c.out, "%s\n\n", visible(s.Problem))
 	}

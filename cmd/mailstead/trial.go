@@ -209,10 +209,7 @@ func (g generations) leave(n, to int, reason string) error {
 // giveUp returns to the generation before, because this one does not serve. What
 // failed of the changes is likely to be the reason.
 func (t *trial) giveUp(ctx context.Context, problem, failed error) error {
-	seen := fmt.Errorf("generation %d does not serve: %w", t.To, problem)
-	if failed != nil {
-		seen = fmt.Errorf("generation %d does not serve: %w\nwhat a client sees: %w", t.To, failed, problem)
-	}
+	seen := fmt.Errorf("generation %d does not serve: %w", t.To, causes(failed, problem))
 	if t.again && t.From == 0 {
 		return &exitError{code: exitPartial, err: seen}
 	}
@@ -226,6 +223,14 @@ func (t *trial) giveUp(ctx context.Context, problem, failed error) error {
 	}
 	return &exitError{code: exitReturned, err: hint(fmt.Errorf("generation %d does not serve; the host has returned to generation %d, which does", t.To, t.From),
 		"%q shows what it was to change", fmt.Sprintf("mailstead diff %d %d", t.From, t.To))}
+}
+
+// causes puts what failed of the changes, if anything did, before what is seen of it.
+func causes(failed, seen error) error {
+	if failed == nil {
+		return seen
+	}
+	return fmt.Errorf("%w\nwhat a client sees: %w", failed, seen)
 }
 
 // goBack ends an attempt that cannot stand: the host is made again what it was in
@@ -276,7 +281,7 @@ func (g generations) undo(ctx context.Context, c *console, a attempt, lock *reco
 	writePlan(c, c.out, plan, false)
 	failed := l.apply(ctx, c, plan, 0)
 	if _, err := l.proveServing(ctx); err != nil {
-		return errors.Join(fmt.Errorf("generation %d does not serve either: %w", a.From, err), failed)
+		return fmt.Errorf("generation %d does not serve either: %w", a.From, causes(failed, err))
 	}
 	if failed != nil { // it serves all the same
 		fmt.Fprintf(c.err, "mailstead: warning: %s\n", visibleLines(failed.Error()))

@@ -28,6 +28,10 @@ func runVersion(w io.Writer, info *debug.BuildInfo) error {
 	return err
 }
 
+// release is the version that the Debian package was built as, which its build sets.
+// It is no part of the daemon: one of the same octets need not be started anew.
+var release string
+
 // ownVersion is that of this program.
 func ownVersion() string {
 	info, _ := debug.ReadBuildInfo()
@@ -36,6 +40,9 @@ func ownVersion() string {
 
 // version names the release, or the commit where it was built from a checkout.
 func version(info *debug.BuildInfo) string {
+	if release != "" {
+		return release
+	}
 	if info == nil {
 		return "of unknown origin"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -162,6 +163,7 @@ func (s *systemd) job(ctx context.Context, verb jobVerb, name string, wait bool)
 	}[verb]
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
+	begun := time.Now()
 	if verb != jobStop {
 		// A unit that has failed too often would not be started. One that has
 		// not is no error worth telling.
@@ -180,11 +182,11 @@ func (s *systemd) job(ctx context.Context, verb jobVerb, name string, wait bool)
 	select {
 	case result := <-done:
 		if result != "done" && result != "skipped" {
-			return fmt.Errorf("%s %s: %s%s", verb, name, jobResult(result), lastLines(ctx, name))
+			return fmt.Errorf("%s %s: %s%s", verb, name, jobResult(result), lastLines(ctx, name, begun))
 		}
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%s %s: no end after %v%s", verb, name, jobTimeout, lastLines(context.WithoutCancel(ctx), name))
+		return fmt.Errorf("%s %s: no end after %v%s", verb, name, jobTimeout, lastLines(context.WithoutCancel(ctx), name, begun))
 	}
 }
 
@@ -203,11 +205,19 @@ func jobResult(r string) string {
 	return r
 }
 
-// lastLines gives the end of a unit's journal, for an error.
-func lastLines(ctx context.Context, name string) string {
-	out, err := run(ctx, "journalctl", "--unit", name, "--lines", "6", "--output", "cat", "--no-pager", "--quiet")
+// lastLines gives the end of what a unit's journal has had since then, for an error:
+// each line once, since systemd repeats itself where it tries again.
+func lastLines(ctx context.Context, name string, since time.Time) string {
+	const asked, most = "30", 8
+	out, err := run(ctx, "journalctl", "--unit", name, "--since", fmt.Sprintf("@%d", since.Unix()), "--lines", asked, "--output", "cat", "--no-pager", "--quiet")
 	if err != nil || strings.TrimSpace(out) == "" {
 		return ""
 	}
-	return "; its last lines in the journal:\n" + strings.TrimSpace(out)
+	var lines []string
+	for line := range strings.SplitSeq(strings.TrimSpace(out), "\n") {
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return "; its last lines in the journal:\n" + strings.Join(lines[max(0, len(lines)-most):], "\n")
 }
