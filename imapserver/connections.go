@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -51,9 +52,43 @@ func (r *running) aboutSessions(ctx context.Context, q control.Request, s *contr
 		if user != "" {
 			all = explain(all, o.doing(ctx, user, q.ID))
 		}
+	} else {
+		nameClients(ctx, o, all)
 	}
 	s.Connected = all
 	return noneSuch(len(all) > 0, q.ID)
+}
+
+// maxNamed is of how many users at once the workers are asked what their clients are.
+const maxNamed = 50
+
+// nameClients adds what clients have said of themselves since their login, where
+// they had said nothing before, as most do: their workers know.
+func nameClients(ctx context.Context, o overseer, all []control.Connection) {
+	asked := map[string][]control.Connection{}
+	for _, c := range all {
+		if c.Client == "" && len(asked) < maxNamed {
+			asked[c.User] = nil
+		}
+	}
+	var mu sync.Mutex
+	var busy sync.WaitGroup
+	for _, user := range slices.Collect(maps.Keys(asked)) {
+		busy.Go(func() {
+			doing := o.doing(ctx, user, "")
+			mu.Lock()
+			defer mu.Unlock()
+			asked[user] = doing
+		})
+	}
+	busy.Wait()
+	for i, c := range all {
+		for _, d := range asked[c.User] {
+			if c.Client == "" && d.ID == c.ID && d.Doing != nil {
+				all[i].Client = d.Doing.Client
+			}
+		}
+	}
 }
 
 // noneSuch is the error where there is no connection of that name.

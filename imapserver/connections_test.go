@@ -83,6 +83,23 @@ func TestConnections(t *testing.T) {
 	c.send("d ID (\"name\" \"Test\" \"version\" \"7\")\r\na LOGIN alice pw-alice\r\n")
 	c.until("a OK")
 	aboutAlice(t, c, asking(t, i))
+	c = dialTLS(t, addr["imaps"], &tls.Config{ServerName: "mail.example", RootCAs: pool(t, cert)})
+	c.send("a LOGIN bob pw-bob\r\n")
+	c.until("a OK")
+	namedLater(t, c, asking(t, i))
+}
+
+// namedLater wants a session to be called by what its client says after the login.
+func namedLater(t *testing.T, c *client, ask func(control.Request) control.Status) {
+	t.Helper()
+	c.send("l ID (\"name\" \"Later\" \"version\" \"8\")\r\n")
+	c.until("l OK")
+	for _, s := range ask(control.Request{Verb: control.VerbSessions}).Connected {
+		if s.Client == "Later 8" && s.Doing == nil {
+			return
+		}
+	}
+	t.Errorf("no client is called by its name: %+v", ask(control.Request{Verb: control.VerbSessions}).Connected)
 }
 
 // TestConnectionsOfProcesses: the same where each role is a process, for a user who
@@ -107,6 +124,7 @@ func TestConnectionsOfProcesses(t *testing.T) {
 		c := dialTLS(t, p.st.Listeners[1].Address, trust)
 		c.send("a LOGIN " + user + " pw-" + user + "\r\n")
 		c.until("a OK")
+		namedLater(t, c, ask)
 	}
 	st := ask(control.Request{Verb: control.VerbSessions, User: "virtual1", Explain: true})
 	if len(st.Connected) != 1 || st.Connected[0].User != "virtual1" || st.Connected[0].Doing == nil {

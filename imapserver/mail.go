@@ -345,7 +345,7 @@ func (m *mail) open(a *account, maildir string, first *handoff.First) {
 	_, failed := m.failed.LoadAndDelete(maildir)
 	a.store, a.err = store.Open(context.Background(), store.Options{
 		Maildir: maildir,
-		Log:     m.log.With(slog.String("maildir", maildir)),
+		Log:     m.log,
 
 		Background: m.background,
 		Notifier:   m.notifier,

@@ -9,7 +9,7 @@ type Connection struct {
 	Listener string    `json:"listener,omitempty"` // "": it came over the control socket
 	Address  string    `json:"address,omitempty"`  // of the client
 	TLS      string    `json:"tls,omitempty"`      // version; "": none
-	Client   string    `json:"client,omitempty"`   // name and version, as the client has said before its login
+	Client   string    `json:"client,omitempty"`   // name and version, as the client has said
 	Began    time.Time `json:"began"`              // when it logged in
 
 	Doing *Activity `json:"doing,omitempty"` // if that was asked for and the session said it in time

@@ -106,6 +106,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
+	a.log = a.log.With("maildir", dir)
 	if a.boot == "" {
 		a.boot = readBoot()
 	}
@@ -145,7 +146,7 @@ func (a *Account) open(ctx context.Context, o Options) error {
 	}
 	x, lost, err := openIndex(a.own, a.ops, a.synced, fault)
 	if lost != nil {
-		a.log.Error("index is damaged and made anew", "maildir", a.dir, "error", lost)
+		a.log.Error("index is damaged and made anew", "error", lost)
 		if o.Rebuilt != nil {
 			o.Rebuilt()
 		}
@@ -241,7 +242,7 @@ func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 	changed := known && a.enc != maildir.UTF8 && maildir.DetectEncoding(append(dirs, ".&AOk-")) == maildir.UTF8
 	switch {
 	case changed:
-		a.log.Warn("mailbox names on disk are UTF-8 now", "maildir", a.dir)
+		a.log.Warn("mailbox names on disk are UTF-8 now")
 	case known && kept == was:
 		return kept, nil
 	}
@@ -444,7 +445,7 @@ func (a *Account) trim() {
 		}
 		oldest.mu.Lock()
 		if err := oldest.unload(); err != nil {
-			a.log.Error("cannot write a mailbox's counters", "maildir", a.dir, "dir", oldest.dir, "error", err)
+			a.log.Error("cannot write a mailbox's counters", "dir", oldest.dir, "error", err)
 		}
 		oldest.mu.Unlock()
 		delete(a.boxes, oldest.dir)

@@ -225,7 +225,7 @@ func (a *Account) aclOf(dir string) ACL {
 	acl, err := a.acls.of(dir)
 	if err != nil {
 		a.unreadable.Do(func() {
-			a.log.Error("rights cannot be read: the owner has them all, nobody else any", "maildir", a.dir, "dir", dir, "error", err)
+			a.log.Error("rights cannot be read: the owner has them all, nobody else any", "dir", dir, "error", err)
 		})
 		return maildir.DefaultACL()
 	}
@@ -359,6 +359,6 @@ func (a *Account) dropACL(dir string) {
 	}
 	defer a.rightsChanged.Add(1)
 	if err := a.removeAll(path); err != nil {
-		a.log.Warn("rights to a mailbox that is gone are left", "maildir", a.dir, "dir", dir, "error", err)
+		a.log.Warn("rights to a mailbox that is gone are left", "dir", dir, "error", err)
 	}
 }

@@ -61,7 +61,7 @@ func (a *Account) List(ctx context.Context) ([]Entry, error) {
 	}
 	if len(nameless) > 0 {
 		a.nameless.Do(func() {
-			a.log.Warn("entries whose names no mailbox can have are not shown", "maildir", a.dir, "count", len(nameless), "first", nameless[0])
+			a.log.Warn("entries whose names no mailbox can have are not shown", "count", len(nameless), "first", nameless[0])
 		})
 	}
 	subs, err := a.subscriptions()

@@ -26,7 +26,7 @@ func TestNameless(t *testing.T) {
 			t.Fatalf("%+v, %v", list, err)
 		}
 	}
-	if got := log.String(); strings.Count(got, "are not shown") != 1 || !strings.Contains(got, "count=2 first=.a..b") {
+	if got := log.String(); strings.Count(got, "are not shown") != 1 || strings.Count(got, "maildir=") != 1 || !strings.Contains(got, "count=2 first=.a..b") {
 		t.Errorf("log: %s", got)
 	}
 }

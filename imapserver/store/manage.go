@@ -234,7 +234,7 @@ func (a *Account) deleteFolder(ctx context.Context, dir string) error {
 	}
 	if err := a.forget(dir); err != nil {
 		// A full disk, perhaps, which this is to free. The row is in no one's way.
-		a.log.Warn("the index keeps a mailbox that is gone", "maildir", a.dir, "dir", dir, "error", err)
+		a.log.Warn("the index keeps a mailbox that is gone", "dir", dir, "error", err)
 	}
 	if kept && !isEmpty(aside) {
 		return nil

@@ -45,7 +45,7 @@ func (a *Account) openQuota() {
 	q := &a.quota
 	q.a, q.file = a, maildir.NewSizeFile(a.dir, a.ops)
 	if err := q.open(); err != nil {
-		a.log.Error("maildirsize is not as it should be", "maildir", a.dir, "error", err)
+		a.log.Error("maildirsize is not as it should be", "error", err)
 	}
 }
 
@@ -153,7 +153,7 @@ func (q *quota) refresh() error {
 	case err == nil:
 		return nil
 	case errors.Is(err, maildir.ErrSizeFile), errors.Is(err, fs.ErrNotExist), errors.Is(err, maildir.ErrIrregular):
-		q.a.log.Warn("maildirsize is made anew", "maildir", q.a.dir, "error", err)
+		q.a.log.Warn("maildirsize is made anew", "error", err)
 		return q.recount(limits)
 	}
 	return err
@@ -191,7 +191,7 @@ func (q *quota) claim(u Usage, forced bool) (done func(error), err error) {
 
 // hidden logs that the file does not show a change.
 func (q *quota) hidden(err error) {
-	q.a.log.Error("maildirsize does not show a change", "maildir", q.a.dir, "error", err)
+	q.a.log.Error("maildirsize does not show a change", "error", err)
 }
 
 func (q *quota) tryClaim(u Usage, forced bool) (done func(error), err error) {

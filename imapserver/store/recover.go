@@ -154,7 +154,7 @@ func (a *Account) forgetGone() error {
 	}
 	return a.index.update(func(conn *sqlite.Conn) error {
 		for dir, id := range gone {
-			a.log.Info("forgot a mailbox that is gone", "maildir", a.dir, "dir", dir)
+			a.log.Info("forgot a mailbox that is gone", "dir", dir)
 			if err := dropMailbox(conn, id); err != nil {
 				return err
 			}

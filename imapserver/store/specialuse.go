@@ -125,6 +125,6 @@ func (a *Account) moveUses(moved []Renamed) {
 		err = a.writeUses(uses)
 	}
 	if err != nil {
-		a.log.Warn("special uses have not followed a rename", "maildir", a.dir, "error", err)
+		a.log.Warn("special uses have not followed a rename", "error", err)
 	}
 }

@@ -61,7 +61,7 @@ func (a *Account) takeOverSubscriptions(enc maildir.Encoding) error {
 	}
 	ours, err := os.Lstat(filepath.Join(a.dir, maildir.SubscriptionsFile))
 	if err == nil && !ours.ModTime().Before(dovecot.ModTime()) {
-		a.log.Warn("Dovecot's subscriptions are not taken over, since Courier's are newer", "maildir", a.dir)
+		a.log.Warn("Dovecot's subscriptions are not taken over, since Courier's are newer")
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -89,6 +89,6 @@ func (a *Account) takeOverSubscriptions(enc maildir.Encoding) error {
 	if err := a.ops.WriteFile(a.dir, maildir.SubscriptionsFile, a.subscriptionsMode(), data); err != nil {
 		return fmt.Errorf("take over subscriptions: %w", diskError(err))
 	}
-	a.log.Info("took over Dovecot's subscriptions", "maildir", a.dir, "names", len(subs.Names()), "lines that name nothing", dropped)
+	a.log.Info("took over Dovecot's subscriptions", "names", len(subs.Names()), "lines that name nothing", dropped)
 	return nil
 }
