@@ -190,9 +190,9 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 	m.relaxed.Store(s.Relaxed)
 	m.promise(a.store)
 	// What cannot be relied on any more is opened anew, once its sessions have ended.
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	defer context.AfterFunc(a.whole, end)()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(a.whole, func() { end(session.ErrBroken) })()
 	maySet := s.Quota != nil && s.Quota.Set
 	if err := setQuota(a.store, s.Quota); err != nil {
 		log.Error("quota not set", "user", s.User, "maildir", s.Maildir, "err", err)

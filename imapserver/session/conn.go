@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -23,26 +24,31 @@ const (
 
 var (
 	errStopped = errors.New("server is stopping")
+	errBroken  = fmt.Errorf("%w: %w", errStopped, ErrBroken)
 	errIdle    = errors.New("idle for too long")
 	errStall   = errors.New("client does not read")
 )
+
+// ErrBroken, as the cause of the context of a session, says that the account cannot be
+// relied on any more, and is opened anew once its sessions have ended.
+var ErrBroken = errors.New("the account is opened anew, after a fault")
 
 // conn is a connection with the session's deadlines.
 type conn struct {
 	net.Conn
 	mu      sync.Mutex // orders interrupt with the deadlines of Read
-	stopped bool
+	stopped error // why reading fails from now on; nil: it does not
 	leaving bool // the session's goroutine alone has it
 	in, out atomic.Int64
 }
 
 func newConn(nc net.Conn) *conn { return &conn{Conn: nc} }
 
-// interrupt makes reading fail with errStopped, now and from now on.
-func (c *conn) interrupt() {
+// interrupt makes reading fail, now and from now on: with an error that is errStopped.
+func (c *conn) interrupt(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopped = true
+	c.stopped = why
 	c.SetReadDeadline(time.Unix(1, 0))
 }
 
@@ -50,8 +56,8 @@ func (c *conn) interrupt() {
 func (c *conn) expect() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stopped {
-		return errStopped
+	if c.stopped != nil {
+		return c.stopped
 	}
 	return c.SetReadDeadline(time.Now().Add(autologout))
 }
@@ -66,8 +72,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.stopped {
-			return n, errStopped
+		if c.stopped != nil {
+			return n, c.stopped
 		}
 		return n, errIdle
 	}

@@ -96,7 +96,7 @@ func (s *session) push(ctx context.Context, done <-chan error, idle bool) error 
 // abandon ends the session from the middle of IDLE, where no tagged response
 // can tell an error.
 func (s *session) abandon(err error, done <-chan error) error {
-	s.conn.interrupt()
+	s.conn.interrupt(errStopped)
 	<-done
 	if !fatal(err) && s.w.Err() == nil {
 		err = &wire.ByeError{Text: s.convert("IDLE", err).Text}

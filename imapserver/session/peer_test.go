@@ -70,11 +70,11 @@ func (s *server) deliver(name, text string) {
 
 // peer is the client's side of a session.
 type peer struct {
-	t     *testing.T
-	conn  net.Conn
-	br    *bufio.Reader
-	stop  context.CancelFunc
-	ended chan error
+	t            *testing.T
+	conn         net.Conn
+	br           *bufio.Reader
+	stop, broken context.CancelFunc // because the server stops, or has a fault
+	ended        chan error
 }
 
 // connect opens a session over a pair of sockets.
@@ -113,8 +113,8 @@ func serve(t *testing.T, p Params, ours, theirs net.Conn) *peer {
 
 // begin is serve for who ends the session.
 func begin(t *testing.T, p Params, ours, theirs net.Conn) *peer {
-	ctx, stop := context.WithCancel(context.Background())
-	c := &peer{t: t, conn: ours, br: bufio.NewReader(ours), stop: stop, ended: make(chan error, 1)}
+	ctx, stop := context.WithCancelCause(context.Background())
+	c := &peer{t: t, conn: ours, br: bufio.NewReader(ours), stop: func() { stop(nil) }, broken: func() { stop(ErrBroken) }, ended: make(chan error, 1)}
 	go func() { c.ended <- Serve(ctx, theirs, p) }()
 	return c
 }

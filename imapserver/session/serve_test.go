@@ -129,6 +129,29 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestBroken: who has to come back because of a fault of ours is not told that the
+// server stops, nor is the log.
+func TestBroken(t *testing.T) {
+	for _, input := range []string{"", "a IDLE\r\n", "a NOOP\r\nb NO"} {
+		p, log := bare()
+		c := connect(t, p)
+		if input != "" {
+			c.send(input)
+			c.line()
+		}
+		c.broken()
+		if got := c.line(); got != "* BYE [UNAVAILABLE] the mailboxes have to be opened anew, try again soon" {
+			t.Errorf("after %q: %s", input, got)
+		}
+		if err := c.wait(); err != nil {
+			t.Errorf("after %q: %v", input, err)
+		}
+		if !strings.Contains(log.String(), `reason="the account is opened anew, after a fault"`) {
+			t.Errorf("after %q: %s", input, log)
+		}
+	}
+}
+
 func TestAutologout(t *testing.T) {
 	for _, input := range []string{"", "a IDLE\r\n", "a NO"} {
 		synctest.Test(t, func(t *testing.T) {

@@ -111,7 +111,11 @@ func Serve(ctx context.Context, nc net.Conn, p Params) (err error) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
-		c.interrupt()
+		why := errStopped
+		if errors.Is(context.Cause(ctx), ErrBroken) {
+			why = errBroken
+		}
+		c.interrupt(why)
 		late := time.AfterFunc(grace, cancel)
 		context.AfterFunc(work, func() { late.Stop(); c.Close() })
 	})
@@ -185,6 +189,8 @@ func (s *session) end(reason error, panicked any) error {
 	switch {
 	case errors.As(reason, &bye):
 		s.w.Status("*", imap.StatusResponseTypeBye, "", bye.Text)
+	case errors.Is(reason, ErrBroken):
+		s.w.Status("*", imap.StatusResponseTypeBye, imap.ResponseCodeUnavailable, "the mailboxes have to be opened anew, try again soon")
 	case errors.Is(reason, errStopped):
 		s.w.Status("*", imap.StatusResponseTypeBye, imap.ResponseCodeUnavailable, "server is stopping, try again soon")
 	case errors.Is(reason, io.EOF): // of the login, which stops, or of a client that still listens
@@ -213,6 +219,8 @@ func describe(reason error) string {
 		return "client closed the connection"
 	case errors.Is(reason, io.ErrUnexpectedEOF):
 		return "client closed the connection in the middle of a command"
+	case errors.Is(reason, ErrBroken):
+		return ErrBroken.Error()
 	}
 	return reason.Error()
 }
