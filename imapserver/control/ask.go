@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -103,8 +104,12 @@ type TraceLine struct {
 	Lost    int64     `json:"lost,omitempty"`   // lines before it that there was no time to send
 }
 
-// Trace has tell be called with what the connections of a user say, until ctx ends,
-// which is no error. The errors are those of Session.
+// settle is for how long a line of a trace waits for those that were said before it:
+// a login and a worker each send what they hear.
+const settle = 200 * time.Millisecond
+
+// Trace has tell be called with what the connections of a user say, in the order in
+// which it was said, until ctx ends, which is no error. The errors are those of Session.
 func Trace(ctx context.Context, path string, r Request, tell func(TraceLine) error) error {
 	r.Verb = VerbTrace
 	begin, cancel := context.WithTimeout(ctx, askTimeout)
@@ -119,17 +124,65 @@ func Trace(ctx context.Context, path string, r Request, tell func(TraceLine) err
 	}
 	c.SetDeadline(time.Time{})
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	for lines := json.NewDecoder(c); ; {
-		var line TraceLine
-		err := lines.Decode(&line)
-		if ctx.Err() != nil {
-			return nil
+	err, ended := inOrder(c, tell)
+	if ended != nil && ctx.Err() == nil {
+		return fmt.Errorf("trace %q: the daemon has ended it: %w", r.User, ended)
+	}
+	return err
+}
+
+// inOrder tells the lines that are read, by their time, until one cannot be told or
+// the reader ends, which is the second error.
+func inOrder(r io.Reader, tell func(TraceLine) error) (err, ended error) {
+	type arrived struct {
+		TraceLine
+		at time.Time
+	}
+	lines, stop, end := make(chan arrived), make(chan struct{}), make(chan error, 1)
+	defer close(stop)
+	go func() {
+		for from := json.NewDecoder(r); ; {
+			var l arrived
+			if err := from.Decode(&l.TraceLine); err != nil {
+				end <- err
+				return
+			}
+			l.at = time.Now()
+			select {
+			case lines <- l:
+			case <-stop:
+				return
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("trace %q: the daemon has ended it: %w", r.User, err)
+	}()
+	var held []arrived
+	tellBefore := func(now time.Time) error {
+		for len(held) > 0 && !held[0].at.Add(settle).After(now) {
+			if err := tell(held[0].TraceLine); err != nil {
+				return err
+			}
+			held = held[1:]
 		}
-		if err := tell(line); err != nil {
-			return err
+		return nil
+	}
+	for {
+		var due <-chan time.Time
+		if len(held) > 0 {
+			due = time.After(time.Until(held[0].at.Add(settle)))
+		}
+		select {
+		case l := <-lines:
+			i := len(held)
+			for i > 0 && held[i-1].At.After(l.At) {
+				i--
+			}
+			held = slices.Insert(held, i, l)
+		case now := <-due:
+			if err := tellBefore(now); err != nil {
+				return err, nil
+			}
+		case ended := <-end:
+			return tellBefore(time.Now().Add(2 * settle)), ended
 		}
 	}
 }

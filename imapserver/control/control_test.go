@@ -1,14 +1,18 @@
 package control
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -181,6 +185,33 @@ func TestSession(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := Session(t.Context(), path+"x", "bob"); !errors.Is(err, ErrNotRunning) {
+		t.Error(err)
+	}
+}
+
+// TestTraceInOrder: what a login and a worker send of one connection is told in the
+// order in which it was said, and nothing is kept back at the end.
+func TestTraceInOrder(t *testing.T) {
+	at := func(ms int) time.Time { return time.Unix(1700000000, 0).Add(time.Duration(ms) * time.Millisecond) }
+	var sent bytes.Buffer
+	for _, l := range []TraceLine{{At: at(30), Text: "OK logged in"}, {At: at(1), Text: "greeting"}, {At: at(20), Text: "LOGIN"}, {At: at(20), Text: "after it"}, {At: at(40), Text: "SELECT"}} {
+		if err := json.NewEncoder(&sent).Encode(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var told []string
+	tell := func(l TraceLine) error { told = append(told, l.Text); return nil }
+	err, ended := inOrder(&sent, tell)
+	if want := []string{"greeting", "LOGIN", "after it", "OK logged in", "SELECT"}; err != nil || ended != io.EOF || !slices.Equal(told, want) {
+		t.Errorf("%q, %v, %v", told, err, ended)
+	}
+
+	// Nothing waits for a line that may never come.
+	r, w := io.Pipe()
+	defer w.Close()
+	go json.NewEncoder(w).Encode(TraceLine{At: at(9), Text: "alone"})
+	enough := errors.New("enough")
+	if err, _ := inOrder(r, func(TraceLine) error { return enough }); err != enough {
 		t.Error(err)
 	}
 }
