@@ -52,6 +52,7 @@ func TestPackage(t *testing.T) {
 	before := others()
 	b.runPage("", page[0])
 	b.sh("dpkg --verify mailstead")
+	contains(t, b.run("mailstead", "version"), "mailstead "+b.run("dpkg-query", "-W", "-f", "${Version}", "mailstead")+", ")
 	if after := others(); before != after {
 		t.Errorf("installing changed the host:\n%s", lineDiff(before, after))
 	}
