@@ -1,6 +1,7 @@
 package adopt
 
 import (
+	_ "embed"
 	"fmt"
 	"os"
 	"strings"
@@ -29,30 +30,14 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-const pageHead = `# What becomes of Courier's options
-
-Made from the table in ` + "`schema/adopt/table.go`" + `; do not edit it here. ` + "`mailstead adopt`" + ` reads these options, puts those that are taken over
-into the description, with the line that each comes from, and tells of the others where they differ from what Debian 12 ships.
-
-` + "```" + `sh host
-mailstead adopt             # writes a description of the host as it is into /etc/mailstead; read what stands at its head
-mailstead plan              # what would be changed, and for whom
-mailstead cutover --check   # whether all is ready; changes nothing
-mailstead cutover           # takes the host over, and returns to Courier by itself if a mailbox is not what it was
-mailstead handback          # goes back to Courier, on any later day
-` + "```" + `
-
-- **taken over**: into the field of the description that is named ([schema.md](schema.md); below ` + "`hosts.NAME`" + `)
-- always so: the daemon does it, or finds it out, without being told
-- no meaning: it is about the old program alone
-- **not done**: the daemon does not do it, and somebody may notice
-`
+//go:embed testdata/courier.md
+var pageHead string
 
 func page() string {
 	var b strings.Builder
 	b.WriteString(pageHead)
 	for _, p := range programs {
-		fmt.Fprintf(&b, "\n## %s\n\n| option | Debian's value | outcome | |\n|---|---|---|---|\n", p)
+		fmt.Fprintf(&b, "\n### %s\n\n| option | Debian's value | outcome | |\n|---|---|---|---|\n", p)
 		for _, o := range table {
 			if o.program != p {
 				continue
