@@ -132,7 +132,7 @@ func TestCheckTellsCertificatesApart(t *testing.T) {
 	}
 	defer l.close()
 	notes := strings.Join(l.certificateNotes(time.Now()), "\n")
-	if strings.Count(notes, "not brought into force") != 1 || !strings.Contains(notes, "certificate/zwei.example.net: not brought into force since") {
+	if strings.Count(notes, "not brought into force") != 1 || !strings.Contains(notes, "certificate/zwei.example.net: not brought into force since") || !strings.Contains(notes, ": cannot be used: the certificate is for other.example.net") {
 		t.Errorf("notes:\n%s", notes)
 	}
 	// A hook for the other one neither fails for it nor forgets it.

@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
 	"mailstead/schema"
 )
 
@@ -62,14 +64,18 @@ func recordFaults(ctx context.Context, host *schema.Host, outcomes map[string]er
 	old, readErr := readFaults(host)
 	faults := slices.Clone(old)
 	for name, err := range outcomes {
+		why := ""
+		if err != nil { // without the name, which whoever shows it has before it
+			why = strings.TrimPrefix(err.Error(), kind.CertificateRef(name).String()+" ")
+		}
 		i := slices.IndexFunc(faults, func(f certificateFault) bool { return f.Certificate == name })
 		switch {
 		case err == nil && i >= 0:
 			faults = slices.Delete(faults, i, i+1)
 		case err != nil && i >= 0:
-			faults[i].Fault = err.Error()
+			faults[i].Fault = why
 		case err != nil:
-			faults = append(faults, certificateFault{Certificate: name, Since: now.UTC().Truncate(time.Second), Fault: err.Error()})
+			faults = append(faults, certificateFault{Certificate: name, Since: now.UTC().Truncate(time.Second), Fault: why})
 		}
 	}
 	if readErr == nil && slices.Equal(old, faults) {
