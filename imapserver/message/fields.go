@@ -1,6 +1,8 @@
 package message
 
 import (
+	"bufio"
+	"io"
 	"slices"
 	"strings"
 )
@@ -59,6 +61,41 @@ func (f *FieldFilter) Append(dst, header []byte) []byte {
 		rest = rest[len(field):]
 	}
 	return append(dst, rest...)
+}
+
+// Reader gives what Append adds, of a header however large: no more of it than some
+// kilooctets is in memory, and a name beyond that is none.
+func (f *FieldFilter) Reader(header io.Reader) io.Reader {
+	return &fieldReader{filter: f, in: bufio.NewReaderSize(header, 16<<10)}
+}
+
+type fieldReader struct {
+	filter *FieldFilter
+	in     *bufio.Reader
+	inside bool   // a line, of which the next piece is more
+	begun  bool   // the first line is
+	keep   bool   // what it is in
+	rest   []byte // of a piece, for the next Read
+}
+
+func (r *fieldReader) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 {
+		piece, err := r.in.ReadSlice('\n') // or as much as there is room for
+		if len(piece) == 0 {
+			return 0, err
+		}
+		if folded := r.begun && (piece[0] == ' ' || piece[0] == '\t'); !r.inside && !folded {
+			name, _, _ := splitField(piece)
+			r.keep = len(trimBreak(piece)) == 0 || r.filter.has(name) == r.filter.listed
+		}
+		r.begun, r.inside = true, piece[len(piece)-1] != '\n'
+		if r.keep {
+			r.rest = piece
+		}
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 func (f *FieldFilter) has(name []byte) bool {

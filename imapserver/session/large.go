@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -39,10 +40,20 @@ func (s slots) give() { <-s }
 
 // extract is what an item gives of a large message that was parsed.
 type extract struct {
-	text   []byte // as it is
-	off, n int64  // where text is nil: n octets of the message from off on
-	none   bool   // there is no such part
+	text   []byte               // as it is
+	off, n int64                // where text is nil: n octets of the message from off on
+	fields *message.FieldFilter // what of these is given; nil: all
+	kept   int64                // how many octets that is, if fields is not nil
+	none   bool                 // there is no such part
 }
+
+// fewOctets is how long fields may be that are in memory while a client takes them: it
+// may ask for those of a large header a thousand times at once. maxExtracts is how many
+// extracts are kept from one command to the next.
+const (
+	fewOctets   = 16 << 10
+	maxExtracts = 64
+)
 
 // extractName is the item without its <partial>. The name of a field may have a "<".
 func extractName(item *wire.FetchItem) string {
@@ -67,6 +78,9 @@ func isExtract(item *wire.FetchItem) bool {
 // command before. What is decoded is not kept for the next one.
 func (f *fetch) dissect(ctx context.Context, seq store.SeqNum, m *loaded) error {
 	todo, decode := false, false
+	if len(m.extracts) > maxExtracts {
+		m.extracts = nil
+	}
 	for i := range f.items {
 		item := &f.items[i]
 		_, known := m.extracts[extractName(item)]
@@ -116,14 +130,26 @@ func extractOf(parsed *message.Message, raw []byte, item *wire.FetchItem) extrac
 	case wire.FetchPreview:
 		return extract{text: []byte(parsed.Preview())}
 	}
-	b, ok := parsed.Section(item.Section)
-	switch {
-	case !ok:
+	sec := *item.Section
+	sec.HeaderFields, sec.HeaderFieldsNot = nil, nil
+	b, ok := parsed.Section(&sec)
+	if !ok {
 		return extract{none: true}
-	case item.Section.HeaderFields != nil || item.Section.HeaderFieldsNot != nil: // put together
-		return extract{text: b}
 	}
-	return extract{off: int64(cap(raw) - cap(b)), n: int64(len(b))}
+	e := extract{off: int64(cap(raw) - cap(b)), n: int64(len(b))}
+	switch {
+	case item.Section.HeaderFields != nil:
+		e.fields = message.NewFieldFilter(item.Section.HeaderFields, true)
+	case item.Section.HeaderFieldsNot != nil:
+		e.fields = message.NewFieldFilter(item.Section.HeaderFieldsNot, false)
+	default:
+		return e
+	}
+	e.kept, _ = io.Copy(io.Discard, e.fields.Reader(bytes.NewReader(b))) // which does not fail
+	if e.kept <= fewOctets {
+		e.text, _ = io.ReadAll(e.fields.Reader(bytes.NewReader(b)))
+	}
+	return e
 }
 
 // extract writes an item of a large message, if it is one of dissect's.
@@ -141,6 +167,11 @@ func (f *fetch) extract(item *wire.FetchItem, m *loaded) bool {
 		w.Bytes(p.text)
 	case p.text != nil:
 		w.Literal(cut(p.text, item.Section.Partial))
+	case p.fields != nil:
+		skip, n := pieceOf(p.kept, item.Section.Partial)
+		r := p.fields.Reader(m.body.Section(p.off, p.n))
+		io.CopyN(io.Discard, r, skip) // what fails does so again
+		w.LiteralFrom(r, n)
 	default:
 		f.stream(m.body, p.off, p.n, item.Section.Partial)
 	}
@@ -149,11 +180,17 @@ func (f *fetch) extract(item *wire.FetchItem, m *loaded) bool {
 
 // stream writes what <partial> asks for of n octets of a large message.
 func (f *fetch) stream(b *store.Body, off, n int64, p *imap.SectionPartial) {
-	if p != nil {
-		skip := min(p.Offset, n)
-		off, n = off+skip, min(p.Size, n-skip)
+	skip, n := pieceOf(n, p)
+	f.s.w.LiteralFrom(b.Section(off+skip, n), n)
+}
+
+// pieceOf gives what <partial> asks for of n octets: how many, and behind how many.
+func pieceOf(n int64, p *imap.SectionPartial) (skip, length int64) {
+	if p == nil {
+		return 0, n
 	}
-	f.s.w.LiteralFrom(b.Section(off, n), n)
+	skip = min(p.Offset, n)
+	return skip, min(p.Size, n-skip)
 }
 
 // hold keeps what is read of a message beyond its row.

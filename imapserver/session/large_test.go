@@ -14,6 +14,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"mailstead/imapserver/message"
+	"mailstead/imapserver/wire"
 )
 
 // largeText makes a message of some megaoctets, with a part in base64 and one that
@@ -113,6 +114,45 @@ func TestLargeFieldNames(t *testing.T) {
 	if want := "* 1 FETCH (BODY[HEADER.FIELDS (X<a)] {10}\r\nX<a: 1\r\n\r\n BODY[HEADER.FIELDS (X<b)] {10}\r\nX<b: 2\r\n\r\n" +
 		" BODY[HEADER.FIELDS (X<b)]<3> {1}\r\n:)"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Of a header that is large, fields are read from the file, too, as often as a client
+// asks for them at once.
+func TestLargeHeader(t *testing.T) {
+	s := newServer(t)
+	var header strings.Builder
+	for n := range 6_000 {
+		fmt.Fprintf(&header, "X-%d: %s\n folded\n", n%7, strings.Repeat("text ", 40))
+	}
+	fmt.Fprintf(&header, "X-1: %s\nTo: last\n", strings.Repeat("long ", 100_000))
+	text := header.String() + "\nbody\n"
+	s.deliver("1000.M1P1.host", text)
+	c := s.connect()
+	c.ok("SELECT INBOX")
+	raw := []byte(sent(text))
+	parsed := message.Parse(raw)
+	for name, sec := range map[string]*imap.FetchItemBodySection{
+		"HEADER.FIELDS (X-1)":         {Specifier: imap.PartSpecifierHeader, HeaderFields: []string{"X-1"}},
+		"HEADER.FIELDS.NOT (X-1 X-2)": {Specifier: imap.PartSpecifierHeader, HeaderFieldsNot: []string{"X-1", "X-2"}},
+		"HEADER.FIELDS (To)":          {Specifier: imap.PartSpecifierHeader, HeaderFields: []string{"To"}},
+	} {
+		b, _ := parsed.Section(sec)
+		if got, want := c.ok("FETCH 1 (BODY.PEEK[%s])", name), fmt.Sprintf("* 1 FETCH (BODY[%s] {%d}\r\n%s)", name, len(b), b); got != want {
+			t.Errorf("%s: %d octets instead of %d", name, len(got), len(want))
+		}
+		for range 5 {
+			off, n := rand.IntN(len(b)+10), 1+rand.IntN(len(b)+10)
+			want := cut(b, &imap.SectionPartial{Offset: int64(off), Size: int64(n)})
+			got := c.ok("FETCH 1 (BODY.PEEK[%s]<%d.%d>)", name, off, n)
+			if want := fmt.Sprintf("* 1 FETCH (BODY[%s]<%d> {%d}\r\n%s)", name, off, len(want), want); got != want {
+				t.Errorf("%s<%d.%d>: %d octets instead of %d", name, off, n, len(got), len(want))
+			}
+		}
+		item := &wire.FetchItem{Kind: wire.FetchSection, Section: sec}
+		if e := extractOf(parsed, raw, item); len(e.text) > fewOctets || len(b) <= fewOctets && string(e.text) != string(b) {
+			t.Errorf("%s: %d octets are kept", name, len(e.text))
+		}
 	}
 }
 
