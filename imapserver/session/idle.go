@@ -26,6 +26,7 @@ func (s *session) idle(ctx context.Context) (imap.ResponseCode, error) {
 	if err := s.w.Flush(); err != nil {
 		return "", lost(err)
 	}
+	s.between()
 	done := make(chan error, 1)
 	go func() { done <- s.r.ReadDone() }()
 	return "", s.push(ctx, done, true)
@@ -79,13 +80,16 @@ func (s *session) push(ctx context.Context, done <-chan error, idle bool) error 
 			rest = nil
 			continue
 		case <-ready:
+			s.telling(true)
 			err = s.poll(ctx, idle || !s.notify.delayed(), false)
 		case <-news:
+			s.telling(true)
 			err = s.tellNews(ctx)
 		}
 		if e := s.w.Flush(); err == nil && e != nil {
 			err = e
 		}
+		s.telling(false)
 		if err != nil {
 			return s.abandon(err, done)
 		}

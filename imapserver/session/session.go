@@ -134,6 +134,7 @@ func (s *session) run(ctx context.Context) error {
 		s.w.Status(s.Tag, imap.StatusResponseTypeOK, imap.ResponseCode(caps), "logged in")
 	}
 	for {
+		s.between()
 		if err := s.await(ctx); err != nil {
 			return err
 		}

@@ -141,6 +141,10 @@ func (r *Reader) Wait() error {
 // Waiting tells whether the client has sent something that was not read yet.
 func (r *Reader) Waiting() bool { return r.br.Buffered() > 0 }
 
+// Between tells whether all that was read is of commands that are whole, so that what is
+// read next begins another.
+func (r *Reader) Between() bool { return r.pending == nil && !r.Waiting() }
+
 // ReadDone reads the DONE that ends IDLE. It does not flush the Writer, so that
 // another goroutine may use that while ReadDone waits.
 func (r *Reader) ReadDone() error {
