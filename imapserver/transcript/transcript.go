@@ -42,11 +42,12 @@ type Transcript struct {
 	client side
 	server side
 
-	tag    string // of the last command
-	secret bool   // the last command has a password in it
-	hidden bool   // until that is answered nothing is shown of what the client says: an exchange, or what it has not waited with
-	stray  string // the last line of the client that was one word, and so no command
-	wants  int64  // octets of a literal that the client has announced, and waits to be asked for; -1: of none
+	tag    string         // of the last command
+	open   map[string]int // commands that are not answered, by their tags, of which clients may use one again
+	secret bool           // the last command has a password in it
+	hidden bool           // until that is answered nothing is shown of what the client says: an exchange, or what it has not waited with
+	stray  string         // the last line of the client that was one word, and so no command
+	wants  int64          // octets of a literal that the client has announced, and waits to be asked for; -1: of none
 }
 
 // side is one direction.
@@ -195,6 +196,7 @@ func (t *Transcript) begin(text string) string {
 	t.tag, t.secret, t.client.body = "", false, false
 	if len(words) > 0 {
 		t.tag = words[0]
+		t.opened(t.tag)
 	}
 	if len(words) == 1 && !strings.EqualFold(words[0], "DONE") {
 		t.stray = words[0] // perhaps of an exchange that the server has ended already
@@ -223,6 +225,27 @@ func (t *Transcript) begin(text string) string {
 		}
 	}
 	return text
+}
+
+// maxOpen bounds the tags that wait for an answer. There is none to what has no tag.
+const maxOpen = 100
+
+func (t *Transcript) opened(tag string) {
+	if t.open == nil || len(t.open) >= maxOpen {
+		t.open = map[string]int{}
+	}
+	t.open[tag]++
+}
+
+// answered takes note of a response that begins with a word, and tells whether it is to
+// the last command of that tag.
+func (t *Transcript) answered(word string) bool {
+	if t.open[word] > 1 {
+		t.open[word]--
+		return false
+	}
+	delete(t.open, word)
+	return true
 }
 
 // withLiteral ends what is shown of a line with the size that the line ends with.
@@ -283,7 +306,7 @@ func (t *Transcript) heed(word string, shown *string) {
 		n := t.wants
 		t.wants = -1
 		t.literal(&t.client, n)
-	case word == t.tag && t.tag != "":
+	case t.answered(word) && word == t.tag && word != "":
 		t.hidden, t.wants, t.client.goesOn = false, -1, false
 	}
 	if word != "" && word != "*" && strings.HasPrefix(t.stray, word) { // it is answered as a tag

@@ -55,6 +55,10 @@ func TestTranscript(t *testing.T) {
 			[]string{"C: a SELECT {9999}", "S: a BAD too long", "C: b LOGIN alice secret"},
 			[]string{"C: a SELECT {9999}", "S: a BAD too long", "C: b LOGIN (masked)"},
 		},
+		"a tag that is used again before it is answered": {
+			[]string{"C: a NOOP|b NOOP|a LOGIN {5}", "S: a OK", "S: b OK", "S: + go", "C: alice {6}", "S: + go", "C: secret", "S: a OK", "C: a NOOP", "S: a OK", "C: a NOOP"},
+			[]string{"C: a NOOP", "C: b NOOP", "C: a LOGIN (masked) {5}", "S: a OK", "S: b OK", "S: + go", "C: (masked)", "C: (masked){6}", "S: + go", "C: (masked)", "S: a OK", "C: a NOOP", "S: a OK", "C: a NOOP"},
+		},
 		"an exchange": {
 			[]string{"C: a AUTHENTICATE PLAIN", "S: +", "C: c2VjcmV0", "S: a OK", "C: b AUTHENTICATE SCRAM-SHA-256 c2VjcmV0", "S: + c2VjcmV0", "C: c2VjcmV0", "S: + c2VjcmV0", "C: ", "S: b NO", "C: c NOOP"},
 			[]string{"C: a AUTHENTICATE PLAIN", "S: + (masked)", "C: (masked)", "S: a OK", "C: b AUTHENTICATE SCRAM-SHA-256 (masked)", "S: + (masked)", "C: (masked)", "S: + (masked)", "C: (masked)", "S: b NO", "C: c NOOP"},
