@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,6 +127,40 @@ func TestServeEnds(t *testing.T) {
 		if _, err := os.Lstat(path); err == nil {
 			t.Fatal("the socket is still there")
 		}
+	}
+}
+
+// full is a listener of a process that has no descriptor left, at first.
+type full struct {
+	net.Listener
+	times atomic.Int32
+}
+
+func (f *full) Accept() (net.Conn, error) {
+	if f.times.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return f.Listener.Accept()
+}
+
+// A process whose sessions have all descriptors answers once there are some again.
+func TestServeCrowded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &full{Listener: l}
+	f.times.Store(2)
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, f, func(context.Context, Request) Status { return Status{PID: 7} }) }()
+	if s, err := Ask(t.Context(), path, Request{Verb: VerbStatus}); err != nil || s.PID != 7 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -19,6 +20,8 @@ const (
 	maxRequest     = 4096
 	requestTimeout = 5 * time.Second // to send the request, and to take the answer
 	maxAsking      = 16              // connections at once
+
+	crowded = 50 * time.Millisecond // how long nobody is let in where there is no descriptor left
 )
 
 // Listen makes the control socket, for its owner alone. A socket that a dead
@@ -114,6 +117,10 @@ func each(ctx context.Context, l net.Listener, most int, serveConn func(net.Conn
 				c.Close()
 			}
 			return nil
+		}
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			time.Sleep(crowded) // others will give their descriptors back, and who asks waits in the meantime
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("serve control socket: %w", err)
