@@ -135,7 +135,7 @@ func (r *record) tidy(now time.Time) error {
 			r.size += st.Size()
 		}
 	}
-	oldest := now.UTC().AddDate(0, 0, -recordDays).Format(time.DateOnly)
+	oldest := r.oldest(files, now)
 	for _, f := range files {
 		day, ok := strings.CutSuffix(f.Name(), recordEnd)
 		if !ok || day == r.day || day >= oldest && r.size <= r.max*3/4 {
@@ -147,6 +147,22 @@ func (r *record) tidy(now time.Time) error {
 		r.size -= sizes[f.Name()]
 	}
 	return nil
+}
+
+// oldest is the first day that is not too old. Where all that there are would be, the
+// clock may be ahead, and they stay until the next day of which there is something.
+func (r *record) oldest(files []fs.DirEntry, now time.Time) string {
+	oldest := now.UTC().AddDate(0, 0, -recordDays).Format(time.DateOnly)
+	last := ""
+	for _, f := range files {
+		if day, ok := strings.CutSuffix(f.Name(), recordEnd); ok && day < r.day {
+			last = day
+		}
+	}
+	if last < oldest {
+		return ""
+	}
+	return oldest
 }
 
 func (r *record) close() {

@@ -63,6 +63,24 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// A clock that is far ahead once, as at a start without network, takes no day along.
+func TestRecordClock(t *testing.T) {
+	dir := t.TempDir()
+	one := []control.Removal{{User: "alice", Mailbox: "INBOX", UID: 7}}
+	for _, day := range []string{"2026-01-01", "2026-01-02", "2031-05-05", "2026-01-03"} {
+		now, err := time.Parse(time.DateOnly, day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRecord(slog.New(slog.DiscardHandler), dir, func(int) { t.Error("missed") })
+		r.add(one, now)
+		r.close()
+	}
+	if have := recorded(t, dir); len(have) != 4 {
+		t.Errorf("%v", have)
+	}
+}
+
 // TestTornLine: what a power cut has torn, or has left zeros of, takes no other line
 // along.
 func TestTornLine(t *testing.T) {
