@@ -166,14 +166,14 @@ func parseLimits(line string) (l Limits) {
 
 // Add writes a change. The next Refresh reads it.
 func (s *SizeFile) Add(u Usage) error {
-	return s.locked(unix.LOCK_SH, func(f *os.File) error { return s.ops.write(f, u.line()) })
+	return s.locked(unix.LOCK_SH, func(f *os.File, _ bool) error { return s.ops.write(f, u.line()) })
 }
 
 // Compact writes the file anew with the sum of its lines, and none that somebody adds
-// meanwhile is lost.
+// meanwhile is lost. While somebody holds the lock the file stays as long as it is.
 func (s *SizeFile) Compact(l Limits) error {
-	return s.locked(unix.LOCK_EX, func(*os.File) error {
-		if err := s.Refresh(); err != nil {
+	return s.locked(unix.LOCK_EX, func(_ *os.File, held bool) error {
+		if err := s.Refresh(); err != nil || !held {
 			return err
 		}
 		return s.Replace(l, s.Used)
@@ -184,9 +184,9 @@ func (s *SizeFile) Compact(l Limits) error {
 // other programs have none either.
 const lockPatience = time.Second
 
-// locked does something with the file that has the name, until it is done under a lock
-// that all of ours take.
-func (s *SizeFile) locked(how int, do func(*os.File) error) error {
+// locked does something with the file that has the name, under a lock that all of ours
+// take, if it is held within lockPatience.
+func (s *SizeFile) locked(how int, do func(f *os.File, held bool) error) error {
 	path := filepath.Join(s.dir, SizeFileName)
 	for late := time.Now().Add(lockPatience); ; time.Sleep(time.Millisecond) {
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -198,11 +198,12 @@ func (s *SizeFile) locked(how int, do func(*os.File) error) error {
 			err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		}
 		now, nerr := os.Lstat(path)
-		if waits := err == unix.EWOULDBLOCK || nerr != nil || had != nil && !os.SameFile(had, now); waits && time.Now().Before(late) {
+		waits := err == unix.EWOULDBLOCK || nerr != nil || had != nil && !os.SameFile(had, now)
+		if waits && time.Now().Before(late) {
 			f.Close()
 			continue
 		}
-		return errors.Join(do(f), f.Close())
+		return errors.Join(do(f, !waits), f.Close())
 	}
 }
 
@@ -240,10 +241,20 @@ func (s *SizeFile) Recount(l Limits) error {
 		if err != nil {
 			return fmt.Errorf("count messages: %w", err)
 		}
-		if err := s.Refresh(); err == nil && s.Used != before && try < recountTries {
-			continue
+		done := false
+		err = s.locked(unix.LOCK_EX, func(*os.File, bool) error {
+			if err := s.Refresh(); err == nil && s.Used != before && try < recountTries {
+				return nil
+			}
+			done = true
+			return s.Replace(l, used)
+		})
+		if errors.Is(err, fs.ErrNotExist) && !done {
+			return s.Replace(l, used)
 		}
-		return s.Replace(l, used)
+		if err != nil || done {
+			return err
+		}
 	}
 }
 

@@ -37,8 +37,8 @@ var ErrBroken = errors.New("the account is opened anew, after a fault")
 type conn struct {
 	net.Conn
 	mu      sync.Mutex // orders interrupt with the deadlines of Read
-	stopped error // why reading fails from now on; nil: it does not
-	leaving bool // the session's goroutine alone has it
+	stopped error      // why reading fails from now on; nil: it does not
+	leaving bool       // the session's goroutine alone has it
 	in, out atomic.Int64
 }
 

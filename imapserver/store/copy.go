@@ -288,7 +288,10 @@ func (a *Account) syncMessage(dir *maildir.Folder, sub maildir.Sub, name string)
 		return err
 	}
 	defer f.Close()
-	return a.ops.SyncMessage(f)
+	if err := a.ops.SyncMessage(f); err != nil {
+		return a.index.fail(err)
+	}
+	return nil
 }
 
 func (t *transfer) place(i int) error {
