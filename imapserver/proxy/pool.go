@@ -185,7 +185,8 @@ func (p *pool) forget(user string) {
 	}
 }
 
-// limit replaces the limits, and lets go of links that stay says no of.
+// limit replaces the limits, and lets go of links that stay says no of, and of those that
+// are more than may be.
 func (p *pool) limit(limits limit.Proxy, stay func(l *link) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -195,6 +196,14 @@ func (p *pool) limit(limits limit.Proxy, stay func(l *link) bool) {
 		if e = e.Next(); !stay(l) {
 			p.drop(l)
 		}
+	}
+	for _, a := range p.users {
+		for len(a.kept) > limits.KeptPerUser {
+			p.drop(a.kept[0])
+		}
+	}
+	for p.order.Len() > limits.Kept {
+		p.drop(p.order.Front().Value.(*link))
 	}
 }
 

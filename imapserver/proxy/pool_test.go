@@ -80,9 +80,19 @@ func TestPoolBounds(t *testing.T) {
 	if _, old := p.users["user0"]; old {
 		t.Error("the oldest is still there")
 	}
+	all := func(*link) bool { return true }
+	fewer := limits
+	fewer.KeptPerUser = 1
+	p.limit(fewer, all)
+	if n := p.kept(); n != 3 {
+		t.Errorf("%d of three users are kept, and one of each may be", n)
+	}
 	none := limits
 	none.Kept = 0
-	p.limit(none, func(*link) bool { return true })
+	p.limit(none, all)
+	if n := p.kept(); n != 0 {
+		t.Errorf("%d are kept, and none may be", n)
+	}
 	l, _ := pooled(t, p, "bob", "right", now)
 	if p.keep(l, now) {
 		t.Error("kept, and nothing may be")
