@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -26,6 +27,26 @@ var (
 	parsing  = make(slots, 2) // for as long as it takes to parse, to search or to copy one
 	decoding = make(slots, 2) // of which a client is sent a part decoded
 )
+
+// decodePatience is how long a message waits to be decoded while slow clients are sent
+// others, which they may be for as long as they like.
+var decodePatience = 30 * time.Second
+
+// decodeSlot takes a place in decoding, or says that there is none in time. Where a message
+// of the command has gone without, the others do not wait as well.
+func (f *fetch) decodeSlot(ctx context.Context) error {
+	patience := decodePatience
+	if f.missed != nil {
+		patience = 0
+	}
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := decoding.take(short)
+	if err != nil && ctx.Err() == nil {
+		err = no(imap.ResponseCodeLimit, "too many large messages are being sent decoded, try again later")
+	}
+	return err
+}
 
 func (s slots) take(ctx context.Context) error {
 	select {
@@ -91,7 +112,7 @@ func (f *fetch) dissect(ctx context.Context, seq store.SeqNum, m *loaded) error 
 		return nil
 	}
 	if decode {
-		if err := decoding.take(ctx); err != nil {
+		if err := f.decodeSlot(ctx); err != nil {
 			return err
 		}
 		m.decoded = true

@@ -220,3 +220,35 @@ func TestLargeStalled(t *testing.T) {
 		}
 	}
 }
+
+// Two clients that are slow to take what is decoded keep others waiting for a while, and
+// no longer.
+func TestLargeDecodedSlowly(t *testing.T) {
+	was := decodePatience
+	t.Cleanup(func() { decodePatience = was }) // when the server is gone
+	decodePatience = 100 * time.Millisecond
+	s := newServer(t)
+	s.deliver("1000.M1P1.host", largeText("\n"))
+	s.deliver("1001.M1P1.host", largeText("\n"))
+	var slow []*peer
+	for range cap(decoding) {
+		p := s.connect()
+		p.ok("SELECT INBOX")
+		p.send("b FETCH 1 BINARY.PEEK[2]\r\n")
+		p.br.Peek(1)
+		slow = append(slow, p)
+	}
+	c := s.connect()
+	c.ok("SELECT INBOX")
+	if said := c.do("FETCH 1:2 BINARY.PEEK[2]"); !strings.Contains(said, " NO [LIMIT] ") {
+		t.Errorf("%.300q", said)
+	}
+	for _, p := range slow {
+		p.conn.Close()
+	}
+	for try := 0; !strings.Contains(c.do("FETCH 1 BINARY.PEEK[2]"), " OK "); try++ {
+		if try == 100 {
+			t.Fatal("those who have left have a place")
+		}
+	}
+}
