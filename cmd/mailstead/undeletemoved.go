@@ -47,23 +47,34 @@ func (o undeleteOptions) moves(record string, since time.Time, trash []string) (
 		from, to string
 		validity uint32
 	}
+	type spot struct {
+		mailbox string
+		uid     uint32
+	}
 	places := map[place]*moved{}
+	before := map[spot]string{} // where a message was before it came there
 	for _, r := range found {
 		if r.UID == 0 { // another mailbox may have that name by now
 			renamed := places[place{from: r.Mailbox}]
 			maps.DeleteFunc(places, func(k place, _ *moved) bool { return below(k.from, r.Mailbox) })
+			maps.DeleteFunc(before, func(k spot, _ string) bool { return below(k.mailbox, r.Mailbox) })
 			if m := o.renamed(&r, renamed, trash); m != nil {
 				places[place{from: r.To}] = m
 			}
 			continue
 		}
-		target, wanted := o.Place(r.Mailbox)
+		from := cmp.Or(before[spot{r.Mailbox, r.UID}], r.Mailbox) // of several moves all are undone
+		target, wanted := o.Place(from)
 		if r.ToUID == 0 || !wanted || strings.HasPrefix(r.Client, undeleteClient) || !o.moved && !slices.Contains(trash, r.To) {
 			continue
 		}
-		key := place{r.To, r.Mailbox, r.ToValidity}
+		before[spot{r.To, r.ToUID}] = from
+		if from == r.To {
+			continue
+		}
+		key := place{r.To, from, r.ToValidity}
 		if places[key] == nil {
-			places[key] = &moved{From: r.To, To: target, before: r.Mailbox, validity: r.ToValidity}
+			places[key] = &moved{From: r.To, To: target, before: from, validity: r.ToValidity}
 		}
 		places[key].uids = append(places[key].uids, imap.UID(r.ToUID))
 	}

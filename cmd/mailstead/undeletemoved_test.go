@@ -35,6 +35,11 @@ func TestMoves(t *testing.T) {
 		{5 * time.Hour, `"user":"anna","mailbox":"Trash","uid":5,"to":"INBOX","to_uid":5,"client":"mailstead undelete"`},
 		{4 * time.Hour, `"user":"bob","mailbox":"INBOX","uid":6,"to":"Trash","to_uid":6`},
 		{3 * time.Hour, `"user":"anna","mailbox":"INBOX","uid":7,"to":"Trash","to_uid":7`},
+		{170 * time.Minute, `"user":"anna","mailbox":"INBOX","uid":9,"to":"Here","to_uid":9`},
+		{160 * time.Minute, `"user":"anna","mailbox":"Here","uid":9,"to":"There","to_uid":3`},
+		{150 * time.Minute, `"user":"anna","mailbox":"There","uid":3,"to":"Trash","to_uid":8`},
+		{140 * time.Minute, `"user":"anna","mailbox":"INBOX","uid":10,"to":"There","to_uid":4`},
+		{130 * time.Minute, `"user":"anna","mailbox":"There","uid":4,"to":"INBOX","to_uid":11`},
 		{2 * time.Hour, `"user":"anna","mailbox":"INBOX","uid":8,"command":"EXPUNGE"`},
 		{90 * time.Minute, `"user":"anna","mailbox":"Work","command":"RENAME","to":"Trash.Work"`},
 		{80 * time.Minute, `"user":"anna","mailbox":"Trash.Work","command":"RENAME","to":"Trash.Work_2"`},
@@ -52,7 +57,7 @@ func TestMoves(t *testing.T) {
 	}
 	var o undeleteOptions
 	o.user = "anna"
-	for moved, want := range map[bool]string{false: "Trash.Work_2>Work[] Trash>INBOX[7]", true: "Old.Box>INBOX[1] Older>INBOX[3] Plans>Plan[] Trash.Work_2>Work[] Trash>INBOX[7]"} {
+	for moved, want := range map[bool]string{false: "Trash.Work_2>Work[] Trash>INBOX[7] Trash>There[8]", true: "Here>INBOX[9] Old.Box>INBOX[1] Older>INBOX[3] Plans>Plan[] There>INBOX[3 4] Trash.Work_2>Work[] Trash>INBOX[7 8]"} {
 		o.moved = moved
 		all, err := o.moves(dir, now.Add(-24*time.Hour), []string{"Trash"})
 		if err != nil {
