@@ -16,6 +16,7 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/maildir"
 )
 
 // maxAsking is for how many users directories are asked at once: a slow one keeps
@@ -201,6 +202,9 @@ func meanings(tables []*config.Deliveries, address string) (all []meaning) {
 					continue
 				}
 				name, mailbox = local[:i], local[i+len(table.Detail):]
+				if strings.EqualFold("."+mailbox, maildir.TrashDir) {
+					mailbox = "" // no quota counts it, and anybody can write such an address
+				}
 			}
 			if try.bare && domain != "" && !slices.Contains(table.Domains, domain[1:]) {
 				continue

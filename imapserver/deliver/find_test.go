@@ -40,7 +40,7 @@ func TestFind(t *testing.T) {
 	tables := NewTables(dir)
 	for _, row := range []struct{ address, user, mailbox string }{
 		{"alice", "alice", ""}, {"Alice", "alice", ""}, {"alice@example.org", "alice", ""}, {"ALICE@Example.ORG", "alice", ""},
-		{"alice+Lists.go@example.org", "alice", "Lists.go"}, {"alice+a+b", "alice", "a+b"}, {"alice+", "alice", ""},
+		{"alice+Lists.go@example.org", "alice", "Lists.go"}, {"alice+a+b", "alice", "a+b"}, {"alice+", "alice", ""}, {"alice+trash@example.org", "alice", ""},
 		{"Carl@example.org", "Carl", ""}, {"carl", "Carl", ""}, {"CARL+x@example.org", "Carl", "x"}, {"Zoe", "Zoe", ""}, {"zoe", "zoe", ""}, {"ZOE", "zoe", ""},
 		{"odd+name", "odd+name", ""}, {"odd+name+x", "", ""}, {"odd@example.org", "", ""},
 		{"alice@other.org", "alice@other.org", ""}, {"Alice+x@Other.org", "alice@other.org", "x"},
