@@ -244,11 +244,8 @@ func (r *diskRig) ask(t *testing.T, c *plainClient, command string) {
 // work does so many steps in a mailbox; with the disk at fault, each may be refused.
 func (r *diskRig) work(t *testing.T, b *powerBox, n, steps int, fault bool) {
 	t.Helper()
-	c := r.dial(t, n)
+	c := r.open(t, b, n, fault)
 	defer func() { c.nc.Close() }()
-	if err := b.open(c); err != nil {
-		t.Fatalf("select %s: %v", b.name, err)
-	}
 	for range steps {
 		err := b.step()(c)
 		switch {
@@ -265,12 +262,26 @@ func (r *diskRig) work(t *testing.T, b *powerBox, n, steps int, fault bool) {
 		default:
 			c.nc.Close()
 			r.sessions++
-			c = r.dial(t, n)
-			if err := b.open(c); err != nil {
-				t.Errorf("select %s: %v", b.name, err)
-				return
-			}
+			c = r.open(t, b, n, fault)
 		}
+	}
+}
+
+// open gives a session with the mailbox. One that began before the account was opened
+// anew may end with it.
+func (r *diskRig) open(t *testing.T, b *powerBox, n int, fault bool) *plainClient {
+	t.Helper()
+	for try := 1; ; try++ {
+		c := r.dial(t, n)
+		err := b.open(c)
+		if err == nil {
+			return c
+		}
+		c.nc.Close()
+		if !fault || !r.f.final || try == 5 {
+			t.Fatalf("select %s: %v", b.name, err)
+		}
+		r.sessions++
 	}
 }
 
@@ -308,8 +319,13 @@ func (r *diskRig) manage(t *testing.T) {
 		case strings.Contains(tagged, "[NONEXISTENT]"), strings.Contains(tagged, "[NOPERM]"), strings.Contains(tagged, "[ALREADYEXISTS]"):
 		case errors.Is(err, errRefused):
 			r.refused(t, err)
+			if r.f.final { // the next one may find another account
+				r.sessions++
+			}
 		case !r.f.final:
 			t.Errorf("%s: %v", command, err)
+		default:
+			r.sessions++
 		}
 	}
 }
