@@ -176,12 +176,15 @@ func lineage(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(writeLineage(ts.MkAbs(args[0]), c))
 }
 
-// await returns once somebody listens.
+// await returns once somebody serves: who greets is asked by the host's own programs, too,
+// and who waits for TLS is a moment later.
 func await(address string) error {
 	var err error
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var conn net.Conn
 		if conn, err = net.Dial("tcp", address); err == nil {
+			conn.SetReadDeadline(time.Now().Add(time.Second / 2))
+			conn.Read(make([]byte, 1))
 			return conn.Close()
 		}
 	}
