@@ -73,7 +73,6 @@ func startParted(t testing.TB, s *server, program string) *exec.Cmd {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { f.Close() })
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
 	run := filepath.Join(s.dir, "run") // of the control socket

@@ -106,7 +106,11 @@ func (s *server) again(t testing.TB) {
 	}
 	defer out.Close()
 	s.daemon.Stdout, s.daemon.Stderr = out, out
-	if err := s.daemon.Start(); err != nil {
+	err = s.daemon.Start()
+	for _, f := range s.daemon.ExtraFiles { // its sockets, which are free again when it is down
+		f.Close()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
