@@ -63,8 +63,7 @@ systemctl daemon-reload; systemctl start certbot.timer
 `
 
 // garbled offers STARTTLS, and has no TLS.
-var garbled = strings.NewReplacer("AUTH=PLAIN", "STARTTLS LOGINDISABLED", "    c.close()", `    c.recv(100); c.sendall(b"b OK\\r\\n220 hello\\r\\n")
-    c.close()`).Replace(squatter)
+var garbled = strings.Replace(squatter, "AUTH=PLAIN", "STARTTLS LOGINDISABLED", 1)
 
 // squatter answers on port 143 as an IMAP server that takes passwords before TLS,
 // and has none.
@@ -74,9 +73,13 @@ import socket
 s = socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("::", 143)); s.listen()
 while True:
     c = s.accept()[0]
-    c.sendall(b"* OK hello\r\n")
-    tag = c.recv(100).split()[:1]
-    if tag: c.sendall(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n" + tag[0] + b" OK\r\n")
+    try:
+        c.sendall(b"* OK hello\r\n")
+        for line in c.makefile("rb"):
+            tag = line.split()[0]
+            if b"STARTTLS" in line: c.sendall(tag + b" OK\r\n"); c.recv(1); c.sendall(b"220 hello\r\n"); break
+            c.sendall(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n" + tag + b" OK\r\n")
+    except OSError: pass
     c.close()
 '
 for i in $(seq 50); do ss -ltn | grep -q :143 && break; sleep 0.1; done`

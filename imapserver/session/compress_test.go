@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // compressed switches a connection to COMPRESS and gives what the server says.
@@ -76,6 +77,7 @@ func TestCompressBomb(t *testing.T) {
 	io.WriteString(w, "b LIST \"\" "+strings.Repeat("x", 64<<20)+"\r\n")
 	w.Flush()
 	go c.conn.Write(b.Bytes())
+	c.conn.SetReadDeadline(time.Now().Add(2 * time.Minute)) // with the race detector
 	said, err := io.ReadAll(r)
 	if !strings.Contains(string(said), "* BYE command too long") {
 		t.Errorf("%q, %v", said, err)
