@@ -10,14 +10,14 @@
 // They run in one of two ways, as the configuration says:
 //
 //   - inline (Inline): all in one process, where all mail has one uid.
-//   - process (Supervisor): the supervisor is root. It reads configuration,
-//     users and certificates, owns the control socket, starts mailstead-pam,
-//     and spawns. login and auth are the front, a process of the service user
-//     that opens no file: what it needs comes in handoff messages. A worker is
-//     a process of the uid that owns the mail.
+//   - process: each role has a unit of systemd's. Auth (Run) is the service user's:
+//     it reads configuration, users and certificates, and owns the control socket. A
+//     login (RunLogin), one for each listener, opens no file: what it needs comes in
+//     handoff messages. Spawn (RunSpawn) alone may become others, and starts a worker
+//     (RunWorker) of the uid that auth names. systemd starts mailstead-pam.
 //
-// Run is what `mailstead-imapd serve` does with either: listeners, control
-// socket, readiness, watchdog, reload and stop.
+// Run is what `mailstead-imapd serve` does with either: control socket, readiness,
+// watchdog, reload and stop, and inline the listeners.
 //
 // cmd/mailstead-imapd calls this package; dialogue and `mailstead up` run it too.
 // It must not import schema, render or reconcile.

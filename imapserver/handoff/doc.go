@@ -1,10 +1,9 @@
 // Package handoff is the few messages that the daemon's roles say to each
-// other (front, which is login and auth; the supervisor, which spawns; the
-// workers), and the channel that carries them and descriptors between
+// other (login, auth, spawn and the workers), and the channel that carries them and descriptors between
 // processes. Where two roles share a process, they hand each other the same
 // messages by an ordinary call: see Opener and Authenticator.
 //
-//	front      --Open-->      supervisor --Session--> worker
+//	login      --Open-->    auth, spawn  --Session--> worker
 //	           <--Opened--               <--Idle--
 //	           --Hangs-->                --Stop-->
 //	           --Connect--> <--Connected--  --Abort-->
