@@ -16,7 +16,7 @@ import (
 )
 
 // HelperSource starts mailstead-pam: as a child of this process, or by asking
-// the supervisor for one. Start may be called from many goroutines.
+// systemd for one. Start may be called from many goroutines.
 type HelperSource interface {
 	Start(ctx context.Context) (*Helper, error)
 }
