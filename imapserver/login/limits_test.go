@@ -37,7 +37,8 @@ func TestFailedLogins(t *testing.T) {
 // TestLifetime holds a client to its minute whatever it keeps sending.
 func TestLifetime(t *testing.T) {
 	s := start(t, func(l *Limits) { l.Lifetime = 300 * time.Millisecond })
-	for _, send := range []string{"a NOOP\r\n", "a"} {
+	const bye = "* BYE Too long without a login.\r\n"
+	talk := func(send string) string {
 		c := s.dial("imap")
 		c.want("* OK ")
 		go func() {
@@ -49,12 +50,20 @@ func TestLifetime(t *testing.T) {
 			}
 		}()
 		begun := time.Now()
-		// What it still sends may take the last line with it, but not the end.
-		if said := c.end(); strings.Contains(said, "BYE") && !strings.HasSuffix(said, "* BYE Too long without a login.\r\n") {
-			t.Errorf("%q", said)
-		}
+		said := c.end()
 		if d := time.Since(begun); d > 2*time.Second {
 			t.Errorf("ended after %v", d)
+		}
+		return said
+	}
+	for _, send := range []string{"a NOOP\r\n", "a"} {
+		said := talk(send)
+		// What the client sends as it ends has the kernel throw the last line away.
+		for try := 1; try < 5 && !strings.Contains(said, "BYE"); try++ {
+			said = talk(send)
+		}
+		if !strings.HasSuffix(said, bye) {
+			t.Errorf("%q", said)
 		}
 	}
 	if !strings.Contains(s.log.String(), `reason="Too long without a login."`) {
