@@ -166,13 +166,14 @@ func parseLimits(line string) (l Limits) {
 
 // Add writes a change. The next Refresh reads it.
 func (s *SizeFile) Add(u Usage) error {
-	return s.locked(unix.LOCK_SH, func(f *os.File, _ bool) error { return s.ops.write(f, u.line()) })
+	return s.locked(unix.LOCK_SH, lockPatience, func(f *os.File, _ bool) error { return s.ops.write(f, u.line()) })
 }
 
 // Compact writes the file anew with the sum of its lines, and none that somebody adds
-// meanwhile is lost. While somebody holds the lock the file stays as long as it is.
+// meanwhile is lost. While somebody holds the lock the file stays as long as it is:
+// who adds the next line tries again.
 func (s *SizeFile) Compact(l Limits) error {
-	return s.locked(unix.LOCK_EX, func(_ *os.File, held bool) error {
+	return s.locked(unix.LOCK_EX, 0, func(_ *os.File, held bool) error {
 		if err := s.Refresh(); err != nil || !held {
 			return err
 		}
@@ -185,10 +186,10 @@ func (s *SizeFile) Compact(l Limits) error {
 const lockPatience = time.Second
 
 // locked does something with the file that has the name, under a lock that all of ours
-// take, if it is held within lockPatience.
-func (s *SizeFile) locked(how int, do func(f *os.File, held bool) error) error {
+// take, if it is held within patience.
+func (s *SizeFile) locked(how int, patience time.Duration, do func(f *os.File, held bool) error) error {
 	path := filepath.Join(s.dir, SizeFileName)
-	for late := time.Now().Add(lockPatience); ; time.Sleep(time.Millisecond) {
+	for late := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		if err != nil {
 			return err
@@ -242,7 +243,7 @@ func (s *SizeFile) Recount(l Limits) error {
 			return fmt.Errorf("count messages: %w", err)
 		}
 		done := false
-		err = s.locked(unix.LOCK_EX, func(*os.File, bool) error {
+		err = s.locked(unix.LOCK_EX, lockPatience, func(*os.File, bool) error {
 			if err := s.Refresh(); err == nil && s.Used != before && try < recountTries {
 				return nil
 			}

@@ -66,7 +66,7 @@ func TestCompactTogether(t *testing.T) {
 			s := NewSizeFile(dir, &Ops{})
 			for n := range each {
 				err := s.Add(Usage{2, 1})
-				if n%20 == 0 {
+				if n%5 == 0 {
 					err = errors.Join(err, s.Compact(limits))
 				}
 				if err != nil {
