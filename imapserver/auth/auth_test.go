@@ -81,6 +81,10 @@ func TestCapitals(t *testing.T) {
 		if !strings.Contains(log.String(), "too many failed logins of this user") || strings.Contains(log.String(), "user=aLICE") {
 			t.Errorf("guesses in capitals are nobody's: %s", log)
 		}
+		// So it is of users of directories, whom the table does not know.
+		if a.guesses.pair("dora", from("192.0.2.1")) != a.guesses.pair("DORA", from("192.0.2.1")) {
+			t.Error("capitals give a name a quota of its own")
+		}
 	})
 }
 

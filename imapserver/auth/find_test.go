@@ -46,7 +46,7 @@ func TestFind(t *testing.T) {
 	q := newQueue(1, 4)
 	carol := config.User{Name: "carol", Directory: "people", UID: 500, GID: 500, Maildir: "/m/carol"}
 	dora := config.User{Name: "dora", Directory: "more", UID: 500, GID: 500, Maildir: "/m/dora"}
-	people := listed{queue: q, users: map[string]config.User{"carol": carol, "alice": carol, "fred": {Name: "alice", Directory: "people"}}}
+	people := listed{queue: q, users: map[string]config.User{"carol": carol, "alice": carol, "Alice": carol, "fred": {Name: "alice", Directory: "people"}}}
 	more := listed{queue: q, users: map[string]config.User{"dora": dora}}
 	with := func(all ...directory) {
 		t := a.table.Load()
@@ -65,6 +65,7 @@ func TestFind(t *testing.T) {
 		"the second":                      {[]directory{people, more}, "dora", "dora", ""},
 		"nobody":                          {[]directory{people, more}, "eve", "", ErrUnknown.Error()},
 		"of the table":                    {[]directory{people, more}, "alice", "", ErrUnknown.Error()},
+		"of the table, in capitals":       {[]directory{people, more}, "Alice", "", ErrUnknown.Error()},
 		"no name for a directory":         {[]directory{people, more}, "*", "", ErrUnknown.Error()},
 		"one that does not answer":        {[]directory{listed{queue: q, down: true}, more}, "dora", "", "nobody answers"},
 		"behind the one that knows":       {[]directory{people, listed{queue: q, down: true}}, "carol", "carol", ""},
