@@ -40,6 +40,9 @@ func TestMoves(t *testing.T) {
 		{150 * time.Minute, `"user":"anna","mailbox":"There","uid":3,"to":"Trash","to_uid":8`},
 		{140 * time.Minute, `"user":"anna","mailbox":"INBOX","uid":10,"to":"There","to_uid":4`},
 		{130 * time.Minute, `"user":"anna","mailbox":"There","uid":4,"to":"INBOX","to_uid":11`},
+		{128 * time.Minute, `"user":"anna","mailbox":"INBOX","uid":12,"to":"Gone","to_uid":7`},
+		{126 * time.Minute, `"user":"anna","mailbox":"Gone","command":"DELETE"`},
+		{124 * time.Minute, `"user":"anna","mailbox":"Gone","uid":7,"to":"Trash","to_uid":20`},
 		{2 * time.Hour, `"user":"anna","mailbox":"INBOX","uid":8,"command":"EXPUNGE"`},
 		{90 * time.Minute, `"user":"anna","mailbox":"Work","command":"RENAME","to":"Trash.Work"`},
 		{80 * time.Minute, `"user":"anna","mailbox":"Trash.Work","command":"RENAME","to":"Trash.Work_2"`},
@@ -57,7 +60,7 @@ func TestMoves(t *testing.T) {
 	}
 	var o undeleteOptions
 	o.user = "anna"
-	for moved, want := range map[bool]string{false: "Trash.Work_2>Work[] Trash>INBOX[7] Trash>There[8]", true: "Here>INBOX[9] Old.Box>INBOX[1] Older>INBOX[3] Plans>Plan[] There>INBOX[3 4] Trash.Work_2>Work[] Trash>INBOX[7 8]"} {
+	for moved, want := range map[bool]string{false: "Trash.Work_2>Work[] Trash>Gone[20] Trash>INBOX[7] Trash>There[8]", true: "Here>INBOX[9] Old.Box>INBOX[1] Older>INBOX[3] Plans>Plan[] There>INBOX[3 4] Trash.Work_2>Work[] Trash>Gone[20] Trash>INBOX[7 8]"} {
 		o.moved = moved
 		all, err := o.moves(dir, now.Add(-24*time.Hour), []string{"Trash"})
 		if err != nil {
