@@ -11,6 +11,8 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
+
+	"mailstead/imapserver/maildir"
 )
 
 // TestUnwritten opens an index as on a disk that cannot be written, with its log as a
@@ -76,5 +78,36 @@ func TestDiskUnwritten(t *testing.T) {
 	a.index.unwritten = nil
 	if err := v.Store(ctx, allSeqs(v), StoreAdd, []imap.Flag{imap.FlagFlagged}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCopyUnsynced: a fsync that has failed may have dropped what it was to write, and the
+// next one of the same file says nothing of that. So a COPY of what another program has
+// left unsynced is not tried again.
+func TestCopyUnsynced(t *testing.T) {
+	dir := newMaildir(t)
+	broken := false
+	a, err := Open(t.Context(), Options{Maildir: dir, unwatched: true, ops: &maildir.Ops{Trace: func(op maildir.Op) error {
+		if broken && op.Call == "sync" && filepath.Base(filepath.Dir(op.Path)) == "cur" {
+			return unix.EIO
+		}
+		return nil
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Create(t.Context(), "Box"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "cur", "1700000008.unsynced.host:2,"), mail1)
+	v := selectBox(t, a, "INBOX", false)
+	broken = true
+	if _, err := v.Copy(t.Context(), allSeqs(v), here(v, "Box")); !errors.Is(err, unix.EIO) {
+		t.Fatalf("the copy of what cannot be synced: %v", err)
+	}
+	broken = false
+	if _, err := v.Copy(t.Context(), allSeqs(v), here(v, "Box")); err == nil {
+		t.Error("the account goes on, and says that it is copied")
 	}
 }
