@@ -104,6 +104,7 @@ func TestExternal(t *testing.T) {
 	ours, other := newSigner(t), newSigner(t)
 	dir := t.TempDir()
 	c := testConfig(dir)
+	c.TLS.Tickets = true
 	c.Listeners = []config.Listener{
 		{Name: "plain-tls", Address: "127.0.0.1", TLS: config.Implicit},
 		{Name: "clients", Address: "127.0.0.1", TLS: config.Implicit, Clients: &config.Clients{CA: "/nonexistent/ca.pem", By: config.ByEmail, PEM: ours.pem}},

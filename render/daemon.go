@@ -20,6 +20,7 @@ type Daemon struct {
 	MailRoot     string   // below which the mail of virtual users is; "" without them
 	Listeners    []schema.Listener
 	Policy       string
+	Tickets      bool // clients may resume sessions of TLS
 	Certificates []schema.Certificate // that can be served
 	Default      string               // the certificate for clients that ask for no name that there is
 	Namespace    string
@@ -78,7 +79,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		Users:     UsersFile(d.Paths),
 		Service:   config.Identity(d.RunAs),
 		Listeners: renderListeners(d.Listeners),
-		TLS:       config.TLS{Policy: d.Policy, Bundles: renderBundles(d)},
+		TLS:       config.TLS{Policy: d.Policy, Tickets: d.Tickets, Bundles: renderBundles(d)},
 		Namespace: d.Namespace,
 		Sharing:   d.Sharing,
 		Keep:      int64(d.Keep) * 24 * 60 * 60,

@@ -12,10 +12,11 @@ func (c *completer) tls() {
 	h, s := c.host, c.spot.at("tls")
 	var fields struct {
 		Policy, Default string
+		Tickets         bool
 		DHParams        *DHParams
 	}
-	if s.at("policy").ok() && s.at("default").ok() && s.at("dhparams").ok() && c.tlsFields(s, &fields) {
-		h.TLS.Policy, h.TLS.Default, h.TLS.DHParams = fields.Policy, fields.Default, fields.DHParams
+	if !slices.ContainsFunc(tlsFields, func(name string) bool { return !s.at(name).ok() }) && c.tlsFields(s, &fields) {
+		h.TLS.Policy, h.TLS.Default, h.TLS.Tickets, h.TLS.DHParams = fields.Policy, fields.Default, fields.Tickets, fields.DHParams
 	}
 	for _, s := range s.at("certificates").fields() {
 		if !s.ok() {
@@ -31,10 +32,13 @@ func (c *completer) tls() {
 	}
 }
 
-// tlsFields completes what stands beside the certificates.
+// tlsFields are what stands beside the certificates.
+var tlsFields = []string{"policy", "default", "tickets", "dhparams"}
+
+// tlsFields completes those.
 func (c *completer) tlsFields(s spot, dst any) bool {
 	one := c.schema.ctx.CompileString("{}")
-	for _, name := range []string{"policy", "default", "dhparams"} {
+	for _, name := range tlsFields {
 		if f := s.at(name); f.exists() {
 			one = one.FillPath(cue.MakePath(cue.Str(name)), c.data(f))
 		}

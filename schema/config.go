@@ -193,6 +193,7 @@ type TLS struct {
 	Policy       string        // "modern" or "intermediate" (Mozilla's names)
 	Certificates []Certificate // sorted by name
 	Default      string        // Certificate.Name for clients that send no SNI name or an unknown one; "" only without certificates
+	Tickets      bool          `json:",omitempty"` // clients get tickets, to resume sessions by
 	DHParams     *DHParams     `json:",omitempty"` // nil: no file
 }
 

@@ -188,7 +188,7 @@ func ownSettings(t *testing.T, home string, generation int, pem []byte, people [
 	c := &config.Config{
 		Version: config.FormatVersion, Generation: fmt.Sprint(generation), Hostname: "mail.example",
 		Control: "/nonexistent/control", Users: "/nonexistent/users.ndjson", Service: config.Identity{UID: os.Getuid(), GID: os.Getgid()},
-		Workers: config.WorkerInline, TLS: config.TLS{Policy: config.Modern},
+		Workers: config.WorkerInline, TLS: config.TLS{Policy: config.Modern, Tickets: true},
 		Listeners: []config.Listener{{Name: "imap", Address: "127.0.0.1", TLS: config.Plain}},
 	}
 	var bundles [][]byte
@@ -236,7 +236,7 @@ func TestBenchLoadReloads(t *testing.T) {
 	}
 	const n = 1000
 	s := loadServers(t, people(loadUsers))[1]
-	s.tls = secure(nil)
+	s.tls, s.tickets = secure(nil), true
 	r := &reloads{authority: newAuthority(t), people: s.people}
 	r.reload = func(generation int) error {
 		s.generation, s.people = generation, append(slices.Clip(r.people), person{generationUser(generation), mailUID})

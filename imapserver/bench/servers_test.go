@@ -55,6 +55,7 @@ type server struct {
 	daemon  *exec.Cmd
 	dialed  int
 	tls     *tls.Config // of clients; nil: connections are in the clear
+	tickets bool        // clients may resume sessions of TLS, which Dovecot's always do
 	people  []person
 	workers config.Workers // of our own
 	relaxed bool           // as its description may say
@@ -214,7 +215,7 @@ func writeConfig(t testing.TB, s *server) string {
 		Version: config.FormatVersion, Generation: fmt.Sprint("bench-", s.generation), Hostname: "mail.example",
 		Control: filepath.Join(s.dir, "control"), Users: filepath.Join(s.dir, "users.ndjson"),
 		Service: config.Identity{UID: mailUID, GID: mailUID}, Workers: s.workers, Relaxed: s.relaxed, Keep: int64(s.keep.Seconds()),
-		TLS:       config.TLS{Policy: config.Modern},
+		TLS:       config.TLS{Policy: config.Modern, Tickets: s.tickets},
 		Listeners: []config.Listener{{Name: "imap", Address: "127.0.0.1", TLS: config.Plain}},
 	}
 	fmt.Sscan(port, &c.Listeners[0].Port)

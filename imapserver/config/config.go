@@ -95,6 +95,7 @@ const (
 // TLS is the certificates by SNI name.
 type TLS struct {
 	Policy  string   `json:"policy"`            // Modern or Intermediate
+	Tickets bool     `json:"tickets,omitempty"` // clients get some, to resume sessions by (RFC 8446 §2.2)
 	Bundles []Bundle `json:"bundles,omitempty"` // the first is the default
 }
 

@@ -71,7 +71,7 @@ func FuzzBundle(f *testing.F) {
 			t.Fatalf("no leaf in %q", data)
 		}
 		got.Fault(time.Unix(0, 0))
-		c, err := newCertificates(config.Modern, []Bundle{got}, nil)
+		c, err := newCertificates(config.TLS{Policy: config.Modern}, []Bundle{got}, nil)
 		if err != nil {
 			return
 		}

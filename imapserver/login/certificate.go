@@ -98,13 +98,14 @@ type certificates struct {
 // newCertificates takes bundles, of which the first is the default, and may
 // take none. A certificate of clients is asked for, and verified, where it is to be
 // signed by an authority of clients; nil asks for none.
-func newCertificates(policy string, bundles []Bundle, clients *x509.CertPool) (*certificates, error) {
+func newCertificates(how config.TLS, bundles []Bundle, clients *x509.CertPool) (*certificates, error) {
 	c := &certificates{bundles: bundles, exact: map[string]int{}, wild: map[string]int{}}
 	for i, b := range bundles {
-		t, err := policyConfig(policy)
+		t, err := policyConfig(how.Policy)
 		if err != nil {
 			return nil, err
 		}
+		t.SessionTicketsDisabled = !how.Tickets
 		t.Certificates = []tls.Certificate{b.Certificate}
 		if clients != nil {
 			t.ClientCAs, t.ClientAuth = clients, tls.VerifyClientCertIfGiven
@@ -170,8 +171,8 @@ func (c *certificates) find(name string) int {
 	return 0
 }
 
-// ticketLife is how long a key of session tickets is the present one; for as
-// long again tickets of it are taken.
+// ticketLife is how long a key of session tickets, where there are some, is the present
+// one; for as long again tickets of it are taken.
 const ticketLife = 12 * time.Hour
 
 // rotate makes new keys. Each bundle has its own, so a session that began with
@@ -202,7 +203,7 @@ func clientCertificates(c *config.Config, bundles []Bundle) (map[string]*certifi
 			return nil, fmt.Errorf("listener %s: %s has no certificate in it", l.Name, l.Clients.CA)
 		}
 		var err error
-		if all[l.Name], err = newCertificates(c.TLS.Policy, bundles, roots); err != nil {
+		if all[l.Name], err = newCertificates(c.TLS, bundles, roots); err != nil {
 			return nil, err
 		}
 	}

@@ -116,7 +116,7 @@ func (s *Server) Update(c *config.Config, bundles []Bundle) error {
 
 // Prepare is Update in two steps: what could fail, and commit.
 func (s *Server) Prepare(c *config.Config, bundles []Bundle) (commit func(), err error) {
-	certificates, err := newCertificates(c.TLS.Policy, bundles, nil)
+	certificates, err := newCertificates(c.TLS, bundles, nil)
 	if err != nil {
 		return nil, err
 	}

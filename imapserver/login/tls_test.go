@@ -37,6 +37,7 @@ func TestTicketKeysRotate(t *testing.T) {
 		defer s.Shutdown(t.Context())
 		b := bundle(t, "mail.example")
 		c := testConfig()
+		c.TLS.Tickets = true
 		c.Listeners[1].Clients = &config.Clients{PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b.Certificate.Certificate[0]})}
 		if err := s.Update(c, []Bundle{b}); err != nil {
 			t.Fatal(err)
@@ -152,19 +153,27 @@ func TestPolicies(t *testing.T) {
 			conn.Close()
 		}
 	}
-	if _, err := newCertificates("old", []Bundle{bundle(t, "a.example")}, nil); err == nil {
+	if _, err := newCertificates(config.TLS{Policy: "old"}, []Bundle{bundle(t, "a.example")}, nil); err == nil {
 		t.Error("an unknown policy is taken")
 	}
 }
 
-// TestTickets holds a session to the certificate that it began with: it is
-// resumed under the same name, neither under another one nor after a reload.
+// TestTickets holds a session to the certificate that it began with: where there are
+// tickets, it is resumed under the same name, neither under another one nor after a reload.
 func TestTickets(t *testing.T) {
 	s := start(t, nil)
 	if 2*ticketLife > 24*time.Hour {
 		t.Errorf("a key is taken for %v", 2*ticketLife)
 	}
+	none, tickets := testConfig(), testConfig()
+	tickets.TLS.Tickets = true
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		use := func(c *config.Config) {
+			t.Helper()
+			if err := s.Update(c, s.bundles); err != nil {
+				t.Fatal(err)
+			}
+		}
 		resumed := func(name string, cache tls.ClientSessionCache) bool {
 			t.Helper()
 			c, err := tls.Dial("tcp", s.addr["imaps"], &tls.Config{
@@ -178,6 +187,13 @@ func TestTickets(t *testing.T) {
 			return c.ConnectionState().DidResume
 		}
 		cache := tls.NewLRUClientSessionCache(1)
+		use(none)
+		for range 2 {
+			if resumed("mail.example", cache) {
+				t.Error("resumed where there are no tickets")
+			}
+		}
+		use(tickets)
 		if resumed("mail.example", cache) {
 			t.Error("resumed without a ticket")
 		}
@@ -199,9 +215,7 @@ func TestTickets(t *testing.T) {
 		if resumed("mail.example", cache) {
 			t.Error("resumed after two rotations of keys")
 		}
-		if err := s.Update(testConfig(), s.bundles); err != nil {
-			t.Fatal(err)
-		}
+		use(tickets)
 		if resumed("mail.example", cache) {
 			t.Error("resumed after a reload")
 		}

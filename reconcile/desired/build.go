@@ -208,6 +208,7 @@ func (b *builder) addDaemonFiles() error {
 		Inline:    b.service.inline,
 		Listeners: b.serve,
 		Policy:    b.host.TLS.Policy,
+		Tickets:   b.host.TLS.Tickets,
 		Default:   b.host.TLS.Default,
 		Namespace: b.host.Namespace,
 		Sharing:   b.host.Sharing.Virtual,
