@@ -117,8 +117,8 @@ func TestDirectoryUser(t *testing.T) {
 	if st := ask(t, c, control.VerbReload); st.Error != "" {
 		t.Fatal(st.Error)
 	}
-	if _, err := dora.r.ReadByte(); err != io.EOF {
-		t.Errorf("her session goes on without the directory: %v", err)
+	if said, err := io.ReadAll(dora.r); !strings.HasPrefix(string(said), "* BYE ") || strings.Count(string(said), "\n") != 1 || err != nil {
+		t.Errorf("her session goes on without the directory: %q %v", said, err)
 	}
 	again := dial()
 	again.send("a LOGIN dora pw-dora\r\n")

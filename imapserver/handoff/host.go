@@ -2,6 +2,8 @@ package handoff
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -22,6 +24,7 @@ type Client struct {
 	net.Conn
 	ahead  []byte       // what the client had sent before the session began
 	late   *time.Timer  // until the session has said something
+	ended  atomic.Bool  // End was called
 	state  atomic.Int32 // of the answer to the login
 	back   atomic.Bool  // it was given back, with these:
 	answer []byte
@@ -47,10 +50,26 @@ func NewClient(conn net.Conn, ahead []byte, patience time.Duration, late func())
 	return c
 }
 
+// ErrEnded is what a session reads whose end was asked for: to it, the client has left.
+var ErrEnded = fmt.Errorf("the session was ended: %w", io.EOF)
+
+// End has the session read nothing more, from another goroutine.
+func (c *Client) End() {
+	c.ended.Store(true)
+	c.Conn.SetReadDeadline(time.Unix(1, 0)) // or the session sets another one, and then reads
+}
+
 // Read is net.Conn's.
 func (c *Client) Read(p []byte) (int, error) {
+	if c.ended.Load() {
+		return 0, ErrEnded
+	}
 	if len(c.ahead) == 0 {
-		return c.Conn.Read(p)
+		n, err := c.Conn.Read(p)
+		if err != nil && c.ended.Load() {
+			err = ErrEnded
+		}
+		return n, err
 	}
 	n := copy(p, c.ahead)
 	if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {

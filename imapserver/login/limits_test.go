@@ -453,6 +453,57 @@ func TestCloseUsers(t *testing.T) {
 	bob.want("hello")
 }
 
+// TestFarewell: a session that is ended says its last word, and is none any more before
+// it has.
+func TestFarewell(t *testing.T) {
+	for name, s := range map[string]*served{"relayed": start(t, nil), "hosted": startHosted(t, nil, hosted{})} {
+		for _, dial := range []func() *client{func() *client { return s.dial("plain") }, func() *client { return s.dialTLS("mail.example") }} {
+			c := dial()
+			c.want("* OK ")
+			c.send("a LOGIN alice right\r\nhello\r\n")
+			c.want("a OK ", "hello")
+			id := s.List("alice")[0].ID
+			if !s.CloseSession(id) {
+				t.Errorf("%s: there is no session", name)
+			}
+			if s.Sessions() != 0 || s.CloseSession(id) {
+				t.Errorf("%s: there is a session yet", name)
+			}
+			if said := c.end(); said != "gone\r\n" {
+				t.Errorf("%s: %q", name, said)
+			}
+		}
+	}
+}
+
+// TestFarewellIsShort: neither a client that takes nothing nor a session that says nothing
+// keeps a connection, and nobody waits for them.
+func TestFarewellIsShort(t *testing.T) {
+	for name, s := range map[string]*served{"relayed": start(t, nil), "hosted": startHosted(t, nil, hosted{})} {
+		c := s.dialTLS("mail.example")
+		c.want("* OK ")
+		c.send("a LOGIN alice right\r\n")
+		c.want("a OK ")
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+		for line := strings.Repeat("x", 8000) + "\r\n"; ; {
+			if _, err := io.WriteString(c, line); err != nil {
+				break // the echo is stuck
+			}
+		}
+		begun := time.Now()
+		s.CloseUsers(func(string) bool { return false })
+		if d := time.Since(begun); d > farewell/2 {
+			t.Errorf("%s: the end of a session took %v", name, d)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*farewell)
+		defer cancel()
+		s.Shutdown(ctx)
+		if d := time.Since(begun); d > 5*farewell {
+			t.Errorf("%s: the connection was kept for %v", name, d)
+		}
+	}
+}
+
 // panics is an Authenticator with a fault.
 type panics struct{}
 

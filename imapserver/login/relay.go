@@ -29,9 +29,13 @@ type relay struct {
 	worker   *net.UnixConn // without TLS; nil where serve is not
 	login    *pending      // until the worker has answered it
 	over     atomic.Bool   // cut was called
+	left     atomic.Bool   // leave was
+	ended    atomic.Bool   // end was
+	late     *time.Timer   // cuts what has been ended; under sessions.mu
 
 	serve func(*handoff.Client) // of a session in this process, which takes the client itself
 	ahead []byte                // what the client has sent to it already
+	lent  atomic.Pointer[handoff.Client]
 
 	// For the day when the worker gives the connection back.
 	token    []byte
@@ -60,11 +64,54 @@ func (r *relay) cut() {
 	r.worker.SetDeadline(time.Unix(1, 0))
 }
 
+// farewell is how long a session that is ended has to say BYE, and its client to read
+// what is left.
+const farewell = time.Second
+
+// end has the session take leave of its client, from another goroutine: to the session
+// it is as if that had left, which it answers with BYE. What the client says from now on
+// reaches it no more.
+func (r *relay) end() {
+	r.ended.Store(true)
+	r.hush()
+	r.late = time.AfterFunc(farewell, r.cut)
+}
+
+// leave ends what the client can say, from another goroutine: the session answers as if
+// it had left, and a login that has the connection back as the server that stops.
+func (r *relay) leave() {
+	r.left.Store(true)
+	r.client.SetReadDeadline(time.Unix(1, 0))
+}
+
+// begin takes the deadlines of the login off the client.
+func (r *relay) begin() {
+	r.client.SetDeadline(time.Time{})
+	if r.left.Load() { // or else its deadline comes after this one
+		r.leave()
+	}
+	if r.ended.Load() {
+		r.hush()
+	}
+}
+
+// hush ends what the client can say for good.
+func (r *relay) hush() {
+	if r.worker == nil {
+		if c := r.lent.Load(); c != nil {
+			c.End()
+		}
+		return
+	}
+	r.client.SetReadDeadline(time.Unix(1, 0))
+	r.worker.SetWriteDeadline(time.Unix(1, 0)) // of what TLS has read already
+}
+
 // run copies. It ends when the worker has closed its end: after the client has
 // left, the worker may still have something to finish. A client that takes
 // nothing for l.Stall is cut off.
 func (r *relay) run(l Limits, log *slog.Logger) {
-	r.client.SetDeadline(time.Time{})
+	r.begin()
 	var up sync.WaitGroup
 	up.Go(r.up)
 	if raw, err := r.worker.SyscallConn(); err == nil && r.answered(raw, l, log) {
@@ -92,7 +139,7 @@ func (r *relay) comeBack(up *sync.WaitGroup, l Limits) {
 // takeBack answers the client for the session that has given it back.
 func (r *relay) takeBack(l Limits) {
 	r.client.SetReadDeadline(time.Time{})
-	if r.over.Load() || len(r.rest) > handoff.MaxBack || !r.writeClient(r.answer, l.Stall) {
+	if r.over.Load() || r.ended.Load() || len(r.rest) > handoff.MaxBack || !r.writeClient(r.answer, l.Stall) {
 		r.back = false
 		r.client.Close()
 	}
@@ -102,13 +149,14 @@ func (r *relay) takeBack(l Limits) {
 // lend lends the client to a session of this process until that ends. For one
 // that does not answer the login, we do.
 func (r *relay) lend(l Limits, log *slog.Logger) {
-	r.client.SetDeadline(time.Time{})
 	c := handoff.NewClient(r.client, r.ahead, l.Answer, func() {
 		log.Error("login not answered", "user", r.user)
 		r.unavailable(r.login, l)
 		r.cut()
 	})
 	r.ahead = nil
+	r.lent.Store(c)
+	r.begin()
 	r.serve(c)
 	if r.answer, r.rest, r.back = c.Returned(); r.back {
 		r.takeBack(l)

@@ -184,3 +184,58 @@ func TestStall(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// late is an Opener and an Authenticator that take their time.
+type late struct {
+	users
+	*echo
+	asked, answer chan bool
+}
+
+func (l *late) Open(ctx context.Context, o *handoff.Open) (hangs func(), err error) {
+	l.asked <- true
+	<-l.answer
+	return l.echo.Open(ctx, o)
+}
+
+func (l *late) Authenticate(ctx context.Context, c *handoff.Credentials) handoff.Verdict {
+	l.asked <- true
+	<-l.answer
+	return l.users.Authenticate(ctx, c)
+}
+
+// TestLeaveDuringLogin: a session that begins as the server leaves is seen off like those
+// that there are.
+func TestLeaveDuringLogin(t *testing.T) {
+	for name, begin := range map[string]func(s *served, l *late){
+		"as a worker is asked for":             func(s *served, l *late) { s.opener = l },
+		"as the password of one is checked":    func(s *served, l *late) { s.auth = l },
+		"as that of a session here is checked": func(s *served, l *late) { s.auth, s.host = l, hosted{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, nil)
+			l := &late{users{"alice"}, s.echo, make(chan bool), make(chan bool)}
+			begin(s, l)
+			c := s.dialTLS("mail.example")
+			c.want("* OK ")
+			c.send("a LOGIN alice right\r\n")
+			<-l.asked
+			left := make(chan time.Duration)
+			go func() {
+				begun := time.Now()
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				defer cancel()
+				s.Leave(ctx)
+				left <- time.Since(begun)
+			}()
+			<-s.ctx.Done()
+			time.Sleep(50 * time.Millisecond)
+			close(l.answer)
+			c.want("a OK ", "gone")
+			c.end()
+			if took := <-left; took > 3*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}

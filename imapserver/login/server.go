@@ -165,15 +165,16 @@ func (s *Server) Users() []string { return s.sessions.names() }
 // List gives the sessions of a user, or with "" all, in the order in which they began.
 func (s *Server) List(user string) []Session { return s.sessions.list(user) }
 
-// CloseSession ends the session of that name; false where there is none.
+// CloseSession ends the session of that name; false where there is none. Its client
+// hears BYE, if it takes that at once: nobody waits for it.
 func (s *Server) CloseSession(id string) bool {
 	return s.sessions.end(func(r *relay) bool { return r.about != nil && r.about.id == id }) > 0
 }
 
-// CloseUsers ends the sessions of users for whom keep is false, but for those that
-// are of servers behind a proxy.
+// CloseUsers ends the sessions of users for whom keep is false in the same way, but for
+// those that are of servers behind a proxy.
 func (s *Server) CloseUsers(keep func(user string) bool) {
-	s.sessions.closeUsers(func(listener, user string) bool { return s.offer(listener) != nil || keep(user) })
+	s.sessions.end(func(r *relay) bool { return s.offer(r.listener) == nil && !keep(r.user) })
 }
 
 // offer is what the servers behind a listener say of themselves, or nil.
@@ -410,7 +411,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		s.sessions.closeUsers(func(string, string) bool { return false })
+		s.sessions.cut()
 		<-done
 	}
 }

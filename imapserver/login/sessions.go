@@ -35,6 +35,7 @@ type sessions struct {
 	board  *Board
 
 	mu      sync.Mutex
+	leaving bool
 	all     map[*relay]bool
 	users   map[string]int
 	on      map[string]int           // by listener
@@ -89,6 +90,9 @@ func (s *sessions) add(r *relay) (full string) {
 	case own > kept && own+s.board.elsewhere(logged, kept) > s.limits.Sessions:
 		full = fullAll
 	default:
+		if s.leaving {
+			r.leave()
+		}
 		return ""
 	}
 	s.count(r, -1)
@@ -98,6 +102,9 @@ func (s *sessions) add(r *relay) (full string) {
 func (s *sessions) remove(r *relay) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if r.late != nil {
+		r.late.Stop()
+	}
 	if s.all[r] {
 		s.count(r, -1)
 	}
@@ -168,26 +175,34 @@ func (s *sessions) list(user string) []Session {
 	return all
 }
 
-// leave ends what clients can say.
+// leave ends what clients can say, and those of sessions that are about to begin.
 func (s *sessions) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.leaving = true
 	for r := range s.all {
-		r.client.SetReadDeadline(time.Unix(1, 0))
+		r.leave()
 	}
 }
 
-func (s *sessions) closeUsers(keep func(listener, user string) bool) {
-	s.end(func(r *relay) bool { return !keep(r.listener, r.user) })
+// cut cuts all sessions off.
+func (s *sessions) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for r := range s.all {
+		r.cut()
+	}
 }
 
-// end cuts some sessions, and says how many.
+// end ends some sessions, and says how many. They are none any more from then on,
+// though some may still be taking leave.
 func (s *sessions) end(which func(r *relay) bool) (ended int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for r := range s.all {
 		if which(r) {
-			r.cut()
+			r.end()
+			s.count(r, -1)
 			ended++
 		}
 	}

@@ -108,6 +108,9 @@ func TestReasons(t *testing.T) {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("after %q: %s", input, log)
 		}
+		if last := c.line(); !strings.HasPrefix(last, "* BYE ") { // for who still listens
+			t.Errorf("after %q: %q", input, last)
+		}
 	}
 }
 

@@ -194,7 +194,7 @@ func (s *session) end(reason error, panicked any) error {
 		s.w.Status("*", imap.StatusResponseTypeBye, imap.ResponseCodeUnavailable, "the mailboxes have to be opened anew, try again soon")
 	case errors.Is(reason, errStopped):
 		s.w.Status("*", imap.StatusResponseTypeBye, imap.ResponseCodeUnavailable, "server is stopping, try again soon")
-	case errors.Is(reason, io.EOF): // of the login, which stops, or of a client that still listens
+	case errors.Is(reason, io.EOF), errors.Is(reason, io.ErrUnexpectedEOF): // of the login, which stops or ends the session, or of a client that still listens
 		s.w.Status("*", imap.StatusResponseTypeBye, "", "connection closed")
 	case errors.Is(reason, errIdle):
 		s.w.Status("*", imap.StatusResponseTypeBye, "", "no command for too long")
