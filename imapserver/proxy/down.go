@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"strings"
 	"time"
 )
 
@@ -78,6 +77,12 @@ func (s *session) lost(bye bool) {
 	s.back.Flush()
 }
 
+// isOK tells whether what follows a tag says that a command was done.
+func isOK(rest []byte) bool {
+	word, _, _ := bytes.Cut(bytes.TrimRight(rest, "\r\n"), []byte(" "))
+	return bytes.EqualFold(word, []byte("OK"))
+}
+
 func isBye(piece []byte) bool {
 	return len(piece) >= 5 && bytes.EqualFold(piece[:5], []byte("* BYE"))
 }
@@ -140,15 +145,15 @@ func (nobody) Write(b []byte) (int, error) { return len(b), nil }
 func (s *session) note(piece []byte) (mute bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch tag, rest, _ := strings.Cut(string(piece[:min(len(piece), 64)]), " "); {
-	case tag == "*" && isBye(piece):
+	switch tag, rest, _ := bytes.Cut(piece, []byte(" ")); {
+	case string(tag) == "*" && isBye(piece):
 		s.spoiled = true
 		return s.told || s.parting != "" // which the client hears in its place
-	case tag == "*":
-	case strings.HasPrefix(tag, "+"):
+	case string(tag) == "*":
+	case bytes.HasPrefix(tag, []byte("+")):
 		s.goOn()
-	case len(s.undo) > 0 && tag == s.undo[0].tag:
-		if ok := parseStatus(strings.TrimRight(rest, "\r\n")).ok(); ok != s.undo[0].ok {
+	case len(s.undo) > 0 && string(tag) == s.undo[0].tag:
+		if isOK(rest) != s.undo[0].ok {
 			s.spoiled = true
 		}
 		s.undo = s.undo[1:]
@@ -158,7 +163,7 @@ func (s *session) note(piece []byte) (mute bool) {
 	default:
 		if s.open--; s.open == 0 {
 			s.idling = 0
-			veiled := s.waits == toVeil && parseStatus(strings.TrimRight(rest, "\r\n")).ok()
+			veiled := s.waits == toVeil && isOK(rest)
 			s.veiled.Store(veiled)
 			s.decide(veiled)
 		}

@@ -201,8 +201,9 @@ func credentials(user, password string) *handoff.Credentials {
 type visitor struct {
 	t testing.TB
 	net.Conn
-	r    *bufio.Reader
-	done chan struct{} // closed when its session has ended
+	r      *bufio.Reader
+	client *handoff.Client
+	done   chan struct{} // closed when its session has ended
 }
 
 // visit logs in, having sent something ahead.
@@ -235,12 +236,12 @@ func begin(t testing.TB, p *Proxy, id, ahead string) *visitor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &visitor{t, near, bufio.NewReader(near), make(chan struct{})}
+	v := &visitor{t, near, bufio.NewReader(near), handoff.NewClient(far, []byte(ahead), time.Hour, func() {}), make(chan struct{})}
 	near.SetDeadline(time.Now().Add(30 * time.Second))
 	t.Cleanup(func() { near.Close(); <-v.done })
 	go func() {
 		defer close(v.done)
-		serve(handoff.NewClient(far, []byte(ahead), time.Hour, func() {}))
+		serve(v.client)
 	}()
 	return v
 }

@@ -140,7 +140,7 @@ func (f *front) goOver(r *rules) {
 	defer f.mu.Unlock()
 	for s := range f.sessions {
 		if !stay(s.link) {
-			s.part(movedText)
+			go s.part(movedText) // a client that takes nothing may hold it up
 		}
 	}
 }

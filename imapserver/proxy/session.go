@@ -126,12 +126,14 @@ func (s *session) up() {
 	switch {
 	case err == nil: // LOGOUT: down knows what is left to do
 		return
+	case errors.Is(err, handoff.ErrEnded):
+		s.part("The session was ended.")
 	case isTimeout(err) || s.front.ctx.Err() != nil:
 		s.part("The server is shutting down.")
 	}
 	s.mu.Lock()
 	s.spoiled = true
-	waits := s.open > 0 && !isTimeout(err)
+	waits := s.open > 0 && s.parting == ""
 	s.mu.Unlock()
 	half, can := s.link.nc.(interface{ CloseWrite() error })
 	if waits && can && s.toward.Flush() == nil && half.CloseWrite() == nil {

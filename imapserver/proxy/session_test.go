@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"mailstead/imapserver/config"
 )
@@ -114,15 +115,49 @@ func TestVeiled(t *testing.T) {
 		return word == "COMPRESS"
 	}
 	p := f.start().front(nil)
-	v := visit(t, p, "alice", "right", "")
-	v.send("a COMPRESS DEFLATE\r\n")
-	v.until("a OK ")
-	v.send("\x01\x02\n\xff\x00")
-	if rest := v.end(); rest != "\x00* CAPABILITY STARTTLS\r\n\x01\x02\n\xff\x00" {
-		t.Errorf("%q", rest)
+	for _, tag := range []string{"a", strings.Repeat("a", 62), strings.Repeat("a", 1000)} {
+		v := visit(t, p, "alice", "right", "")
+		v.send(tag + " COMPRESS DEFLATE\r\n")
+		v.until(tag + " OK ")
+		v.send("\x01\x02\n\xff\x00")
+		if rest := v.end(); rest != "\x00* CAPABILITY STARTTLS\r\n\x01\x02\n\xff\x00" {
+			t.Errorf("%q", rest)
+		}
+		if n := count(p); n.Idle != 0 {
+			t.Errorf("%+v", n)
+		}
 	}
-	if n := count(p); n.Idle != 0 {
-		t.Errorf("%+v", n)
+}
+
+// A client whose session is ended hears BYE of the proxy, whatever its server does.
+func TestEnded(t *testing.T) {
+	for name, ahead := range map[string]string{"idle": "", "in IDLE": "a IDLE\r\n", "in a command": "a XHANG\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			hangs := make(chan bool, 1)
+			f.odd = func(c *fakeConn, tag, word string) bool {
+				if word == "XHANG" {
+					hangs <- true
+				}
+				return word == "XHANG"
+			}
+			p := f.start().front(nil)
+			v := visit(t, p, "alice", "right", ahead)
+			switch v.until("in OK "); name {
+			case "in IDLE":
+				v.until("+ ")
+			case "in a command":
+				<-hangs
+			}
+			v.client.End()
+			if said := v.end(); said != "* BYE The session was ended.\r\n" {
+				t.Errorf("%q", said)
+			}
+			<-f.logins()[0].closed
+			if n := count(p); n.Idle != 0 {
+				t.Errorf("%+v", n)
+			}
+		})
 	}
 }
 
@@ -376,5 +411,31 @@ func TestClose(t *testing.T) {
 	}
 	for _, c := range f.logins() {
 		<-c.closed
+	}
+}
+
+// TestReloadWaitsForNobody: a client that takes nothing holds up no reload, and with it
+// everybody else's login.
+func TestReloadWaitsForNobody(t *testing.T) {
+	f, other := newFake(t).start(), newFake(t).start()
+	p := f.front(nil)
+	v := visit(t, p, "alice", "right", "")
+	v.until("in OK ")
+	fr := p.front("webmail")
+	fr.mu.Lock()
+	for s := range fr.sessions {
+		s.mu.Lock() // as who writes to the client has it
+		defer s.mu.Unlock()
+	}
+	fr.mu.Unlock()
+	done := make(chan bool)
+	go func() {
+		reload(t, p, other.config(nil))
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("the reload waits")
 	}
 }
