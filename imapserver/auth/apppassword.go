@@ -179,22 +179,15 @@ func (k *keep) apps(user string) []keptApp {
 // changeApps replaces a user's app passwords by what change makes of a copy of them,
 // and writes before it returns; what cannot be written has not been changed.
 func (k *keep) changeApps(user string, change func([]keptApp) ([]keptApp, error)) error {
-	k.mu.Lock()
-	old := k.now.Apps[user]
-	apps, err := change(slices.Clone(old))
-	if err != nil {
-		k.mu.Unlock()
-		return err
-	}
-	k.setApps(user, apps)
-	k.mu.Unlock()
-	if err := k.write(); err != nil {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.setApps(user, old)
-		return fmt.Errorf("keep app passwords: %w", err)
-	}
-	return nil
+	return k.durably("app passwords", func() (undo func(), err error) {
+		old := k.now.Apps[user]
+		apps, err := change(slices.Clone(old))
+		if err != nil {
+			return nil, err
+		}
+		k.setApps(user, apps)
+		return func() { k.setApps(user, old) }, nil
+	})
 }
 
 // setApps replaces a user's app passwords. The caller holds mu.

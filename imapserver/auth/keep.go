@@ -50,6 +50,8 @@ type keep struct {
 	lazyFile
 	now kept // under mu; its lists are replaced, not changed
 	mu  sync.RWMutex
+
+	changing sync.Mutex // held while a change is made that is written at once, or taken back
 }
 
 // openKeep reads what is kept in dir. A file that makes no sense is put aside, and
@@ -113,6 +115,28 @@ func (k *keep) json() ([]byte, error) {
 	now.Hashes, now.Apps = maps.Clone(now.Hashes), maps.Clone(now.Apps)
 	k.mu.RUnlock()
 	return json.Marshal(now)
+}
+
+// durably makes a change of what, writes, and takes the change back if that cannot be
+// written. No other one that is written at once comes between. An error of change is its
+// own.
+func (k *keep) durably(what string, change func() (undo func(), err error)) error {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	k.mu.Lock()
+	undo, err := change()
+	k.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err = k.write(); err != nil {
+		k.mu.Lock()
+		undo()
+		k.mu.Unlock()
+		k.soon() // somebody else may have written it meanwhile
+		return fmt.Errorf("keep %s: %w", what, err)
+	}
+	return nil
 }
 
 // secret is the same for as long as the file is there.

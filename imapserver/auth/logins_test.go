@@ -324,6 +324,52 @@ func TestAppPasswords(t *testing.T) {
 	}
 }
 
+// TestAppPasswordsTakenBack: what cannot be written is taken back, and nothing else that was
+// changed meanwhile.
+func TestAppPasswordsTakenBack(t *testing.T) {
+	a, _ := newProving(t, config.Logins{Keep: t.TempDir()}, nil, config.User{Name: "alice"})
+	k := a.proving().keep
+	encode := k.encode
+	writing, full := make(chan bool), make(chan bool)
+	k.encode = func() ([]byte, error) {
+		k.encode = encode
+		close(writing)
+		<-full
+		return nil, errors.New("no space left")
+	}
+	first, second := make(chan error), make(chan error)
+	add := func(name string, done chan error) {
+		_, err := a.AddAppPassword("alice", name, nil)
+		done <- err
+	}
+	go add("phone", first)
+	<-writing
+	go add("laptop", second)
+	time.Sleep(50 * time.Millisecond) // of the second, to get as far as it can
+	close(full)
+	if err := <-first; err == nil {
+		t.Error("what was not written is no error")
+	}
+	if err := <-second; err != nil {
+		t.Error(err)
+	}
+	for name, all := range map[string][]AppPassword{"in force": a.AppPasswords("alice"), "kept": appsIn(t, k.path())} {
+		if len(all) != 1 || all[0].Name != "laptop" {
+			t.Errorf("%s: %+v", name, all)
+		}
+	}
+}
+
+// appsIn gives alice's app passwords that a file has.
+func appsIn(t *testing.T, path string) (all []AppPassword) {
+	t.Helper()
+	k := openKeep(filepath.Dir(path), slog.New(slog.DiscardHandler))
+	for _, app := range k.apps("alice") {
+		all = append(all, AppPassword{User: "alice", Name: app.Name})
+	}
+	return all
+}
+
 // TestKeptOfMany: what one of many users is shown and does costs no more than it would
 // beside a few: the page of their app passwords, and their use.
 func TestKeptOfMany(t *testing.T) {

@@ -50,10 +50,7 @@ func (a *Auth) SetPassword(ctx context.Context, user, password string) error {
 	a.upgrading.Lock() // one that has begun would put the old password back
 	defer a.upgrading.Unlock()
 	err = a.exchangeHash(u, h, func() error {
-		if err := l.keep.own(user, u.row.Hash, made); err != nil {
-			return fmt.Errorf("keep the new password: %w", err)
-		}
-		return nil
+		return l.keep.own(user, u.row.Hash, made)
 	})
 	if err != nil {
 		return err
@@ -80,17 +77,13 @@ func (a *Auth) makeHash(ctx context.Context, u user, l *logins, password string)
 // own keeps the hash of a password that a user has chosen, and writes before it
 // returns; what cannot be written has not been changed.
 func (k *keep) own(user, of, hash string) error {
-	k.mu.Lock()
-	old, had := k.now.Hashes[user]
-	k.now.Hashes[user] = keptHash{Of: hashDigest(of), Hash: hash}
-	k.mu.Unlock()
-	err := k.write()
-	if err != nil {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if k.now.Hashes[user] = old; !had {
-			delete(k.now.Hashes, user)
-		}
-	}
-	return err
+	return k.durably("the new password", func() (undo func(), err error) {
+		old, had := k.now.Hashes[user]
+		k.now.Hashes[user] = keptHash{Of: hashDigest(of), Hash: hash}
+		return func() {
+			if k.now.Hashes[user] = old; !had {
+				delete(k.now.Hashes, user)
+			}
+		}, nil
+	})
 }

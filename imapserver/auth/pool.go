@@ -115,15 +115,16 @@ func (h *Helper) ask(ctx context.Context, r handoff.PAMRequest, timeout time.Dur
 	if err := h.Pipe.SetDeadline(time.Now().Add(timeout + helperGrace)); err != nil {
 		return answer, err
 	}
-	defer context.AfterFunc(ctx, func() { h.Pipe.SetDeadline(time.Unix(1, 0)) })()
+	stop := context.AfterFunc(ctx, func() { h.Pipe.SetDeadline(time.Unix(1, 0)) })
 	h.logins++
-	if err := handoff.WriteFrame(h.Pipe, r); err != nil {
-		return answer, err
+	err := handoff.WriteFrame(h.Pipe, r)
+	if err == nil {
+		err = handoff.ReadFrame(h.Pipe, &answer)
 	}
-	if err := handoff.ReadFrame(h.Pipe, &answer); err != nil {
-		return answer, err
+	if !stop() && err == nil {
+		err = ctx.Err() // or the deadline of the next login may be undone
 	}
-	return answer, ctx.Err() // or the deadline of the next login may be undone
+	return answer, err
 }
 
 // take gives an idle helper or starts one, which is fresh.

@@ -208,3 +208,44 @@ func TestNoHelper(t *testing.T) {
 		}
 	}
 }
+
+// lastMoment is a context that ends right after it was looked whether it has.
+type lastMoment struct {
+	context.Context
+	end context.CancelFunc
+}
+
+func (l lastMoment) Err() error {
+	defer l.end()
+	return l.Context.Err()
+}
+
+// TestHelperGivenUp: a login that is given up as its answer comes leaves no deadline to
+// the next login of its helper.
+func TestHelperGivenUp(t *testing.T) {
+	h, err := (&fakes{}).Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.end()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	last := lastMoment{ctx, cancel}
+	answer, err := h.ask(last, handoff.PAMRequest{Password: "ok"}, time.Minute)
+	if answer.Result != handoff.PAMOK || err != nil {
+		t.Fatalf("%+v %v", answer, err)
+	}
+	h.Pipe.SetDeadline(time.Now().Add(time.Minute)) // of the next
+	last.Err()
+	time.Sleep(50 * time.Millisecond)
+	read := make(chan error, 1)
+	go func() {
+		_, err := h.Pipe.Read(make([]byte, 1))
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		t.Errorf("the next login: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+}
