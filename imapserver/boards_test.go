@@ -83,7 +83,7 @@ func (p *testParted) withBoard(listener string) (*handoff.Conn, *handoff.Setting
 	}
 	p.t.Cleanup(func() { b.File.Close() })
 	c := p.connect()
-	c.Send(&handoff.Hello{Listener: listener, Board: b.File})
+	c.Send(&handoff.Hello{Listener: listener, Board: b.File, Sockets: []*os.File{listening(p.t, "tcp", "127.0.0.1:0")}})
 	return c, receive[*handoff.Settings](p.t, c)
 }
 

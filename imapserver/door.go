@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -63,6 +65,8 @@ type door struct {
 	*handoff.Conn
 	parted  *Parted
 	hello   *handoff.Hello
+	named   string           // the listener as it has said; hello has the one that it is
+	at      []netip.AddrPort // where it listens
 	answers calls
 	tickets tickets
 
@@ -100,10 +104,31 @@ func meet(p *Parted, c *handoff.Conn) (*door, error) {
 	if !ok {
 		return nil, fmt.Errorf("%T before Hello", m)
 	}
-	d := &door{Conn: c, parted: p, hello: hello, workers: map[uint64]bool{}, connects: map[uint64]context.CancelFunc{}}
+	d := &door{Conn: c, parted: p, hello: hello, named: hello.Listener, workers: map[uint64]bool{}, connects: map[uint64]context.CancelFunc{}}
+	for _, f := range hello.Sockets {
+		if at, ok := handoff.Listening(f); ok {
+			d.at = append(d.at, at)
+		}
+	}
+	if hello.Listener = p.settings.Load().servedAs(d.named, d.at); hello.Listener != d.named {
+		p.log.Error("login has not the sockets of the listener that it names", "listener", d.named, "addresses", fmt.Sprint(d.at))
+	}
 	d.ctx, d.cancel = context.WithCancel(p.ctx)
 	return d, nil
 }
+
+// Send is handoff.Conn's. One that does not take what it is sent is let go of: all who
+// have something for it would wait for that long, one after the other.
+func (d *door) Send(m handoff.Message) error {
+	err := d.Conn.Send(m)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		d.Close()
+	}
+	return err
+}
+
+// moved tells whether a login is of another listener by s than it was when it came.
+func (d *door) moved(s *Settings) bool { return s.servedAs(d.named, d.at) != d.hello.Listener }
 
 // listen serves the login until it is gone.
 func (d *door) listen() error {

@@ -3,6 +3,8 @@ package imapserver
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/login"
@@ -27,6 +29,41 @@ func (s *Settings) listener(name string) (config.Listener, bool) {
 		}
 	}
 	return config.Listener{}, false
+}
+
+// servedAs gives the listener that a login is which names itself and listens there: by
+// its sockets, since one that was taken over may name any. It is "", which is nobody,
+// where they are another listener's. Those of none prove nothing: an apply that is at
+// work may have moved them already, or not yet.
+func (s *Settings) servedAs(name string, at []netip.AddrPort) string {
+	if len(at) == 0 {
+		return ""
+	}
+	others := false
+	for _, l := range s.Config.Listeners {
+		if slices.ContainsFunc(at, func(a netip.AddrPort) bool { return isAt(l, a) }) {
+			if l.Name == name {
+				return name
+			}
+			others = true
+		}
+	}
+	if others {
+		return ""
+	}
+	return name
+}
+
+// isAt tells whether a listener is to listen there.
+func isAt(l config.Listener, at netip.AddrPort) bool {
+	if l.Port != int(at.Port()) {
+		return false
+	}
+	if l.Address == "" {
+		return at.Addr().IsUnspecified()
+	}
+	a, err := netip.ParseAddr(l.Address)
+	return err == nil && a.Unmap() == at.Addr()
 }
 
 // forLogin encodes the settings of a login. One whose listener the configuration

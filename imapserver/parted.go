@@ -130,8 +130,8 @@ func (p *Parted) serve(c *handoff.Conn) error {
 	}
 	var configured sync.WaitGroup
 	configured.Go(func() {
-		if err := p.configure(d); err != nil && d.hello.Listener != "" {
-			p.log.Error("login not configured", "listener", d.hello.Listener, "err", err)
+		if err := p.configure(d); err != nil && d.named != "" {
+			p.log.Error("login not configured", "listener", d.named, "err", err)
 			d.Close()
 		}
 	})
@@ -148,6 +148,9 @@ func (p *Parted) serve(c *handoff.Conn) error {
 func (p *Parted) configure(d *door) error {
 	for {
 		s, offered := p.settings.Load(), p.auth.Mechanisms(d.hello.Listener)
+		if d.moved(s) {
+			return errors.New("its sockets are another listener's by now")
+		}
 		if err := d.prepare(d.ctx, s); err != nil {
 			return err
 		}
@@ -295,6 +298,10 @@ func (p *Parted) Reload(s *Settings) error {
 	p.settings.Store(s) // a login that is being configured sees that it is not current
 	p.mu.Unlock()
 	err := p.each(func(d *door) error {
+		if d.moved(s) {
+			d.Close() // it comes back as what it is by now
+			return nil
+		}
 		p.boarded(d)
 		if err := d.commit(p.ctx, false); err != nil {
 			d.Close() // it comes back, and gets the new ones
@@ -334,12 +341,12 @@ func (p *Parted) Status(ctx context.Context) (control.Status, error) {
 			st.Sessions += n
 		}
 		if l, ok := s.listener(d.hello.Listener); ok {
-			for _, address := range d.hello.Addresses {
-				st.Listeners = append(st.Listeners, control.Listener{Name: l.Name, Address: address, TLS: l.TLS})
+			for _, at := range d.at {
+				st.Listeners = append(st.Listeners, control.Listener{Name: l.Name, Address: at.String(), TLS: l.TLS})
 			}
 			if err == nil {
 				st.Bundles = unlike(st.Bundles, state.Bundles)
-				st.Proxies = append(st.Proxies, state.Proxies...)
+				st.Proxies = one(st.Proxies, l.Name, state.Proxies)
 			}
 		}
 		return err
@@ -348,6 +355,16 @@ func (p *Parted) Status(ctx context.Context) (control.Status, error) {
 		return strings.Compare(a.Name+" "+a.Address, b.Name+" "+b.Address)
 	})
 	return st, err
+}
+
+// one adds what a login says of itself as a proxy: nothing of other listeners, and not
+// twice.
+func one(all []control.Proxy, listener string, said []control.Proxy) []control.Proxy {
+	same := func(p control.Proxy) bool { return p.Listener == listener }
+	if i := slices.IndexFunc(said, same); i >= 0 && !slices.ContainsFunc(all, same) {
+		all = append(all, said[i])
+	}
+	return all
 }
 
 // unlike puts what a login serves in the place of what it should.

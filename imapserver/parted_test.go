@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,9 +76,37 @@ func (p *testParted) connect() *handoff.Conn {
 // login is one that has gone over to its settings, which it gives.
 func (p *testParted) login(listener string) (*handoff.Conn, *loginSettings) {
 	p.t.Helper()
+	return p.loginAt(listener, listening(p.t, "tcp", "127.0.0.1:0"))
+}
+
+// loginAt is one that has these sockets.
+func (p *testParted) loginAt(listener string, sockets ...*os.File) (*handoff.Conn, *loginSettings) {
+	p.t.Helper()
 	c := p.connect()
-	c.Send(&handoff.Hello{Listener: listener, Addresses: []string{"127.0.0.1:1"}})
+	c.Send(&handoff.Hello{Listener: listener, Sockets: sockets})
 	return c, p.takeSettings(c)
+}
+
+// listening is a descriptor of a socket that listens.
+func listening(t *testing.T, network, address string) *os.File {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return fileOf(t, l)
+}
+
+// fileOf is another descriptor of a socket.
+func fileOf(t *testing.T, socket any) *os.File {
+	t.Helper()
+	f, err := socket.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 func (p *testParted) takeSettings(c *handoff.Conn) *loginSettings {
@@ -150,7 +179,7 @@ func TestSettingsOfLogin(t *testing.T) {
 	alice := partedUser(t, dir, "alice", 61101)
 	p := startParted(t, partedConfig(dir), alice)
 	c := p.connect()
-	c.Send(&handoff.Hello{Listener: "imaps"})
+	c.Send(&handoff.Hello{Listener: "imaps", Sockets: []*os.File{listening(t, "tcp", "127.0.0.1:0")}})
 	m := receive[*handoff.Settings](t, c)
 	for _, secret := range []string{alice.Hash, "alice", dir + "/users", `"imap"`, p.path} {
 		if strings.Contains(string(m.Data), secret) {
@@ -231,6 +260,134 @@ func TestCapturedListener(t *testing.T) {
 			t.Errorf("on %s: %+v", listener, v)
 		}
 	}
+}
+
+// TestCapturedName: which listener a login is says its socket, whatever it calls itself;
+// after a reload, too.
+func TestCapturedName(t *testing.T) {
+	dir := t.TempDir()
+	c := partedConfig(dir)
+	c.Logins = &config.Logins{Keep: t.TempDir()}
+	imap, imaps, strange := listening(t, "tcp", "127.0.0.1:0"), listening(t, "tcp", "127.0.0.1:0"), listening(t, "tcp", "127.0.0.1:0")
+	c.Listeners[0].Port, c.Listeners[1].Port = portOf(t, imap), portOf(t, imaps)
+	p := startParted(t, c, partedUser(t, dir, "alice", 61101))
+	password, err := p.auth.AddAppPassword("alice", "phone", []string{"imaps"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := net.Dial("tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(c.Listeners[1].Port)).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	for name, row := range map[string]struct {
+		listener string
+		sockets  []*os.File
+		served   bool
+	}{
+		"its own":                          {"imaps", []*os.File{imaps}, true},
+		"its own beside a stranger's":      {"imaps", []*os.File{strange, imaps}, true},
+		"while an apply is at work":        {"imaps", []*os.File{strange}, true},
+		"another's":                        {"imaps", []*os.File{imap}, false},
+		"another's beside a stranger's":    {"imaps", []*os.File{strange, imap}, false},
+		"none":                             {"imaps", nil, false},
+		"a local one":                      {"imaps", []*os.File{listening(t, "unix", filepath.Join(dir, "local"))}, false},
+		"a client's":                       {"imaps", []*os.File{fileOf(t, accepted)}, false},
+		"a file":                           {"imaps", []*os.File{os.Stdin}, false},
+		"a name that nobody has described": {"web", []*os.File{imap}, false},
+	} {
+		login, s := p.loginAt(row.listener, row.sockets...)
+		user := map[bool]string{true: "alice"}[row.served]
+		login.Send(&handoff.Ask{Serial: 7, Credentials: handoff.Credentials{ID: "one", User: "alice", Password: password, Remote: netip.MustParseAddr("192.0.2.1"), TLS: true}})
+		if v := receive[*handoff.Answer](t, login).Verdict; v.User != user || (len(s.Config.Listeners) > 0) != row.served {
+			t.Errorf("%s: %+v, %+v", name, v, s.Config.Listeners)
+		}
+		login.Close()
+	}
+
+	waitUntil(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.doors) == 0 })
+	login, _ := p.loginAt("imaps", imaps)
+	waitUntil(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.doors) == 1 })
+	swapped := *c
+	swapped.Listeners = slices.Clone(c.Listeners)
+	swapped.Listeners[0].Port, swapped.Listeners[1].Port = c.Listeners[1].Port, c.Listeners[0].Port
+	reloaded := make(chan error, 1)
+	go func() {
+		reloaded <- p.Reload(settingsOf(t, &swapped, []config.User{partedUser(t, dir, "alice", 61101)}, issue(t, time.Now().Add(time.Hour), "mail.example")))
+	}()
+	login.Send(&handoff.Ready{Serial: receive[*handoff.Settings](t, login).Serial})
+	if m, err := login.Receive(); err == nil {
+		t.Errorf("a login of another listener by now is told %T", m)
+	}
+	if err := <-reloaded; err != nil {
+		t.Error(err)
+	}
+}
+
+func portOf(t *testing.T, socket *os.File) int {
+	t.Helper()
+	l, err := net.FileListener(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// TestCapturedProxy: a login says nothing of other listeners than its own, and of that
+// nothing twice, which would be no metrics any more.
+func TestCapturedProxy(t *testing.T) {
+	p := startParted(t, partedConfig(t.TempDir()))
+	for range 2 { // it may have several channels
+		login, _ := p.login("imap")
+		go func() {
+			for {
+				m, err := login.Receive()
+				if err != nil {
+					return
+				}
+				if q, ok := m.(*handoff.Query); ok {
+					login.Send(&handoff.State{Serial: q.Serial, Data: []byte(`{"proxies":[{"listener":"imaps"},{"listener":"imap"},{"listener":"imap"},{"listener":"none"}]}`)})
+				}
+			}
+		}()
+	}
+	waitUntil(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.doors) == 2 })
+	st, err := p.Status(t.Context())
+	if len(st.Proxies) != 1 || st.Proxies[0].Listener != "imap" || err != nil {
+		t.Errorf("%+v %v", st.Proxies, err)
+	}
+	seen := map[string]bool{}
+	for _, s := range p.metrics(t.Context()) {
+		key := fmt.Sprint(s.Name, s.Labels)
+		if seen[key] {
+			t.Errorf("%s twice", key)
+		}
+		seen[key] = true
+	}
+}
+
+// TestStuckLogin: a login that takes nothing is let go of, and holds nobody up for longer
+// than the first message to it does.
+func TestStuckLogin(t *testing.T) {
+	t.Parallel()
+	p := startParted(t, partedConfig(t.TempDir()))
+	p.login("imap")
+	waitUntil(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.doors) == 1 })
+	begun := time.Now()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			tell := func(d *door) error { return d.Send(&handoff.Mechanisms{Names: []string{strings.Repeat("x", 8<<10)}}) }
+			for p.each(tell) == nil && time.Since(begun) < time.Minute {
+			}
+		})
+	}
+	all.Wait()
+	if d := time.Since(begun); d > 15*time.Second {
+		t.Errorf("it was let go of after %v", d)
+	}
+	waitUntil(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.doors) == 0 })
 }
 
 // TestLoginSaysTooMuch: what only auth and spawn may say ends a login's channel.
@@ -483,7 +640,7 @@ func TestChannels(t *testing.T) {
 		p.login("imap")
 	}
 	more := p.connect()
-	more.Send(&handoff.Hello{Listener: "imap"}) // or it is closed already
+	more.Send(&handoff.Hello{Listener: "imap", Sockets: []*os.File{listening(t, "tcp", "127.0.0.1:0")}}) // or it is closed already
 	if m, err := more.Receive(); err == nil {
 		t.Errorf("one channel too many is told %T", m)
 	}

@@ -148,8 +148,11 @@ func (f *testLogin) meet() {
 	f.t.Helper()
 	f.Conn = meetRole(f.t, f.auth)
 	h := receive[*handoff.Hello](f.t, f.Conn)
-	if h.Listener != "imaps" || len(h.Addresses) != 1 || h.Addresses[0] != f.addr || h.Board == nil {
+	if h.Listener != "imaps" || len(h.Sockets) != 1 || h.Board == nil {
 		f.t.Fatalf("%+v", h)
+	}
+	if at, ok := handoff.Listening(h.Sockets[0]); !ok || at.String() != f.addr {
+		f.t.Fatalf("it listens at %v", at)
 	}
 	f.t.Cleanup(func() { h.Board.Close() })
 	f.board = h.Board

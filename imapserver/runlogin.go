@@ -40,12 +40,16 @@ func RunLogin(ctx context.Context, listener, path string, o Options) error {
 	return runLogin(ctx, listener, path, false, o)
 }
 
+// ErrNoSocket says that there is nothing to serve: the socket unit is not there, or could
+// not listen. No other start finds more, but that by which the socket starts its service.
+var ErrNoSocket = errors.New("there is no socket to serve, which \"systemctl start\" of the socket unit gives")
+
 func runLogin(ctx context.Context, listener, path string, behind bool, o Options) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	l, faults := adopt(&config.Config{Listeners: []config.Listener{{Name: listener}}}, activated())
 	if len(l) == 0 {
-		return errors.Join(faults...)
+		return fmt.Errorf("%w: %w", ErrNoSocket, errors.Join(faults...))
 	}
 	if err := confine.Limits(); err != nil {
 		return err
@@ -175,14 +179,7 @@ func (r *loginRole) link(ctx context.Context, c *handoff.Conn) error {
 	var aside sync.WaitGroup
 	defer aside.Wait()
 	defer r.lost(l)
-	hello := &handoff.Hello{Listener: r.listener}
-	if r.board != nil {
-		hello.Board = r.board.File
-	}
-	for _, socket := range r.bound[r.listener] {
-		hello.Addresses = append(hello.Addresses, socket.Addr().String())
-	}
-	if err := c.Send(hello); err != nil {
+	if err := r.greet(c); err != nil {
 		return err
 	}
 	for {
@@ -194,6 +191,23 @@ func (r *loginRole) link(ctx context.Context, c *handoff.Conn) error {
 			return err
 		}
 	}
+}
+
+// greet says Hello.
+func (r *loginRole) greet(c *handoff.Conn) error {
+	hello := &handoff.Hello{Listener: r.listener}
+	if r.board != nil {
+		hello.Board = r.board.File
+	}
+	for _, socket := range r.bound[r.listener] {
+		f, err := socket.(interface{ File() (*os.File, error) }).File()
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		hello.Sockets = append(hello.Sockets, f)
+	}
+	return c.Send(hello)
 }
 
 func (r *loginRole) take(ctx context.Context, l *authLink, m handoff.Message, aside *sync.WaitGroup) error {

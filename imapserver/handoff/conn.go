@@ -20,7 +20,7 @@ import (
 
 // Version is the version of the messages. Roles of different versions do not
 // talk: a process that outlives an upgrade of its supervisor is refused.
-const Version = 4
+const Version = 5
 
 // The bounds of a message.
 const (

@@ -62,9 +62,15 @@ func TestMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer beside.Close()
+	mem, board, err := Share(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer board.Close()
+	defer Unshare(mem)
 	messages := []Message{
-		&Hello{Listener: "imaps", Addresses: []string{"[::]:993"}},
-		&Hello{Listener: "imaps", Addresses: []string{"[::]:993"}, Board: file(t, "board")},
+		&Hello{Listener: "imaps", Sockets: []*os.File{file(t, "socket")}},
+		&Hello{Listener: "imaps", Sockets: []*os.File{file(t, "socket"), file(t, "another")}, Board: board},
 		&Board{Listener: "imap", Memory: file(t, "board")},
 		&Boards{Listeners: []string{"imap"}},
 		&Visit{Stream: file(t, "stream")},

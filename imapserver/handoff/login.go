@@ -1,14 +1,45 @@
 package handoff
 
-import "os"
+import (
+	"net/netip"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // Hello is the first message of a login process to auth: which listener it
 // serves, and where.
 type Hello struct {
-	Metrics   bool     `json:"metrics,omitempty"` // it is no login, but serves the metrics: see Scrape
-	Listener  string   `json:"listener"`
-	Addresses []string `json:"addresses"` // host:port as bound
-	Board     *os.File `json:"-"`         // of Share: what it counts, for the other logins; nil: they do not hear of that
+	Metrics  bool       `json:"metrics,omitempty"` // it is no login, but serves the metrics: see Scrape
+	Listener string     `json:"listener"`
+	Sockets  []*os.File `json:"-"` // at which it listens: see Listening
+	Board    *os.File   `json:"-"` // of Share: what it counts, for the other logins; nil: they do not hear of that
+}
+
+// Listening gives where a socket listens, and closes it; ok is false for what is none, or
+// not the network's. Whoever was given its sockets, and can make none, proves by them
+// which listener it is.
+func Listening(f *os.File) (at netip.AddrPort, ok bool) {
+	defer f.Close()
+	n, err := fd(f)
+	if err != nil {
+		return at, false
+	}
+	if accepts, err := unix.GetsockoptInt(n, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || accepts == 0 {
+		return at, false
+	}
+	name, err := unix.Getsockname(n)
+	if err != nil {
+		return at, false
+	}
+	switch name := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port)), true
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(name.Addr).Unmap(), uint16(name.Port)), true
+	}
+	return at, false
 }
 
 // Board gives a login the board of another one, in place of what it had for that
@@ -160,17 +191,18 @@ func (h *Hello) payload() *[]byte { return nil }
 
 func (h *Hello) files() []*os.File {
 	if h.Board == nil {
-		return nil
+		return h.Sockets
 	}
-	return []*os.File{h.Board}
+	return append(slices.Clip(h.Sockets), h.Board)
 }
 
+// setFiles knows Board, which is sealed, from a socket.
 func (h *Hello) setFiles(fs []*os.File) error {
-	if len(fs) == 0 {
-		return nil
+	if n := len(fs); n > 0 && sealed(fs[n-1], shared) {
+		h.Board, fs = fs[n-1], fs[:n-1]
 	}
-	h.Board = fs[0]
-	return wantFiles(fs, 1)
+	h.Sockets = fs
+	return nil
 }
 
 func (b *Board) files() []*os.File { return []*os.File{b.Memory} }
