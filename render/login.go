@@ -1,6 +1,9 @@
 package render
 
-import "mailstead/schema"
+import (
+	"mailstead/imapserver/config"
+	"mailstead/schema"
+)
 
 // Login is what the service of one listener is made of: it talks to strangers,
 // and so has nothing to lose. Each listener has a service of its own, so that one
@@ -35,6 +38,7 @@ func (l Login) Render() ([]byte, error) {
 	u.set("Sockets", SocketUnit(l.Listener))
 	u.set("User", l.Account)
 	supervised(u, l.Systemd)
+	u.set("RestartPreventExitStatus", config.NoSocket) // the socket starts it, once there is one
 	u.set("UMask", "0077")
 	limits(u)
 	runsOnly(u, l.Systemd, Program(l.Paths, "mailstead-imapd"))

@@ -5,12 +5,16 @@ import (
 	"flag"
 	"fmt"
 	"io"
+
+	"mailstead/imapserver"
+	"mailstead/imapserver/config"
 )
 
 // The exit codes.
 const (
-	exitDone   = 0
-	exitFailed = 1
+	exitDone     = 0
+	exitFailed   = 1
+	exitNoSocket = config.NoSocket
 )
 
 // verb is what the first word of the command line asks for.
@@ -66,6 +70,9 @@ func (p *program) report(err error) int {
 		return exitDone
 	case !errors.Is(err, errUsage):
 		fmt.Fprintf(p.err, "mailstead-imapd: error: %v\n", err)
+	}
+	if errors.Is(err, imapserver.ErrNoSocket) {
+		return exitNoSocket
 	}
 	return exitFailed
 }

@@ -45,7 +45,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"ctl", "status", "--config", "/nonexistent"}, exitFailed, "", "no such file"},
 		{[]string{"ctl", "status", "--control", "/nonexistent"}, exitFailed, "", "the daemon is not running"},
 		{[]string{"spawn", "--auth-uid", "1"}, exitFailed, "", "systemd has passed no socket"},
-		{[]string{"login", "--listener", "imap"}, exitFailed, "", "systemd has passed no socket"},
+		{[]string{"login", "--listener", "imap"}, exitNoSocket, "", "systemd has passed no socket"},
 		{[]string{"worker"}, exitFailed, "", "for spawn to start"},
 	} {
 		code, out, errs := try(tt.args...)

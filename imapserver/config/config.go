@@ -54,6 +54,10 @@ type Roles struct {
 	Spawn string   `json:"spawn"` // path of the socket at which auth finds spawn
 }
 
+// NoSocket is the exit code of a login that systemd has passed no socket, which no restart
+// would give it.
+const NoSocket = 3
+
 // Workers says how the mail side runs.
 type Workers string
 
