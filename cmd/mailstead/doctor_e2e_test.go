@@ -95,6 +95,8 @@ var ill = []struct {
 		[]string{"listener-unreachable"}, []string{"connection refused"}},
 	{"somebody else on the port", squatter, `systemctl stop squatter; mailstead apply --yes`,
 		[]string{"port-taken", "login-before-tls", "starttls-missing"}, []string{"port 143 is held by process ", "(python3) of squatter.service", "systemctl disable --now squatter.service"}},
+	{"somebody else on the port as the host boots", squatter + bootsWithout, `systemctl stop squatter; systemctl reset-failed; mailstead apply --yes`,
+		[]string{"port-taken", "login-before-tls", "starttls-missing", "unit-failed"}, []string{"it has failed: exit-code, status 3"}},
 	{"no TLS behind STARTTLS", garbled, `systemctl stop squatter; mailstead apply --yes`,
 		[]string{"port-taken", "tls-fails"}, []string{"error tls-fails listener imap at 127.0.0.1:143: mail.example.org: TLS handshake", "journalctl -u 'mailstead-login@*'"}},
 	{"daemon stopped", `systemctl stop mailstead-auth.socket mailstead-imapd.service`, "",
@@ -169,6 +171,15 @@ var ill = []struct {
 	{"what users may do", hostileMaildir, `rm -rf /home/alice/Maildir/cur/* /home/alice/Maildir/new/* /home/alice/Maildir/.loop /home/alice/Maildir/17*`,
 		[]string{"mail-irregular", "mail-stray", "mail-size", "mail-wire-size", "mail-duplicate"}, []string{`names that are there twice: 1 (`, "files where nobody looks for a message: 1", "entries that are no files: 4"}},
 }
+
+// bootsWithout applies as at boot, which says how to find out who has the port; the login
+// without a socket fails once.
+const bootsWithout = `
+systemctl start mailstead-apply.service || :
+journalctl --no-pager -u mailstead-apply.service | grep -q "\"ss -ltnp 'sport = :143'\" says who has the port"
+for i in $(seq 50); do systemctl is-failed -q mailstead-login@imap.service && break; sleep 0.1; done; sleep 1
+[ "$(systemctl show -P NRestarts mailstead-login@imap.service)" = 0 ]
+journalctl --no-pager -u mailstead-login@imap.service | grep -q 'there is no socket to serve'`
 
 // endsAtOnce has the login process of a listener end as soon as it is started.
 const endsAtOnce = `mkdir -p /etc/systemd/system/mailstead-login@imap.service.d; printf '[Service]\nExecStart=\nExecStart=/bin/false\n' > /etc/systemd/system/mailstead-login@imap.service.d/x.conf

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+
+	"mailstead/reconcile"
 )
 
 // portTaken says who else listens where a socket of a service is to listen, ""
@@ -53,6 +55,23 @@ func portTaken(address, service string) string {
 		}
 	}
 	return text
+}
+
+// whoHas adds to why a socket has not started how to find out who has its port. systemd
+// does not say, and at boot apply sees no network but its own, so that portTaken finds
+// nobody.
+func whoHas(c reconcile.Change, err error) error {
+	if c.Want == nil || !strings.Contains(strings.ToLower(err.Error()), syscall.EADDRINUSE.Error()) {
+		return err
+	}
+	var ports []string
+	for _, a := range listenAddresses(c.Want.Get("content")) {
+		ports = append(ports, "sport = :"+a[strings.LastIndexByte(a, ':')+1:])
+	}
+	if len(ports) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w\n\"ss -ltnp '%s'\" says who has the port", err, strings.Join(ports, " or "))
 }
 
 // Holder is a process that has a listening socket open.

@@ -1,10 +1,12 @@
 package kind
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -44,6 +46,25 @@ func TestHolders(t *testing.T) {
 	for address, want := range map[string]bool{"": true, "::": true, "0.0.0.0": true, "127.0.0.2": true, "127.0.0.1": false, "::1": false} {
 		if got := slices.ContainsFunc(Holders(address, l.Addr().(*net.TCPAddr).Port), self); got != want {
 			t.Errorf("%q: %v, want %v", address, got, want)
+		}
+	}
+}
+
+// At boot apply sees no port of the host's: it says how to find out who has one.
+func TestWhoHas(t *testing.T) {
+	failed := errors.New("start mailstead-imaps.socket: it failed:\n  mailstead-imaps.socket: Failed to create listening socket ([::]:993): Address already in use")
+	for listen, want := range map[string]string{
+		"[Socket]\nListenStream=993\n":               `"ss -ltnp 'sport = :993'" says who has the port`,
+		"[Socket]\nListenStream=[2001:db8::1]:993\n": `"ss -ltnp 'sport = :993'" says who has the port`,
+		"[Service]\n": "",
+	} {
+		c := create(unitFor("/u", "mailstead-imaps.socket", listen, Up))
+		got := whoHas(c, failed)
+		if _, hint, _ := strings.Cut(got.Error(), "in use\n"); hint != want || !errors.Is(got, failed) {
+			t.Errorf("%q: %q, want %q", listen, hint, want)
+		}
+		if other := errors.New("it took too long"); whoHas(c, other) != other {
+			t.Errorf("%q: another fault is said to be of a port", listen)
 		}
 	}
 }

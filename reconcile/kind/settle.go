@@ -221,7 +221,7 @@ func (h *Host) settleUnits(ctx context.Context, changes []reconcile.Change) []er
 		}
 		// What no changed unit is to blame for is the first one's fault.
 		i := max(0, slices.IndexFunc(changes, func(c reconcile.Change) bool { return c.Ref.Name == step.unit }))
-		errs[i] = errors.Join(errs[i], err)
+		errs[i] = errors.Join(errs[i], whoHas(changes[i], err))
 	}
 	return errs
 }
