@@ -128,7 +128,7 @@ func (s *Spawner) end(w *worker) {
 // retire has a worker see its clients off. The caller holds w.mu.
 func (s *Spawner) retire(w *worker) {
 	s.end(w)
-	w.proc.Send(&handoff.Stop{}) // or it hangs
+	go w.proc.Send(&handoff.Stop{}) // which nobody waits for: it may hang
 	time.AfterFunc(s.patience, w.proc.Kill)
 }
 

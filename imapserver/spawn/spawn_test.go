@@ -322,6 +322,34 @@ func TestDiesUnread(t *testing.T) {
 	}
 }
 
+// TestRetiresWhatHangs: nobody waits for a worker that takes nothing any more until it
+// has been told to end.
+func TestRetiresWhatHangs(t *testing.T) {
+	s, _ := tested(t)
+	expect(t, s, 1000, "hang", "A")
+	w := s.at(1000)
+	full := &handoff.Ready{Error: strings.Repeat("x", handoff.MaxPacket/2)}
+	sent := make(chan bool)
+	go func() {
+		for w.proc.Send(full) == nil {
+			sent <- true
+		}
+	}()
+	for waits := false; !waits; {
+		select {
+		case <-sent:
+		case <-time.After(time.Second): // it takes no more
+			waits = true
+		}
+	}
+	begun := time.Now()
+	s.each(func(*worker) bool { return true }, s.retire)
+	if d := time.Since(begun); d > 2*time.Second {
+		t.Errorf("to retire it took %v", d)
+	}
+	expect(t, s, 1000, "alice", "A")
+}
+
 // TestEndsInTime: a worker that was told to end, or says that it wants to, does so,
 // or is killed.
 func TestEndsInTime(t *testing.T) {
