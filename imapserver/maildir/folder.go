@@ -217,6 +217,19 @@ func (f *Folder) Create(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
+// Scratch makes a file in tmp that nobody else sees, and that goes when it is closed.
+func (f *Folder) Scratch(name string) (*os.File, error) {
+	file, err := f.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Unlink(Tmp, name); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
 // Rename moves a message to another name, directory or folder. It fails with
 // fs.ErrExist rather than replace anything.
 func (f *Folder) Rename(s Sub, name string, to *Folder, ts Sub, newName string) error {

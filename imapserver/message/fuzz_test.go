@@ -74,7 +74,7 @@ func checkOverview(t *testing.T, m *Message) {
 	t.Helper()
 	o := m.Overview()
 	header, _ := m.Section(&imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader})
-	if alone := Parse(header).Overview(); !cmp.Equal(alone, o) && len(header) <= maxHeader {
+	if alone := Parse(header).Overview(); !cmp.Equal(alone, o) && len(header) <= MaxHeader {
 		t.Errorf("%q: overview %+v, of the header alone %+v", m.raw, o, alone)
 	}
 	if back, err := ParseOverview(o.Append(nil)); err != nil || !cmp.Equal(back, o) {

@@ -263,7 +263,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("the innermost message is not octets: %.200s", structure[len(structure)-200:])
 	}
 
-	long := "X: " + strings.Repeat("x", maxHeader) + "\r\nSubject: beyond\r\n\r\n"
+	long := "X: " + strings.Repeat("x", MaxHeader) + "\r\nSubject: beyond\r\n\r\n"
 	m = Parse([]byte(long))
 	if e := string(m.AppendEnvelope(nil)); strings.Contains(e, "beyond") {
 		t.Errorf("a field beyond the limit was found: %s", e)

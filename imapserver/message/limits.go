@@ -5,7 +5,7 @@ package message
 const (
 	maxDepth     = 100      // entities inside each other; deeper ones are application/octet-stream
 	maxParts     = 10_000   // entities of a message; the last one holds all that follows it
-	maxHeader    = 10 << 20 // octets of one header in which fields are looked for
+	MaxHeader    = 10 << 20 // octets of one header in which fields are looked for
 	maxHeaders   = 50 << 20 // octets of all headers together
 	maxParams    = 128      // parameters of one field, RFC 2231 pieces counted one by one
 	maxLanguages = 128      // tags of one Content-Language

@@ -28,7 +28,7 @@ func Parse(b []byte) *Message {
 // ParseHeader reads a message's header alone, of which b may be a part: its fields
 // and what is made of them, and nothing of its structure.
 func ParseHeader(b []byte) *Message {
-	return &Message{raw: b, root: &entity{body: len(b), end: len(b), fieldsEnd: min(len(b), maxHeader), media: textPlain}}
+	return &Message{raw: b, root: &entity{body: len(b), end: len(b), fieldsEnd: min(len(b), MaxHeader), media: textPlain}}
 }
 
 // entity is one MIME entity (RFC 2045 §2.4): the message, a part of a

@@ -39,7 +39,7 @@ func (p *parser) full() bool { return p.count >= maxParts }
 func (p *parser) entity(e *entity, missing mediaType) delimiter {
 	p.header()
 	e.body = p.pos
-	e.fieldsEnd = e.start + min(e.body-e.start, maxHeader, p.headers)
+	e.fieldsEnd = e.start + min(e.body-e.start, MaxHeader, p.headers)
 	p.headers -= e.fieldsEnd - e.start
 	first := p.line
 	boundary := p.classify(e, missing)

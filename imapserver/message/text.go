@@ -31,7 +31,7 @@ func CutField(header []byte) (name, value, rest []byte, ok bool) {
 }
 
 // CutHeader gives the part of a header in which fields are looked for.
-func CutHeader(header []byte) []byte { return header[:min(len(header), maxHeader)] }
+func CutHeader(header []byte) []byte { return header[:min(len(header), MaxHeader)] }
 
 // HeaderText reads the message's header as UTF-8: one field a line, unfolded,
 // its encoded words decoded.

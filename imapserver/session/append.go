@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
@@ -117,7 +118,8 @@ func (r *receiver) messages(c *wire.Append) error {
 func (r *receiver) message(c *wire.Append, m *wire.AppendMessage) error {
 	to := &sink{draft: r.drafts[len(r.drafts)-1], room: r.s.Limits.Message}
 	if m.Gathered {
-		to.binary = new(bytes.Buffer)
+		to.gathered = &gathering{draft: to.draft}
+		defer to.gathered.close()
 	}
 	for {
 		p, err := m.Part()
@@ -137,7 +139,7 @@ func (r *receiver) message(c *wire.Append, m *wire.AppendMessage) error {
 	if to.room == r.s.Limits.Message {
 		return errEmpty
 	}
-	return to.finish(permitted(m.Flags, r.rights), m)
+	return to.finish(r.ctx, permitted(m.Flags, r.rights), m)
 }
 
 // part reads a part of a message.
@@ -145,7 +147,7 @@ func (r *receiver) part(to *sink, p *wire.AppendPart) error {
 	if p.Text == nil {
 		return r.url(to, p.URL)
 	}
-	if p.Text.Size() == 0 && to.binary == nil {
+	if p.Text.Size() == 0 && to.gathered == nil {
 		return errEmpty
 	}
 	_, err := io.Copy(to, p.Text)
@@ -161,10 +163,10 @@ var errTooBig = no(imap.ResponseCodeTooBig, "message too large")
 // sink writes to a draft until that fails, and goes on taking octets: the client
 // is in the middle of sending.
 type sink struct {
-	draft  *store.Draft
-	room   int64         // octets that may still come
-	binary *bytes.Buffer // what is gathered; nil: octets go to the draft at once
-	err    error
+	draft    *store.Draft
+	room     int64      // octets that may still come
+	gathered *gathering // nil: octets go to the draft at once
+	err      error
 }
 
 func (d *sink) Write(p []byte) (int, error) {
@@ -172,25 +174,77 @@ func (d *sink) Write(p []byte) (int, error) {
 	switch {
 	case d.room < 0:
 		d.err = errTooBig
-	case d.binary != nil:
-		d.binary.Write(p)
-	case d.err == nil:
+	case d.err != nil:
+	case d.gathered != nil:
+		d.err = d.gathered.write(p)
+	default:
 		_, d.err = d.draft.Write(p)
 	}
 	return len(p), nil
 }
 
-// finish makes the draft a message.
-func (d *sink) finish(flags []imap.Flag, m *wire.AppendMessage) error {
-	if d.err == nil && d.binary != nil {
-		text, err := message.Text(d.binary.Bytes())
-		if errors.Is(err, message.ErrEncoding) {
-			return errEncoding
+// gathering is what is gathered of a message: in a file once it is large, as a client may
+// take its time, in many sessions.
+type gathering struct {
+	draft *store.Draft
+	few   bytes.Buffer
+	file  *os.File // nil: few has all of it
+}
+
+func (g *gathering) write(p []byte) (err error) {
+	if g.file == nil && g.few.Len()+len(p) <= large {
+		g.few.Write(p)
+		return nil
+	}
+	if g.file == nil {
+		if g.file, err = g.draft.Scratch(); err == nil {
+			_, err = g.file.Write(g.few.Bytes())
+		}
+		g.few = bytes.Buffer{}
+	}
+	if err == nil {
+		_, err = g.file.Write(p)
+	}
+	return err
+}
+
+// text writes what was gathered to the draft, as a file can hold it.
+func (g *gathering) text(ctx context.Context) error {
+	raw := g.few.Bytes()
+	if g.file != nil {
+		if err := parsing.take(ctx); err != nil {
+			return err
+		}
+		defer parsing.give()
+		size, err := g.file.Seek(0, io.SeekCurrent)
+		raw = make([]byte, size)
+		if err == nil {
+			_, err = g.file.ReadAt(raw, 0)
 		}
 		if err != nil {
 			return err
 		}
-		_, d.err = d.draft.Write(text)
+	}
+	text, err := message.Text(raw)
+	if errors.Is(err, message.ErrEncoding) {
+		return errEncoding
+	}
+	if err == nil {
+		_, err = g.draft.Write(text)
+	}
+	return err
+}
+
+func (g *gathering) close() {
+	if g.file != nil {
+		g.file.Close()
+	}
+}
+
+// finish makes the draft a message.
+func (d *sink) finish(ctx context.Context, flags []imap.Flag, m *wire.AppendMessage) error {
+	if d.err == nil && d.gathered != nil {
+		d.err = d.gathered.text(ctx)
 	}
 	if d.err != nil {
 		return d.err

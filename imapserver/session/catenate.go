@@ -64,12 +64,11 @@ func (s *session) copyURL(ctx context.Context, to *sink, v *store.View, u wire.U
 	if !ok || u.UIDValidity != 0 && u.UIDValidity != v.UIDValidity() {
 		return false, nil
 	}
-	if v.DiskSize(seq) > large {
-		if err := parsing.take(ctx); err != nil {
-			return false, err
-		}
-		defer parsing.give()
+	leave, err := parsing.enter(ctx, v.DiskSize(seq))
+	if err != nil {
+		return false, err
 	}
+	defer leave()
 	b, err := v.Read(ctx, seq)
 	if err != nil {
 		return false, err

@@ -135,7 +135,7 @@ type loaded struct {
 	*content
 	size    int64
 	kept    bool // what the items need of it is in fetch.kept, and not in content
-	decoded bool // it has a place in decoding
+	decoded bool // it has a place in decoding, until its row is written
 	arrival store.Arrival
 }
 

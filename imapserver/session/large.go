@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -25,16 +26,17 @@ type slots chan struct{}
 
 var (
 	parsing  = make(slots, 2) // for as long as it takes to parse, to search or to copy one
-	decoding = make(slots, 2) // of which a client is sent a part decoded
+	sending  = make(slots, 2) // which are handed to sendmail
+	decoding = make(slots, 2) // of which a client is sent a part decoded, or a long text
 )
 
-// decodePatience is how long a message waits to be decoded while slow clients are sent
-// others, which they may be for as long as they like.
+// decodePatience is how long a message waits for a place in decoding while slow clients are
+// sent others, which they may be for as long as they like.
 var decodePatience = 30 * time.Second
 
-// decodeSlot takes a place in decoding, or says that there is none in time. Where a message
-// of the command has gone without, the others do not wait as well.
-func (f *fetch) decodeSlot(ctx context.Context) error {
+// decodeSlot takes a place in decoding for the row of a message, or says that there is none
+// in time. Where a message of the command has gone without, the others do not wait as well.
+func (f *fetch) decodeSlot(ctx context.Context, m *loaded) error {
 	patience := decodePatience
 	if f.missed != nil {
 		patience = 0
@@ -43,9 +45,18 @@ func (f *fetch) decodeSlot(ctx context.Context) error {
 	defer cancel()
 	err := decoding.take(short)
 	if err != nil && ctx.Err() == nil {
-		err = no(imap.ResponseCodeLimit, "too many large messages are being sent decoded, try again later")
+		err = no(imap.ResponseCodeLimit, "too many large messages are being sent, try again later")
 	}
+	m.decoded = err == nil
 	return err
+}
+
+// enter takes a place for a message of that size, if it is large, and leave gives it back.
+func (s slots) enter(ctx context.Context, size int64) (leave func(), err error) {
+	if size <= large {
+		return func() {}, nil
+	}
+	return s.give, s.take(ctx)
 }
 
 func (s slots) take(ctx context.Context) error {
@@ -68,13 +79,19 @@ type extract struct {
 	none   bool                 // there is no such part
 }
 
-// fewOctets is how long fields may be that are in memory while a client takes them: it
-// may ask for those of a large header a thousand times at once. maxExtracts is how many
-// extracts are kept from one command to the next.
+// fewOctets is how long fields may be that are in memory while a client takes them, and not
+// read from the file. maxExtracts is how many extracts are kept from one command to the next.
+// longTexts is how long their texts may be together, ENVELOPE and BODYSTRUCTURE among them,
+// without a place in decoding: a hostile header makes a hundred megaoctets of these, and
+// fields of it may be asked for a thousand times at once.
 const (
 	fewOctets   = 16 << 10
 	maxExtracts = 64
+	longTexts   = 64 << 10
 )
+
+// errLong says that texts of a large message are long, and need a place.
+var errLong = errors.New("long texts")
 
 // extractName is the item without its <partial>. The name of a field may have a "<".
 func extractName(item *wire.FetchItem) string {
@@ -96,7 +113,7 @@ func isExtract(item *wire.FetchItem) bool {
 }
 
 // dissect makes what the items need of a large message, unless it is known from the
-// command before. What is decoded is not kept for the next one.
+// command before. What is decoded, or long, is not kept for the next one.
 func (f *fetch) dissect(ctx context.Context, seq store.SeqNum, m *loaded) error {
 	todo, decode := false, false
 	if len(m.extracts) > maxExtracts {
@@ -112,11 +129,21 @@ func (f *fetch) dissect(ctx context.Context, seq store.SeqNum, m *loaded) error 
 		return nil
 	}
 	if decode {
-		if err := f.decodeSlot(ctx); err != nil {
+		if err := f.decodeSlot(ctx, m); err != nil {
 			return err
 		}
-		m.decoded = true
 	}
+	err := f.dissectOnce(ctx, seq, m)
+	if errors.Is(err, errLong) { // whoever waits for clients must not have a place in parsing
+		m.extracts = nil
+		if err = f.decodeSlot(ctx, m); err == nil {
+			err = f.dissectOnce(ctx, seq, m)
+		}
+	}
+	return err
+}
+
+func (f *fetch) dissectOnce(ctx context.Context, seq store.SeqNum, m *loaded) error {
 	if err := parsing.take(ctx); err != nil {
 		return err
 	}
@@ -127,19 +154,38 @@ func (f *fetch) dissect(ctx context.Context, seq store.SeqNum, m *loaded) error 
 	}
 	parsed := message.Parse(raw)
 	f.kept.Keep(seq, parsed)
-	if m.extracts == nil {
-		m.extracts = map[string]extract{}
-	}
-	for i := range f.items {
-		if item := &f.items[i]; isExtract(item) {
-			m.extracts[extractName(item)] = extractOf(parsed, raw, item)
-		}
+	if !m.extract(parsed, raw, f.items) {
+		return errLong
 	}
 	m.binary = nil
 	m.parsed = parsed
 	err := f.decode(m)
 	m.parsed = nil
 	return err
+}
+
+// extract makes the extracts that the items are about, unless their texts are long and
+// there is no place for them.
+func (m *loaded) extract(parsed *message.Message, raw []byte, items []wire.FetchItem) bool {
+	if m.extracts == nil {
+		m.extracts = map[string]extract{}
+	}
+	octets := 0
+	for _, e := range m.extracts {
+		octets += len(e.text)
+	}
+	for i := range items {
+		name := extractName(&items[i])
+		if _, known := m.extracts[name]; known || !isExtract(&items[i]) {
+			continue
+		}
+		e := extractOf(parsed, raw, &items[i])
+		if octets += len(e.text); octets > longTexts && !m.decoded {
+			return false
+		}
+		m.extracts[name] = e
+	}
+	return true
 }
 
 func extractOf(parsed *message.Message, raw []byte, item *wire.FetchItem) extract {
@@ -228,7 +274,7 @@ func (c *content) release() {
 func (m *loaded) release() {
 	m.content.release()
 	if m.decoded {
-		m.binary = nil
+		m.binary, m.extracts = nil, nil
 		decoding.give()
 	}
 }

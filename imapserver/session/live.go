@@ -153,7 +153,14 @@ func (v *selection) noteLive(updates []store.Update) {
 			v.changed = append(v.changed, u.UID)
 		}
 	}
+	if len(v.changed) > 2*v.view.Len()+fewChanged { // with NOTIFY NONE, nobody is told for as long as the client likes
+		slices.Sort(v.changed)
+		v.changed = slices.Clip(slices.Compact(v.changed))
+	}
 }
+
+// fewChanged is how many changed messages are noted whatever there is in the mailbox.
+const fewChanged = 1000
 
 // tellRemoved tells which results are about to be expunged, as long as their
 // numbers are right (RFC 5267 §4.3.4). Those of updates are: they are told from

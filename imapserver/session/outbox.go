@@ -55,15 +55,25 @@ func (s *session) sendDrafts(ctx context.Context, drafts []*store.Draft) error {
 		return errSendOne
 	}
 	for _, d := range drafts {
-		text, err := d.Text()
-		if err != nil {
-			return err
-		}
-		if err := s.send(ctx, text); err != nil {
+		if err := s.sendOne(ctx, d.Size(), d.Text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sendOne sends a message of that size, which read gives.
+func (s *session) sendOne(ctx context.Context, size int64, read func() ([]byte, error)) error {
+	leave, err := sending.enter(ctx, size)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	text, err := read()
+	if err != nil {
+		return err
+	}
+	return s.send(ctx, text)
 }
 
 // sendCopies sends messages that are about to be copied to the outbox.
@@ -75,11 +85,11 @@ func (s *session) sendCopies(ctx context.Context, p place, seqs []store.SeqNum) 
 		return errSendOne
 	}
 	for _, n := range seqs {
-		text, err := s.selected.view.Read(ctx, n)
+		err := s.sendOne(ctx, s.selected.view.DiskSize(n), func() ([]byte, error) {
+			text, err := s.selected.view.Read(ctx, n)
+			return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), err
+		})
 		if err != nil {
-			return err
-		}
-		if err := s.send(ctx, bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))); err != nil {
 			return err
 		}
 	}

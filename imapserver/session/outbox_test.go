@@ -3,8 +3,11 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"mailstead/imapserver/store"
 )
@@ -114,5 +117,41 @@ func TestOutboxIsOwn(t *testing.T) {
 		if got := one.sends(place{home: home{own: own}, name: "Outbox"}); got != want {
 			t.Errorf("own %v: %v", own, got)
 		}
+	}
+}
+
+// Of large messages, no more than two of all sessions are in memory while sendmail takes its
+// time.
+func TestOutboxLarge(t *testing.T) {
+	s := newServer(t)
+	withOutbox(s, false)
+	var inside, most atomic.Int32
+	goOn := make(chan struct{})
+	s.params.Outbox.Send = func(context.Context, []byte) error {
+		most.Store(max(most.Load(), inside.Add(1)))
+		defer inside.Add(-1)
+		<-goOn
+		return nil
+	}
+	s.connect().ok("CREATE Outbox")
+	text := "To: bob@example.org\r\n\r\n" + strings.Repeat("large\r\n", 200_000)
+	var clients []*peer
+	for range 5 {
+		c := s.connect()
+		c.send(fmt.Sprintf("a APPEND Outbox {%d+}\r\n%s\r\n", len(text), text))
+		clients = append(clients, c)
+	}
+	time.Sleep(300 * time.Millisecond)
+	if n := inside.Load(); n != 2 {
+		t.Errorf("%d are being sent", n)
+	}
+	close(goOn)
+	for _, c := range clients {
+		if said := c.answer("a"); !strings.HasPrefix(said, "a OK ") {
+			t.Errorf("%q", said)
+		}
+	}
+	if most.Load() > 2 || len(sending) > 0 {
+		t.Errorf("%d were sent at once, and %d places were not given back", most.Load(), len(sending))
 	}
 }

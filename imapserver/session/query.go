@@ -146,6 +146,7 @@ type wanted struct {
 // has been expunged meanwhile is left out.
 func (q *query) each(ctx context.Context, want wanted, p *progress, f func(*search.Found)) error {
 	cache := q.view.Reading()
+	cache.Gate = q.gate
 	defer cache.Close()
 	var found search.Found // for all: f keeps nothing of it
 	for i, seq := range q.found {
@@ -166,6 +167,11 @@ func (q *query) each(ctx context.Context, want wanted, p *progress, f func(*sear
 		f(&found)
 	}
 	return nil
+}
+
+// gate is passed before the header of a message is read, which may be large.
+func (q *query) gate(ctx context.Context, seq store.SeqNum) (leave func(), err error) {
+	return parsing.enter(ctx, q.view.DiskSize(seq))
 }
 
 func (q *query) read(ctx context.Context, cache *store.Reading, seq store.SeqNum, want wanted, f *search.Found) (err error) {

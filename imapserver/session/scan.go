@@ -67,13 +67,19 @@ func (m *matcher) match(ctx context.Context, seq store.SeqNum) (score uint8, err
 func (m *matcher) Size(ctx context.Context) (int64, error) { return m.view.Size(ctx, m.at) }
 
 func (m *matcher) Raw(ctx context.Context) ([]byte, error) {
-	if !m.holds && m.view.DiskSize(m.at) > large {
-		if err := parsing.take(ctx); err != nil {
-			return nil, err
-		}
-		m.holds = true
+	if err := m.hold(ctx); err != nil {
+		return nil, err
 	}
 	return m.view.Read(ctx, m.at)
+}
+
+// hold takes a place in parsing for a large message, of which the header may be all.
+func (m *matcher) hold(ctx context.Context) (err error) {
+	if !m.holds && m.view.DiskSize(m.at) > large {
+		err = parsing.take(ctx)
+		m.holds = err == nil
+	}
+	return err
 }
 
 // release is called when a message has been matched.
@@ -89,6 +95,9 @@ func (m *matcher) Header(ctx context.Context) ([]byte, error) {
 		if fields, ok := m.kept.Part(m.at, store.PartFields); ok {
 			return fields, nil
 		}
+	}
+	if err := m.hold(ctx); err != nil {
+		return nil, err
 	}
 	return m.view.Header(ctx, m.at)
 }

@@ -109,6 +109,16 @@ func (mb *mailbox) draftError(err error) error {
 	return fmt.Errorf("append: %w", diskError(err))
 }
 
+// Scratch makes a file on the disk of the mailbox for what is gathered before it can be a
+// message. It goes when it is closed.
+func (d *Draft) Scratch() (*os.File, error) {
+	f, err := d.mb.folder.Scratch(d.mb.a.namer.Next().Tmp())
+	if err != nil {
+		return nil, d.mb.draftError(err)
+	}
+	return f, nil
+}
+
 var _ io.Writer = (*Draft)(nil)
 
 // Write adds octets as they come from the client (CRLF line ends). On disk they
@@ -284,6 +294,9 @@ func (d *Draft) finish(date time.Time) (maildir.Stat, error) {
 	d.written()
 	return f.Stat(maildir.Tmp, d.id.Tmp())
 }
+
+// Size is how many octets the message has on disk so far.
+func (d *Draft) Size() int64 { return d.disk }
 
 // Text gives a finished message as it is on disk, with LF line ends.
 func (d *Draft) Text() ([]byte, error) {

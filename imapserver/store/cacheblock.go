@@ -167,11 +167,10 @@ func (w *blockWriter) add(uid imap.UID, hash uint64, part func(p Part, dst []byt
 	w.identities = binary.BigEndian.AppendUint32(w.identities, uint32(uid))
 	w.identities = binary.BigEndian.AppendUint64(w.identities, hash)
 	for p := range PartCount {
-		before := len(w.texts[p])
+		// What a hostile message has made of it is let go of, and its room with it.
 		texts, ok := part(p, w.texts[p])
-		w.texts[p] = texts
-		if ok = ok && len(texts)-before <= maxPart; !ok {
-			w.texts[p] = texts[:before]
+		if ok = ok && len(texts)-len(w.texts[p]) <= maxPart; ok {
+			w.texts[p] = texts
 		}
 		end := uint32(len(w.texts[p]))
 		if !ok {

@@ -10,6 +10,10 @@ import (
 // Reading is a place in what is cached of a View's messages, for one goroutine
 // and one command: it holds buffers until Close.
 type Reading struct {
+	// Gate, if it is not nil, is passed before a message is read that the cache does not
+	// have, and left after.
+	Gate func(ctx context.Context, n SeqNum) (leave func(), err error)
+
 	view *View
 	place
 	fresh blockWriter // messages that were not in the cache
@@ -40,6 +44,13 @@ func (k *Reading) Overview(ctx context.Context, n SeqNum) (message.Overview, err
 		if o, err := message.ParseOverview(text); err == nil {
 			return o, nil
 		}
+	}
+	if k.Gate != nil {
+		leave, err := k.Gate(ctx, n)
+		if err != nil {
+			return message.Overview{}, err
+		}
+		defer leave()
 	}
 	header, err := k.view.Header(ctx, n)
 	if err != nil {
