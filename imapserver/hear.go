@@ -3,6 +3,7 @@ package imapserver
 import (
 	"encoding/json"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type hearing struct {
 	log    *slog.Logger
 	counts metrics.Counts
 	record *record // nil: there is none
+	fault  func(user string, remote netip.Addr)
 
 	mu      sync.Mutex
 	workers map[uint64]*handoff.Conn // that tell
@@ -25,15 +27,15 @@ type hearing struct {
 	telling sync.WaitGroup
 }
 
-func newHearing(log *slog.Logger, dir string) *hearing {
-	h := &hearing{log: log, workers: map[uint64]*handoff.Conn{}}
+func newHearing(log *slog.Logger, dir string, fault func(user string, remote netip.Addr)) *hearing {
+	h := &hearing{log: log, fault: fault, workers: map[uint64]*handoff.Conn{}}
 	if dir != "" {
 		h.record = newRecord(log, dir, func(n int) { h.counts.Add(metrics.Unrecorded, float64(n)) })
 	}
 	return h
 }
 
-// hear takes what a process has told. of says whose removals it may tell.
+// hear takes what a process has told. of says of whom it may tell.
 func (h *hearing) hear(data []byte, of func(user string) bool) {
 	var t told
 	if json.Unmarshal(data, &t) != nil {
@@ -46,6 +48,11 @@ func (h *hearing) take(t *told, of func(user string) bool) {
 	h.counts.Merge(t.Counts)
 	if t.Lost > 0 {
 		h.counts.Add(metrics.Unrecorded, float64(t.Lost))
+	}
+	for _, f := range t.Faults {
+		if of(f.User) {
+			h.fault(f.User, f.Remote)
+		}
 	}
 	some := t.Removals[:0:0]
 	for _, r := range t.Removals {

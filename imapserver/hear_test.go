@@ -3,7 +3,9 @@ package imapserver
 import (
 	"encoding/json"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,10 +15,12 @@ import (
 )
 
 // TestLyingWorker: what a worker says of the mail of other uids is not recorded, what it
-// says of its own is cut to size, and what is no JSON does no harm.
+// says of its own is cut to size, and what is no JSON does no harm; nobody but its own
+// users is punished for its faults.
 func TestLyingWorker(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "removals")
-	h := newHearing(slog.New(slog.DiscardHandler), dir)
+	var faults []string
+	h := newHearing(slog.New(slog.DiscardHandler), dir, func(user string, _ netip.Addr) { faults = append(faults, user) })
 	defer h.close()
 	own := func(user string) bool { return user == "alice" }
 	for _, data := range []string{"", "[]", `{"removals":7}`} {
@@ -25,6 +29,7 @@ func TestLyingWorker(t *testing.T) {
 	data, err := json.Marshal(told{
 		Removals: []control.Removal{{User: "bob", UID: 1}, {User: "alice", UID: 2, Client: strings.Repeat("x", 9000)}, {UID: 3}},
 		Lost:     2,
+		Faults:   []fault{{User: "bob"}, {User: "alice"}},
 		Counts:   []metrics.Series{{Name: metrics.Rebuilds, Sum: 1}, {Name: "made_up", Sum: 1}},
 	})
 	if err != nil {
@@ -34,6 +39,9 @@ func TestLyingWorker(t *testing.T) {
 	all := removalsIn(t, dir, 1)
 	if len(all) != 1 || all[0].User != "alice" || all[0].UID != 2 || len(all[0].Client) != maxRecorded {
 		t.Errorf("%+v", all)
+	}
+	if !slices.Equal(faults, []string{"alice"}) {
+		t.Errorf("faults of the sessions of %q", faults)
 	}
 	if n := numbers(h.counts.List()); len(n) != 2 || n[metrics.Rebuilds] != 1 || n[metrics.Unrecorded] != 2 {
 		t.Errorf("%v", n)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 
 	"mailstead/imapserver/auth"
@@ -45,7 +46,8 @@ type Inline struct {
 
 // NewInline makes a daemon that serves by s from Start on.
 func NewInline(s *Settings, o Options) (*Inline, error) {
-	i := &Inline{log: o.log(), mail: newMail(o.log()), heard: newHearing(o.log(), s.Config.Record)}
+	i := &Inline{log: o.log(), mail: newMail(o.log())}
+	i.heard = newHearing(o.log(), s.Config.Record, func(user string, remote netip.Addr) { i.front.auth.Fault(user, remote) })
 	i.mail.reports.listen(func(t *told) error {
 		i.heard.take(t, func(string) bool { return true })
 		return nil

@@ -157,6 +157,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 	log := m.log.With(slog.String("session", s.ID), slog.Any("addr", s.Remote))
 	defer func() {
 		if r := recover(); r != nil {
+			m.faulted(s)
 			log.Error("session lost to a fault of ours", "user", s.User, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
@@ -202,7 +203,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		others = m.neighbours
 	}
 	// It has logged its end, and the reason.
-	session.Serve(ctx, conn, session.Params{
+	err = session.Serve(ctx, conn, session.Params{
 		Account:     a.store,
 		User:        s.User,
 		Others:      others,
@@ -220,6 +221,16 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		Removed:     m.removedBy(entry),
 		Done:        m.doneBy(entry),
 	})
+	if errors.Is(err, session.ErrFault) {
+		m.faulted(s)
+	}
+}
+
+// faulted counts a session that a fault of ours has ended, and has auth remember where it
+// came from.
+func (m *mail) faulted(s *handoff.Session) {
+	m.reports.Add(metrics.Faults, 1, "session")
+	m.reports.faulted(fault{s.User, s.Remote})
 }
 
 // newOutbox is the way from a session to sendmail; nil if there is none.

@@ -57,12 +57,12 @@ func NewParted(s *Settings, o Options) (*Parted, error) {
 	p := &Parted{
 		log:    o.log(),
 		spawn:  &spawnLink{log: o.log(), path: s.Config.Roles.Spawn},
-		heard:  newHearing(o.log(), s.Config.Record),
 		failed: make(chan error, 1),
 		doors:  map[*door]bool{},
 		boards: map[string]*door{},
 	}
 	p.auth = auth.New(auth.Options{Log: o.log(), Limits: limits, Changed: p.announce, Helpers: &socketHelpers{pam: func() *config.PAM { return p.settings.Load().Config.PAM }}})
+	p.heard = newHearing(o.log(), s.Config.Record, p.auth.Fault)
 	if err := s.admit(p.auth); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,14 +20,22 @@ const (
 	tellRemovals = 200 * time.Millisecond
 	tellCounts   = 10 * time.Second
 	maxUntold    = 20_000 // removals
-	maxTold      = 2_000  // of them in one message
+	maxFaults    = 1_000
+	maxTold      = 2_000 // of them in one message
 )
 
 // told is the payload of handoff.Told.
 type told struct {
 	Removals []control.Removal `json:"removals,omitempty"`
 	Lost     int               `json:"lost,omitempty"` // removals that nobody listened to for too long
+	Faults   []fault           `json:"faults,omitempty"`
 	Counts   []metrics.Series  `json:"counts,omitempty"`
+}
+
+// fault is a session that a fault of ours has ended.
+type fault struct {
+	User   string     `json:"user"`
+	Remote netip.Addr `json:"addr"`
 }
 
 // reporter gathers what a process counts and removes, and tells it from time to
@@ -36,9 +46,10 @@ type reporter struct {
 	mu       sync.Mutex
 	removals []control.Removal
 	lost     int
+	faults   []fault
 	tell     func(*told) error // nil: nobody listens
 	timer    *time.Timer
-	soon     bool // the timer is set for removals
+	soon     bool // the timer is set for what is not only counted
 
 	telling sync.Mutex // one at a time
 }
@@ -57,6 +68,16 @@ func (r *reporter) removed(some []control.Removal) {
 	room := max(maxUntold-len(r.removals), 0)
 	r.lost += max(len(some)-room, 0)
 	r.removals = append(r.removals, some[:min(len(some), room)]...)
+	r.schedule(true)
+}
+
+// faulted takes note of a fault.
+func (r *reporter) faulted(f fault) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.faults) < maxFaults {
+		r.faults = append(r.faults, f)
+	}
 	r.schedule(true)
 }
 
@@ -100,12 +121,12 @@ func (r *reporter) flush() {
 		}
 		r.timer, r.soon = nil, false
 		tell, n := r.tell, min(len(r.removals), maxTold)
-		t := &told{Removals: r.removals[:n:n], Lost: r.lost}
+		t := &told{Removals: r.removals[:n:n], Lost: r.lost, Faults: r.faults}
 		r.mu.Unlock()
 		if tell == nil {
 			return
 		}
-		if t.Counts = r.Take(); n == 0 && t.Lost == 0 && t.Counts == nil {
+		if t.Counts = r.Take(); n == 0 && t.Lost == 0 && t.Faults == nil && t.Counts == nil {
 			return
 		}
 		err := tell(t)
@@ -118,6 +139,9 @@ func (r *reporter) flush() {
 		}
 		if r.removals = r.removals[n:]; len(r.removals) == 0 {
 			r.removals = nil
+		}
+		if r.faults = r.faults[len(t.Faults):]; len(r.faults) == 0 {
+			r.faults = nil
 		}
 		r.lost -= t.Lost
 		r.mu.Unlock()
@@ -144,13 +168,18 @@ func tellOver(c *handoff.Conn) func(*told) error {
 // packets parts what is to be told into pieces that fit. A removal that fits into none
 // is told of as lost.
 func packets(t *told) (all [][]byte) {
-	var removals, counts [][]byte
+	var removals, faults, counts [][]byte
 	lost := t.Lost
 	for _, r := range t.Removals {
 		if data, err := json.Marshal(bounded(r)); err == nil && len(data) < packet {
 			removals = append(removals, data)
 		} else {
 			lost++
+		}
+	}
+	for _, f := range t.Faults {
+		if data, err := json.Marshal(f); err == nil && len(data) < packet {
+			faults = append(faults, data)
 		}
 	}
 	for _, s := range t.Counts {
@@ -161,7 +190,7 @@ func packets(t *told) (all [][]byte) {
 	if lost > 0 {
 		all = append(all, fmt.Appendf(nil, `{"lost":%d}`, lost))
 	}
-	return append(all, append(lists("removals", removals), lists("counts", counts)...)...)
+	return slices.Concat(all, lists("removals", removals), lists("faults", faults), lists("counts", counts))
 }
 
 // lists packs values into objects that have a list of them.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
@@ -298,9 +299,16 @@ func (a *Auth) ask(ctx context.Context, b backend, c *handoff.Credentials, p pai
 // admit refuses unheard who has guessed too often.
 func (a *Auth) admit(p pair) finding {
 	if reason := a.guesses.admit(p, time.Now()); reason != "" {
-		return finding{reason: reason, code: "LIMIT", text: "Too many failed logins. Try again later."}
+		return finding{reason: reason, code: "LIMIT", text: "Too many failed logins. Try again later.", unchecked: reason == faulty}
 	}
 	return good
+}
+
+// Fault notes that a session of a user has ended by a fault of ours.
+func (a *Auth) Fault(user string, remote netip.Addr) {
+	if remote.IsValid() {
+		a.guesses.fault(a.guesses.pair(user, remote), time.Now())
+	}
 }
 
 // wait lasts from start for as long as a refusal of the source takes. What a

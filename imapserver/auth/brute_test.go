@@ -70,10 +70,11 @@ func TestTablesInMemory(t *testing.T) {
 		p := g.pair(fmt.Sprint("user", i), source)
 		g.wrong(p, "guess", now)
 		g.right(p, now)
+		g.fault(p, now)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	for name, n := range map[string]int{"sources": len(g.sources.m), "accounts": len(g.accounts.m), "homes": len(g.homes.m), "tried": len(g.tried.m)} {
+	for name, n := range map[string]int{"sources": len(g.sources.m), "accounts": len(g.accounts.m), "homes": len(g.homes.m), "tried": len(g.tried.m), "faults": len(g.faults.m)} {
 		if n > 1<<16 {
 			t.Errorf("%s has %d entries", name, n)
 		}

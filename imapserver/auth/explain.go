@@ -236,13 +236,13 @@ func (a *Auth) explainLimits(c *handoff.Credentials) Step {
 	if c.Remote.IsValid() {
 		seen += fmt.Sprintf(", %d of the address", int(g.sources.level(p.source, now)+0.5))
 	}
-	if _, home := g.homes.get(p.both); home && c.Remote.IsValid() {
-		return Step{Name: "limits", Seen: seen + "; the user has logged in from there before, and is always heard"}
-	}
 	if c.Remote.IsValid() {
 		if reason := g.admit(p, now); reason != "" {
-			wait = max(wait, g.sources.until(p.source, now))
+			wait = max(wait, g.sources.until(p.source, now), g.faults.until(p.both, now))
 			return Step{Name: "limits", Came: Ends, Seen: fmt.Sprintf("%s: refused unheard for another %v (%s)", reason, wait.Round(time.Second), seen)}
+		}
+		if _, home := g.homes.get(p.both); home {
+			seen += "; the user has logged in from there before, and is always heard"
 		}
 		return Step{Name: "limits", Seen: seen}
 	}

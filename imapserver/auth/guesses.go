@@ -25,12 +25,16 @@ import (
 //     nobody locks its owner out.
 //   - The same wrong password again is a device that was not told of a new one,
 //     not a guess: it is refused, but does not count.
+//   - An account whose sessions from a source end by a fault of ours is refused
+//     unheard there, at home too, once there were as many in a minute as a source may
+//     have wrong passwords: whoever has found how to bring one about has to wait.
 type guesses struct {
 	limits   atomic.Pointer[Limits]
 	key      [32]byte // of the digests of passwords; gone with the process
 	seed     maphash.Seed
 	sources  *buckets[uint64]
 	accounts *buckets[uint64]
+	faults   *buckets[uint64]          // by pair.both
 	homes    *memory[uint64, struct{}] // by pair.both
 	tried    *memory[uint64, tries]    // the same
 }
@@ -50,6 +54,7 @@ func newGuesses(l Limits) *guesses {
 		seed:     maphash.MakeSeed(),
 		sources:  newBuckets[uint64](quota{l.SourceMinute, l.SourceDay}, l.Table),
 		accounts: newBuckets[uint64](quota{l.AccountMinute, l.AccountDay}, l.Table),
+		faults:   newBuckets[uint64](faultQuota(l), l.Table/16),
 		homes:    newMemory[uint64, struct{}](l.Table),
 		tried:    newMemory[uint64, tries](l.Table / 2), // the largest of them
 	}
@@ -63,7 +68,12 @@ func (g *guesses) limit(l Limits) {
 	g.limits.Store(&l)
 	g.sources.allow(quota{l.SourceMinute, l.SourceDay})
 	g.accounts.allow(quota{l.AccountMinute, l.AccountDay})
+	g.faults.allow(faultQuota(l))
 }
+
+// faultQuota is what may be of faults: any day may have what its minutes may, as an honest
+// client that a message of the user's brings to it is not to be kept out until tomorrow.
+func faultQuota(l Limits) quota { return quota{l.SourceMinute, 24 * 60 * l.SourceMinute} }
 
 // home is what pair.both is the hash of.
 type home struct {
@@ -78,8 +88,14 @@ func (g *guesses) pair(user string, remote netip.Addr) pair {
 	return pair{maphash.String(g.seed, user), maphash.Comparable(g.seed, source), maphash.Comparable(g.seed, home{user, source})}
 }
 
+// faulty is why a login is refused unheard whose password may be right.
+const faulty = "too many sessions of this user from this address have ended by a fault of ours"
+
 // admit says why a login must be refused unheard, or "".
 func (g *guesses) admit(p pair, now time.Time) string {
+	if g.faults.full(p.both, now) {
+		return faulty
+	}
 	if _, home := g.homes.get(p.both); home {
 		return ""
 	}
@@ -116,6 +132,9 @@ func (g *guesses) wrong(p pair, password string, now time.Time) {
 		g.accounts.add(p.account, now)
 	}
 }
+
+// fault notes that a session has ended by a fault of ours.
+func (g *guesses) fault(p pair, now time.Time) { g.faults.add(p.both, now) }
 
 // digest tells passwords apart; it is keyed, so it is of no use outside this
 // process, and never 0.

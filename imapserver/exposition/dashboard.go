@@ -44,6 +44,7 @@ var views = []view{
 		{"sum by (level) (increase(" + metrics.Logged + "[5m]))", "log: {{level}}"},
 		{"sum(increase(" + metrics.Rebuilds + "[5m]))", "indexes made anew"},
 		{"sum(increase(" + metrics.Unrecorded + "[5m]))", "removals not recorded"},
+		{"sum by (in) (increase(" + metrics.Faults + "[5m]))", "faults: {{in}}"},
 	}},
 	{"Workers", "short", false, []query{{metrics.Workers, "workers"}}},
 	{"Users", "short", true, []query{{metrics.Users, ""}}},

@@ -333,6 +333,7 @@ func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.
 	log = log.With(slog.Any("addr", addr), slog.String("session", id), slog.String("listener", listener))
 	defer func() {
 		if r := recover(); r != nil {
+			s.counts.Add(metrics.Faults, 1, "login")
 			log.Error("connection lost to a fault of ours", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()

@@ -50,6 +50,7 @@ const (
 	Fsync       = "mailstead_fsync_seconds"
 	Logged      = "mailstead_log_lines_total"
 	Unrecorded  = "mailstead_removals_unrecorded_total"
+	Faults      = "mailstead_faults_total"
 )
 
 // The reasons of Refusals.
@@ -94,7 +95,7 @@ var Table = []Row{
 		[]Label{listener, {"mechanism", []string{"command", "PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", Other}}, {"result", []string{"ok", "refused", "limited", "unavailable"}}}, nil},
 	{Refusals, Counter, "Connections and logins that came to nothing, by reason. Closed at once: connections (of all that wait for a login), connections_of_address and new_connections_of_address (in a minute). " +
 		"TLS: tls_version (no version, cipher or protocol in common), tls_certificate (the client refuses ours), tls_other (it leaves, or speaks something else), no_tls (a login before TLS). " +
-		"Logins: credentials (wrong), guessing (unheard, after too many wrong ones of the address or for the user), unchecked (a directory or PAM was away, or too many waited). " +
+		"Logins: credentials (wrong), guessing (unheard, after too many wrong ones of the address or for the user, or too many sessions that a fault has ended), unchecked (a directory or PAM was away, or too many waited). " +
 		"Good logins: sessions (of all), sessions_of_address, sessions_of_user, no_worker.",
 		[]Label{listener, {"reason", []string{Crowded, CrowdedAddress, CrowdedMinute, NoTLS, TLSVersion, TLSCertificate, TLSOther, WrongCredentials, Guessing, Unchecked, Full, FullAddress, FullUser, NoWorker, Other}}}, nil},
 	{Sessions, Gauge, "Connections that are logged in.", []Label{listener}, nil},
@@ -110,6 +111,7 @@ var Table = []Row{
 	{Rebuilds, Counter, "Indexes that were found damaged, put aside and made anew.", nil, nil},
 	{Fsync, Histogram, "How long a sync of a directory or an index took, which many commands may share.", nil, seconds},
 	{Logged, Counter, "Lines of the log that say that something is wrong.", []Label{{"level", []string{"warn", "error"}}}, nil},
+	{Faults, Counter, "Connections that a fault of ours has ended, before the login or after (session): the log has each, with where it was.", []Label{{"in", []string{"login", "session"}}}, nil},
 	{Certificate, Gauge, "When the certificate that is served is no longer valid, in seconds since 1970.", []Label{{Name: "certificate"}}, nil},
 	{Users, Gauge, "Users in the list; those of directories are not in it.", nil, nil},
 	{Build, Gauge, "Always 1; the version of auth.", []Label{{Name: "version"}}, nil},

@@ -7,6 +7,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -67,6 +68,9 @@ type Mailbox struct{ Owner, Name string }
 
 // grace is how long a command may go on after the server was told to stop.
 const grace = 20 * time.Second
+
+// ErrFault is of a session that a fault of ours has ended.
+var ErrFault = errors.New("a fault of ours")
 
 // session is the state of one connection: what the client has enabled, which
 // mailbox it has selected.
@@ -184,7 +188,7 @@ func (s *session) end(reason error, panicked any) error {
 	if panicked != nil {
 		id := errorID()
 		s.Log.Error("session panicked", "id", id, "panic", panicked, "stack", string(debug.Stack()))
-		reason = &wire.ByeError{Text: "internal error " + id}
+		reason = fmt.Errorf("%w: %w", ErrFault, &wire.ByeError{Text: "internal error " + id})
 	}
 	var bye *wire.ByeError
 	switch {
