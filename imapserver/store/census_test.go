@@ -23,7 +23,7 @@ var censusOf = []struct{ row, command string }{
 	{"EXPUNGE", "expunge"},
 	{"EXPUNGE, kept", "keep-remove"},
 	{"CREATE", "create"},
-	{"DELETE", "delete"},
+	{"DELETE, the first", "delete"},
 	{"DELETE, kept", "delete-kept"},
 	{"RENAME, with inferiors", "rename"},
 	{"SUBSCRIBE", "subscribe"},

@@ -248,7 +248,10 @@ func (c *crashFS) settle() {
 	}
 	op := *c.last
 	c.last = nil
-	op.Path, op.To = c.now(op.Path), c.now(op.To)
+	op.Path = c.now(op.Path)
+	if op.To != "" { // the name itself is new, though a directory may have had it before
+		op.To = filepath.Join(c.now(filepath.Dir(op.To)), filepath.Base(op.To))
+	}
 	switch op.Call {
 	case "create", "mkdir":
 		if c.exists(op.Path) {

@@ -206,6 +206,15 @@ func TestIndexFull(t *testing.T) {
 	if got := files(t, dir, ".Box", "cur"); v.Len() != n || len(got) != 0 {
 		t.Errorf("%d messages, want %d; %q in Box", v.Len(), n, got)
 	}
+	for i := range 100 { // the room for a mailbox is smaller than for any message here
+		name := fmt.Sprint(strings.Repeat("long ", 40), i)
+		if err := a.Create(ctx, name); err == nil {
+			continue
+		} else if !errors.Is(err, ErrNoSpace) || a.Exists(ctx, name) {
+			t.Errorf("create: %v, and it is there: %v", err, a.Exists(ctx, name))
+		}
+		break
+	}
 	if err := v.Expunge(ctx, nil); err != nil {
 		t.Errorf("expunge: %v", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"time"
 
 	"mailstead/imapserver/maildir"
 )
@@ -20,10 +19,13 @@ func (a *Account) asideDeleted() (path string, kept bool, err error) {
 		return "", false, err
 	}
 	if k.folder == nil {
-		path, err = a.aside(deletedDir)
+		path, made, err := a.aside(deletedDir)
+		if made && err == nil { // or what is put there, and is not deleted in the end, could be lost with it
+			err = a.ops.SyncDir(a.own)
+		}
 		return path, false, err
 	}
-	at := time.Now()
+	at := a.now()
 	name := maildir.KeptName(at, at.Add(k.life), a.namer.Next().Tmp(), "")
 	return filepath.Join(a.own, maildir.KeptDir, name), true, nil
 }
@@ -57,6 +59,34 @@ func (mb *mailbox) noteDeleted(ctx context.Context) error {
 		return fmt.Errorf("note what a mailbox has: %w", err)
 	}
 	return mb.a.ops.WriteFile(mb.path(), maildir.KeptMailboxFile, maildir.FileMode, b.Bytes())
+}
+
+// setAside puts a mailbox that is deleted where it is removed from, or kept. It goes there by
+// way of its own name beside that, from which the next start puts it back: what is said to be
+// there still must not be lost where the disk fails and it cannot be put back now.
+func (a *Account) setAside(dir, aside string, kept bool) error {
+	path, staged := filepath.Join(a.dir, dir), filepath.Join(filepath.Dir(aside), dir)
+	if err := a.ops.RenameNew(path, staged); err != nil {
+		return err
+	}
+	err := a.syncDeleted(staged, kept)
+	if err == nil {
+		err = a.ops.RenameNew(staged, aside)
+	}
+	if err != nil {
+		if back := a.ops.RenameNew(staged, path); back != nil {
+			err = a.index.fail(errors.Join(err, back)) // it is opened anew
+		}
+		return err
+	}
+	if err = a.ops.SyncDir(filepath.Dir(aside)); err == nil {
+		return nil
+	}
+	if back := a.ops.RenameNew(aside, path); back != nil {
+		a.log.Error("a mailbox is deleted, and a power cut may bring it back", "dir", dir, "error", errors.Join(err, back))
+		return nil
+	}
+	return errors.Join(err, a.ops.SyncDir(a.dir))
 }
 
 // syncDeleted makes durable that a mailbox is gone, and, if it is kept, that it is

@@ -79,7 +79,7 @@ func (a *Account) newDir(name string) (string, error) {
 // makeFolder builds a mailbox's directories aside and puts them in place whole.
 // The index has no mailbox of that directory: where it had, it forgets it.
 func (a *Account) makeFolder(dir string) error {
-	making, err := a.aside(makingDir)
+	making, _, err := a.aside(makingDir)
 	if err != nil {
 		return err
 	}
@@ -92,13 +92,32 @@ func (a *Account) makeFolder(dir string) error {
 	if err := a.ops.RenameNew(making, filepath.Join(a.dir, dir)); err != nil {
 		return err
 	}
-	if err := a.ops.SyncDir(a.dir); err != nil {
-		return err
-	}
 	mb := a.ready(dir) // perhaps of someone who is about to find out that there is none
+	if err = a.ops.SyncDir(a.dir); err == nil {
+		err = mb.ensure(context.Background())
+	}
+	if err != nil {
+		err = errors.Join(err, a.unmake(mb))
+	}
+	return err
+}
+
+// unmake takes back a mailbox that has been made and could not be opened: on a full disk the
+// index has no room for it. Where somebody has delivered into it meanwhile, it stays.
+func (a *Account) unmake(mb *mailbox) error {
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	return mb.load(context.Background())
+	path, staged := filepath.Join(a.dir, mb.dir), filepath.Join(a.own, makingDir, mb.dir)
+	if err := a.ops.RenameNew(path, staged); err != nil {
+		return err
+	}
+	if !isEmpty(staged) {
+		return a.ops.RenameNew(staged, path) // or the next start does it
+	}
+	delete(a.boxes, mb.dir)
+	mb.end()
+	mb.leave()
+	return a.removeAll(staged) // unsynced: a power cut may bring back a mailbox with nothing in it
 }
 
 // forget drops the index's row of a directory that does not exist.
@@ -113,20 +132,20 @@ func (a *Account) forget(dir string) error {
 	})
 }
 
-// aside gives an unused path in a directory of our own, which it makes.
-func (a *Account) aside(dir string) (string, error) {
+// aside gives an unused path in a directory of our own, and tells whether it has made that.
+func (a *Account) aside(dir string) (path string, made bool, err error) {
 	dir = filepath.Join(a.own, dir)
-	err := realDir(a.own)
-	if err == nil {
+	if err = realDir(a.own); err == nil {
 		err = a.ops.Mkdir(dir)
+		made = err == nil
 	}
 	if errors.Is(err, fs.ErrExist) {
 		err = realDir(dir)
 	}
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	return filepath.Join(dir, a.namer.Next().Tmp()), nil
+	return filepath.Join(dir, a.namer.Next().Tmp()), made, nil
 }
 
 // Delete removes a mailbox and its messages; its inferiors stay.
@@ -217,12 +236,8 @@ func (a *Account) deleteFolder(ctx context.Context, dir string) error {
 	}
 	a.quota.changes.RLock()
 	defer a.quota.changes.RUnlock()
-	if err := a.ops.RenameNew(filepath.Join(a.dir, dir), aside); err != nil {
+	if err := a.setAside(dir, aside, kept); err != nil {
 		return err
-	}
-	if err := a.syncDeleted(aside, kept); err != nil {
-		// What is said to be there still must not be removed at the next start.
-		return errors.Join(err, a.ops.RenameNew(aside, filepath.Join(a.dir, dir)))
 	}
 	if mb != nil {
 		delete(a.boxes, dir)
@@ -441,6 +456,15 @@ func (a *Account) renameFolders(moves []renamed) error {
 
 // renameFolder renames one directory, and what is loaded of it.
 func (a *Account) renameFolder(m renamed) error {
+	if old := a.boxes[m.dest]; old != nil {
+		// Of someone who is about to find out that there is none. It is done with before the
+		// lock of another mailbox is taken, which may come after this one's.
+		old.mu.Lock()
+		old.end()
+		old.mu.Unlock()
+		delete(a.boxes, m.dest)
+		old.leave()
+	}
 	mb := a.boxes[m.dir]
 	if mb != nil {
 		mb.mu.Lock()
@@ -461,13 +485,6 @@ func (a *Account) renameFolder(m renamed) error {
 	}
 	if mb == nil {
 		return nil
-	}
-	if old := a.boxes[m.dest]; old != nil {
-		// Of someone who is about to find out that there is none.
-		old.mu.Lock()
-		old.end()
-		old.mu.Unlock()
-		old.leave()
 	}
 	delete(a.boxes, m.dir)
 	a.boxes[m.dest] = mb

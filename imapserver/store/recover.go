@@ -10,6 +10,8 @@ import (
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"mailstead/imapserver/maildir"
 )
 
 // The directories, in our own, for what is being made and for what has been
@@ -21,6 +23,11 @@ const (
 
 // recover finishes what a crash may have cut short, when the account is opened.
 func (a *Account) recover() error {
+	for _, dir := range []string{makingDir, deletedDir, maildir.KeptDir} {
+		if err := a.putBack(filepath.Join(a.own, dir)); err != nil {
+			return fmt.Errorf("recover what was set aside: %w", err)
+		}
+	}
 	if err := a.recoverRenames(); err != nil {
 		return fmt.Errorf("recover renames: %w", err)
 	}
@@ -28,11 +35,64 @@ func (a *Account) recover() error {
 		return fmt.Errorf("recover mailboxes: %w", err)
 	}
 	for _, dir := range []string{makingDir, deletedDir} {
-		if err := a.removeAll(filepath.Join(a.own, dir)); err != nil {
+		if err := a.removeLeft(filepath.Join(a.own, dir)); err != nil {
 			a.log.Warn("cannot remove what is left of a mailbox", "error", err)
 		}
 	}
 	return nil
+}
+
+// isSetAside tells the name of a mailbox that nobody was told is gone, in one of our
+// directories, from those that we give there.
+func isSetAside(name string) bool { return name[0] == '.' }
+
+// putBack gives the mailboxes that are set aside in one of our directories their places again.
+func (a *Account) putBack(dir string) error {
+	if realDir(dir) != nil {
+		return nil // there is none, or it is planted
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	back := false
+	for _, e := range entries {
+		if !isSetAside(e.Name()) {
+			continue
+		}
+		if err := a.ops.RenameNew(filepath.Join(dir, e.Name()), filepath.Join(a.dir, e.Name())); err != nil {
+			a.log.Error("a mailbox that was to be deleted, and is not, cannot be put back", "path", filepath.Join(dir, e.Name()), "error", err)
+			continue
+		}
+		a.log.Warn("put back a mailbox that was to be deleted, and is not", "dir", e.Name())
+		back = true
+	}
+	if back {
+		err = a.ops.SyncDir(a.dir)
+	}
+	return err
+}
+
+// removeLeft removes one of our directories with what is in it, but for what could not be put
+// back.
+func (a *Account) removeLeft(dir string) error {
+	if realDir(dir) != nil {
+		return a.removeAll(dir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return isSetAside(e.Name()) }) {
+		return a.removeAll(dir)
+	}
+	var errs []error
+	for _, e := range entries {
+		if !isSetAside(e.Name()) {
+			errs = append(errs, a.removeAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // recoverRenames finishes a RENAME that had begun, and lets the index follow it.

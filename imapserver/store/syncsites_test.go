@@ -6,11 +6,14 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver/maildir"
 )
@@ -199,7 +202,10 @@ var syncTable = []syncRow{
 	{site: "mailbox.writeUIDNext WriteFile", runs: from("taken", "append")},
 	{site: "Account.makeFolder SyncDir", runs: ours("create create")},
 	{site: "Account.syncDeleted SyncDir", runs: from("own", "delete-kept")},
-	{site: "Account.syncDeleted SyncDir 2", runs: ours("delete")},
+	{site: "Account.syncDeleted SyncDir 2", runs: from("own", "delete-unsyncable")},
+	{site: "Account.asideDeleted SyncDir", runs: from("own", "delete-unsyncable")},
+	{site: "Account.setAside SyncDir", runs: ours("delete")},
+	{site: "Account.setAside SyncDir 2", runs: from("own", "delete-refused")},
 	{site: "Account.syncFreshOf f.Sync", runs: from("own", "delete-kept-unsynced")},
 	{site: "mailbox.noteDeleted WriteFile", runs: from("own", "delete-kept")},
 	{site: "Account.renameFolders durable", runs: ours("rename")},
@@ -207,6 +213,7 @@ var syncTable = []syncRow{
 	{site: "Account.renameFolders durable 2", runs: ours("rename create-tree")},
 	{site: "Account.SetMetadata durable", runs: ours("annotate annotate-again")},
 	{site: "Account.copyMetadata durable", runs: ours("annotate-inbox rename-inbox")},
+	{site: "Account.putBack SyncDir", runs: from("deleting", "append")},
 	{site: "Account.recoverRenames SyncDir", runs: from("renaming", "append-keyword")},
 	{site: "Account.writeUses WriteFile", runs: ours("use")},
 	{site: "Account.takeOverACL WriteFile", runs: from("dovecot", "append")},
@@ -253,6 +260,8 @@ func (s *crashStarts) get(name string) crashStart {
 		st = crashStart{template: crashTaken(s.t, "dovecot-A", ".Projects.Alpha"), fromOpen: true}
 	case "renaming":
 		st = crashRenaming(s.t, s.get("ours"))
+	case "deleting":
+		st = crashDeleting(s.t, s.get("ours"))
 	}
 	if s.made == nil {
 		s.made = make(map[string]crashStart)
@@ -282,6 +291,59 @@ func crashRenaming(t *testing.T, start crashStart) crashStart {
 	}
 	t.Fatal("no moment is in the middle of a rename")
 	return crashStart{}
+}
+
+// crashDeleting is a DELETE that was cut short while it could be undone.
+func crashDeleting(t *testing.T, start crashStart) crashStart {
+	c := recordCrash(t, start, named("delete")...)
+	for _, cut := range c.cuts {
+		disk := c.disk(cut, crashModels[0], nil)
+		if slices.ContainsFunc(disk, func(f crashFile) bool { return f.path == filepath.Join(maildir.OwnDir, deletedDir, ".Old") }) {
+			dir := filepath.Join(fastDir(t), "Maildir")
+			writeDisk(t, dir, disk)
+			return crashStart{template: dir, fromOpen: true, before: c.states[0], after: c.states[0], ours: true}
+		}
+	}
+	t.Fatal("no moment is in the middle of a delete")
+	return crashStart{}
+}
+
+// crashFailedDelete is a DELETE of which some calls fail: the mailbox is there after a no,
+// and gone after a yes, whatever the disk forgets.
+func crashFailedDelete(t *testing.T, fails func(maildir.Op) bool) (faults []string) {
+	dir := filepath.Join(fastDir(t), "Maildir")
+	copyTree(t, dir, crashTemplate(t))
+	ctx := context.Background()
+	trace := func(maildir.Op) error { return nil }
+	a, err := Open(ctx, Options{Maildir: dir, unwatched: true, ops: &maildir.Ops{Trace: func(op maildir.Op) error { return trace(op) }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { trace = func(maildir.Op) error { return nil }; a.Close() }()
+	c := newCrashFS(t, dir)
+	trace = func(op maildir.Op) error {
+		if fails(op) {
+			return unix.EIO
+		}
+		return c.trace(op)
+	}
+	said := a.Delete(ctx, "Old")
+	c.ack()
+	for _, m := range crashModels {
+		for seed := range m.seeds {
+			at := filepath.Join(fastDir(t), "Maildir")
+			writeDisk(t, at, c.disk(c.cuts[len(c.cuts)-1], m, rand.New(rand.NewPCG(1, uint64(seed)))))
+			a, err := Open(ctx, Options{Maildir: at, unwatched: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st, err := a.Status(ctx, "Old", false); (err == nil && st.Messages > 0) != (said != nil) {
+				faults = append(faults, fmt.Sprintf("%s, seed %d: it was said %v; %d messages, %v", m.name, seed, said, st.Messages, err))
+			}
+			a.Close()
+		}
+	}
+	return faults
 }
 
 // TestCrashSites runs what is to find each sync missing where none is: nothing is
@@ -332,6 +394,19 @@ var crashOwn = map[string]func(t *testing.T) (faults []string){
 	},
 	"delete-kept":          func(t *testing.T) []string { faults, _ := crashDeleted(t); return faults },
 	"delete-kept-unsynced": crashDeletedUnsynced,
+	// The last sync fails alone.
+	"delete-refused": func(t *testing.T) []string {
+		return crashFailedDelete(t, func(op maildir.Op) bool { return op.Call == "syncdir" && filepath.Base(op.Path) == deletedDir })
+	},
+	// Nothing can be done any more from the first sync on that comes after a rename.
+	"delete-unsyncable": func(t *testing.T) []string {
+		renamed, failed := false, false
+		return crashFailedDelete(t, func(op maildir.Op) bool {
+			renamed = renamed || op.Call == "rename"
+			failed = failed || renamed && op.Call == "syncdir"
+			return failed
+		})
+	},
 	"make-tree": func(t *testing.T) []string {
 		dir := fastDir(t)
 		run := func(ops *maildir.Ops) error { return ops.MakeTree(filepath.Join(dir, "Maildir"), false) }
