@@ -14,7 +14,11 @@ import (
 // user's own, their special uses are no news.
 func (s *session) listOthers(ctx context.Context, patterns []listPattern) ([]store.Entry, error) {
 	entries := map[string]store.Entry{}
-	for _, user := range s.Others.Names() {
+	owners, err := s.owners(ctx, patterns)
+	if err != nil {
+		return nil, err
+	}
+	for _, user := range owners {
 		if user == s.User || !slices.ContainsFunc(patterns, func(p listPattern) bool { return p.reaches(user) }) {
 			continue
 		}
@@ -45,6 +49,23 @@ func (s *session) listOthers(ctx context.Context, patterns []listPattern) ([]sto
 	}
 	slices.SortFunc(list, func(x, y store.Entry) int { return cmp.Compare(x.Name, y.Name) })
 	return list, nil
+}
+
+// owners gives users who may have mailboxes that the patterns ask for: all who share something
+// with this one, unless each pattern names whose it asks for.
+func (s *session) owners(ctx context.Context, patterns []listPattern) ([]string, error) {
+	var named []string
+	for _, p := range patterns {
+		fixed, _, wild := strings.Cut(p.text, "*")
+		fixed, _, more := strings.Cut(fixed, "%")
+		rest, _ := strings.CutPrefix(fixed, sharedPrefix)
+		user, _, below := strings.Cut(rest, delimiter)
+		if !below && (wild || more) {
+			return s.Others.With(ctx, s.User)
+		}
+		named = append(named, strings.ReplaceAll(user, " ", delimiter))
+	}
+	return named, nil
 }
 
 // reaches tells whether a pattern may match mailboxes of that user.

@@ -33,13 +33,20 @@ type Neighbours struct {
 	log  *slog.Logger
 	open func(ctx context.Context, maildir string) (*Account, func(), error)
 
-	mu    sync.Mutex
-	users map[string]*neighbour // by name
+	sweeping sync.Mutex // held while all of them are looked at
+
+	mu    sync.Mutex                 // taken after neighbour.mu
+	users map[string]*neighbour      // by name; replaced as a whole
+	made  uint64                     // how often
+	swept time.Time                  // when all of them were looked at
+	due   map[string]bool            // who is to be looked at before
+	with  map[string]map[string]bool // who shares something, by the identifiers that it is shared with
 }
 
 // neighbour is a user.
 type neighbour struct {
-	dir string // as the user's Maildir is configured
+	dir string   // as the user's Maildir is configured
+	ids []string // by which the user is in Neighbours.with; of Neighbours.mu
 
 	mu     sync.Mutex // held while the Maildir is looked at
 	acls   *aclFiles
@@ -67,13 +74,33 @@ func (n *Neighbours) Update(maildirs map[string]string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	old := n.users
-	n.users = make(map[string]*neighbour, len(maildirs))
+	n.made++
+	n.users, n.swept = make(map[string]*neighbour, len(maildirs)), time.Time{}
+	n.due, n.with = make(map[string]bool), make(map[string]map[string]bool)
 	for name, dir := range maildirs {
 		if u := old[name]; u != nil && u.dir == dir {
 			n.users[name] = u
+			n.enter(name, u, u.ids)
 			continue
 		}
 		n.users[name] = &neighbour{dir: dir}
+	}
+}
+
+// enter notes by which identifiers a user shares something. mu is held.
+func (n *Neighbours) enter(name string, u *neighbour, ids []string) {
+	for _, id := range u.ids {
+		delete(n.with[id], name)
+		if len(n.with[id]) == 0 {
+			delete(n.with, id)
+		}
+	}
+	u.ids = ids
+	for _, id := range ids {
+		if n.with[id] == nil {
+			n.with[id] = make(map[string]bool)
+		}
+		n.with[id][name] = true
 	}
 }
 
@@ -84,11 +111,49 @@ func (n *Neighbours) Any() bool {
 	return len(n.users) > 0
 }
 
-// Names gives the users, sorted.
-func (n *Neighbours) Names() []string {
+// With gives the users who may share something with the reader, sorted. All are looked at
+// now and then; between that, it costs no more than there are of them.
+func (n *Neighbours) With(ctx context.Context, reader string) ([]string, error) {
+	if err := n.review(ctx); err != nil {
+		return nil, err
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Sorted(maps.Keys(n.users))
+	all := make(map[string]bool)
+	for _, id := range []string{IDAnyone, IDUser + reader, anyID} {
+		maps.Copy(all, n.with[id])
+	}
+	return slices.Sorted(maps.Keys(all)), nil
+}
+
+// review looks at all users, or at those alone whose rights have changed.
+func (n *Neighbours) review(ctx context.Context) error {
+	n.sweeping.Lock()
+	defer n.sweeping.Unlock()
+	now := time.Now()
+	n.mu.Lock()
+	users, some, made := n.users, n.due, n.made
+	n.due = make(map[string]bool)
+	sweep := now.Sub(n.swept) >= lookAgain
+	n.mu.Unlock()
+	for name := range some {
+		n.Shared(name)
+	}
+	if !sweep {
+		return nil
+	}
+	for name := range users { // the map is replaced, and never changed
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n.Shared(name)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.made == made {
+		n.swept = now
+	}
+	return nil
 }
 
 func (n *Neighbours) user(name string) *neighbour {
@@ -101,8 +166,11 @@ func (n *Neighbours) user(name string) *neighbour {
 func (n *Neighbours) Forget(name string) {
 	if u := n.user(name); u != nil {
 		u.mu.Lock()
-		defer u.mu.Unlock()
 		u.looked = time.Time{}
+		u.mu.Unlock()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.due[name] = true
 	}
 }
 
@@ -127,7 +195,36 @@ func (n *Neighbours) Shared(name string) []SharedMailbox {
 		n.log.Error("cannot tell what a user shares", "user", name, "maildir", u.dir, "error", err)
 	}
 	u.looked, u.ctime = time.Now(), now
+	ids := identifiers(u.shared)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.users[name] == u {
+		n.enter(name, u, ids)
+	}
 	return u.shared
+}
+
+// anyID is the identifier of those who share with more than maxIDs: whoever asks looks at
+// them.
+const (
+	anyID  = ""
+	maxIDs = 1000
+)
+
+// identifiers gives those to which mailboxes are shared, each once.
+func identifiers(shared []SharedMailbox) []string {
+	ids := make(map[string]bool)
+	for _, m := range shared {
+		for _, g := range m.ACL {
+			if grants(g) {
+				ids[g.ID] = true
+			}
+		}
+		if len(ids) > maxIDs {
+			return []string{anyID}
+		}
+	}
+	return slices.Collect(maps.Keys(ids))
 }
 
 // look reads the rights to all mailboxes. mu is held.
@@ -169,8 +266,11 @@ func (u *neighbour) look() ([]SharedMailbox, error) {
 
 // sharedWithAnyone tells whether someone else than the owner may have a right.
 func sharedWithAnyone(acl ACL) bool {
-	return slices.ContainsFunc(acl, func(g Grant) bool { return g.ID != IDOwner && !g.Negative && g.Rights != 0 })
+	return slices.ContainsFunc(acl, grants)
 }
+
+// grants tells whether a line gives someone else than the owner a right.
+func grants(g Grant) bool { return g.ID != IDOwner && !g.Negative && g.Rights != 0 }
 
 // Open gives the account of a user who shares a mailbox with the reader, and
 // what gives it back; for all others it fails with ErrNotFound, whether or not

@@ -84,6 +84,58 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
+// Who shares something with whom is known without a look at those who do not: what changes
+// through us at once.
+func TestNeighboursWith(t *testing.T) {
+	n, root := neighbourhood(t, "alice", "bob", "carol", "dan")
+	check := func(reader, want string) {
+		t.Helper()
+		if all, err := n.With(t.Context(), reader); err != nil || strings.Join(all, " ") != want {
+			t.Errorf("%s: %q, %v, want %q", reader, all, err, want)
+		}
+	}
+	share := func(user, box, list string) {
+		t.Helper()
+		if err := maildir.MakeTree(filepath.Join(root, user, box), true); err != nil && !errors.Is(err, os.ErrExist) {
+			t.Fatal(err)
+		}
+		writeFile(t, list, root, user, box, maildir.ACLFile)
+		n.Forget(user)
+	}
+	check("bob", "")
+	share("alice", ".Team", "owner lr\nuser=bob lr\n-user=carol lr\nuser=dan\n")
+	share("carol", ".All", "owner lr\nanyone l\n")
+	check("bob", "alice carol")
+	check("dan", "carol")
+	share("alice", ".Team", "owner lr\nuser=dan lr\n")
+	check("bob", "carol")
+	check("dan", "alice carol")
+	var long strings.Builder
+	for i := range maxIDs + 1 {
+		fmt.Fprintf(&long, "user=%d l\n", i)
+	}
+	share("dan", ".Long", long.String())
+	check("bob", "carol dan")
+	n.Update(map[string]string{"alice": filepath.Join(root, "alice"), "bob": filepath.Join(root, "bob"), "dan": filepath.Join(root, "carol")})
+	check("bob", "dan")
+	check("dan", "alice dan")
+	if _, err := n.With(canceled(t), "bob"); err != nil {
+		t.Errorf("nobody is to be looked at, and that fails: %v", err)
+	}
+	n.Update(map[string]string{"alice": filepath.Join(root, "alice")})
+	if _, err := n.With(canceled(t), "bob"); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	n.Update(nil)
+	check("bob", "")
+}
+
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
+
 // What one user has does not fill the memory of all, and what cannot be read is
 // not shared.
 func TestHostileNeighbour(t *testing.T) {
