@@ -43,6 +43,7 @@ type Account struct {
 	lock  *os.File
 	disk  uint64 // the device that lock is on
 	index *index
+	past  time.Time // when the index was written before
 	enc   maildir.Encoding
 	watch *watcher
 
@@ -144,6 +145,7 @@ func (a *Account) open(ctx context.Context, o Options) error {
 			fault = err
 		}
 	}
+	a.past = lastWritten(filepath.Join(a.own, indexFile))
 	x, lost, err := openIndex(a.own, a.ops, a.synced, fault)
 	if lost != nil {
 		a.log.Error("index is damaged and made anew", "error", lost)
@@ -260,6 +262,27 @@ func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 // did is on disk, or, relaxed, that the messages are that it made, with their UIDs,
 // but neither changes of flags nor removals. A crash of ours undoes nothing.
 func (a *Account) SetRelaxed(on bool) { a.relaxed.Store(on) }
+
+// now is the time, for what goes by it how long mail stays. A clock that says what was before
+// the account was last written to is behind, as after boot that of a machine whose battery is
+// empty: mail that comes in then would be years old once it is put right.
+func (a *Account) now() time.Time {
+	now := time.Now()
+	if now.Before(a.past) {
+		return a.past
+	}
+	return now
+}
+
+// lastWritten tells when a database was last written; the zero time where there is none.
+func lastWritten(path string) (last time.Time) {
+	for _, suffix := range []string{"", "-wal"} {
+		if st, err := os.Lstat(path + suffix); err == nil && st.ModTime().After(last) {
+			last = st.ModTime()
+		}
+	}
+	return last
+}
 
 // Close ends every View and closes the index.
 func (a *Account) Close() error {

@@ -442,7 +442,7 @@ func (p *placing) runClaimed(next *snapshot) error {
 
 // put writes the rows.
 func (p *placing) put(conn *sqlite.Conn) error {
-	if err := putAndDrop(conn, p.dest.row.id, p.records, nil); err != nil {
+	if err := p.dest.putMessages(conn, p.records); err != nil {
 		return err
 	}
 	for i, origin := range p.origins {
@@ -479,7 +479,7 @@ func (p *placing) dropRows(written bool) {
 	for _, r := range p.records {
 		gone[r.uid] = true
 	}
-	err := p.dest.a.index.update(func(conn *sqlite.Conn) error { return putAndDrop(conn, p.dest.row.id, nil, gone) })
+	err := p.dest.a.index.update(func(conn *sqlite.Conn) error { return dropMessages(conn, p.dest.row.id, gone) })
 	if err != nil {
 		p.dest.a.log.Warn("rows without messages are left until the mailbox is next loaded", "error", err)
 	}

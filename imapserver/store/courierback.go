@@ -143,7 +143,7 @@ func (mb *mailbox) takeReturned(now *snapshot, r returned) error {
 		r.row.modseq = e.s.modseq
 	}
 	err := mb.commit(e.done(), true, nil, func(conn *sqlite.Conn) error {
-		return errors.Join(mb.bury(conn, now, m.gone, m.modseq), putAndDrop(conn, mb.row.id, nil, m.gone), putAndDrop(conn, mb.row.id, m.changed, nil),
+		return errors.Join(mb.bury(conn, now, m.gone, m.modseq), dropMessages(conn, mb.row.id, m.gone), mb.putMessages(conn, m.changed),
 			putCourier(conn, mb.row.id, r.row))
 	})
 	if err != nil {

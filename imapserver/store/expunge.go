@@ -195,7 +195,7 @@ func (mb *mailbox) dropGone(gone *removed) error {
 	mb.mu.Lock()
 	id := mb.row.id
 	mb.mu.Unlock()
-	err := mb.a.index.update(func(conn *sqlite.Conn) error { return putAndDrop(conn, id, nil, gone.uids) })
+	err := mb.a.index.update(func(conn *sqlite.Conn) error { return dropMessages(conn, id, gone.uids) })
 	if err != nil {
 		return err
 	}

@@ -206,7 +206,7 @@ func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
 	// What has been renamed is so, whether or not all went well.
 	e.s.modseq = modseq
 	cerr := mb.commit(e.done(), false, c.v, func(conn *sqlite.Conn) error {
-		return putAndDrop(conn, mb.row.id, c.changed, nil)
+		return mb.putMessages(conn, c.changed)
 	})
 	if cerr != nil {
 		mb.cur.ctime, mb.new.ctime = 0, 0 // the next sync sees the names that there are

@@ -112,7 +112,7 @@ func (mb *mailbox) keep(r *record, k keeping) error {
 			return err
 		}
 	}
-	at := time.Now()
+	at := mb.a.now()
 	until := at.Add(k.life)
 	name := maildir.KeptName(at, until, mb.a.namer.Next().Tmp(), r.set.suffix)
 	err = mb.folder.Rename(r.sub, r.name(), k.folder, maildir.Cur, name)

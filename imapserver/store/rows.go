@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"zombiezen.com/go/sqlite"
@@ -119,8 +118,8 @@ func takenMark(conn *sqlite.Conn, uidValidity uint32) (mark imap.UID, err error)
 }
 
 // putMessages writes messages' rows, whether or not there are any. When a
-// message came, and of what it is a copy, stays.
-func putMessages(conn *sqlite.Conn, mailbox int64, list []record) error {
+// message came, and of what it is a copy, stays. mu is held.
+func (mb *mailbox) putMessages(conn *sqlite.Conn, list []record) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -131,8 +130,8 @@ func putMessages(conn *sqlite.Conn, mailbox int64, list []record) error {
 	if err != nil {
 		return err
 	}
-	stmt.BindInt64(1, mailbox)
-	stmt.BindInt64(10, time.Now().Unix())
+	stmt.BindInt64(1, mb.row.id)
+	stmt.BindInt64(10, mb.a.now().Unix())
 	var buf []byte
 	for i := range list {
 		r := &list[i]

@@ -523,11 +523,11 @@ func (l *look) apply() error {
 			return err
 		}
 		for _, run := range added {
-			if err := putMessages(conn, mb.row.id, run); err != nil {
+			if err := mb.putMessages(conn, run); err != nil {
 				return err
 			}
 		}
-		return putAndDrop(conn, mb.row.id, put, l.gone)
+		return errors.Join(mb.putMessages(conn, put), dropMessages(conn, mb.row.id, l.gone))
 	})
 	if err != nil {
 		return err
@@ -584,14 +584,6 @@ func isNew(s maildir.Sub) int {
 		return 1
 	}
 	return 0
-}
-
-// putAndDrop writes rows of messages, and removes others.
-func putAndDrop(conn *sqlite.Conn, mailbox int64, put []record, gone map[imap.UID]bool) error {
-	if err := putMessages(conn, mailbox, put); err != nil {
-		return err
-	}
-	return dropMessages(conn, mailbox, gone)
 }
 
 // numbered is a fresh message with what decides on its place.
