@@ -57,10 +57,12 @@ type metadataQuery struct {
 }
 
 // writeMetadata writes the METADATA response of a mailbox, if there is anything
-// to say. Without DEPTH, an entry that has no value is told as such (RFC 9590 §3);
-// what only begins names of entries is none.
+// to say, each entry once: with DEPTH, it may be below several that were asked for.
+// Without, an entry that has no value is told as such (RFC 9590 §3); what only begins
+// names of entries is none.
 func (s *session) writeMetadata(ctx context.Context, g *metadataQuery, h home, name, client string) error {
 	var found []store.Annotation
+	told := map[string]bool{}
 	for _, entry := range g.entries {
 		list, err := s.metadata(ctx, g, h, name, entry)
 		if err != nil {
@@ -70,6 +72,10 @@ func (s *session) writeMetadata(ctx context.Context, g *metadataQuery, h home, n
 			list = []store.Annotation{{Entry: entry}}
 		}
 		for _, m := range list {
+			if told[m.Entry] {
+				continue
+			}
+			told[m.Entry] = true
 			if m.Value == nil && m.Size > 0 {
 				g.longest = max(g.longest, m.Size)
 				continue
