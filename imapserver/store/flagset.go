@@ -31,9 +31,13 @@ const (
 	maxBoxKeywords = 1000
 )
 
+// fewSets is how many flagsets a mailbox may have whatever its messages have.
+const fewSets = 1000
+
 // flagset is everything about a message that STORE can change: the suffix of
 // its file name, which holds the system flags, and its keywords. There are few
-// different ones in a mailbox, and each exists once. Immutable.
+// different ones in a mailbox, and each exists once, but for those that were forgotten
+// meanwhile. Immutable.
 type flagset struct {
 	suffix   string        // ":2,FS", or "" for a file without one
 	sys      maildir.Flags // as suffix says
@@ -48,6 +52,7 @@ type flagsets struct {
 	sets     map[[2]string]*flagset
 	spelling map[string]string // lower case to the spelling seen first
 	last     *flagset
+	most     int // sets beyond which it is looked which of them messages have
 }
 
 func newFlagsets() *flagsets {
@@ -80,6 +85,22 @@ func (t *flagsets) get(suffix, keywords string) *flagset {
 	}
 	t.last = fs
 	return fs
+}
+
+// forget lets go of the flagsets that no message of a snapshot has, once there are many:
+// clients may go through as many as they like.
+func (t *flagsets) forget(s *snapshot) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.sets) <= max(fewSets, t.most) {
+		return
+	}
+	t.sets, t.last = make(map[[2]string]*flagset), nil
+	s.all(func(r *record) bool {
+		t.sets[[2]string{r.set.suffix, r.set.keywords}] = r.set
+		return true
+	})
+	t.most = 2 * len(t.sets)
 }
 
 // spell gives the mailbox's spelling of a keyword; the first one seen wins.

@@ -243,6 +243,7 @@ func (mb *mailbox) commit(next *snapshot, durable bool, by *View, fn func(*sqlit
 		}
 	}
 	mb.snap.Store(next)
+	mb.sets.forget(next)
 	mb.noteCourier(false)
 	mb.a.feeds.mark(mb.dir)
 	mb.noteText(next.uidNext, false)

@@ -72,6 +72,9 @@ func (a *Account) quickStatus(name string) (st Status, ok bool, err error) {
 	if err != nil || !ok || row.curTime == 0 || row.newTime == 0 {
 		return st, false, err
 	}
+	if row.modseq != row.modseqMark {
+		return st, false, nil // it has been loaded just now, and the marks are ahead
+	}
 	path := filepath.Join(a.dir, dir)
 	if a.keeper != nil && (dirTime(filepath.Join(path, maildir.UIDDBFile)) != courier.uids ||
 		dirTime(filepath.Join(path, maildir.KeywordsDir)) != courier.keywords) {
