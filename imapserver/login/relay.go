@@ -66,7 +66,7 @@ func (r *relay) cut() {
 
 // farewell is how long a session that is ended has to say BYE, and its client to read
 // what is left.
-const farewell = time.Second
+const farewell = 2 * time.Second
 
 // end has the session take leave of its client, from another goroutine: to the session
 // it is as if that had left, which it answers with BYE. What the client says from now on
