@@ -8,10 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"mailstead/imapserver/pam"
+	"mailstead/reconcile/target"
+	"mailstead/render"
 	"mailstead/schema"
 	"mailstead/schema/adopt"
 )
@@ -114,7 +118,35 @@ func readHost(ctx context.Context, o adoptOptions) (*adopt.Host, string, error) 
 	if err != nil {
 		return nil, "", err
 	}
+	addPAM(fsys, h)
 	return h, trash, lookAtUsers(ctx, h, o.root)
+}
+
+// addPAM lets modules of PAM ask servers where the host's rules have such, since the old
+// server let them. Our service has the host's common rules, and what another one has
+// besides is not asked.
+func addPAM(fsys fs.FS, h *adopt.Host) {
+	if !slices.ContainsFunc(h.Users, func(u *adopt.User) bool { return u.Hash == "" }) {
+		return
+	}
+	ours := target.PAMAskers(fsys, render.PAMFile, render.PAMService(""))
+	if len(ours) > 0 {
+		h.Fields = append(h.Fields, adopt.Field{Name: "pam: network", Value: "true", Comment: strings.Join(ours, ", ")})
+	}
+	for _, service := range []string{"imap", "dovecot"} {
+		path := filepath.Join(pam.Host[0], service)
+		text, err := fs.ReadFile(fsys, path[1:])
+		if err != nil {
+			continue
+		}
+		for _, asker := range target.PAMAskers(fsys, path, text) {
+			module, _, _ := strings.Cut(asker, " ")
+			if !slices.ContainsFunc(ours, func(o string) bool { return strings.HasPrefix(o, module+" ") }) {
+				h.Notes = append(h.Notes, adopt.Note{Origin: adopt.Origin{File: path}, Noticed: true,
+					Text: fmt.Sprintf("has %s, which is not asked any more: the PAM service is mailstead, with the common rules alone; what they lack goes into /etc/pam.d/common-auth", asker)})
+			}
+		}
+	}
 }
 
 // readDovecot reads what doveconf says: from a file, or from the program.

@@ -37,7 +37,8 @@ type Rule struct {
 // has no rule for, libpam goes by those of the service "other" without a word. On Debian
 // that is whatever the host's other programs ask for, elsewhere often nothing at all.
 func (p Places) Service(name string) ([]Rule, error) {
-	f, err := p.open(name)
+	r := reader{places: p, open: func(path string) (io.ReadCloser, error) { return os.Open(path) }}
+	path, f, err := r.find(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no %s, and PAM would go by the rules of the service \"other\": run \"mailstead apply\", which writes it",
 			filepath.Join(p[0], name))
@@ -46,23 +47,22 @@ func (p Places) Service(name string) ([]Rule, error) {
 		return nil, fmt.Errorf("read PAM's rules: %w", err)
 	}
 	defer f.Close()
-	rules, err := p.Rules(f.Name(), f)
-	if err != nil {
+	if err := r.read(path, f, "", 0); err != nil {
 		return nil, err
 	}
 	for _, facility := range []string{"auth", "account"} {
-		if !Has(rules, facility) {
+		if !Has(r.rules, facility) {
 			return nil, fmt.Errorf("PAM's service %s has no rules for %s, and PAM would go by those of the service \"other\": add them to %s",
 				name, facility, filepath.Join(p[0], name))
 		}
 	}
-	return rules, nil
+	return r.rules, nil
 }
 
-// Rules reads the rules of a file with those that it includes. Beside an error are
-// those that were read before it.
-func (p Places) Rules(file string, text io.Reader) ([]Rule, error) {
-	r := reader{places: p}
+// Rules reads the rules of a file with those that it includes on the host whose root
+// directory fsys is. Beside an error are those that were read before it.
+func (p Places) Rules(fsys fs.FS, file string, text io.Reader) ([]Rule, error) {
+	r := reader{places: p, open: func(path string) (io.ReadCloser, error) { return fsys.Open(strings.TrimPrefix(path, "/")) }}
 	err := r.read(file, text, "", 0)
 	return r.rules, err
 }
@@ -74,6 +74,7 @@ func Has(rules []Rule, facility string) bool {
 
 type reader struct {
 	places Places
+	open   func(path string) (io.ReadCloser, error) // of an absolute one
 	rules  []Rule
 }
 
@@ -124,12 +125,12 @@ func (r *reader) rule(words []string, at Rule, only string, depth int) error {
 }
 
 func (r *reader) include(name, only string, depth int) error {
-	f, err := r.places.open(name)
+	path, f, err := r.find(name)
 	if err != nil {
 		return fmt.Errorf("read PAM's rules: %w", err)
 	}
 	defer f.Close()
-	return r.read(f.Name(), f, only, depth+1)
+	return r.read(path, f, only, depth+1)
 }
 
 // split gives the words of a rule. What stands in brackets is one: the control
@@ -149,16 +150,17 @@ func split(line string) []string {
 	return words
 }
 
-func (p Places) open(name string) (*os.File, error) {
+// find opens a file of rules by its name, and gives its path.
+func (r *reader) find(name string) (path string, f io.ReadCloser, err error) {
 	if filepath.IsAbs(name) {
-		return os.Open(name)
+		f, err = r.open(name)
+		return name, f, err
 	}
-	var err error
-	for _, dir := range p {
-		var f *os.File
-		if f, err = os.Open(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			return f, err
+	for _, dir := range r.places {
+		path = filepath.Join(dir, name)
+		if f, err = r.open(path); !errors.Is(err, fs.ErrNotExist) {
+			break
 		}
 	}
-	return nil, err
+	return path, f, err
 }

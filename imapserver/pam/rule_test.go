@@ -53,7 +53,7 @@ func TestService(t *testing.T) {
 			t.Errorf("%s: %s, %v", service, got, err)
 		}
 	}
-	rules, err := places.Rules("new", strings.NewReader("#\n@include common-auth\nsession include common-session\n@include common-gone\n"))
+	rules, err := places.Rules(os.DirFS("/"), "new", strings.NewReader("#\n@include common-auth\nsession include common-session\n@include common-gone\n"))
 	if want := (Rule{"auth", "pam_deny.so", filepath.Join(dir, "etc/common-auth"), 2}); err == nil || len(rules) != 3 || rules[1] != want {
 		t.Errorf("a file that is yet to be written: %+v, %v", rules, err)
 	}

@@ -3,7 +3,7 @@ package target
 import (
 	"bytes"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,29 +35,40 @@ var nameSources = []string{"hesiod", "nis", "nisplus"}
 
 // pamHost is where a host has what belongs to PAM.
 type pamHost struct {
+	root     fs.FS
 	rules    pam.Places
 	modules  string // pattern of the directories
 	nsswitch string
 }
 
-var debianPAM = pamHost{pam.Host, "/usr/lib/*/security", "/etc/nsswitch.conf"}
+// debianPAM is where Debian has it, on the host with that root directory.
+func debianPAM(root fs.FS) pamHost {
+	return pamHost{root, pam.Host, "/usr/lib/*/security", "/etc/nsswitch.conf"}
+}
+
+// PAMAskers names what is known to ask a server in a service of PAM, on the host with
+// that root directory: what it is, and where it stands. file has the text of the service,
+// or is to have it.
+func PAMAskers(root fs.FS, file string, service []byte) []string {
+	return debianPAM(root).askers(file, service)
+}
 
 // askers names what is known to ask a server in a service of PAM whose file is to
 // have that text, and where it stands. A rule that cannot be read names nothing:
 // mailstead-pam refuses logins by it, and says why.
-func (h pamHost) askers(service []byte) []string {
+func (h pamHost) askers(file string, service []byte) []string {
 	if service == nil {
 		return nil
 	}
 	var found []string
-	rules, _ := h.rules.Rules("", bytes.NewReader(service))
+	rules, _ := h.rules.Rules(h.root, file, bytes.NewReader(service))
 	for _, r := range rules {
 		module := filepath.Base(r.Module)
 		if a, ok := askers[module]; ok && h.linked(module, a.linkedWith) {
 			found = append(found, fmt.Sprintf("%s (%s:%d)", module, r.File, r.Line))
 		}
 	}
-	text, _ := os.ReadFile(h.nsswitch)
+	text, _ := fs.ReadFile(h.root, h.nsswitch[1:])
 	return unique(append(found, h.nameAskers(string(text))...))
 }
 
@@ -84,9 +95,9 @@ func (h pamHost) linked(module, library string) bool {
 	if library == "" {
 		return true
 	}
-	paths, _ := filepath.Glob(filepath.Join(h.modules, module))
+	paths, _ := fs.Glob(h.root, filepath.Join(h.modules[1:], module))
 	return slices.ContainsFunc(paths, func(path string) bool {
-		text, err := os.ReadFile(path)
+		text, err := fs.ReadFile(h.root, path)
 		return err != nil || bytes.Contains(text, []byte(library))
 	})
 }

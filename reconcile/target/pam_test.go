@@ -26,21 +26,21 @@ func TestPAMAskers(t *testing.T) {
 	write("sessions", "auth required pam_mysql.so\nsession optional pam_mkhomedir.so\nsession required pam_slurm.so\n")
 	module := write("pam_ldap.so", "\x7fELF nslcd")
 	names := write("nsswitch.conf", "passwd: files nis # no\nshadow:\tfiles [NOTFOUND=return] sss\nhosts: files nis\n#group: nis\n")
-	h := pamHost{rules: pam.Places{dir}, modules: dir, nsswitch: names}
+	h := pamHost{root: os.DirFS("/"), rules: pam.Places{dir}, modules: dir, nsswitch: names}
 
 	want := "pam_krb5.so (" + dir + "/common-auth:2), pam_radius_auth.so (" + dir + "/inner:1), pam_yubico.so (" + dir + "/inner:4), " +
 		"pam_krb5.so (" + dir + "/common-account:2), pam_slurm.so (" + dir + "/sessions:3), nis (" + names + ":1)"
 	service := []byte("@include common-auth\n@include common-account\nsession include sessions\n")
-	if got := strings.Join(h.askers(service), ", "); got != want {
+	if got := strings.Join(h.askers("", service), ", "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if err := os.WriteFile(module, []byte("\x7fELF libldap-2.5.so.0"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(h.askers(service), ", "); !strings.Contains(got, "pam_ldap.so ("+dir+"/common-auth:4)") {
+	if got := strings.Join(h.askers("", service), ", "); !strings.Contains(got, "pam_ldap.so ("+dir+"/common-auth:4)") {
 		t.Errorf("linked with libldap: %s", got)
 	}
-	if got := h.askers(nil); got != nil {
+	if got := h.askers("", nil); got != nil {
 		t.Errorf("nobody logs in through PAM: %s", got)
 	}
 }

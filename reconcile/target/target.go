@@ -33,7 +33,7 @@ func Gather(ctx context.Context, req Request) (reconcile.Facts, error) {
 		Accounts:     make(map[string]reconcile.Account),
 		Certificates: make(map[string]reconcile.Certificate),
 		PAMHelper:    hasPAM(ctx, filepath.Join(req.Bin, "mailstead-pam")),
-		PAMAskers:    debianPAM.askers(req.PAM),
+		PAMAskers:    PAMAskers(os.DirFS("/"), "", req.PAM),
 		Program:      digest(filepath.Join(req.Bin, "mailstead-imapd")),
 	}
 	var err error
