@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -99,48 +100,30 @@ const (
 	adminMark  = "/"
 )
 
+// withoutOrigins copies a host without its places in the description.
 func withoutOrigins(host *schema.Host) *schema.Host {
-	h := *host
-	h.Origin = schema.Pos{}
-	h.Listeners = unplaced(h.Listeners, func(l *schema.Listener) { l.Origin = schema.Pos{} })
-	h.TLS.Certificates = unplaced(h.TLS.Certificates, func(c *schema.Certificate) { c.Origin = schema.Pos{} })
-	folder := func(f *schema.Folder) { f.Origin = schema.Pos{} }
-	h.Folders = unplaced(h.Folders, folder)
-	if h.Outbox != nil {
-		o := *h.Outbox
-		o.Origin = schema.Pos{}
-		h.Outbox = &o
-	}
-	if h.Web != nil {
-		w := *h.Web
-		w.Origin = schema.Pos{}
-		h.Web = &w
-	}
-	if h.Deliver != nil {
-		d := *h.Deliver
-		d.Origin = schema.Pos{}
-		if d.LMTP != nil {
-			d.LMTP = &schema.LMTP{Socket: d.LMTP.Socket}
-		}
-		h.Deliver = &d
-	}
-	if h.Logins != nil {
-		l := *h.Logins
-		l.Origin = schema.Pos{}
-		h.Logins = &l
-	}
-	h.Users = unplaced(h.Users, func(u *schema.User) {
-		u.Origin = schema.Pos{}
-		u.Folders = unplaced(u.Folders, folder)
-	})
-	return &h
+	return unplaced(reflect.ValueOf(host)).Interface().(*schema.Host)
 }
 
-// unplaced copies a list and changes the copy.
-func unplaced[T any](list []T, forget func(*T)) []T {
-	out := append([]T(nil), list...)
-	for i := range out {
-		forget(&out[i])
+// unplaced copies a value without the places in it, however deep they are. What has
+// none may be the same in the copy.
+func unplaced(v reflect.Value) reflect.Value {
+	out := reflect.New(v.Type()).Elem()
+	switch {
+	case v.Type() == reflect.TypeFor[schema.Pos]():
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			out.Field(i).Set(unplaced(v.Field(i)))
+		}
+	case v.Kind() == reflect.Pointer && !v.IsNil():
+		out.Set(reflect.New(v.Type().Elem()))
+		out.Elem().Set(unplaced(v.Elem()))
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+		for i := range v.Len() {
+			out.Set(reflect.Append(out, unplaced(v.Index(i))))
+		}
+	default:
+		out.Set(v)
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,5 +67,40 @@ func TestApplied(t *testing.T) {
 	}
 	if h := host(3); h.Users[1].Folders[0].Origin.Line != 3 || withoutOrigins(h).Name != h.Name || h.Origin.Line != 3 || h.Listeners[0].Origin.Line != 3 {
 		t.Error("the description lost its lines")
+	}
+}
+
+// TestAppliedWithoutPlaces: whatever has a place in the description, the record of what
+// was applied has none, so that a line more is no other state of the host.
+func TestAppliedWithoutPlaces(t *testing.T) {
+	host := &schema.Host{}
+	everywhere(reflect.ValueOf(host).Elem())
+	data, err := encodeHost(host, host, desired.Options{})
+	if n := bytes.Count(data, []byte("host.cue")); err != nil || n < 12 {
+		t.Fatalf("%d places, %v\n%s", n, err, data)
+	}
+	if data, err := encodeApplied(host, desired.Options{}); err != nil || bytes.Contains(data, []byte("host.cue")) {
+		t.Errorf("a place in the description is recorded: %v\n%s", err, data)
+	}
+	if again, err := encodeHost(host, host, desired.Options{}); err != nil || !bytes.Equal(again, data) {
+		t.Errorf("the description lost its lines: %v", err)
+	}
+}
+
+// everywhere gives a value all that can have a place, and each its place.
+func everywhere(v reflect.Value) {
+	switch {
+	case v.Type() == reflect.TypeFor[schema.Pos]():
+		v.Set(reflect.ValueOf(schema.Pos{File: "host.cue", Line: 1, Col: 1}))
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			everywhere(v.Field(i))
+		}
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		everywhere(v.Elem())
+	case v.Kind() == reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		everywhere(v.Index(0))
 	}
 }

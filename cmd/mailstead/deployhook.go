@@ -132,7 +132,27 @@ func lookForCertificates(ctx context.Context, host *schema.Host, opts desired.Op
 		return nil, err
 	}
 	l.want = slices.DeleteFunc(l.want, func(r reconcile.Resource) bool { return !slices.Contains(servingKinds, r.Ref.Kind) })
+	l.place()
 	return l, nil
+}
+
+// place gives resources without a place in the description the one that the inventory
+// has of them: the record of what was applied has none, and who reads the inventory later
+// is to find them still. What runs is not in there, and comes from where its unit does.
+func (l *look) place() {
+	inv, err := reconcile.ReadInventory(l.host.Paths.State)
+	if err != nil {
+		return // which keeps nothing from being compared, or whoever compares says so
+	}
+	for i, r := range l.want {
+		ref := r.Ref
+		if ref == kind.DaemonRef() {
+			ref = kind.UnitRef(render.ServiceUnit)
+		}
+		if was, _ := inv.Applied(ref); r.Origin == (schema.Pos{}).String() && was.Origin != "" {
+			l.want[i].Origin = was.Origin
+		}
+	}
 }
 
 // concerned are the certificates that are taken from the lineage that was

@@ -20,6 +20,7 @@ import (
 	"mailstead/imapserver/control"
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
+	"mailstead/reconcile/kind"
 	"mailstead/render"
 	"mailstead/schema"
 )
@@ -47,9 +48,10 @@ func newHookHost(t *testing.T) *hookHost {
 	})
 	h.host = &schema.Host{
 		Name:      "mail.example.org",
+		Origin:    schema.Pos{File: "host.cue", Line: 1, Col: 8},
 		Listeners: []schema.Listener{listener},
 		TLS: schema.TLS{Policy: "intermediate", Certificates: []schema.Certificate{
-			{Name: "mail.example.org", Names: []string{"mail.example.org", "*.example.org"}, Certbot: &schema.Certbot{Lineage: "lineage"}},
+			{Name: "mail.example.org", Origin: schema.Pos{File: "host.cue", Line: 3, Col: 21}, Names: []string{"mail.example.org", "*.example.org"}, Certbot: &schema.Certbot{Lineage: "lineage"}},
 		}},
 		Mail: schema.Mail{Root: filepath.Join(dir, "mail")},
 		Paths: schema.Paths{
@@ -178,6 +180,17 @@ func TestDeployHook(t *testing.T) {
 	}
 	if !strings.Contains(out, "mail.example.org: valid until") {
 		t.Errorf("it does not say what is served:\n%s", out)
+	}
+	// By the record of what was applied, which has no places; the inventory keeps them.
+	if !strings.Contains(out, "~ certificate/mail.example.org  host.cue:3:21  ") {
+		t.Errorf("it does not say who asks for the certificate:\n%s", out)
+	}
+	inv, err := reconcile.ReadInventory(h.host.Paths.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := inv.Applied(kind.CertificateRef("mail.example.org")); r.Origin != "host.cue:3:21" {
+		t.Errorf("the inventory has lost who asks for the certificate: %q", r.Origin)
 	}
 	// Again, with another spelling of the same directory, and by hand.
 	for _, lineage := range []string{h.live() + "/", filepath.Join(h.live(), "..", "lineage")} {

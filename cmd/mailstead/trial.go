@@ -307,5 +307,6 @@ func (g generations) lookAt(ctx context.Context, n int, boot bool) (*look, error
 	if err != nil {
 		return nil, fmt.Errorf("generation %d: %w", n, err)
 	}
+	l.place()
 	return l, nil
 }
