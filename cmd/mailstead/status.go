@@ -14,6 +14,7 @@ import (
 	"mailstead/imapserver/control"
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
+	"mailstead/reconcile/kind"
 	"mailstead/render"
 )
 
@@ -21,6 +22,7 @@ type statusOptions struct {
 	source
 	opts   desired.Options
 	output string
+	state  string // of what was applied, where no description says
 }
 
 func newStatusCommand() *cobra.Command {
@@ -34,6 +36,9 @@ disk, and as the running daemon says that it serves them. "!" marks what is out
 of step, "?" is what could not be read or is not known; "plan" says what would
 mend it. Nothing is written.
 
+Where the description is at fault, or this host cannot be what it says, what was
+applied last (--state) is shown beside the disk and the daemon, with the fault.
+
 ` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,6 +49,7 @@ mend it. Nothing is written.
 	o.flags(cmd)
 	addRootless(cmd, &o.opts)
 	addOutput(cmd, &o.output)
+	addState(cmd, &o.state)
 	return cmd
 }
 
@@ -57,6 +63,8 @@ type hostStatus struct {
 	Rows    []statusRow     `json:"rows"`
 	Daemon  *control.Status `json:"daemon"`
 	Problem string          `json:"problem,omitempty"`
+	// Unknown is why it is not known what is wanted: the description is at fault.
+	Unknown string `json:"unknown,omitempty"`
 	// Faults are certificates that the deploy hook or its timer could not bring
 	// into force; Notes are sentences about those and about what lapses soon.
 	Faults []certificateFault `json:"certificate_faults,omitempty"`
@@ -81,7 +89,7 @@ func runStatus(ctx context.Context, o statusOptions, c *console) error {
 	}
 	l, err := o.look(ctx, o.opts, false)
 	if err != nil {
-		return err
+		return errors.Join(err, o.withoutDescription(ctx, err, c))
 	}
 	defer l.close()
 	plan, err := l.compare(ctx)
@@ -92,14 +100,46 @@ func runStatus(ctx context.Context, o statusOptions, c *console) error {
 	if err != nil {
 		return err
 	}
+	return o.write(c, s)
+}
+
+func (o *statusOptions) write(c *console, s *hostStatus) error {
 	if o.output == outputJSON {
 		return writeJSON(c.out, s)
 	}
 	return writeStatus(c, s)
 }
 
+// withoutDescription shows what can be shown by what was applied last, if anything was.
+// Faults that are written for a program have standard output for themselves.
+func (o *statusOptions) withoutDescription(ctx context.Context, fault error, c *console) error {
+	host, opts, err := readApplied(o.state)
+	if err != nil || !o.form.isText() || ctx.Err() != nil {
+		return nil // the fault is all that there is to say
+	}
+	l := &look{host: host, opts: opts, kinds: &kind.Host{}}
+	defer l.close()
+	if err := l.gather(ctx); err != nil {
+		return nil
+	}
+	s, err := l.status(ctx, nil)
+	if err != nil {
+		return err
+	}
+	s.Unknown = fault.Error()
+	return o.write(c, s)
+}
+
+// status sets the sides of a host side by side; without a plan, nobody knows what is
+// wanted.
 func (l *look) status(ctx context.Context, plan *reconcile.Plan) (*hostStatus, error) {
-	want, err := desiredSide(l)
+	want, err := side{unknown: true}, error(nil)
+	known := plan != nil
+	if known {
+		want, err = desiredSide(l)
+	} else {
+		plan = &reconcile.Plan{}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +159,7 @@ func (l *look) status(ctx context.Context, plan *reconcile.Plan) (*hostStatus, e
 		s.Daemon = &answer
 	}
 	s.Rows = statusRows(want, appliedSide(l), disk, running, s.Daemon != nil)
-	s.InStep = s.Daemon != nil && s.Pending+s.Waiting+len(s.Faults) == 0 &&
+	s.InStep = known && s.Daemon != nil && s.Pending+s.Waiting+len(s.Faults) == 0 &&
 		!slices.ContainsFunc(s.Rows, func(r statusRow) bool { return !r.InStep })
 	return s, nil
 }
@@ -143,7 +183,11 @@ func statusRows(want, last, disk, running side, runs bool) []statusRow {
 			Kind: key.kind.String(), Name: key.name,
 			Desired: want.cell(key), Applied: last.cell(key), Disk: disk.cell(key), Running: running.cell(key),
 		}
-		row.InStep = agree(row.Desired, row.Applied) && agree(row.Desired, row.Disk) && (!runs || agree(row.Desired, row.Running))
+		meant := row.Desired
+		if want.unknown && row.Applied != selfSignedCell {
+			meant = row.Applied
+		}
+		row.InStep = agree(meant, row.Applied) && agree(meant, row.Disk) && (!runs || agree(meant, row.Running))
 		rows[i] = row
 	}
 	return rows
@@ -189,6 +233,8 @@ func statusLine(s *hostStatus) string {
 	switch {
 	case s.InStep:
 		return "In step."
+	case s.Unknown != "":
+		return "What is wanted is not known: the description is at fault."
 	case s.Pending+s.Waiting > 0:
 		return fmt.Sprintf("Out of step: %d changes pending, %d waiting; see \"mailstead plan\".", s.Pending, s.Waiting)
 	case len(s.Faults) > 0:
