@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/journal"
@@ -115,8 +116,7 @@ func report(w io.Writer, err error) int {
 		return exitDone
 	}
 	code := exitCodeOf(err)
-	var exit *exitError
-	if errors.As(err, &exit) && exit.err == nil {
+	if err = unsaid(err); err == nil {
 		return code
 	}
 	var invalid *invalidError
@@ -124,7 +124,7 @@ func report(w io.Writer, err error) int {
 		fmt.Fprintf(w, "%s\n\n", invalid.text)
 	}
 	message := err.Error()
-	if exit == nil && errors.Is(err, context.Canceled) {
+	if _, exit := errors.AsType[*exitError](err); !exit && errors.Is(err, context.Canceled) {
 		message = "interrupted"
 	}
 	fmt.Fprintf(w, "mailstead: error: %s\n", visibleLines(message))
@@ -136,6 +136,28 @@ func report(w io.Writer, err error) int {
 		fmt.Fprintf(w, "hint: %s\n", visibleLines(h))
 	}
 	return code
+}
+
+// unsaid gives of an error what nobody has said yet, nil if that is nothing: of several
+// that are joined, some may have been.
+func unsaid(err error) error {
+	switch e := err.(type) {
+	case *exitError:
+		if e.err == nil {
+			return nil
+		}
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil && unsaid(inner) == nil {
+			return nil
+		}
+	case interface{ Unwrap() []error }:
+		all := e.Unwrap()
+		rest := slices.DeleteFunc(slices.Clone(all), func(err error) bool { return unsaid(err) == nil })
+		if len(rest) < len(all) {
+			return errors.Join(rest...)
+		}
+	}
+	return err
 }
 
 // hints gives the hints along the chain of an error, the outermost first.

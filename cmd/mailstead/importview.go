@@ -115,7 +115,7 @@ func writeImported(c *console, j *importJob, reports []transfer.Report) error {
 			DryRun    bool              `json:"dry_run"`
 			Mailboxes []transfer.Report `json:"mailboxes"`
 			Moved     []moved           `json:"moved,omitempty"`
-		}{j.Options.DryRun, reports, j.Moved})
+		}{j.Options.DryRun, append([]transfer.Report{}, reports...), j.Moved})
 	}
 	verb := "brought"
 	if j.Options.DryRun {
@@ -155,7 +155,7 @@ func writeVerified(c *console, form string, compared int, differences []transfer
 		err := writeJSON(c.out, struct {
 			Compared    int                   `json:"compared"`
 			Differences []transfer.Difference `json:"differences"`
-		}{compared, differences})
+		}{compared, append([]transfer.Difference{}, differences...)})
 		if err == nil && len(differences) > 0 {
 			err = &exitError{code: exitFailed}
 		}

@@ -110,7 +110,7 @@ func writePurged(c *console, o purgeOptions, all []purged) error {
 		return writeJSON(c.out, struct {
 			DryRun bool     `json:"dry_run"`
 			Rules  []purged `json:"rules"`
-		}{o.dryRun, all})
+		}{o.dryRun, append([]purged{}, all...)})
 	}
 	sum, verb := 0, "removed"
 	if o.dryRun {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -55,12 +56,15 @@ func TestReport(t *testing.T) {
 		code int
 		want string
 	}{
-		"done":   {nil, 0, ""},
-		"plain":  {errTest, 1, "mailstead: error: it broke\n"},
-		"hints":  {hint(hint(errTest, "inner"), "outer %q", "x"), 1, "mailstead: error: it broke\nhint: outer \"x\"\nhint: inner\n"},
-		"code":   {hint(&exitError{code: exitLocked, err: hint(errTest, "wait")}, "more"), 5, "mailstead: error: it broke\nhint: more\nhint: wait\n"},
-		"escape": {testError("a\x1b[2J\nb\u202e"), 1, "mailstead: error: a\\u001b[2J\nb\\u202e\n"},
-		"silent": {&exitError{code: exitPending}, 2, ""},
+		"done":     {nil, 0, ""},
+		"plain":    {errTest, 1, "mailstead: error: it broke\n"},
+		"hints":    {hint(hint(errTest, "inner"), "outer %q", "x"), 1, "mailstead: error: it broke\nhint: outer \"x\"\nhint: inner\n"},
+		"code":     {hint(&exitError{code: exitLocked, err: hint(errTest, "wait")}, "more"), 5, "mailstead: error: it broke\nhint: more\nhint: wait\n"},
+		"escape":   {testError("a\x1b[2J\nb\u202e"), 1, "mailstead: error: a\\u001b[2J\nb\\u202e\n"},
+		"silent":   {&exitError{code: exitPending}, 2, ""},
+		"wrapped":  {fmt.Errorf("alice: %w", &exitError{code: exitPending}), 2, ""},
+		"joined":   {errors.Join(&exitError{code: exitFailed}, errTest), 1, "mailstead: error: it broke\n"},
+		"all said": {errors.Join(&exitError{code: exitFailed}, &exitError{code: exitLocked}), 1, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w strings.Builder
