@@ -16,6 +16,7 @@ import (
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
 	"mailstead/imapserver/maildir"
+	"mailstead/reconcile/kind"
 	"mailstead/reconcile/transfer"
 	"mailstead/render"
 	"mailstead/schema"
@@ -36,7 +37,7 @@ type importOptions struct {
 	connections int
 	verify      bool
 	hourly      bool
-	connectBy   string // socket of who has the network; "": this process
+	connectBy   string // socket of who has the network; "": it is started
 	transfer.Options
 }
 
@@ -72,7 +73,7 @@ that use. With --into Old, everything goes below "Old", and the INBOX there into
 	cmd.Flags().BoolVar(&o.Flags, "flags", true, "change here the flags that have changed at the source since they were brought")
 	cmd.Flags().IntVar(&o.connections, "connections", 4, "`number` of connections to the source, at most; it is asked by fewer once it refuses one")
 	cmd.Flags().BoolVar(&o.hourly, "hourly", false, "all that the description wants every hour, of every user; what the timer runs")
-	cmd.Flags().StringVar(&o.connectBy, "connect-by", "", "have who serves this `socket` connect to the source, which takes no network then; what the timer runs has it")
+	cmd.Flags().StringVar(&o.connectBy, "connect-by", "", "have who serves this `socket` connect to the source, in place of a process of this command; what the timer runs has it")
 	cmd.AddCommand(newImportVerifyCommand())
 	return cmd
 }
@@ -163,25 +164,42 @@ func (o *importOptions) declared(ctx context.Context, daemon *config.Config, hos
 				fmt.Fprintf(c.out, "%s, %s:\n", visible(u.Name), visible(i.Name))
 			}
 			err := o.one(ctx, daemon, u.Name, i, c)
-			if ctx.Err() != nil {
+			exit, said := errors.AsType[*exitError](err) // by who has done the work
+			switch {
+			case ctx.Err() != nil && said:
+				return exit
+			case ctx.Err() != nil:
 				return ctx.Err()
-			}
-			var exit *exitError
-			if o.hourly && errors.As(err, &exit) && exit.code == exitLocked {
-				continue // one that takes longer than an hour, or is done by hand: as has been said
-			}
-			if err != nil {
+			case said && o.hourly && exit.code == exitLocked:
+				// One that takes longer than an hour, or is done by hand.
+			case err != nil:
 				errs = append(errs, fmt.Errorf("%s, %s: %w", u.Name, i.Name, err))
 			}
 		}
 	}
-	switch {
-	case !found && !o.hourly && o.user == "":
-		return hint(errors.New("no user is named"), "name the one who gets the mail with --user")
-	case !found && !o.hourly:
-		return hint(fmt.Errorf("the description has no such import of %q", o.user), "name a source with --from, --maildir or --mbox")
+	if !found && !o.hourly {
+		return o.noImport(host)
 	}
 	return errors.Join(errs...)
+}
+
+// noImport says that the description has none of what was asked for, and what it has.
+func (o *importOptions) noImport(host *schema.Host) error {
+	if o.user == "" {
+		return hint(errors.New("no user is named"), "name the one who gets the mail with --user")
+	}
+	var names []string
+	for _, u := range host.Users {
+		for _, i := range u.Imports {
+			if u.Name == o.user {
+				names = append(names, i.Name)
+			}
+		}
+	}
+	if names != nil {
+		return hint(fmt.Errorf("the description has no import %q of %q", o.name, o.user), "there are: %s", strings.Join(names, ", "))
+	}
+	return hint(fmt.Errorf("the description has no such import of %q", o.user), "name a source with --from, --maildir or --mbox")
 }
 
 // one does one of the description's.
@@ -360,8 +378,12 @@ func (o *importOptions) readPassword(c *console) (string, error) {
 	return passwordIn(o.password)
 }
 
-// passwordIn reads a password from the first line of a file.
+// passwordIn reads a password from the first line of a file, which others must not be
+// able to read: as the key of a certificate, it could be anybody's by now.
 func passwordIn(path string) (string, error) {
+	if kind.Exposed(path) {
+		return "", hint(fmt.Errorf("%s can be read by every user of the host", path), "chmod 600 %s, and replace the password if somebody may have read it", path)
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", err

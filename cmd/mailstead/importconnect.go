@@ -12,29 +12,29 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
 )
 
 // connectWithin is what a server has until it is connected to, by any of its addresses.
 const connectWithin = 30 * time.Second
 
-// newImportConnectCommand is who has the network for imports that run by a timer: it
-// connects to a server that root has named, and sees neither a password nor a word of
-// what is said on the connection.
+// newImportConnectCommand is who has the network for imports: it connects to a server that
+// root has named, and sees neither a password nor a word of what is said on the connection.
 func newImportConnectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "import-connect",
-		Short:  "connect to a server for an import, as systemd starts it",
-		Long:   "Started by systemd, for each import; of no use by hand." + exitStatus(exitDone, exitFailed),
+		Short:  "connect to a server for an import",
+		Long:   "Started by systemd or by mailstead itself, for each import; of no use by hand." + exitStatus(exitDone, exitFailed),
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if os.Geteuid() == 0 {
-				return errors.New("the network is not for root: systemd starts this")
+				return errors.New("the network is not for root")
 			}
 			c, err := handoff.NewConn(os.Stdin)
 			if err != nil {
-				return fmt.Errorf("standard input is for systemd to give: %w", err)
+				return fmt.Errorf("standard input is for who starts this to give: %w", err)
 			}
 			defer c.Close()
 			return connectFor(cmd.Context(), c.Bound(0))
@@ -76,6 +76,9 @@ func connectFor(ctx context.Context, c *handoff.Conn) error {
 		}
 		err = c.Send(answer)
 		f.Close() // of nil, it does nothing
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -117,6 +120,38 @@ func openConnector(ctx context.Context, path, server string) (*handoff.Conn, err
 	if err != nil {
 		return nil, hint(fmt.Errorf("find who connects to %s: %w", server, err), "apply the description, which starts the socket")
 	}
+	return reaching(c, server)
+}
+
+// startConnector starts who connects to the server for an import that no timer runs, and
+// ends when nobody has the channel any more. It is the owner of the mail, or nobody if
+// that is root, and hears of no signal that the terminal sends.
+func startConnector(user config.User, server string) (*handoff.Conn, error) {
+	c, theirs, err := handoff.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	uid, gid := user.UID, user.GID
+	if uid == 0 {
+		uid, gid = nobody, nobody
+	}
+	cmd := importProcess(context.Background(), "import-connect", uid, gid)
+	cmd.SysProcAttr.Setpgid = true
+	cmd.Stdin, cmd.Stderr = theirs, os.Stderr
+	if err := cmd.Start(); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("start who connects to %s: %w", server, err)
+	}
+	go cmd.Wait() // so that it is gone when it has ended, if this process is still there
+	return reaching(c, server)
+}
+
+// nobody is the uid, and the gid, of who owns nothing.
+const nobody = 65534
+
+// reaching says which server a channel is for.
+func reaching(c *handoff.Conn, server string) (*handoff.Conn, error) {
 	if err := c.Send(&handoff.Reach{Server: server}); err != nil {
 		c.Close()
 		return nil, err

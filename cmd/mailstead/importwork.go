@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -37,7 +38,7 @@ type importJob struct {
 	Output      string
 	Terminal    bool // stderr is one
 	Connections int
-	ConnectBy   string // socket of who has the network, whose channel comes behind the sessions
+	ConnectBy   string // socket of who has the network, whose channel comes behind the sessions; "": a process that is started for it
 
 	Server  *transfer.Server // one of the four
 	CA      []byte           // PEM; nil: the system's
@@ -90,18 +91,13 @@ const importMemory = 40 << 20
 
 // start begins the sessions and has the work done as the owner of the mail.
 func (j *importJob) start(ctx context.Context, socket string, user config.User, c *console) error {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "import-work")
-	cmd.Args[0] = "mailstead"
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
-	cmd.Stdout, cmd.Stderr = c.out, c.err
-	if uid := os.Geteuid(); uid != user.UID {
-		if uid != 0 {
-			return hint(fmt.Errorf("the mail of %q belongs to the uid %d", user.Name, user.UID), "run this as root")
-		}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user.UID), Gid: uint32(user.GID), Groups: []uint32{}}}
+	if uid := os.Geteuid(); uid != user.UID && uid != 0 {
+		return hint(fmt.Errorf("the mail of %q belongs to the uid %d", user.Name, user.UID), "run this as root")
 	}
-	files, err := j.open(ctx, socket, user.Name)
+	cmd := importProcess(ctx, "import-work", user.UID, user.GID)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Stdout, cmd.Stderr = c.out, c.err
+	files, err := j.open(ctx, socket, user)
 	for _, f := range files {
 		defer f.Close()
 	}
@@ -125,9 +121,21 @@ func (j *importJob) start(ctx context.Context, socket string, user config.User, 
 	return nil
 }
 
-// open begins the sessions, and the way to the source where somebody else connects to
-// it. What it gives beside an error is to be closed as well.
-func (j *importJob) open(ctx context.Context, socket, user string) (files []*os.File, err error) {
+// importProcess is this program again, as whom it is to be.
+func importProcess(ctx context.Context, command string, uid, gid int) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", command)
+	cmd.Args[0] = "mailstead"
+	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	if os.Geteuid() != uid {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: []uint32{}}
+	}
+	return cmd
+}
+
+// open begins the sessions, and the way to the source. What it gives beside an error is
+// to be closed as well.
+func (j *importJob) open(ctx context.Context, socket string, user config.User) (files []*os.File, err error) {
 	take := func(c interface{ File() (*os.File, error) }) error {
 		f, err := c.File()
 		if err == nil {
@@ -136,7 +144,7 @@ func (j *importJob) open(ctx context.Context, socket, user string) (files []*os.
 		return err
 	}
 	for range j.Connections + 1 {
-		c, err := control.Session(ctx, socket, user)
+		c, err := control.Session(ctx, socket, user.Name)
 		if errors.Is(err, control.ErrNotRunning) {
 			return files, hint(err, "mail is brought in through it: start it first")
 		}
@@ -149,10 +157,15 @@ func (j *importJob) open(ctx context.Context, socket, user string) (files []*os.
 			return files, err
 		}
 	}
-	if j.ConnectBy == "" || j.Server == nil {
+	if j.Server == nil {
 		return files, nil
 	}
-	c, err := openConnector(ctx, j.ConnectBy, j.Server.Address())
+	var c *handoff.Conn
+	if j.ConnectBy != "" {
+		c, err = openConnector(ctx, j.ConnectBy, j.Server.Address())
+	} else {
+		c, err = startConnector(user, j.Server.Address())
+	}
 	if err != nil {
 		return files, err
 	}
@@ -192,7 +205,7 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 		return err
 	}
 	defer journal.Close()
-	if j.Server != nil && j.ConnectBy != "" {
+	if j.Server != nil {
 		if err := j.reach(guard); err != nil {
 			return err
 		}
@@ -206,9 +219,10 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 	if j.Verify {
 		compared, differences, err := t.Verify(ctx)
 		p.clear()
-		return errors.Join(writeVerified(c, j.Output, compared, differences), err)
+		return errors.Join(writeVerified(c, j.Output, compared, differences), cmp.Or(ctx.Err(), err))
 	}
 	reports, err := t.Run(ctx)
+	err = cmp.Or(ctx.Err(), err) // whatever an interrupt has broken
 	p.clear()
 	if j.Kept != "" && !j.Keeps && len(reports)+len(j.Moved) == 0 && err == nil {
 		return hint(errors.New("nothing is kept on this host: what was expunged is gone; and there is nothing to be moved back"), "for the future, say keep: \"14d\" in the description")

@@ -206,5 +206,33 @@ for i in $(seq 100); do pgrep -f '[m]ailstead import-' >/dev/null || exit 0; sle
 	if want := "the user's\nno capabilities\none network\nfewer calls\nnobody\n"; got != want {
 		b.t.Errorf("an import at work is\n%snot\n%s", got, want)
 	}
-	b.sh("rm /etc/mailstead/silent.cue; systemctl reset-failed mailstead-import.service || true")
+	b.sh("systemctl reset-failed mailstead-import.service || true")
+	b.importsByHand()
+	b.sh("rm /etc/mailstead/silent.cue")
+}
+
+// importsByHand: so it is when an admin runs it, but that the network is the host's; and
+// a password that everybody can read is not used.
+func (b *box) importsByHand() {
+	b.t.Helper()
+	got := b.sh(`of() { awk -v key="$2:" '$1 == key {print $2}' /proc/$1/status; }
+rm -f /run/silent; systemd-run -q --unit=silent python3 -c 'import socket, time
+s = socket.create_server(("127.0.0.1", 1994)); c = s.accept(); open("/run/silent", "w"); time.sleep(99)'
+for i in $(seq 100); do ss -ltn | grep -q :1994 && break; sleep 0.1; done
+setsid mailstead import --user bob --name silent >/dev/null 2>/root/said & hand=$!
+for i in $(seq 300); do test -e /run/silent && break; sleep 0.1; done
+work=$(pgrep -f '[m]ailstead import-work$'); reach=$(pgrep -f '[m]ailstead import-connect$')
+test $(of $work Uid)$(of $reach Uid) = $(id -u bob)$(id -u bob) && echo "the user's"
+test $(of $work Seccomp) = 2 && test $(of $reach Seccomp) = 0 && echo fewer calls
+/bin/kill -INT -- -$hand; wait $hand || :
+cat /root/said
+systemctl stop silent.service
+for i in $(seq 100); do pgrep -f '[m]ailstead import-' >/dev/null || break; sleep 0.1; done; pgrep -f '[m]ailstead import-' || :
+mailstead plan | grep -c 'every user of the host' || :
+chmod 644 /etc/mailstead.bob; mailstead plan | grep 'every user of the host'; mailstead import --user bob --name silent 2>&1 || :; chmod 600 /etc/mailstead.bob`)
+	if want := "the user's\nfewer calls\nmailstead: error: interrupted\n0\n"; !strings.HasPrefix(got, want) {
+		b.t.Errorf("an import by hand is\n%s", got)
+	}
+	contains(b.t, got, ": the password of import silent of bob, /etc/mailstead.bob, can be read by every user of the host: chmod o-rwx it",
+		"mailstead: error: bob, silent: /etc/mailstead.bob can be read by every user of the host\nhint: chmod 600 /etc/mailstead.bob, and replace")
 }

@@ -75,6 +75,8 @@ func TestScript(t *testing.T) {
 			"block":     block,
 			"verifies":  verifies,
 			"imap":      imapCommands,
+			"silent":    silent,
+			"confined":  confined,
 		},
 	})
 }

@@ -108,7 +108,7 @@ func readPairOnce(certificate, key string) (*pair, []string, error) {
 
 // exposure says that others can read the key.
 func exposure(key string) []string {
-	if exposed(key) {
+	if Exposed(key) {
 		return []string{fmt.Sprintf("%s can be read by every user of the host: chmod 600", key)}
 	}
 	return nil
@@ -134,15 +134,18 @@ func readPEM(path string) ([]byte, error) {
 	return data, err
 }
 
-// exposed tells whether any user can read the file: its mode lets them, and so
-// does every directory above it.
-func exposed(path string) bool {
+// Exposed tells whether any user can read a file: its mode lets them, and so does
+// every directory above it.
+func Exposed(path string) bool {
 	path, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
 	if err != nil {
 		return false
 	}
 	st, err := os.Stat(path)
-	if err != nil || st.Mode()&0o004 == 0 {
+	if err != nil || !st.Mode().IsRegular() || st.Mode()&0o004 == 0 {
 		return false
 	}
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {

@@ -89,9 +89,11 @@ func (s Server) connect(ctx context.Context) (*wire, error) {
 	}
 	greeting := ""
 	if s.TLS == TLSStart {
-		if err := startTLS(nc); err != nil {
+		stay := context.AfterFunc(ctx, func() { nc.Close() })
+		err := startTLS(nc)
+		if stay(); err != nil {
 			nc.Close()
-			return nil, fmt.Errorf("begin TLS with %s: %w", at, patience(err))
+			return nil, fmt.Errorf("begin TLS with %s: %w", at, ended(ctx, patience(err)))
 		}
 		greeting = "* OK TLS\r\n" // there is no other behind STARTTLS
 	}
