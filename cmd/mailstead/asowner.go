@@ -17,6 +17,27 @@ type ownersWork struct {
 	do  func(dir string) error // by its absolute path
 }
 
+// ownWay refuses a way to a directory on which there is anything of somebody else, who
+// could have it lead to whose directory they like.
+func ownWay(dir string, owner uint32) error {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	for _, at := range []string{dir, real} {
+		for ; at != "/"; at = filepath.Dir(at) {
+			st, err := os.Lstat(at)
+			if err != nil {
+				return err
+			}
+			if uid := st.Sys().(*syscall.Stat_t).Uid; uid != 0 && uid != owner {
+				return fmt.Errorf("%s belongs to the uid %d, and %s is on the way to it and belongs to the uid %d", real, owner, at, uid)
+			}
+		}
+	}
+	return nil
+}
+
 // run does the work, or has "mailstead ARGS -- DIR" do it.
 func (w ownersWork) run(ctx context.Context, c *console, args ...string) error {
 	dir, err := filepath.Abs(w.dir)
@@ -33,6 +54,9 @@ func (w ownersWork) run(ctx context.Context, c *console, args ...string) error {
 		return w.do(dir)
 	case uid != 0:
 		return hint(fmt.Errorf("%s belongs to the uid %d", dir, owner.Uid), "run this as that user, or as root")
+	}
+	if err := ownWay(dir, owner.Uid); err != nil {
+		return hint(err, "name the directory that is meant, or run this as its owner")
 	}
 	// Not by its name: the user may be unable to look into the directory that it
 	// lies in.

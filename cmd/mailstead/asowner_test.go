@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestOwnersWay: root does not become who owns what somebody else leads it to.
+func TestOwnersWay(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root becomes somebody else")
+	}
+	const alice, bob = 65533, 65532
+	top := t.TempDir()
+	mkdir := func(uid int, name string) string {
+		path := filepath.Join(top, name)
+		if err := errors.Join(os.MkdirAll(path, 0o755), os.Lchown(path, uid, uid)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	link := func(uid int, to, name string) string {
+		path := filepath.Join(top, name)
+		if err := errors.Join(os.Symlink(to, path), os.Lchown(path, uid, uid)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	mkdir(bob, "bob")
+	mkdir(alice, "alice")
+	maildir := mkdir(bob, "bob/Maildir")
+	roots := link(0, top, "home")
+	for dir, wrong := range map[string]string{
+		maildir:                               "",
+		filepath.Join(roots, "bob/Maildir"):   "",
+		link(bob, maildir, "bob/Mail"):        "",
+		link(alice, maildir, "alice/Maildir"): "alice/Maildir is on the way",
+		filepath.Join(link(alice, filepath.Join(top, "bob"), "alice/x"), "Maildir"): "alice/x is on the way",
+		filepath.Join(mkdir(bob, "alice/bobs")):                                     "alice is on the way",
+	} {
+		err := ownWay(dir, bob)
+		if (wrong == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), wrong) {
+			t.Errorf("%s: %v, want %q", dir, err, wrong)
+		}
+	}
+	w := ownersWork{dir: filepath.Join(top, "alice/Maildir"), do: func(string) error { return errors.New("done by root") }}
+	if err := w.run(t.Context(), &console{out: io.Discard, err: io.Discard}, "flatten"); err == nil || !strings.Contains(err.Error(), "is on the way") {
+		t.Errorf("it went on: %v", err)
+	}
+}
