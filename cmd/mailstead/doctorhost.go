@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"mailstead/imapserver/control"
-	"mailstead/imapserver/limit"
 	"mailstead/reconcile"
 	"mailstead/reconcile/doctor"
 	"mailstead/reconcile/kind"
@@ -145,19 +144,28 @@ func ownFiles(h *schema.Host) []doctor.File {
 	return files
 }
 
-// foreignFiles are those that the description names.
+// foreignFiles are the secret ones that the description names.
 func foreignFiles(h *schema.Host) (files []doctor.File) {
+	for _, c := range h.TLS.Certificates {
+		key := doctor.File{What: "private key of certificate " + c.Name, Secret: true, Origin: c.Origin.String()}
+		switch {
+		case c.Files != nil:
+			key.Path = c.Files.Key
+		case c.Certbot != nil:
+			key.Path = filepath.Join(h.Paths.Letsencrypt, "live", c.Certbot.Lineage, "privkey.pem")
+		default:
+			continue
+		}
+		files = append(files, key)
+	}
+	return append(files, passwordFiles(h)...)
+}
+
+// passwordFiles are those with the passwords that the description names.
+func passwordFiles(h *schema.Host) (files []doctor.File) {
 	secret := func(path, what string, at schema.Pos) {
 		if path != "" {
 			files = append(files, doctor.File{Path: path, What: what, Secret: true, Origin: at.String()})
-		}
-	}
-	for _, c := range h.TLS.Certificates {
-		switch {
-		case c.Files != nil:
-			secret(c.Files.Key, "private key of certificate "+c.Name, c.Origin)
-		case c.Certbot != nil:
-			secret(filepath.Join(h.Paths.Letsencrypt, "live", c.Certbot.Lineage, "privkey.pem"), "private key of certificate "+c.Name, c.Origin)
 		}
 	}
 	for _, d := range h.Directories {
@@ -230,44 +238,9 @@ func (u *checkup) units(ctx context.Context) {
 	u.Add(doctor.DropIns(ours, render.Confines)...)
 	u.Look("units", len(all))
 	u.renewer(ctx)
-	u.promise(ctx)
-}
-
-// promise looks whether the host can hold what its limits promise.
-func (u *checkup) promise(ctx context.Context) {
-	p := doctor.Promise{Limits: limit.Default().With(u.host.Limits).Login, Users: map[string]int{}, RAM: doctor.RAM("/proc"), Origin: u.host.Origin.String()}
-	for _, name := range []string{"sessions", "sessionsPerUser", "waiting", "reserve"} {
-		if _, set := u.host.Limits[name]; !set {
-			continue
-		}
-		p.Set = true
-		if at, known := u.host.Origins["limits/"+name]; known {
-			p.Origin = at.String()
-		}
+	if p, err := u.l.promise(ctx); err == nil { // units has said so
+		u.Add(p.Judge()...)
 	}
-	for _, r := range u.l.want {
-		if r.Ref.Kind == "maildir" {
-			p.Users[r.Get("owner")]++
-		}
-	}
-	if owner, known := u.l.facts.Accounts[u.host.Mail.User]; known && len(u.host.Directories) > 0 {
-		p.Anybody = fmt.Sprintf("%d:%d", owner.UID, owner.GID)
-	}
-	names := []string{render.SpawnUnit}
-	for _, l := range u.host.Listeners {
-		names = append(names, render.LoginUnit(l.Name))
-	}
-	all, err := u.l.kinds.Health(ctx, names)
-	if err != nil {
-		return // units has said so
-	}
-	p.Spawn = doctor.Hold(render.SpawnUnit, all[render.SpawnUnit], "/proc")
-	for _, l := range u.host.Listeners {
-		h := doctor.Hold(render.LoginUnit(l.Name), all[render.LoginUnit(l.Name)], "/proc")
-		h.Proxy = l.Proxy != nil
-		p.Logins = append(p.Logins, h)
-	}
-	u.Add(p.Judge()...)
 }
 
 // renewer looks whether anything renews certbot's lineages, and runs our hook.

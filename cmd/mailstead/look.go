@@ -82,6 +82,8 @@ func (l *look) compare(ctx context.Context) (*reconcile.Plan, error) {
 	}
 	plan.Notes = append(plan.Notes, l.certificateNotes(time.Now())...)
 	plan.Notes = append(plan.Notes, pamNotes(plan)...)
+	plan.Notes = append(plan.Notes, l.promiseNotes(ctx)...)
+	plan.Notes = append(plan.Notes, l.exposureNotes()...)
 	if len(plan.Changes) > 0 {
 		l.people = l.impact(ctx, plan)
 		plan.People = l.people

@@ -442,6 +442,20 @@ func TestPromise(t *testing.T) {
 	}
 }
 
+// What a unit is going to have is in its text.
+func TestWanted(t *testing.T) {
+	const gib = 1 << 30
+	for text, want := range map[string]Holding{
+		"[Service]\nLimitNOFILE=262144\nMemoryMax=75%\n":      {Unit: "a.service", Descriptors: 262144, Memory: gib / 100 * 75},
+		"[Service]\nLimitNOFILE=infinity\nMemoryMax=infinity": {Unit: "a.service"},
+		"": {Unit: "a.service"},
+	} {
+		if h := Wanted("a.service", text, gib); h != want {
+			t.Errorf("%q: %+v", text, h)
+		}
+	}
+}
+
 // What a unit may have is what its process was given, if that is less.
 func TestHold(t *testing.T) {
 	proc := host(t, "128", "65536", 1)

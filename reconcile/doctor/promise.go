@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"mailstead/imapserver/limit"
@@ -42,6 +43,23 @@ func Hold(unit string, u kind.Health, proc string) Holding {
 	if u.PID > 0 {
 		if n := int64(openFiles(filepath.Join(proc, fmt.Sprint(u.PID), "limits"))); n > 0 && (n < h.Descriptors || h.Descriptors == 0) {
 			h.Descriptors = n
+		}
+	}
+	return h
+}
+
+// Wanted gives what a unit may have that is yet to be made, by its text, on a host with
+// so much memory.
+func Wanted(unit, text string, ram int64) Holding {
+	h := Holding{Unit: unit}
+	for _, s := range parseSettings(text) {
+		n, err := strconv.ParseInt(strings.TrimSuffix(s.value, "%"), 10, 64)
+		switch {
+		case err != nil:
+		case s.name == "LimitNOFILE":
+			h.Descriptors = n
+		case s.name == "MemoryMax" && strings.HasSuffix(s.value, "%"):
+			h.Memory = ram / 100 * n
 		}
 	}
 	return h
