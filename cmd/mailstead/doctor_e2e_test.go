@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // findings are the codes and subjects of errors and warnings that doctor reports.
@@ -86,6 +88,13 @@ for i in $(seq 50); do ss -ltn | grep -q :143 && break; sleep 0.1; done`
 
 // ill are the ways in which a host is broken: what is done to it, what has to be found
 // (every code, in any order, and nothing else), what it says, and what ends it.
+//
+// There is none for timer-late: a timer is late by an hour, or its service by a day, and
+// systemd is not to be told that so much time has passed. It looks at a timer's stamp only
+// to start what is due at once, and says then that it has just done that; a drop-in of
+// AccuracySec puts off nothing that was due before the boot; and the clock of a container
+// is that of the machine. The limits of inotify are the machine's as well, so that others
+// are put in front of their files here.
 var ill = []struct {
 	name, do, undo string
 	want           []string
@@ -167,6 +176,9 @@ var ill = []struct {
 	{"Maildir that is gone", `mv /home/alice/Maildir /home/alice/aside`, `mv /home/alice/aside /home/alice/Maildir`, []string{"mail-gone"}, []string{"/home/alice/Maildir was removed", "findmnt"}},
 	{"index of root", `mailstead explain-login alice; chown root:root /home/alice/Maildir/mailstead/index.db`, `chown alice:alice /home/alice/Maildir/mailstead/index.db`, []string{"mail-own-files"}, []string{"(mailstead/index.db)", "chown"}},
 	{"full disk", smallDisk + `su alice -c 'head -c 19m /dev/zero > ~/Maildir/full'`, `umount /home/alice/Maildir`, []string{"disk-full"}, []string{"file system of mail of alice (/home/alice/Maildir): 1 MiB of 20 MiB are free"}},
+	{"disk with few inodes", fewInodes, `umount /home/alice/Maildir`, []string{"disk-low"}, []string{"warning disk-low file system of mail of alice (/home/alice/Maildir): 68 inodes of 1500 are free, each message takes one"}},
+	{"few watches", `echo 8 > /root/few; for n in instances watches; do mount --bind /root/few /proc/sys/fs/inotify/max_user_$n; done`, `umount /proc/sys/fs/inotify/max_user_instances /proc/sys/fs/inotify/max_user_watches`,
+		[]string{"limit-inotify"}, []string{"warning limit-inotify fs.inotify.max_user_instances: it is 8", "warning limit-inotify fs.inotify.max_user_watches: it is 8", "sysctl"}},
 	{"disk that is read-only", smallDisk + `mount -o remount,ro /home/alice/Maildir`, `umount /home/alice/Maildir`, []string{"disk-read-only"}, []string{"findmnt"}},
 	{"what users may do", hostileMaildir, `rm -rf /home/alice/Maildir/cur/* /home/alice/Maildir/new/* /home/alice/Maildir/.loop /home/alice/Maildir/17*`,
 		[]string{"mail-irregular", "mail-stray", "mail-size", "mail-wire-size", "mail-duplicate"}, []string{`names that are there twice: 1 (`, "files where nobody looks for a message: 1", "entries that are no files: 4"}},
@@ -188,6 +200,10 @@ systemctl daemon-reload; systemctl restart mailstead-login@imap.service || :; sl
 // smallDisk puts alice's mail on a file system of its own.
 const smallDisk = `mount -t tmpfs -o size=20m,mode=700,uid=1000,gid=1000 none /home/alice/Maildir
 ` + ownDirs
+
+// fewInodes leaves so many that they are neither none nor enough.
+const fewInodes = `mount -t tmpfs -o size=20m,nr_inodes=1500,mode=700,uid=1000,gid=1000 none /home/alice/Maildir
+` + ownDirs + `su alice -c 'mkdir ~/Maildir/fill; cd ~/Maildir/fill; seq $(($(stat -f -c %d .) - 68)) | xargs touch'`
 
 // ownDirs makes alice's directories on it.
 const ownDirs = `su alice -c 'cd ~/Maildir && for d in . .Sent .Drafts .Junk .Trash; do mkdir -p -m 700 $d/cur $d/new $d/tmp; done; for d in .Sent .Drafts .Junk .Trash; do chmod 700 $d; touch $d/maildirfolder; done'
@@ -245,11 +261,45 @@ func TestDoctor(t *testing.T) {
 		})
 	}
 	t.Run("served", func(t *testing.T) { servedIll(t, b, well) })
+	t.Run("unsynchronised clock", func(t *testing.T) { unsynchronised(t, b) })
+	t.Run("more promised than there will be", func(t *testing.T) { promised(t, b) })
 	t.Run("broken deliveries", func(t *testing.T) { staleTmp(t, b, well) })
 	b.t = t
 	explainPAM(t, b)
 	if n := strings.Count(b.run("mailstead", "doctor"), "\n"); n > 12 {
 		t.Errorf("a healthy host takes %d lines", n)
+	}
+}
+
+// unsynchronised takes from the host that it is a container, whose clock somebody else
+// keeps: then it is to be told when nobody does, which is as the machine has it.
+func unsynchronised(t *testing.T, b *box) {
+	b.t = t
+	var clock unix.Timex
+	if _, err := unix.Adjtimex(&clock); err != nil {
+		t.Fatal(err)
+	}
+	b.sh("mv /run/systemd/container /root/container")
+	defer b.sh("mv /root/container /run/systemd/container")
+	if clock.Status&0x0040 == 0 { // STA_UNSYNC of adjtimex(2)
+		b.finds(nil, nil)
+		return
+	}
+	b.finds([]string{"clock-unsynchronised"}, []string{"warning clock-unsynchronised clock: it is not kept right by the network (adjtimex: unsynchronised)"})
+}
+
+// promised has a plan say what limits promise that nobody has applied: of a unit that
+// there is, as systemd has it, and of one that is to come, as it will be.
+func promised(t *testing.T, b *box) {
+	b.t = t
+	b.sh(`cp -p /etc/mailstead/host.cue /root/host.cue; sed -i 's/certbot: {}/certbot: {}\n\tlisteners: imaps: {}\n\tdirectories: all: saslauthd: {}\n\tlimits: sessions: 200000/' /etc/mailstead/host.cue`)
+	defer b.sh("cp -p /root/host.cue /etc/mailstead/host.cue")
+	before := b.tree()
+	plan := b.run("mailstead", "plan")
+	const promise = ".service: the limits promise 200000 sessions (sessions: 200000): 2 descriptors for each, and one for each of 1100 connections that are not logged in, are 401132, and it has "
+	contains(t, plan, "Note: host.cue:6:10: mailstead-login@imap"+promise, "Note: host.cue:6:10: mailstead-login@imaps"+promise+"262144, enough for about 130702\n")
+	if after := b.tree(); before != after {
+		t.Errorf("plan wrote:\n%s", lineDiff(before, after))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 )
@@ -83,6 +84,9 @@ func (b *box) writeChains() {
 	b.writeChain("name", leaf(-30*day, 60*day, func(c *x509.Certificate) { c.DNSNames = []string{"smtp.example.org"} }), between)
 	b.writeChain("alone", leaf(-30*day, 60*day))
 	b.writeChain("clients", leaf(-30*day, 60*day, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), between)
+	good := leaf(-30*day, 60*day)
+	b.writeChain("order", good, root, between)
+	b.writeChain("intermediate first", signer{b.t, between.cert, good.key}, good)
 	brief := func(to time.Duration) (leaf, between signer) {
 		c := authority
 		c.NotAfter = now.Add(to)
@@ -140,4 +144,26 @@ func servedIll(t *testing.T, b *box, well func(t *testing.T)) {
 			well(t)
 		})
 	}
+	t.Run("order", func(t *testing.T) { outOfOrder(t, b, well) })
+}
+
+// outOfOrder puts certificates in an order that no daemon of ours serves: apply takes
+// none such from a file, and what serves them is somebody else in front.
+func outOfOrder(t *testing.T, b *box, well func(t *testing.T)) {
+	b.t = t
+	for chain, says := range map[string]string{
+		"order":              "certificate 2 did not issue certificate 1: the chain is out of order",
+		"intermediate first": "the key is not the certificate's",
+	} {
+		b.sh("live=/etc/letsencrypt/live/mail.example.org; cat '/root/chains/" + chain + ".pem' > \"$(readlink -f $live/fullchain.pem)\"; cat '/root/chains/" + chain + ".key' > \"$(readlink -f $live/privkey.pem)\"")
+		b.finds([]string{"waiting"}, []string{says})
+		b.sh("sh /root/lay good")
+	}
+	front := strings.NewReplacer("import socket\n", "import socket, ssl\ntls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); tls.load_cert_chain(\"/root/chains/order.pem\", \"/root/chains/order.key\")\n",
+		`c.recv(1); c.sendall(b"220 hello\r\n"); break`, `tls.wrap_socket(c, server_side=True).close(); break`).Replace(garbled)
+	b.sh(front)
+	b.finds([]string{"port-taken", "certificate-other", "chain-order"},
+		[]string{`warning chain-order listener imap at 127.0.0.1:143, mail.example.org: certificate 2 of the chain ("CN=Test Root") has not issued this one: that was "CN=Test Intermediate"`, "Write the file anew"})
+	b.sh("systemctl stop squatter; mailstead apply --yes")
+	well(t)
 }
