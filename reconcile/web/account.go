@@ -13,6 +13,7 @@ import (
 type accountView struct {
 	control.WebAnswer
 	NewApp, NewName string // an app password that was just made, and its name
+	Settings, Apple bool   // there are settings for mail programs, and for Apple's too
 }
 
 func (s *Server) account(w http.ResponseWriter, q *request) {
@@ -25,13 +26,23 @@ func (s *Server) showAccount(w http.ResponseWriter, q *request, status int, v ac
 		return
 	}
 	v.WebAnswer = a
+	if settings, err := profile.For(s.settings.ProfileHost(q.session.name), q.session.name); err == nil {
+		v.Settings, v.Apple = true, settings.Outgoing != nil
+	}
 	s.show(w, q, status, "account", view{Title: "Your account", Fault: fault, Body: v})
 }
 
 func (s *Server) setPassword(w http.ResponseWriter, q *request) {
-	password := q.PostFormValue("new")
-	if password != q.PostFormValue("again") {
-		s.showAccount(w, q, http.StatusBadRequest, accountView{}, "The new password is not the same twice.")
+	password, fault := q.PostFormValue("new"), ""
+	switch password {
+	default:
+		fault = "The new password is not the same twice."
+	case q.PostFormValue("password"):
+		fault = "The new password is the one that you have."
+	case q.PostFormValue("again"):
+	}
+	if fault != "" {
+		s.showAccount(w, q, http.StatusBadRequest, accountView{}, fault)
 		return
 	}
 	if !s.mayTry(w, q) {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,8 +15,13 @@ func (s *Server) status(w http.ResponseWriter, q *request) {
 }
 
 func (s *Server) listSessions(w http.ResponseWriter, q *request) {
+	s.showSessions(w, q, http.StatusOK, "")
+}
+
+// showSessions lists who is logged in, below a fault if there is one.
+func (s *Server) showSessions(w http.ResponseWriter, q *request, status int, fault string) {
 	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminSessions}); ok {
-		s.show(w, q, http.StatusOK, "sessions", view{Title: "Sessions", Fault: a.Error, Body: a.Sessions})
+		s.show(w, q, status, "sessions", view{Title: "Sessions", Fault: cmp.Or(fault, a.Error), Body: a.Sessions})
 	}
 }
 
@@ -25,7 +31,7 @@ func (s *Server) endSession(w http.ResponseWriter, q *request) {
 	switch {
 	case !ok:
 	case a.Error != "":
-		s.refuse(w, q.Request, http.StatusConflict, a.Error)
+		s.showSessions(w, q, http.StatusConflict, a.Error) // most likely it has ended by itself
 	default:
 		s.done(w, q, "/admin/sessions", "The session "+id+" is ended.")
 	}

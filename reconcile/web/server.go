@@ -189,7 +189,7 @@ func (s *Server) routes() http.Handler {
 	for _, a := range assets {
 		m.Handle("GET "+a.path, a)
 	}
-	m.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/account", http.StatusSeeOther) })
+	m.HandleFunc("GET /{$}", s.start)
 	m.HandleFunc("GET /login", s.loginPage(asUser))
 	m.HandleFunc("POST /login", s.posted(s.userLogin))
 	m.HandleFunc("POST /logout", s.posted(s.logout))
@@ -219,6 +219,15 @@ func (s *Server) routes() http.Handler {
 	return m
 }
 
+// start leads to the first page of whoever has logged in.
+func (s *Server) start(w http.ResponseWriter, r *http.Request) {
+	to := "/account"
+	if q := s.looked(r); q.is(asAdmin) {
+		to = "/admin"
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
 // request is a request with who has sent it.
 type request struct {
 	*http.Request
@@ -233,10 +242,16 @@ func (r *request) remote() netip.Addr { return remote(r.RemoteAddr) }
 // value is a field of a form, without blanks around it.
 func (r *request) value(name string) string { return strings.TrimSpace(r.PostFormValue(name)) }
 
-// who finds the session of a request.
+// who finds the session of a request, which is used by it.
 func (s *Server) who(r *http.Request) *request {
+	return s.sentBy(r, r.Header.Get("HX-Trigger") == "live") // the id of what refreshes itself, in the templates
+}
+
+// looked is who, of what neither uses the session nor shows what waits for its next page.
+func (s *Server) looked(r *http.Request) *request { return s.sentBy(r, true) }
+
+func (s *Server) sentBy(r *http.Request, refresh bool) *request {
 	q := &request{Request: r}
-	refresh := r.Header.Get("HX-Trigger") == "live" // the id of what refreshes itself, in the templates
 	if q.session, q.notice = s.sessions.get(s.cookie(r, sessionCookie), s.now(), refresh); q.session != nil {
 		q.form = q.session.form
 	}

@@ -51,6 +51,7 @@ var functions = template.FuncMap{
 	"second": func(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" },
 	"size":   size,
 	"join":   func(list []string) string { return strings.Join(list, ", ") },
+	"count":  count,
 }
 
 // size writes a number of octets for people.
@@ -63,6 +64,14 @@ func size(n int64) string {
 		f, unit = f/1000, unit+1
 	}
 	return fmt.Sprintf("%.1f %cB", f, "kMGTP"[unit])
+}
+
+// count says how many of something there are.
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // view is what a page shows.
@@ -100,7 +109,7 @@ func (s *Server) show(w http.ResponseWriter, q *request, status int, page string
 	w.Write(b.Bytes())
 }
 
-// refuse answers with a page that says why.
+// refuse answers with a page that says why, from which whoever has logged in can go on.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
-	s.show(w, &request{Request: r}, status, "refused", view{Title: http.StatusText(status), Fault: why})
+	s.show(w, s.looked(r), status, "refused", view{Title: http.StatusText(status), Fault: why})
 }

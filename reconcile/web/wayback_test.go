@@ -1,0 +1,122 @@
+package web
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/control"
+	"mailstead/render"
+	"mailstead/schema"
+)
+
+// Who is refused something has the way on that every page has, and "the start" is the
+// first page of whoever has logged in; a notice waits for a page that was asked for.
+func TestWayBack(t *testing.T) {
+	s := loggedIn(t, desk)
+	s.send("/admin/sessions", "/admin/sessions/end", "session", "7")
+	if status, text := s.get("/nothing"); status != 404 || !strings.Contains(text, `href="/admin/sessions"`) || strings.Contains(text, "is ended") {
+		t.Errorf("%d, an admin is lost:\n%s", status, text)
+	}
+	s.client.CheckRedirect = nil
+	if _, text := s.get("/"); !strings.Contains(text, "<h1>Status</h1>") || !strings.Contains(text, "The session 7 is ended.") {
+		t.Errorf("an admin's start is\n%s", text)
+	}
+	s.client = s.browser()
+	if status, text := s.get("/nothing"); status != 404 || strings.Contains(text, "<nav") {
+		t.Errorf("%d, a stranger is shown\n%s", status, text)
+	}
+	s.send("/login", "/login", "name", "alice", "password", "wonder")
+	if _, text := s.get("/nothing"); !strings.Contains(text, `href="/account"`) || strings.Contains(text, `href="/admin`) {
+		t.Errorf("a user is lost:\n%s", text)
+	}
+	if _, text := s.get("/"); !strings.Contains(text, "<h1>Your account</h1>") {
+		t.Errorf("a user's start is\n%s", text)
+	}
+}
+
+// A session that cannot be ended, most likely since it has just ended by itself, leaves
+// the admin at the list.
+func TestEndedMeanwhile(t *testing.T) {
+	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
+		if r.Do == AdminEndSession {
+			return AdminAnswer{Error: "there is no such connection"}
+		}
+		return desk(r)
+	})
+	status, text := s.send("/admin/sessions", "/admin/sessions/end", "session", "8")
+	if status != 409 || !strings.Contains(text, `role="alert">there is no such connection`) || !strings.Contains(text, `name="session" value="7"`) {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+// An account has no link to what there is none of.
+func TestAccountLinks(t *testing.T) {
+	s := newSite(t, alice, nil)
+	s.send("/login", "/login", "name", "alice", "password", "wonder")
+	links := func(want ...string) {
+		t.Helper()
+		_, text := s.get("/account")
+		for _, path := range []string{"/account/settings", "/account/apple"} {
+			linked, meant := strings.Contains(text, path), false
+			for _, w := range want {
+				meant = meant || w == path
+			}
+			if linked != meant {
+				t.Errorf("a link to %s: %v", path, linked)
+			}
+			if status, _ := s.get(path); (status == 200) != meant {
+				t.Errorf("%s: %d", path, status)
+			}
+		}
+	}
+	links()
+	s.settings.Profile = render.WebProfile{Listeners: []schema.Listener{{Name: "imaps", Port: 993, TLS: schema.Implicit}}}
+	links("/account/settings")
+	s.settings.Profile.Profiles = &schema.Profiles{Domain: "example.org", Submission: &schema.Submission{Server: "smtp.example.org", Port: 465, TLS: schema.Implicit, Login: "name"}}
+	links("/account/settings", "/account/apple")
+}
+
+// Of what there is one of, and of a certificate that has ended, is said what it is.
+func TestWords(t *testing.T) {
+	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
+		if r.Do != AdminStatus {
+			return desk(r)
+		}
+		return AdminAnswer{Status: &Status{Sessions: 1, Certificates: []Certificate{
+			{Name: "old", NotAfter: time.Unix(1_800_000_000-3600, 0)}, {Name: "last", NotAfter: time.Unix(1_800_000_000+3600, 0)},
+		}}}
+	})
+	_, text := s.get("/admin")
+	for _, want := range []string{"1 session.", `<td class="n bad">expired</td>`, `<td class="n bad">0</td>`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	for n, want := range map[int]string{0: "0 users", 1: "1 user", 2: "2 users"} {
+		if got := count(n, "user"); got != want {
+			t.Errorf("%d: %s", n, got)
+		}
+	}
+}
+
+// A password is not changed into itself, and password managers are told whose it is.
+func TestSamePassword(t *testing.T) {
+	changed := 0
+	s := newSite(t, func(r control.WebRequest) control.WebAnswer {
+		if r.Do == control.WebPassword {
+			changed++
+		}
+		return alice(r)
+	}, nil)
+	s.send("/login", "/login", "name", "alice", "password", "wonder")
+	for _, c := range []struct {
+		now, first, again string
+		status, changed   int
+	}{{"wonder land 1", "wonder land 1", "wonder land 1", 400, 0}, {"wonder land 1", "wonder land 2", "wonder land 3", 400, 0}, {"wonder land 1", "wonder land 2", "wonder land 2", 200, 1}} {
+		status, text := s.send("/account", "/account/password", "password", c.now, "new", c.first, "again", c.again)
+		if status != c.status || changed != c.changed || strings.Count(text, `<input value="alice" autocomplete="username" hidden readonly>`) != 2 {
+			t.Errorf("%+v: %d, changed %d\n%s", c, status, changed, text)
+		}
+	}
+}
