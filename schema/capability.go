@@ -53,7 +53,7 @@ func (s spot) capability(name string, listener bool) string {
 		return short
 	}
 	hint := "docs/imap.md lists those that there are"
-	if near := nearest(strings.ToUpper(name), candidates); near != "" {
+	if near := Nearest(strings.ToUpper(name), candidates); near != "" {
 		hint = fmt.Sprintf("did you mean %s?", quote(near))
 	}
 	s.faultOfValue(CodeReference, "names no capability of the daemon: "+quote(name), hint)

@@ -168,7 +168,7 @@ func (s spot) choices(name string) string {
 
 // choose proposes names in place of a wrong one.
 func choose(name string, names []string) string {
-	switch near := nearest(name, names); {
+	switch near := Nearest(name, names); {
 	case near != "":
 		return fmt.Sprintf("did you mean %s?", quote(near))
 	case len(names) == 0:

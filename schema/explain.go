@@ -136,7 +136,7 @@ func (s *compiled) unknownField(path string, names []string) error {
 	wrong, rest := names[right], names[right+1:]
 	best := len(wrong) + 1
 	for _, r := range places {
-		near := nearest(wrong, r.names)
+		near := Nearest(wrong, r.names)
 		if d := distance(wrong, near); near != "" && d < best {
 			best, e.Near = d, r.fields[near].path
 			if f := r.fields[near].at(rest); f != nil {

@@ -142,8 +142,8 @@ func TestNearest(t *testing.T) {
 		"passwrod": "password", "pasword": "password", "hom": "home", "HOME": "", "uids": "uid", "maildri": "maildir",
 		"mail": "", "x": "", "": "", "policies": "", "polices": "policy", "uid": "uid", strings.Repeat("home", 1000): "",
 	} {
-		if got := nearest(word, names); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", cut(word, 20), got, want)
+		if got := Nearest(word, names); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", cut(word, 20), got, want)
 		}
 	}
 }

@@ -115,14 +115,14 @@ func (l *loader) strictName(r *rule, name string, v cue.Value, path []string) {
 	key := l.schema.ctx.Encode(name)
 	if r.quickKey.Unify(key).Err() != nil {
 		err := r.key.Unify(key).Err()
-		l.fault(CodeName, path, l.places.namePos(path, v), "cannot have that name: it "+wanted(err), nearName(name))
+		l.fault(CodeName, path, l.places.namePos(path, v), "cannot have that name: it "+wanted(err), l.nearName(r, name))
 	}
 }
 
 func (l *loader) unknown(r *rule, name string, v cue.Value, path []string) {
 	sub := append(path[:len(path):len(path)], name)
 	message, hint := "has no field "+quote(name), ""
-	if near := nearest(name, r.names); near != "" {
+	if near := Nearest(name, r.names); near != "" {
 		message += fmt.Sprintf(" (did you mean %q?)", near)
 		l.faulty[pathKey(append(path[:len(path):len(path)], near))] = true // it is not missing as well
 	} else if elsewhere := l.schema.top.holding(name); elsewhere != "" {
@@ -180,14 +180,15 @@ func (l *loader) nearWord(r *rule, v cue.Value) string {
 	if err != nil || r.secret {
 		return ""
 	}
-	if near := nearest(strings.ToLower(strings.TrimPrefix(s, `\`)), r.words); near != "" {
+	if near := Nearest(strings.ToLower(strings.TrimPrefix(s, `\`)), r.words); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return ""
 }
 
-func nearName(name string) string {
-	if lower := strings.ToLower(name); lower != name {
+// nearName proposes the name in small letters, where that is one.
+func (l *loader) nearName(r *rule, name string) string {
+	if lower := strings.ToLower(name); lower != name && r.quickKey.Unify(l.schema.ctx.Encode(lower)).Err() == nil {
 		return "write it in lower case: " + quote(lower)
 	}
 	return ""

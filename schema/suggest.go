@@ -1,8 +1,8 @@
 package schema
 
-// nearest gives the candidate that a mistyped word most likely stands for; ""
+// Nearest gives the candidate that a mistyped word most likely stands for; ""
 // where none is near. The first of several equally near ones wins.
-func nearest(word string, candidates []string) string {
+func Nearest(word string, candidates []string) string {
 	best, bestAt := "", max(1, len(word)/3)+1
 	if len(word) > 64 {
 		return ""

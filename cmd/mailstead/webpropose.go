@@ -24,6 +24,7 @@ import (
 	"mailstead/reconcile"
 	"mailstead/reconcile/target"
 	"mailstead/reconcile/web"
+	"mailstead/render"
 	"mailstead/schema"
 )
 
@@ -58,6 +59,9 @@ func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Chang
 	if err != nil {
 		return nil, err
 	}
+	if name := calledUser(d.host, c.User); c.Kind == web.AddUser && slices.Contains(userNames(d.host), name) {
+		return nil, fmt.Errorf("there is a user %q already", name) // one who is written by hand would become another
+	}
 	if err := file.make(d.host.Name, c); err != nil {
 		return nil, err
 	}
@@ -76,7 +80,7 @@ func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Chang
 		return nil, err
 	}
 	defer l.close()
-	if err := onlyWebKinds(plan); err != nil {
+	if err := onlyWebKinds(plan, d.host.Paths); err != nil {
 		return nil, err
 	}
 	p := proposal{Seen: seen, Text: text, Was: was, Proposal: web.Proposal{
@@ -97,7 +101,7 @@ func (d webDesk) source(instead map[string][]byte) source {
 func (d webDesk) plan(ctx context.Context, s source) (*look, *reconcile.Plan, error) {
 	l, err := s.look(ctx, d.opts, false)
 	if err != nil {
-		return nil, nil, webInvalid(err)
+		return nil, nil, d.invalid(err)
 	}
 	plan, err := l.compare(ctx)
 	if err != nil {
@@ -121,12 +125,16 @@ func (d webDesk) settled(ctx context.Context) error {
 	return nil
 }
 
-// webInvalid gives the first fault of a description in words for the page.
-func webInvalid(err error) error {
+// invalid gives the first fault of a description in words for the page. Of what was
+// proposed nobody has written a line.
+func (d webDesk) invalid(err error) error {
 	var faults schema.Diagnostics
 	if errors.As(err, &faults) && len(faults) > 0 {
 		f := faults[0]
 		err = fmt.Errorf("%s: %s", f.Pos, f.Message)
+		if filepath.Base(f.Pos.File) == webChanges {
+			err = errors.New(strings.TrimPrefix(f.Message, fmt.Sprintf("hosts.%q.users.", d.host.Name)))
+		}
 		if f.Hint != "" {
 			err = hint(err, "%s", f.Hint)
 		}
@@ -134,10 +142,17 @@ func webInvalid(err error) error {
 	return err
 }
 
+// webFiles are the files that list users, with a line for each: to whom mail is delivered,
+// and what is removed when it is old.
+func webFiles(p schema.Paths) []string {
+	return []string{render.DeliveryFile(p, false), render.DeliveryFile(p, true), render.AddressFile(p), render.PurgeFile(p)}
+}
+
 // onlyWebKinds refuses a plan that does more than a proposed change may.
-func onlyWebKinds(plan *reconcile.Plan) error {
+func onlyWebKinds(plan *reconcile.Plan, paths schema.Paths) error {
 	for _, c := range plan.Changes {
-		if !slices.Contains(webKinds, c.Ref.Kind) || c.Drift != nil {
+		may := slices.Contains(webKinds, c.Ref.Kind) || c.Ref.Kind == "file" && slices.Contains(webFiles(paths), c.Ref.Name)
+		if !may || c.Drift != nil {
 			return hint(fmt.Errorf("this change needs more than the page may change: %s", c.Ref), "make it on the host")
 		}
 	}

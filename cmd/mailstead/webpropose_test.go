@@ -34,7 +34,8 @@ type proposing struct {
 const proposed = `hosts: "mail.example.org": {
 	listeners: imap: {address: "127.0.0.1", port: 1143, tls: "none"}
 	users: vera: password: hash: %q
-	folders: Sent: use: "sent"
+	folders: {Sent: use: "sent", Trash: purge: after: "30d"}
+	deliver: {}
 	paths: {state: "%[2]s/state", run: "%[2]s/run"}
 	mail: root: "%[2]s/mail"
 }
@@ -258,12 +259,42 @@ func (p *proposing) lock(dir string) *reconcile.Lock {
 func TestOnlyWebKinds(t *testing.T) {
 	for kind, good := range map[string]bool{"maildir": true, "password-file": true, "unit": false, "file": false, "account": false} {
 		change := reconcile.Change{Ref: reconcile.Ref{Kind: kind, Name: "x"}}
-		if err := onlyWebKinds(&reconcile.Plan{Changes: []reconcile.Change{change}}); (err == nil) != good {
+		if err := onlyWebKinds(&reconcile.Plan{Changes: []reconcile.Change{change}}, schema.Paths{State: "/s"}); (err == nil) != good {
 			t.Errorf("%s: %v", kind, err)
 		}
 		change.Drift = &reconcile.Drift{}
-		if err := onlyWebKinds(&reconcile.Plan{Changes: []reconcile.Change{change}}); err == nil {
+		if err := onlyWebKinds(&reconcile.Plan{Changes: []reconcile.Change{change}}, schema.Paths{State: "/s"}); err == nil {
 			t.Errorf("%s that somebody has edited", kind)
+		}
+	}
+}
+
+// Of files a change of a user may change the lists of users, and no other.
+func TestOnlyWebFiles(t *testing.T) {
+	for name, good := range map[string]bool{
+		"/s/delivery.ndjson": true, "/s/delivery-virtual.ndjson": true, "/s/delivery-addresses": true, "/s/purge.ndjson": true,
+		"/s/web.json": false, "/s/config.json": false, "/etc/cron.d/x": false, "/s/../s/purge.ndjson": false,
+	} {
+		change := reconcile.Change{Ref: reconcile.Ref{Kind: "file", Name: name}}
+		if err := onlyWebKinds(&reconcile.Plan{Changes: []reconcile.Change{change}}, schema.Paths{State: "/s"}); (err == nil) != good {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// An admin is told what is wrong in words, of what was typed.
+func TestProposeWords(t *testing.T) {
+	p := newProposing(t)
+	for _, c := range []struct{ user, storage, want string }{
+		{"Erika Müller", "", `"Erika Müller" cannot have that name: it must be of letters, digits and _ . @ + -, the first a letter, digit or _`},
+		{"erika", "5 gigs", `erika.quota.storage is no amount of storage: "5 gigs"`},
+		{"vera", "", `there is a user "vera" already`},
+		{"Vera", "", `there is a user "vera" already`},
+	} {
+		if _, err := p.propose(web.Change{Kind: web.AddUser, User: c.user, Password: "a long password", Storage: c.storage}); err == nil || err.Error() != c.want {
+			t.Errorf("%q: %v", c.user, err)
+		} else if c.user == "Erika Müller" && len(hints(err)) > 0 {
+			t.Errorf("%q", hints(err))
 		}
 	}
 }

@@ -87,7 +87,7 @@ func (d webDesk) hosts() ([]web.Host, error) {
 	s := d.source(nil)
 	config, err := s.load()
 	if err != nil {
-		return nil, webInvalid(err)
+		return nil, d.invalid(err)
 	}
 	list := []web.Host{}
 	for _, host := range config.Hosts {
