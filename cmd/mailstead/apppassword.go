@@ -58,7 +58,7 @@ func (o *appPasswordOptions) ask(cmd *cobra.Command) (control.Status, error) {
 			return control.Status{}, fmt.Errorf("there is no listener %q", name)
 		}
 	}
-	status, err := control.Ask(cmd.Context(), render.ControlSocket(host.Paths), control.Request{Verb: control.VerbAppPassword, User: o.user, AppPassword: &o.what})
+	status, err := control.Ask(cmd.Context(), render.ControlSocket(host.Paths), control.Request{Verb: control.VerbAppPassword, User: calledUser(host, o.user), AppPassword: &o.what})
 	if err == nil && status.Error != "" {
 		err = errors.New(status.Error)
 		if host.Logins == nil {

@@ -28,7 +28,8 @@ func addressText(address string, port int) string {
 
 // described is the user as the description has them, nil if it has none.
 func (w *loginWalk) described() *schema.User {
-	i := slices.IndexFunc(w.host.Users, func(u schema.User) bool { return u.Name == w.User })
+	name := calledUser(w.host, w.User)
+	i := slices.IndexFunc(w.host.Users, func(u schema.User) bool { return u.Name == name })
 	if i < 0 {
 		return nil
 	}
@@ -108,6 +109,9 @@ func (w *loginWalk) authOrigin(step *loginStep, s control.LoginStep) {
 		switch {
 		case w.described() == nil:
 			remedy = "Write the user into the description, and apply; or log in under the name that it has."
+			if near := nearUser(w.host, w.User); near != "" {
+				remedy = fmt.Sprintf("Log in as %s, if that is who is meant; or write the user into the description, and apply.", near)
+			}
 		case w.whose == nil:
 			remedy = "The description has the user, and the daemon does not yet: mailstead apply."
 		default:

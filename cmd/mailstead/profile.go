@@ -175,7 +175,11 @@ func (o profileOptions) settings(host *schema.Host) (*profile.Settings, error) {
 		}
 		return s, err
 	}
-	s, err := profile.For(host, o.who)
+	who := calledUser(host, o.who)
+	s, err := profile.For(host, who)
+	if near := nearUser(host, who); err != nil && near != "" && near != who {
+		return nil, hint(err, "did you mean %q?", near)
+	}
 	var elsewhere *profile.ElsewhereError
 	if errors.As(err, &elsewhere) {
 		err = hint(err, "that server knows how mail programs reach it")

@@ -75,6 +75,10 @@ func runPurge(ctx context.Context, o purgeOptions, c *console) error {
 		return fmt.Errorf("read %s: %w", render.PurgeFile(host.Paths), err)
 	}
 	if o.user != "" {
+		o.user = calledUser(host, o.user)
+		if err := unknownUser(host, o.user); err != nil {
+			return err
+		}
 		rules = slices.DeleteFunc(rules, func(r render.PurgeRule) bool { return r.User != o.user })
 	}
 	if len(rules) > 0 && !o.dryRun {

@@ -61,9 +61,14 @@ func (o *sessionsOptions) ask(ctx context.Context, r control.Request) (control.S
 	if err != nil {
 		return control.Status{}, err
 	}
+	r.User = calledUser(host, r.User)
 	status, err := control.Ask(ctx, render.ControlSocket(host.Paths), r)
-	if err == nil && status.Error != "" {
+	switch {
+	case err != nil:
+	case status.Error != "":
 		err = errors.New(status.Error)
+	case len(status.Connected) == 0 && r.ID == "":
+		err = unknownUser(host, r.User)
 	}
 	return status, err
 }
@@ -81,26 +86,34 @@ change the password or the description first.` + exitStatus(exitDone, exitFailed
 			if (len(ids) == 0) == (o.user == "") {
 				return errors.New("give names of sessions, or --user USER")
 			}
-			if o.user != "" {
-				status, err := o.ask(cmd.Context(), control.Request{Verb: control.VerbSessions, User: o.user})
-				if err != nil {
-					return err
-				}
-				for _, s := range status.Connected {
-					ids = append(ids, s.ID)
-				}
-			}
-			var faults []error
-			for _, id := range ids {
-				_, err := o.ask(cmd.Context(), control.Request{Verb: control.VerbEndSession, ID: id})
-				faults = append(faults, err)
-			}
-			return errors.Join(faults...)
+			return o.end(cmd.Context(), ids, newConsole(cmd))
 		},
 	}
 	addState(cmd, &o.state)
 	cmd.Flags().StringVarP(&o.user, "user", "u", "", "end all of a user's, by `name`")
 	return cmd
+}
+
+// end ends the sessions of these names, or all of a user's.
+func (o *sessionsOptions) end(ctx context.Context, ids []string, c *console) error {
+	if o.user != "" {
+		status, err := o.ask(ctx, control.Request{Verb: control.VerbSessions, User: o.user})
+		if err != nil {
+			return err
+		}
+		for _, s := range status.Connected {
+			ids = append(ids, s.ID)
+		}
+		if len(ids) == 0 {
+			fmt.Fprintf(c.err, "Nobody is logged in as %s.\n", visible(o.user))
+		}
+	}
+	var faults []error
+	for _, id := range ids {
+		_, err := o.ask(ctx, control.Request{Verb: control.VerbEndSession, ID: id})
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
 }
 
 // writeSessions writes a table of connections.

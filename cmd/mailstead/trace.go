@@ -60,7 +60,7 @@ func runTrace(ctx context.Context, o traceOptions, c *console) error {
 		lines.SetEscapeHTML(false)
 		tell = func(l control.TraceLine) error { return lines.Encode(l) }
 	}
-	return control.Trace(ctx, render.ControlSocket(host.Paths), control.Request{User: o.user, Bodies: o.bodies}, tell)
+	return control.Trace(ctx, render.ControlSocket(host.Paths), control.Request{User: calledUser(host, o.user), Bodies: o.bodies}, tell)
 }
 
 // writeTraced writes a line for people.

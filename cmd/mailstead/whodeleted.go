@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/maildir"
 	"mailstead/render"
 )
 
@@ -67,10 +68,17 @@ func runWhoDeleted(o whoDeletedOptions, id string, c *console) error {
 	if err != nil {
 		return err
 	}
+	o.user = calledUser(host, o.user)
+	if strings.EqualFold(o.mailbox, maildir.Inbox) { // RFC 9051 §5.1
+		o.mailbox = maildir.Inbox
+	}
 	dir := render.RecordDir(host.Paths)
 	found, first, err := searchRemovals(dir, time.Time{}, func(r *control.Removal) bool { return o.wants(r, id) })
 	if err != nil {
 		return err
+	}
+	if err := unknownUser(host, o.user); err != nil && len(found) == 0 { // one who is gone has a record all the same
+		fmt.Fprintf(c.err, "mailstead: warning: %s\n", strings.Join(append([]string{err.Error()}, hints(err)...), "; "))
 	}
 	if o.output == outputJSON {
 		return writeJSON(c.out, append([]control.Removal{}, found...))
