@@ -2,9 +2,15 @@ package imapserver
 
 import "runtime/debug"
 
-// Version is the version of the module that the program was built from, with
-// the commit where the build knows it.
+// release is the version that the Debian package was built as, which its build sets.
+var release string
+
+// Version is the version of the package or of the module that the program was built
+// from, with the commit where the build knows it.
 func Version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

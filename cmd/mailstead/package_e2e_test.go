@@ -68,6 +68,7 @@ func TestPackage(t *testing.T) {
 	b.sh("mailstead init --host mail.example.org && sed -i 's/certbot: {}/selfSigned: {}/; s/users: {}/users: alice: {}/' /etc/mailstead/mailstead.cue && mailstead apply --yes")
 	b.sh("mkdir /root/pebble && openssl x509 -in /var/lib/mailstead/bundles/mail.example.org.pem -out /root/pebble/root.pem")
 	python(b, login+`c.append("INBOX", None, None, b"Subject: one\r\n\r\nbody\r\n")`)
+	contains(t, b.run("mailstead", "status"), ", version "+b.run("dpkg-query", "-W", "-f", "${Version}", "mailstead")+", ")
 	b.upgraded(page[1])
 	b.removed()
 }
