@@ -173,6 +173,11 @@ func passwordFiles(h *schema.Host) (files []doctor.File) {
 			secret(d.LDAP.PasswordFile, "password of directory "+d.Name, d.Origin)
 		}
 	}
+	if h.Web != nil {
+		for _, a := range h.Web.Admins {
+			secret(a.TOTPFile, "secret of the codes of the admin "+a.Name, h.Web.Origin)
+		}
+	}
 	if h.Probe != nil {
 		secret(h.Probe.File, "password of the probe", h.Origin)
 	}
@@ -191,6 +196,11 @@ func (u *checkup) described() (files []doctor.File) {
 	for _, user := range u.host.Users {
 		if user.Virtual != nil {
 			hashes[filepath.Base(user.Virtual.Origin.File)] = true
+		}
+	}
+	for path, at := range u.host.Origins { // of admins and masters
+		if strings.HasSuffix(path, "/hash") {
+			hashes[filepath.Base(at.File)] = true
 		}
 	}
 	for _, path := range u.o.paths {

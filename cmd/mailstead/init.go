@@ -58,7 +58,7 @@ func runInit(o initOptions, out io.Writer) error {
 		return fmt.Errorf("write description: %w", err)
 	}
 	path := filepath.Join(o.dir, starterName)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // hashes of passwords may come into it
 	if errors.Is(err, fs.ErrExist) {
 		return hint(fmt.Errorf("%s is there already, and is left as it is", path), "see %q", "mailstead plan "+o.dir)
 	}
