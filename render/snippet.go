@@ -126,7 +126,7 @@ func (s *snippet) postfix() {
 	s.p("local_recipient_maps = texthash:%s, $alias_maps", AddressFile(s.host.Paths))
 	via := "mailstead:"
 	if d.LMTP != nil {
-		via = "lmtp:unix:" + d.LMTP.Socket
+		via = "mailstead:unix:" + d.LMTP.Socket
 	}
 	switch {
 	case d.LMTP != nil:
@@ -145,8 +145,8 @@ func (s *snippet) postfix() {
 	s.p("\n# master.cf")
 	switch {
 	case d.LMTP != nil:
-		s.p("# not in a chroot, where the socket could not be found: postconf -F lmtp/unix/chroot=n")
-		s.p("lmtp      unix  -       -       n       -       -       lmtp")
+		s.p("# the client for LMTP, not in a chroot, where the socket could not be found")
+		s.p("mailstead unix  -       -       n       -       -       lmtp")
 	case s.virtual:
 		s.p("mailstead unix  -       n       n       -       10      pipe")
 		s.p("  flags=X user=%s null_sender= argv=%s%s -f ${sender} -a ${original_recipient} -- ${recipient}", s.host.Mail.User, s.program, s.state())

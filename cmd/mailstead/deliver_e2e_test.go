@@ -162,6 +162,13 @@ who = subprocess.run("ps -o user=,args= -C mailstead-deliv,exe | sort", shell=Tr
 assert "mailstead-login" in who.replace("mailste+", "mailstead-login"), who
 `
 
+// postmaster: what is for the host itself comes to whom the aliases name.
+const postmaster = `
+n = count("alice")
+send("postmaster@mail.example.org")
+has("alice", "INBOX", n + 1)
+`
+
 // TestDeliverByPostfix: the same with a real Postfix.
 func TestDeliverByPostfix(t *testing.T) {
 	t.Parallel()
@@ -181,7 +188,9 @@ cp /etc/postfix/main.cf /etc/postfix/main.cf.before; cp /etc/postfix/master.cf /
 		b.sh(`cd /etc/postfix; cp main.cf.before main.cf; cp master.cf.before master.cf; mailstead snippet postfix >/tmp/snippet
 sed '/^# master.cf/,$d' /tmp/snippet >>main.cf
 sed '1,/^# master.cf/d' /tmp/snippet >>master.cf
-postfix check; postfix stop || true; postfix start`)
-		b.exit(0, "python3", "-c", send+strings.ReplaceAll(mailServer, "BEFORE", round.before))
+! postfix check 2>&1 | grep . || exit 1
+echo 'root: alice@mail.example.org' >>/etc/aliases; newaliases
+postfix stop || true; postfix start`)
+		b.exit(0, "python3", "-c", send+strings.ReplaceAll(mailServer+postmaster, "BEFORE", round.before))
 	}
 }
