@@ -157,6 +157,7 @@ func (u *checkup) inside(ctx context.Context) (err error) {
 	}
 	u.daemon(ctx, status)
 	u.fromInside(ctx)
+	u.behind(ctx)
 	u.ports(status)
 	u.names(ctx)
 	u.files()

@@ -169,7 +169,7 @@ func (w *loginWalk) add(s loginStep) {
 func (w *loginWalk) walk(ctx context.Context) {
 	w.atDaemon(ctx)
 	if w.atListener(); w.listener.Proxy != nil {
-		w.atProxy()
+		w.atProxy(ctx)
 		return
 	}
 	if w.daemon != nil {
@@ -224,19 +224,21 @@ func (w *loginWalk) atListener() {
 }
 
 // atProxy says who decides about a login that goes on to another server.
-func (w *loginWalk) atProxy() {
-	var servers []string
-	i, known := w.listener.Proxy.Users[w.User]
-	if w.listener.Proxy.ByUser && !known {
-		w.add(loginStep{Step: "server", Came: control.StepEnds, Origin: w.listener.Origin.String(),
-			Seen: "no host of the description has the user, and the listener stands in front of these", Remedy: "Add the user to the host that has the mail."})
+func (w *loginWalk) atProxy(ctx context.Context) {
+	p, step := w.listener.Proxy, loginStep{Step: "server", Came: control.StepEnds, Origin: w.listener.Origin.String()}
+	i, known := p.Users[w.User]
+	if p.ByUser && !known {
+		step.Seen, step.Remedy = "no host of the description has the user, and the listener stands in front of these", "Add the user to the host that has the mail."
+		w.add(step)
 		return
 	}
-	for j, s := range w.listener.Proxy.Servers {
-		if !w.listener.Proxy.ByUser || j == i {
-			servers = append(servers, addressText(s.Host, s.Port))
-		}
+	s := p.Servers[i] // the only one, where it has everybody's mail
+	step.Seen = "the listener stands in front of " + addressText(s.Host, s.Port)
+	if err := askBehind(ctx, w.listener, s); err != nil {
+		step.Seen += ", which it cannot ask: " + err.Error()
+		step.Remedy = "See whether that server runs and can be reached from here, and whether its certificate is for its name and from an authority that ca has."
+	} else {
+		step.Came, step.Seen, step.Remedy = control.StepUntold, step.Seen+", and the server there checks the password", "Explain the login there."
 	}
-	w.add(loginStep{Step: "server", Came: control.StepUntold, Origin: w.listener.Origin.String(),
-		Seen: "the listener stands in front of " + strings.Join(servers, ", ") + ", and the server there checks the password", Remedy: "Explain the login there."})
+	w.add(step)
 }

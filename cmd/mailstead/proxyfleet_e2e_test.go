@@ -370,6 +370,9 @@ func (f *proxyFleet) untrusted() {
 	contains(f.t, f.visit("993", "bob"), "NO [UNAVAILABLE]")
 	contains(f.t, f.visit("993", "alice", "NOOP"), "t1 OK ")
 	contains(f.t, f.front.sh("journalctl --no-pager -u 'mailstead-login@imaps.service'"), `msg="login not checked" addr=10.98.1.1 user=bob`, "server b.example.org:993", "unknown authority")
+	for _, command := range []string{"doctor", "explain-login bob --listener imaps"} {
+		contains(f.t, f.front.exit(8, "sh", "-c", "mailstead "+command).stdout, "server b.example.org:993", "unknown authority")
+	}
 	if after := logins(); after != before {
 		f.t.Errorf("bob has logged in there: %s, then %s", before, after)
 	}

@@ -90,6 +90,21 @@ func (s *server) url(user string) string {
 	return "imap://" + name.String() + ";AUTH=*@" + host + "/"
 }
 
+// Visit connects to a server behind a listener as a login does, up to its greeting and
+// under TLS if there is to be TLS.
+func Visit(ctx context.Context, s config.Server, l config.Listener) error {
+	made, err := newServer(s, l, Network)
+	if err != nil {
+		return err
+	}
+	there, err := made.dial(ctx)
+	if err != nil {
+		return err
+	}
+	there.quit()
+	return nil
+}
+
 // slow is for how long a server may fail before those who come next do not wait for it.
 const slow = time.Second
 

@@ -10,6 +10,7 @@ const (
 	StarttlsMissing     Code = "starttls-missing"
 	LoginBeforeTLS      Code = "login-before-tls"
 	TLSFails            Code = "tls-fails"
+	ServerFails         Code = "server-fails"
 
 	CertificateOther     Code = "certificate-other"
 	CertificateName      Code = "certificate-name"
@@ -97,6 +98,8 @@ var Table = []Row{
 		"Find out what answers there (ss -ltnp): a listener with tls: \"starttls\" takes no login before TLS."},
 	{TLSFails, Error, "No client can log in there.",
 		"The journal of the listener's unit says why: journalctl -u 'mailstead-login@*'."},
+	{ServerFails, Error, "Whoever logs in at the proxy in front of it is told that it is away.",
+		"See whether the server runs and can be reached from here. Its certificate has to be for its name (serverName), and from an authority that ca has."},
 	{CertificateOther, Error, "What is served is not what was installed: the daemon has not read it, or somebody else answers.",
 		"Reload the daemon: mailstead apply."},
 	{CertificateName, Error, "Clients that are set up with this name refuse to connect, or warn.",
