@@ -48,6 +48,9 @@ var (
 	errWebOver     = errors.New("you have to log in again")
 )
 
+// errWebCode says that a change can be agreed to with another code.
+var errWebCode = errors.New("the code is wrong, or was used before: wait for the next one")
+
 // wrongLogin says whether it is what somebody has given that was refused, and no fault
 // of the host, for which nobody is banned.
 func wrongLogin(err error) bool {
@@ -196,7 +199,7 @@ func (g *webGate) confirm(name, code string, now time.Time) error {
 		}
 		step, good := secret.Check(code, now, m.Step)
 		if !good {
-			return errors.New("the code is wrong, or was used before: wait for the next one")
+			return errWebCode
 		}
 		m.Step = step
 		return nil

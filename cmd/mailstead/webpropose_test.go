@@ -134,6 +134,14 @@ func TestPropose(t *testing.T) {
 	if _, err := p.desk.applyProposal(t.Context(), p.gate, "helpdesk", proposal.ID, "000000"); err == nil || p.file() != "" {
 		t.Errorf("applied by a wrong code: %v", err)
 	}
+	token, err := p.gate.issue(p.desk.host.Web.Admins[0], p.desk.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := p.desk.answer(t.Context(), web.AdminRequest{Do: web.AdminApply, Token: token, Proposal: proposal.ID, Code: "000000"})
+	if asked.Proposal == nil || asked.Proposal.ID != proposal.ID || asked.Error == "" {
+		t.Errorf("after a wrong code there is no way to try another: %+v", asked)
+	}
 	outcome, err := p.apply(proposal.ID)
 	if err != nil || !outcome.Done {
 		t.Fatalf("%+v, %v", outcome, err)

@@ -130,8 +130,13 @@ func (s *Server) propose(w http.ResponseWriter, q *request) {
 			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not proposed", Fault: a.Error, Body: &Outcome{}})
 			return
 		}
-		s.show(w, q, http.StatusOK, "proposal", view{Title: a.Proposal.Title, Body: proposalView{a.Proposal, diffLines(a.Proposal.Diff)}})
+		s.showProposal(w, q, http.StatusOK, a)
 	})
+}
+
+// showProposal shows a proposal, below what keeps it from being applied if there is that.
+func (s *Server) showProposal(w http.ResponseWriter, q *request, status int, a AdminAnswer) {
+	s.show(w, q, status, "proposal", view{Title: a.Proposal.Title, Fault: a.Error, Body: proposalView{a.Proposal, diffLines(a.Proposal.Diff)}})
 }
 
 // apply has a proposal carried out, for a code.
@@ -142,6 +147,8 @@ func (s *Server) apply(w http.ResponseWriter, q *request) {
 	r := AdminRequest{Do: AdminApply, Proposal: q.value("proposal"), Code: q.value("code")}
 	s.beginWork(w, q, "Applying the plan", r, func(w http.ResponseWriter, q *request, a AdminAnswer) {
 		switch {
+		case a.Proposal != nil: // the code alone was wrong
+			s.showProposal(w, q, http.StatusConflict, a)
 		case a.Outcome == nil:
 			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied", Fault: a.Error, Body: &Outcome{}})
 		case a.Outcome.Done:

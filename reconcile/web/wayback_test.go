@@ -120,3 +120,23 @@ func TestSamePassword(t *testing.T) {
 		}
 	}
 }
+
+// A plan waits for another code where the first one was wrong, and for nothing else.
+func TestAnotherCode(t *testing.T) {
+	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
+		switch r.Do + r.Code {
+		case AdminApply + "1":
+			return AdminAnswer{Error: "the code is wrong", Proposal: &Proposal{ID: r.Proposal, Title: "Add the user walter", Text: "the plan"}}
+		case AdminApply + "2":
+			return AdminAnswer{Error: "the description was edited"}
+		}
+		return desk(r)
+	})
+	s.client.CheckRedirect = nil
+	for code, want := range map[string]bool{"1": true, "2": false} {
+		status, text := s.send("/admin/sessions", "/admin/apply", "proposal", "P7", "code", code)
+		if status != 409 || strings.Contains(text, `name="proposal" value="P7"`) != want || strings.Contains(text, "the plan") != want || !strings.Contains(text, `class="fault"`) {
+			t.Errorf("%s: %d %s", code, status, text)
+		}
+	}
+}
