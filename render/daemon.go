@@ -20,7 +20,7 @@ type Daemon struct {
 	MailRoot     string   // below which the mail of virtual users is; "" without them
 	Listeners    []schema.Listener
 	Policy       string
-	Tickets      bool // clients may resume sessions of TLS
+	Tickets      bool                 // clients may resume sessions of TLS
 	Certificates []schema.Certificate // that can be served
 	Default      string               // the certificate for clients that ask for no name that there is
 	Namespace    string
