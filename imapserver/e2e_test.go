@@ -430,6 +430,7 @@ func (p *processes) reload(bob *client) {
 	if err != nil || !strings.Contains(string(out), "generation second") {
 		p.t.Errorf("ctl reload: %v\n%s", err, out)
 	}
+	gone.until("* BYE")
 	if _, err := gone.r.ReadByte(); err == nil {
 		p.t.Error("virtual1's session goes on")
 	}

@@ -225,6 +225,7 @@ var configOrigins = []struct{ name, fields string }{
 	{"listeners//tls", "listeners/NAME/tls"},
 	{"listeners//off", "listeners/NAME/capabilities/off"},
 	{"tls/policy", "tls/policy"},
+	{"tls/tickets", "tls/tickets"},
 	{"tls/bundles", "tls/certificates tls/default"},
 	{"tls/bundles/", "tls/certificates/NAME tls/default"},
 	{"tls/bundles//file", "paths/state tls/certificates/NAME"},

@@ -61,7 +61,7 @@ func TestWhyNamesWhatDecides(t *testing.T) {
 			}
 		}
 	}
-	for _, field := range []string{"listeners/imap/port", "listeners/imap/address", "listeners/imap/tls", "tls/policy", "users/alice", "namespace", "about/admin", "outbox/folder", "outbox/command", "outbox/header", "fail2ban/bantime", "profiles/name", "profiles/domain", "profiles/server", "profiles/submission/tls", "profiles/submission/login", "limits/sessions", "mail/root", "mail/user", "paths/state", "paths/run", "paths/bin"} {
+	for _, field := range []string{"listeners/imap/port", "listeners/imap/address", "listeners/imap/tls", "tls/policy", "tls/tickets", "users/alice", "namespace", "about/admin", "outbox/folder", "outbox/command", "outbox/header", "fail2ban/bantime", "profiles/name", "profiles/domain", "profiles/server", "profiles/submission/tls", "profiles/submission/login", "limits/sessions", "mail/root", "mail/user", "paths/state", "paths/run", "paths/bin"} {
 		if !changed[field] {
 			t.Errorf("%s changes no line", field)
 		}
