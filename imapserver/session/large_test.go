@@ -212,7 +212,7 @@ func TestLargeStalled(t *testing.T) {
 		for _, p := range stalled {
 			p.conn.Close()
 		}
-		for until := time.Now().Add(10 * time.Second); files() > open && time.Now().Before(until); {
+		for until := time.Now().Add(time.Minute); files() > open && time.Now().Before(until); {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if left := files() - open; left > 0 {

@@ -31,6 +31,10 @@ func TestLongTextsStalled(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
+	clients := 10
+	if testing.Short() {
+		clients = 4 // which are more than there are places
+	}
 	var fields []string
 	for n := range 500 {
 		fields = append(fields, fmt.Sprintf("BODY.PEEK[HEADER.FIELDS (X Y%d)]", n))
@@ -38,7 +42,7 @@ func TestLongTextsStalled(t *testing.T) {
 	for _, what := range []string{"ENVELOPE", "BODYSTRUCTURE", "BODY", "(" + strings.Join(fields, " ") + ")"} {
 		before := memory()
 		var stalled []*peer
-		for range 10 {
+		for range clients {
 			p := s.connect()
 			p.ok("SELECT INBOX")
 			p.send("b FETCH 1 " + what + "\r\n")
@@ -48,12 +52,12 @@ func TestLongTextsStalled(t *testing.T) {
 			p.br.Peek(1)
 		}
 		if grown := memory() - before; grown > 40<<20 {
-			t.Errorf("%.20s: %d MiB for ten clients that take nothing", what, grown>>20)
+			t.Errorf("%.20s: %d MiB for %d clients that take nothing", what, grown>>20, clients)
 		}
 		for _, p := range stalled {
 			p.conn.Close()
 		}
-		for until := time.Now().Add(10 * time.Second); len(decoding) > 0 && time.Now().Before(until); {
+		for until := time.Now().Add(time.Minute); len(decoding) > 0 && time.Now().Before(until); {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if len(decoding) > 0 {
