@@ -188,10 +188,12 @@ var ill = []struct {
 // without a socket fails once.
 const bootsWithout = `
 systemctl start mailstead-apply.service || :
-journalctl --no-pager -u mailstead-apply.service | grep -q "\"ss -ltnp 'sport = :143'\" says who has the port"
 for i in $(seq 50); do systemctl is-failed -q mailstead-login@imap.service && break; sleep 0.1; done; sleep 1
-[ "$(systemctl show -P NRestarts mailstead-login@imap.service)" = 0 ]
-journalctl --no-pager -u mailstead-login@imap.service | grep -q 'there is no socket to serve'`
+journalctl --sync
+says() { journalctl --no-pager -u "$1" | grep -qF "$2" || { journalctl --no-pager -u "$1"; exit 1; }; }
+says mailstead-apply.service "\"ss -ltnp 'sport = :143'\" says who has the port"
+says mailstead-login@imap.service 'there is no socket to serve'
+systemctl show -P NRestarts mailstead-login@imap.service | grep -x 0`
 
 // endsAtOnce has the login process of a listener end as soon as it is started.
 const endsAtOnce = `mkdir -p /etc/systemd/system/mailstead-login@imap.service.d; printf '[Service]\nExecStart=\nExecStart=/bin/false\n' > /etc/systemd/system/mailstead-login@imap.service.d/x.conf
