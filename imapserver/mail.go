@@ -194,24 +194,19 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	defer context.AfterFunc(a.whole, func() { end(session.ErrBroken) })()
-	maySet := s.Quota != nil && s.Quota.Set
 	if err := setQuota(a.store, s.Quota); err != nil {
 		log.Error("quota not set", "user", s.User, "maildir", s.Maildir, "err", err)
-	}
-	var others *store.Neighbours
-	if m.neighbours.Any() {
-		others = m.neighbours
 	}
 	// It has logged its end, and the reason.
 	err = session.Serve(ctx, conn, session.Params{
 		Account:     a.store,
 		User:        s.User,
-		Others:      others,
+		Others:      m.others(),
 		Namespace:   s.Namespace,
 		Server:      about(s),
 		Log:         log,
 		Without:     without,
-		MaySetQuota: maySet,
+		MaySetQuota: s.Quota != nil && s.Quota.Set,
 		Discard:     s.Discard,
 		Outbox:      newOutbox(s.Outbox),
 		Back:        back,
@@ -231,6 +226,14 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 func (m *mail) faulted(s *handoff.Session) {
 	m.reports.Add(metrics.Faults, 1, "session")
 	m.reports.faulted(fault{s.User, s.Remote})
+}
+
+// others are those with whom a user may share; nil if there is nobody.
+func (m *mail) others() *store.Neighbours {
+	if m.neighbours.Any() {
+		return m.neighbours
+	}
+	return nil
 }
 
 // newOutbox is the way from a session to sendmail; nil if there is none.
