@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -18,14 +17,8 @@ import (
 // sessions than may look at one, however long the clients take to send it.
 func TestGatheredSlowly(t *testing.T) {
 	s := newServer(t)
-	memory := func() int64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
 	text := "Subject: slow\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n" + strings.Repeat("\x00octets\n", 1<<19)
-	before := memory()
+	before := heap()
 	var slow []*peer
 	for range 10 {
 		p := s.connect()
@@ -34,7 +27,7 @@ func TestGatheredSlowly(t *testing.T) {
 		slow = append(slow, p)
 	}
 	time.Sleep(200 * time.Millisecond) // most of it has been read, or it could not be sent
-	if grown := memory() - before; grown > 20<<20 {
+	if grown := heap() - before; grown > 20<<20 {
 		t.Errorf("%d MiB for ten clients that send 4 MiB each", grown>>20)
 	}
 	for _, p := range slow {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -79,6 +80,29 @@ type peer struct {
 
 // connect opens a session over a pair of sockets.
 func (s *server) connect() *peer { return connect(s.t, s.params) }
+
+// stalled are so many clients that ask for something of the first message, and take
+// nothing of it once it comes.
+func (s *server) stalled(n int, what string) (all []*peer) {
+	for range n {
+		p := s.connect()
+		p.ok("SELECT INBOX")
+		p.send("b FETCH 1 " + what + "\r\n")
+		all = append(all, p)
+	}
+	for _, p := range all {
+		p.br.Peek(1)
+	}
+	return all
+}
+
+// heap is how many octets are in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
 
 func connect(t *testing.T, p Params) *peer {
 	t.Helper()
