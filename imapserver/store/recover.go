@@ -46,7 +46,8 @@ func (a *Account) recover() error {
 // directories, from those that we give there.
 func isSetAside(name string) bool { return name[0] == '.' }
 
-// putBack gives the mailboxes that are set aside in one of our directories their places again.
+// putBack gives the mailboxes that are set aside in one of our directories their places
+// again, or one beside it where that has been taken meanwhile.
 func (a *Account) putBack(dir string) error {
 	if realDir(dir) != nil {
 		return nil // there is none, or it is planted
@@ -60,17 +61,33 @@ func (a *Account) putBack(dir string) error {
 		if !isSetAside(e.Name()) {
 			continue
 		}
-		if err := a.ops.RenameNew(filepath.Join(dir, e.Name()), filepath.Join(a.dir, e.Name())); err != nil {
+		to, err := a.place(filepath.Join(dir, e.Name()), e.Name())
+		if err != nil {
 			a.log.Error("a mailbox that was to be deleted, and is not, cannot be put back", "path", filepath.Join(dir, e.Name()), "error", err)
 			continue
 		}
-		a.log.Warn("put back a mailbox that was to be deleted, and is not", "dir", e.Name())
+		a.log.Warn("put back a mailbox that was to be deleted, and is not", "dir", to)
 		back = true
 	}
 	if back {
 		err = a.ops.SyncDir(a.dir)
 	}
 	return err
+}
+
+// maxBeside is how many names are tried beside one that is taken.
+const maxBeside = 100
+
+// place renames a mailbox's directory to dir or, where that is taken, to a name beside it.
+func (a *Account) place(path, dir string) (to string, err error) {
+	to = dir
+	for n := 1; ; n++ {
+		err = a.ops.RenameNew(path, filepath.Join(a.dir, to))
+		if !errors.Is(err, fs.ErrExist) || n > maxBeside {
+			return to, err
+		}
+		to = fmt.Sprintf("%s-%d", dir, n)
+	}
 }
 
 // removeLeft removes one of our directories with what is in it, but for what could not be put
