@@ -92,7 +92,10 @@ func (b *box) holdsPromises(names string) {
 	}
 	units["control"] = "[Service]\nPrivateMounts=yes\n"
 	args := b.prepareProbes()
-	foreign := exec.Command(b.prober(), "foreign").Run() == nil
+	none := exec.Command(b.prober(), "foreign").Run() // outside of any container
+	if none != nil {
+		b.t.Logf("this kernel gives nobody calls of 32 bits: %v", none)
+	}
 	start := []string{"systemctl", "start"}
 	for unit, text := range units {
 		b.write("/etc/systemd/system/probe-"+unit+".service", probing(text, args, "/run/probe/"+unit))
@@ -110,7 +113,7 @@ func (b *box) holdsPromises(names string) {
 			b.t.Errorf("%s: %d probes, and %d promises", unit, len(said), len(promises))
 		}
 		for _, p := range promises {
-			may := unit == "control" && (foreign || p.probe != promise32) || slices.Contains(strings.Fields(p.may), unit)
+			may := unit == "control" && (none == nil || p.probe != promise32) || slices.Contains(strings.Fields(p.may), unit)
 			if how := said[p.probe]; may != (how == "done") {
 				b.t.Errorf("%s: %s: %q", unit, p.probe, how)
 			}
