@@ -125,7 +125,7 @@ func openConnector(ctx context.Context, path, server string) (*handoff.Conn, err
 
 // startConnector starts who connects to the server for an import that no timer runs, and
 // ends when nobody has the channel any more. It is the owner of the mail, or nobody if
-// that is root, and hears of no signal that the terminal sends.
+// that is root.
 func startConnector(user config.User, server string) (*handoff.Conn, error) {
 	c, theirs, err := handoff.Pair()
 	if err != nil {
@@ -137,7 +137,6 @@ func startConnector(user config.User, server string) (*handoff.Conn, error) {
 		uid, gid = nobody, nobody
 	}
 	cmd := importProcess(context.Background(), "import-connect", uid, gid)
-	cmd.SysProcAttr.Setpgid = true
 	cmd.Stdin, cmd.Stderr = theirs, os.Stderr
 	if err := cmd.Start(); err != nil {
 		c.Close()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -219,10 +218,9 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 	if j.Verify {
 		compared, differences, err := t.Verify(ctx)
 		p.clear()
-		return errors.Join(writeVerified(c, j.Output, compared, differences), cmp.Or(ctx.Err(), err))
+		return errors.Join(writeVerified(c, j.Output, compared, differences), err)
 	}
 	reports, err := t.Run(ctx)
-	err = cmp.Or(ctx.Err(), err) // whatever an interrupt has broken
 	p.clear()
 	if j.Kept != "" && !j.Keeps && len(reports)+len(j.Moved) == 0 && err == nil {
 		return hint(errors.New("nothing is kept on this host: what was expunged is gone; and there is nothing to be moved back"), "for the future, say keep: \"14d\" in the description")

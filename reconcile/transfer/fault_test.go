@@ -146,6 +146,55 @@ func usedTwice(t *testing.T, journal string) string {
 	return ""
 }
 
+// stopping is a Progress that interrupts a run once something has been brought, and one
+// that only looks once it is told of a mailbox.
+type stopping struct {
+	silent
+	looks bool
+	stop  func()
+}
+
+func (s stopping) Brought(int, int64) { s.stop() }
+
+func (s stopping) Mailbox(string, string) {
+	if s.looks {
+		s.stop()
+	}
+}
+
+// TestInterrupted says that a run was interrupted, whatever of its connections broke by that.
+func TestInterrupted(t *testing.T) {
+	here, dir := dialogue.Mailstead(t, dialogue.Setup{}), t.TempDir()
+	h := &held{validity: "1"}
+	for n := range 300 {
+		h.texts = append(h.texts, text(n))
+	}
+	interrupted := func(looks bool, do func(context.Context, *transfer.Transfer) error) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		j, err := openJournal(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		to := target(t, here, "")
+		defer to.Close()
+		stop := stopping{looks: looks, stop: func() { cancel(); to.Close() }} // as the sessions of a target end with ctx
+		if err := do(ctx, &transfer.Transfer{Open: h.Open, Target: to, Journal: j, Progress: stop, Pause: time.Millisecond}); !errors.Is(err, context.Canceled) {
+			t.Errorf("it says %v", err)
+		}
+	}
+	interrupted(false, func(ctx context.Context, tr *transfer.Transfer) error {
+		tr.Progress.(stopping).stop() // before it has looked at anything
+		_, err := tr.Run(ctx)
+		return err
+	})
+	interrupted(false, func(ctx context.Context, tr *transfer.Transfer) error { _, err := tr.Run(ctx); return err })
+	run(t, h.Open, here, dir, transfer.Options{})
+	interrupted(true, func(ctx context.Context, tr *transfer.Transfer) error { _, _, err := tr.Verify(ctx); return err })
+}
+
 // TestDrops has the source go away in the middle of messages.
 func TestDrops(t *testing.T) {
 	here := dialogue.Mailstead(t, dialogue.Setup{})

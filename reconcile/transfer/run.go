@@ -36,8 +36,10 @@ type Transfer struct {
 
 // Run brings what is there and not yet here. It does as much as it can: what keeps
 // one mailbox from being brought whole is in its Report. An error is what ends the
-// whole run, such as a quota that is used up; what was brought until then stays.
-func (t *Transfer) Run(ctx context.Context) ([]Report, error) {
+// whole run, such as a quota that is used up, or that of ctx whatever its end has broken;
+// what was brought until then stays.
+func (t *Transfer) Run(ctx context.Context) (reports []Report, err error) {
+	defer func() { err = ended(ctx, err) }()
 	t.slots = make([]Source, len(t.Target.append))
 	defer t.closeSources()
 	works, reports, err := t.survey(ctx)

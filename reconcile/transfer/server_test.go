@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -111,6 +112,27 @@ func TestStartTLS(t *testing.T) {
 		if _, err := s.Open(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", answer, err)
 		}
+	}
+}
+
+// TestStartTLSInterrupted does not wait for a server that says nothing.
+func TestStartTLSInterrupted(t *testing.T) {
+	s := answers(t, map[string]string{"STARTTLS": "..."})
+	s.TLS = transfer.TLSStart
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	opened := make(chan error, 1)
+	go func() {
+		_, err := s.Open(ctx)
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits")
 	}
 }
 

@@ -22,6 +22,7 @@ type Difference struct {
 // that was brought, whether each was, and whether it was brought twice. compared is how many it has compared. Who
 // has changed, moved or removed mail here since finds it among the differences.
 func (t *Transfer) Verify(ctx context.Context) (compared int, differences []Difference, err error) {
+	defer func() { err = ended(ctx, err) }()
 	t.verifying, t.slots = true, make([]Source, 1)
 	defer t.closeSources()
 	works, reports, err := t.survey(ctx)
