@@ -102,3 +102,21 @@ func TestComesBackWithFailures(t *testing.T) {
 	c.want("a NO ", "b OK here", "back OK", "c NO ", "* BYE ")
 	c.end()
 }
+
+// A session that is ended as it gives the connection back ends with it.
+func TestEndedComingBack(t *testing.T) {
+	s := start(t, nil)
+	s.opener = returning{pause: 100 * time.Millisecond}
+	c := s.dialTLS("mail.example")
+	c.want("* OK ")
+	c.send("a LOGIN alice right\r\n")
+	c.want("a OK here")
+	c.send("UNAUTHENTICATE\r\n")
+	time.Sleep(30 * time.Millisecond)
+	if !s.CloseSession(s.List("alice")[0].ID) {
+		t.Error("there is no session")
+	}
+	if said := c.end(); said != "" {
+		t.Errorf("it is served yet: %q", said)
+	}
+}

@@ -31,7 +31,6 @@ type relay struct {
 	over     atomic.Bool   // cut was called
 	left     atomic.Bool   // leave was
 	ended    atomic.Bool   // end was
-	late     *time.Timer   // cuts what has been ended; under sessions.mu
 
 	serve func(*handoff.Client) // of a session in this process, which takes the client itself
 	ahead []byte                // what the client has sent to it already
@@ -74,7 +73,7 @@ const farewell = 2 * time.Second
 func (r *relay) end() {
 	r.ended.Store(true)
 	r.hush()
-	r.late = time.AfterFunc(farewell, r.cut)
+	time.AfterFunc(farewell, r.cut)
 }
 
 // leave ends what the client can say, from another goroutine: the session answers as if

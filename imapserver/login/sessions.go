@@ -102,9 +102,6 @@ func (s *sessions) add(r *relay) (full string) {
 func (s *sessions) remove(r *relay) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.late != nil {
-		r.late.Stop()
-	}
 	if s.all[r] {
 		s.count(r, -1)
 	}
