@@ -137,19 +137,17 @@ func TestGenerations(t *testing.T) {
 			b.await(func() bool { return b.history().Trying == nil })
 			wantForce(3)
 		}
-		b.killedProbing("HUP") // as when a terminal is lost
+		b.killedProbing("HUP", "4s") // as when a terminal is lost
 		b.await(func() bool { return b.history().Trying == nil })
 		wantForce(3)
 		contains(t, b.exit(2, "mailstead", "plan", "--detailed-exitcode").stdout, "daemon-config", "its apply was cut short")
 		contains(t, b.run("mailstead", "history"), "returned to 3: its apply was cut short")
 	})
 	phase("an apply that is killed is taken up by the next one", func(t *testing.T) {
-		b.killedProbing("KILL")
+		b.killedProbing("KILL", "1h") // the next one comes first
 		contains(t, b.run("mailstead", "plan"), "was cut short, or is at work")
 		apply(0)
-		newest := b.history().Generations[0].Number
-		time.Sleep(3 * time.Second) // the timer of the one that was killed
-		wantForce(newest)
+		wantForce(b.history().Generations[0].Number)
 		contains(t, b.run("mailstead", "status"), "In step.")
 		b.writesNothing()
 	})
@@ -213,10 +211,10 @@ func (b *box) await(done func() bool) {
 
 // killedProbing applies what is described and ends the apply by a signal while it probes: the
 // password is in a FIFO that nobody writes to.
-func (b *box) killedProbing(signal string) {
+func (b *box) killedProbing(signal, after string) {
 	b.t.Helper()
 	b.sh(`mv /root/probe /root/password; mkfifo /root/probe
-		mailstead apply --yes --return-after 2s > /dev/null 2>&1 & p=$!
+		mailstead apply --yes --return-after ` + after + ` > /dev/null 2>&1 & p=$!
 		for i in $(seq 100); do grep -q killed /var/lib/mailstead/config.json && break; sleep 0.1; done; sleep 1
 		kill -` + signal + ` $p; wait $p || true; rm /root/probe; mv /root/password /root/probe`)
 	if h := b.history(); h.Trying == nil {
