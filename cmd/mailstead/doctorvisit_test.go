@@ -109,3 +109,23 @@ func TestOpenAt(t *testing.T) {
 		}
 	}
 }
+
+// TestPasswordFiles names every file with a password or a secret that a description can.
+func TestPasswordFiles(t *testing.T) {
+	h := &schema.Host{
+		Directories: []schema.Directory{{Name: "staff", LDAP: &schema.LDAP{PasswordFile: "/ldap"}}, {Name: "sql"}},
+		Web:         &schema.Web{Admins: []schema.WebAdmin{{Name: "ada", TOTPFile: "/totp"}, {Name: "by certificate"}}},
+		Probe:       &schema.Probe{File: "/probe"},
+		Users:       []schema.User{{Name: "vera", Imports: []schema.Import{{Name: "old", PasswordFile: "/import"}}}},
+	}
+	var got []string
+	for _, f := range passwordFiles(h) {
+		if got = append(got, f.Path+": "+f.What); !f.Secret {
+			t.Errorf("%s is not secret", f.Path)
+		}
+	}
+	want := []string{"/ldap: password of directory staff", "/totp: secret of the codes of the admin ada", "/probe: password of the probe", "/import: password of import old of vera"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
