@@ -322,6 +322,26 @@ func TestCapturedName(t *testing.T) {
 	if err := <-reloaded; err != nil {
 		t.Error(err)
 	}
+
+	// Nor is one told anything that came before the reload, and is to be configured after it.
+	theirs, file, err := handoff.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	ours, err := handoff.NewConn(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs.Send(&handoff.Hello{Listener: "imaps", Sockets: []*os.File{imap}})
+	d, err := meet(p.Parted, ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.settings.Store(settingsOf(t, c, nil, issue(t, time.Now().Add(time.Hour), "mail.example")))
+	if err := p.configure(d); err == nil || !strings.Contains(err.Error(), "another listener's") {
+		t.Error(err)
+	}
 }
 
 func portOf(t *testing.T, socket *os.File) int {

@@ -48,30 +48,34 @@ func TestGatheredSlowly(t *testing.T) {
 	}
 }
 
-// The header of a large message, which may be all of it, is read with a place in parsing.
+// The header of a large message, which may be all of it, is read with a place in parsing,
+// and so is what was gathered.
 func TestLargeHeadersOneAtATime(t *testing.T) {
 	s := newServer(t)
 	s.deliver("1000.M1P1.host", "Subject: one\nX-A: b\n"+strings.Repeat("X: "+strings.Repeat("long ", 1000)+"\n", 300)+"\nbody\n")
 	c := s.connect()
 	c.ok("SELECT INBOX")
-	for command, want := range map[string]string{"SEARCH HEADER X-A b": "* SEARCH 1", "SORT (SUBJECT) UTF-8 ALL": "* SORT 1", "THREAD REFERENCES UTF-8 ALL": "* THREAD (1)"} {
+	c.ok("CREATE Box")
+	binary := "Content-Transfer-Encoding: binary\r\n\r\n" + strings.Repeat("\x00", 4<<20)
+	gathered := fmt.Sprintf("APPEND Box ~{%d+}\r\n%s", len(binary), binary)
+	for command, want := range map[string]string{"SEARCH HEADER X-A b": "* SEARCH 1", "SORT (SUBJECT) UTF-8 ALL": "* SORT 1", "THREAD REFERENCES UTF-8 ALL": "* THREAD (1)", gathered: "x OK [APPENDUID "} {
 		for range cap(parsing) {
 			parsing <- struct{}{}
 		}
 		c.send("x " + command + "\r\n")
 		c.conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		if _, err := c.br.Peek(1); err == nil {
-			t.Errorf("%s: answered without a place", command)
+			t.Errorf("%.20s: answered without a place", command)
 		}
 		c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 		for range cap(parsing) {
 			<-parsing
 		}
 		if got := c.answer("x"); !strings.HasPrefix(got, want) {
-			t.Errorf("%s: %q", command, got)
+			t.Errorf("%.20s: %q", command, got)
 		}
 		if len(parsing) > 0 {
-			t.Fatalf("%s: a place was not given back", command)
+			t.Fatalf("%.20s: a place was not given back", command)
 		}
 	}
 }
