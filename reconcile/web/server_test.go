@@ -378,3 +378,17 @@ func TestAdminFails(t *testing.T) {
 		t.Errorf("a fault of the host: %s", &log)
 	}
 }
+
+// What the daemon answers instead of its sessions is shown.
+func TestSessionsFail(t *testing.T) {
+	s := newSite(t, alice, func(r AdminRequest) AdminAnswer {
+		if r.Do == AdminSessions {
+			return AdminAnswer{Error: "the daemon is not running"}
+		}
+		return AdminAnswer{Token: "of helpdesk", Name: "helpdesk", Status: &Status{}}
+	})
+	s.send("/admin/login", "/admin/login", "name", "helpdesk", "password", "x", "code", "1")
+	if status, text := s.get("/admin/sessions"); status != 200 || !strings.Contains(text, "the daemon is not running") {
+		t.Errorf("%d %s", status, text)
+	}
+}
