@@ -152,6 +152,7 @@ func (o *importOptions) declared(ctx context.Context, daemon *config.Config, hos
 	if host == nil {
 		return hint(errors.New("one source is needed"), "name it with --from, --maildir or --mbox")
 	}
+	o.user = calledUser(host, o.user)
 	var errs []error
 	found := false
 	for _, u := range host.Users {
@@ -247,16 +248,20 @@ func findUser(ctx context.Context, daemon *config.Config, name string) (config.U
 		return config.User{}, err
 	}
 	defer f.Close()
+	var alike []config.User
 	for u, err := range config.ParseUsers(f, daemon.Workers) {
 		if err != nil {
 			return config.User{}, fmt.Errorf("read %s: %w", daemon.Users, err)
 		}
-		if u.Name == name {
-			if u.Elsewhere != "" {
-				return u, fmt.Errorf("the mail of %q is on another host: %s", name, visible(u.Elsewhere))
-			}
-			return u, nil
+		if strings.EqualFold(u.Name, name) {
+			alike = append(alike, u)
 		}
+	}
+	if u, ok := called(alike, func(u config.User) string { return u.Name }, name); ok {
+		if u.Elsewhere != "" {
+			return u, fmt.Errorf("the mail of %q is on another host: %s", u.Name, visible(u.Elsewhere))
+		}
+		return u, nil
 	}
 	none := hint(fmt.Errorf("no user %q on this host", name), "the users are those of the description that was applied")
 	if len(daemon.Directories) == 0 {

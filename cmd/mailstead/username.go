@@ -9,27 +9,34 @@ import (
 	"mailstead/schema"
 )
 
-// calledUser gives the name of the user whom somebody means, in whatever capitals, by the
-// order of a login: the one that is spelt so, else the one in small letters, else the
-// only one that there is. Any other name stays what it is.
+// calledUser gives the name of the user whom somebody means, in whatever capitals. A name
+// that nobody has stays what it is.
 func calledUser(host *schema.Host, name string) string {
-	small := strings.ToLower(name)
-	var alike []string
-	for _, u := range host.Users {
-		switch {
-		case u.Name == name:
-			return name
-		case strings.ToLower(u.Name) == small:
-			alike = append(alike, u.Name)
-		}
-	}
-	switch {
-	case slices.Contains(alike, small):
-		return small
-	case len(alike) == 1:
-		return alike[0]
+	if u, ok := called(host.Users, func(u schema.User) string { return u.Name }, name); ok {
+		return u.Name
 	}
 	return name
+}
+
+// called gives the user whom somebody means by the order of a login: the one whose name
+// is spelt so, else the one in small letters, else the only one that there is.
+func called[U any](users []U, nameOf func(U) string, name string) (user U, ok bool) {
+	small := strings.ToLower(name)
+	var alike []U
+	for _, u := range users {
+		switch n := nameOf(u); {
+		case n == name:
+			return u, true
+		case n == small:
+			user, ok = u, true
+		case strings.ToLower(n) == small:
+			alike = append(alike, u)
+		}
+	}
+	if !ok && len(alike) == 1 {
+		return alike[0], true
+	}
+	return user, ok
 }
 
 // nearUser gives the name of the user whom a mistyped one most likely stands for, or an
