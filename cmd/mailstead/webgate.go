@@ -102,7 +102,8 @@ type webToken struct {
 }
 
 func webMark(a schema.WebAdmin) string {
-	by := append([]string{a.TOTPFile, string(a.Hash)}, a.Certificates...)
+	secret, _ := readTOTP(a.TOTPFile) // whoever cannot be asked for a code agrees to nothing
+	by := append([]string{string(secret), string(a.Hash)}, a.Certificates...)
 	sum := sha256.Sum256([]byte(strings.Join(by, "\x00")))
 	return hex.EncodeToString(sum[:8])
 }

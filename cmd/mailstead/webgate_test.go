@@ -88,6 +88,15 @@ func TestWebGate(t *testing.T) {
 	if _, err := g.token(token, now.Add(webTokenLife+time.Second)); err == nil {
 		t.Error("a token is good for ever")
 	}
+	file := g.host.Web.Admins[0].TOTPFile
+	for _, secret := range []string{strings.Repeat(testSecret, 2), testSecret} {
+		if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.token(token, now); (err == nil) != (secret == testSecret) {
+			t.Errorf("with the secret %s: %v", secret, err)
+		}
+	}
 	g.host.Web.Admins[0].Hash += "x"
 	if _, err := g.token(token, now); err == nil {
 		t.Error("a token outlives the password")
