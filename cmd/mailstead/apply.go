@@ -149,7 +149,10 @@ func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error 
 			return err
 		}
 	}
-	return l.applyGeneration(ctx, o, c, plan)
+	if err := l.applyGeneration(ctx, o, c, plan); err != nil || o.boot {
+		return err
+	}
+	return forgetFaults(ctx, l.host, l.opts)
 }
 
 // plan gives what is to be done: of a saved plan, or of the description.

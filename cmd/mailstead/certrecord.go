@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"mailstead/reconcile"
+	"mailstead/reconcile/desired"
 	"mailstead/reconcile/kind"
 	"mailstead/schema"
 )
@@ -85,6 +88,37 @@ func recordFaults(ctx context.Context, host *schema.Host, outcomes map[string]er
 	if err := writeFaults(ctx, host.Paths.State, faults); err != nil {
 		return fmt.Errorf("record which certificates failed: %w", err)
 	}
+	return nil
+}
+
+// forgetFaults drops the faults of certificates that are in force by now.
+func forgetFaults(ctx context.Context, host *schema.Host, opts desired.Options) error {
+	faults, _ := readFaults(host)
+	if len(faults) == 0 {
+		return nil
+	}
+	outcomes := map[string]error{}
+	for _, f := range faults {
+		outcomes[f.Certificate] = nil
+	}
+	l, err := lookForCertificates(ctx, host, opts)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	plan, err := reconcile.Compare(ctx, reconcile.Inputs{Host: host.Name, Want: l.want, Table: l.servingTable(), State: host.Paths.State})
+	if err != nil {
+		return err
+	}
+	l.unusable(plan, outcomes)
+	if err := l.prove(ctx, outcomes, hookServeWait, &console{out: io.Discard}); err != nil {
+		return err
+	}
+	maps.DeleteFunc(outcomes, func(_ string, err error) bool { return err != nil })
+	if err := recordFaults(ctx, host, outcomes, time.Now()); err != nil || len(outcomes) < len(faults) {
+		return err
+	}
+	showFailed(ctx, opts, deployHookOptions{all: true}, nil)
 	return nil
 }
 
