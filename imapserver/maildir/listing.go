@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -157,30 +158,41 @@ func readDir(fd, hint int, atomic bool) (*Listing, error) {
 	return l, nil
 }
 
+// dirBuffers are of minDirBuffer each. That to unmap memory makes every core of the
+// process stop for a moment is felt where it is done for each of many small directories.
+var dirBuffers = sync.Pool{New: func() any { return new([minDirBuffer]byte) }}
+
 // readDirOnce reads a directory from its start to its end. whole says that one
-// call took it all. data lies in buf, or is a copy if there were more calls.
-func readDirOnce(fd, size int) (data, buf []byte, whole bool, err error) {
+// call took it all. What was mapped for data may be nil.
+func readDirOnce(fd, size int) (data, mapped []byte, whole bool, err error) {
 	if _, err := unix.Seek(fd, 0, 0); err != nil {
 		return nil, nil, false, err
 	}
-	buf, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE,
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	if err != nil {
-		return nil, nil, false, err
+	piece := dirBuffers.Get().(*[minDirBuffer]byte)
+	defer dirBuffers.Put(piece)
+	buf := piece[:]
+	if size > minDirBuffer {
+		mapped, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE,
+			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+		if err != nil {
+			return nil, nil, false, err
+		}
+		buf = mapped
 	}
 	n, err := getdents(fd, buf)
 	if err != nil || n == 0 {
-		return nil, buf, true, err
+		return nil, mapped, true, err
 	}
-	data = buf[:n:n]
-	piece := make([]byte, minDirBuffer) // what is left of buf may be too short for a record
-	for calls := 1; ; calls++ {
-		n, err := getdents(fd, piece)
+	if data = buf[:n:n]; mapped == nil {
+		data = bytes.Clone(data)
+	}
+	for calls := 1; ; calls++ { // what is left of buf may be too short for a record
+		n, err := getdents(fd, piece[:])
 		if err != nil {
-			return nil, buf, false, err
+			return nil, mapped, false, err
 		}
 		if n == 0 {
-			return data, buf, calls == 1, nil
+			return data, mapped, calls == 1, nil
 		}
 		data = append(data, piece[:n]...)
 	}
