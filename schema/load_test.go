@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -18,6 +19,11 @@ import (
 
 // update rewrites what the tests expect.
 var update = os.Getenv("MAILSTEAD_UPDATE") == "1"
+
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // one load after the other, of which nothing stays
+	os.Exit(m.Run())
+}
 
 // TestDescriptions loads the files of each archive. The archive ends with the
 // exact faults (faults.txt) or the Config (config.json). Lines of its comment
