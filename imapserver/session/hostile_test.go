@@ -271,18 +271,18 @@ func TestCompressBombs(t *testing.T) {
 		return b.Bytes()
 	}
 	const mib = 1 << 20
+	n, size := scaled(3, 25), 128
+	if testing.Short() {
+		n, size = 1, 32
+	}
 	bombs := map[string][]byte{
-		"line":    pack("b LIST \"\" ", strings.Repeat("x", 128*mib), "\r\n"),
-		"literal": pack("b LOGIN {99999999+}\r\n", strings.Repeat("x", 128*mib), "\r\n"),
-		"message": pack(fmt.Sprintf("b APPEND INBOX {%d+}\r\n", 200*mib), strings.Repeat("x", 128*mib)),
-		"lines":   pack(strings.Repeat("b NOOP\r\n", 1*mib)),
+		"line":    pack("b LIST \"\" ", strings.Repeat("x", size*mib), "\r\n"),
+		"literal": pack("b LOGIN {99999999+}\r\n", strings.Repeat("x", size*mib), "\r\n"),
+		"message": pack(fmt.Sprintf("b APPEND INBOX {%d+}\r\n", 200*mib), strings.Repeat("x", size*mib)),
+		"lines":   pack(strings.Repeat("b NOOP\r\n", size*mib/128)),
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	n := scaled(3, 25)
-	if testing.Short() {
-		n = 1
-	}
 	for _, bomb := range bombs {
 		for range n {
 			c := s.connect()
