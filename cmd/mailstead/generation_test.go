@@ -1,11 +1,16 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mailstead/reconcile"
+	"mailstead/reconcile/desired"
 )
 
 // TestPrune: of the oldest generations those stay that the host may return to.
@@ -51,5 +56,44 @@ func TestProven(t *testing.T) {
 		if got, err := g.proven(from); err != nil || got != want {
 			t.Errorf("from %d: %d %v, want %d", from, got, err, want)
 		}
+	}
+}
+
+// TestOvertaken: an apply with nothing to change, which finds one that was cut short, records
+// nothing where another one has come before it.
+func TestOvertaken(t *testing.T) {
+	p := newProposing(t)
+	state := p.gate.host.Paths.State
+	g := generationsOf(state)
+	opts := desired.Options{Rootless: true}
+	o := applyOptions{source: source{paths: []string{p.dir}}, opts: opts, yes: true}
+	quiet := &console{in: strings.NewReader(""), out: t.Output(), err: t.Output()}
+	l, err := o.look(t.Context(), opts, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	plan, err := l.plan(t.Context(), o)
+	if err != nil || len(plan.Changes) > 0 {
+		t.Fatalf("%v %v", plan, err)
+	}
+
+	p.write("more.cue", `hosts: "mail.example.org": users: walter: password: hash: hosts["mail.example.org"].users.vera.password.hash`)
+	other, err := o.look(t.Context(), opts, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	if err := other.applyCurrent(t.Context(), o, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.setTrying(attempt{ID: "cut short", To: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.applyGeneration(t.Context(), o, quiet, plan); !errors.Is(err, reconcile.ErrBehind) {
+		t.Errorf("it ended with %v", err)
+	}
+	if host, _, err := readApplied(state); err != nil || len(host.Users) != 2 {
+		t.Errorf("the record is of what was overtaken: %v", err)
 	}
 }

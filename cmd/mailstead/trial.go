@@ -54,7 +54,10 @@ func (l *look) applyGeneration(ctx context.Context, o applyOptions, c *console, 
 		return notApplied(err)
 	}
 	defer l.unlock()
-	if left, err = g.trying(); err != nil { // another apply may have been at work
+	if err := l.current(); err != nil { // another apply may have been at work
+		return err
+	}
+	if left, err = g.trying(); err != nil {
 		return err
 	}
 	if len(plan.Changes) == 0 && left == nil {
