@@ -133,7 +133,7 @@ func (r *rollout) run(ctx context.Context) error {
 		}
 	}
 	if len(r.plans) > 1 {
-		fmt.Fprintf(r.c.out, "\nApplied: %d hosts changed, %d had nothing to change.\n", changed, len(r.plans)-changed)
+		fmt.Fprintf(r.c.out, "\nApplied: %s changed, %d had nothing to change.\n", counts(changed, "hosts"), len(r.plans)-changed)
 	}
 	return nil
 }

@@ -280,7 +280,7 @@ func fleetLine(plans []hostPlan) string {
 		}
 		addPlan(&total, &p.plan.Plan)
 	}
-	line := fmt.Sprintf("%d hosts, %d with changes", len(plans), pending)
+	line := fmt.Sprintf("%s, %d with changes", counts(len(plans), "hosts"), pending)
 	if failed > 0 {
 		line += fmt.Sprintf(", %d not planned", failed)
 	}

@@ -236,9 +236,9 @@ func statusLine(s *hostStatus) string {
 	case s.Unknown != "":
 		return "What is wanted is not known: the description is at fault."
 	case s.Pending+s.Waiting > 0:
-		return fmt.Sprintf("Out of step: %d changes pending, %d waiting; see \"mailstead plan\".", s.Pending, s.Waiting)
+		return fmt.Sprintf("Out of step: %s pending, %d waiting; see \"mailstead plan\".", counts(s.Pending, "changes"), s.Waiting)
 	case len(s.Faults) > 0:
-		return fmt.Sprintf("Out of step: %d certificates could not be brought into force.", len(s.Faults))
+		return fmt.Sprintf("Out of step: %s could not be brought into force.", counts(len(s.Faults), "certificates"))
 	case s.Daemon == nil:
 		return "Out of step: " + visible(s.Problem) + "."
 	}
