@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -168,12 +169,19 @@ service imap-login {
 	}
 	server := exec.Command("nsenter", "-t", strconv.Itoa(b.leader), "-n", "dovecot", "-F", "-c", filepath.Join(dir, "conf"))
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := server.Start(); err != nil {
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread() // by whose end it is killed: those of other tests come and go
+		started <- server.Start()
+		server.Wait()
+	}()
+	if err := <-started; err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() {
 		server.Process.Signal(syscall.SIGTERM)
-		server.Wait()
+		<-ended
 		if log, _ := os.ReadFile(filepath.Join(dir, "log")); b.t.Failed() {
 			b.t.Logf("Dovecot:\n%s", log)
 		}
