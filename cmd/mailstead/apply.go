@@ -152,7 +152,10 @@ func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error 
 	if err := l.applyGeneration(ctx, o, c, plan); err != nil || o.boot {
 		return err
 	}
-	return forgetFaults(ctx, l.host, l.opts)
+	if err := forgetFaults(ctx, l.host, l.opts); err != nil { // which the timer does as well
+		fmt.Fprintf(c.err, "mailstead: warning: %s\n", visibleLines(err.Error()))
+	}
+	return nil
 }
 
 // plan gives what is to be done: of a saved plan, or of the description.
