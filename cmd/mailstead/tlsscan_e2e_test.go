@@ -62,7 +62,7 @@ func (b *box) testssl(policy string, way []string) {
 	out := "/root/testssl.json"
 	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Minute)
 	defer cancel()
-	cmd := b.command(ctx, append([]string{"sh", "-c", `rm -f ` + out + `; exec testssl --quiet --warnings batch --color 0 -p -s -f -P -S -U --jsonfile ` + out + ` "$@"`, "sh"}, way...)...)
+	cmd := b.command(ctx, append([]string{"sh", "-c", `rm -f ` + out + `; exec testssl --quiet --warnings batch --color 0 --jsonfile ` + out + ` "$@"`, "sh"}, way...)...)
 	said, _ := cmd.CombinedOutput() // it ends by how much it has found
 	text, err := os.ReadFile(filepath.Join(b.root(), out))
 	if err != nil {
