@@ -106,11 +106,9 @@ func forgetFaults(ctx context.Context, host *schema.Host, opts desired.Options) 
 		return err
 	}
 	defer l.close()
-	plan, err := reconcile.Compare(ctx, reconcile.Inputs{Host: host.Name, Want: l.want, Table: l.servingTable(), State: host.Paths.State})
-	if err != nil {
+	if _, err := l.compareServing(ctx, outcomes); err != nil {
 		return err
 	}
-	l.unusable(plan, outcomes)
 	if err := l.prove(ctx, outcomes, hookServeWait, &console{out: io.Discard}); err != nil {
 		return err
 	}

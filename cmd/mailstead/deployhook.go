@@ -196,21 +196,28 @@ func (l *look) deploy(ctx context.Context, outcomes map[string]error, c *console
 		return notApplied(err)
 	}
 	defer lock.Release()
-	table := l.servingTable()
-	all, err := reconcile.Compare(ctx, reconcile.Inputs{Host: l.host.Name, Want: l.want, Table: table, State: l.host.Paths.State})
+	all, err := l.compareServing(ctx, outcomes)
 	if err != nil {
 		return err
 	}
-	l.unusable(all, outcomes)
 	l.onlyCertificates = l.onlyCertificates || usersDiffer(all)
 	plan, report := onlyServing(all, l.onlyCertificates), &reconcile.Report{}
 	if !plan.Empty() {
 		writeChanges(c, c.out, plan.Changes, false)
-		if report, err = reconcile.Apply(ctx, plan, reconcile.Options{Table: table, State: l.host.Paths.State, Lock: lock}); err != nil {
+		if report, err = reconcile.Apply(ctx, plan, reconcile.Options{Table: l.servingTable(), State: l.host.Paths.State, Lock: lock}); err != nil {
 			return notApplied(err)
 		}
 	}
 	return errors.Join(noteFailed(report, outcomes), l.followGeneration(all, report), l.reload(ctx))
+}
+
+// compareServing compares what serves certificates, and notes those that cannot be used.
+func (l *look) compareServing(ctx context.Context, outcomes map[string]error) (*reconcile.Plan, error) {
+	plan, err := reconcile.Compare(ctx, reconcile.Inputs{Host: l.host.Name, Want: l.want, Table: l.servingTable(), State: l.host.Paths.State})
+	if err == nil {
+		l.unusable(plan, outcomes)
+	}
+	return plan, err
 }
 
 // followGeneration keeps what the generation in force is rendered to in step with
