@@ -256,6 +256,9 @@ func findUser(ctx context.Context, daemon *config.Config, name string) (config.U
 		if strings.EqualFold(u.Name, name) {
 			alike = append(alike, u)
 		}
+		if u.Name == name { // whoever comes after
+			break
+		}
 	}
 	if u, ok := called(alike, func(u config.User) string { return u.Name }, name); ok {
 		if u.Elsewhere != "" {
