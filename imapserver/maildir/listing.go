@@ -158,8 +158,8 @@ func readDir(fd, hint int, atomic bool) (*Listing, error) {
 	return l, nil
 }
 
-// dirBuffers are of minDirBuffer each. That to unmap memory makes every core of the
-// process stop for a moment is felt where it is done for each of many small directories.
+// dirBuffers spare small directories a mapping of their own: to unmap one stops all threads
+// of the process for a moment.
 var dirBuffers = sync.Pool{New: func() any { return new([minDirBuffer]byte) }}
 
 // readDirOnce reads a directory from its start to its end. whole says that one
