@@ -599,7 +599,7 @@ func TestSystemUser(t *testing.T) {
 	const name, service = "mstestpam", "mailstead-test-imapd"
 	p := startProcessesWith(t, func(p *processes) []config.User {
 		helper := filepath.Join(p.dir, "mailstead-pam")
-		command(t, "", "go", "build", "-tags", "pam", "-o", helper, "mailstead/cmd/mailstead-pam")
+		command(t, "", "env", "CGO_ENABLED=1", "go", "build", "-tags", "pam", "-o", helper, "mailstead/cmd/mailstead-pam")
 		p.c.PAM = &config.PAM{Service: service, Helper: helper, Socket: filepath.Join(p.dir, "pam")}
 		p.helpers(helper, service)
 		if err := os.WriteFile("/etc/pam.d/"+service, []byte("@include common-auth\n@include common-account\n"), 0o644); err != nil {

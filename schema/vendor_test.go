@@ -114,7 +114,7 @@ func TestVendorCUE(t *testing.T) {
 	version := regexp.MustCompile(`(?m)^\s*cuelang.org/go (v\S+)$`).FindSubmatch(mod)
 	bin := t.TempDir()
 	install := exec.Command("go", "install", "cuelang.org/go/cmd/cue@"+string(version[1]))
-	install.Env = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=")
+	install.Env = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=-trimpath", "CGO_ENABLED=0")
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

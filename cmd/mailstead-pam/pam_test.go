@@ -46,7 +46,7 @@ type helper struct {
 func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "mailstead-pam")
-	command(t, "", "go", "build", "-tags", "pam", "-o", path, ".")
+	command(t, "", "env", "CGO_ENABLED=1", "go", "build", "-tags", "pam", "-o", path, ".")
 	return path
 }
 

@@ -39,10 +39,7 @@ func TestBenchImport(t *testing.T) {
 		s.up(t)
 		t.Cleanup(s.down)
 	}
-	program := filepath.Join(t.TempDir(), "mailstead")
-	if out, err := exec.Command("go", "build", "-o", program, "mailstead/cmd/mailstead").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	program := buildProgram(t, "mailstead")
 	fmt.Println("| messages | mailstead import | at most | mbsync | ratio |\n|---|---|---|---|---|")
 	for i, n := range []int{n / 10, n} {
 		who := user(2 - i)

@@ -45,7 +45,9 @@ var program = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	name := filepath.Join(dir, "mailstead-imapd")
-	if out, err := exec.Command("go", "build", "-o", name, "mailstead/cmd/mailstead-imapd").CombinedOutput(); err != nil {
+	cmd := exec.Command("go", "build", "-trimpath", "-o", name, "mailstead/cmd/mailstead-imapd")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return name, nil
