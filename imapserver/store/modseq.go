@@ -16,11 +16,11 @@ import (
 // more, the older half is forgotten and the floor raised.
 const maxGraves = 10_000
 
-// firstModSeq is the mod-sequence that a mailbox begins with: the time, so that
-// it is above all that anyone has been told of the mailbox before, be it by
-// another server or from an index that is lost. It grows by one with a change,
-// and by markStep at an unclean stop: the clock runs faster.
-func firstModSeq() ModSeq { return ModSeq(time.Now().UnixMilli()) }
+// firstModSeq is the mod-sequence that a mailbox begins with: the time, in
+// microseconds, so that it is above all that anyone has been told of the mailbox
+// before, be it by another server or from an index that is lost. It grows by one
+// with a change, and by markStep at an unclean stop: the clock runs faster.
+func firstModSeq() ModSeq { return ModSeq(time.Now().UnixMicro()) }
 
 // bootFile names the run of the kernel.
 const bootFile = "/proc/sys/kernel/random/boot_id"
