@@ -173,7 +173,8 @@ func (s *Session) begin(format string, args ...any) {
 }
 
 // answer ends a command and reads what it is answered (RFC 9051 §7.1): the code of
-// the tagged response, and what came before it.
+// the tagged response, and what came before it, but for EXPUNGE: each message that goes
+// has one, and nobody here counts by sequence numbers.
 func (s *Session) answer() (untagged []string, code string, err error) {
 	s.w.WriteString("\r\n")
 	if err := s.w.Flush(); err != nil {
@@ -192,6 +193,10 @@ func (s *Session) answer() (untagged []string, code string, err error) {
 		}
 		rest, tagged := strings.CutPrefix(line, tag)
 		if !tagged {
+			s.c.SetDeadline(time.Now().Add(sessionTimeout)) // it is at work
+			if strings.HasPrefix(line, "* ") && strings.HasSuffix(line, " EXPUNGE") {
+				continue
+			}
 			if untagged = append(untagged, line); len(untagged) > maxLines {
 				return nil, "", fmt.Errorf("the daemon answers with more than %d lines", maxLines)
 			}
