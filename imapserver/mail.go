@@ -59,6 +59,7 @@ type mail struct {
 // and err are set.
 type account struct {
 	opened chan struct{}
+	gone   chan struct{} // closed once it has been closed, or could not be opened
 	store  *store.Account
 	err    error
 
@@ -68,9 +69,9 @@ type account struct {
 	fail  context.CancelFunc
 
 	// Under mail.mu:
-	users  int           // sessions that use it
-	idle   *time.Timer   // closes it; nil while there are sessions
-	closed chan struct{} // not nil once it is being closed; itself closed after that
+	users   int         // sessions that use it
+	idle    *time.Timer // closes it; nil while there are sessions
+	closing bool        // it is being closed
 }
 
 func newMail(log *slog.Logger) *mail {
@@ -194,6 +195,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	defer context.AfterFunc(a.whole, func() { end(session.ErrBroken) })()
+	ctx = context.WithValue(ctx, endOf{}, end)
 	if err := setQuota(a.store, s.Quota); err != nil {
 		log.Error("quota not set", "user", s.User, "maildir", s.Maildir, "err", err)
 	}
@@ -275,14 +277,25 @@ func setQuota(a *store.Account, q *handoff.Quota) error {
 	return a.SetQuota(store.Limits{Octets: q.Storage, Messages: q.Messages})
 }
 
-// lend gives a session the account of another user.
+// endOf is the key of what ends the session that a context is of, with a cause.
+type endOf struct{}
+
+// lend gives a session the account of another user, and ends it if that fails, as it
+// ends the owner's: it is opened anew when nobody has it any more.
 func (m *mail) lend(ctx context.Context, maildir string) (*store.Account, func(), error) {
 	a, err := m.acquire(ctx, maildir, nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	m.promise(a.store)
-	return a.store, func() { m.release(maildir, a, m.linger) }, nil
+	stop := func() bool { return true }
+	if end, ok := ctx.Value(endOf{}).(context.CancelCauseFunc); ok {
+		stop = context.AfterFunc(a.whole, func() { end(session.ErrBroken) })
+	}
+	return a.store, func() {
+		stop()
+		m.release(maildir, a, m.linger)
+	}, nil
 }
 
 // promise has an account keep what sessions were told last.
@@ -295,13 +308,13 @@ func (m *mail) promise(a *store.Account) {
 // there is no Maildir, one is made if first is given.
 func (m *mail) acquire(ctx context.Context, maildir string, first *handoff.First) (*account, error) {
 	for {
-		a, closed, mine := m.join(maildir)
+		a, joined, mine := m.join(maildir)
 		if mine {
 			m.open(a, maildir, first)
 		}
-		if closed != nil {
+		if !joined {
 			select {
-			case <-closed:
+			case <-a.gone:
 				continue // and open it anew
 			case <-ctx.Done():
 				return nil, ctx.Err()
@@ -316,25 +329,28 @@ func (m *mail) acquire(ctx context.Context, maildir string, first *handoff.First
 }
 
 // join finds the account, or makes it for the caller to open. It does not join
-// one that is being closed, but gives what tells its end.
-func (m *mail) join(maildir string) (a *account, closed chan struct{}, first bool) {
+// one that is being closed, or will be since its store can do nothing more.
+func (m *mail) join(maildir string) (a *account, joined, first bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	a = m.accounts[maildir]
 	if first = a == nil; first {
-		a = &account{opened: make(chan struct{})}
+		a = &account{opened: make(chan struct{}), gone: make(chan struct{})}
 		a.whole, a.fail = context.WithCancel(context.Background())
 		m.accounts[maildir] = a
 	}
-	if a.closed != nil {
-		return a, a.closed, false
+	if a.closing || a.whole.Err() != nil {
+		if a.idle != nil {
+			a.idle.Reset(0)
+		}
+		return a, false, false
 	}
 	a.users++
 	if a.idle != nil {
 		a.idle.Stop()
 		a.idle = nil
 	}
-	return a, nil, first
+	return a, true, first
 }
 
 // open opens the account for everyone who waits for it. One that cannot be
@@ -343,7 +359,7 @@ func (m *mail) open(a *account, maildir string, first *handoff.First) {
 	defer close(a.opened)
 	defer func() {
 		if a.store == nil {
-			m.forget(maildir)
+			m.forget(maildir, a)
 		}
 	}()
 	a.err = fmt.Errorf("open %s: interrupted", maildir) // what the others see of a panic
@@ -378,7 +394,7 @@ func (m *mail) release(maildir string, a *account, stay time.Duration) {
 	if a.whole.Err() != nil {
 		stay = 0
 	}
-	if a.users--; a.users == 0 && m.accounts[maildir] == a && a.closed == nil {
+	if a.users--; a.users == 0 && m.accounts[maildir] == a && !a.closing {
 		a.idle = time.AfterFunc(stay, func() { m.expire(maildir, a) })
 	}
 }
@@ -387,21 +403,19 @@ func (m *mail) release(maildir string, a *account, stay time.Duration) {
 // another has closed it. Whoever comes meanwhile opens it anew after that.
 func (m *mail) expire(maildir string, a *account) {
 	m.mu.Lock()
-	if closed := a.closed; closed != nil {
+	if a.closing {
 		m.mu.Unlock()
-		<-closed
+		<-a.gone
 		return
 	}
 	if a.users > 0 || m.accounts[maildir] != a {
 		m.mu.Unlock()
 		return
 	}
-	closed := make(chan struct{})
-	a.closed = closed
+	a.closing = true
 	m.mu.Unlock()
 	m.closeStore(maildir, a)
-	m.forget(maildir)
-	close(closed)
+	m.forget(maildir, a)
 }
 
 func (m *mail) closeStore(maildir string, a *account) {
@@ -411,10 +425,11 @@ func (m *mail) closeStore(maildir string, a *account) {
 	}
 }
 
-func (m *mail) forget(maildir string) {
+func (m *mail) forget(maildir string, a *account) {
 	m.mu.Lock()
 	delete(m.accounts, maildir)
 	m.mu.Unlock()
+	close(a.gone)
 	m.tellQuiet()
 }
 

@@ -17,6 +17,7 @@ import (
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/login"
+	"mailstead/imapserver/session"
 )
 
 // channelPair makes a channel with both its ends in this process.
@@ -443,6 +444,53 @@ func TestWorkerOpensAgain(t *testing.T) {
 	m.close()
 	if len(m.accounts) != 0 {
 		t.Error("accounts are left open")
+	}
+}
+
+// TestFailedAccount has sessions come to an account that has failed, while others still
+// have it, and when nobody does: they get one that is opened anew.
+func TestFailedAccount(t *testing.T) {
+	path := newMaildir(t, filepath.Join(t.TempDir(), "Maildir"))
+	m := newMail(slog.New(slog.DiscardHandler))
+	defer m.close()
+	failed, err := m.acquire(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	borrower, end := context.WithCancelCause(t.Context())
+	_, giveBack, err := m.lend(context.WithValue(borrower, endOf{}, end), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed.fail()
+	came := make(chan *account, 1)
+	come := func() {
+		a, err := m.acquire(t.Context(), path, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		came <- a
+	}
+	go come()
+	<-borrower.Done()
+	if cause := context.Cause(borrower); cause != session.ErrBroken {
+		t.Errorf("who had borrowed it is ended by %v", cause)
+	}
+	giveBack()
+	select {
+	case <-came:
+		t.Error("a session joins an account that has failed")
+	case <-time.After(50 * time.Millisecond):
+	}
+	m.release(path, failed, time.Hour)
+	anew := <-came
+	m.release(path, anew, time.Hour)
+	anew.fail() // by what is done behind
+	go come()
+	if last := <-came; last == anew || anew == failed {
+		t.Error("it is not opened anew")
+	} else {
+		m.release(path, last, 0)
 	}
 }
 
