@@ -51,7 +51,8 @@ func TestObserved(t *testing.T) {
 	b.writesNothing()
 	b.sh(`timeout 100 mailstead trace --user alice > /root/trace 2>&1 & sleep 1`)
 	b.write("/root/client.py", observedClient)
-	b.sh(`systemd-run --quiet --unit=client python3 /root/client.py; for i in $(seq 300); do mailstead explain-session --user carol@example.org 2>/dev/null | grep -q IDLE && break; sleep 0.1; done`)
+	b.sh(`systemd-run --quiet --unit=client python3 /root/client.py; for i in $(seq 300); do mailstead explain-session --user carol@example.org 2>/dev/null | grep -q IDLE && break; sleep 0.1; done
+for i in $(seq 300); do grep -q 'SELECT INBOX' /root/trace && break; sleep 0.1; done`) // what is told waits a moment for what was said before
 
 	want := func(what, text string, patterns ...string) {
 		t.Helper()
