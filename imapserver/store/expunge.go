@@ -92,6 +92,10 @@ func (v *View) unlink(ctx context.Context, which func(*record) bool, gone *remov
 // unlinkPass removes the files of what is to go, as far as they are where the
 // snapshot has them.
 func (mb *mailbox) unlinkPass(told *snapshot, which func(*record) bool, gone *removed, ids *ids) (lost bool, err error) {
+	var counted Usage // what has \Deleted does not count any more
+	mb.a.quota.changes.RLock()
+	defer mb.a.quota.changes.RUnlock()
+	defer func() { mb.a.quota.note(counted.Negative()) }()
 	err = mb.change(func() error {
 		var err error
 		mb.snap.Load().all(func(r *record) bool {
@@ -99,9 +103,11 @@ func (mb *mailbox) unlinkPass(told *snapshot, which func(*record) bool, gone *re
 				return true
 			}
 			ids.note(r)
+			usage := mb.counted([]*record{r})
 			uerr := mb.discardFile(r, gone)
 			switch {
 			case uerr == nil:
+				counted = counted.Add(usage)
 				gone.uids[r.uid] = true
 				gone.inNew = gone.inNew || r.sub == maildir.New
 			case errors.Is(uerr, fs.ErrNotExist):
