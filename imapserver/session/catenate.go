@@ -31,8 +31,13 @@ func (r *receiver) url(to *sink, text string) error {
 	switch {
 	case u.Mailbox != "":
 		err = s.readPlace(r.ctx, u.Mailbox, read)
-	case s.selected != nil && s.selected.rights.Has(store.RightRead):
-		err = read(s.selected.view)
+	case s.selected != nil:
+		if err := s.review(); err != nil {
+			return err
+		}
+		if s.selected.rights.Has(store.RightRead) {
+			err = read(s.selected.view)
+		}
 	}
 	switch {
 	case err != nil && r.ctx.Err() != nil:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"mailstead/imapserver/store"
 	"mailstead/imapserver/wire"
 )
 
@@ -15,6 +16,9 @@ const codeUseAttr imap.ResponseCode = "USEATTR"
 // below this one will follow, which needs no preparation.
 func (s *session) create(ctx context.Context, c *wire.Create) (code imap.ResponseCode, err error) {
 	err = s.toMake(ctx, c.Mailbox, func(p place) error {
+		if len(c.Uses) > 0 && !p.own { // what mailboxes are used for is their owner's
+			return store.ErrUse
+		}
 		err := p.account.Create(ctx, p.name, c.Uses...)
 		if err != nil || s.off(imap.CapObjectID) {
 			return err
