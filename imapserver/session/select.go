@@ -43,6 +43,7 @@ func (s *session) selectMailbox(ctx context.Context, c *wire.Select) (imap.Respo
 	}
 	if c.QResync != nil {
 		if err := s.resync(ctx, c.QResync); err != nil {
+			s.deselect()
 			return "", err
 		}
 	}
