@@ -96,6 +96,15 @@ func (mb *mailbox) origins(from []*record) (list [][]byte, err error) {
 	return list, err
 }
 
+// keepOrigin has a message keep its identifier while its file gets another base name.
+func keepOrigin(conn *sqlite.Conn, mailbox int64, r *record) error {
+	_, origin, err := readArrival(conn, mailbox, r.uid)
+	if err != nil || origin != nil {
+		return err
+	}
+	return putOrigin(conn, mailbox, r.uid, baseDigest(r.base))
+}
+
 // putOrigin says what a message is a copy of.
 func putOrigin(conn *sqlite.Conn, mailbox int64, uid imap.UID, origin []byte) error {
 	stmt, err := conn.Prepare("UPDATE message SET origin = ? WHERE mailbox = ? AND uid = ?")

@@ -104,6 +104,17 @@ func TestOthers(t *testing.T) {
 	})
 	t.Run("mbsync", func(t *testing.T) { // numbers every message, and changes flags as it goes
 		o := newOutsider(t)
+		ids := func() (all []string) {
+			for n := range o.v.Len() {
+				a, err := o.v.Arrival(t.Context(), SeqNum(n+1))
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, a.EmailID)
+			}
+			return all
+		}
+		were := ids()
 		for uid := 1; uid <= 10; uid++ {
 			old := o.name(uid, map[bool]string{true: "S", false: ""}[uid%2 == 1])
 			base, suffix := maildir.SplitName(filepath.Base(old))
@@ -122,6 +133,9 @@ func TestOthers(t *testing.T) {
 			}
 		}
 		o.sees()
+		if diff := cmp.Diff(were, ids()); diff != "" {
+			t.Errorf("EMAILID is another: %s", diff)
+		}
 	})
 	t.Run("Exim", func(t *testing.T) {
 		o := newOutsider(t)

@@ -527,6 +527,11 @@ func (l *look) apply() error {
 				return err
 			}
 		}
+		for _, m := range l.rebased {
+			if err := keepOrigin(conn, mb.row.id, l.snap.find(m.uid)); err != nil {
+				return err
+			}
+		}
 		return errors.Join(mb.putMessages(conn, put), dropMessages(conn, mb.row.id, l.gone))
 	})
 	if err != nil {
