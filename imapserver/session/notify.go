@@ -272,12 +272,12 @@ func (s *session) tellStatus(ctx context.Context, name string) error {
 		return nil
 	}
 	st, err := s.stateOf(ctx, name)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil { // it has gone, or cannot be read: then there is nothing to tell
 		delete(n.told, name)
 		return nil
-	case err != nil:
-		return err
 	}
 	old, known := n.told[name]
 	n.told[name] = st

@@ -1,0 +1,51 @@
+package session
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mailstead/imapserver/store"
+)
+
+// A mailbox that cannot be read any more has no news; the others have.
+func TestNotifyOfUnreadable(t *testing.T) {
+	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	for _, name := range []string{"", ".Bad", ".Good"} {
+		for _, sub := range []string{"cur", "new", "tmp"} {
+			if err := os.MkdirAll(filepath.Join(dir, name, sub), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	notifier := store.NewNotifier(log)
+	t.Cleanup(notifier.Close)
+	account, err := store.Open(t.Context(), store.Options{Maildir: dir, Log: log, Notifier: notifier})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { account.Close() })
+	c := connect(t, Params{Account: account, User: "alice", Log: log})
+	c.ok("NOTIFY SET (PERSONAL (MessageNew MessageExpunge))")
+	cur := filepath.Join(dir, ".Bad", "cur")
+	if err := errors.Join(os.Remove(cur), os.WriteFile(cur, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".Bad", ".Good"} {
+		if err := os.WriteFile(filepath.Join(dir, name, "new", "1000.M1P1.host"), []byte("Subject: x\n\nx\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for {
+		line := c.line()
+		if strings.HasPrefix(line, `* STATUS "Good" (MESSAGES 1 `) {
+			break
+		}
+		if strings.Contains(line, "OVERFLOW") {
+			t.Fatal(line)
+		}
+	}
+}
