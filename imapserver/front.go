@@ -152,6 +152,7 @@ func bundleStatus(bundles []login.Bundle) []control.Bundle {
 			Names:       b.Names,
 			Fingerprint: b.Fingerprint(),
 			NotAfter:    b.Certificate.Leaf.NotAfter.UTC().Format(time.RFC3339),
+			Chain:       b.Chain(),
 		})
 	}
 	return all

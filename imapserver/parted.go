@@ -330,7 +330,8 @@ func (p *Parted) Status(ctx context.Context) (control.Status, error) {
 	s := p.settings.Load()
 	st := s.status()
 	st.On = map[string]int{}
-	st.Bundles = bundleStatus(s.Bundles)
+	want := bundleStatus(s.Bundles)
+	st.Bundles = slices.Clone(want)
 	var mu sync.Mutex
 	err := p.each(func(d *door) error {
 		n, state, err := d.query(ctx, &handoff.Query{})
@@ -345,7 +346,7 @@ func (p *Parted) Status(ctx context.Context) (control.Status, error) {
 				st.Listeners = append(st.Listeners, control.Listener{Name: l.Name, Address: at.String(), TLS: l.TLS})
 			}
 			if err == nil {
-				st.Bundles = unlike(st.Bundles, state.Bundles)
+				unlike(st.Bundles, want, state.Bundles)
 				st.Proxies = one(st.Proxies, l.Name, state.Proxies)
 			}
 		}
@@ -367,18 +368,17 @@ func one(all []control.Proxy, listener string, said []control.Proxy) []control.P
 	return all
 }
 
-// unlike puts what a login serves in the place of what it should.
-func unlike(want, have []control.Bundle) []control.Bundle {
-	out := slices.Clone(want)
-	for i, b := range out {
+// unlike puts what a login serves in the place of what it should, where that differs.
+// What another login has been found to serve stays.
+func unlike(out, want, have []control.Bundle) {
+	for i, b := range want {
 		served := slices.IndexFunc(have, func(h control.Bundle) bool { return h.Name == b.Name })
 		if served < 0 {
 			out[i].Fingerprint = ""
-		} else if have[served].Fingerprint != b.Fingerprint {
-			out[i] = have[served]
+		} else if h := have[served]; h.Fingerprint != b.Fingerprint || h.Chain != b.Chain {
+			out[i] = h
 		}
 	}
-	return out
 }
 
 // SelfTest goes the way of a login up to its settings, in memory but by the same

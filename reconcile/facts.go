@@ -45,4 +45,5 @@ type Certificate struct {
 	// is what goes on being served.
 	Installed      string
 	InstalledUntil time.Time // when that one expires; zero if there is none
+	InstalledChain string    // of its whole chain, as Chain
 }

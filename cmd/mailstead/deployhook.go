@@ -332,7 +332,7 @@ func (l *look) prove(ctx context.Context, outcomes map[string]error, wait time.D
 		case have.Missing != "":
 			fmt.Fprintf(c.out, "%s: %s\n", cert.Name, have.Missing)
 		default:
-			if outcomes[cert.Name] = l.proveOne(ctx, cert, have.Fingerprint, wait); outcomes[cert.Name] == nil {
+			if outcomes[cert.Name] = l.proveOne(ctx, cert, have, wait); outcomes[cert.Name] == nil {
 				fmt.Fprintf(c.out, "%s: valid until %s, served on every listener (SHA-256 %s)\n",
 					cert.Name, have.NotAfter.UTC().Format(time.DateOnly), have.Fingerprint)
 			}
@@ -341,7 +341,7 @@ func (l *look) prove(ctx context.Context, outcomes map[string]error, wait time.D
 	return nil
 }
 
-func (l *look) proveOne(ctx context.Context, cert schema.Certificate, want string, wait time.Duration) error {
+func (l *look) proveOne(ctx context.Context, cert schema.Certificate, want reconcile.Certificate, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	proven := 0
@@ -364,16 +364,18 @@ func (l *look) proveOne(ctx context.Context, cert schema.Certificate, want strin
 
 // awaitServed asks until the certificate is served or the time is up: a daemon
 // that is just being started answers a little later.
-func awaitServed(ctx context.Context, dial dialing, l schema.Listener, sni, want string) error {
+func awaitServed(ctx context.Context, dial dialing, l schema.Listener, sni string, want reconcile.Certificate) error {
 	var problem error
 	end, limited := ctx.Deadline()
 	for {
-		cert, err := served(ctx, dial, l, sni)
+		chain, err := servedChain(ctx, dial, l, sni)
 		switch {
-		case err == nil && fingerprint(cert) == want:
-			return nil
+		case err == nil && fingerprint(chain[0]) != want.Fingerprint:
+			problem = fmt.Errorf("another one is (SHA-256 %s, valid until %s)", fingerprint(chain[0]), chain[0].NotAfter.UTC().Format(time.DateOnly))
+		case err == nil && chainDigest(chain) != want.Chain:
+			problem = fmt.Errorf("it is, with another chain (of length %d)", len(chain))
 		case err == nil:
-			problem = fmt.Errorf("another one is (SHA-256 %s, valid until %s)", fingerprint(cert), cert.NotAfter.UTC().Format(time.DateOnly))
+			return nil
 		case problem == nil || !limited || time.Now().Before(end):
 			problem = err // else only the time was up, which the dialler may see before ctx does
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
@@ -83,8 +84,15 @@ func writeLineage(dir string, c tls.Certificate) error {
 	return errors.Join(
 		os.MkdirAll(dir, 0o700),
 		writePEM(filepath.Join(dir, "privkey.pem"), "PRIVATE KEY", key),
-		writePEM(filepath.Join(dir, "fullchain.pem"), "CERTIFICATE", c.Certificate[0]),
+		os.WriteFile(filepath.Join(dir, "fullchain.pem"), chainPEM(c), 0o600),
 	)
+}
+
+func chainPEM(c tls.Certificate) (text []byte) {
+	for _, der := range c.Certificate {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return text
 }
 
 func writePEM(path, kind string, der []byte) error {
@@ -200,6 +208,37 @@ func TestDeployHook(t *testing.T) {
 	}
 	if _, err := h.hook("", true); err != nil {
 		t.Errorf("--all: %v", err)
+	}
+}
+
+// TestDeployHookChain: the same leaf with its issuer behind it is served, or it is said
+// that it is not.
+func TestDeployHookChain(t *testing.T) {
+	h := newHookHost(t)
+	c, issuer := issuedCertificate(t, "mail.example.org", "*.example.org")
+	h.issue(c)
+	if _, err := h.hook(h.live(), false); err != nil {
+		t.Fatal(err)
+	}
+	c.Certificate = append(c.Certificate, issuer)
+	h.issue(c)
+	h.deaf.Store(true)
+	_, err := h.hook(h.live(), false)
+	fails(t, err, "is installed, but listener test does not serve it for mail.example.org: it is, with another chain (of length 1)")
+	l, err := lookAt(t.Context(), h.host, desired.Options{Rootless: true}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	p := probe{dial: dialListener, listener: h.host.Listeners[0]}
+	bundles := []config.Bundle{{Name: "mail.example.org", Names: []string{"mail.example.org"}}}
+	fails(t, p.run(t.Context(), bundles, l.facts.Certificates), "is served with another chain (of length 1)")
+	h.deaf.Store(false)
+	if _, err := h.hook(h.live(), false); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(h.served.Load().Certificate); n != 2 {
+		t.Errorf("a chain of length %d is served", n)
 	}
 }
 

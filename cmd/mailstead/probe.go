@@ -166,6 +166,15 @@ func fingerprint(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// chainDigest is the SHA-256 of the DER of a whole chain.
+func chainDigest(chain []*x509.Certificate) string {
+	h := sha256.New()
+	for _, c := range chain {
+		h.Write(c.Raw)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // sniName is a name to ask for when a certificate is served for a pattern.
 func sniName(pattern string) string {
 	if rest, ok := strings.CutPrefix(pattern, "*."); ok {

@@ -54,6 +54,26 @@ func certificateUntil(names []string, until time.Time) (tls.Certificate, error) 
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }
 
+// issuedCertificate makes a certificate that another one has issued, which is the second.
+func issuedCertificate(t *testing.T, names ...string) (tls.Certificate, []byte) {
+	t.Helper()
+	from, until := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	issuer := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "issuer"}, NotBefore: from, NotAfter: until, BasicConstraintsValid: true, IsCA: true}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: names, NotBefore: from, NotAfter: until}
+	var keys [2]*ecdsa.PrivateKey
+	var ders [2][]byte
+	for i, c := range []*x509.Certificate{issuer, leaf} {
+		var err error
+		if keys[i], err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			t.Fatal(err)
+		}
+		if ders[i], err = x509.CreateCertificate(rand.Reader, c, issuer, keys[i].Public(), keys[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tls.Certificate{Certificate: ders[1:], PrivateKey: keys[1]}, ders[0]
+}
+
 // serveProbe answers connections with handle until the test ends, and gives
 // the listener to probe.
 func serveProbe(t *testing.T, mode schema.TLSMode, handle func(net.Conn)) schema.Listener {

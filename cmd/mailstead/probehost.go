@@ -143,12 +143,15 @@ func (p *probe) run(ctx context.Context, bundles []config.Bundle, want map[strin
 	for _, b := range bundles {
 		for _, name := range b.Names {
 			sni = sniName(name)
-			cert, err := served(ctx, p.dial, p.listener, sni)
+			chain, err := servedChain(ctx, p.dial, p.listener, sni)
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			if got, want := fingerprint(cert), want[b.Name].Installed; got != want {
+			if got, want := fingerprint(chain[0]), want[b.Name].Installed; got != want {
 				return fmt.Errorf("%s: the certificate %s is served, not %s", name, show(got), show(want))
+			}
+			if chainDigest(chain) != want[b.Name].InstalledChain {
+				return fmt.Errorf("%s: the certificate is served with another chain (of length %d) than is installed", name, len(chain))
 			}
 		}
 	}

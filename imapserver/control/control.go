@@ -132,4 +132,7 @@ type Bundle struct {
 	Names       []string `json:"names"`       // the SNI names for which it is served
 	Fingerprint string   `json:"fingerprint"` // SHA-256 of the leaf's DER, lower-case hex
 	NotAfter    string   `json:"not_after"`   // RFC 3339
+	// Chain is the SHA-256 of the DER of all that a client is sent, lower-case hex;
+	// "" from a daemon that does not tell.
+	Chain string `json:"chain,omitempty"`
 }

@@ -45,7 +45,7 @@ func serve(t *testing.T, answer func(context.Context, Request) Status) string {
 func TestAsk(t *testing.T) {
 	want := Status{Version: "v", PID: 7, Generation: "g", Sessions: 3, Error: "refused",
 		Listeners: []Listener{{"imap", "127.0.0.1:143", "starttls"}},
-		Bundles:   []Bundle{{"a", []string{"a.example"}, "00", "2030-01-01T00:00:00Z"}}}
+		Bundles:   []Bundle{{"a", []string{"a.example"}, "00", "2030-01-01T00:00:00Z", "01"}}}
 	var asked Request
 	path := serve(t, func(_ context.Context, r Request) Status { asked = r; return want })
 	got, err := Ask(t.Context(), path, Request{Verb: VerbReload})

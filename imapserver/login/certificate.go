@@ -82,6 +82,15 @@ func (b Bundle) Fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Chain is the SHA-256 of the leaf and all that is sent behind it, in lower-case hex.
+func (b Bundle) Chain() string {
+	h := sha256.New()
+	for _, der := range b.Certificate.Certificate {
+		h.Write(der)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // certificates is the bundles in force; it does not change but for the keys of
 // its session tickets.
 type certificates struct {

@@ -176,3 +176,35 @@ func texts(files []txtar.File) map[string]string {
 	}
 	return out
 }
+
+// archive loads a scenario of testdata.
+func archive(t *testing.T, name string) (scenario, *schema.Host) {
+	t.Helper()
+	a, err := txtar.ParseFile(filepath.Join("testdata", name+".txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inputs, _ := split(a)
+	return load(t, inputs)
+}
+
+// TestDaemonServesChains: what the daemon is to serve is the whole chain, of the source
+// or, where that cannot be used, of what is installed.
+func TestDaemonServesChains(t *testing.T) {
+	for want, c := range map[string]reconcile.Certificate{
+		"whole": {Fingerprint: "f", Chain: "whole", Installed: "f", InstalledChain: "leaf"},
+		"leaf":  {Fault: "expired", Installed: "f", InstalledChain: "leaf"},
+	} {
+		t.Run(want, func(t *testing.T) {
+			s, host := archive(t, "example-single")
+			s.Facts.Certificates = map[string]reconcile.Certificate{"mail.example.org": c}
+			list, err := Build(host, s.Facts, s.Options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := list[len(list)-1].Get("chain mail.example.org"); got != want {
+				t.Errorf("%s: chain %q, want %q", list[len(list)-1].Ref, got, want)
+			}
+		})
+	}
+}

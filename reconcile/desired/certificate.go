@@ -18,6 +18,7 @@ type certificate struct {
 	have   reconcile.Certificate
 	usable bool   // there will be a bundle to serve
 	serves string // fingerprint of that bundle; "" if this plan makes it, or nobody may look
+	chain  string // digest of its whole chain; "" likewise
 }
 
 // waiting is a listener that cannot be served yet.
@@ -46,11 +47,11 @@ func look(c certificate) certificate {
 	h := c.have
 	switch {
 	case h.Unreadable != "":
-		c.usable, c.serves = true, h.Installed
+		c.usable, c.serves, c.chain = true, h.Installed, h.InstalledChain
 	case h.Missing != "" || h.Fault != "":
-		c.usable, c.serves = h.Installed != "", h.Installed
+		c.usable, c.serves, c.chain = h.Installed != "", h.Installed, h.InstalledChain
 	default:
-		c.usable, c.serves = true, h.Fingerprint
+		c.usable, c.serves, c.chain = true, h.Fingerprint, h.Chain
 	}
 	return c
 }

@@ -197,7 +197,7 @@ func (b *builder) addDaemon() error {
 	d := kind.DaemonSpec{
 		Control: render.ControlSocket(b.paths), Unit: render.ServiceUnit, Generation: b.files.Generation,
 		Config: digest(b.files.Config), Users: digest(b.files.Users),
-		Listeners: map[string]string{}, Logins: map[string]string{}, Bundles: map[string]string{},
+		Listeners: map[string]string{}, Logins: map[string]string{}, Bundles: map[string]string{}, Chains: map[string]string{},
 	}
 	for _, l := range b.serve {
 		d.Logins[l.Name] = render.LoginUnit(l.Name)
@@ -206,7 +206,7 @@ func (b *builder) addDaemon() error {
 	unreadable := ""
 	for _, c := range b.certs {
 		if c.usable {
-			d.Bundles[c.want.Name] = c.serves
+			d.Bundles[c.want.Name], d.Chains[c.want.Name] = c.serves, c.chain
 		}
 		if c.serves == "" && c.have.Unreadable != "" {
 			unreadable = c.have.Unreadable

@@ -94,7 +94,7 @@ func ReadCertificate(ctx context.Context, c CertificateSpec) reconcile.Certifica
 	var f reconcile.Certificate
 	b, err := readBundle(c)
 	if b.usable() {
-		f.Installed, f.InstalledUntil = b.fingerprint(), b.chain[0].NotAfter
+		f.Installed, f.InstalledUntil, f.InstalledChain = b.fingerprint(), b.chain[0].NotAfter, b.chainDigest()
 	}
 	if c.Source == SelfSigned {
 		switch {

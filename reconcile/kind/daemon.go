@@ -15,7 +15,7 @@ import (
 )
 
 // Daemon is what the running daemon serves: the files that it has read, its
-// listeners' addresses and the certificates' fingerprints. The daemon is started
+// listeners' addresses and the certificates' fingerprints and chains. The daemon is started
 // by its unit, and reloaded where it serves something else.
 //
 // The generation is what its configuration says of itself; that it is the
@@ -24,7 +24,7 @@ import (
 func Daemon(d DaemonSpec, origin string) reconcile.Resource {
 	r := reconcile.Resource{Ref: DaemonRef(), Origin: origin}
 	add := func(name, value string, impact reconcile.Impact) {
-		r.Attrs = append(r.Attrs, reconcile.Attr{Name: name, Value: value, Impact: impact, Runs: true, Follow: strings.HasPrefix(name, bundleAttr)})
+		r.Attrs = append(r.Attrs, reconcile.Attr{Name: name, Value: value, Impact: impact, Runs: true, Follow: follows(name)})
 	}
 	add("control", d.Control, reconcile.Live)
 	add("unit", d.Unit, reconcile.Live)
@@ -43,6 +43,9 @@ func Daemon(d DaemonSpec, origin string) reconcile.Resource {
 			fingerprint = fingerprintNew
 		}
 		add(bundleAttr+name, fingerprint, reconcile.Reload)
+		if chain := d.Chains[name]; chain != "" {
+			add(ChainAttr+name, chain, reconcile.Reload)
+		}
 	}
 	return r
 }
@@ -54,9 +57,17 @@ const (
 	listenerAttr = "listener "
 	bundleAttr   = "certificate "
 	loginAttr    = "login " // the unit that serves a listener
+	// ChainAttr, with its name behind it, is the attribute for the chain of a
+	// certificate. It is in what was seen wherever it is wanted.
+	ChainAttr = "chain "
 	// fingerprintNew is the fingerprint of a certificate that is not made yet.
 	fingerprintNew = "new"
 )
+
+// follows tells whether an attribute is as the source of a certificate has it.
+func follows(name string) bool {
+	return strings.HasPrefix(name, bundleAttr) || strings.HasPrefix(name, ChainAttr)
+}
 
 // bindAddress gives every way to say "all addresses" the same form.
 func bindAddress(address string) string {
@@ -108,7 +119,24 @@ func served(ask reconcile.Resource, s control.Status) *reconcile.Resource {
 	for _, b := range s.Bundles {
 		add(bundleAttr+b.Name, b.Fingerprint, reconcile.Reload)
 	}
+	for _, a := range ask.Attrs {
+		if name, ok := strings.CutPrefix(a.Name, ChainAttr); ok {
+			add(a.Name, servedChain(ask, s.Bundles, name), reconcile.Reload)
+		}
+	}
 	return have
+}
+
+// servedChain is the chain that is served for a certificate, and the wanted one where
+// that is all there is to say: another certificate differs as such, and a daemon of an
+// earlier version does not tell.
+func servedChain(ask reconcile.Resource, bundles []control.Bundle, name string) string {
+	for _, b := range bundles {
+		if b.Name == name && b.Chain != "" && b.Fingerprint == ask.Get(bundleAttr+name) {
+			return b.Chain
+		}
+	}
+	return ask.Get(ChainAttr + name)
 }
 
 func (h *Host) applyDaemon(ctx context.Context, c reconcile.Change) error {

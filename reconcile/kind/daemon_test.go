@@ -180,3 +180,41 @@ func TestBindAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestDaemonChain: a chain that was mended behind the same leaf is a reload, and another
+// certificate or a daemon that does not tell is no difference of the chain.
+func TestDaemonChain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		now, next control.Bundle
+		plan      []string
+		fault     string
+	}{
+		"mended": {control.Bundle{Fingerprint: "f", Chain: "leaf"}, control.Bundle{Fingerprint: "f", Chain: "whole"},
+			[]string{"action daemon/mailstead-imapd: chain a.example leaf, want whole"}, ""},
+		"another certificate": {control.Bundle{Fingerprint: "e", Chain: "old"}, control.Bundle{Fingerprint: "f", Chain: "whole"},
+			[]string{"action daemon/mailstead-imapd: certificate a.example e, want f"}, ""},
+		"served on": {control.Bundle{Fingerprint: "f", Chain: "leaf"}, control.Bundle{Fingerprint: "f", Chain: "leaf"},
+			[]string{"action daemon/mailstead-imapd: chain a.example leaf, want whole"}, "chain a.example is leaf, want whole"},
+		"not told": {now: control.Bundle{Fingerprint: "f"}, next: control.Bundle{Fingerprint: "f"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			now, next := status("g", "[::]:143", ""), status("g", "[::]:143", "")
+			tc.now.Name, tc.next.Name = "a.example", "a.example"
+			now.Bundles, next.Bundles = []control.Bundle{tc.now}, []control.Bundle{tc.next}
+			spec := daemonSpec(b.serve(&fakeDaemon{status: now, next: next}), "g", ":143", "f")
+			spec.Chains = map[string]string{"a.example": "whole"}
+			want := Daemon(spec, "")
+			b.wantPlan(tc.plan, want)
+			err := b.tryApply(want)
+			if tc.fault != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.fault) {
+					t.Errorf("got %v, want %s", err, tc.fault)
+				}
+				return
+			}
+			b.must(err)
+			b.wantPlan(nil, want)
+		})
+	}
+}

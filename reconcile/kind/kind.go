@@ -102,4 +102,5 @@ type DaemonSpec struct {
 	Logins     map[string]string // unit that serves it, by listener name
 	Listeners  map[string]string // address to bind ("host:port", ":port" for every address) by listener name
 	Bundles    map[string]string // fingerprint by certificate name; "" for a certificate that this plan makes
+	Chains     map[string]string // digest of the whole chain by certificate name, where it is known
 }

@@ -152,6 +152,11 @@ func (r *Recorded) find(ask reconcile.Ask) reconcile.Seen {
 		}
 		have.Attrs = append(have.Attrs, a)
 	}
+	for _, a := range ask.Attrs { // facts of an earlier version do not tell of chains
+		if ask.Ref == kind.DaemonRef() && strings.HasPrefix(a.Name, kind.ChainAttr) && have.Get(a.Name) == "" {
+			have.Attrs = append(have.Attrs, a)
+		}
+	}
 	return reconcile.Seen{Have: have, Foreign: s.Foreign}
 }
 
@@ -167,7 +172,8 @@ func (r *Recorded) FactsFor(req Request) reconcile.Facts {
 			if f.Certificates == nil {
 				f.Certificates = map[string]reconcile.Certificate{}
 			}
-			f.Certificates[c.Name] = reconcile.Certificate{Unreadable: "the facts do not say what its source holds", Installed: f.Certificates[c.Name].Installed}
+			known := f.Certificates[c.Name]
+			f.Certificates[c.Name] = reconcile.Certificate{Unreadable: "the facts do not say what its source holds", Installed: known.Installed, InstalledChain: known.InstalledChain}
 		}
 	}
 	return f
