@@ -25,6 +25,7 @@ type held struct {
 	validity string
 	boxes    []string // beside INBOX
 	texts    []string
+	change   func(box string, e *transfer.Entry) // from what it is
 	fetches  atomic.Int32
 	fault    func(fetch int) error       // of Fetch, before it gives anything
 	read     func(text string) io.Reader // of a message
@@ -40,9 +41,13 @@ func (h *held) Mailboxes(context.Context) (all []transfer.Mailbox, err error) {
 	return all, nil
 }
 
-func (h *held) List(_ context.Context, _ transfer.Mailbox, each func(transfer.Entry)) error {
+func (h *held) List(_ context.Context, m transfer.Mailbox, each func(transfer.Entry)) error {
 	for i, text := range h.texts {
-		each(transfer.Entry{ID: fmt.Sprint(h.validity, "-", i), Date: when.Unix() + int64(i/10), Size: int64(len(text))})
+		e := transfer.Entry{ID: fmt.Sprint(h.validity, "-", i), Date: when.Unix() + int64(i/10), Size: int64(len(text))}
+		if h.change != nil {
+			h.change(m.Name, &e)
+		}
+		each(e)
 	}
 	return nil
 }

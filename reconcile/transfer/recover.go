@@ -131,7 +131,7 @@ func (t *Transfer) flags(w *work, p *page) (changed int, err error) {
 			for _, f := range strings.Fields(flags) {
 				store.Flags = append(store.Flags, imap.Flag(f))
 			}
-			if err := t.Target.client.Store(*set, store, nil).Close(); err != nil {
+			if err := t.Target.store(*set, store); err != nil {
 				return 0, err
 			}
 		}

@@ -130,16 +130,38 @@ func (t *Target) messages(name string, uids imap.UIDSet, octets bool, each func(
 	if octets {
 		o.BodySection = []*imap.FetchItemBodySection{{Peek: true}}
 	}
+	for some := range slices.Chunk(uids, maxRanges) {
+		if err := t.fetch(some, o, each); err != nil {
+			return fmt.Errorf("read the mailbox %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// maxRanges is how many ranges of UIDs one command names: its line is bounded.
+const maxRanges = 500
+
+func (t *Target) fetch(uids imap.UIDSet, o *imap.FetchOptions, each func(ours)) error {
 	cmd := t.client.Fetch(uids, o)
 	defer cmd.Close()
 	for d := cmd.Next(); d != nil; d = cmd.Next() {
 		m, err := readOurs(d)
 		if err != nil {
-			return fmt.Errorf("read the mailbox %s: %w", name, err)
+			return err
 		}
 		each(m)
 	}
 	return cmd.Close()
+}
+
+// store changes flags of messages of the mailbox that is selected.
+func (t *Target) store(uids imap.UIDSet, flags *imap.StoreFlags) error {
+	for some := range slices.Chunk(uids, maxRanges) {
+		if err := t.client.Store(some, flags, nil).Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readOurs reads a message without holding it in memory.
