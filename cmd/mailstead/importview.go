@@ -141,6 +141,9 @@ func writeImported(c *console, j *importJob, reports []transfer.Report) error {
 		for _, left := range r.Left {
 			fmt.Fprintf(c.out, "  message %s was not taken: %s\n", visible(left.ID), visible(left.Reason))
 		}
+		for _, cut := range r.Cut {
+			fmt.Fprintf(c.out, "  message %s is here without some of its keywords: %s\n", visible(cut.ID), visible(cut.Reason))
+		}
 		brought += r.Brought
 		size += r.Size
 	}

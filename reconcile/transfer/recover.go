@@ -94,49 +94,48 @@ func (t *Transfer) match(ctx context.Context, w *work, p *page, here map[digest]
 	return found, nil
 }
 
+// change is flags that have come and gone, parted by blanks.
+type change struct{ add, remove string }
+
 // flags changes here what has changed at the source since it was last looked at,
-// and nothing else: what was changed here stays.
-func (t *Transfer) flags(w *work, p *page) (changed int, err error) {
-	if p.moved {
-		return 0, nil
+// and nothing else: what was changed here stays. Where there are too many keywords, the
+// other flags are changed, and it is tried again by the next run.
+func (t *Transfer) flags(w *work, p *page, r *Report) error {
+	if p.moved || len(w.changed) == 0 {
+		return nil
 	}
-	type change struct{ add, remove string }
-	sets := map[change]*imap.UIDSet{}
-	var entries []Entry
-	var uids []imap.UID
+	sets := map[change][]Entry{}
 	for _, e := range w.changed {
-		b := p.done[e.ID]
-		was, is := strings.Fields(b.flags), strings.Fields(e.Flags)
+		was, is := strings.Fields(p.done[e.ID].flags), strings.Fields(e.Flags)
 		c := change{strings.Join(without(is, was), " "), strings.Join(without(was, is), " ")}
-		if sets[c] == nil {
-			sets[c] = &imap.UIDSet{}
-		}
-		sets[c].AddNum(b.uid)
-		entries, uids = append(entries, e), append(uids, b.uid)
-	}
-	if len(entries) == 0 {
-		return 0, nil
+		sets[c] = append(sets[c], e)
 	}
 	t.Target.selected.Lock()
 	defer t.Target.selected.Unlock()
 	if _, err := t.Target.client.Select(w.target, nil).Wait(); err != nil {
-		return 0, err
+		return err
 	}
-	for c, set := range sets {
-		for op, flags := range map[imap.StoreFlagsOp]string{imap.StoreFlagsAdd: c.add, imap.StoreFlagsDel: c.remove} {
-			if flags == "" {
-				continue
+	for c, entries := range sets {
+		var uids []imap.UID
+		for _, e := range entries {
+			uids = append(uids, p.done[e.ID].uid)
+		}
+		err := t.Target.change(imap.UIDSetNum(uids...), c)
+		if limited(err) {
+			for _, e := range entries {
+				r.Cut = append(r.Cut, Refused{e.ID, err.Error()})
 			}
-			store := &imap.StoreFlags{Op: op, Silent: true}
-			for _, f := range strings.Fields(flags) {
-				store.Flags = append(store.Flags, imap.Flag(f))
-			}
-			if err := t.Target.store(*set, store); err != nil {
-				return 0, err
-			}
+			c.add = systemOnly(c.add)
+			err = t.Target.change(imap.UIDSetNum(uids...), c)
+		} else if err == nil {
+			r.Flags += len(entries)
+			err = p.add(entries, uids)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return len(entries), p.add(entries, uids)
+	return nil
 }
 
 // without gives the words of a that are not in b.

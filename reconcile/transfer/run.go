@@ -100,7 +100,7 @@ func (t *Transfer) bring(ctx context.Context, w *work, r *Report) error {
 	if err := t.missed(ctx, w, r); err != nil {
 		return err
 	}
-	if r.Flags, err = t.flags(w, page); err != nil || len(w.pending) == 0 {
+	if err := t.flags(w, page, r); err != nil || len(w.pending) == 0 {
 		return err
 	}
 	_, next, err := t.Target.status(w.target)
@@ -286,7 +286,7 @@ func (b *batch) take(e Entry, r io.Reader) error {
 		b.refuse(e, errors.New("it is empty"))
 		return nil
 	}
-	b.letters = append(b.letters, letter{e, body})
+	b.letters = append(b.letters, letter{e, body, e.Flags})
 	b.octets += body.size
 	if len(b.letters) < batchMessages && b.octets < batchOctets {
 		return nil
@@ -321,20 +321,40 @@ func (b *batch) flush() error {
 		return final(err)
 	}
 	for _, l := range b.letters {
-		err := b.send([]letter{l})
+		err := b.one(l)
 		switch {
 		case err == nil:
 		case !errors.As(err, &no):
 			return final(err)
 		case no.Code == imap.ResponseCodeOverQuota:
 			return final(fmt.Errorf("the quota is used up: %w", err))
-		case no.Code == imap.ResponseCodeTooBig, no.Code == "UNKNOWN-CTE", no.Code == imap.ResponseCodeCannot:
+		case no.Code == imap.ResponseCodeTooBig, no.Code == "UNKNOWN-CTE", no.Code == imap.ResponseCodeCannot, no.Type == imap.StatusResponseTypeBad:
 			b.refuse(l.Entry, err)
+		case no.Code == imap.ResponseCodeTryCreate:
+			return fmt.Errorf("the mailbox %s is not there any more: run the import again, which makes it: %w", b.w.target, err)
 		default:
 			return final(fmt.Errorf("the daemon does not take message %s: %w", l.ID, err))
 		}
 	}
 	return nil
+}
+
+// one brings a message, if need be without the keywords that are too many.
+func (b *batch) one(l letter) error {
+	err := b.send([]letter{l})
+	for _, flags := range fewerKeywords(l.Flags) {
+		if !limited(err) {
+			return err
+		}
+		reason := err.Error()
+		l.flags = flags
+		if err = b.send([]letter{l}); err == nil {
+			b.mu.Lock()
+			b.r.Cut = append(b.r.Cut, Refused{l.ID, reason})
+			b.mu.Unlock()
+		}
+	}
+	return err
 }
 
 func (b *batch) send(letters []letter) error {

@@ -234,6 +234,7 @@ func (s *Session) line() (string, error) {
 type letter struct {
 	Entry
 	*body
+	flags string // that it is brought with
 }
 
 // bring has messages become ones of a mailbox: all of them or none (RFC 3502).
@@ -244,7 +245,7 @@ func (s *Session) bring(mailbox string, letters []letter) ([]imap.UID, error) {
 	}
 	s.begin("APPEND %s", name)
 	for _, l := range letters {
-		fmt.Fprintf(s.w, " (%s)", l.Flags)
+		fmt.Fprintf(s.w, " (%s)", l.flags)
 		if l.Date != 0 {
 			fmt.Fprintf(s.w, " \"%s\"", time.Unix(l.Date, 0).UTC().Format("_2-Jan-2006 15:04:05 -0700"))
 		}

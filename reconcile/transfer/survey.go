@@ -88,6 +88,12 @@ func (p *page) count(m Mailbox) int {
 	return len(p.done)
 }
 
+// The dates that a command can say (RFC 9051 §9): years have four digits.
+const (
+	firstDate = -62_167_219_200 // the year 0
+	lastDate  = 253_402_300_799 // the end of 9999
+)
+
 // look lists the messages of a mailbox.
 func (t *Transfer) look(ctx context.Context, w *work, r *Report) error {
 	page, err := t.Journal.read(w.box.Name)
@@ -99,6 +105,7 @@ func (t *Transfer) look(ctx context.Context, w *work, r *Report) error {
 		w.pending, w.here, w.changed = nil, nil, nil
 		r.There, r.Size, r.Before = 0, 0, 0
 		return s.List(ctx, w.box, func(e Entry) {
+			e.Date = min(max(e.Date, firstDate), lastDate)
 			r.There++
 			r.Size += max(e.Size, 0)
 			b, ok := page.has(w.box, e)

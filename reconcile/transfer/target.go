@@ -154,11 +154,20 @@ func (t *Target) fetch(uids imap.UIDSet, o *imap.FetchOptions, each func(ours)) 
 	return cmd.Close()
 }
 
-// store changes flags of messages of the mailbox that is selected.
-func (t *Target) store(uids imap.UIDSet, flags *imap.StoreFlags) error {
-	for some := range slices.Chunk(uids, maxRanges) {
-		if err := t.client.Store(some, flags, nil).Close(); err != nil {
-			return err
+// change changes flags of messages of the mailbox that is selected.
+func (t *Target) change(uids imap.UIDSet, c change) error {
+	for op, flags := range map[imap.StoreFlagsOp]string{imap.StoreFlagsAdd: c.add, imap.StoreFlagsDel: c.remove} {
+		if flags == "" {
+			continue
+		}
+		store := &imap.StoreFlags{Op: op, Silent: true}
+		for _, f := range strings.Fields(flags) {
+			store.Flags = append(store.Flags, imap.Flag(f))
+		}
+		for some := range slices.Chunk(uids, maxRanges) {
+			if err := t.client.Store(some, store, nil).Close(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -92,6 +92,7 @@ type Report struct {
 	Gone    int       `json:"gone,omitempty"`    // messages that have been removed at the source meanwhile
 	Flags   int       `json:"flags"`             // messages whose flags were changed
 	Left    []Refused `json:"refused,omitempty"` // messages that cannot be brought
+	Cut     []Refused `json:"cut,omitempty"`     // messages that are here without some of their keywords, since there are too many
 	Error   string    `json:"error,omitempty"`   // why it is not done
 	Skipped string    `json:"skipped,omitempty"` // why nothing of it is brought
 }

@@ -1,0 +1,181 @@
+package transfer_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailstead/imapserver/dialogue"
+	"mailstead/reconcile/transfer"
+)
+
+// words are so many keywords.
+func words(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("k%04d", i))
+	}
+	return strings.Join(all, " ")
+}
+
+// TestTooManyKeywords brings messages without the keywords that they cannot have here, and
+// says so; what is beside them comes as it is.
+func TestTooManyKeywords(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	src := &held{validity: "a", boxes: []string{"Two", "Three"}, texts: texts(3)}
+	src.change = func(box string, e *transfer.Entry) {
+		switch box + " " + e.ID {
+		case "INBOX a-0":
+			e.Flags = `\Seen ` + words(65)
+		case "INBOX a-1":
+			e.Flags = strings.Repeat("x", 256) + " y"
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "journal")
+	reports := run(t, src.Open, here, dir, transfer.Options{})
+	var cut []string
+	for _, r := range reports {
+		if r.Brought != 3 {
+			t.Errorf("%+v", r)
+		}
+		for _, c := range r.Cut {
+			cut = append(cut, r.Mailbox+" "+c.ID)
+			if !strings.Contains(c.Reason, "too many keywords") {
+				t.Errorf("%+v", c)
+			}
+		}
+	}
+	if !slices.Equal(cut, []string{"INBOX a-0", "INBOX a-1"}) {
+		t.Errorf("%q", cut)
+	}
+	got := strings.Join(mail(t, here)["INBOX"], "\n")
+	for _, want := range []string{`[\Seen ` + words(64) + `] "Subject: message 0\r\n`, `[y] "Subject: message 1\r\n`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in %s", want, got)
+		}
+	}
+	for _, r := range run(t, src.Open, here, dir, transfer.Options{Flags: true}) {
+		if r.Brought+r.Flags+len(r.Cut) != 0 {
+			t.Errorf("again: %+v", r)
+		}
+	}
+}
+
+// TestMailboxFullOfKeywords brings what comes into one that can have no more of them, and
+// changes the flags that it can.
+func TestMailboxFullOfKeywords(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	src := &held{validity: "a", texts: texts(20)}
+	src.change = func(_ string, e *transfer.Entry) {
+		var all []string
+		for i := range 60 {
+			all = append(all, fmt.Sprint(e.ID, "-", i))
+		}
+		e.Flags = strings.Join(all, " ")
+	}
+	dir := filepath.Join(t.TempDir(), "journal")
+	if r := run(t, src.Open, here, dir, transfer.Options{})[0]; r.Brought != 20 || len(r.Cut) != 4 {
+		t.Errorf("%d brought, without keywords %+v", r.Brought, r.Cut)
+	}
+	before := src.change
+	src.change = func(box string, e *transfer.Entry) {
+		before(box, e)
+		switch e.ID {
+		case "a-0":
+			e.Flags += ` \Flagged ` + words(5)
+		case "a-1":
+			e.Flags += ` \Seen`
+		}
+	}
+	if r := run(t, src.Open, here, dir, transfer.Options{Flags: true})[0]; r.Flags != 1 || len(r.Cut) != 1 || r.Cut[0].ID != "a-0" {
+		t.Errorf("%d changed, without keywords %+v", r.Flags, r.Cut)
+	}
+	got := strings.Join(mail(t, here)["INBOX"], "\n")
+	if strings.Count(got, `\Flagged`) != 1 || strings.Count(got, `\Seen`) != 1 {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestOddDates brings messages with dates that no command can say, by the nearest that
+// one can, and finds them again by that.
+func TestOddDates(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	src := &held{validity: "a", boxes: []string{"Two"}, texts: texts(4)}
+	src.change = func(box string, e *transfer.Entry) {
+		switch box + " " + e.ID {
+		case "INBOX a-0":
+			e.Date = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+		case "INBOX a-1":
+			e.Date = math.MaxInt64
+		case "INBOX a-2":
+			e.Date = time.Date(-1, 12, 31, 23, 0, 0, 0, time.UTC).Unix()
+		}
+	}
+	for range 2 { // the second time without a journal
+		for _, r := range run(t, src.Open, here, filepath.Join(t.TempDir(), "journal"), transfer.Options{}) {
+			if r.Brought+r.Before != 4 {
+				t.Errorf("%+v", r)
+			}
+		}
+	}
+	got := mail(t, here)
+	if len(got["INBOX"]) != 4 || len(got["Two"]) != 4 || !strings.HasPrefix(got["INBOX"][0], "0000-01-01 00:00:00") || !strings.HasPrefix(got["INBOX"][3], "9999-12-31 23:59:59") {
+		t.Errorf("%q", got)
+	}
+}
+
+// renaming has a mailbox renamed here when a message of another one is asked for.
+type renaming struct {
+	*held
+	once sync.Once
+	name string
+	do   func()
+}
+
+func (r *renaming) Open(context.Context) (transfer.Source, error) { return r, nil }
+
+func (r *renaming) Fetch(ctx context.Context, m transfer.Mailbox, messages []transfer.Entry, take func(transfer.Entry, io.Reader) error) error {
+	if m.Name == r.name {
+		r.once.Do(r.do)
+	}
+	return r.held.Fetch(ctx, m, messages, take)
+}
+
+// TestRenamedMeanwhile brings all but a mailbox that is renamed here while it is at work,
+// and that by the next run.
+func TestRenamedMeanwhile(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	c := client(t, here)
+	src := &renaming{held: &held{validity: "a", boxes: []string{"Two", "Three", "Four", "Five"}, texts: texts(5)}, name: "Two"}
+	src.do = func() {
+		if err := c.Rename("Two", "Old", nil).Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "journal")
+	j, err := openJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports, err := (&transfer.Transfer{Open: src.Open, Target: target(t, here, ""), Journal: j, Progress: silent{}, Pause: time.Millisecond}).Run(t.Context())
+	j.Close()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, r := range reports {
+		if r.Mailbox == "Two" && !strings.Contains(r.Error, "not there any more") || r.Mailbox != "Two" && (r.Brought != 5 || r.Error != "") {
+			t.Errorf("%+v", r)
+		}
+	}
+	run(t, src.Open, here, dir, transfer.Options{})
+	if got := mail(t, here); len(got["Two"]) != 5 || len(got["Old"]) != 0 {
+		t.Errorf("%q", got)
+	}
+}
