@@ -87,7 +87,6 @@ type page struct {
 	twice map[string][]imap.UID // by ID: what it had been brought as before
 
 	since imap.UID // messages here below it are all known: the last run that was whole has left them so
-	moved bool     // the target is another mailbox than the one that UIDs are of
 }
 
 func (j *Journal) path(mailbox string) string {

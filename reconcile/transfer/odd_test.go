@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -178,4 +179,82 @@ func TestRenamedMeanwhile(t *testing.T) {
 	if got := mail(t, here); len(got["Two"]) != 5 || len(got["Old"]) != 0 {
 		t.Errorf("%q", got)
 	}
+}
+
+// journalOf is the file of a journal that has the notes of a mailbox.
+func journalOf(t *testing.T, dir, mailbox string) (path string, data []byte) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range files {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(data), fmt.Sprintf(`"mailbox":%q`, mailbox)) {
+			return path, data
+		}
+	}
+	t.Fatalf("no journal of %s in %q", mailbox, files)
+	return "", nil
+}
+
+// TestDeletedHere deletes a mailbox here: what is brought into its successor is found there,
+// and no UID of the old one is taken for one of it.
+func TestDeletedHere(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	src := &held{validity: "a", boxes: []string{"Box"}, texts: texts(10)}
+	dir := filepath.Join(t.TempDir(), "journal")
+	verify := func(gone int) {
+		t.Helper()
+		j, err := openJournal(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		_, differences, err := (&transfer.Transfer{Open: src.Open, Target: target(t, here, ""), Journal: j, Progress: silent{}}).Verify(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range differences {
+			if d.Mailbox != "Box" || d.What != "is not here any more" {
+				t.Errorf("%+v", d)
+			}
+		}
+		if len(differences) != gone {
+			t.Errorf("%d differences, not %d", len(differences), gone)
+		}
+	}
+	run(t, src.Open, here, dir, transfer.Options{})
+	verify(0)
+	c := client(t, here)
+	if err := c.Delete("Box").Wait(); err != nil {
+		t.Fatal(err)
+	}
+	verify(10)
+	if err := c.Create("Box", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, c, "Box", "Subject: the user's\r\n\r\n", when)
+	verify(10)
+	src.texts = texts(13)
+	run(t, src.Open, here, dir, transfer.Options{})
+	path, data := journalOf(t, dir, "Box")
+	if err := os.WriteFile(path, data[:strings.Index(string(data), "\na-12\t")+1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, src.Open, here, dir, transfer.Options{})
+	src.change = func(_ string, e *transfer.Entry) { e.Flags = `\Seen` }
+	run(t, src.Open, here, dir, transfer.Options{Flags: true})
+	if got := mail(t, here)["Box"]; len(got) != 4 || strings.Count(strings.Join(got, "\n"), `[\Seen]`) != 3 {
+		t.Errorf("%q", got)
+	}
+	for _, r := range run(t, src.Open, here, dir, transfer.Options{Flags: true}) {
+		if r.Brought+r.Flags != 0 {
+			t.Errorf("again: %+v", r)
+		}
+	}
+	verify(10)
 }

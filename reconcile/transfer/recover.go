@@ -34,9 +34,6 @@ func (t *Transfer) recover(ctx context.Context, w *work, p *page) (found int, er
 	slices.Sort(known)
 	slices.Sort(dates)
 	since := p.since
-	if p.moved {
-		since = 1
-	}
 	var candidates imap.UIDSet
 	err = t.Target.messages(w.target, imap.UIDSet{{Start: since}}, false, func(m ours) {
 		// With nothing there, "*" is the last message, which is below.
@@ -101,7 +98,7 @@ type change struct{ add, remove string }
 // and nothing else: what was changed here stays. Where there are too many keywords, the
 // other flags are changed, and it is tried again by the next run.
 func (t *Transfer) flags(w *work, p *page, r *Report) error {
-	if p.moved || len(w.changed) == 0 {
+	if len(w.changed) == 0 {
 		return nil
 	}
 	sets := map[change][]Entry{}
@@ -121,14 +118,15 @@ func (t *Transfer) flags(w *work, p *page, r *Report) error {
 			uids = append(uids, p.done[e.ID].uid)
 		}
 		err := t.Target.change(imap.UIDSetNum(uids...), c)
-		if limited(err) {
+		switch {
+		case limited(err):
 			for _, e := range entries {
 				r.Cut = append(r.Cut, Refused{e.ID, err.Error()})
 			}
 			c.add = systemOnly(c.add)
 			err = t.Target.change(imap.UIDSetNum(uids...), c)
-		} else if err == nil {
-			r.Flags += len(entries)
+		case err == nil:
+			r.Flags += len(slices.DeleteFunc(slices.Clone(uids), func(u imap.UID) bool { return u == noUID }))
 			err = p.add(entries, uids)
 		}
 		if err != nil {

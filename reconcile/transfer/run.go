@@ -130,11 +130,10 @@ func (t *Transfer) page(w *work) (*page, error) {
 		// under the old ones, or by another journal, is found again by recover.
 		p.Validity, p.done, p.since = w.box.Validity, map[string]brought{}, 1
 	}
-	if w.box.Ours && (p.Target != w.target || p.UIDs != validity) {
+	if p.Target != w.target || p.UIDs != validity { // what UIDs were of is gone, or elsewhere
 		p.retarget(w.target, validity)
-		return p, p.begin(true)
+		fresh = true
 	}
-	p.moved = p.UIDs != validity
 	return p, p.begin(fresh)
 }
 

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -65,6 +66,10 @@ func (t *Transfer) verify(ctx context.Context, w *work, r *Report) (found []Diff
 	for _, e := range w.pending {
 		differ(e, "has not been brought")
 	}
+	there, err := t.stands(p)
+	if err != nil {
+		return found, err
+	}
 	for chunk := range slices.Chunk(w.here, chunkMessages) {
 		theirs := map[string]digest{}
 		err := t.persist(ctx, 0, func(s Source) error {
@@ -87,21 +92,40 @@ func (t *Transfer) verify(ctx context.Context, w *work, r *Report) (found []Diff
 			uids.AddNum(p.done[e.ID].uid)
 		}
 		here := map[imap.UID]ours{}
-		if err := t.Target.messages(p.Target, uids, true, func(m ours) { here[m.uid] = m }); err != nil {
+		if there {
+			err = t.Target.messages(p.Target, uids, true, func(m ours) { here[m.uid] = m })
+		}
+		if err != nil {
 			return found, err
 		}
 		for _, e := range chunk {
 			compare(e, theirs, here[p.done[e.ID].uid], differ)
 		}
 	}
+	if !there {
+		return found, nil
+	}
 	more, err := t.twice(w, p)
 	return append(found, more...), err
+}
+
+// stands says whether the mailbox that the notes have UIDs of is here.
+func (t *Transfer) stands(p *page) (bool, error) {
+	if p == nil {
+		return false, nil
+	}
+	validity, _, err := t.Target.status(p.Target)
+	var no *imap.Error
+	if errors.As(err, &no) && no.Code == imap.ResponseCodeNonExistent {
+		return false, nil
+	}
+	return err == nil && validity == p.UIDs, err
 }
 
 // twice finds messages that the notes say have been brought as two, if both are here. A
 // copy that no note knows is none of the import's.
 func (t *Transfer) twice(w *work, p *page) (found []Difference, err error) {
-	if p == nil || len(p.twice) == 0 {
+	if len(p.twice) == 0 {
 		return nil, nil
 	}
 	var uids imap.UIDSet
