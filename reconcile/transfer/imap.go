@@ -371,7 +371,7 @@ func (s *imapSource) List(ctx context.Context, m Mailbox, each func(Entry)) erro
 		} else {
 			spelt[flags] = flags
 		}
-		e := Entry{ID: strconv.FormatUint(uint64(b.UID), 10), Flags: flags, Size: b.RFC822Size}
+		e := Entry{ID: strconv.FormatUint(uint64(b.UID), 10), Flags: flags, Size: b.RFC822Size, Date: NoDate}
 		if !b.InternalDate.IsZero() {
 			e.Date = b.InternalDate.Unix()
 		}

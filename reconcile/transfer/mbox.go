@@ -298,7 +298,7 @@ func (s *mboxScan) end(at int64) {
 	if err != nil {
 		h = &mail.Message{Header: mail.Header{}}
 	}
-	if s.msg.Date == 0 {
+	if s.msg.Date == NoDate || s.msg.Date == 0 { // some programs write 1970 where they know none
 		if d, err := h.Header.Date(); err == nil {
 			s.msg.Date = d.Unix()
 		}
@@ -321,7 +321,7 @@ func fromDate(line string) int64 {
 			}
 		}
 	}
-	return 0
+	return NoDate
 }
 
 // mboxFlags are those that Status and X-Status tell, as mail programs have written

@@ -258,3 +258,41 @@ func TestDeletedHere(t *testing.T) {
 	}
 	verify(10)
 }
+
+// TestEpoch brings messages of the first second of 1970 with that date, and finds them
+// again by it; those without a date get that of their arrival.
+func TestEpoch(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	src := &held{validity: "a", texts: texts(3)}
+	src.change = func(_ string, e *transfer.Entry) {
+		if e.Date = 0; e.ID == "a-2" {
+			e.Date = transfer.NoDate
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "journal")
+	run(t, src.Open, here, dir, transfer.Options{})
+	path, data := journalOf(t, dir, "INBOX")
+	if err := os.WriteFile(path, data[:strings.Index(string(data), "\na-1\t")+1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	src.texts = texts(2)
+	run(t, src.Open, here, dir, transfer.Options{})
+	got := mail(t, here)["INBOX"]
+	if len(got) != 3 || !strings.HasPrefix(got[0], "1970-01-01 00:00:00") || !strings.HasPrefix(got[1], "1970-01-01 00:00:00") || strings.HasPrefix(got[2], "19") {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestEpochOfServer has a server that tells the first second of 1970 of one message, and
+// no date of the other.
+func TestEpochOfServer(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	fetch := "* 1 FETCH (UID 1 FLAGS () INTERNALDATE \"01-Jan-1970 00:00:00 +0000\" RFC822.SIZE 19)\r\n* 2 FETCH (UID 2 FLAGS () RFC822.SIZE 19)\r\n$ OK done\r\n"
+	if _, err := bring(t, answers(t, changed(map[string]string{"UID FETCH": fetch})), here, silent{}); err != nil {
+		t.Fatal(err)
+	}
+	got := mail(t, here)["INBOX"]
+	if len(got) != 2 || !strings.HasPrefix(got[0], "1970-01-01 00:00:00") || strings.HasPrefix(got[1], "1970") {
+		t.Errorf("%q", got)
+	}
+}

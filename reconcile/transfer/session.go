@@ -246,7 +246,7 @@ func (s *Session) bring(mailbox string, letters []letter) ([]imap.UID, error) {
 	s.begin("APPEND %s", name)
 	for _, l := range letters {
 		fmt.Fprintf(s.w, " (%s)", l.flags)
-		if l.Date != 0 {
+		if l.Date != NoDate {
 			fmt.Fprintf(s.w, " \"%s\"", time.Unix(l.Date, 0).UTC().Format("_2-Jan-2006 15:04:05 -0700"))
 		}
 		literal8 := ""

@@ -105,7 +105,9 @@ func (t *Transfer) look(ctx context.Context, w *work, r *Report) error {
 		w.pending, w.here, w.changed = nil, nil, nil
 		r.There, r.Size, r.Before = 0, 0, 0
 		return s.List(ctx, w.box, func(e Entry) {
-			e.Date = min(max(e.Date, firstDate), lastDate)
+			if e.Date != NoDate {
+				e.Date = min(max(e.Date, firstDate), lastDate)
+			}
 			r.There++
 			r.Size += max(e.Size, 0)
 			b, ok := page.has(w.box, e)

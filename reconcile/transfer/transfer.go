@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -29,11 +30,14 @@ type Mailbox struct {
 type Entry struct {
 	ID    string // within the mailbox and its Validity
 	Flags string // parted by blanks, sorted; \Recent is left out
-	Date  int64  // internal date, in seconds since 1970
+	Date  int64  // internal date, in seconds since 1970, or NoDate
 	Size  int64  // octets as far as the source knows, which may be wrong; -1 if it does not
 
 	at int // where the source finds it again
 }
+
+// NoDate is the date of a message whose source tells none: it gets that of its arrival here.
+const NoDate = math.MinInt64
 
 // Source is where the mail comes from. Those of one Opener are used at the same
 // time, each from one goroutine.

@@ -156,7 +156,7 @@ func compare(e Entry, theirs map[string]digest, m ours, differ func(Entry, strin
 		differ(e, "is not here any more")
 	case sum != m.digest:
 		differ(e, "has other octets here")
-	case e.Date != 0 && e.Date != m.date:
+	case e.Date != NoDate && e.Date != m.date:
 		differ(e, "has the date %s here and %s there", time.Unix(m.date, 0).UTC().Format(time.RFC3339), time.Unix(e.Date, 0).UTC().Format(time.RFC3339))
 	case e.Flags != m.flags:
 		differ(e, "has the flags (%s) here and (%s) there", m.flags, e.Flags)
