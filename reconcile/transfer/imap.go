@@ -357,23 +357,15 @@ func (s *imapSource) List(ctx context.Context, m Mailbox, each func(Entry)) erro
 	spelt := map[string]string{} // most messages have the flags of others
 	var last imap.UID
 	for d := cmd.Next(); d != nil; d = cmd.Next() {
-		b, err := d.Collect()
-		if err != nil {
-			return s.failed(ctx, fmt.Errorf("list the messages of %s: %w", m.Name, err))
-		}
-		if b.UID == 0 || b.UID == last {
+		uid, e := readEntry(d)
+		if uid == 0 || uid == last {
 			continue // it tells of something else
 		}
-		last = b.UID
-		flags := flagList(b.Flags)
-		if f, ok := spelt[flags]; ok {
-			flags = f
+		last = uid
+		if f, ok := spelt[e.Flags]; ok {
+			e.Flags = f
 		} else {
-			spelt[flags] = flags
-		}
-		e := Entry{ID: strconv.FormatUint(uint64(b.UID), 10), Flags: flags, Size: b.RFC822Size, Date: NoDate}
-		if !b.InternalDate.IsZero() {
-			e.Date = b.InternalDate.Unix()
+			spelt[e.Flags] = e.Flags
 		}
 		told++
 		each(e)
@@ -386,6 +378,32 @@ func (s *imapSource) List(ctx context.Context, m Mailbox, each func(Entry)) erro
 		return fmt.Errorf("%w: list the messages of %s: there are %d, and it tells of %d", ErrBusy, m.Name, s.messages, told)
 	}
 	return nil
+}
+
+// readEntry reads a FETCH response to what List asks for. Its UID is 0 if it is another one: of
+// flags that have changed, ahead of the answer, which go-imap's client then does not give.
+func readEntry(d *imapclient.FetchMessageData) (uid imap.UID, e Entry) {
+	e.Date = NoDate
+	answer := false
+	for item := d.Next(); item != nil; item = d.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			uid = item.UID
+		case imapclient.FetchItemDataFlags:
+			e.Flags = flagList(item.Flags)
+		case imapclient.FetchItemDataInternalDate:
+			if answer = true; !item.Time.IsZero() {
+				e.Date = item.Time.Unix()
+			}
+		case imapclient.FetchItemDataRFC822Size:
+			e.Size, answer = item.Size, true
+		}
+	}
+	if !answer {
+		return 0, e
+	}
+	e.ID = strconv.FormatUint(uint64(uid), 10)
+	return uid, e
 }
 
 func (s *imapSource) Fetch(ctx context.Context, m Mailbox, messages []Entry, take func(Entry, io.Reader) error) error {

@@ -198,6 +198,23 @@ func TestLyingServer(t *testing.T) {
 	}
 }
 
+// TestFlagsFirst has a server tell of flags that change ahead of what it is asked: the
+// message comes with what it says of it when it is asked again.
+func TestFlagsFirst(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	rows := "* 1 FETCH (UID 1 FLAGS () INTERNALDATE \"31-Mar-2019 01:59:59 +0000\" RFC822.SIZE 19)\r\n* 2 FETCH (UID 2 FLAGS (\\Seen) INTERNALDATE \"31-Mar-2019 01:59:59 +0000\" RFC822.SIZE 19)\r\n$ OK done\r\n"
+	w := &waits{}
+	reports, err := bring(t, answers(t, changed(map[string]string{"UID FETCH": "* 2 FETCH (UID 2 FLAGS (\\Seen))\r\n" + rows + "|" + rows})), here, w)
+	if err != nil || reports[0].Size != 38 || len(w.all) != 1 {
+		t.Errorf("%+v, %v, asked again after %v", reports, err, w.all)
+	}
+	for _, m := range mail(t, here)["INBOX"] {
+		if !strings.HasPrefix(m, "2019-03-31 01:59:59") {
+			t.Errorf("%q", m)
+		}
+	}
+}
+
 // good has two messages, one of which has another size than is told.
 var good = map[string]string{
 	"LIST":      "* LIST () \"/\" INBOX\r\n$ OK done\r\n",
