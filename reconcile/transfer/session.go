@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -19,13 +20,14 @@ import (
 
 // Session is a session of a user with this host's daemon, for what go-imap's client
 // has no words for. The worker at its other end runs as the user: what it says is
-// bounded, and means nothing beyond that user's mail. It is for one goroutine.
+// bounded, and means nothing beyond that user's mail. It is for one goroutine, beside awake.
 type Session struct {
 	c    net.Conn
 	r    *bufio.Reader
 	w    *bufio.Writer
 	tag  int
 	stop func() bool
+	busy sync.Mutex // a message is on its way, or awake at work
 
 	validity uint32
 }
@@ -243,6 +245,8 @@ func (s *Session) bring(mailbox string, letters []letter) ([]imap.UID, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.busy.Lock()
+	defer s.busy.Unlock()
 	s.begin("APPEND %s", name)
 	for _, l := range letters {
 		fmt.Fprintf(s.w, " (%s)", l.flags)
@@ -264,6 +268,14 @@ func (s *Session) bring(mailbox string, letters []letter) ([]imap.UID, error) {
 		return nil, err
 	}
 	return appended(code, len(letters))
+}
+
+// awake has the daemon hear of a session that nobody uses.
+func (s *Session) awake() {
+	if s.busy.TryLock() {
+		defer s.busy.Unlock()
+		s.Command("NOOP")
+	}
 }
 
 // appended reads APPENDUID, of so many messages (RFC 4315 §3).

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -21,9 +22,14 @@ type Target struct {
 	prefix string             // of the names that are listed: "" or "INBOX."
 	client *imapclient.Client // for all but messages
 	append []*Session
+	stop   context.CancelFunc // of awake
 
 	selected sync.Mutex // whose mailbox is selected in client
 }
+
+// awakeEvery is how often the daemon hears of each session: it ends one that says nothing
+// for half an hour (RFC 9051 §5.4), and a source may take longer than that for a mailbox.
+const awakeEvery = 10 * time.Minute
 
 // NewTarget makes a target of at least two sessions, which are its own from then
 // on, and end with ctx.
@@ -32,6 +38,8 @@ func NewTarget(ctx context.Context, prefix string, sessions []net.Conn) (*Target
 		return nil, errors.New("a target needs two sessions")
 	}
 	t := &Target{prefix: prefix, client: imapclient.New(sessions[0], nil)}
+	alive, stop := context.WithCancel(ctx)
+	t.stop = stop
 	context.AfterFunc(ctx, t.Close)
 	if err := t.client.WaitGreeting(); err != nil {
 		return nil, fmt.Errorf("begin a session here: %w", err)
@@ -43,11 +51,38 @@ func NewTarget(ctx context.Context, prefix string, sessions []net.Conn) (*Target
 		}
 		t.append = append(t.append, s)
 	}
+	go t.awake(alive)
 	return t, nil
+}
+
+// awake keeps sessions that nobody uses for a while. What is wrong with one is told to
+// who uses it next.
+func (t *Target) awake(ctx context.Context) {
+	tick := time.NewTicker(awakeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var all sync.WaitGroup
+		all.Go(func() {
+			if t.selected.TryLock() { // who has it is at work, or has just been
+				defer t.selected.Unlock()
+				t.client.Noop().Wait()
+			}
+		})
+		for _, s := range t.append {
+			all.Go(s.awake)
+		}
+		all.Wait()
+	}
 }
 
 // Close ends the sessions.
 func (t *Target) Close() {
+	t.stop()
 	t.client.Close()
 	for _, s := range t.append {
 		s.Close()
