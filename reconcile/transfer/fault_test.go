@@ -238,6 +238,25 @@ func TestEndless(t *testing.T) {
 	}
 }
 
+// TestEndlessAmongOthers has more of them than a source is asked again: each takes one try
+// that has come farther.
+func TestEndlessAmongOthers(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	endless := texts(7)
+	src := &held{validity: "a", texts: texts(20), read: func(s string) io.Reader {
+		if slices.Contains(endless, s) {
+			return zeros{}
+		}
+		return strings.NewReader(s)
+	}}
+	if r := try(t, src.Open, here)[0]; len(r.Left) != 7 || r.Brought != 13 || r.Error != "" {
+		t.Errorf("%+v", r)
+	}
+	if got := mail(t, here)["INBOX"]; len(got) != 13 {
+		t.Errorf("%d messages", len(got))
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }

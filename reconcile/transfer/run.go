@@ -247,9 +247,13 @@ func (c *carrier) chunk(ctx context.Context, i int, messages []Entry) error {
 		messages = slices.DeleteFunc(messages, func(e Entry) bool { return over[e.ID] })
 		b := &batch{carrier: c, to: c.t.Target.append[i], over: over}
 		defer b.drop()
+		before := len(over)
 		err := s.Fetch(ctx, c.w.box, messages, b.take)
 		if ferr := b.flush(); ferr != nil {
 			return ferr
+		}
+		if err != nil && len(over) > before {
+			return fartherError{err}
 		}
 		return err
 	})
@@ -392,9 +396,14 @@ func isFinal(err error) bool {
 	return errors.As(err, &f)
 }
 
+// fartherError is the end of a try that has come farther than those before it.
+type fartherError struct{ error }
+
+func (e fartherError) Unwrap() error { return e.error }
+
 // How a source is asked again.
 const (
-	tries        = 6
+	tries        = 6  // in a row that come no farther
 	patientTries = 12 // of a source that is busy: some ten minutes
 	pause        = time.Second
 	lastPause    = time.Minute
@@ -410,6 +419,10 @@ func (t *Transfer) persist(ctx context.Context, i int, do func(Source) error) er
 		enough := tries
 		if errors.Is(err, ErrBusy) {
 			enough = patientTries
+		}
+		var farther fartherError
+		if errors.As(err, &farther) {
+			try, wait = 1, cmp.Or(t.Pause, pause)
 		}
 		if err == nil || isFinal(err) || ctx.Err() != nil || try >= enough || !worthwhile(err) {
 			return err
