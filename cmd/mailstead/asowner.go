@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,25 @@ type ownersWork struct {
 	dir string
 	do  func(dir string) error // by its absolute path
 }
+
+// asUser is this program again, as whom it is to be, with no part of our terminal: whoever
+// that is may look into their processes, and one in our session could type into root's
+// shell (TIOCSTI of ioctl_tty(2)).
+func asUser(ctx context.Context, uid, gid uint32, out, errs io.Writer, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
+	cmd.Args[0] = "mailstead"
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	cmd.Stdout, cmd.Stderr = piped{out}, piped{errs}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if uint32(os.Geteuid()) != uid {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: gid, Groups: []uint32{}}
+	}
+	return cmd
+}
+
+// piped takes through a pipe what a program says, whatever it ends in.
+type piped struct{ io.Writer }
 
 // ownWay refuses a way to a directory on which there is anything of somebody else, who
 // could have it lead to whose directory they like.
@@ -60,12 +80,7 @@ func (w ownersWork) run(ctx context.Context, c *console, args ...string) error {
 	}
 	// Not by its name: the user may be unable to look into the directory that it
 	// lies in.
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", append(args, "--", dir)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH")}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.in, c.out, c.err
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid, Groups: []uint32{}}}
-	err = cmd.Run()
+	err = asUser(ctx, owner.Uid, owner.Gid, c.out, c.err, append(args, "--", dir)...).Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
 		return &exitError{code: exit.ExitCode()} // it has said why

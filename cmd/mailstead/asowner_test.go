@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -50,5 +51,22 @@ func TestOwnersWay(t *testing.T) {
 	w := ownersWork{dir: filepath.Join(top, "alice/Maildir"), do: func(string) error { return errors.New("done by root") }}
 	if err := w.run(t.Context(), &console{out: io.Discard, err: io.Discard}, "flatten"); err == nil || !strings.Contains(err.Error(), "is on the way") {
 		t.Errorf("it went on: %v", err)
+	}
+}
+
+// TestAwayFromTerminal: who works as somebody else is of a session of their own, and says
+// what there is to say through pipes.
+func TestAwayFromTerminal(t *testing.T) {
+	_, slave, err := openTerminal()
+	if err != nil {
+		t.Skip(err)
+	}
+	defer slave.Close()
+	var said bytes.Buffer
+	cmd := asUser(t.Context(), uint32(os.Geteuid()), uint32(os.Getegid()), slave, &said, "import-work")
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `cut -d " " -f 1,6 /proc/$$/stat >&2; test -t 1 && echo "a terminal" >&2`}
+	cmd.Run()
+	if f := strings.Fields(said.String()); len(f) != 2 || f[0] != f[1] {
+		t.Errorf("process and session, and no more: %q", said.String())
 	}
 }

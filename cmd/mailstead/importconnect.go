@@ -136,8 +136,8 @@ func startConnector(user config.User, server string) (*handoff.Conn, error) {
 	if uid == 0 {
 		uid, gid = nobody, nobody
 	}
-	cmd := importProcess(context.Background(), "import-connect", uid, gid)
-	cmd.Stdin, cmd.Stderr = theirs, os.Stderr
+	cmd := asUser(context.Background(), uint32(uid), uint32(gid), io.Discard, os.Stderr, "import-connect")
+	cmd.Stdin = theirs
 	if err := cmd.Start(); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("start who connects to %s: %w", server, err)

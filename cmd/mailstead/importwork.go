@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,9 +92,7 @@ func (j *importJob) start(ctx context.Context, socket string, user config.User, 
 	if uid := os.Geteuid(); uid != user.UID && uid != 0 {
 		return hint(fmt.Errorf("the mail of %q belongs to the uid %d", user.Name, user.UID), "run this as root")
 	}
-	cmd := importProcess(ctx, "import-work", user.UID, user.GID)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.Stdout, cmd.Stderr = c.out, c.err
+	cmd := asUser(ctx, uint32(user.UID), uint32(user.GID), c.out, c.err, "import-work")
 	files, err := j.open(ctx, socket, user)
 	for _, f := range files {
 		defer f.Close()
@@ -118,18 +115,6 @@ func (j *importJob) start(ctx context.Context, socket string, user config.User, 
 		return fmt.Errorf("start mailstead as the uid %d: %w", user.UID, err)
 	}
 	return nil
-}
-
-// importProcess is this program again, as whom it is to be.
-func importProcess(ctx context.Context, command string, uid, gid int) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", command)
-	cmd.Args[0] = "mailstead"
-	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
-	cmd.SysProcAttr = &syscall.SysProcAttr{}
-	if os.Geteuid() != uid {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: []uint32{}}
-	}
-	return cmd
 }
 
 // open begins the sessions, and the way to the source. What it gives beside an error is
