@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,8 +22,9 @@ var styleSheet []byte
 //go:embed assets/htmx.min.js
 var htmx []byte
 
-// pages are the templates of all pages, by name: each with the frame around it.
-var pages = parsePages()
+// pages gives the templates of all pages, by name, each with the frame around it. Other
+// commands have no use for them.
+var pages = sync.OnceValue(parsePages)
 
 func parsePages() map[string]*template.Template {
 	files, err := templateFiles.ReadDir("templates")
@@ -99,7 +101,7 @@ func (s *Server) show(w http.ResponseWriter, q *request, status int, page string
 		v.Notice = q.notice
 	}
 	var b bytes.Buffer
-	if err := pages[page].Execute(&b, v); err != nil {
+	if err := pages()[page].Execute(&b, v); err != nil {
 		s.log.Error("page not made", "page", page, "err", err)
 		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
 		return
