@@ -35,6 +35,7 @@ type applied struct {
 	Host     *schema.Host      `json:"host"`
 	Rootless bool              `json:"rootless,omitempty"`
 	Hashes   map[string]string `json:"hashes,omitempty"` // by name of the virtual user
+	Partly   bool              `json:"partly,omitempty"` // since then, a part of another description may have been applied
 }
 
 // encodeApplied writes a host without the places in the description, so that a
@@ -154,6 +155,28 @@ func recordApplied(ctx context.Context, l *look, wait time.Duration) error {
 	}
 	if err := reconcile.ReplaceFile(filepath.Join(l.host.Paths.State, appliedFile), reconcile.Private(data)); err != nil {
 		return fmt.Errorf("record what was applied: %w", err)
+	}
+	return nil
+}
+
+// markApplied alters what is said of the host that was applied last, if one was.
+// The lock is held.
+func markApplied(state string, alter func(*applied)) error {
+	path := filepath.Join(state, appliedFile)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil // there is nothing that the deploy hook would go by
+	}
+	a, err := decodeApplied(path)
+	if err != nil {
+		return err
+	}
+	alter(a)
+	data, err := json.MarshalIndent(a, "", " ")
+	if err == nil {
+		err = reconcile.ReplaceFile(path, reconcile.Private(append(data, '\n')))
+	}
+	if err != nil {
+		return fmt.Errorf("mark what was applied: %w", err)
 	}
 	return nil
 }

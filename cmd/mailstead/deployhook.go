@@ -83,7 +83,7 @@ func runDeployHook(ctx context.Context, o deployHookOptions, c *console) error {
 		fmt.Fprintf(c.out, "%s: not a lineage of %s (%s); nothing to do\n", visible(o.lineage), host.Name, visible(o.domains))
 		return nil
 	}
-	failed := bringIn(ctx, host, opts, outcomes, o.wait, c)
+	failed := bringIn(ctx, host.Paths.State, outcomes, o.wait, c)
 	faults := []error{failed}
 	for _, cert := range host.TLS.Certificates {
 		if fault, ok := outcomes[cert.Name]; ok && fault == nil {
@@ -101,16 +101,37 @@ func runDeployHook(ctx context.Context, o deployHookOptions, c *console) error {
 
 // bringIn has the certificates served. What came of each is in outcomes; the
 // error is of what concerns all of them.
-func bringIn(ctx context.Context, host *schema.Host, opts desired.Options, outcomes map[string]error, wait time.Duration, c *console) error {
-	l, err := lookForCertificates(ctx, host, opts)
+func bringIn(ctx context.Context, state string, outcomes map[string]error, wait time.Duration, c *console) error {
+	l, err := deployApplied(ctx, state, outcomes, c)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if err := l.deploy(ctx, outcomes, c); err != nil {
-		return err
-	}
 	return l.prove(ctx, outcomes, wait, c)
+}
+
+// deployApplied installs the certificates of the host that was applied last: last when
+// the lock is held, or the host would become again what it was before the apply that had it.
+func deployApplied(ctx context.Context, state string, outcomes map[string]error, c *console) (*look, error) {
+	lock, err := reconcile.TakeLock(ctx, state, hookLockWait)
+	if err != nil {
+		return nil, notApplied(err)
+	}
+	defer lock.Release()
+	was, err := decodeApplied(filepath.Join(state, appliedFile))
+	if err != nil {
+		return nil, err
+	}
+	l, err := lookForCertificates(ctx, was.host(), was.options())
+	if err != nil {
+		return nil, err
+	}
+	l.onlyCertificates = l.onlyCertificates || was.Partly
+	if err := l.deploy(ctx, lock, outcomes, c); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // lookForCertificates finds out what certificates the host is to have and what
@@ -190,12 +211,7 @@ func sameLineage(letsencrypt, lineage, dir string) bool {
 // deploy installs the certificates and has the daemon serve them, through the
 // reconciler, and leaves everything else on the host to the next apply. One that
 // cannot be used keeps the others from nothing.
-func (l *look) deploy(ctx context.Context, outcomes map[string]error, c *console) error {
-	lock, err := reconcile.TakeLock(ctx, l.host.Paths.State, hookLockWait)
-	if err != nil {
-		return notApplied(err)
-	}
-	defer lock.Release()
+func (l *look) deploy(ctx context.Context, lock *reconcile.Lock, outcomes map[string]error, c *console) error {
 	all, err := l.compareServing(ctx, outcomes)
 	if err != nil {
 		return err

@@ -99,14 +99,21 @@ func writePEM(path, kind string, der []byte) error {
 	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
 }
 
-// apply applies the host for the first time.
+// apply applies the host.
 func (h *hookHost) apply() {
+	h.t.Helper()
+	h.applyUnder(nil)
+}
+
+// applyUnder does it under a lock that is held, if one is.
+func (h *hookHost) applyUnder(lock *reconcile.Lock) {
 	h.t.Helper()
 	l, err := lookAt(h.t.Context(), h.host, desired.Options{Rootless: true}, false)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	defer l.close()
+	l.lock = lock
 	plan, err := l.compare(h.t.Context())
 	if err != nil {
 		h.t.Fatal(err)
@@ -239,6 +246,35 @@ func TestDeployHookChain(t *testing.T) {
 	}
 	if n := len(h.served.Load().Certificate); n != 2 {
 		t.Errorf("a chain of length %d is served", n)
+	}
+}
+
+// TestDeployHookWaits: what was applied while the hook waited for the lock stays.
+func TestDeployHookWaits(t *testing.T) {
+	h := newHookHost(t)
+	lock, err := reconcile.TakeLock(t.Context(), h.host.Paths.State, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := h.hook("", true)
+		ended <- err
+	}()
+	time.Sleep(300 * time.Millisecond) // it has read what was applied
+	h.host.Listeners[0].Capabilities.Off = []string{"ACL"}
+	h.applyUnder(lock)
+	path := render.ConfigFile(h.host.Paths)
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Release()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the configuration was put back: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mailstead/reconcile"
@@ -47,7 +48,10 @@ func (l *look) applyGeneration(ctx context.Context, o applyOptions, c *console, 
 	if err != nil {
 		return err
 	}
-	if l.partly || len(plan.Changes) == 0 && left == nil {
+	if l.partly {
+		return l.applyPart(ctx, c, plan, o.wait)
+	}
+	if len(plan.Changes) == 0 && left == nil {
 		return l.recorded(ctx, l.apply(ctx, c, plan, o.wait), o.wait)
 	}
 	if l.lock, err = reconcile.TakeLock(ctx, l.host.Paths.State, o.wait); err != nil {
@@ -76,9 +80,33 @@ func (l *look) applyGeneration(ctx context.Context, o applyOptions, c *console, 
 	return t.end(ctx, l.apply(ctx, c, plan, o.wait))
 }
 
+// applyPart makes the changes of a part of a plan. What was left out on purpose the
+// deploy hook must not do, nor undo what was done: it is told before the first change.
+func (l *look) applyPart(ctx context.Context, c *console, plan *reconcile.Plan, wait time.Duration) (err error) {
+	if slices.ContainsFunc(plan.Changes, departs) {
+		if l.lock, err = reconcile.TakeLock(ctx, l.host.Paths.State, wait); err != nil {
+			return notApplied(err)
+		}
+		defer l.unlock()
+		if err := l.current(); err != nil {
+			return err
+		}
+		if err := markApplied(l.host.Paths.State, func(a *applied) { a.Partly = true }); err != nil {
+			return err
+		}
+	}
+	return l.recorded(ctx, l.apply(ctx, c, plan, wait), wait)
+}
+
+// departs tells whether a change makes other than was applied last what the deploy
+// hook would make so again. The certificates and what runs follow from the rest.
+func departs(c reconcile.Change) bool {
+	mends := c.Drift != nil && c.Drift.Only
+	return slices.Contains(servingKinds, c.Ref.Kind) && c.Ref.Kind != "certificate" && c.Ref.Kind != "daemon" && !mends
+}
+
 // recorded keeps what was wanted for the deploy hook, which so can mend what
-// failed. What was left out on purpose it must not do. A saved plan that was
-// applied whole is spent.
+// failed. A saved plan that was applied whole is spent.
 func (l *look) recorded(ctx context.Context, failed error, wait time.Duration) error {
 	if !l.partly && (failed == nil || exitCodeOf(failed) == exitPartial) {
 		if err := recordApplied(ctx, l, wait); err != nil {
