@@ -36,6 +36,8 @@ type applied struct {
 	Rootless bool              `json:"rootless,omitempty"`
 	Hashes   map[string]string `json:"hashes,omitempty"` // by name of the virtual user
 	Partly   bool              `json:"partly,omitempty"` // since then, a part of another description may have been applied
+
+	HandedBack bool `json:"handed_back,omitempty"` // since then, Courier was to serve again
 }
 
 // encodeApplied writes a host without the places in the description, so that a

@@ -237,6 +237,16 @@ c.select("INBOX"); c.store("1", "+FLAGS", "(Later)"); c.logout()
 		}
 		contains(t, b.exit(1, "mailstead", "handback", "--yes").stderr, "Courier serves again")
 	})
+	phase("a renewal after it", func(t *testing.T) {
+		for _, command := range []string{"mailstead deploy-hook --all", "mailstead apply --boot"} {
+			b.sh(command)
+			if got := b.sh("systemctl list-units --no-legend --state=active,activating,failed 'mailstead-*'; systemctl list-unit-files --no-legend --state=enabled 'mailstead-*' || true"); got != "" {
+				t.Errorf("after %q there is\n%s", command, got)
+			}
+		}
+		b.courierServes(true)
+		b.same()
+	})
 	phase("nothing is lost", func(t *testing.T) {
 		b.sh("touch /root/stop; while systemctl is-active -q deliver-alice || systemctl is-active -q deliver-bob; do sleep 0.1; done")
 		b.reboot()

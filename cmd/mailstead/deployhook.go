@@ -84,6 +84,10 @@ func runDeployHook(ctx context.Context, o deployHookOptions, c *console) error {
 		return nil
 	}
 	failed := bringIn(ctx, host.Paths.State, outcomes, o.wait, c)
+	if errors.Is(failed, errHandedBack) {
+		fmt.Fprintf(c.out, "%s: %v; nothing to do\n", host.Name, failed)
+		return nil
+	}
 	faults := []error{failed}
 	for _, cert := range host.TLS.Certificates {
 		if fault, ok := outcomes[cert.Name]; ok && fault == nil {
@@ -121,6 +125,9 @@ func deployApplied(ctx context.Context, state string, outcomes map[string]error,
 	was, err := decodeApplied(filepath.Join(state, appliedFile))
 	if err != nil {
 		return nil, err
+	}
+	if was.HandedBack {
+		return nil, errHandedBack
 	}
 	l, err := lookForCertificates(ctx, was.host(), was.options())
 	if err != nil {

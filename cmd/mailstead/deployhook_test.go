@@ -278,6 +278,36 @@ func TestDeployHookWaits(t *testing.T) {
 	}
 }
 
+// TestDeployHookHandedBack: nothing is done on a host that was handed back, until it is applied.
+func TestDeployHookHandedBack(t *testing.T) {
+	h := newHookHost(t)
+	if err := markApplied(h.host.Paths.State, func(a *applied) { a.HandedBack = true }); err != nil {
+		t.Fatal(err)
+	}
+	before := h.bundle()
+	h.issue(testCertificate(t, "mail.example.org", "*.example.org"))
+	out, err := h.hook(h.live(), false)
+	if err != nil || !strings.Contains(out, "handed back") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if h.bundle() != before {
+		t.Error("the certificate was installed")
+	}
+	l, err := lookAt(t.Context(), h.host, desired.Options{Rootless: true}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	var said bytes.Buffer
+	if stand, err := l.standing(t.Context(), &console{out: &said, err: &said}); stand != nil || err != nil {
+		t.Errorf("it is applied at boot: %v, %v\n%s", stand != nil, err, &said)
+	}
+	h.apply()
+	if out, err := h.hook(h.live(), false); err != nil || strings.Contains(out, "handed back") {
+		t.Errorf("after an apply: %v\n%s", err, out)
+	}
+}
+
 // TestDeployHookThroughLink: certbot names its directory as it was configured,
 // and the description may know it by a link.
 func TestDeployHookThroughLink(t *testing.T) {

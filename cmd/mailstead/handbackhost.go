@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/config"
+	"mailstead/reconcile"
 	"mailstead/reconcile/kind"
 	"mailstead/render"
 	"mailstead/schema"
@@ -73,6 +74,9 @@ func (h *handbackHost) run(ctx context.Context) error {
 	if err := h.state.enter(h.record, returningOld); err != nil {
 		return err
 	}
+	if err := h.mark(ctx); err != nil { // which is no reason to leave people without a server
+		fmt.Fprintf(h.c.err, "mailstead: warning: the deploy hook is not told, and may start our units again: %s\n", visibleLines(err.Error()))
+	}
 	if err := h.kinds.StopOwn(ctx); err != nil {
 		return fmt.Errorf("stop our units: %w", err) // both at once must not be
 	}
@@ -89,6 +93,21 @@ func (h *handbackHost) run(ctx context.Context) error {
 	}
 	_, err := fmt.Fprintln(h.c.out, "Courier serves again.")
 	return err
+}
+
+// errHandedBack says that none of our units is to be started but by who applies or
+// takes over the host again.
+var errHandedBack = errors.New("this host was handed back to Courier")
+
+// mark keeps the deploy hook, and what applies at boot, from starting what is about
+// to be stopped. One of them that is at work is waited for.
+func (h *handbackHost) mark(ctx context.Context) error {
+	lock, err := reconcile.TakeLock(ctx, h.paths.State, hookLockWait)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	return markApplied(h.paths.State, func(a *applied) { a.HandedBack = true })
 }
 
 // maildirs hands back the mail of each user that the daemon served.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 )
 
@@ -56,8 +57,13 @@ func (l *look) noteGenerations() []string {
 
 // standing gives the host to apply while the machine comes up: what is described,
 // unless the host has returned from that; then the generation in force. It is nil
-// if there is none: the daemon was stopped, and is to stay so.
+// if there is none, or Courier serves: the daemon was stopped, and is to stay so.
 func (l *look) standing(ctx context.Context, c *console) (*look, error) {
+	if was, err := decodeApplied(filepath.Join(l.host.Paths.State, appliedFile)); err == nil && was.HandedBack {
+		fmt.Fprintf(c.out, "%v: nothing is applied.\n", errHandedBack)
+		l.close()
+		return nil, nil
+	}
 	gen, err := l.returnedFrom()
 	if gen == nil || err != nil {
 		return l, err

@@ -91,7 +91,7 @@ func (l *look) applyPart(ctx context.Context, c *console, plan *reconcile.Plan, 
 		if err := l.current(); err != nil {
 			return err
 		}
-		if err := markApplied(l.host.Paths.State, func(a *applied) { a.Partly = true }); err != nil {
+		if err := markApplied(l.host.Paths.State, func(a *applied) { a.Partly, a.HandedBack = true, false }); err != nil {
 			return err
 		}
 	}
