@@ -5,7 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -402,4 +406,66 @@ func FuzzReadPlan(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestPlanFilePage: the page about the file has a row for each field, and none besides.
+func TestPlanFilePage(t *testing.T) {
+	page, err := os.ReadFile("../docs/plan-file.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := strings.Split(string(page), "| field | what |\n|---|---|\n")[1:]
+	if len(tables) != 3 {
+		t.Fatalf("the page has %d tables", len(tables))
+	}
+	for i, of := range []reflect.Type{reflect.TypeFor[Saved](), reflect.TypeFor[People](), reflect.TypeFor[Change]()} {
+		rows, _, _ := strings.Cut(tables[i], "\n\n")
+		want := jsonFields(of)
+		got := map[string]string{}
+		for row := range strings.Lines(rows) {
+			names, text, _ := strings.Cut(strings.TrimPrefix(row, "| "), " | ")
+			for _, name := range inCode(names) {
+				got[name] = text
+			}
+		}
+		if d := cmp.Diff(slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got))); d != "" {
+			t.Errorf("fields of %v (-program +page):\n%s", of, d)
+		}
+		if of != reflect.TypeFor[People]() {
+			continue
+		}
+		for name, field := range want { // what lies deeper is named in the row
+			for inner := range jsonFields(field) {
+				if !slices.Contains(inCode(got[name]), inner) {
+					t.Errorf("the row of %s does not name %q", name, inner)
+				}
+			}
+		}
+	}
+}
+
+func inCode(text string) (names []string) {
+	for i, part := range strings.Split(text, "`") {
+		if i%2 == 1 {
+			names = append(names, part)
+		}
+	}
+	return names
+}
+
+// jsonFields gives the fields of a struct, or of the elements of a list of some, as JSON has them.
+func jsonFields(of reflect.Type) map[string]reflect.Type {
+	fields := map[string]reflect.Type{}
+	if of.Kind() == reflect.Slice {
+		of = of.Elem()
+	}
+	if of.Kind() != reflect.Struct {
+		return fields
+	}
+	for _, f := range reflect.VisibleFields(of) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			fields[name] = f.Type
+		}
+	}
+	return fields
 }
