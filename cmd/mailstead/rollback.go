@@ -152,6 +152,7 @@ func (g generations) returnTo(ctx context.Context, o rollbackOptions, c *console
 	if err != nil {
 		return err
 	}
+	t.found = cut
 	if now != 0 && now != t.To {
 		t.leaves = append(t.leaves, now)
 	}

@@ -34,9 +34,10 @@ type trial struct {
 	after  time.Duration
 	disarm func() // takes the return back
 
-	again  bool   // To was applied before: by rollback
-	leaves []int  // generations that the host leaves for To
-	reason string // why it does
+	found  *attempt // that had not come to its end before; nil for none
+	again  bool     // To was applied before: by rollback
+	leaves []int    // generations that the host leaves for To
+	reason string   // why it does
 }
 
 // applyGeneration makes the changes of a plan as a generation of their own.
@@ -67,7 +68,7 @@ func (l *look) applyGeneration(ctx context.Context, o applyOptions, c *console, 
 	if len(plan.Changes) == 0 && left == nil {
 		return l.recorded(ctx, l.apply(ctx, c, plan, 0), 0)
 	}
-	t := &trial{c: c, g: g, l: l, boot: o.boot, after: cmp.Or(o.returnAfter, returnAfter), reason: cutShort}
+	t := &trial{c: c, g: g, l: l, boot: o.boot, after: cmp.Or(o.returnAfter, returnAfter), reason: cutShort, found: left}
 	if left != nil && !g.has(left.To, proven) {
 		t.leaves = []int{left.To}
 	}
@@ -192,12 +193,18 @@ func (t *trial) end(ctx context.Context, failed error) error {
 	return t.l.recorded(ctx, failed, 0)
 }
 
-// abandon ends an attempt that has changed nothing.
-func (t *trial) abandon() error {
-	if t.again {
-		return t.g.clearTrying()
+// abandon ends an attempt that has changed nothing. One that was found is as open as
+// it was: its timer goes by its name.
+func (t *trial) abandon() (err error) {
+	if t.found != nil {
+		err = t.g.setTrying(*t.found)
+	} else {
+		err = t.g.clearTrying()
 	}
-	return errors.Join(t.g.clearTrying(), t.g.remove(t.To))
+	if !t.again {
+		err = errors.Join(err, t.g.remove(t.To))
+	}
+	return err
 }
 
 // settle says that the generation is in force.
