@@ -184,6 +184,16 @@ func TestGenerations(t *testing.T) {
 		apply(0)
 		contains(t, b.run("mailstead", "status"), "In step.")
 	})
+	phase("a return to a user whose account is gone", func(t *testing.T) {
+		b.sh(`useradd -m bob`)
+		describe(`users: bob: {}`)
+		apply(0)
+		was := b.history().Current
+		b.sh(`userdel -r bob`)
+		describe(`mail: root: "/var/elsewhere"`)
+		apply(7, "who are left out: bob", fmt.Sprintf("the host has returned to generation %d, which does", was))
+		wantForce(was)
+	})
 }
 
 // historyJSON is as much of "mailstead history -o json" as is looked at.

@@ -11,6 +11,7 @@ import (
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
+	"mailstead/schema"
 )
 
 // TestPrune: of the oldest generations those stay that the host may return to.
@@ -95,5 +96,42 @@ func TestOvertaken(t *testing.T) {
 	}
 	if host, _, err := readApplied(state); err != nil || len(host.Users) != 2 {
 		t.Errorf("the record is of what was overtaken: %v", err)
+	}
+}
+
+// TestReturnWithoutAccount: a return leaves out a user whose account is gone, and says so.
+func TestReturnWithoutAccount(t *testing.T) {
+	state := t.TempDir()
+	host := &schema.Host{
+		Name:      "mail.example.org",
+		Listeners: []schema.Listener{{Name: "imap", Address: "127.0.0.1", Port: 143, TLS: schema.STARTTLS}},
+		TLS:       schema.TLS{Policy: "intermediate", Certificates: []schema.Certificate{{Name: "mail.example.org", Names: []string{"mail.example.org"}, SelfSigned: &schema.SelfSigned{Days: 397}}}},
+		Users: []schema.User{
+			{Name: "nobody-has-this-account", System: &schema.SystemUser{}, Maildir: "Maildir"},
+			{Name: "vera", Virtual: &schema.VirtualUser{PasswordHash: "$2y$05$......................................................"}, Maildir: "/var/mailstead/vera"},
+		},
+		Probe: &schema.Probe{User: "nobody-has-this-account"},
+		Mail:  schema.Mail{Root: "/var/mailstead", User: "mailstead-mail"},
+		Paths: schema.Paths{State: state, Run: "/run/mailstead", Bin: "/usr/local/bin", Letsencrypt: "/etc/letsencrypt", Units: "/etc/systemd/system"},
+	}
+	data, err := encodeApplied(host, desired.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := generationsOf(state)
+	if err := g.putHost(1, data); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	l, err := g.lookAt(t.Context(), &console{out: t.Output(), err: &said}, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if len(l.host.Users) != 1 || l.host.Users[0].Name != "vera" || l.host.Probe != nil {
+		t.Errorf("users %v, probe %v", l.host.Users, l.host.Probe)
+	}
+	if !strings.Contains(said.String(), "nobody-has-this-account") {
+		t.Errorf("it does not say who is left out: %s", &said)
 	}
 }

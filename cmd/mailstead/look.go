@@ -57,10 +57,15 @@ func (l *look) gather(ctx context.Context) (err error) {
 
 // refresh finds out, or finds out again, what the host is to be made of.
 func (l *look) refresh(ctx context.Context) error {
-	err := l.gather(ctx)
-	if err == nil {
-		l.want, err = desired.Build(l.host, l.facts, l.opts)
+	if err := l.gather(ctx); err != nil {
+		return err
 	}
+	return l.build()
+}
+
+// build finds out what the host is to be made of, by what was gathered.
+func (l *look) build() (err error) {
+	l.want, err = desired.Build(l.host, l.facts, l.opts)
 	return err
 }
 

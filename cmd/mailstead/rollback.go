@@ -40,9 +40,10 @@ before the one in force, or, if an apply was cut short, the one before it.
 "history" lists them.
 
 What cannot be undone: accounts, Maildirs, folders and messages stay as they
-are, and so do the programs. The description is not changed either: mend it, or
-the next apply makes the same change again. At boot, a description that the host
-has returned from is not applied.` + exitStatus(exitDone, exitFailed, exitStale, exitLocked, exitPartial, exitReturned),
+are, and so do the programs. Users whose accounts are gone are left out, with a
+warning. The description is not changed either: mend it, or the next apply makes
+the same change again. At boot, a description that the host has returned from is
+not applied.` + exitStatus(exitDone, exitFailed, exitStale, exitLocked, exitPartial, exitReturned),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := newConsole(cmd)
@@ -85,7 +86,7 @@ func runRollback(ctx context.Context, o rollbackOptions, c *console) error {
 	if _, err := g.read(o.to); err != nil {
 		return err
 	}
-	l, err := g.lookAt(ctx, o.to, false)
+	l, err := g.lookAt(ctx, c, o.to, false)
 	if err != nil {
 		return err
 	}

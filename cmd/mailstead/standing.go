@@ -79,7 +79,7 @@ func (l *look) standing(ctx context.Context, c *console) (*look, error) {
 		return nil, nil
 	}
 	fmt.Fprintf(c.out, "The host has returned from what is described (generation %d): generation %d is applied.\n", gen.Number, now)
-	was, err := g.lookAt(ctx, now, true)
+	was, err := g.lookAt(ctx, c, now, true)
 	if err != nil {
 		return l, err
 	}

@@ -305,7 +305,7 @@ func (g generations) undo(ctx context.Context, c *console, a attempt, lock *reco
 		}
 		return err
 	}
-	l, err := g.lookAt(ctx, a.From, false)
+	l, err := g.lookAt(ctx, c, a.From, false)
 	if err != nil {
 		return err
 	}
@@ -333,18 +333,4 @@ func ownServices(host *schema.Host) (units []string) {
 		units = append(units, render.LoginUnit(l.Name))
 	}
 	return append(units, render.ServiceUnit, render.SpawnUnit)
-}
-
-// lookAt is the host as a generation has it, with the certificates that there are now.
-func (g generations) lookAt(ctx context.Context, n int, boot bool) (*look, error) {
-	was, err := g.readHost(n)
-	if err != nil {
-		return nil, err
-	}
-	l, err := lookAt(ctx, was.host(), was.options(), boot)
-	if err != nil {
-		return nil, fmt.Errorf("generation %d: %w", n, err)
-	}
-	l.place()
-	return l, nil
 }
