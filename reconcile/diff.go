@@ -22,7 +22,7 @@ func Diff(in Inputs, seen map[Ref]Seen, inv *Inventory) *Plan {
 		inv:  inv,
 		take: in.Take,
 	}
-	d.blocked = d.blocks(want)
+	d.blocked = d.blocks(table, want)
 	byKind := make(map[string][]*Resource, len(table))
 	for i := range want {
 		byKind[want[i].Ref.Kind] = append(byKind[want[i].Ref.Kind], &want[i])
@@ -62,8 +62,8 @@ type differ struct {
 }
 
 // blocks gives every resource that waits, also those that need one that does.
-func (d *differ) blocks(want []Resource) map[Ref]Block {
-	m := make(map[Ref]Block)
+func (d *differ) blocks(table []Kind, want []Resource) map[Ref]Block {
+	m := d.vanished(table, want)
 	for i, r := range want {
 		if r.Blocked != nil {
 			m[r.Ref] = *r.Blocked

@@ -32,6 +32,10 @@ type Kind struct {
 	// gives an error, or nil, for each of them.
 	Settle func(ctx context.Context, cs []Change) []error
 
+	// In names the kind of what each of them needs as the place where it stands; "" is
+	// none. Where all that stood in one are gone at once, none is made anew there.
+	In string
+
 	Once        bool // ensured once: not looked at again while the inventory has it as it is wanted
 	Keep        bool // never removed: leaves the inventory only
 	Adopt       bool // named so that nobody else makes it: ours even where the inventory was lost

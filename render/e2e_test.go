@@ -73,7 +73,7 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	write(PAMSocketUnit)(PAMChannel(s.Paths, "mail"))
 	write(LMTPSocketUnit)(LMTPSocket("/run/mailstead-lmtp", "Debian-exim"))
 	write(LMTPUnit)(LMTP{Systemd: version, Paths: s.Paths, Host: "mail.example.org", Account: s.Account, Front: Identity{UID: 998, GID: 998}, MailRoots: s.MailRoots}.Render())
-	write(ApplyUnit)(Boot{Systemd: s.Systemd, Paths: s.Paths}.Render())
+	write(ApplyUnit)(Boot{Systemd: s.Systemd, Paths: s.Paths, MailRoots: []string{"/home", "/srv/my-mail", "/srv/a \\b%n"}}.Render())
 	page := Web{Systemd: version, Paths: s.Paths, Account: "mail", Page: &schema.Web{Address: "192.0.2.1", Port: 443}}
 	write(WebUnit)(page.Service())
 	write(WebSocketUnit)(page.Socket())

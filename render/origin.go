@@ -36,6 +36,7 @@ var unitOrigins = []struct{ unit, keys, fields string }{
 	{"mailstead-login@*.service", "ExecStart", "paths/bin paths/run listeners/NAME"},
 	{PAMUnit, "PrivateNetwork RestrictAddressFamilies IPAddressDeny", "pam/network"},
 	{PAMSocketUnit, "ListenStream", "paths/run"},
+	{ApplyUnit, "After WantsMountsFor", "mail/root users directories"},
 	{CheckUnit, "ExecStart", "paths/bin paths/state"},
 	{ImportUnit, "ExecStart", "paths/bin paths/run"},
 	{ImportUnit, "RequiresMountsFor ReadWritePaths ProtectHome InaccessiblePaths", "mail/root users paths/state paths/run paths/bin"},

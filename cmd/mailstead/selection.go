@@ -40,7 +40,7 @@ func (s *selection) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&s.Only, "only", nil, "nothing but what `PATTERN` is meant for (repeatable)")
 	f.StringArrayVar(&s.Except, "except", nil, "nothing that `PATTERN` is meant for (repeatable)")
-	f.StringArrayVar(&s.Take, "take", nil, "what `PATTERN` is meant for may replace a file that Mailstead did not write (repeatable)")
+	f.StringArrayVar(&s.Take, "take", nil, "what `PATTERN` is meant for may replace a file that Mailstead did not write, and be made anew where everything is gone (repeatable)")
 	f.StringSliceVar(&s.failOn, "fail-on", nil, "end with 2 if the plan has changes of a `class`: "+strings.Join(classNames(), ", "))
 	completeWith(cmd, "fail-on", classNames()...)
 }

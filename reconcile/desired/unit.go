@@ -43,7 +43,7 @@ func (b *builder) addUnits() error {
 			return err
 		}
 	}
-	text, err := render.Boot{Systemd: b.systemd(), Paths: b.paths}.Render()
+	text, err := render.Boot{Systemd: b.systemd(), Paths: b.paths, MailRoots: b.mailRoots()}.Render()
 	if err != nil {
 		return err
 	}
