@@ -75,6 +75,12 @@ func observe(ctx context.Context, table []Kind, want []Resource, inv *Inventory)
 		if len(asks) == 0 {
 			continue
 		}
+		if k.HandsOn {
+			all := kin(k, want, inv)
+			for i := range asks {
+				asks[i].Kin = all
+			}
+		}
 		found := k.Observe(ctx, asks)
 		for i, a := range asks {
 			seen[a.Ref] = found[i]

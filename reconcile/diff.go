@@ -50,7 +50,24 @@ func Diff(in Inputs, seen map[Ref]Seen, inv *Inventory) *Plan {
 	if down && !serving {
 		d.lighten()
 	}
+	d.kin(table, want)
 	return d.plan
+}
+
+// kin tells the changes of kinds that hand on what else there is.
+func (d *differ) kin(table []Kind, want []Resource) {
+	rows, all := rank(table), map[string]*Kin{}
+	for i := range d.plan.Changes {
+		c := &d.plan.Changes[i]
+		k := table[rows[c.Ref.Kind]]
+		if !k.HandsOn {
+			continue
+		}
+		if all[k.Name] == nil {
+			all[k.Name] = kin(k, want, d.inv)
+		}
+		c.Kin = all[k.Name]
+	}
 }
 
 type differ struct {
@@ -181,6 +198,7 @@ func (d *differ) moved(want *Resource) []difference {
 func (d *differ) unwanted(table []Kind, want []Resource) map[string][]Change {
 	rows := rank(table)
 	gone := make(map[string][]Change)
+	heirs := d.heirs(table, want)
 	var left []Ref
 	for _, e := range d.inv.unwanted(want) {
 		row, known := rows[e.Ref.Kind]
@@ -198,12 +216,28 @@ func (d *differ) unwanted(table []Kind, want []Resource) map[string][]Change {
 			d.plan.Forget = append(d.plan.Forget, e.Ref)
 		case s.Have == nil:
 			d.plan.Forget = append(d.plan.Forget, e.Ref)
+		case heirs[e.Ref.Kind] != nil:
+			d.plan.Blocked = append(d.plan.Blocked, Waiting{Ref: e.Ref, Origin: e.Origin, Reason: "no longer in the description, and stays until there is " + heirs[e.Ref.Kind].String()})
 		default:
 			gone[e.Ref.Kind] = append(gone[e.Ref.Kind], d.removal(table[row], e, s.Have))
 		}
 	}
 	d.noteLeft(left)
 	return gone
+}
+
+// heirs gives, of each kind that hands on, the first new one that waits: until it is
+// there, what it may be given stays with the one that has it.
+func (d *differ) heirs(table []Kind, want []Resource) map[string]*Ref {
+	rows, first := rank(table), map[string]*Ref{}
+	for i := range want {
+		ref := &want[i].Ref
+		_, waits := d.blocked[*ref]
+		if _, had := d.inv.entry(*ref); waits && !had && first[ref.Kind] == nil && table[rows[ref.Kind]].HandsOn {
+			first[ref.Kind] = ref
+		}
+	}
+	return first
 }
 
 func (d *differ) removal(k Kind, e entry, have *Resource) Change {

@@ -36,6 +36,7 @@ type Kind struct {
 	// none. Where all that stood in one are gone at once, none is made anew there.
 	In string
 
+	HandsOn     bool // a new one may be given files of another: they are asked for with their Kin, and while it waits, none is removed
 	Once        bool // ensured once: not looked at again while the inventory has it as it is wanted
 	Keep        bool // never removed: leaves the inventory only
 	Adopt       bool // named so that nobody else makes it: ours even where the inventory was lost
@@ -48,6 +49,27 @@ type Kind struct {
 type Ask struct {
 	Resource
 	Was []Resource // what the inventory has of it: applied last, or begun and interrupted
+	Kin *Kin       // what else there is of its kind; nil: that is not known
+}
+
+// Kin is a kind as a whole, for resources that may hand a file on to another one.
+type Kin struct {
+	Want []Resource // all that are wanted, those that wait too
+	Was  []Resource // all that the inventory has
+}
+
+// kin gives all there is of a kind.
+func kin(k Kind, want []Resource, inv *Inventory) *Kin {
+	all := &Kin{}
+	for _, r := range want {
+		if r.Ref.Kind == k.Name {
+			all.Want = append(all.Want, r)
+		}
+	}
+	for _, e := range inv.pick(func(ref Ref) bool { return ref.Kind == k.Name }) {
+		all.Was = append(append(all.Was, e.resource()), e.Before...)
+	}
+	return all
 }
 
 // Seen is what there is of a resource: nothing if Have and Err are both nil.

@@ -18,6 +18,7 @@ type Change struct {
 	Have   *Resource  `json:"have,omitempty"` // nil: it does not exist
 	Want   *Resource  `json:"want,omitempty"` // nil: it goes
 	Was    []Resource `json:"-"`              // what the inventory has of it: applied last, or begun and interrupted; contents as digests
+	Kin    *Kin       `json:"-"`              // what else there is of its kind, if the kind hands on
 	Origin string     `json:"origin"`
 	Reason string     `json:"reason"`
 	Impact Impact     `json:"impact"`
@@ -37,7 +38,7 @@ func (c Change) target() Resource {
 }
 
 // ask is the question for what there is of it.
-func (c Change) ask() Ask { return Ask{Resource: c.target(), Was: c.Was} }
+func (c Change) ask() Ask { return Ask{Resource: c.target(), Was: c.Was, Kin: c.Kin} }
 
 // Plan is every change that makes a host what its description asks for, in the
 // order in which Apply makes them.

@@ -260,14 +260,14 @@ func observeCertificate(_ context.Context, ask reconcile.Ask) (*reconcile.Resour
 			value{name: "chain", value: b.chainDigest()})
 	}
 	have := found(ask.Resource, values...)
-	if c.Stitched != "" {
+	if c.Stitched != "" && !slices.Contains(othersFiles(c.Name, ask.Kin), c.Stitched) {
 		state, err := stitchedState(c.Stitched, b.pair)
 		if err != nil {
 			return nil, err
 		}
 		value{name: "stitched state", value: state}.put(have)
 	}
-	for _, old := range abandoned(c, ask.Was) {
+	for _, old := range abandoned(c, ask.Was, ask.Kin) {
 		if _, err := os.Lstat(old); err == nil {
 			value{name: "left behind", value: old, impact: reconcile.Live}.put(have)
 		}
@@ -291,13 +291,27 @@ func stitchedState(path string, p *pair) (string, error) {
 	return stateGood, nil
 }
 
+// othersFiles gives the files that other certificates are wanted to have.
+func othersFiles(name string, kin *reconcile.Kin) (paths []string) {
+	if kin == nil {
+		return nil
+	}
+	for _, r := range kin.Want {
+		if r.Ref != CertificateRef(name) {
+			paths = append(paths, r.Get("bundle"), r.Get("stitched"))
+		}
+	}
+	return paths
+}
+
 // abandoned gives the files with keys that earlier applications may have left
-// in other places.
-func abandoned(c CertificateSpec, was []reconcile.Resource) []string {
+// in other places. What another certificate has by now is that one's.
+func abandoned(c CertificateSpec, was []reconcile.Resource, kin *reconcile.Kin) []string {
+	kept := append(othersFiles(c.Name, kin), "", c.Bundle, c.Stitched)
 	var paths []string
 	for _, w := range was {
 		for _, old := range []string{w.Get("bundle"), w.Get("stitched")} {
-			if old != "" && old != c.Bundle && old != c.Stitched {
+			if !slices.Contains(kept, old) {
 				paths = append(paths, old)
 			}
 		}
@@ -307,7 +321,7 @@ func abandoned(c CertificateSpec, was []reconcile.Resource) []string {
 
 func applyCertificate(ctx context.Context, c reconcile.Change) error {
 	if c.Want == nil {
-		return removeFiles(abandoned(CertificateSpec{}, c.Was))
+		return removeFiles(abandoned(CertificateSpec{Name: c.Ref.Name}, c.Was, c.Kin))
 	}
 	spec := specOf(*c.Want)
 	p, err := certificateFor(ctx, spec, c.Want.Get("fingerprint"))
@@ -322,7 +336,7 @@ func applyCertificate(ctx context.Context, c reconcile.Change) error {
 			return err
 		}
 	}
-	return removeFiles(abandoned(spec, c.Was))
+	return removeFiles(abandoned(spec, c.Was, c.Kin))
 }
 
 // certificateFor reads the source, or makes a self-signed certificate unless the

@@ -11,6 +11,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -498,4 +500,57 @@ func TestCertificateSourceIsNoFile(t *testing.T) {
 	if got := ReadCertificate(t.Context(), b.spec).Fault; !strings.Contains(got, "not a file") {
 		t.Errorf("a device: %q", got)
 	}
+}
+
+// TestCertificatesHandOnCopies: a copy that other programs read goes from one certificate
+// to another, by a new name or by a swap. It is nobody else's, and never goes away.
+func TestCertificatesHandOnCopies(t *testing.T) {
+	b := newCertBench(t, Certbot)
+	b.issue("mail.example.org")
+	x, y := b.path("x.pem"), b.path("y.pem")
+	named := func(name, stitched string) reconcile.Resource {
+		spec := b.spec
+		spec.Name, spec.Bundle, spec.Stitched = name, b.path("bundles", name+".pem"), stitched
+		return Certificate(spec, ReadCertificate(b.Context(), spec), "host.cue:3:1")
+	}
+	copied := func(from, to string) {
+		t.Helper()
+		if diff := cmp.Diff(b.content(b.path("bundles", from+".pem")), b.content(to)); diff != "" {
+			t.Errorf("%s is no copy of %s:\n%s", to, from, diff)
+		}
+	}
+	b.apply(named("a", x))
+
+	// Renamed, and the source of the new one is another.
+	b.issue("mail.example.org")
+	b.wantPlan([]string{"create certificate/b: missing", "delete certificate/a: no longer in the description"}, named("b", x))
+	b.apply(named("b", x))
+	copied("b", x)
+	if _, err := os.Lstat(b.path("bundles", "a.pem")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the bundle of the old name: %v", err)
+	}
+
+	// While the next one waits, the one before stays, and so what reads it.
+	waits := named("c", x)
+	waits.Blocked = &reconcile.Block{Reason: "it is not issued"}
+	b.wantPlan([]string{"blocked certificate/b: no longer in the description, and stays until there is certificate/c", "blocked certificate/c: it is not issued"}, waits)
+	b.apply(waits)
+	copied("b", x)
+	b.apply(named("c", x))
+	copied("c", x)
+
+	// Two swap theirs.
+	b.apply(named("a", x), named("b", y))
+	b.issue("mail.example.org")
+	b.apply(named("a", x), named("b", y))
+	b.apply(named("a", y), named("b", x))
+	copied("a", y)
+	copied("b", x)
+
+	// A copy that none wants any more goes.
+	b.apply(named("a", ""), named("b", x))
+	if _, err := os.Lstat(y); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a copy that nobody wants: %v", err)
+	}
+	copied("b", x)
 }

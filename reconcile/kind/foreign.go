@@ -63,7 +63,11 @@ func withCopies(observe func(context.Context, []reconcile.Ask) []reconcile.Seen)
 		seen := observe(ctx, asks)
 		for i, a := range asks {
 			stitched := a.Get("stitched")
-			ours := slices.ContainsFunc(a.Was, func(w reconcile.Resource) bool { return w.Get("stitched") == stitched })
+			was := a.Was
+			if a.Kin != nil {
+				was = a.Kin.Was // another certificate may have had the copy
+			}
+			ours := slices.ContainsFunc(was, func(w reconcile.Resource) bool { return w.Get("stitched") == stitched })
 			if stitched == "" || ours || seen[i].Have.Get("stitched state") == stateGood {
 				continue
 			}

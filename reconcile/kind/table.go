@@ -12,7 +12,7 @@ func (h *Host) Table() []reconcile.Kind {
 		{Name: "mail-directory", Observe: each(observeDirectory), Apply: applyDirectory, Keep: true},
 		{Name: "maildir", Observe: h.observeMail, Apply: h.applyMail, ApplyAll: h.applyMails, Together: "owner", Settle: h.settleMail, In: "mail-directory", Keep: true, Adopt: true},
 		{Name: "folder", Observe: h.observeMail, Apply: h.applyMail, ApplyAll: h.applyMails, Together: "owner", Settle: h.settleMail, Keep: true, Once: true},
-		{Name: "certificate", Observe: withCopies(each(observeCertificate)), Apply: applyCertificate, Adopt: true},
+		{Name: "certificate", Observe: withCopies(each(observeCertificate)), Apply: applyCertificate, HandsOn: true, Adopt: true},
 		{Name: "password-file", Observe: each(observeFile), Apply: applyFile, Adopt: true},
 		{Name: "daemon-config", Observe: each(observeFile), Apply: applyFile, Adopt: true},
 		{Name: "pam-service", Observe: signed(each(observeFile)), Apply: applyFile, Adopt: true},

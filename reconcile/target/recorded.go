@@ -103,7 +103,7 @@ func (r *Recorded) note(ask reconcile.Ask, found reconcile.Seen) {
 func (r *Recorded) Table(table []reconcile.Kind) []reconcile.Kind {
 	table = slices.Clone(table)
 	for i, k := range table {
-		table[i] = reconcile.Kind{Name: k.Name, Once: k.Once, Keep: k.Keep, Adopt: k.Adopt, Live: k.Live, DeleteFirst: k.DeleteFirst, In: k.In}
+		table[i] = reconcile.Kind{Name: k.Name, Once: k.Once, Keep: k.Keep, Adopt: k.Adopt, Live: k.Live, DeleteFirst: k.DeleteFirst, In: k.In, HandsOn: k.HandsOn}
 		table[i].Observe = func(_ context.Context, asks []reconcile.Ask) []reconcile.Seen {
 			out := make([]reconcile.Seen, len(asks))
 			for n, a := range asks {
