@@ -94,16 +94,32 @@ func (d *differ) blocks(table []Kind, want []Resource) map[Ref]Block {
 			if _, ok := m[r.Ref]; ok {
 				continue
 			}
-			for _, n := range r.Needs {
-				if _, ok := m[n]; ok {
-					m[r.Ref] = Block{Reason: "waits for " + n.String()}
-					again = true
-					break
-				}
+			if n := d.waitsFor(&r, m); n != nil {
+				m[r.Ref] = Block{Reason: "waits for " + n.String()}
+				again = true
 			}
 		}
 	}
 	return m
+}
+
+// waitsFor gives one of those that wait for which a resource has to wait too, nil for none.
+func (d *differ) waitsFor(r *Resource, waiting map[Ref]Block) *Ref {
+	for i := range r.Needs {
+		if _, ok := waiting[r.Needs[i]]; ok {
+			return &r.Needs[i]
+		}
+	}
+	if s := d.seen[r.Ref]; s.Err != nil || s.Have != nil && len(differences(s.Have, r)) == 0 {
+		return nil
+	}
+	for i := range r.With {
+		e, had := d.inv.entry(r.With[i])
+		if _, ok := waiting[r.With[i]]; ok && had && (!e.Pending || e.Made) {
+			return &r.With[i]
+		}
+	}
+	return nil
 }
 
 // wanted compares one resource that is asked for.

@@ -50,6 +50,9 @@ type Resource struct {
 	// Needs names resources without which this one makes no sense: if one of
 	// them fails or is skipped, this one is skipped; if one waits, this one waits.
 	Needs []Ref `json:"needs,omitempty"`
+	// With names what this one stays as it is with: while one of them that an apply has
+	// put in place waits, so does this one, if it differs.
+	With []Ref `json:"-"`
 	// Blocked says why a wanted resource cannot be applied yet. It is then not
 	// compared; what is there stays.
 	Blocked *Block `json:"blocked,omitempty"`

@@ -248,11 +248,16 @@ func (b *builder) addDaemonFiles() error {
 	if b.service.group != "" {
 		users.Mode, users.Group = 0o640, b.service.group
 	}
-	b.needs = append(b.needs,
-		b.add(kind.File("password-file", users, b.origin()), b.service.needs...),
-		b.add(kind.File("daemon-config", kind.FileSpec{
-			Path: render.ConfigFile(b.paths), Mode: 0o644, Owner: b.root(), Group: b.root(),
-			Content: b.files.Config, Impact: reconcile.Reload,
-		}, b.origin())))
+	list := kind.File("password-file", users, b.origin())
+	file := kind.File("daemon-config", kind.FileSpec{
+		Path: render.ConfigFile(b.paths), Mode: 0o644, Owner: b.root(), Group: b.root(),
+		Content: b.files.Config, Impact: reconcile.Reload,
+	}, b.origin())
+	if len(b.serve) == 0 && len(b.waiting) > 0 {
+		// A daemon that serves must not find nothing to serve when it is started again.
+		list.With = []reconcile.Ref{kind.UnitRef(render.ServiceUnit)}
+		file.With = list.With
+	}
+	b.needs = append(b.needs, b.add(list, b.service.needs...), b.add(file))
 	return nil
 }

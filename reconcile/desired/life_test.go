@@ -157,10 +157,10 @@ func (s *simulated) converged(want []reconcile.Resource) {
 	}
 }
 
-// waits tells whether a resource needs one that is blocked.
+// waits tells whether a resource needs one that is blocked, or stays as it is with one.
 func (s *simulated) waits(want []reconcile.Resource, r reconcile.Resource) bool {
 	return slices.ContainsFunc(want, func(n reconcile.Resource) bool {
-		return slices.Contains(r.Needs, n.Ref) && (n.Blocked != nil || s.waits(want, n))
+		return (slices.Contains(r.Needs, n.Ref) || slices.Contains(r.With, n.Ref)) && (n.Blocked != nil || s.waits(want, n))
 	})
 }
 
@@ -290,5 +290,60 @@ func randomUsers(rnd *rand.Rand, h *schema.Host, f reconcile.Facts) {
 			}
 		}
 		h.Users = append(h.Users, u)
+	}
+}
+
+// TestOnlyCertificateRenamed: while the certificate by its new name has yet to be issued,
+// the daemon keeps all that it serves by, also for its next start.
+func TestOnlyCertificateRenamed(t *testing.T) {
+	sc, host := archive(t, "example-single")
+	s := newSimulated(t, rand.New(rand.NewPCG(1, 1)), t.TempDir())
+	build := func(name string, c reconcile.Certificate) []reconcile.Resource {
+		t.Helper()
+		host.TLS.Certificates[0].Name, host.TLS.Default = name, name
+		sc.Facts.Certificates = map[string]reconcile.Certificate{name: c}
+		list, err := Build(host, sc.Facts, sc.Options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	missing := reconcile.Certificate{Missing: "it is not issued"}
+
+	// With nothing to keep, the files are written before there is a certificate.
+	first := build("old.example", missing)
+	s.run(first, -1)
+	config := reconcile.Ref{Kind: "daemon-config", Name: "/var/lib/mailstead/config.json"}
+	if _, ok := s.have[config]; !ok {
+		t.Fatalf("no %s", config)
+	}
+	s.run(build("old.example", reconcile.Certificate{Fingerprint: "aa", Chain: "cc"}), -1)
+
+	host.Users[0].Expunge = schema.ToTrash
+	p := s.plan(build("new.example", missing))
+	for _, c := range p.Changes {
+		t.Errorf("%s %s: %s", c.Op, c.Ref, c.Reason)
+	}
+	waits := map[string]string{}
+	for _, w := range p.Blocked {
+		waits[w.Ref.String()] = w.Reason
+	}
+	for ref, want := range map[string]string{
+		config.String(): "waits for unit/mailstead-imapd.service",
+		"password-file//var/lib/mailstead/users.ndjson": "waits for unit/mailstead-imapd.service",
+		"certificate/old.example":                       "no longer in the description, and stays until there is certificate/new.example",
+		"certificate/new.example":                       "it is not issued",
+	} {
+		if waits[ref] != want {
+			t.Errorf("%s: %q, want %q", ref, waits[ref], want)
+		}
+	}
+
+	// It is issued: everything follows.
+	last := build("new.example", reconcile.Certificate{Fingerprint: "bb", Chain: "dd"})
+	s.run(last, -1)
+	s.converged(last)
+	if _, ok := s.have[kind.CertificateRef("old.example")]; ok {
+		t.Error("the old certificate is still there")
 	}
 }
