@@ -35,9 +35,20 @@ func ReadDovecot(fsys fs.FS, name, file string, conf []byte) (*Host, error) {
 	return r.host, nil
 }
 
-// listeners are those of imap-login: 143 and 993 unless it says otherwise.
+// listeners are those of imap-login: 143 and 993 unless it says otherwise, at the
+// addresses of "listen" unless they have their own.
 func (r *dovecotReading) listeners() {
-	ssl := top(r.list, "ssl")
+	for _, l := range r.inetListeners() {
+		for n, address := range addresses(l.Address) {
+			r.listener(l, n, address)
+		}
+	}
+}
+
+// inetListeners gives those of imap-login, each with the list of its addresses.
+func (r *dovecotReading) inetListeners() []Listener {
+	everywhere := top(r.list, "listen")
+	own := map[string]bool{}
 	all := []Listener{{Name: "imap"}, {Name: "imaps"}}
 	for _, s := range r.list {
 		name, ok := s.within("inet_listener")
@@ -60,27 +71,70 @@ func (r *dovecotReading) listeners() {
 				l.Port = -1
 			}
 		case "address", "listen":
-			l.Address, l.Comment = everyAddress(strings.TrimSpace(s.value)), s.setting().comment()
+			if own[name] = strings.TrimSpace(s.value) != ""; own[name] {
+				l.Address, l.Comment = s.value, s.setting().comment()
+			}
 		case "ssl":
 			if s.value == "yes" && name != "imaps" {
 				l.TLS = "implicit"
 			}
 		}
 	}
-	for _, l := range all {
-		switch {
-		case l.Port < 0, l.Name == "imaps" && ssl.Value == "no":
-			continue
-		case ssl.Value == "no" && loopback(l.Address):
-			l.TLS, l.Comment = "none", ssl.comment()
-		case l.Name == "imap" && ssl.Value != "required":
-			r.host.note(ssl.Origin, true, "%s: nobody logs in on the listener imap without TLS any more", optional(ssl, "ssl"))
+	for i := range all {
+		if l := &all[i]; !own[l.Name] && everywhere.Value != "" {
+			l.Address = everywhere.Value
+			if slices.ContainsFunc(addresses(l.Address), func(a string) bool { return a != "" }) {
+				l.Comment = strings.TrimPrefix(l.Comment+"; "+everywhere.comment(), "; ")
+			}
 		}
-		if l.Name == "imap" && l.Port == 143 || l.Name == "imaps" && l.Port == 993 {
-			l.Port = 0
-		}
-		r.host.Listeners = append(r.host.Listeners, l)
 	}
+	return all
+}
+
+// addresses splits a list of Dovecot's. One that has every address of a family is
+// every address.
+func addresses(list string) []string {
+	var all []string
+	for _, a := range strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' || c == '\t' }) {
+		if a = everyAddress(a); a == "" {
+			return []string{""}
+		}
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	if all == nil {
+		return []string{""}
+	}
+	return all
+}
+
+// listener adds the listener for the n-th address of l.
+func (r *dovecotReading) listener(l Listener, n int, address string) {
+	ssl, name := top(r.list, "ssl"), l.Name
+	l.Address = address
+	switch {
+	case l.Port < 0, name == "imaps" && ssl.Value == "no":
+		return
+	case ssl.Value == "no" && loopback(l.Address):
+		l.TLS, l.Comment = "none", ssl.comment()
+	case name == "imap" && ssl.Value != "required":
+		r.host.note(ssl.Origin, true, "%s: nobody logs in on the listener imap without TLS any more", optional(ssl, "ssl"))
+	}
+	implied := map[string]int{"imap": 143, "imaps": 993}[name]
+	switch {
+	case n > 0:
+		l.Name = name + "-" + strconv.Itoa(n+1)
+		if l.Port == 0 {
+			l.Port = implied
+		}
+		if name == "imaps" {
+			l.TLS = "implicit"
+		}
+	case l.Port == implied:
+		l.Port = 0
+	}
+	r.host.Listeners = append(r.host.Listeners, l)
 }
 
 // certificate is the one of the host. doveconf hides where the key is.
@@ -150,7 +204,7 @@ func (r *dovecotReading) quota(s doveSetting) {
 
 // read are the settings, and the sections, that something above makes use of.
 var read = []string{"ssl", "ssl_cert", "ssl_key", "ssl_server_cert_file", "ssl_server_key_file", "ssl_cert_file", "ssl_key_file", "mail_location", "mail_driver", "mail_path", "mail_home",
-	"dovecot_config_version", "dovecot_storage_version", "mail_privileged_group", "ssl_client_ca_dir", "ssl_dh"}
+	"dovecot_config_version", "dovecot_storage_version", "mail_privileged_group", "ssl_client_ca_dir", "ssl_dh", "listen"}
 
 // others notes what is not taken over.
 func (r *dovecotReading) others() {

@@ -103,6 +103,33 @@ ssl_server_cert_file = /etc/ssl/none.pem
 	contains(t, cue, `alice: {maildir: "Mail"}`, "/etc/ssl/none.pem is not there", "selfSigned: {}")
 }
 
+// A listener is served where Dovecot served it, and nowhere else.
+func TestDovecotAddresses(t *testing.T) {
+	const own = "service imap-login {\n  inet_listener imap {\n    %s\n  }\n}\n"
+	for name, tc := range map[string]struct {
+		conf string
+		want []string
+	}{
+		"none":            {"", []string{"\t\timap: {}\n\t\timaps: {}\n"}},
+		"one for all":     {"listen = 127.0.0.1\n", []string{`imap: {address: "127.0.0.1"} // doveconf:1 listen=127.0.0.1`, `imaps: {address: "127.0.0.1"} // doveconf:1 listen=`}},
+		"several for all": {"listen = 192.0.2.1, [2001:db8::1]\n", []string{`imap: {address: "192.0.2.1"}`, `"imap-2": {address: "2001:db8::1", port: 143}`, `imaps: {address: "192.0.2.1"}`, `"imaps-2": {address: "2001:db8::1", port: 993, tls: "implicit"}`}},
+		"every one":       {"listen = *, ::\n", []string{"\t\timap: {}\n\t\timaps: {}\n"}},
+		"a list of its own": {"listen = 192.0.2.1\n" + strings.Replace(own, "%s", "address = 127.0.0.1 ::1", 1),
+			[]string{`imap: {address: "127.0.0.1"}`, `"imap-2": {address: "::1", port: 143}`, `imaps: {address: "192.0.2.1"}`}},
+		"every one of its own": {"listen = 192.0.2.1\n" + strings.Replace(own, "%s", "address = *", 1), []string{"imap: {} //", `imaps: {address: "192.0.2.1"}`}},
+		"without TLS":          {"listen = 127.0.0.1,::1\nssl = no\n", []string{`imap: {address: "127.0.0.1", tls: "none"}`, `"imap-2": {address: "::1", port: 143, tls: "none"}`}},
+		"a port of its own":    {"listen = 127.0.0.1\n" + strings.Replace(own, "%s", "port = 1143", 1), []string{`imap: {address: "127.0.0.1", port: 1143} // doveconf:4 port=1143; doveconf:1 listen=127.0.0.1`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cue, _ := describeDovecot(t, tc.conf+"mail_location = maildir:~/Maildir\n", nil)
+			contains(t, cue, tc.want...)
+			if strings.Contains(cue, "is not taken over") || strings.Contains(cue, "left out: ") {
+				t.Error(cue)
+			}
+		})
+	}
+}
+
 func TestDoveconfRefuses(t *testing.T) {
 	for _, text := range []string{"}", "a {", "hello", strings.Repeat("a {\n", 30), "a = b\n}\n"} {
 		var syntax *SyntaxError
