@@ -2,7 +2,6 @@ package imapserver
 
 import (
 	"context"
-	"errors"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -60,7 +59,7 @@ func (f *front) apply(s *Settings) error {
 	}
 	if err := f.login.Update(s.Config, s.Bundles); err != nil {
 		if old := f.settings.Load(); old != nil {
-			err = errors.Join(err, old.admit(f.auth))
+			err = old.readmit(f.auth, err)
 		}
 		return err
 	}
@@ -68,6 +67,7 @@ func (f *front) apply(s *Settings) error {
 	f.proxied.auth.Limit(s.Config.Limits)
 	f.auth.Limit(s.Config.Limits)
 	old := f.settings.Swap(s)
+	f.auth.Settled()
 	if old != nil && !reflect.DeepEqual(old.Config.PAM, s.Config.PAM) {
 		f.auth.Renew()
 	}

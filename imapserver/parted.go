@@ -70,6 +70,7 @@ func NewParted(s *Settings, o Options) (*Parted, error) {
 	checkService(s.Config.PAM, o.log())
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.settings.Store(s)
+	p.auth.Settled()
 	return p, nil
 }
 
@@ -292,11 +293,12 @@ func (p *Parted) Reload(s *Settings) error {
 	}
 	if err := p.each(func(d *door) error { return d.prepare(p.ctx, s) }); err != nil {
 		p.each(func(d *door) error { return d.commit(p.ctx, true) })
-		return errors.Join(err, old.admit(p.auth))
+		return old.readmit(p.auth, err)
 	}
 	p.mu.Lock()
 	p.settings.Store(s) // a login that is being configured sees that it is not current
 	p.mu.Unlock()
+	p.auth.Settled()
 	err := p.each(func(d *door) error {
 		if d.moved(s) {
 			d.Close() // it comes back as what it is by now

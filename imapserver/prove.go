@@ -1,11 +1,26 @@
 package imapserver
 
-import "mailstead/imapserver/auth"
+import (
+	"errors"
 
-// admit has auth go over to who may come in, and how they prove who they are.
+	"mailstead/imapserver/auth"
+)
+
+// admit has auth go over to who may come in, and how they prove who they are. It is for
+// good once auth is told that it is settled.
 func (s *Settings) admit(a *auth.Auth) error {
 	if err := a.Prove(s.Config, s.Masters); err != nil {
 		return err
 	}
 	return a.Update(s.Users, s.Config.Directories...)
+}
+
+// readmit has auth go back to s, since others were refused for that reason, which it
+// gives.
+func (s *Settings) readmit(a *auth.Auth, reason error) error {
+	if err := s.admit(a); err != nil {
+		return errors.Join(reason, err)
+	}
+	a.Settled()
+	return reason
 }

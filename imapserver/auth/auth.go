@@ -86,7 +86,8 @@ func New(o Options) *Auth {
 }
 
 // Update replaces the table of users, and the directories that are asked, in that
-// order, for those who are not in it. After an error the old ones are in force.
+// order, for those who are not in it. After an error the old ones are in force. It
+// forgets nothing, so that the old ones can be brought back until Settled.
 func (a *Auth) Update(users []config.User, directories ...config.Directory) error {
 	a.updating.Lock()
 	defer a.updating.Unlock()
@@ -104,12 +105,20 @@ func (a *Auth) Update(users []config.User, directories ...config.Directory) erro
 	}
 	a.directories = all
 	a.table.Store(t)
-	l.keep.prune(func(user string) string { return t.users[user].row.Hash })
-	a.known.filter(func(u config.User) bool { return admitted(directories, u) })
 	for _, d := range gone {
 		d.close()
 	}
 	return nil
+}
+
+// Settled says that what Update had last is not taken back. What the settings before it
+// alone had a use for is forgotten.
+func (a *Auth) Settled() {
+	a.updating.Lock()
+	defer a.updating.Unlock()
+	t := a.table.Load()
+	a.proving().keep.prune(func(user string) string { return t.users[user].row.Hash })
+	a.known.filter(func(u config.User) bool { return admitted(a.directories, u) })
 }
 
 // Limit goes over to what the configuration says of the limits, by name.
@@ -118,8 +127,8 @@ func (a *Auth) Limit(values map[string]int64) {
 }
 
 // admitted says whether a directory may still say what one has said of a user.
-func admitted(directories []config.Directory, u config.User) bool {
-	return slices.ContainsFunc(directories, func(d config.Directory) bool { return d.Admit(u) == nil })
+func admitted(directories []configured, u config.User) bool {
+	return slices.ContainsFunc(directories, func(d configured) bool { return d.config.Admit(u) == nil })
 }
 
 // Close ends the helpers and the connections to directories. Logins that are under
