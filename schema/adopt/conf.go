@@ -54,6 +54,9 @@ type account struct {
 	home, maildir string // maildir "": as the server has it for everyone
 	options       map[string]string
 	quota         string // as maildirquota(7) has it: 5000000S,1000C
+	limit         string // a quota in our fields; "": that of quota
+	left          string // why the description leaves it out; "" if nothing is known
+	shut          bool   // and the old server lets it in no more
 	challenge     bool   // there is a password for CRAM-MD5 and its like
 	origin        Origin
 }

@@ -184,8 +184,7 @@ func (r *dovecotReading) fields() {
 
 var quotaRule = regexp.MustCompile(`^\*:(storage|messages)=([0-9]+)([kKMGT]?)[bB]?$`)
 
-// quota takes over what everybody may have; Dovecot's units are powers of 1024, and
-// without one it is kilobytes.
+// quota takes over what everybody may have.
 func (r *dovecotReading) quota(s doveSetting) {
 	m := quotaRule.FindStringSubmatch(s.value)
 	switch {
@@ -194,12 +193,17 @@ func (r *dovecotReading) quota(s doveSetting) {
 	case m[1] == "messages":
 		r.host.Fields = append(r.host.Fields, Field{"quota: messages", m[2], s.setting().comment()})
 	default:
-		unit := strings.ToUpper(m[3])
-		if unit == "" {
-			unit = "K"
-		}
-		r.host.Fields = append(r.host.Fields, Field{"quota: storage", quote(m[2] + unit + "iB"), s.setting().comment()})
+		r.host.Fields = append(r.host.Fields, Field{"quota: storage", quote(m[2] + binary(m[3])), s.setting().comment()})
 	}
+}
+
+// binary gives a unit of Dovecot's quota, which is a power of 1024: without one it is
+// kilobytes.
+func binary(unit string) string {
+	if unit == "" {
+		unit = "K"
+	}
+	return strings.ToUpper(unit) + "iB"
 }
 
 // read are the settings, and the sections, that something above makes use of.
@@ -339,16 +343,7 @@ func (r *dovecotReading) passwdFile(args Setting, passwd []account, where string
 		if line == "" || line[0] == '#' || len(f) < 2 {
 			continue
 		}
-		f = append(f, make([]string, 8)...)
-		a := account{name: f[0], hash: withoutScheme(f[1]), uid: static.uid, gid: static.gid, home: f[5], origin: Origin{name, n}}
-		if a.home == "" {
-			a.home = expand(static.home, a.name, "")
-		}
-		if uid, err := strconv.Atoi(f[2]); err == nil {
-			a.uid = uid
-		}
-		a.maildir = expand(where, a.name, a.home)
-		all = append(all, a)
+		all = append(all, r.passwdUser(f, static, where, Origin{name, n}))
 	}
 	if len(all) == 0 {
 		r.host.note(args.Origin, false, "there are no users in %s", printable(name))
@@ -356,6 +351,66 @@ func (r *dovecotReading) passwdFile(args Setting, passwd []account, where string
 	}
 	r.virtual(all, passwd)
 	return nil
+}
+
+// passwdUser is a user of a passwd-file, of the fields of its line.
+func (r *dovecotReading) passwdUser(f []string, static account, where string, o Origin) account {
+	var extra []string // the eighth field has colons of its own
+	if len(f) > 7 {
+		extra = strings.Fields(strings.Join(f[7:], ":"))
+	}
+	f = append(f, make([]string, 8)...)
+	a := account{name: f[0], hash: withoutScheme(f[1]), uid: static.uid, gid: static.gid, home: f[5], origin: o}
+	if a.home == "" {
+		a.home = expand(static.home, a.name, "")
+	}
+	if uid, err := strconv.Atoi(f[2]); err == nil {
+		a.uid = uid
+	}
+	mail := where
+	for _, field := range extra {
+		key, value, _ := strings.Cut(field, "=")
+		ok := true
+		switch key {
+		case "nologin": // whatever its value
+			a.left, a.shut = "it has nologin, by which Dovecot lets nobody in", true
+		case "userdb_mail":
+			var form string
+			form, mail, _ = strings.Cut(value, ":")
+			if mail, _, ok = strings.Cut(mail, ":"); form != "maildir" || mail == "" {
+				a.left = "its mail is not kept in a Maildir: \"doveadm sync\" converts it"
+			} else if ok {
+				r.host.note(o, true, "%s: of userdb_mail the Maildir alone is taken over", printable(cut(a.name)))
+			}
+			ok = true
+		case "userdb_quota_rule":
+			a.limit, ok = ruleFields(value)
+		default:
+			ok = false
+		}
+		if !ok { // its value may be a password
+			r.host.note(o, true, "%s: %s is not taken over", printable(cut(a.name)), printable(cut(key)))
+		}
+	}
+	a.maildir = expand(strings.TrimSuffix(mail, "/"), a.name, a.home)
+	return a
+}
+
+// ruleFields gives a rule of Dovecot's quota as fields of ours, which read the same in
+// CUE and in JSON.
+func ruleFields(rule string) (fields string, ok bool) {
+	m := quotaRule.FindStringSubmatch(rule)
+	if m == nil {
+		return "", false
+	}
+	n, err := strconv.ParseInt(m[2], 10, 64)
+	if err != nil || n == 0 || n > maxQuota {
+		return "", false
+	}
+	if m[1] == "messages" {
+		return fmt.Sprintf(`"messages": %d`, n), true
+	}
+	return `"storage": ` + quote(fmt.Sprint(n)+binary(m[3])), true
 }
 
 // static is what a userdb gives every user.

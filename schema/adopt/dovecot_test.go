@@ -130,6 +130,42 @@ func TestDovecotAddresses(t *testing.T) {
 	}
 }
 
+// The extra fields of a passwd-file count for their user.
+func TestDovecotPasswdFile(t *testing.T) {
+	line := func(name, extra string) string {
+		return name + ":{SHA512-CRYPT}" + hash + "::::::" + extra + "\n"
+	}
+	cue, users := describeDovecot(t, `mail_location = maildir:~/Maildir
+passdb {
+  args = /etc/dovecot/users
+  driver = passwd-file
+}
+plugin {
+  quota_rule = *:storage=5G
+}
+userdb {
+  args = uid=vmail gid=vmail home=/srv/mail/%u
+  driver = static
+}
+`, map[string]string{
+		"etc/passwd": "vmail:x:500:500::/srv/mail:/bin/false\n",
+		"etc/dovecot/users": line("adam", "") + line("ben", "nologin") + line("cleo", "nologin=y reason=away") +
+			line("eve", "userdb_mail=maildir:/srv/mail/old/eve/") + line("finn", "userdb_mail=maildir:~/Mail:LAYOUT=fs") + line("gus", "userdb_mail=mbox:~/mail") +
+			line("hal", "userdb_quota_rule=*:storage=50G") + line("ida", "userdb_quota_rule=*:messages=0700") + line("jan", "userdb_quota_rule=Trash:storage=+10%") +
+			line("kim", "allow_nets=192.0.2.0/24,2001:db8::/32 pass=secret"),
+	})
+	contains(t, users, `"adam": {"password": {"hash": "`+hash+`"}}`,
+		`"eve": {"password": {"hash": "`+hash+`"}, "maildir": "old/eve"}`, `"finn": {"password": {"hash": "`+hash+`"}, "maildir": "finn/Mail"}`,
+		`"hal": {"password": {"hash": "`+hash+`"}, "quota": {"storage": "50GiB"}}`, `"ida": {"password": {"hash": "`+hash+`"}, "quota": {"messages": 700}}`,
+		`"jan": {"password": {"hash": "`+hash+`"}}`, `"kim": {`)
+	contains(t, cue, `left out: "ben": it has nologin`, "(/etc/dovecot/users:2)", `left out: "cleo": it has nologin`, `left out: "gus": its mail is not kept in a Maildir`,
+		"/etc/dovecot/users:5 finn: of userdb_mail the Maildir alone is taken over", "/etc/dovecot/users:9 jan: userdb_quota_rule is not taken over",
+		"/etc/dovecot/users:10 kim: allow_nets is not taken over", "/etc/dovecot/users:10 kim: pass is not taken over")
+	if strings.Contains(cue, "secret") || strings.Contains(users, "gus") || strings.Contains(users, "ben") {
+		t.Errorf("a password, or a user who was to be left out:\n%s%s", cue, users)
+	}
+}
+
 func TestDoveconfRefuses(t *testing.T) {
 	for _, text := range []string{"}", "a {", "hello", strings.Repeat("a {\n", 30), "a = b\n}\n"} {
 		var syntax *SyntaxError

@@ -146,8 +146,10 @@ func (r *reading) virtual(all []account, passwd []account) {
 		r.host.Fields = append(r.host.Fields, Field{"mail: root", quote(root), all[0].origin.String() + " " + printable("home="+cut(all[0].home))})
 	}
 	for _, a := range all {
-		u := &User{Name: a.name, Hash: a.hash, UID: a.uid, GID: a.gid, Home: a.home, Maildir: a.maildir, Origin: a.origin, Left: r.disabled(a.options)}
-		u.Shut = u.Left != ""
+		u := &User{Name: a.name, Hash: a.hash, UID: a.uid, GID: a.gid, Home: a.home, Maildir: a.maildir, Origin: a.origin, Left: a.left, Shut: a.shut}
+		if why := r.disabled(a.options); why != "" {
+			u.Left, u.Shut = why, true
+		}
 		below, inRoot := strings.CutPrefix(a.maildir, root+"/")
 		if below != a.name+"/Maildir" {
 			u.Setting = below
@@ -172,6 +174,7 @@ func (r *reading) virtual(all []account, passwd []account) {
 		if u.Quota, ok = quotaFields(a.quota); !ok {
 			r.host.note(a.origin, true, "%s is no quota: the user has that of the host", printable("quota="+cut(a.quota)))
 		}
+		u.Quota = cmp.Or(a.limit, u.Quota)
 		r.host.Users = append(r.host.Users, u)
 	}
 	r.weak()
