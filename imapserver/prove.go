@@ -9,10 +9,7 @@ import (
 // admit has auth go over to who may come in, and how they prove who they are. It is for
 // good once auth is told that it is settled.
 func (s *Settings) admit(a *auth.Auth) error {
-	if err := a.Prove(s.Config, s.Masters); err != nil {
-		return err
-	}
-	return a.Update(s.Users, s.Config.Directories...)
+	return a.Admit(s.Config, s.Masters, s.Users)
 }
 
 // readmit has auth go back to s, since others were refused for that reason, which it

@@ -45,3 +45,25 @@ func TestRefusedReloadKeepsPasswords(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedReloadAdmitsNobody: where a user's hash is refused, nothing of the new
+// settings is in force, not even a master.
+func TestRefusedReloadAdmitsNobody(t *testing.T) {
+	dir := t.TempDir()
+	cfg := partedConfig(dir)
+	alice := partedUser(t, dir, "alice", 61101)
+	p := startParted(t, cfg, alice)
+	c, _ := p.login("imap")
+	s := settingsOf(t, cfg, []config.User{alice}, issue(t, time.Now().Add(time.Hour), "mail.example"))
+	s.Masters = []config.User{{Name: "admin", Hash: alice.Hash}}
+	s.Users[0].Hash = "{PLAIN}pw-alice" // a scheme that is not named
+	if err := p.Reload(s); err == nil || !strings.Contains(err.Error(), "alice") {
+		t.Fatalf("reload: %v", err)
+	}
+	if v := p.ask(c, "x", "alice*admin", "pw-alice"); v.User != "" {
+		t.Errorf("a master of settings that were refused: %+v", v)
+	}
+	if v := p.ask(c, "x", "alice", "pw-alice"); v.User != "alice" {
+		t.Errorf("alice: %+v", v)
+	}
+}

@@ -31,7 +31,7 @@ type Options struct {
 	Helpers HelperSource // nil where no user logs in through PAM
 	Remote  Remote       // judges in place of users and directories; nil: there is none
 	// Changed is called when Mechanisms gives others than before for another reason
-	// than Prove and Update; it may be nil.
+	// than Admit; it may be nil.
 	Changed func()
 }
 
@@ -85,13 +85,23 @@ func New(o Options) *Auth {
 	return a
 }
 
-// Update replaces the table of users, and the directories that are asked, in that
-// order, for those who are not in it. After an error the old ones are in force. It
-// forgets nothing, so that the old ones can be brought back until Settled.
-func (a *Auth) Update(users []config.User, directories ...config.Directory) error {
+// Admit goes over to who may come in, and to what the configuration says of how they
+// prove who they are: users, those whom its directories know, which are asked in their
+// order, and masters, who may come in as any of them. After an error all is as before.
+// It forgets nothing, so that what was before can be brought back until Settled.
+func (a *Auth) Admit(c *config.Config, masters, users []config.User) error {
 	a.updating.Lock()
 	defer a.updating.Unlock()
-	l := a.proving()
+	l, err := a.newLogins(c, masters)
+	if err != nil {
+		return err
+	}
+	return a.replace(l, users, c.Directories)
+}
+
+// replace goes over to l and the users that are looked at by it. The caller holds
+// updating.
+func (a *Auth) replace(l *logins, users []config.User, directories []config.Directory) error {
 	t, err := newTable(users, l)
 	if err != nil {
 		return err
@@ -103,6 +113,7 @@ func (a *Auth) Update(users []config.User, directories ...config.Directory) erro
 	for _, d := range all {
 		t.directories = append(t.directories, d)
 	}
+	a.prove(l)
 	a.directories = all
 	a.table.Store(t)
 	for _, d := range gone {
@@ -111,7 +122,7 @@ func (a *Auth) Update(users []config.User, directories ...config.Directory) erro
 	return nil
 }
 
-// Settled says that what Update had last is not taken back. What the settings before it
+// Settled says that what Admit had last is not taken back. What the settings before it
 // alone had a use for is forgotten.
 func (a *Auth) Settled() {
 	a.updating.Lock()

@@ -18,14 +18,14 @@ type logins struct {
 	authorities map[string]authority // by listener
 }
 
-// proving is the logins in force. Before Prove nobody proves anything but by the
+// proving is the logins in force. Before Admit nobody proves anything but by the
 // password that the table has, and nothing is kept.
 func (a *Auth) proving() *logins { return a.logins.Load() }
 
-// Prove goes over to what the configuration says of how users prove who they are,
-// and to those who may come in as any of them. It comes before Update, which looks
-// at it; after an error the old one is in force.
-func (a *Auth) Prove(c *config.Config, masters []config.User) error {
+// newLogins makes what the configuration says of how users prove who they are, and of
+// those who may come in as any of them. What is kept is that of the logins in force,
+// unless it is to be in another directory.
+func (a *Auth) newLogins(c *config.Config, masters []config.User) (*logins, error) {
 	l := &logins{masters: map[string]Hash{}}
 	if c.Logins != nil {
 		l.config = *c.Logins
@@ -33,25 +33,30 @@ func (a *Auth) Prove(c *config.Config, masters []config.User) error {
 	for _, m := range masters {
 		h, err := ParseHash(m.Hash)
 		if err != nil {
-			return fmt.Errorf("master %q: %w", m.Name, err)
+			return nil, fmt.Errorf("master %q: %w", m.Name, err)
 		}
 		l.masters[m.Name], l.dummy = h, h
 	}
 	var err error
 	if l.authorities, err = authorities(c.Listeners); err != nil {
-		return err
+		return nil, err
 	}
 	if l.issuer, err = newIssuer(l.config.Issuer, a.log); err != nil {
-		return err
+		return nil, err
 	}
-	old := a.proving()
-	if l.keep = old.keep; l.config.Keep != l.keep.dir {
-		old.keep.flush()
+	if l.keep = a.proving().keep; l.config.Keep != l.keep.dir {
 		l.keep = openKeep(l.config.Keep, a.log)
+	}
+	return l, nil
+}
+
+// prove goes over to l.
+func (a *Auth) prove(l *logins) {
+	if old := a.proving(); l.keep != old.keep {
+		old.keep.flush()
 		a.lately.keepIn(l.keep.dir, time.Now())
 	}
 	a.logins.Store(l)
-	return nil
 }
 
 // hashOf gives the hash that counts for a row: what it has become, or its own.

@@ -18,6 +18,21 @@ import (
 	"mailstead/imapserver/handoff"
 )
 
+// Prove is the one half of Admit, and Update the other.
+func (a *Auth) Prove(c *config.Config, masters []config.User) error {
+	l, err := a.newLogins(c, masters)
+	if err == nil {
+		a.prove(l)
+	}
+	return err
+}
+
+func (a *Auth) Update(users []config.User, directories ...config.Directory) error {
+	a.updating.Lock()
+	defer a.updating.Unlock()
+	return a.replace(a.proving(), users, directories)
+}
+
 // newProving is an Auth with logins as described; dir is where it keeps things.
 func newProving(t testing.TB, c config.Logins, masters []config.User, users ...config.User) (*Auth, *journal) {
 	t.Helper()
