@@ -113,6 +113,40 @@ ODD=1
 	}
 }
 
+// The Maildir is the one of the service that is enabled.
+func TestDescribeMaildirPath(t *testing.T) {
+	for name, tc := range map[string]struct {
+		plain, ssl string
+		units      []string
+		want       string
+		differ     bool
+	}{
+		"143 alone":              {"MAILDIRPATH=Mail", "MAILDIRPATH=Maildir", []string{"courier-imap"}, `alice: {maildir: "Mail"}`, false},
+		"143 alone, set for 993": {"", "MAILDIRPATH=Mail", []string{"courier-imap"}, `alice: {maildir: "Mail"}`, false},
+		"993 alone":              {"MAILDIRPATH=Maildir", "MAILDIRPATH=./Mail", []string{"courier-imap-ssl"}, `alice: {maildir: "Mail"}`, false},
+		"993 alone, set for 143": {"MAILDIRPATH=Mail", "", []string{"courier-imap-ssl"}, `alice: {maildir: "Mail"}`, false},
+		"both, and the same":     {"MAILDIRPATH=Mail", "MAILDIRPATH=./Mail", []string{"courier-imap", "courier-imap-ssl"}, `alice: {maildir: "Mail"}`, false},
+		"both, and not the same": {"MAILDIRPATH=Mail", "MAILDIRPATH=Post", []string{"courier-imap", "courier-imap-ssl"}, `alice: {maildir: "Post"}`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{
+				"etc/passwd":               "alice:x:1000:1000::/home/alice:/bin/sh\n",
+				"etc/courier/imapd":        "PORT=143\n" + tc.plain + "\n",
+				"etc/courier/imapd-ssl":    "SSLPORT=993\n" + tc.ssl + "\n",
+				"etc/courier/authdaemonrc": "authmodulelist=authpam\n",
+			}
+			for _, unit := range tc.units {
+				files["etc/systemd/system/multi-user.target.wants/"+unit+".service"] = ""
+			}
+			cue, _ := describe(t, files, nil)
+			contains(t, cue, tc.want)
+			if told := strings.Contains(cue, "/etc/courier/imapd:2 MAILDIRPATH=Mail: the port 143 had this Maildir, and 993 the one of /etc/courier/imapd-ssl:2 MAILDIRPATH=Post"); told != tc.differ {
+				t.Errorf("that they differ is told: %v\n%s", told, cue)
+			}
+		})
+	}
+}
+
 // Virtual users' mail is taken over where it is, whatever lies between.
 func TestDescribeLayouts(t *testing.T) {
 	const rest = "|uid=5000|gid=5000|systempw=" + hash + "\n"

@@ -78,12 +78,13 @@ func (h *Host) note(o Origin, noticed bool, format string, args ...any) {
 
 // reading is the work of Read.
 type reading struct {
-	fsys  fs.FS
-	host  *Host
-	imap  Settings // what Courier's processes have in their environment
-	auth  Settings
-	proxy Settings // nil: no imapproxy
-	units map[string]bool
+	fsys    fs.FS
+	host    *Host
+	imap    Settings // what Courier's processes have in their environment
+	maildir Setting  // MAILDIRPATH as /usr/sbin/imapd has it; imap has that of imapd-ssl
+	auth    Settings
+	proxy   Settings // nil: no imapproxy
+	units   map[string]bool
 }
 
 // The files and directories that are read, relative to the root.
@@ -166,6 +167,9 @@ func (r *reading) files() error {
 		}
 		if err != nil {
 			return err
+		}
+		if r.maildir.Name == "" { // imapd reads its own file after the other
+			r.maildir = r.imap["MAILDIRPATH"]
 		}
 	}
 	if !found {

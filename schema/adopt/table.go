@@ -52,7 +52,7 @@ var table = []option{
 	{imapd, "OUTBOX_MULTIPLE_SEND", notSet, Taken, "outbox.multiple", "goes with OUTBOX"},
 	{imapd, "IMAP_ID_FIELDS", notSet, Always, "", "ID is answered, and tells nothing of the system"},
 	{imapd, "IMAPDSTART", "YES", Gone, "", "systemd does not ask it: the listener is there if courier-imap.service is enabled"},
-	{imapd, "MAILDIRPATH", "Maildir", Taken, "users.NAME.maildir", "the last one of imapd and imapd-ssl counts"},
+	{imapd, "MAILDIRPATH", "Maildir", Taken, "users.NAME.maildir", "counts where courier-imap.service is enabled, and courier-imap-ssl.service is not"},
 
 	{imapdSSL, "SSLPORT", "993", Taken, "listeners", "a listener for each port of the list"},
 	{imapdSSL, "SSLADDRESS", "0", Taken, "listeners.imaps.address", "0 is every address"},
@@ -76,7 +76,7 @@ var table = []option{
 	{imapdSSL, "TLS_EXTERNAL", notSet, Lost, "", "whom a certificate lets in, listeners.NAME.clientCertificates says"},
 	{imapdSSL, "TLS_CACHEFILE", "/var/lib/courier/couriersslpop3cache", Gone, "", "where sessions of TLS are resumed, it is by tickets: tls.tickets"},
 	{imapdSSL, "TLS_CACHESIZE", "524288", Gone, "", "where sessions of TLS are resumed, it is by tickets: tls.tickets"},
-	{imapdSSL, "MAILDIRPATH", "Maildir", Taken, "users.NAME.maildir", "counts more than the one in imapd"},
+	{imapdSSL, "MAILDIRPATH", "Maildir", Taken, "users.NAME.maildir", "counts where courier-imap-ssl.service is enabled; not set, the one in imapd does"},
 	{imapdSSL, "TLS_ALPN", notSet, Gone, "", "Courier 6; the daemon knows imap"},
 
 	{authdaemon, "authmodulelist", "authpam", Taken, "users", "authpam: accounts of the host with a Maildir; authuserdb: virtual users with their hashes and quotas; of the others directories.NAME.authdaemon asks at each login, or they are written by hand"},

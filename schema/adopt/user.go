@@ -39,12 +39,19 @@ func (r *reading) users() error {
 	return nil
 }
 
-// maildirPath is where mail is in a home directory; imapd-ssl has the last word.
+// maildirPath is where mail is in a home directory. Each of Courier's scripts gives
+// its daemon the value of the file that it reads last, which is its own.
 func (r *reading) maildirPath() string {
-	if s := strings.TrimPrefix(r.imap.Get("MAILDIRPATH"), "./"); s != "" {
-		return path.Clean(s)
+	value := func(s Setting) string { return path.Clean(cmp.Or(strings.TrimPrefix(s.Value, "./"), "Maildir")) }
+	own, ssl := r.maildir, r.imap["MAILDIRPATH"]
+	switch plain := r.units["courier-imap.service"]; {
+	case !r.units["courier-imap-ssl.service"] || r.imap["SSLPORT"].Origin.File == "":
+		return value(own)
+	case plain && value(own) != value(ssl):
+		r.host.note(own.Origin, true, "%s: the port 143 had this Maildir, and 993 the one of %s: all clients get the latter; if mail is in the former, change users.NAME.maildir",
+			own.assignment(), ssl.comment())
 	}
-	return "Maildir"
+	return value(ssl)
 }
 
 // The uids of people (login.defs(5) on Debian).
