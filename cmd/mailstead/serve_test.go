@@ -29,15 +29,21 @@ const (
 // freePorts sets BASE to a port base with which nobody listens, and IMAP to the port
 // of the listener imap with it.
 func freePorts(ts *testscript.TestScript, _ bool, _ []string) {
+	base := freeBase(ts)
+	ts.Setenv("BASE", strconv.Itoa(base))
+	ts.Setenv("IMAP", strconv.Itoa(base+imapPort))
+}
+
+// freeBase finds a port base, below the ports that clients get (ip_local_port_range),
+// which other tests take at any time.
+func freeBase(ts *testscript.TestScript) int {
 	for range 100 {
-		base := 20000 + rand.IntN(40000)
-		if portsFreeAt(base) {
-			ts.Setenv("BASE", strconv.Itoa(base))
-			ts.Setenv("IMAP", strconv.Itoa(base+imapPort))
-			return
+		if base := 10_000 + rand.IntN(21_000); portsFreeAt(base) {
+			return base
 		}
 	}
 	ts.Fatalf("no two ports are free")
+	return 0
 }
 
 func portsFreeAt(base int) bool {
@@ -58,10 +64,11 @@ func taken(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	port, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	ln, err := net.Listen("tcp", loopback+":0")
+	base := freeBase(ts)
+	ln, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(base+port)))
 	ts.Check(err)
 	ts.Defer(func() { ln.Close() })
-	ts.Setenv("BASE", strconv.Itoa(ln.Addr().(*net.TCPAddr).Port-port))
+	ts.Setenv("BASE", strconv.Itoa(base))
 }
 
 // fetch prints what is served by HTTP at a port, without the base, or at a unix socket:
