@@ -20,10 +20,12 @@ func (p *Parted) boarded(d *door) {
 		return
 	}
 	p.boarding.Lock()
-	known := p.boards[d.hello.Listener] == d
-	p.boards[d.hello.Listener] = d
+	known, gone := p.boards[d.hello.Listener] == d, d.ctx.Err() != nil
+	if !gone { // or its board is closed, or about to be, and nobody would take it out again
+		p.boards[d.hello.Listener] = d
+	}
 	p.boarding.Unlock()
-	if !known {
+	if !known && !gone {
 		p.tellBoards()
 	}
 }

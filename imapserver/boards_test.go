@@ -139,6 +139,44 @@ func TestBoardsTold(t *testing.T) {
 	wantBoard(one, "imaps")
 }
 
+// TestBoardOfDeadLogin: a login that dies in a reload, before it is its turn there, is
+// not told of again, and the others stay.
+func TestBoardOfDeadLogin(t *testing.T) {
+	p := startParted(t, partedConfig(t.TempDir()))
+	boarded := func(listener string) (c *handoff.Conn, d *door) {
+		c, m := p.withBoard(listener)
+		c.Send(&handoff.Ready{Serial: m.Serial})
+		waitUntil(t, func() bool {
+			p.boarding.Lock()
+			defer p.boarding.Unlock()
+			d = p.boards[listener]
+			return d != nil
+		})
+		return c, d
+	}
+	_, dead := boarded("imap")
+	two, d := boarded("imaps")
+	dead.cancel()
+	p.unboarded(dead)
+	p.boarded(dead)
+	if err := d.Send(&handoff.Mechanisms{}); err != nil {
+		t.Errorf("another login: %v", err)
+	}
+	p.settle()
+	for {
+		m, err := two.Receive()
+		if err != nil {
+			t.Fatalf("another login is let go of: %v", err)
+		}
+		if m, ok := m.(*handoff.Boards); ok {
+			if !slices.Equal(m.Listeners, []string{"imaps"}) {
+				t.Errorf("there are said to be %q", m.Listeners)
+			}
+			return
+		}
+	}
+}
+
 // TestLimitsOfAllListeners has processes share what one address may have, through the
 // death of auth and of a login.
 func TestLimitsOfAllListeners(t *testing.T) {
