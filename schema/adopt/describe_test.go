@@ -147,6 +147,28 @@ func TestDescribeMaildirPath(t *testing.T) {
 	}
 }
 
+// Who had mail and cannot log in is named, and daemons are not.
+func TestDescribeSmallUIDs(t *testing.T) {
+	files := map[string]string{
+		"etc/passwd": "daemon:x:1:1::/usr/sbin:/usr/sbin/nologin\nold:x:501:501::/home/old:/bin/sh\nbare:x:502:502::/home/bare:/bin/sh\n" +
+			"alice:x:1000:1000::/home/alice:/bin/sh\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n",
+		"home/old/Maildir/cur/1700000000.M1P1.h:2,S": "",
+		"home/bare/.profile":                         "",
+		"etc/courier/imapd":                          "PORT=143\n",
+		"etc/courier/authdaemonrc":                   "authmodulelist=authpam\n",
+	}
+	courier, _ := describe(t, files, map[string]*Mail{"old": {Maildir: "/home/old/Maildir"}})
+	dovecot, _ := describeDovecot(t, "mail_location = maildir:~/Maildir\npassdb {\n  driver = pam\n}\n", files)
+	for _, cue := range []string{courier, dovecot} {
+		contains(t, cue, "left out: old: its uid is 501: only accounts from 1000 up log in", "(/etc/passwd:2)", "alice: {}")
+		for _, name := range []string{"daemon: ", "bare: ", "nobody: ", "\t\told: "} {
+			if strings.Contains(cue, name) {
+				t.Errorf("%q is in:\n%s", name, cue)
+			}
+		}
+	}
+}
+
 // Virtual users' mail is taken over where it is, whatever lies between.
 func TestDescribeLayouts(t *testing.T) {
 	const rest = "|uid=5000|gid=5000|systempw=" + hash + "\n"

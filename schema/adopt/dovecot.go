@@ -301,16 +301,13 @@ func driverOf(section []doveSetting) (driver string, args Setting) {
 // people are the accounts of the host, as with Courier.
 func (r *dovecotReading) people(passwd []account, where string) {
 	for _, a := range passwd {
-		if a.uid < firstUser || a.uid == nobody {
-			continue
-		}
 		u := &User{Name: a.name, UID: a.uid, GID: a.gid, Home: a.home, Maildir: expand(where, a.name, a.home), Origin: a.origin}
 		if rel, ok := strings.CutPrefix(u.Maildir, strings.TrimSuffix(a.home, "/")+"/"); ok && rel != "Maildir" {
 			u.Setting = rel
 		} else if !ok {
 			u.Setting = u.Maildir
 		}
-		r.host.Users = append(r.host.Users, u)
+		r.person(u)
 	}
 }
 

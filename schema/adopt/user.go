@@ -66,9 +66,6 @@ func (r *reading) systemUsers(passwd []account) {
 	dir := r.maildirPath()
 	disabled := r.disabled(nil)
 	for _, a := range passwd {
-		if a.uid < firstUser || a.uid == nobody {
-			continue
-		}
 		u := &User{Name: a.name, UID: a.uid, GID: a.gid, Home: a.home, Maildir: path.Join(a.home, dir), Origin: a.origin, Left: disabled, Shut: disabled != ""}
 		if path.IsAbs(dir) {
 			u.Maildir = dir
@@ -76,8 +73,22 @@ func (r *reading) systemUsers(passwd []account) {
 		if dir != "Maildir" {
 			u.Setting = dir
 		}
-		r.host.Users = append(r.host.Users, u)
+		r.person(u)
 	}
+}
+
+// person adds an account of the host. One that is no person's is left out, and named
+// only where it has a Maildir: daemons have none.
+func (r *reading) person(u *User) {
+	if u.UID < firstUser || u.UID == nobody {
+		if _, err := fs.Stat(r.fsys, strings.TrimPrefix(path.Join(u.Maildir, "cur"), "/")); err != nil {
+			return
+		}
+		if u.Left == "" {
+			u.Left = fmt.Sprintf("its uid is %d: only accounts from %d up log in, but for %d; if it is a person's, give it such a uid with usermod -u, which takes the files in its home along, otherwise have its mail delivered to a person", u.UID, firstUser, nobody)
+		}
+	}
+	r.host.Users = append(r.host.Users, u)
 }
 
 // disabled tells why an account may not use IMAP.
