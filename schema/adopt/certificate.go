@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ type leaf struct {
 	fingerprint [sha256.Size]byte
 	names       []string // DNS names, in lower case
 	key         bool     // the file has a private key, too
+	covers      func(name string) error
 }
 
 // readLeaf reads the first certificate of a PEM file; nil where there is none.
@@ -40,7 +42,7 @@ func (r *reading) readLeaf(name string) (*leaf, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		l = &leaf{fingerprint: sha256.Sum256(c.Raw)}
+		l = &leaf{fingerprint: sha256.Sum256(c.Raw), covers: c.VerifyHostname}
 		for _, n := range c.DNSNames {
 			l.names = append(l.names, strings.ToLower(n))
 		}
@@ -105,7 +107,7 @@ func (r *reading) certificates() error {
 	if err != nil {
 		return nil // its absence has been noted
 	}
-	for _, e := range entries { // FILE.NAME is for clients that ask for NAME
+	for _, e := range entries { // FILE.NAME is for clients that ask for NAME, or that come to it where it is an address
 		name, ok := strings.CutPrefix(e.Name(), path.Base(file.Value)+".")
 		if !ok || name == "" || !e.Type().IsRegular() && e.Type()&fs.ModeSymlink == 0 {
 			continue
@@ -114,12 +116,43 @@ func (r *reading) certificates() error {
 		if key != "" {
 			named = key + "." + name
 		}
-		r.certificate(file, file.Value+"."+name, named, []string{strings.ToLower(name)}, all)
+		names := []string{strings.ToLower(name)}
+		if _, err := netip.ParseAddr(name); err == nil {
+			names = nil
+		}
+		if r.served(file, file.Value+"."+name, names) {
+			r.certificate(file, file.Value+"."+name, named, names, all)
+		}
 	}
 	return nil
 }
 
-// certificate adds the certificate of a file. names is nil for those that it has.
+// served tells whether clients get the certificate of FILE.NAME, and notes why they do
+// not. A copy that somebody keeps beside it has such a name, too.
+func (r *reading) served(from Setting, file string, names []string) bool {
+	l, err := r.readLeaf(file)
+	switch {
+	case err != nil:
+		r.host.note(from.Origin, true, "%s cannot be read: %v", printable(file), cause(err))
+		return len(names) > 0 && strings.Contains(names[0], ".")
+	case l == nil || len(l.names) == 0:
+		return true // to be noted
+	case len(names) > 0 && l.covers(strings.Replace(names[0], "*", "any-label", 1)) != nil:
+		r.host.note(from.Origin, false, "%s: no client gets it: the certificate is not for %s", printable(file), printable(cut(names[0])))
+		return false
+	case names == nil:
+		names = l.names
+	}
+	for _, n := range names {
+		if !slices.ContainsFunc(r.host.Certificates, func(c Certificate) bool { return slices.Contains(c.Names, n) }) {
+			return true
+		}
+	}
+	r.host.note(from.Origin, false, "%s: another certificate is served for %s", printable(file), printable(cut(strings.Join(names, ", "))))
+	return false
+}
+
+// certificate adds the certificate of a file, for names that no other one has. names is nil for those that it has.
 func (r *reading) certificate(from Setting, file, key string, names []string, all []lineage) {
 	l, err := r.readLeaf(file)
 	switch {
@@ -138,7 +171,9 @@ func (r *reading) certificate(from Setting, file, key string, names []string, al
 		return
 	}
 	if names == nil {
-		names = l.names
+		names = slices.DeleteFunc(slices.Clone(l.names), func(n string) bool {
+			return slices.ContainsFunc(r.host.Certificates, func(c Certificate) bool { return slices.Contains(c.Names, n) })
+		})
 	}
 	c := Certificate{Names: names, File: file, Key: key, Comment: from.comment()}
 	if key == "" {

@@ -53,3 +53,29 @@ func TestCertificates(t *testing.T) {
 	cue, _ = describe(t, host(nameless), nil)
 	contains(t, cue, "the certificate is for no DNS name, and is not taken over")
 }
+
+// Of the files beside TLS_CERTFILE those are served that Courier finds by the name that
+// clients ask for, or by the address that they come to.
+func TestCertificatesByName(t *testing.T) {
+	main, other, address := issue(t, "mail.example.org"), issue(t, "*.example.net"), issue(t, "mail.example.com", "mail.example.org")
+	cue, _ := describe(t, map[string]string{
+		"etc/courier/imapd-ssl":                   "SSLPORT=993\nTLS_CERTFILE=/etc/courier/imapd.pem\n",
+		"etc/courier/imapd.pem":                   main,
+		"etc/courier/imapd.pem.mail.example.org":  main,
+		"etc/courier/imapd.pem.mail.example.net":  other,
+		"etc/courier/imapd.pem.192.0.2.1":         main,
+		"etc/courier/imapd.pem.192.0.2.2":         address,
+		"etc/courier/imapd.pem.bak":               main,
+		"etc/courier/imapd.pem.dpkg-old":          other,
+		"etc/courier/imapd.pem.mail.example.net~": other,
+	}, nil)
+	contains(t, cue, `"mail.example.org": files: {certificate: "/etc/courier/imapd.pem", `,
+		`"mail.example.net": files: {certificate: "/etc/courier/imapd.pem.mail.example.net", `,
+		`"mail.example.com": files: {certificate: "/etc/courier/imapd.pem.192.0.2.2", `,
+		"/etc/courier/imapd.pem.bak: no client gets it: the certificate is not for bak",
+		"/etc/courier/imapd.pem.dpkg-old: no client gets it", "/etc/courier/imapd.pem.mail.example.net~: no client gets it",
+		"/etc/courier/imapd.pem.192.0.2.1: another certificate is served for mail.example.org")
+	if strings.Contains(cue, "left out") || strings.Count(cue, " files: {") != 3 {
+		t.Error(cue)
+	}
+}

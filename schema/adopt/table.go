@@ -68,7 +68,7 @@ var table = []option{
 	{imapdSSL, "TLS_STARTTLS_PROTOCOL", "", Gone, "", "Debian's Courier does not read it: it is linked with GnuTLS"},
 	{imapdSSL, "TLS_MIN_DH_BITS", notSet, Gone, "", "keys are agreed on by elliptic curves"},
 	{imapdSSL, "TLS_TIMEOUT", notSet, Gone, "", "Courier does not read it either"},
-	{imapdSSL, "TLS_CERTFILE", "/etc/courier/imapd.pem", Taken, "tls.certificates", "the lineage of certbot's that has the same certificate, otherwise the file; FILE.NAME is the certificate for NAME"},
+	{imapdSSL, "TLS_CERTFILE", "/etc/courier/imapd.pem", Taken, "tls.certificates", "the lineage of certbot's that has the same certificate, otherwise the file; FILE.NAME is the certificate for NAME, FILE.ADDRESS one for the names that it has"},
 	{imapdSSL, "TLS_PRIVATE_KEYFILE", notSet, Taken, "tls.certificates.NAME.files.key", "where the certificate is not certbot's"},
 	{imapdSSL, "TLS_DHPARAMS", "/etc/courier/dhparams.pem", Gone, "", "keys are agreed on by elliptic curves"},
 	{imapdSSL, "TLS_TRUSTCERTS", "/etc/ssl/certs/ca-certificates.crt", Gone, "", "goes with TLS_VERIFYPEER"},
