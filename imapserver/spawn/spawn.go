@@ -221,7 +221,7 @@ func (s *Spawner) serve(c *handoff.Conn, uid int) {
 			s.log.Error("worker killed: it hangs", "worker", m.Worker)
 			go s.each(func(w *worker) bool { return w.number == m.Worker }, func(w *worker) { s.end(w); w.proc.Kill() })
 		case *handoff.Retire:
-			s.each(func(w *worker) bool { return w.id == Identity{m.UID, m.GID} }, s.retire)
+			go s.each(func(w *worker) bool { return w.id == Identity{m.UID, m.GID} }, s.retire) // a session may overtake it
 		case *handoff.Look:
 			go func() { // a worker that is being started holds it up
 				s.each(func(w *worker) bool { return w.id == Identity{m.UID, m.GID} }, func(w *worker) { w.proc.Send(m) })

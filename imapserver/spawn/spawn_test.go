@@ -350,6 +350,43 @@ func TestRetiresWhatHangs(t *testing.T) {
 	expect(t, s, 1000, "alice", "A")
 }
 
+// TestRetireHoldsUpNobody: while a worker that takes nothing any more is to end, the
+// sessions of other uids are begun at once.
+func TestRetireHoldsUpNobody(t *testing.T) {
+	s, _ := tested(t)
+	expect(t, s, 1000, "hang", "A")
+	w := s.at(1000)
+	w.mu.Lock() // as while it is sent a session that it does not take
+	defer w.mu.Unlock()
+	auth, f, err := handoff.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer auth.Close()
+	c, err := handoff.NewConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.serve(c, os.Getuid())
+	if err := auth.Send(&handoff.Retire{UID: 1000, GID: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(time.Second, func() { auth.Close() }).Stop()
+	ours, theirs, err := handoff.StreamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	if err := auth.Send(&handoff.Session{Serial: 1, UID: 1001, GID: 1001, Open: handoff.Open{User: "alice", Stream: theirs}}); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	m, err := auth.Receive()
+	if o, ok := m.(*handoff.Opened); !ok || o.Error != "" {
+		t.Errorf("a session of another uid: %+v %v", m, err)
+	}
+}
+
 // TestEndsInTime: a worker that was told to end, or says that it wants to, does so,
 // or is killed.
 func TestEndsInTime(t *testing.T) {
