@@ -169,6 +169,28 @@ func TestDescribeSmallUIDs(t *testing.T) {
 	}
 }
 
+// What is off is what Courier did not announce to clients that have TLS, as those have
+// who log in.
+func TestDescribeCapabilitiesUnderTLS(t *testing.T) {
+	const short = "IMAP_CAPABILITY='" + courierWords + "'\nIMAP_CAPABILITY_TLS='IMAP4rev1 UIDPLUS CHILDREN NAMESPACE SORT QUOTA IDLE AUTH=PLAIN'\n"
+	const off = `capabilities: off: ["THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES"]} // `
+	for name, tc := range map[string]struct {
+		imapd, ssl string
+		want       []string
+	}{
+		"less under TLS":       {short, "", []string{"imap: {" + off + "/etc/courier/imapd:2 IMAP_CAPABILITY_TLS=", "imaps: {" + off + "/etc/courier/imapd:2 IMAP_CAPABILITY_TLS="}},
+		"less under TLS alone": {"ADDRESS=127.0.0.1\n" + short, "IMAPDSTARTTLS=NO\n", []string{`imap: {address: "127.0.0.1", tls: "none"} //`, "imaps: {" + off}},
+		"less without TLS":     {"IMAP_CAPABILITY='IMAP4rev1 UIDPLUS'\nIMAP_CAPABILITY_TLS='" + courierWords + " AUTH=PLAIN'\n", "", []string{"imap: {}\n", "imaps: {}\n"}},
+		"empty under TLS":      {"IMAP_CAPABILITY='" + strings.TrimSuffix(courierWords, " IDLE") + "'\nIMAP_CAPABILITY_TLS=\n", "", []string{`imap: {capabilities: off: ["IDLE"]} // /etc/courier/imapd:1 IMAP_CAPABILITY=`, `imaps: {capabilities: off: ["IDLE"]}`}},
+		"the same under TLS":   {"IMAP_CAPABILITY='" + strings.TrimSuffix(courierWords, " IDLE") + "'\nIMAP_CAPABILITY_TLS=\"$IMAP_CAPABILITY AUTH=PLAIN\"\n", "", []string{`imaps: {capabilities: off: ["IDLE"]} // /etc/courier/imapd:1 IMAP_CAPABILITY=`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cue, _ := describe(t, map[string]string{"etc/courier/imapd": tc.imapd, "etc/courier/imapd-ssl": "SSLPORT=993\n" + tc.ssl}, nil)
+			contains(t, cue, tc.want...)
+		})
+	}
+}
+
 // Virtual users' mail is taken over where it is, whatever lies between.
 func TestDescribeLayouts(t *testing.T) {
 	const rest = "|uid=5000|gid=5000|systempw=" + hash + "\n"

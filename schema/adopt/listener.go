@@ -49,9 +49,10 @@ func (r *reading) ports(name, portOption, implied, addressOption string) {
 			l.Port, l.Comment = n, ports.comment()
 		}
 		r.security(&l, name)
-		l.Off = r.off()
+		words := r.announced(name)
+		l.Off = r.off(words)
 		if len(l.Off) > 0 {
-			l.Comment = strings.TrimPrefix(l.Comment+"; "+r.offComment(), "; ")
+			l.Comment = strings.TrimPrefix(l.Comment+"; "+r.offComment(words), "; ")
 		}
 		r.host.Listeners = append(r.host.Listeners, l)
 	}
@@ -60,7 +61,7 @@ func (r *reading) ports(name, portOption, implied, addressOption string) {
 // security says how TLS starts.
 func (r *reading) security(l *Listener, name string) {
 	starttls, required := r.imap["IMAPDSTARTTLS"], r.imap["IMAP_TLS_REQUIRED"]
-	switch offered := starttls.Name == "" || strings.EqualFold(starttls.Value, "YES"); {
+	switch offered := r.starttls(); {
 	case name == "imaps":
 		if l.Name != "imaps" {
 			l.TLS = "implicit"
@@ -85,16 +86,39 @@ func optional(s Setting, name string) string {
 	return s.assignment()
 }
 
-// off lists the capabilities that were taken out of what Courier announces.
-func (r *reading) off() []string {
+// starttls tells whether STARTTLS was offered.
+func (r *reading) starttls() bool {
+	s := r.imap["IMAPDSTARTTLS"]
+	return s.Name == "" || strings.EqualFold(s.Value, "YES")
+}
+
+// announced is the setting with the capabilities that clients were told who log in: of
+// those who have TLS its own, if it says anything.
+func (r *reading) announced(name string) Setting {
+	plain, secure := r.imap["IMAP_CAPABILITY"], r.imap["IMAP_CAPABILITY_TLS"]
+	if secure.Value == "" || name != "imaps" && !r.starttls() || plain.Name != "" && slices.Equal(withoutWords(plain), withoutWords(secure)) {
+		return plain
+	}
+	return secure
+}
+
+// withoutWords lists Courier's capabilities that are not among those of a setting.
+func withoutWords(s Setting) []string {
 	var off []string
-	if s, set := r.imap["IMAP_CAPABILITY"]; set {
-		words := strings.Fields(strings.ToUpper(s.Value))
-		for _, word := range strings.Fields(courierWords)[1:] {
-			if !slices.Contains(words, word) {
-				off = append(off, word)
-			}
+	words := strings.Fields(strings.ToUpper(s.Value))
+	for _, word := range strings.Fields(courierWords)[1:] {
+		if !slices.Contains(words, word) {
+			off = append(off, word)
 		}
+	}
+	return off
+}
+
+// off lists the capabilities that were taken out of what Courier announces.
+func (r *reading) off(words Setting) []string {
+	var off []string
+	if words.Name != "" {
+		off = withoutWords(words)
 	}
 	if s, set := r.imap["IMAP_ACL"]; set && strings.HasPrefix(s.Value, "0") {
 		off = append(off, "ACL")
@@ -106,9 +130,9 @@ func (r *reading) off() []string {
 	return slices.Compact(off)
 }
 
-func (r *reading) offComment() string {
+func (r *reading) offComment(words Setting) string {
 	var all []string
-	for _, name := range []string{"IMAP_CAPABILITY", "IMAP_ACL", "IMAP_DISABLETHREADSORT"} {
+	for _, name := range []string{words.Name, "IMAP_ACL", "IMAP_DISABLETHREADSORT"} {
 		if o, _ := find(imapd, name); r.imap[name].Name != "" && !o.usual(r.imap.Get(name)) {
 			all = append(all, r.imap[name].comment())
 		}

@@ -30,7 +30,7 @@ var table = []option{
 	{imapd, "IMAP_PROXY_FOREIGN", "0", Gone, "", "goes with IMAP_PROXY"},
 	{imapd, "IMAP_IDLE_TIMEOUT", "60", Gone, "", "IDLE does not ask at intervals: the kernel tells of new mail"},
 	{imapd, "IMAP_MAILBOX_SANITY_CHECK", "1", Always, "", "mail is served by a process of the user, who can open nothing else"},
-	{imapd, "IMAP_CAPABILITY_TLS", courierWords + " AUTH=PLAIN", Always, "", "AUTH=PLAIN and AUTH=LOGIN are offered under TLS, and only there"},
+	{imapd, "IMAP_CAPABILITY_TLS", courierWords + " AUTH=PLAIN", Taken, "listeners.imaps.capabilities.off", "counts under TLS in place of IMAP_CAPABILITY, unless it is empty; AUTH=PLAIN and AUTH=LOGIN are offered under TLS, and only there"},
 	{imapd, "IMAP_CAPABILITY_TLS_ORIG", courierOriginals + " AUTH=PLAIN", Gone, "", "for Courier's web administration"},
 	{imapd, "IMAP_DISABLETHREADSORT", "0", Taken, "listeners.imap.capabilities.off", "1 switches SORT and THREAD off"},
 	{imapd, "IMAP_CHECK_ALL_FOLDERS", "0", Gone, "", `clients that want to know ask by STATUS or NOTIFY, not by \Marked`},
