@@ -28,7 +28,8 @@ type keptApp struct {
 	Digest    string    `json:"digest"`              // SHA-256 of user, NUL and password
 	Listeners []string  `json:"listeners,omitempty"` // on which it is good; none: on all
 	Made      time.Time `json:"made"`
-	Used      time.Time `json:"used,omitzero"` // the last time
+	Used      time.Time `json:"used,omitzero"`    // the last time
+	Listed    bool      `json:"listed,omitempty"` // its user is one of the description, or was
 }
 
 // AppPassword is what may be told of one.
@@ -103,7 +104,8 @@ func (a *Auth) AddAppPassword(user, name string, listeners []string) (password s
 	if l.keep.dir == "" {
 		return "", errNotKept
 	}
-	if _, ok := a.User(user); !ok {
+	u, ok := a.User(user)
+	if !ok {
 		return "", fmt.Errorf("no user %q: a user of a directory has to log in once before", user)
 	}
 	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
@@ -112,7 +114,7 @@ func (a *Auth) AddAppPassword(user, name string, listeners []string) (password s
 	random := make([]byte, 15)
 	rand.Read(random)
 	secret := base32ab.EncodeToString(random)
-	app := keptApp{Name: name, Digest: appDigest(user, secret), Listeners: listeners, Made: time.Now().UTC().Truncate(time.Second)}
+	app := keptApp{Name: name, Digest: appDigest(user, secret), Listeners: listeners, Made: time.Now().UTC().Truncate(time.Second), Listed: u.Directory == ""}
 	err = l.keep.changeApps(user, func(apps []keptApp) ([]keptApp, error) {
 		switch {
 		case slices.ContainsFunc(apps, func(other keptApp) bool { return other.Name == name }):
@@ -195,6 +197,34 @@ func (k *keep) setApps(user string, apps []keptApp) {
 	if k.now.Apps[user] = apps; len(apps) == 0 {
 		delete(k.now.Apps, user)
 	}
+}
+
+// dropApps forgets the app passwords of users who were listed and are no more: the name
+// may be somebody else's next. Those of whom a directory may know stay, since that is
+// how users are moved. It gives whose are gone.
+func (k *keep) dropApps(listed, directory func(user string) bool) (gone []string) {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	changed := false
+	for user, apps := range k.now.Apps {
+		switch is := listed(user); {
+		case !is && !directory(user) && slices.ContainsFunc(apps, func(app keptApp) bool { return app.Listed }):
+			delete(k.now.Apps, user)
+			gone, changed = append(gone, user), true
+		case is && slices.ContainsFunc(apps, func(app keptApp) bool { return !app.Listed }):
+			apps = slices.Clone(apps)
+			for i := range apps {
+				apps[i].Listed = true
+			}
+			k.now.Apps[user], changed = apps, true
+		}
+	}
+	if changed {
+		k.soon()
+	}
+	return gone
 }
 
 // used notes that an app password was used, to the minute and not at once.

@@ -128,13 +128,24 @@ func (a *Auth) Settled() {
 	a.updating.Lock()
 	defer a.updating.Unlock()
 	t := a.table.Load()
-	a.proving().keep.prune(func(user string) string { return t.users[user].row.Hash })
+	l := a.proving()
+	l.keep.prune(func(user string) string { return t.users[user].row.Hash })
+	listed := func(user string) bool { _, ok := t.users[user]; return ok }
+	for _, user := range l.keep.dropApps(listed, a.mayKnow) {
+		a.log.Info("app passwords dropped with their user", "user", user)
+	}
 	a.known.filter(func(u config.User) bool { return admitted(a.directories, u) })
 }
 
 // Limit goes over to what the configuration says of the limits, by name.
 func (a *Auth) Limit(values map[string]int64) {
 	a.guesses.limit(limit.Set{Auth: a.limits}.With(values).Auth)
+}
+
+// mayKnow tells whether a directory is asked about users of such a name. The caller
+// holds updating.
+func (a *Auth) mayKnow(user string) bool {
+	return len(a.directories) > 0 && directoryUser().MatchString(user)
 }
 
 // admitted says whether a directory may still say what one has said of a user.
