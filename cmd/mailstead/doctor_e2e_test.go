@@ -84,7 +84,7 @@ while True:
     except OSError: pass
     c.close()
 '
-for i in $(seq 50); do ss -ltn | grep -q :143 && break; sleep 0.1; done`
+for i in $(seq 50); do ss -ltnp 'sport = :143' | grep -q python3 && break; sleep 0.1; done`
 
 // ill are the ways in which a host is broken: what is done to it, what has to be found
 // (every code, in any order, and nothing else), what it says, and what ends it.
