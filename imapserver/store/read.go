@@ -18,7 +18,7 @@ import (
 const maxMessage = 1 << 30
 
 // openTries is how often a message is looked for that others rename.
-const openTries = 10
+const openTries = 20
 
 // open opens the file of a message that r was once the record of. ErrExpunged
 // if there is none any more. mu is not held.
