@@ -350,6 +350,22 @@ func TestRetiresWhatHangs(t *testing.T) {
 	expect(t, s, 1000, "alice", "A")
 }
 
+// served is auth's end of a channel that spawn serves.
+func served(t *testing.T, s *Spawner) *handoff.Conn {
+	t.Helper()
+	auth, f, err := handoff.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { auth.Close() })
+	c, err := handoff.NewConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.serve(c, os.Getuid())
+	return auth
+}
+
 // TestRetireHoldsUpNobody: while a worker that takes nothing any more is to end, the
 // sessions of other uids are begun at once.
 func TestRetireHoldsUpNobody(t *testing.T) {
@@ -358,16 +374,7 @@ func TestRetireHoldsUpNobody(t *testing.T) {
 	w := s.at(1000)
 	w.mu.Lock() // as while it is sent a session that it does not take
 	defer w.mu.Unlock()
-	auth, f, err := handoff.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer auth.Close()
-	c, err := handoff.NewConn(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go s.serve(c, os.Getuid())
+	auth := served(t, s)
 	if err := auth.Send(&handoff.Retire{UID: 1000, GID: 1000}); err != nil {
 		t.Fatal(err)
 	}
@@ -508,16 +515,7 @@ func TestIdentity(t *testing.T) {
 func TestLook(t *testing.T) {
 	s, _ := tested(t)
 	expect(t, s, 2000, "a", "A")
-	auth, f, err := handoff.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer auth.Close()
-	c, err := handoff.NewConn(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go s.serve(c, os.Getuid())
+	auth := served(t, s)
 	for uid, want := range map[int]string{2000: "*handoff.Doing", 2001: "<nil>"} {
 		ours, theirs, err := handoff.Pair()
 		if err != nil {
