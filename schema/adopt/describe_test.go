@@ -169,6 +169,20 @@ func TestDescribeSmallUIDs(t *testing.T) {
 	}
 }
 
+// Addresses that Courier refused may connect, which is said.
+func TestDescribeAccess(t *testing.T) {
+	files := map[string]string{
+		"etc/courier/imapd":              "PORT=143\nIMAPACCESSFILE=/etc/courier/imapaccess\n",
+		"etc/courier/imapaccess/default": "# *\tdeny\n10\tallow\n192.168\tallow,X=1\n",
+	}
+	if cue, _ := describe(t, files, nil); strings.Contains(cue, "imapaccess") {
+		t.Errorf("a rule is named, and none refuses anybody:\n%s", cue)
+	}
+	files["etc/courier/imapaccess/system"] = "10\tallow\n*\tdeny\n"
+	cue, _ := describe(t, files, nil)
+	contains(t, cue, "/etc/courier/imapaccess/system:2", "addresses that Courier refused may connect here")
+}
+
 // What is off is what Courier did not announce to clients that have TLS, as those have
 // who log in.
 func TestDescribeCapabilitiesUnderTLS(t *testing.T) {

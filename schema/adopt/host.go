@@ -118,6 +118,9 @@ func ReadCourier(fsys fs.FS, name string) (h *Host, trash string, err error) {
 	}
 	r.fields()
 	r.outcomes()
+	if err := r.keptOut(); err != nil {
+		return nil, "", err
+	}
 	if err := r.users(); err != nil {
 		return nil, "", err
 	}
@@ -291,6 +294,42 @@ func (r *reading) outcomes() {
 		}
 	}
 	r.unknown()
+}
+
+// keptOut notes the first rule of makeimapaccess(8) in each file that refuses addresses.
+func (r *reading) keptOut() error {
+	s := r.imap["IMAPACCESSFILE"]
+	if s.Value == "" {
+		return nil
+	}
+	for _, name := range r.regular(s.Value) {
+		data, err := r.file(name)
+		if err != nil {
+			return err
+		}
+		for i, line := range strings.Split(string(data), "\n") {
+			if _, rule, _ := strings.Cut(line, "\t"); !strings.HasPrefix(line, "#") && strings.HasPrefix(strings.ToLower(rule), "deny") {
+				r.host.note(Origin{name, i + 1}, true, "%s: addresses that Courier refused may connect here: refuse them by the firewall, or give the listeners an address that they do not reach", printable(cut(line)))
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// regular gives the files of a directory, without hidden ones, or the file of that name.
+func (r *reading) regular(name string) []string {
+	entries, err := fs.ReadDir(r.fsys, strings.TrimPrefix(name, "/"))
+	if err != nil {
+		return []string{name}
+	}
+	var files []string
+	for _, e := range entries {
+		if e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
+			files = append(files, path.Join(name, e.Name()))
+		}
+	}
+	return files
 }
 
 // unknown notes options that the table does not have.

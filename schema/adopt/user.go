@@ -109,17 +109,8 @@ func (r *reading) disabled(own map[string]string) string {
 
 // userdb reads the virtual users of authuserdb.
 func (r *reading) userdb(passwd []account) error {
-	files := []string{userdbFile}
-	if entries, err := fs.ReadDir(r.fsys, strings.TrimPrefix(userdbFile, "/")); err == nil {
-		files = nil
-		for _, e := range entries {
-			if e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
-				files = append(files, path.Join(userdbFile, e.Name()))
-			}
-		}
-	}
 	var all []account
-	for _, name := range files {
+	for _, name := range r.regular(userdbFile) {
 		data, err := r.fileWithin(name, maxUsers)
 		if err != nil {
 			return err
