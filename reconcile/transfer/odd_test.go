@@ -209,15 +209,7 @@ func TestDeletedHere(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	verify := func(gone int) {
 		t.Helper()
-		j, err := openJournal(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer j.Close()
-		_, differences, err := (&transfer.Transfer{Open: src.Open, Target: target(t, here, ""), Journal: j, Progress: silent{}}).Verify(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		differences := verified(t, src.Open, here, dir)
 		for _, d := range differences {
 			if d.Mailbox != "Box" || d.What != "is not here any more" {
 				t.Errorf("%+v", d)

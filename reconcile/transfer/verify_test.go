@@ -27,19 +27,7 @@ func TestVerifyTwice(t *testing.T) {
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
 	}
-	verify := func() []transfer.Difference {
-		t.Helper()
-		j, err := openJournal(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer j.Close()
-		_, differences, err := (&transfer.Transfer{Open: src.Open, Target: target(t, here, ""), Journal: j, Progress: silent{}}).Verify(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return differences
-	}
+	verify := func() []transfer.Difference { return verified(t, src.Open, here, dir) }
 	if got := verify(); len(got) != 0 {
 		t.Errorf("copies of the user's are named: %v", got)
 	}
@@ -85,6 +73,21 @@ func (m *many) List(_ context.Context, _ transfer.Mailbox, each func(transfer.En
 		m.most = max(m.most, inUse())
 	}
 	return nil
+}
+
+// verified gives what differs between a source and what the journal has brought of it.
+func verified(t *testing.T, open transfer.Opener, here *dialogue.Account, dir string) []transfer.Difference {
+	t.Helper()
+	j, err := openJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	_, differences, err := (&transfer.Transfer{Open: open, Target: target(t, here, ""), Journal: j, Progress: silent{}}).Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return differences
 }
 
 func inUse() uint64 {
