@@ -115,7 +115,7 @@ func (d *differ) waitsFor(r *Resource, waiting map[Ref]Block) *Ref {
 	}
 	for i := range r.With {
 		e, had := d.inv.entry(r.With[i])
-		if _, ok := waiting[r.With[i]]; ok && had && (!e.Pending || e.Made) {
+		if _, ok := waiting[r.With[i]]; ok && had && e.made() {
 			return &r.With[i]
 		}
 	}

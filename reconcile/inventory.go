@@ -61,10 +61,13 @@ func (e entry) resource() Resource {
 	return Resource{Ref: e.Ref, Origin: e.Origin, Attrs: e.Attrs}
 }
 
+// made tells whether an application of it was seen to end well.
+func (e entry) made() bool { return e.Made || !e.Pending }
+
 // neverMade tells whether changes were begun, none was ever seen to end, and
 // none left a trace in what is there: then that is somebody else's.
 func (e entry) neverMade(have *Resource) bool {
-	if !e.Pending || e.Made {
+	if e.made() {
 		return false
 	}
 	return !slices.ContainsFunc(append(e.Before, e.resource()), func(was Resource) bool {
@@ -310,7 +313,7 @@ func (inv *Inventory) begin(changes []Change) {
 		if c.Want == nil && !had {
 			continue // it is not ours to remove: Apply refuses
 		}
-		made := had && (e.Made || !e.Pending)
+		made := had && e.made()
 		if c.Want != nil {
 			next := newEntry(*c.Want)
 			if had {

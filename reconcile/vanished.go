@@ -59,7 +59,7 @@ func (d *differ) places(k Kind, want []Resource) []*place {
 		if s.Have == nil && s.Err == nil {
 			p.missing = append(p.missing, r)
 		}
-		if e, ok := d.inv.entry(r.Ref); ok && (!e.Pending || e.Made) && len(d.moved(r)) == 0 {
+		if e, ok := d.inv.entry(r.Ref); ok && e.made() && len(d.moved(r)) == 0 {
 			p.kept++
 			p.some = p.some || s.Have != nil || s.Err != nil
 		}
