@@ -206,10 +206,14 @@ func jobResult(r string) string {
 }
 
 // lastLines gives the end of what a unit's journal has had since then, for an error:
-// each line once, since systemd repeats itself where it tries again.
+// each line once, since systemd repeats itself where it tries again. A port is bound by
+// a child of systemd that ends at once, so that the journal may not know of which unit
+// the child was: "journalctl --unit" then leaves out that the port is taken. What root
+// says of the unit is asked for as well.
 func lastLines(ctx context.Context, name string, since time.Time) string {
 	const asked, most = "30", 8
-	out, err := run(ctx, "journalctl", "--unit", name, "--since", fmt.Sprintf("@%d", since.Unix()), "--lines", asked, "--output", "cat", "--no-pager", "--quiet")
+	out, err := run(ctx, "journalctl", "--since", fmt.Sprintf("@%d", since.Unix()), "--lines", asked, "--output", "cat", "--no-pager", "--quiet",
+		"_SYSTEMD_UNIT="+name, "+", "_UID=0", "UNIT="+name)
 	if err != nil || strings.TrimSpace(out) == "" {
 		return ""
 	}
