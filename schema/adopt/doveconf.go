@@ -1,16 +1,24 @@
 package adopt
 
 import (
+	"slices"
 	"strings"
 )
 
-// doveSetting is a line of doveconf's output. Path is the sections around it, such
-// as "service imap-login", "inet_listener imaps".
+// doveSetting is a line of doveconf's output.
 type doveSetting struct {
-	path   []string
+	doveSection
 	name   string
 	value  string
 	origin Origin
+}
+
+// doveSection is where a setting stands. Path is the sections around it, such as
+// "service imap-login", "inet_listener imaps"; begun is the line where the innermost
+// begins. What is for IMAP alone ("protocol imap") is as if it were for all.
+type doveSection struct {
+	path  []string
+	begun int
 }
 
 // maxDeep bounds the sections in each other: Dovecot has three.
@@ -20,7 +28,8 @@ const maxDeep = 20
 // and sections in braces.
 func readDoveconf(file string, data []byte) ([]doveSetting, error) {
 	var list []doveSetting
-	var path []string
+	var open []doveSection // the last is the innermost
+	var in doveSection
 	if len(data) > maxFile {
 		return nil, &SyntaxError{Origin{File: file}, "the file is larger than any configuration"}
 	}
@@ -30,15 +39,18 @@ func readDoveconf(file string, data []byte) ([]doveSetting, error) {
 		switch {
 		case line == "" || line[0] == '#':
 		case line == "}":
-			if len(path) == 0 {
+			if len(open) == 0 {
 				return nil, &SyntaxError{at, "ends a section where none has begun"}
 			}
-			path = path[:len(path)-1]
+			in, open = open[len(open)-1], open[:len(open)-1]
 		case strings.HasSuffix(line, "{"):
-			if len(path) == maxDeep {
+			if len(open) == maxDeep {
 				return nil, &SyntaxError{at, "has too many sections in each other"}
 			}
-			path = append(path[:len(path):len(path)], strings.TrimSpace(strings.TrimSuffix(line, "{")))
+			open = append(open, in)
+			if head := strings.TrimSpace(strings.TrimSuffix(line, "{")); head != "protocol imap" {
+				in = doveSection{append(in.path[:len(in.path):len(in.path)], head), n}
+			}
 		default:
 			name, value, ok := strings.Cut(line, "=")
 			if !ok {
@@ -48,11 +60,11 @@ func readDoveconf(file string, data []byte) ([]doveSetting, error) {
 			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
 				value = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(value[1 : len(value)-1])
 			}
-			list = append(list, doveSetting{path, strings.TrimSpace(name), value, at})
+			list = append(list, doveSetting{in, strings.TrimSpace(name), value, at})
 		}
 	}
-	if len(path) > 0 {
-		return nil, &SyntaxError{Origin{File: file}, "ends inside of the section " + path[len(path)-1]}
+	if len(open) > 0 {
+		return nil, &SyntaxError{Origin{File: file}, "ends inside of a section: " + strings.Join(in.path, ", ")}
 	}
 	return list, nil
 }
@@ -61,7 +73,7 @@ func readDoveconf(file string, data []byte) ([]doveSetting, error) {
 func (s doveSetting) setting() Setting { return Setting{s.name, s.value, s.origin} }
 
 // within tells whether the innermost section is of that kind, and gives its name.
-func (s doveSetting) within(kind string) (name string, ok bool) {
+func (s doveSection) within(kind string) (name string, ok bool) {
 	if len(s.path) == 0 {
 		return "", false
 	}
@@ -69,31 +81,33 @@ func (s doveSetting) within(kind string) (name string, ok bool) {
 	return strings.Trim(strings.TrimSpace(name), `"`), what == kind
 }
 
-// section gives the settings that stand in a section and in none below it, for
+// sections gives the settings that stand in a section and in none below it, for
 // each of its kind: "passdb" in 2.3, "passdb pam" in 2.4.
 func sections(list []doveSetting, kind string) [][]doveSetting {
 	var all [][]doveSetting
-	last := -1
-	for i, s := range list {
+	begun := 0
+	for _, s := range list {
 		if _, ok := s.within(kind); !ok || len(s.path) != 1 {
 			continue
 		}
-		// Two sections of one kind share no slice of their path.
-		if last < 0 || &list[last].path[0] != &s.path[0] {
-			all = append(all, nil)
+		if s.begun != begun {
+			all, begun = append(all, nil), s.begun
 		}
-		all[len(all)-1], last = append(all[len(all)-1], s), i
+		all[len(all)-1] = append(all[len(all)-1], s)
 	}
 	return all
 }
 
-// value gives a setting at the top; of one that is there twice, the last.
-func top(list []doveSetting, names ...string) (found Setting) {
+// top gives a setting that stands in no section; of one that is there twice, the last.
+func top(list []doveSetting, names ...string) Setting {
+	return last(slices.DeleteFunc(slices.Clone(list), func(s doveSetting) bool { return len(s.path) > 0 }), names...)
+}
+
+// last gives the last of the settings with one of the names.
+func last(list []doveSetting, names ...string) (found Setting) {
 	for _, s := range list {
-		for _, name := range names {
-			if len(s.path) == 0 && s.name == name {
-				found = s.setting()
-			}
+		if slices.Contains(names, s.name) {
+			found = s.setting()
 		}
 	}
 	return found

@@ -103,6 +103,133 @@ ssl_server_cert_file = /etc/ssl/none.pem
 	contains(t, cue, `alice: {maildir: "Mail"}`, "/etc/ssl/none.pem is not there", "selfSigned: {}")
 }
 
+// What stands in sections is taken over, or named.
+func TestDovecotSections(t *testing.T) {
+	own, net, com, address := issue(t, "mail.example.org", "imap.example.net"), issue(t, "*.example.net"), issue(t, "x.example.com"), issue(t, "far.example.org", "mail.example.org")
+	files := map[string]string{"etc/passwd": "alice:x:1000:1000::/home/alice:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\ncarl:x:1002:1002::/home/carl:/bin/sh\nvmail:x:500:500::/srv/mail:/bin/false\n",
+		"etc/dovecot/deny": "bob\ncarl:\n", "etc/dovecot/users": "dora:{SHA512-CRYPT}" + hash + "\n", "etc/dovecot/masters": "root:{SHA512-CRYPT}" + hash + "\n",
+		"etc/ssl/a.pem": own, "etc/ssl/b.pem": net, "etc/ssl/c.pem": com, "etc/ssl/d.pem": address, "etc/ssl/e.pem": own}
+	cue, users := describeDovecot(t, realDoveconf(t, `protocols = imap
+mail_location = maildir:~/Maildir
+ssl_cert = </etc/ssl/a.pem
+ssl_key = </etc/ssl/a.key
+local_name imap.example.net {
+  ssl_cert = </etc/ssl/b.pem
+  ssl_key = </etc/ssl/b.key
+}
+local_name "x.example.com y.example.com" {
+  ssl_cert = </etc/ssl/c.pem
+  ssl_key = </etc/ssl/c.key
+}
+local_name pop.example.net {
+  ssl_cert = </etc/ssl/b.pem
+  ssl_key = </etc/ssl/b.key
+  ssl_min_protocol = TLSv1.3
+}
+local 192.0.2.1 {
+  protocol imap {
+    ssl_cert = </etc/ssl/d.pem
+    ssl_key = </etc/ssl/d.key
+  }
+}
+local 192.0.2.2 {
+  ssl_cert = </etc/ssl/e.pem
+  ssl_key = </etc/ssl/e.key
+}
+passdb {
+  driver = passwd-file
+  deny = yes
+  args = /etc/dovecot/deny
+}
+passdb {
+  driver = passwd-file
+  master = yes
+  args = /etc/dovecot/masters
+}
+passdb {
+  driver = pam
+  override_fields = allow_nets=192.0.2.0/24
+}
+passdb {
+  driver = passwd-file
+  args = /etc/dovecot/users
+}
+userdb {
+  driver = static
+  args = uid=vmail home=/srv/mail/%u
+}
+namespace {
+  inbox = yes
+  mailbox Trash {
+    auto = create
+  }
+  prefix = INBOX/
+  separator = /
+}
+namespace {
+  type = public
+  prefix = Public/
+  separator = /
+  location = maildir:/srv/public
+}
+service imap-login {
+  process_limit = 7
+}
+service lmtp {
+  unix_listener lmtp {
+    mode = 0666
+  }
+}
+plugin {
+  sieve = ~/.dovecot.sieve
+  quota_rule = *:messages=50
+}
+protocol imap {
+  mail_max_userip_connections = 33
+}
+protocol lmtp {
+  postmaster_address = x@example.org
+}
+`), files)
+	contains(t, cue, `"mail.example.org": files: {certificate: "/etc/ssl/a.pem", key: "/etc/ssl/a.key"}`, `tls: default: "mail.example.org"`,
+		`"imap.example.net": {files: {certificate: "/etc/ssl/b.pem", key: "/etc/ssl/b.key"}, names: ["imap.example.net", "pop.example.net"]}`,
+		`"x.example.com": files: {certificate: "/etc/ssl/c.pem", key: "/etc/ssl/c.key"}`, "/etc/ssl/c.pem: the certificate is not for y.example.com, and is not served for it",
+		`"far.example.org": files: {certificate: "/etc/ssl/d.pem", `, "/etc/ssl/e.pem: another certificate is served for ",
+		`namespace: "INBOX."`, "separator=/: the parts of a folder's name", "namespace prefix=Public/: its folders are not served", "quota: messages: 50",
+		`left out: bob: Dovecot refuses it by /etc/dovecot/deny:1`, `left out: carl: Dovecot refuses it by /etc/dovecot/deny:2`, "master users are not taken over", "alice: {}",
+		"passdb: override_fields=allow_nets=192.0.2.0/24: is not taken over", "service imap-login: process_limit=7: is not taken over", "service lmtp: is not taken over",
+		"plugin: sieve=~/.dovecot.sieve: is not taken over", "mail_max_userip_connections=33: is not taken over", "protocol lmtp: is not taken over", "local_name pop.example.net: ssl_min_protocol=TLSv1.3: is not taken over")
+	contains(t, users, `"dora": {`)
+	if strings.Contains(cue+users, `"root"`) || strings.Contains(cue, "namespace prefix=INBOX") {
+		t.Errorf("a master among the users, or the INBOX among what is not served:\n%s%s", cue, users)
+	}
+}
+
+// Sections of Dovecot 2.4.
+func TestDovecot24Sections(t *testing.T) {
+	cue, users := describeDovecot(t, `mail_driver = maildir
+mail_path = ~/Mail
+mailbox_list_layout = fs
+passdb passwd-file {
+  passwd_file_path = /etc/dovecot/users
+}
+quota "User quota" {
+  storage_size = 5 G
+  driver = count
+}
+quota_message_count = 700
+userdb static {
+  fields {
+    gid = vmail
+    home = /srv/mail/%{user}
+    uid = vmail
+  }
+}
+`, map[string]string{"etc/passwd": "vmail:x:500:500::/srv/mail:/bin/false\n", "etc/dovecot/users": "vera@example.org:{SHA512-CRYPT}" + hash + "\n"})
+	contains(t, cue, `mail: root: "/srv/mail"`, `quota: storage: "5GiB" // doveconf:8 storage_size=5 G`, "quota: messages: 700", "mailstead flatten", `quota "User quota": is not taken over`)
+	contains(t, users, `"vera@example.org": {"password": {"hash": "$6$`, `"maildir": "vera@example.org/Mail"`)
+}
+
 // A listener is served where Dovecot served it, and nowhere else.
 func TestDovecotAddresses(t *testing.T) {
 	const own = "service imap-login {\n  inet_listener imap {\n    %s\n  }\n}\n"
@@ -221,13 +348,30 @@ func FuzzDovecot(f *testing.F) {
 	})
 }
 
+// realDoveconf gives what doveconf makes of a configuration, or without Dovecot the
+// configuration itself.
+func realDoveconf(t *testing.T, text string) string {
+	t.Helper()
+	if os.Getenv("MAILSTEAD_E2E") != "1" {
+		return text
+	}
+	conf := filepath.Join(t.TempDir(), "dovecot.conf")
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("doveconf", "-nP", "-c", conf).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
 // TestRealDoveconf reads what a real doveconf writes.
 func TestRealDoveconf(t *testing.T) {
 	if os.Getenv("MAILSTEAD_E2E") != "1" {
 		t.Skip("needs Dovecot: set MAILSTEAD_E2E=1")
 	}
-	conf := filepath.Join(t.TempDir(), "dovecot.conf")
-	if err := os.WriteFile(conf, []byte(`protocols = imap
+	out := realDoveconf(t, `protocols = imap
 mail_location = maildir:~/Maildir
 ssl_cert = </etc/letsencrypt/live/mail.example.org/fullchain.pem
 ssl_key = </etc/letsencrypt/live/mail.example.org/privkey.pem
@@ -252,14 +396,8 @@ service imap-login {
     port = 0
   }
 }
-`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("doveconf", "-nP", "-c", conf).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cue, users := describeDovecot(t, string(out), map[string]string{
+`)
+	cue, users := describeDovecot(t, out, map[string]string{
 		"etc/passwd":        "alice:x:1000:1000::/home/alice:/bin/sh\nvmail:x:500:500::/var/vmail:/bin/false\n",
 		"etc/dovecot/users": "vera@example.org:{SHA512-CRYPT}" + hash + "\n",
 	})
