@@ -261,11 +261,7 @@ func observeCertificate(_ context.Context, ask reconcile.Ask) (*reconcile.Resour
 	}
 	have := found(ask.Resource, values...)
 	if c.Stitched != "" && !slices.Contains(othersFiles(c.Name, ask.Kin), c.Stitched) {
-		state, err := stitchedState(c.Stitched, b.pair)
-		if err != nil {
-			return nil, err
-		}
-		value{name: "stitched state", value: state}.put(have)
+		value{name: "stitched state", value: stitchedState(c.Stitched, b.pair)}.put(have)
 	}
 	for _, old := range abandoned(c, ask.Was, ask.Kin) {
 		if _, err := os.Lstat(old); err == nil {
@@ -275,20 +271,21 @@ func observeCertificate(_ context.Context, ask reconcile.Ask) (*reconcile.Resour
 	return have, nil
 }
 
-// stitchedState says what is wrong with the copy for other programs.
-func stitchedState(path string, p *pair) (string, error) {
+// stitchedState says what is wrong with the copy for other programs. What keeps it
+// from being read is no error: a renewal does not wait for the copy.
+func stitchedState(path string, p *pair) string {
 	data, faults, err := readSecret(path, "")
 	switch {
 	case err != nil:
-		return "", err
+		return explain(err).Error()
 	case data == nil:
-		return "missing", nil
+		return "missing"
 	case string(data) != string(p.encode()):
-		return "differs from the bundle", nil
+		return "differs from the bundle"
 	case len(faults) > 0:
-		return strings.Join(faults, "; "), nil
+		return strings.Join(faults, "; ")
 	}
-	return stateGood, nil
+	return stateGood
 }
 
 // othersFiles gives the files that other certificates are wanted to have.

@@ -554,3 +554,37 @@ func TestCertificatesHandOnCopies(t *testing.T) {
 	}
 	copied("b", x)
 }
+
+// TestCertificateIsRenewedBesideABadCopy: what is wrong with the place of the copy
+// keeps the copy waiting, not the renewed certificate.
+func TestCertificateIsRenewedBesideABadCopy(t *testing.T) {
+	b := newCertBench(t, Certbot)
+	b.issue("mail.example.org")
+	b.spec.Stitched = b.path("etc", "courier.pem")
+	b.must(os.Mkdir(b.path("etc"), 0o755))
+	b.apply(b.want())
+	renewed := func(why string) {
+		t.Helper()
+		leaf := b.issue("mail.example.org")
+		if err := b.tryApply(b.want()); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("got %v, want %s", err, why)
+		}
+		if have := ReadCertificate(t.Context(), b.spec); have.Installed != digest(leaf.Raw) {
+			t.Error("the renewed certificate is not installed")
+		}
+		p := b.compare(b.want())
+		if len(p.Changes) != 1 || p.Changes[0].Have.Get("stitched state") != why || p.Changes[0].Have.Get("fingerprint") != digest(leaf.Raw) {
+			t.Errorf("the plan after it is %q, want that the copy %s", b.plan(b.want()), why)
+		}
+	}
+
+	b.must(os.Remove(b.spec.Stitched))
+	b.must(os.Symlink("elsewhere", b.spec.Stitched))
+	renewed(b.spec.Stitched + " is a symbolic link, want a file: move it away")
+	b.must(os.Remove(b.spec.Stitched))
+	b.apply(b.want())
+	if os.Geteuid() == 0 {
+		b.must(os.Chown(b.path("etc"), 4321, -1))
+		renewed(b.path("etc") + " belongs to uid 4321: whoever can write there can lead the program astray")
+	}
+}
