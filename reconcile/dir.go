@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -150,10 +151,10 @@ func (w *walk) run(path string) (shared bool, err error) {
 	if err := unix.Fstat(w.top(), &st); err != nil {
 		return false, &fs.PathError{Op: "stat", Path: w.where(), Err: err}
 	}
-	if err := checkDir(w.where(), &st, false); err == nil || !w.ours() {
+	if err := w.check(&st, false); err == nil || !w.ours() {
 		return false, err
 	}
-	return true, checkDir(w.where(), &st, true)
+	return true, w.check(&st, true)
 }
 
 func (w *walk) up() {
@@ -178,7 +179,7 @@ func (w *walk) step(name string) (target string, err error) {
 	}
 	err = unix.Fstatat(w.top(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err == unix.ENOENT && w.create {
-		if err := checkDir(w.where(), &dir, true); err != nil {
+		if err := w.check(&dir, true); err != nil {
 			return "", err
 		}
 		if err = w.mkdir(name); err == nil || err == unix.EEXIST { // by another who had the same to do
@@ -188,7 +189,7 @@ func (w *walk) step(name string) (target string, err error) {
 	if err != nil {
 		return "", &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	if err := checkDir(w.where(), &dir, trusted(st.Uid)); err != nil {
+	if err := w.check(&dir, trusted(st.Uid)); err != nil {
 		return "", err
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
@@ -237,23 +238,61 @@ func (w *walk) link(name, path string, st *unix.Stat_t) (string, error) {
 	return string(buf[:n]), nil
 }
 
-// checkDir refuses a directory that somebody else can write. One that is sticky,
-// such as /tmp, may be passed on the way to something that is ours, which
-// nobody else can rename there, or that we are about to make.
-func checkDir(path string, st *unix.Stat_t, passing bool) error {
+// check refuses the directory where the walk is if somebody else can write it. One
+// that is sticky, such as /tmp, may be passed on the way to something that is ours,
+// which nobody else can rename there, or that we are about to make.
+func (w *walk) check(st *unix.Stat_t, passing bool) error {
+	path := w.where()
 	if !trusted(st.Uid) {
 		return &UnsafeError{Path: path, Reason: "belongs to " + uidName(st.Uid), Remedy: takeOver(path)}
 	}
-	open := st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && !trustedGroup(st.Gid)
-	sticky := st.Mode&unix.S_ISVTX != 0
-	if !open || passing && sticky {
+	group, sticky := st.Mode&0o020 != 0, st.Mode&unix.S_ISVTX != 0
+	if passing && sticky {
 		return nil
 	}
-	e := &UnsafeError{Path: path, Reason: fmt.Sprintf("has mode %04o", st.Mode&0o7777)}
-	if !sticky {
-		e.Remedy = "chmod go-w " + path
+	if st.Mode&0o002 != 0 || group && !trustedGroup(st.Gid) {
+		e := &UnsafeError{Path: path, Reason: fmt.Sprintf("has mode %04o", st.Mode&0o7777)}
+		if !sticky {
+			e.Remedy = "chmod go-w " + path
+		}
+		return e
 	}
-	return e
+	if !group {
+		return nil
+	}
+	writer, err := aclWriter(w.top())
+	if err != nil {
+		return &fs.PathError{Op: "read the ACL of", Path: path, Err: err}
+	}
+	if writer != "" {
+		return &UnsafeError{Path: path, Reason: "has an ACL by which " + writer + " can write", Remedy: "setfacl -b " + path}
+	}
+	return nil
+}
+
+// aclWriter names somebody else who may write a directory by its ACL. The mode has
+// the right of the group then, as the mask of the ACL.
+func aclWriter(fd int) (string, error) {
+	acl := make([]byte, 64<<10) // what a value has room for
+	n, err := unix.Getxattr(fmt.Sprintf("/proc/self/fd/%d", fd), "system.posix_acl_access", acl)
+	switch {
+	case err == unix.ENODATA || err == unix.ENOTSUP:
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	const version, size, user, group = 4, 8, 0x02, 0x08 // linux/posix_acl_xattr.h
+	for e := acl[min(version, n):n]; len(e) >= size; e = e[size:] {
+		tag, perm, id := binary.LittleEndian.Uint16(e), binary.LittleEndian.Uint16(e[2:]), binary.LittleEndian.Uint32(e[4:])
+		switch {
+		case perm&0o2 == 0:
+		case tag == user && !trusted(id):
+			return uidName(id), nil
+		case tag == group && !trustedGroup(id):
+			return fmt.Sprintf("gid %d", id), nil
+		}
+	}
+	return "", nil
 }
 
 func trusted(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }

@@ -1,9 +1,12 @@
 package reconcile
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,6 +106,57 @@ func TestOpenDirOfSomebodyElse(t *testing.T) {
 		var unsafe *UnsafeError
 		if !errors.As(err, &unsafe) {
 			t.Errorf("%s: got %v, want an UnsafeError", path, err)
+		}
+	}
+}
+
+// An ACL shows as the group's right in the mode, whoever it names.
+func TestOpenDirWithACL(t *testing.T) {
+	top := t.TempDir()
+	if err := os.Mkdir(filepath.Join(top, "in"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const user, group, mask = 0x02, 0x08, 0x10 // as in linux/posix_acl.h
+	for _, tc := range []struct {
+		tag, perm uint16
+		id        uint32
+		mask      uint16
+		want      string
+	}{
+		{user, 7, 4242, 7, "has an ACL by which uid 4242 can write"},
+		{group, 6, 4243, 7, "has an ACL by which gid 4243 can write"},
+		{user, 5, 4242, 7, ""},
+		{user, 7, 4242, 5, ""},
+		{user, 7, 0, 7, ""},
+		{group, 7, 8, 7, ""}, // mail
+	} {
+		acl := binary.LittleEndian.AppendUint32(nil, 2)
+		for _, e := range []struct {
+			tag, perm uint16
+			id        uint32
+		}{{0x01, 7, math.MaxUint32}, {tc.tag, tc.perm, tc.id}, {0x04, 5, math.MaxUint32}, {mask, tc.mask, math.MaxUint32}, {0x20, 5, math.MaxUint32}} {
+			acl = binary.LittleEndian.AppendUint16(acl, e.tag)
+			acl = binary.LittleEndian.AppendUint16(acl, e.perm)
+			acl = binary.LittleEndian.AppendUint32(acl, e.id)
+		}
+		if tc.tag == group { // after the owning group's
+			copy(acl[4+8:], append(bytes.Clone(acl[4+16:4+24]), acl[4+8:4+16]...))
+		}
+		if err := unix.Setxattr(top, "system.posix_acl_access", acl, 0); err != nil {
+			t.Skipf("no ACL here: %v", err)
+		}
+		for path, name := range map[string]string{"end": top, "on the way": filepath.Join(top, "in")} {
+			d, err := OpenDir(name, false)
+			if err == nil {
+				d.Close()
+			}
+			var unsafe *UnsafeError
+			switch {
+			case tc.want == "" && err != nil:
+				t.Errorf("%+v, %s: %v", tc, path, err)
+			case tc.want != "" && (!errors.As(err, &unsafe) || unsafe.Reason != tc.want || unsafe.Remedy != "setfacl -b "+top):
+				t.Errorf("%+v, %s: got %v", tc, path, err)
+			}
 		}
 	}
 }
