@@ -69,7 +69,7 @@ func openWalk(w *walk, path string) (*Dir, error) {
 func (d *Dir) Owned(name string, st *unix.Stat_t) error {
 	if d.shared && !trusted(st.Uid) {
 		path := filepath.Join(d.path, name)
-		return &UnsafeError{Path: path, Reason: "belongs to " + uidName(st.Uid), Remedy: takeOver(path)}
+		return &UnsafeError{Path: path, Reason: "belongs to " + uidName(st.Uid), Remedy: takeOver(path, uint32(os.Geteuid()))}
 	}
 	return nil
 }
@@ -95,6 +95,7 @@ type walk struct {
 	create bool
 	fds    []int    // of the directories from the root to where it is
 	names  []string // their names; the root has ""
+	owner  uint32   // of the last directory that it came by, which is trusted
 	links  int
 	last   string // what is to be made or found at its end; "" is anything
 }
@@ -228,7 +229,7 @@ func (w *walk) link(name, path string, st *unix.Stat_t) (string, error) {
 		return "", &fs.PathError{Op: "open", Path: path, Err: unix.ELOOP}
 	}
 	if !trusted(st.Uid) {
-		return "", &UnsafeError{Path: path, Reason: "is a link that belongs to " + uidName(st.Uid), Remedy: takeOver(path)}
+		return "", &UnsafeError{Path: path, Reason: "is a link that belongs to " + uidName(st.Uid), Remedy: takeOver(path, w.owner)}
 	}
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(w.top(), name, buf)
@@ -244,8 +245,9 @@ func (w *walk) link(name, path string, st *unix.Stat_t) (string, error) {
 func (w *walk) check(st *unix.Stat_t, passing bool) error {
 	path := w.where()
 	if !trusted(st.Uid) {
-		return &UnsafeError{Path: path, Reason: "belongs to " + uidName(st.Uid), Remedy: takeOver(path)}
+		return &UnsafeError{Path: path, Reason: "belongs to " + uidName(st.Uid), Remedy: takeOver(path, w.owner)}
 	}
+	w.owner = st.Uid
 	group, sticky := st.Mode&0o020 != 0, st.Mode&unix.S_ISVTX != 0
 	if passing && sticky {
 		return nil
@@ -304,7 +306,9 @@ func trustedGroup(gid uint32) bool {
 	return gid < 100 || os.Geteuid() != 0 && int(gid) == os.Getegid()
 }
 
-func takeOver(path string) string { return fmt.Sprintf("chown -h %d %s", os.Geteuid(), path) }
+// takeOver is the command that gives what is in the way to the owner of what it is in:
+// who looks as an ordinary user is not to have what is below root's directories.
+func takeOver(path string, owner uint32) string { return fmt.Sprintf("chown -h %d %s", owner, path) }
 
 func uidName(uid uint32) string { return fmt.Sprintf("uid %d", uid) }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -106,6 +107,46 @@ func TestOpenDirOfSomebodyElse(t *testing.T) {
 		var unsafe *UnsafeError
 		if !errors.As(err, &unsafe) {
 			t.Errorf("%s: got %v, want an UnsafeError", path, err)
+		}
+	}
+}
+
+// TestTakeOver: who looks as an ordinary user is not told to take over what is below
+// root's directories.
+func TestTakeOver(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give a directory away")
+	}
+	const me, other = 4321, 4322
+	top := t.TempDir()
+	for _, dir := range []string{"other", "me/other"} {
+		if err := os.MkdirAll(filepath.Join(top, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("me", filepath.Join(top, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for name, uid := range map[string]int{"other": other, "link": other, "me": me, "me/other": other} {
+		if err := os.Lchown(filepath.Join(top, name), uid, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Dir(top), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Setreuid(-1, 0) })
+	if err := syscall.Setreuid(-1, me); err != nil { // of all threads
+		t.Fatal(err)
+	}
+	for name, owner := range map[string]int{"other": 0, "link": 0, "me/other": me} {
+		_, err := OpenDir(filepath.Join(top, name), false)
+		if errors.Is(err, fs.ErrPermission) {
+			t.Skip("the directories of tests are closed to others here")
+		}
+		var unsafe *UnsafeError
+		if want := fmt.Sprintf("chown -h %d %s", owner, filepath.Join(top, name)); !errors.As(err, &unsafe) || unsafe.Remedy != want {
+			t.Errorf("%s: got %+v, want %s", name, err, want)
 		}
 	}
 }
