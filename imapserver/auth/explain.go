@@ -242,7 +242,10 @@ func (a *Auth) explainLimits(c *handoff.Credentials) Step {
 			return Step{Name: "limits", Came: Ends, Seen: fmt.Sprintf("%s: refused unheard for another %v (%s)", reason, wait.Round(time.Second), seen)}
 		}
 		if _, home := g.homes.get(p.both); home {
-			seen += "; the user has logged in from there before, and is always heard"
+			seen += "; the user has logged in from there before"
+			if !p.shared {
+				seen += ", and is always heard"
+			}
 		}
 		return Step{Name: "limits", Seen: seen}
 	}

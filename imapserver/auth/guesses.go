@@ -22,7 +22,8 @@ import (
 //     unless that account has logged in from that source before.
 //   - A source or an account whose quota is used up is refused unheard. An
 //     account is always heard from a source that it has logged in from, so that
-//     nobody locks its owner out.
+//     nobody locks its owner out; but not where many users share the source, as
+//     then who guesses comes from where the owner does.
 //   - The same wrong password again is a device that was not told of a new one,
 //     not a guess: it is refused, but does not count.
 //   - An account whose sessions from a source end by a fault of ours is refused
@@ -41,7 +42,10 @@ type guesses struct {
 
 // pair is an account at a source, each and both by a keyed hash: nobody can make
 // two that are the same, and the tables are small. There may be no such account.
-type pair struct{ account, source, both uint64 }
+type pair struct {
+	account, source, both uint64
+	shared                bool // many users come from the source: see Auth.pair
+}
 
 // tries is the digests of the last wrong passwords.
 type tries struct {
@@ -85,7 +89,7 @@ type home struct {
 func (g *guesses) pair(user string, remote netip.Addr) pair {
 	user = strings.ToLower(user)
 	source := handoff.Source(remote)
-	return pair{maphash.String(g.seed, user), maphash.Comparable(g.seed, source), maphash.Comparable(g.seed, home{user, source})}
+	return pair{account: maphash.String(g.seed, user), source: maphash.Comparable(g.seed, source), both: maphash.Comparable(g.seed, home{user, source})}
 }
 
 // faulty is why a login is refused unheard whose password may be right.
@@ -96,13 +100,12 @@ func (g *guesses) admit(p pair, now time.Time) string {
 	if g.faults.full(p.both, now) {
 		return faulty
 	}
-	if _, home := g.homes.get(p.both); home {
-		return ""
-	}
+	_, home := g.homes.get(p.both)
 	switch {
+	case home && !p.shared:
 	case g.sources.full(p.source, now):
 		return "too many failed logins of this address"
-	case g.accounts.full(p.account, now):
+	case !home && g.accounts.full(p.account, now):
 		return "too many failed logins of this user"
 	}
 	return ""

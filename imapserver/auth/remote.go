@@ -80,7 +80,7 @@ func (r remote) check(ctx context.Context, c *handoff.Credentials) (config.User,
 func (a *Auth) pair(c *handoff.Credentials) pair {
 	p := a.guesses.pair(a.account(c), c.Remote)
 	if a.remote != nil && a.remote.Shared(c.Listener, c.Remote) {
-		p.source = p.both
+		p.source, p.shared = p.both, true
 	}
 	return p
 }

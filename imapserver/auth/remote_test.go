@@ -2,11 +2,14 @@ package auth
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"mailstead/imapserver/handoff"
 )
@@ -16,8 +19,11 @@ import (
 type behind struct{}
 
 func (behind) Server(c *handoff.Credentials) string { return c.User }
-func (behind) Shared(string, netip.Addr) bool       { return false }
+func (behind) Shared(_ string, a netip.Addr) bool   { return a.IsLoopback() }
 func (behind) Check(ctx context.Context, c *handoff.Credentials) (handoff.Verdict, error) {
+	if strings.HasPrefix(c.Password, "guess ") {
+		return handoff.Verdict{Code: refused.code, Text: "No."}, nil
+	}
 	switch c.User {
 	case "slow":
 		<-ctx.Done()
@@ -58,6 +64,32 @@ func TestRemoteRefusals(t *testing.T) {
 			if v.Code != code || !strings.Contains(log.String(), `msg="`+event+`" addr=192.0.2.1 `) {
 				t.Errorf("%s: %+v %s", code, v, log)
 			}
+		}
+	})
+}
+
+// At web mail guesses count for the user there, also of one who has logged in there; those
+// of other addresses keep nobody out who has.
+func TestRemoteShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := New(Options{Log: slog.New(slog.DiscardHandler), Limits: Default, Remote: behind{}})
+		if v, _ := try(a, "127.0.0.1", "good", "x"); v.User != "good" {
+			t.Fatalf("%+v", v)
+		}
+		guess(a, 1000, func(i int) string { return fmt.Sprintf("10.0.%d.%d", i/250, i%250) }, always("good"))
+		if v, _ := try(a, "127.0.0.1", "good", "x"); v.User != "good" {
+			t.Errorf("guesses elsewhere: %+v", v)
+		}
+		heard := 0
+		start := time.Now()
+		for time.Since(start) < time.Minute {
+			heard += guess(a, 100, always("127.0.0.1"), always("good"))
+		}
+		if most := int(Default.SourceMinute * math.Ceil(time.Since(start).Minutes())); heard == 0 || heard > most {
+			t.Errorf("%d guesses were heard in %v, more than %d or none", heard, time.Since(start), most)
+		}
+		if guess(a, 1, always("127.0.0.1"), always("other")) != 1 {
+			t.Error("guesses at one user there keep another out")
 		}
 	})
 }
