@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 
 	"mailstead/imapserver/config"
@@ -27,7 +28,12 @@ const (
 	maxSecret   = 4096        // octets of a file with a password
 	maxCAs      = 1 << 20     // octets of a file with certificates
 	dialTimeout = 5 * time.Second
+	maxMessage  = 256 << 10 // octets of a message of a server's, some hundred times as many in memory
 )
+
+// bound holds the library to maxMessage. It has one bound for all connections, and reads
+// whatever a server sends, before TLS and unasked too.
+var bound = sync.OnceFunc(func() { ber.MaxPacketLengthBytes = maxMessage })
 
 // ldapConn is a connection. raw is below TLS: a deadline on it ends whatever the
 // library waits for.
@@ -146,6 +152,7 @@ type downServer struct {
 }
 
 func newDialer(c config.LDAP, log *slog.Logger) *ldapDialer {
+	bound()
 	return &ldapDialer{config: c, log: log, down: map[string]downServer{}}
 }
 
