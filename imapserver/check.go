@@ -50,6 +50,9 @@ func (s *Settings) dryStart(o Options) error {
 			return err
 		}
 	}
+	if err := auth.CheckKeys(s.Config.Logins); err != nil {
+		return err
+	}
 	f := newFront(o, nil, nil, nil)
 	defer f.close(context.Background())
 	return f.apply(s)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,13 @@ func TestCheck(t *testing.T) {
 		"a torn configuration":       {func(s *config.Staged) { s.Config = s.Config[:50] }, "parse configuration"},
 		"a torn list of users":       {func(s *config.Staged) { s.Users = s.Users[:len(s.Users)-5] }, "torn"},
 		"a policy that is not known": {func(s *config.Staged) { s.Config = bytes.Replace(s.Config, []byte(c.TLS.Policy), []byte("x"), 1) }, "policy"},
+		"no keys of an issuer": {func(s *config.Staged) {
+			with := *c
+			with.Logins = &config.Logins{Keep: dir, Issuer: &config.Issuer{Name: "https://id.example", Audience: "imap", Keys: filepath.Join(dir, "keys.json"), Claim: "sub", Methods: config.IssuerMethods}}
+			if s.Config, err = config.Encode(&with); err != nil {
+				t.Fatal(err)
+			}
+		}, "keys of the issuer"},
 	} {
 		st := good()
 		tt.spoil(&st)

@@ -86,6 +86,8 @@ func (a *Auth) exchange(ctx context.Context, c *handoff.Credentials) handoff.Ver
 	f := a.admit(p)
 	switch {
 	case f != good:
+	case errors.Is(err, errNoKeys):
+		f = unavailable(err)
 	case err != nil:
 		f = refused.because(a.reason(who.User, err))
 		a.noteWrong(p, who, err)

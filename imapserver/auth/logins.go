@@ -41,9 +41,7 @@ func (a *Auth) newLogins(c *config.Config, masters []config.User) (*logins, erro
 	if l.authorities, err = authorities(c.Listeners); err != nil {
 		return nil, err
 	}
-	if l.issuer, err = newIssuer(l.config.Issuer, a.log); err != nil {
-		return nil, err
-	}
+	l.issuer = newIssuer(l.config.Issuer, a.proving().issuer, a.log)
 	if l.keep = a.proving().keep; l.config.Keep != l.keep.dir {
 		l.keep = openKeep(l.config.Keep, a.log)
 	}

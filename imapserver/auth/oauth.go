@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -44,15 +45,36 @@ type issuer struct {
 	fault  string // of the last look, as the log has it
 }
 
-func newIssuer(c *config.Issuer, log *slog.Logger) (*issuer, error) {
+// newIssuer makes the issuer of a configuration, or goes on with old, whose keys are in
+// force, where it is the same. Without keys no token is accepted until there are some.
+func newIssuer(c *config.Issuer, old *issuer, log *slog.Logger) *issuer {
 	if c == nil {
-		return nil, nil
+		return nil
 	}
-	i := &issuer{config: *c, log: log}
-	for _, m := range c.Methods {
-		i.methods = append(i.methods, jose.SignatureAlgorithm(m))
+	i := old
+	if i == nil || !reflect.DeepEqual(i.config, *c) {
+		i = &issuer{config: *c, log: log}
+		for _, m := range c.Methods {
+			i.methods = append(i.methods, jose.SignatureAlgorithm(m))
+		}
 	}
-	return i, i.read()
+	i.mu.Lock()
+	i.looked = time.Time{}
+	i.mu.Unlock()
+	i.current(time.Now())
+	return i
+}
+
+// errNoKeys is no answer about a token.
+var errNoKeys = errors.New("token: there are no keys of the issuer to check it by")
+
+// CheckKeys tells why the keys of the issuer of tokens could not be read, without which a
+// start or a reload goes on.
+func CheckKeys(l *config.Logins) error {
+	if l == nil || l.Issuer == nil {
+		return nil
+	}
+	return (&issuer{config: *l.Issuer}).read()
 }
 
 // current gives the keys, read again where the file is another one. One that cannot
@@ -68,7 +90,11 @@ func (i *issuer) current(now time.Time) jose.JSONWebKeySet {
 	if err := i.read(); err != nil {
 		fault = err.Error()
 	}
-	if fault != i.fault && fault != "" {
+	switch {
+	case fault == i.fault || fault == "":
+	case len(i.keys.Keys) == 0:
+		i.log.Error("no token is accepted: there are no keys of the issuer", "err", fault)
+	default:
 		i.log.Warn("the last keys that could be read stay in force", "err", fault)
 	}
 	i.fault = fault
@@ -126,7 +152,11 @@ func (i *issuer) verify(user, token string, now time.Time) (string, error) {
 	if err != nil || len(t.Headers) != 1 {
 		return "", fmt.Errorf("token: %w", errors.Join(err, errForm(err)))
 	}
-	key, err := choose(i.current(now), t.Headers[0])
+	keys := i.current(now)
+	if len(keys.Keys) == 0 {
+		return "", errNoKeys
+	}
+	key, err := choose(keys, t.Headers[0])
 	if err != nil {
 		return "", err
 	}

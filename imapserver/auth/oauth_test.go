@@ -162,9 +162,13 @@ func oauth(user, token string) string {
 
 func newBearing(t *testing.T) (*issuing, *Auth, *journal) {
 	i := newIssuing(t)
-	c := config.Logins{Issuer: &config.Issuer{Name: i.URL, Audience: "imap", Keys: i.file, Claim: "email", Scope: "mail", Methods: config.IssuerMethods}}
-	a, log := newProving(t, c, nil, virtual(t, "alice", "right"), virtual(t, "bob", "right"))
+	a, log := newBearingBy(t, i)
 	return i, a, log
+}
+
+func newBearingBy(t *testing.T, i *issuing) (*Auth, *journal) {
+	c := config.Logins{Issuer: &config.Issuer{Name: i.URL, Audience: "imap", Keys: i.file, Claim: "email", Scope: "mail", Methods: config.IssuerMethods}}
+	return newProving(t, c, nil, virtual(t, "alice", "right"), virtual(t, "bob", "right"))
 }
 
 func TestTokens(t *testing.T) {
@@ -312,11 +316,37 @@ func TestKeysChange(t *testing.T) {
 		if n := strings.Count(log.String(), "stay in force"); n == 0 || n > 2 {
 			t.Errorf("with a file of %q the log says %d times that the keys before it stay", damage, n)
 		}
-		if err := a.Prove(&config.Config{Logins: &config.Logins{Issuer: &a.proving().issuer.config}}, nil); err == nil {
+		logins := &config.Logins{Issuer: &a.proving().issuer.config}
+		if err := CheckKeys(logins); err == nil {
 			t.Errorf("a configuration with keys of %q is taken", damage)
+		}
+		if err := a.Prove(&config.Config{Logins: logins}, nil); err != nil {
+			t.Errorf("a reload with keys of %q: %v", damage, err)
+		}
+		if v, _ := bear(a, oauthBearer, oauth("alice", token)); v.User != "alice" {
+			t.Errorf("after a reload with a file of %q the keys before it are good no more: %+v", damage, v)
 		}
 	}
 	if _, err := jwt.ParseSigned(token, nil); err == nil {
 		t.Error("the library takes any method where none is named")
+	}
+}
+
+// Without keys a start goes on: no token is accepted, and nobody is banned for one, until
+// the file is there.
+func TestNoKeys(t *testing.T) {
+	i := newIssuing(t)
+	if err := os.Remove(i.file); err != nil {
+		t.Fatal(err)
+	}
+	a, log := newBearingBy(t, i)
+	v, _ := bear(a, oauthBearer, oauth("alice", i.token("e", nil)))
+	if v.Code != "UNAVAILABLE" || strings.Contains(log.String(), `msg="login failed"`) || strings.Count(log.String(), "no token is accepted") != 1 {
+		t.Errorf("%+v; %s", v, log)
+	}
+	i.fetch()
+	a.proving().issuer.looked = time.Time{}
+	if v, _ := bear(a, oauthBearer, oauth("alice", i.token("e", nil))); v.User != "alice" {
+		t.Errorf("with the keys: %+v", v)
 	}
 }
