@@ -62,19 +62,25 @@ const (
 // Addresses writes which addresses there are, without what may stand between a
 // name and the domain: one a line, with a word behind it, as both Exim (lsearch)
 // and Postfix (texthash) read it. A name that is an address as a whole is its user's,
-// whoever else has the local part.
+// whoever else has the local part; of names that differ by capitals alone, the one in
+// small letters has the address.
 func Addresses(d schema.Deliver, system, virtual []User) []byte {
 	words := map[string]string{}
-	for _, whole := range []bool{false, true} {
-		for word, users := range map[string][]User{systemAddress: system, virtualAddress: virtual} {
-			for _, u := range users {
+	kinds := []struct {
+		word  string
+		users []User
+	}{{virtualAddress, virtual}, {systemAddress, system}}
+	for _, order := range []struct{ whole, small bool }{{false, false}, {false, true}, {true, false}, {true, true}} { // the last one wins
+		for _, kind := range kinds {
+			for _, u := range kind.users {
+				name := strings.ToLower(u.Name)
 				switch {
-				case strings.Contains(u.Name, "@") != whole:
-				case whole:
-					words[strings.ToLower(u.Name)] = word
+				case strings.Contains(name, "@") != order.whole || (name == u.Name) != order.small:
+				case order.whole:
+					words[name] = kind.word
 				default:
 					for _, domain := range d.Domains {
-						words[strings.ToLower(u.Name)+"@"+domain] = word
+						words[name+"@"+domain] = kind.word
 					}
 				}
 			}

@@ -32,6 +32,21 @@ zoe@example.org virtual
 	}
 }
 
+// TestNamesakesInCapitals: of two names that differ by capitals alone, the one in small
+// letters has the address, whichever table it is in.
+func TestNamesakesInCapitals(t *testing.T) {
+	d := schema.Deliver{Domains: []string{"example.org"}}
+	small, capital := []User{{Name: "alice"}, {Name: "bob@example.org"}}, []User{{Name: "Alice"}, {Name: "Bob@example.org"}}
+	for range 50 {
+		for word, list := range map[string][]byte{"system": Addresses(d, small, capital), "virtual": Addresses(d, capital, small)} {
+			_, have, _ := strings.Cut(string(list), "\n")
+			if want := "alice@example.org " + word + "\nbob@example.org " + word + "\n"; have != want {
+				t.Fatalf("have:\n%swant:\n%s", have, want)
+			}
+		}
+	}
+}
+
 // Whoever has to ask auth for users has a way to make a socket, and nobody else.
 func TestLMTPAsks(t *testing.T) {
 	for _, account := range []string{"", "vmail"} {
