@@ -194,6 +194,7 @@ func meanings(tables []*config.Deliveries, address string) (all []meaning) {
 		local, domain = address[:i], strings.ToLower(address[i:])
 	}
 	for _, try := range []struct{ bare, detail bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
+		var spelt, small, capitals []meaning // a namesake may be in the other table
 		for _, table := range tables {
 			name, mailbox := local, ""
 			if try.detail {
@@ -212,16 +213,17 @@ func meanings(tables []*config.Deliveries, address string) (all []meaning) {
 			if !try.bare {
 				name += domain
 			}
-			all = append(all, meaning{table, name, mailbox})
-			if small := strings.ToLower(name); small != name {
-				all = append(all, meaning{table, small, mailbox})
+			spelt = append(spelt, meaning{table, name, mailbox})
+			if lower := strings.ToLower(name); lower != name {
+				small = append(small, meaning{table, lower, mailbox})
 			}
 			for _, other := range table.Capitals {
 				if other != name && strings.EqualFold(other, name) {
-					all = append(all, meaning{table, other, mailbox})
+					capitals = append(capitals, meaning{table, other, mailbox})
 				}
 			}
 		}
+		all = slices.Concat(all, spelt, small, capitals)
 	}
 	return all
 }

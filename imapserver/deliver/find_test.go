@@ -35,8 +35,8 @@ var head = config.DeliveryHead{Domains: []string{"example.org"}, Detail: "+"}
 
 func TestFind(t *testing.T) {
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, config.SystemDeliveries), 0o644, head, "alice", "bob", "Carl", "odd+name", "Zoe", "zoe")
-	write(t, filepath.Join(dir, config.VirtualDeliveries), 0o640, head, "alice@other.org", "bob@example.org", "d\"<é>@example.org")
+	write(t, filepath.Join(dir, config.SystemDeliveries), 0o644, head, "alice", "bob", "Carl", "odd+name", "Zoe", "zoe", "Ida", "uwe")
+	write(t, filepath.Join(dir, config.VirtualDeliveries), 0o640, head, "alice@other.org", "bob@example.org", "d\"<é>@example.org", "ida", "Uwe")
 	tables := NewTables(dir)
 	for _, row := range []struct{ address, user, mailbox string }{
 		{"alice", "alice", ""}, {"Alice", "alice", ""}, {"alice@example.org", "alice", ""}, {"ALICE@Example.ORG", "alice", ""},
@@ -44,6 +44,8 @@ func TestFind(t *testing.T) {
 		{"Carl@example.org", "Carl", ""}, {"carl", "Carl", ""}, {"CARL+x@example.org", "Carl", "x"}, {"Zoe", "Zoe", ""}, {"zoe", "zoe", ""}, {"ZOE", "zoe", ""},
 		{"odd+name", "odd+name", ""}, {"odd+name+x", "", ""}, {"odd@example.org", "", ""},
 		{"alice@other.org", "alice@other.org", ""}, {"Alice+x@Other.org", "alice@other.org", "x"},
+		// Two names that differ by capitals alone, one in each table.
+		{"Ida", "Ida", ""}, {"ida+x@example.org", "ida", "x"}, {"IDA", "ida", ""}, {"Uwe@example.org", "Uwe", ""}, {"uwe", "uwe", ""}, {"UWE", "uwe", ""},
 		// The whole address is the name of one, and its local part that of another.
 		{"bob", "bob", ""}, {"bob@example.org", "bob@example.org", ""}, {"Bob+x@example.org", "bob@example.org", "x"},
 		{"bob@other.org", "", ""}, {"bob@mail.example.org", "", ""}, {"d\"<é>@example.org", "d\"<é>@example.org", ""},
