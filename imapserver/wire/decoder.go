@@ -96,9 +96,10 @@ func (d *decoder) expectSP() { d.expect(' ', "space") }
 // expectCRLF reads the end of a command. A bare LF will do: people type it.
 func (d *decoder) expectCRLF() {
 	d.take('\r')
-	d.expect('\n', "end of the command")
-	if d.err == nil {
+	if d.take('\n') { // also where it is the octet too many
 		d.ended = true
+	} else {
+		d.fail("end of the command expected")
 	}
 }
 

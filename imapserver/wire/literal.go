@@ -16,25 +16,29 @@ type head struct {
 	sync bool // the client waits for a continuation request
 }
 
-// expectHead reads {n} or {n+} (RFC 7888) and the end of the line after it.
+// expectHead reads {n} or {n+} (RFC 7888) and the end of the line after it. Where a
+// limit is met within, the connection ends: skipLine would not know the rest for a head.
 func (d *decoder) expectHead() (h head) {
+	if d.err != nil {
+		return head{}
+	}
 	d.expect('{', "literal")
 	s := d.digits()
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {
-	case d.err != nil:
-		return head{}
 	case s == "":
 		d.fail("size of the literal expected")
-		return head{}
-	case err != nil: // it could not even be skipped
+	case err != nil, len(s) > maxDigits: // it could not even be skipped
 		d.stop(&ByeError{"literal too large"})
-		return head{}
+	default:
+		h = head{size: n, sync: !d.take('+')}
+		d.expect('}', "literal")
+		d.take('\r')
+		d.expect('\n', "literal")
 	}
-	h = head{size: n, sync: !d.take('+')}
-	d.expect('}', "literal")
-	d.take('\r')
-	d.expect('\n', "literal")
+	if e, ok := d.err.(*imap.Error); ok && e.Code == imap.ResponseCodeTooBig {
+		d.err = &ByeError{e.Text}
+	}
 	return h
 }
 
@@ -133,14 +137,16 @@ func (d *decoder) skipRest() error {
 // that one is synchronising the command is at its end: the client awaits our
 // answer before it goes on.
 func (d *decoder) skipLine() error {
-	var tail []byte // end of the line, long enough for any literal's head
+	var tail []byte // from the last "{" on: a literal's head may have any number of zeros
 	for {
 		part, err := d.r.br.ReadSlice('\n')
 		d.total += int64(len(part))
-		tail = append(tail, part...)
-		if len(tail) > 64 {
-			tail = append(tail[:0], tail[len(tail)-64:]...)
+		if i := bytes.LastIndexByte(part, '{'); i >= 0 {
+			tail, part = tail[:0], part[i:]
+		} else if len(tail) == 0 {
+			part = nil
 		}
+		tail = append(tail, part...)
 		if d.total > d.r.limits.Command {
 			return &ByeError{"command too long"}
 		}

@@ -410,6 +410,32 @@ func TestResync(t *testing.T) {
 	}
 }
 
+// TestResyncAnywhere has a line end everywhere around its limit, and literals whose sizes have
+// zeros in front: what is read next is never an octet of a literal, and no command is lost.
+func TestResyncAnywhere(t *testing.T) {
+	small := PostAuth
+	small.Line = 100
+	var inputs []string
+	for n := range 100 {
+		q, zeros := strings.Repeat("q", n), strings.Repeat("0", n)
+		inputs = append(inputs, "a SEARCH SUBJECT "+q+" TEXT {8+}\r\nx LOGOUT SEEN\r\n", "a SETMETADATA "+q+" (/private/x ~{8+}\r\nx LOGOUT)\r\n",
+			"a SEARCH SUBJECT "+q+"\r\n", "a SEARCH TEXT {"+zeros+"8+}\r\nx LOGOUT SEEN\r\n", "a FROB {"+zeros+"8+}\r\nx LOGOUT SEEN\r\n")
+	}
+	for _, in := range inputs {
+		c := newClient(in+"b NOOP\r\n", &small)
+		req, err := c.ReadCommand(Selected)
+		if req.Tag != "a" {
+			t.Errorf("%q: got %q, %v", in, req.Tag, err)
+		}
+		if _, bye := err.(*ByeError); bye {
+			continue
+		}
+		if req, err := c.ReadCommand(Selected); err != nil || req.Tag != "b" {
+			t.Errorf("%q: out of step afterwards: %q, %v", in, req.Tag, err)
+		}
+	}
+}
+
 // Before login the whole command, with what is dropped of it, stays in its
 // budget (RFC 7888 §5, and every advisory about logins that eat memory).
 func TestPreAuthBudget(t *testing.T) {
