@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"io"
 	"math"
 	"net/url"
 	"strconv"
@@ -105,12 +106,17 @@ func number(s string, limit uint64) (uint64, bool) {
 	return n, err == nil && n > 0 && n <= limit && s[0] != '+'
 }
 
-// parseSection reads a section as it stands between brackets.
+// parseSection reads a section as it stands between brackets. Without a line end in
+// it, it has no literals, which a URL cannot have.
 func parseSection(s string) (*imap.FetchItemBodySection, bool) {
+	if strings.Contains(s, "\n") {
+		return nil, false
+	}
 	limits := PostAuth
 	d := &decoder{r: NewReader(strings.NewReader(s+"]"), NewWriter(nil), &limits)}
 	section := &imap.FetchItemBodySection{Peek: true}
 	d.sectionSpec(section)
 	d.expect(']', "end of the section")
-	return section, d.err == nil && d.r.br.Buffered() == 0
+	_, err := d.r.br.Peek(1)
+	return section, d.err == nil && err == io.EOF
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
@@ -32,6 +33,12 @@ var urls = []struct {
 	{"/INBOX/;SECTION=1", nil},
 	{"/INBOX/;UID=1/;SECTION=TEXTx", nil},
 	{"/INBOX/;UID=1/;SECTION=1]", nil},
+	{"/INBOX/;UID=1/;SECTION=HEADER.FIELDS%20(A]%20%22B%22)", &URL{"INBOX", 0, 1,
+		&imap.FetchItemBodySection{Peek: true, Specifier: "HEADER", HeaderFields: []string{"A]", "B"}}}},
+	{"/INBOX/;UID=1/;SECTION=HEADER.FIELDS%20(%7B500%7D%0D%0Aabc", nil},
+	{"/INBOX/;UID=1/;SECTION=HEADER.FIELDS%20(%7B3%7D%0D%0Aabc)", nil},
+	{"/INBOX/;UID=1/;SECTION=HEADER.FIELDS%20(%7B3+%7D%0D%0Aabc)", nil},
+	{"/INBOX/;UID=1/;SECTION=HEADER.FIELDS%20(" + strings.Repeat("A", readAhead-len("HEADER.FIELDS ()]")) + ")]x", nil},
 	{"/INBOX/;UID=1/;PARTIAL=1.0", nil},
 	{"/INBOX/;UID=1/;PARTIAL=1.2/;SECTION=1", nil},
 	{"/INBOX/;UID=1/;URLAUTH=x", nil},
