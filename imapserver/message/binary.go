@@ -92,17 +92,21 @@ func (w *textWriter) copy(to int) {
 	w.at = to
 }
 
+// entity writes the leaves that must be encoded. What holds others is not looked at as a
+// whole, or all would be at each of its levels; copy sees what is between them.
 func (w *textWriter) entity(e *entity) {
+	signed := e.kind == kindMultipart && strings.EqualFold(e.media.sub, "signed")
 	switch {
-	case w.err != nil || isText(w.m.raw[e.start:e.end]):
-	case e.kind == kindLeaf:
-		w.leaf(e)
-	case e.kind == kindMultipart && strings.EqualFold(e.media.sub, "signed"):
-		w.err = ErrEncoding
-	default:
+	case w.err != nil:
+	case e.kind != kindLeaf && !signed:
 		for _, part := range e.parts {
 			w.entity(part)
 		}
+	case isText(w.m.raw[e.start:e.end]):
+	case signed:
+		w.err = ErrEncoding
+	default:
+		w.leaf(e)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -61,6 +62,21 @@ func TestText(t *testing.T) {
 		out, err := Text([]byte(tt.in))
 		if string(out) != tt.out || errors.Is(err, ErrEncoding) != (tt.out == "") {
 			t.Errorf("%q: %q, %v", tt.in, out, err)
+		}
+	}
+}
+
+// TestTextDepth shows that the work does not grow with the nesting.
+func TestTextDepth(t *testing.T) {
+	body := strings.Repeat("\r\n", 1<<20) + "\r"
+	flat, deep := []byte(nested(1)+body), []byte(nested(maxDepth)+body)
+	for try := 0; ; try++ {
+		one, all := processorTime(func() { Text(flat) }), processorTime(func() { Text(deep) })
+		if all < 4*one+10*time.Millisecond {
+			break
+		}
+		if try == 4 {
+			t.Fatalf("in one multipart it takes %v, in %d %v", one, maxDepth, all)
 		}
 	}
 }

@@ -52,6 +52,7 @@ var hostile = []struct {
 		}
 		return b.String() + strings.Repeat("--"+strings.Repeat("p", maxDepth+1)+"\r\n", n/105)
 	}},
+	{"deep, then empty lines and a CR", func(n int) string { return nested(maxDepth) + strings.Repeat("\r\n", n/2) + "\r" }},
 	{"addresses", func(n int) string { return "From: " + strings.Repeat("a,", n/2) + "\r\n\r\n" }},
 	{"address fields", func(n int) string { return strings.Repeat("To: a@b\r\n", n/9) + "\r\n" }},
 	{"groups", func(n int) string { return "To: " + strings.Repeat(":;", n/2) + "\r\n\r\n" }},
@@ -100,6 +101,15 @@ var hostile = []struct {
 	{"dates", func(n int) string { return "Date: " + strings.Repeat("Feb ", n/4) + "\r\n\r\n" }},
 }
 
+// nested begins a message of so many multiparts inside each other.
+func nested(depth int) string {
+	var b strings.Builder
+	for i := range depth {
+		fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", i, i)
+	}
+	return b.String()
+}
+
 // answerAll asks everything of a message that a client can.
 func answerAll(b []byte) {
 	m := Parse(b)
@@ -120,6 +130,7 @@ func answerAll(b []byte) {
 	}
 	m.Date()
 	m.Overview()
+	Text(b)
 }
 
 // TestHostileTime shows that four times the message is about four times the
