@@ -280,15 +280,29 @@ func TestFiles(t *testing.T) {
 	if err := os.Symlink("read", link.Path); err != nil {
 		t.Fatal(err)
 	}
-	found := slices.DeleteFunc(Files(files), func(f Finding) bool { return f.Subject == "/tmp" || f.Subject == dir }) // where tests have their files
-	if diff := cmp.Diff([]Code{FileExposed, FileWritable, FileExposed}, codes(found)); diff != "" {
-		t.Errorf("%s%+v", diff, found)
+	look := func() []Finding { // without where tests have their files
+		return slices.DeleteFunc(Files(files), func(f Finding) bool { return f.Subject == "/tmp" || f.Subject == dir })
+	}
+	// What stands in a closed directory, nobody can read.
+	found := look()
+	if diff := cmp.Diff([]Code{FileWritable}, codes(found)); diff != "" {
+		t.Errorf("in a closed directory: %s%+v", diff, found)
 	}
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if found := Files(files[:1]); !slices.ContainsFunc(found, func(f Finding) bool { return f.Code == FileWritable && strings.HasPrefix(f.Remedy, "chmod go-w ") }) {
 		t.Errorf("a directory that everybody may write: %+v", found)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(os.TempDir()); err != nil || st.Mode()&0o001 == 0 {
+		t.Skip("the directories of tests are closed to others here")
+	}
+	found = look()
+	if diff := cmp.Diff([]Code{FileExposed, FileWritable, FileExposed}, codes(found)); diff != "" {
+		t.Errorf("%s%+v", diff, found)
 	}
 }
 

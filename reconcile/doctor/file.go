@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
 )
 
 // File is one that decides who may do what here.
@@ -55,7 +56,7 @@ func (f File) look(path string) []Finding {
 	}
 	var found []Finding
 	mode, own := st.Mode().Perm(), st.Sys().(*syscall.Stat_t)
-	if f.Secret && mode&0o004 != 0 {
+	if f.Secret && kind.Exposed(path) {
 		found = append(found, f.finding(FileExposed, path, fmt.Sprintf("%s with mode %04o: everybody on this host may read it", f.What, mode)).
 			Do("chmod o-rwx "+path+", and replace the secret if somebody may have read it."))
 	}
