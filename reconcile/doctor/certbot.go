@@ -30,29 +30,35 @@ type Certbot struct {
 // Judge says what keeps a lineage from being renewed, and the deploy hook from being
 // run. What the hook itself lacks, the plan says.
 func (c Certbot) Judge() []Finding {
-	found := c.timer()
+	found, options := c.timer(), c.options()
 	for _, lineage := range c.Lineages {
-		found = append(found, c.lineage(lineage)...)
+		found = append(found, c.lineage(lineage, options)...)
 	}
+	for _, o := range options {
+		found = append(found, c.option(o.section, o.name, o.value)...)
+	}
+	return found
+}
+
+// options are what certbot is told for all lineages, by its names on the command line:
+// for section, where.
+func (c Certbot) options() (all []setting) {
 	for _, service := range slices.Sorted(maps.Keys(c.Runs)) {
 		for i, word := range c.Runs[service] {
 			name, value, whole := strings.Cut(strings.TrimLeft(word, "-"), "=")
 			if rest := c.Runs[service][i+1:]; name == "config-dir" && !whole && len(rest) > 0 {
 				value = rest[0]
 			}
-			found = append(found, c.option(service, name, value)...)
+			all = append(all, setting{service, name, value})
 		}
 	}
 	for _, path := range c.Settings {
-		settings, err := readSettings(path)
-		if err != nil {
-			continue // there is none, mostly
-		}
+		settings, _ := readSettings(path) // there are none, mostly
 		for _, s := range settings {
-			found = append(found, c.option(path, s.name, s.value)...)
+			all = append(all, setting{path, strings.ReplaceAll(s.name, "_", "-"), s.value})
 		}
 	}
-	return found
+	return all
 }
 
 // timer looks whether anything runs certbot, now and after the next boot.
@@ -73,7 +79,7 @@ func (c Certbot) timer() []Finding {
 }
 
 // lineage looks at what certbot notes of a lineage, which is how it renews it.
-func (c Certbot) lineage(name string) (found []Finding) {
+func (c Certbot) lineage(name string, options []setting) (found []Finding) {
 	path := filepath.Join(c.Dir, "renewal", name+".conf")
 	settings, err := readSettings(path)
 	switch {
@@ -83,6 +89,8 @@ func (c Certbot) lineage(name string) (found []Finding) {
 	case err != nil:
 		return nil // who may not read it is told elsewhere
 	}
+	hooked := slices.ContainsFunc(options, func(s setting) bool { return s.name == "manual-auth-hook" }) ||
+		slices.ContainsFunc(settings, func(s setting) bool { return s.name == "manual_auth_hook" })
 	for _, s := range settings {
 		if s.section != "renewalparams" {
 			continue
@@ -91,6 +99,9 @@ func (c Certbot) lineage(name string) (found []Finding) {
 		case s.name == "autorenew" && !truth(s.value):
 			found = append(found, New(NothingRenews, "certbot, lineage "+name, path+" has autorenew = "+s.value).At(c.Origin).
 				Do("Let certbot renew it: certbot reconfigure --cert-name "+name+", or take the line out."))
+		case s.name == "authenticator" && s.value == "manual" && !hooked:
+			found = append(found, New(NothingRenews, "certbot, lineage "+name, path+" has authenticator = manual and no manual_auth_hook: its timer has nobody to ask").At(c.Origin).
+				Do("Have certbot prove the names by itself: certbot reconfigure --cert-name "+name+", with a DNS plugin or with --manual-auth-hook."))
 		case s.name == "config_dir" && dir != c.Dir:
 			found = append(found, c.otherDir(path, dir))
 		}
@@ -100,7 +111,6 @@ func (c Certbot) lineage(name string) (found []Finding) {
 
 // option judges a setting of certbot's, by its name on the command line.
 func (c Certbot) option(where, name, value string) []Finding {
-	name = strings.ReplaceAll(name, "_", "-")
 	on := value == "" || truth(value)
 	switch {
 	case name == "no-directory-hooks" && on || name == "directory-hooks" && !on:

@@ -214,6 +214,7 @@ func TestCertbot(t *testing.T) {
 	}
 	up := map[string]kind.Health{"certbot.timer": {There: true, Active: "active", Enabled: true}}
 	const good = "version = 2.1.0\n[renewalparams]\nauthenticator = standalone\n"
+	const manual = "[renewalparams]\nauthenticator = manual\npref_challs = dns-01,\n"
 	for name, test := range map[string]struct {
 		timers           map[string]kind.Health
 		renewal, command string
@@ -233,6 +234,10 @@ func TestCertbot(t *testing.T) {
 		"other files":               {up, good, "certbot renew --config-dir=/srv/certbot", "", []Code{HookNotRun}},
 		"other files, in two words": {up, good, "certbot --config-dir /srv/certbot renew", "", []Code{HookNotRun}},
 		"none by command":           {up, good, "certbot renew --no-autorenew", "", []Code{NothingRenews}},
+		"by hand":                   {up, manual, "", "", []Code{NothingRenews}},
+		"by hand, with a hook":      {up, manual + "manual_auth_hook = /usr/local/bin/dns\n", "", "", nil},
+		"by hand, a hook for all":   {up, manual, "", "manual-auth-hook = /usr/local/bin/dns\n", nil},
+		"by hand, a hook of theirs": {up, manual, "certbot renew --manual-auth-hook /usr/local/bin/dns", "", nil},
 		"settings":                  {up, good, "", "no-directory-hooks = true\n", []Code{HookNotRun}},
 		"other spelling":            {up, good, "", "directory_hooks = False\n", []Code{HookNotRun}},
 		"settings, undone":          {up, good, "", "no-directory-hooks = false\n", nil},

@@ -3,6 +3,7 @@ package kind
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -11,12 +12,8 @@ import (
 func certbotCommand(c CertificateSpec) string {
 	live := filepath.Dir(c.Certificate)
 	args := []string{"certbot", "certonly"}
-	wildcard := false
-	for _, n := range c.Names {
-		wildcard = wildcard || strings.HasPrefix(n, "*.")
-	}
 	switch {
-	case wildcard: // only the DNS proves those
+	case hasWildcard(c): // only the DNS proves those
 		args = append(args, "--manual", "--preferred-challenges", "dns")
 	case listening(80): // whoever has the port can show certbot's proof
 		args = append(args, "--webroot", "-w", "/var/www/html")
@@ -47,7 +44,16 @@ func shellWord(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// lineageMissing says that there is no lineage yet.
+// lineageMissing says that there is no lineage yet, and of one that the command gets by
+// hand, what it takes to renew it.
 func lineageMissing(c CertificateSpec) string {
-	return fmt.Sprintf("certbot has no lineage %s yet", filepath.Base(filepath.Dir(c.Certificate)))
+	missing := fmt.Sprintf("certbot has no lineage %s yet", filepath.Base(filepath.Dir(c.Certificate)))
+	if hasWildcard(c) {
+		missing += "; with a DNS plugin, or with --manual-auth-hook, certbot renews it by itself"
+	}
+	return missing
+}
+
+func hasWildcard(c CertificateSpec) bool {
+	return slices.ContainsFunc(c.Names, func(n string) bool { return strings.HasPrefix(n, "*.") })
 }

@@ -225,6 +225,12 @@ func TestCertificateThatIsMissing(t *testing.T) {
 	b.wantPlan([]string{"blocked certificate/mail.example.org: certbot has no lineage mail.example.org yet"}, b.want())
 	b.apply(b.want())
 
+	b.spec.Names = []string{"*.example.org"}
+	have = ReadCertificate(t.Context(), b.spec)
+	if want := "; with a DNS plugin, or with --manual-auth-hook, certbot renews it by itself"; !strings.HasSuffix(have.Missing, want) || !strings.Contains(have.Command, " --manual ") {
+		t.Errorf("facts of a wildcard: %+v, want %q", have, want)
+	}
+
 	b.spec.Source = Files
 	have = ReadCertificate(t.Context(), b.spec)
 	if !strings.Contains(have.Missing, "no such file") || have.Command != "" {
