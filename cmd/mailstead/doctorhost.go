@@ -279,6 +279,8 @@ func (u *checkup) renewer(ctx context.Context) {
 			c.Runs[service] = all[service].Runs
 		}
 	}
+	c.Crontabs, _ = filepath.Glob("/etc/cron.d/*")
+	c.Crontabs = append(c.Crontabs, "/etc/crontab", "/var/spool/cron/crontabs/root", "/var/spool/cron/root")
 	u.Add(c.Judge()...)
 }
 

@@ -14,8 +14,8 @@ import (
 	"mailstead/reconcile/kind"
 )
 
-// Renewers are the timers by which certbot is run: Debian's, and the snap's.
-var Renewers = []string{"certbot.timer", "snap.certbot.renew.timer"}
+// Renewers are the timers by which certbot is run: Debian's, that of Fedora and Arch, and the snap's.
+var Renewers = []string{"certbot.timer", "certbot-renew.timer", "snap.certbot.renew.timer"}
 
 // Certbot is how somebody's lineages are renewed on a host.
 type Certbot struct {
@@ -25,6 +25,7 @@ type Certbot struct {
 	Timers   map[string]kind.Health
 	Runs     map[string][]string // what the timers' services run: a command by service
 	Settings []string            // the files that certbot takes settings from besides
+	Crontabs []string            // the files that cron runs commands from
 }
 
 // Judge says what keeps a lineage from being renewed, and the deploy hook from being
@@ -65,9 +66,17 @@ func (c Certbot) options() (all []setting) {
 func (c Certbot) timer() []Finding {
 	runs := slices.DeleteFunc(slices.Clone(Renewers), func(name string) bool { return c.Timers[name].Active != "active" })
 	if len(runs) == 0 {
-		f := New(NothingRenews, "certbot", "neither "+strings.Join(Renewers, " nor ")+" runs").At(c.Origin)
-		if c.Timers[Renewers[0]].Masked {
-			f = f.Do("It is masked: systemctl unmask " + Renewers[0] + ", then systemctl enable --now " + Renewers[0] + ".")
+		if slices.ContainsFunc(c.Crontabs, renewsByCron) {
+			return nil
+		}
+		f := New(NothingRenews, "certbot", "none of "+strings.Join(Renewers, ", ")+" runs").At(c.Origin)
+		for _, name := range Renewers {
+			switch t := c.Timers[name]; {
+			case t.Masked:
+				return []Finding{f.Do("It is masked: systemctl unmask " + name + ", then systemctl enable --now " + name + ".")}
+			case t.There:
+				return []Finding{f.Do("Enable it: systemctl enable --now " + name + ".")}
+			}
 		}
 		return []Finding{f}
 	}
@@ -76,6 +85,19 @@ func (c Certbot) timer() []Finding {
 	}
 	return []Finding{New(NothingRenews, "certbot", runs[0]+" runs, and is not enabled: after the next boot it does not").At(c.Origin).
 		Do("Enable it: systemctl enable " + runs[0])}
+}
+
+// renewsByCron tells whether a crontab has certbot renew. The line of Debian's package
+// does nothing where systemd runs: there the timer does.
+func renewsByCron(path string) bool {
+	text, _ := readText(path) // there is none, mostly
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "certbot") && strings.Contains(line, "renew") &&
+			!strings.HasPrefix(strings.TrimSpace(line), "#") && !strings.Contains(line, "/run/systemd/system") {
+			return true
+		}
+	}
+	return false
 }
 
 // lineage looks at what certbot notes of a lineage, which is how it renews it.
@@ -144,18 +166,23 @@ const maxSettings = 1 << 20
 // readSettings reads an INI file as certbot and systemd have them, the latter with
 // lines that go on after a backslash.
 func readSettings(path string) (all []setting, err error) {
+	text, err := readText(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseSettings(text), nil
+}
+
+func readText(path string) (string, error) {
 	st, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if !st.Mode().IsRegular() || st.Size() > maxSettings {
-		return nil, fmt.Errorf("read %s: no file of settings", path)
+		return "", fmt.Errorf("read %s: no file of settings", path)
 	}
 	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseSettings(string(data)), nil
+	return string(data), err
 }
 
 func parseSettings(text string) (all []setting) {

@@ -206,6 +206,31 @@ func TestDropIns(t *testing.T) {
 	}
 }
 
+// What runs certbot where no timer does, and which timer there is to be started.
+func TestCertbotTimer(t *testing.T) {
+	crontab := filepath.Join(t.TempDir(), "crontab")
+	for line, renews := range map[string]bool{
+		"":                                   false,
+		"# 0 3 * * * root certbot renew\n":   false,
+		"0 3 * * * root certbot --version\n": false,
+		"0 */12 * * * root test -x /usr/bin/certbot -a \\! -d /run/systemd/system && perl -e 'sleep int(rand(43200))' && certbot -q renew --no-random-sleep-on-renew\n": false, // Debian's
+		"0 0,12 * * * root sleep 9 && sudo certbot renew -q\n":                                    true,
+		"MAILTO=root\n\n@daily root /opt/certbot/bin/certbot --config-dir /etc/letsencrypt renew": true,
+	} {
+		if err := os.WriteFile(crontab, []byte(line), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		found := Certbot{Crontabs: []string{"/nonexistent", crontab}}.Judge()
+		if renews != (len(found) == 0) {
+			t.Errorf("%q: %+v", line, found)
+		}
+	}
+	stopped := Certbot{Timers: map[string]kind.Health{"certbot-renew.timer": {There: true, Active: "inactive"}}}.Judge()
+	if len(stopped) != 1 || !strings.Contains(stopped[0].Remedy, "systemctl enable --now certbot-renew.timer") {
+		t.Errorf("Fedora's timer is stopped: %+v", stopped)
+	}
+}
+
 // What keeps certbot from renewing a lineage, or from running the hook.
 func TestCertbot(t *testing.T) {
 	dir := t.TempDir()
@@ -225,6 +250,7 @@ func TestCertbot(t *testing.T) {
 		"no timer":                  {nil, good, "", "", []Code{NothingRenews}},
 		"masked":                    {map[string]kind.Health{"certbot.timer": {Masked: true, Active: "inactive"}}, good, "", "", []Code{NothingRenews}},
 		"snap":                      {map[string]kind.Health{"snap.certbot.renew.timer": {Active: "active", Enabled: true}}, good, "", "", nil},
+		"Fedora":                    {map[string]kind.Health{"certbot-renew.timer": {Active: "active", Enabled: true}}, good, "", "", nil},
 		"not enabled":               {map[string]kind.Health{"certbot.timer": {Active: "active"}}, good, "", "", []Code{NothingRenews}},
 		"unknown":                   {up, "", "", "", []Code{NothingRenews}},
 		"not this one":              {up, good + "autorenew = False\n", "", "", []Code{NothingRenews}},
