@@ -54,6 +54,9 @@ func ReadFile(dir, name string) ([]byte, error) {
 // Stat is what the file was like when it was opened.
 func (f *File) Stat() Stat { return f.stat }
 
+// Name is where it was then.
+func (f *File) Name() string { return f.name }
+
 // Read is that of io.Reader.
 func (f *File) Read(p []byte) (int, error) {
 	if len(p) == 0 {

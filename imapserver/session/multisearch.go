@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -28,7 +29,10 @@ func (s *session) searchMailboxes(ctx context.Context, tag string, c *wire.ESear
 			return "", err
 		}
 	}
-	return "", ctx.Err()
+	if m.missed != nil {
+		s.unsave(&c.Search)
+	}
+	return "", cmp.Or(ctx.Err(), m.missed)
 }
 
 // multiSearch is an ESEARCH while it runs. Mailboxes that are not there or that
@@ -39,6 +43,7 @@ type multiSearch struct {
 	c        *wire.ESearch
 	progress *progress
 	done     map[string]bool // by account and name
+	missed   error           // of the first message that could not be read
 }
 
 // filter searches the mailboxes that a filter chooses. INBOXES are where mail may
@@ -172,7 +177,7 @@ func (m *multiSearch) selected(ctx context.Context) error {
 			return err
 		}
 	}
-	if m.c.Return.Update {
+	if m.c.Return.Update && r.missed == nil {
 		m.s.keepLive(m.tag, &m.c.Search, r)
 	}
 	return nil
@@ -198,7 +203,8 @@ func (m *multiSearch) search(ctx context.Context, view *store.View, saved imap.U
 	if err := q.run(ctx, m.progress); err != nil {
 		return nil, err
 	}
-	r := &result{view: view, seqs: q.found, scores: q.scores}
+	r := q.result()
+	m.missed = cmp.Or(m.missed, r.missed)
 	if len(r.seqs) == 0 || m.c.Return.Save && !m.c.Return.Results() {
 		return r, nil
 	}

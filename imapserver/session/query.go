@@ -143,7 +143,7 @@ type wanted struct {
 }
 
 // each calls f with every match: Found.Num is its index among the matches. What
-// has been expunged meanwhile is left out.
+// has been expunged meanwhile is left out, and so is what cannot be read.
 func (q *query) each(ctx context.Context, want wanted, p *progress, f func(*search.Found)) error {
 	cache := q.view.Reading()
 	cache.Gate = q.gate
@@ -154,17 +154,17 @@ func (q *query) each(ctx context.Context, want wanted, p *progress, f func(*sear
 		if q.rated {
 			found.Score = int(q.scores[i])
 		}
-		err := q.read(ctx, cache, seq, want, &found)
-		if errors.Is(err, store.ErrExpunged) {
-			continue
+		switch err := q.read(ctx, cache, seq, want, &found); {
+		case err == nil:
+			f(&found)
+		case !errors.Is(err, store.ErrExpunged):
+			if err := q.scan.miss(ctx, err); err != nil {
+				return err
+			}
 		}
-		if err == nil {
-			err = p.step(1)
-		}
-		if err != nil {
+		if err := p.step(1); err != nil {
 			return err
 		}
-		f(&found)
 	}
 	return nil
 }

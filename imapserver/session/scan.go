@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,6 +117,7 @@ type scan struct {
 	errs     []error
 	next     atomic.Int64 // of seqs, which no one has taken
 	crash    atomic.Pointer[string]
+	missed   error // of the first message that could not be read
 }
 
 // newScan makes one for a search; compile gives its program. A program that
@@ -171,7 +173,10 @@ func (s *scan) round(ctx context.Context, take func(store.SeqNum, uint8) bool) (
 	s.share(ctx)
 	for i, seq := range s.seqs {
 		if s.errs[i] != nil {
-			return false, s.errs[i]
+			if err := s.miss(ctx, s.errs[i]); err != nil {
+				return false, err
+			}
+			continue
 		}
 		if s.scores[i] > 0 && take(seq, s.scores[i]) {
 			return true, nil
@@ -179,6 +184,13 @@ func (s *scan) round(ctx context.Context, take func(store.SeqNum, uint8) bool) (
 	}
 	s.seqs = s.seqs[:0]
 	return false, nil
+}
+
+// miss notes a message that could not be read: it is left out, and the first
+// error is told after what was found.
+func (s *scan) miss(ctx context.Context, err error) error {
+	s.missed = cmp.Or(s.missed, err)
+	return ctx.Err()
 }
 
 // share has the matchers do the work of a round. A panic of any of them is one

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver/search"
 	"mailstead/imapserver/store"
@@ -203,4 +204,59 @@ func TestSearchIndexed(t *testing.T) {
 	deliver(200, 230)
 	c.ok("NOOP")
 	c.want(`SEARCH BODY "number 20"`, "* SEARCH 21 201 202 203 204 205 206 207 208 209 210\na OK SEARCH completed")
+}
+
+// lock makes a message one that nobody can read, root neither, until the test ends.
+func lock(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+}
+
+// TestSearchUnreadable holds that a message that cannot be read keeps nobody from
+// the others: it is left out, and the command fails after them, as FETCH does.
+func TestSearchUnreadable(t *testing.T) {
+	useCores(t)
+	s := newServer(t)
+	c := s.connect()
+	for i := range 40 {
+		s.deliver(fmt.Sprintf("%d.M1P1.host", 1000+i), fmt.Sprintf("Subject: %02d\n\nneedle\n", 40-i))
+	}
+	c.ok("CREATE Other")
+	c.append("Other", "", "Subject: x\r\n\r\nneedle\r\n")
+	validity := func(name string) string {
+		_, rest, _ := strings.Cut(c.ok("STATUS %s (UIDVALIDITY)", name), "(UIDVALIDITY ")
+		n, _, _ := strings.Cut(rest, ")")
+		return n
+	}
+	c.ok("SELECT INBOX")
+	lock(t, filepath.Join(s.maildir, "cur", "1001.M1P1.host:2,"))
+	have := func(command, want string) {
+		t.Helper()
+		if got := c.do("%s", command); !strings.HasPrefix(got, want+"a NO [SERVERBUG] internal error ") {
+			t.Errorf("%s:\n%s\nwant\n%s", command, got, want)
+		}
+	}
+	have("FETCH 1:3 BODY.PEEK[TEXT]<0.1>", "* 1 FETCH (BODY[TEXT]<0> {1}\r\nn)\n* 3 FETCH (BODY[TEXT]<0> {1}\r\nn)\n")
+	have("SEARCH 1:3 BODY needle", "* SEARCH 1 3\n")
+	have("SEARCH RETURN (COUNT) BODY needle", "* ESEARCH (TAG \"a\") COUNT 39\n")
+	have("SORT (SUBJECT) UTF-8 1:4", "* SORT 4 3 1\n")
+	have("SORT (SIZE REVERSE ARRIVAL) UTF-8 1:4 BODY needle", "* SORT 1 3 4\n")
+	have("THREAD REFERENCES UTF-8 1:4", "* THREAD (1)(3)(4)\n")
+	have("ESEARCH IN (selected) RETURN (SAVE) BODY needle", "")
+	have("ESEARCH IN (mailboxes (INBOX Other)) RETURN (COUNT) BODY needle",
+		fmt.Sprintf("* ESEARCH (TAG \"a\" MAILBOX \"INBOX\" UIDVALIDITY %s) UID COUNT 39\n* ESEARCH (TAG \"a\" MAILBOX \"Other\" UIDVALIDITY %s) UID COUNT 1\n", validity("INBOX"), validity("Other")))
+	c.want("SEARCH $", "* SEARCH\na OK SEARCH completed")
+	c.want("SEARCH RETURN (MIN) BODY needle", "* ESEARCH (TAG \"a\") MIN 1\na OK SEARCH completed")
+	have("SEARCH RETURN (UPDATE COUNT SAVE) BODY needle", "* ESEARCH (TAG \"a\") COUNT 39\n")
+	c.want("SEARCH $", "* SEARCH\na OK SEARCH completed")
+	if got := c.do("CANCELUPDATE \"a\""); !strings.HasPrefix(got, "a NO") {
+		t.Error(got)
+	}
 }

@@ -23,7 +23,7 @@ func (s *session) search(ctx context.Context, tag string, c *wire.Search) (imap.
 		s.unsave(c)
 		return "", err
 	}
-	return "", s.answer(tag, "SEARCH", c, &result{view: q.view, seqs: q.found, scores: q.scores})
+	return "", s.answer(tag, "SEARCH", c, q.result())
 }
 
 // newQuery makes a search of the selected mailbox.
@@ -41,9 +41,17 @@ type result struct {
 	seqs   []store.SeqNum
 	scores []uint8 // of each, if they were asked for
 	sorted bool    // the order is not that of the mailbox
+	missed error   // of messages that could not be read, and may be results
+}
+
+// result gives what was found, in the order of the mailbox.
+func (q *query) result() *result {
+	return &result{view: q.view, seqs: q.found, scores: q.scores, missed: q.scan.missed}
 }
 
 // answer writes the answer to SEARCH or SORT, and does what its options ask for.
+// As with FETCH, the command fails where a message could not be read, after what
+// there is to tell; nothing is then saved or kept up to date.
 func (s *session) answer(tag, name string, c *wire.Search, r *result) error {
 	if c.Return == nil {
 		s.w.Raw("* ")
@@ -58,9 +66,12 @@ func (s *session) answer(tag, name string, c *wire.Search, r *result) error {
 			s.w.Raw(")")
 		}
 		s.w.CRLF()
-		return nil
+		return r.missed
 	}
-	if c.Return.Save {
+	switch {
+	case r.missed != nil:
+		s.unsave(c)
+	case c.Return.Save:
 		if err := s.save(r, c.Return); err != nil {
 			return err
 		}
@@ -68,10 +79,10 @@ func (s *session) answer(tag, name string, c *wire.Search, r *result) error {
 	if c.Return.Results() || !c.Return.Save { // RFC 5182 §2.1: SAVE alone says nothing
 		s.writeESearch(tag, c, r)
 	}
-	if c.Return.Update {
+	if c.Return.Update && r.missed == nil {
 		s.keepLive(tag, c, r)
 	}
-	return nil
+	return r.missed
 }
 
 // number is how the answer names match i.

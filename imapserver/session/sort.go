@@ -38,7 +38,7 @@ func (s *session) order(ctx context.Context, tag string, q *query, order *search
 	if err := q.each(ctx, want, p, order.Add); err != nil {
 		return nil, err
 	}
-	r := &result{view: q.view, sorted: true}
+	r := &result{view: q.view, sorted: true, missed: q.scan.missed}
 	for _, i := range order.Sorted() {
 		r.seqs = append(r.seqs, q.found[i])
 		if q.rated {
@@ -75,5 +75,5 @@ func (s *session) thread(ctx context.Context, tag string, c *wire.Thread) (imap.
 		s.w.Append(func(dst []byte) []byte { return threads.Append(dst, root) })
 	}
 	s.w.CRLF()
-	return "", nil
+	return "", q.scan.missed
 }

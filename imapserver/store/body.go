@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -48,7 +49,7 @@ func (mb *mailbox) take(ctx context.Context, r *record, most int64) ([]byte, *Bo
 		mb.learn(r, int64(len(data)))
 		return data, nil, nil
 	}
-	n, err := int64(0), tooLarge(size)
+	n, err := int64(0), tooLarge(f)
 	if err == nil {
 		n, err = countCRLF(f, size)
 	}
@@ -69,9 +70,11 @@ func (mb *mailbox) learn(r *record, size int64) {
 	}
 }
 
-func tooLarge(size int64) error {
-	if size > maxMessage {
-		return fmt.Errorf("read message: %d bytes are too many", size)
+var errTooLarge = errors.New("too large for a message")
+
+func tooLarge(f *maildir.File) error {
+	if size := f.Stat().Size; size > maxMessage {
+		return fmt.Errorf("read %s: %w: %d octets", f.Name(), errTooLarge, size)
 	}
 	return nil
 }

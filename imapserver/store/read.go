@@ -109,12 +109,11 @@ func (v *View) DiskSize(n SeqNum) int64 {
 // readAll reads a file whose size is no more than a hint: it may change while
 // it is read.
 func readAll(f *maildir.File) ([]byte, error) {
-	size := f.Stat().Size
-	if err := tooLarge(size); err != nil {
+	if err := tooLarge(f); err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
-	b.Grow(int(size) + bytes.MinRead)
+	b.Grow(int(f.Stat().Size) + bytes.MinRead)
 	_, err := b.ReadFrom(io.LimitReader(f, maxMessage))
 	return b.Bytes(), err
 }

@@ -247,8 +247,8 @@ func TestTextRemoved(t *testing.T) {
 	}
 }
 
-// TestTextOpen has a message with more grams than are kept, and one that cannot
-// be read for them: they are always looked at.
+// TestTextOpen has a message with more grams than are kept, one that is too large
+// to be read, and one that cannot be read for them: they are always looked at.
 func TestTextOpen(t *testing.T) {
 	a := openText(t, newMaildir(t))
 	v := selectBox(t, a, "INBOX", false)
@@ -259,9 +259,14 @@ func TestTextOpen(t *testing.T) {
 	}
 	deliver(t, a.dir, "1600000000.M1P1.host", "Subject: x\n\n"+odd.String()+"\n")
 	poll(t, v)
+	deliver(t, a.dir, "1600000001.M1P1.host", "Subject: x\n\nx\n")
+	poll(t, v)
+	if err := os.Truncate(filepath.Join(a.dir, "cur", "1600000001.M1P1.host:2,"), maxMessage+1); err != nil {
+		t.Fatal(err)
+	}
 	fillText(t, v, 100)
 	indexText(t, v)
-	if n := looked(t, v, "needle"); n != 11 {
+	if n := looked(t, v, "needle"); n != 12 {
 		t.Errorf("%d are looked at", n)
 	}
 	broken := textBuild{b: a.text, mb: v.mb}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"runtime/debug"
@@ -288,10 +289,13 @@ func (t *textBuild) add(m *segmentMaker, r *record) error {
 		return err
 	}
 	raw, err := t.mb.read(t.b.ctx, r)
-	if errors.Is(err, ErrExpunged) {
+	switch {
+	case errors.Is(err, ErrExpunged):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, errTooLarge): // of this message alone
+		m.add(r.uid, r.base, nil, false)
+		return nil
+	case err != nil:
 		return err
 	}
 	grams, ok, err := t.gramsOf(raw)

@@ -29,7 +29,7 @@ type member struct {
 	// be another message's one day, as when an old index was restored, then the
 	// segment says nothing of it.
 	bind uint64
-	open bool // it has too many grams: nothing is known of them
+	open bool // it has too many grams, or could not be read: nothing is known of them
 }
 
 // segment is the grams of up to maxMembers messages. It is written once, as a
@@ -223,7 +223,7 @@ func (m *segmentMaker) full() bool {
 	return len(m.members) == maxMembers || len(m.pairs) > maxPairs-maxTextGrams
 }
 
-// add takes a message; known is false if its grams are too many.
+// add takes a message; known is false if its grams are too many or not to be had.
 func (m *segmentMaker) add(uid imap.UID, base string, grams []search.Gram, known bool) {
 	slot := uint64(len(m.members))
 	m.members = append(m.members, member{uid: uid, bind: baseHash(base), open: !known})

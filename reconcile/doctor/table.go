@@ -162,7 +162,7 @@ var Table = []Row{
 		"Run mailstead apply, or what it says."},
 	{MailIrregular, Warning, "What is no file is no message: clients do not see it.",
 		"Move it out of the Maildir."},
-	{MailUnread, Error, "The user cannot read the message, and clients may stop at it.",
+	{MailUnread, Error, "The user cannot read the message. FETCH, SEARCH, SORT and THREAD leave it out and end with NO, at which clients may stop.",
 		"Give it to the owner of the Maildir (chown) or its mode back (chmod 600)."},
 	{MailStray, Warning, "It is no message, nor anything that a mail server knows: clients do not see it.",
 		"Move it out of the Maildir, or where it belongs: messages go into new/."},
