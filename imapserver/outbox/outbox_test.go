@@ -75,6 +75,19 @@ func TestSend(t *testing.T) {
 	}
 }
 
+// TestSendLeft: what sendmail has taken was sent, whoever it leaves behind with its
+// output open.
+func TestSendLeft(t *testing.T) {
+	socket := listen(t, sendmail(t, t.TempDir(), "sleep 5 & exit 0"))
+	if err := outbox.Send(t.Context(), socket, "", []byte("To: bob@example.org\n\nhi\n")); err != nil {
+		t.Error(err)
+	}
+	socket = listen(t, sendmail(t, t.TempDir(), "sleep 5 & exit 67"))
+	if err := outbox.Send(t.Context(), socket, "", []byte("To: bob@example.org\n\nhi\n")); err == nil {
+		t.Error("what was refused counts as sent")
+	}
+}
+
 // TestSendRefused: what is refused was not sent, and the reason arrives.
 func TestSendRefused(t *testing.T) {
 	dir := t.TempDir()

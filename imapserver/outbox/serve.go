@@ -3,6 +3,7 @@ package outbox
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -82,7 +83,8 @@ func sendmail(ctx context.Context, command, sender string, message *os.File, who
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 	}
-	if err := cmd.Run(); err != nil {
+	// It has ended well, too, where only its output has not.
+	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		if text := oneLine(said.String()); text != "" {
 			return fmt.Errorf("sendmail: %w: %s", err, text)
 		}
