@@ -84,6 +84,8 @@ func readAnswer(conn io.Reader) error {
 		return nil
 	case strings.HasPrefix(line, answerNo):
 		return Refused(line[len(answerNo):])
+	case err == nil:
+		return fmt.Errorf("send: the answer %q does not say whether the message was sent", line)
 	}
 	return fmt.Errorf("send: no answer whether the message was sent: %w", err)
 }

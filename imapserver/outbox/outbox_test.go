@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -134,5 +135,29 @@ func TestServeHalf(t *testing.T) {
 	}
 	if _, err := os.Stat(dir + "/args"); err == nil {
 		t.Error("sendmail was run")
+	}
+}
+
+// TestSendUnknown: an answer that is none says neither that the message was sent nor
+// that it was not.
+func TestSendUnknown(t *testing.T) {
+	for _, said := range []string{"well\n", "OK"} {
+		l, err := net.Listen("unix", filepath.Join(t.TempDir(), "outbox"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			if conn, err := l.Accept(); err == nil {
+				conn.Read(make([]byte, 1000))
+				io.WriteString(conn, said)
+				conn.Close()
+			}
+		}()
+		err = outbox.Send(t.Context(), l.Addr().String(), "", []byte("x\n"))
+		var refused outbox.Refused
+		if err == nil || errors.As(err, &refused) || strings.Contains(err.Error(), "%!") {
+			t.Errorf("%q: %v", said, err)
+		}
 	}
 }
