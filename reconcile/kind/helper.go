@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -96,31 +97,77 @@ func (s *mailSeen) differ(ask mailThing, name, value string) {
 	}
 }
 
-// maxAnswer bounds what a helper can make root read.
-const maxAnswer = 64 << 20
+// mayAnswer is how many octets root reads of the answer: several times what an honest one has.
+func (q mailRequest) mayAnswer() int {
+	return 256<<10 + (8<<10)*(len(q.Asks)+len(q.Make))
+}
+
+// Answers bounds the JSON that root takes from a process that is in a user's hands.
+type Answers struct {
+	from           io.Reader
+	octets, values int
+}
+
+// NewAnswers reads from that process, once Allow has said how much.
+func NewAnswers(from io.Reader) *Answers { return &Answers{from: from} }
+
+// Allow lets in so many octets from now on, and one value for each 16 of them: "{}," may
+// take a hundred octets of memory.
+func (a *Answers) Allow(octets int) { a.octets, a.values = octets, octets/16 }
+
+// errAnswers is an end before the end that the process wants.
+var errAnswers = fmt.Errorf("more than is taken of an answer: %w", io.ErrUnexpectedEOF)
+
+func (a *Answers) Read(p []byte) (int, error) {
+	if a.octets == 0 {
+		return 0, errAnswers
+	}
+	n, err := a.from.Read(p[:min(len(p), a.octets)])
+	a.octets -= n
+	for _, c := range p[:n] {
+		if c == ',' || c == '[' || c == '{' { // where a value begins; or of a string, which has few
+			a.values--
+		}
+	}
+	if a.values < 0 {
+		return 0, errAnswers
+	}
+	return n, err
+}
 
 // helperTimeout bounds one request; a home directory may be on a server that is gone.
 const helperTimeout = 2 * time.Minute
 
 // helper is a process that has dropped to a user's uid.
 type helper struct {
-	id    identity
-	dirty bool // it has made changes that are not synced
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	from  io.ReadCloser
-	limit *io.LimitedReader
-	out   *json.Decoder
-	log   *head
+	id      identity
+	dirty   bool // it has made changes that are not synced
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	from    io.ReadCloser
+	answers *Answers
+	out     *json.Decoder
+	log     *Head
 }
 
-// head keeps the beginning of what is written to it.
-type head struct{ strings.Builder }
+// Head keeps the beginning of what is written to it.
+type Head struct {
+	Most int // octets
+	mu   sync.Mutex
+	text []byte
+}
 
-func (h *head) Write(p []byte) (int, error) {
-	const most = 4096
-	h.Builder.Write(p[:min(len(p), max(0, most-h.Len()))])
+func (h *Head) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.text = append(h.text, p[:min(len(p), h.Most-len(h.text))]...)
 	return len(p), nil
+}
+
+func (h *Head) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return string(h.text)
 }
 
 // startHelper starts this program's helper as somebody else: no groups, no
@@ -134,7 +181,7 @@ func startHelper(command []string, id identity) (*helper, error) {
 		// that it lies in.
 		command = []string{"/proc/self/exe", "as-user"}
 	}
-	h := &helper{id: id, cmd: exec.Command(command[0], command[1:]...), log: &head{}}
+	h := &helper{id: id, cmd: exec.Command(command[0], command[1:]...), log: &Head{Most: 4096}}
 	h.cmd.Dir = "/"
 	h.cmd.Env = []string{"PATH=" + programPath}
 	h.cmd.Stderr = h.log
@@ -150,8 +197,8 @@ func startHelper(command []string, id identity) (*helper, error) {
 		return nil, err
 	}
 	h.cmd.WaitDelay = time.Second // somebody else may have the other end of its log
-	h.limit = &io.LimitedReader{R: h.from}
-	h.out = json.NewDecoder(h.limit)
+	h.answers = NewAnswers(h.from)
+	h.out = json.NewDecoder(h.answers)
 	if err := startNoNewPrivs(h.cmd); err != nil {
 		return nil, err
 	}
@@ -181,7 +228,7 @@ func (h *helper) call(ctx context.Context, q mailRequest, patience time.Duration
 	var a mailAnswer
 	err := json.NewEncoder(h.stdin).Encode(q)
 	if err == nil {
-		h.limit.N = maxAnswer
+		h.answers.Allow(q.mayAnswer())
 		err = h.out.Decode(&a)
 	}
 	if ctx.Err() != nil {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -162,6 +164,7 @@ func TestHelperFails(t *testing.T) {
 		"nonsense": {"read x; echo hello", "invalid character"},
 		"short":    {"read x; echo '{}'", "0 answers to 1 questions"},
 		"endless":  {"read x; printf '\"'; exec tr '\\0' x </dev/zero", "unexpected EOF"},
+		"hoards":   {`read x; printf '{"seen":[{}'; yes ,{} | head -n 2500000 | tr -d '\n'; printf ']}'; exec sleep 9`, "more than is taken"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := Host{Helper: []string{"/bin/sh", "-c", tc.script}}
@@ -188,6 +191,23 @@ func TestHelperFails(t *testing.T) {
 	h = Host{Helper: []string{"/nonexistent"}}
 	if seen := h.observeMail(t.Context(), []reconcile.Ask{{Resource: Maildir(m, "")}}); seen[0].Err == nil {
 		t.Error("no helper gave an answer")
+	}
+}
+
+// TestAnswers: what is let in takes no more than a few times its octets of memory.
+func TestAnswers(t *testing.T) {
+	const most = 256 << 10
+	for _, said := range []string{`{"seen":[{}` + strings.Repeat(",{}", 80_000), `{"way":[{}` + strings.Repeat(",{}", 80_000),
+		`{"seen":[{"values":[[]` + strings.Repeat(",[]", 80_000), `{"made":[""` + strings.Repeat(`,""`, 80_000), `{"error":"` + strings.Repeat("x", most)} {
+		a := NewAnswers(strings.NewReader(said + "]}]}"))
+		a.Allow(most)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := json.NewDecoder(a).Decode(&mailAnswer{})
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, errAnswers) || took > 8*most {
+			t.Errorf("%.20s...: %d octets of memory, %v", said, took, err)
+		}
 	}
 }
 

@@ -370,7 +370,7 @@ func (s *scanner) found(f Flaw, where string) {
 		s.Flaws = append(s.Flaws, Flawed{Flaw: f})
 	}
 	if s.Flaws[i].Count++; len(s.Flaws[i].Where) < maxWhere {
-		s.Flaws[i].Where = append(s.Flaws[i].Where, where)
+		s.Flaws[i].Where = append(s.Flaws[i].Where, shorter(where))
 	}
 }
 
