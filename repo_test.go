@@ -453,6 +453,31 @@ func TestDangerousCalls(t *testing.T) {
 	}
 }
 
+// Who becomes somebody else is of a session of its own: that user may look into the process, and
+// from one in root's session type into root's shell (TIOCSTI of ioctl_tty(2)).
+func TestSessionOfItsOwn(t *testing.T) {
+	for _, f := range files(t, 0) {
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			lit, ok := n.(*ast.CompositeLit)
+			if !ok || f.isTest() {
+				return true
+			}
+			set := map[string]bool{}
+			for _, e := range lit.Elts {
+				if kv, ok := e.(*ast.KeyValueExpr); ok {
+					if key, ok := kv.Key.(*ast.Ident); ok {
+						set[key.Name] = true
+					}
+				}
+			}
+			if set["Credential"] && !set["Setsid"] {
+				t.Errorf("%s: Credential without Setsid", f.set.Position(lit.Pos()))
+			}
+			return true
+		})
+	}
+}
+
 // called is the name of a function of another package that is called.
 func called(call *ast.CallExpr) string {
 	if s, ok := call.Fun.(*ast.SelectorExpr); ok {

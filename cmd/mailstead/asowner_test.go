@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mailstead/imapserver/maildir"
 )
 
 // TestOwnersWay: root does not become who owns what somebody else leads it to.
@@ -68,5 +71,24 @@ func TestAwayFromTerminal(t *testing.T) {
 	cmd.Run()
 	if f := strings.Fields(said.String()); len(f) != 2 || f[0] != f[1] {
 		t.Errorf("process and session, and no more: %q", said.String())
+	}
+}
+
+// TestLookAsOwner: root has the owner look at a Maildir.
+func TestLookAsOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root becomes somebody else")
+	}
+	dir, err := os.MkdirTemp("", "look") // in which that owner gets, unlike t.TempDir
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := errors.Join(maildir.MakeTree(filepath.Join(dir, "Maildir"), false), exec.Command("chown", "-R", "65533:65533", dir).Run()); err != nil {
+		t.Fatal(err)
+	}
+	found, err := lookAtMails(t.Context(), []string{filepath.Join(dir, "Maildir")}, false)
+	if m := found[filepath.Join(dir, "Maildir")]; err != nil || m == nil || m.Fault != "" || len(m.Folders) != 1 {
+		t.Errorf("%+v, %v", m, err)
 	}
 }

@@ -1,15 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"mailstead/imapserver/config"
@@ -145,14 +144,12 @@ func (h *handbackHost) one(ctx context.Context, u config.User) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, handbackTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "handback", fmt.Sprintf("--force=%v", h.force), "--", u.Maildir)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	var said bytes.Buffer
+	cmd := asUser(ctx, uint32(u.UID), uint32(u.GID), &said, &said, "handback", fmt.Sprintf("--force=%v", h.force), "--", u.Maildir)
 	cmd.WaitDelay = 10 * time.Second // a process that its user has stopped takes no signal but one
-	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH")}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID), Groups: []uint32{}}}
-	out, err := cmd.CombinedOutput()
+	err := cmd.Run()
 	if err != nil {
-		return fmt.Errorf("%s: hand back %s: %w\n%s", visible(u.Name), visible(u.Maildir), err, visibleLines(strings.TrimSpace(string(out))))
+		return fmt.Errorf("%s: hand back %s: %w\n%s", visible(u.Name), visible(u.Maildir), err, visibleLines(strings.TrimSpace(said.String())))
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailstead/imapserver/maildir"
+	"mailstead/reconcile/kind"
 	"mailstead/schema/adopt"
 )
 
@@ -116,9 +116,9 @@ func lookAs(ctx context.Context, owner mailOwner, dirs []string) (list []*adopt.
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "look-at-mail")
-	cmd.Dir, cmd.Env, cmd.Stderr = "/", []string{"PATH=" + os.Getenv("PATH")}, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.uid, Gid: owner.gid, Groups: []uint32{}}}
+	said := &kind.Head{Most: 1024}
+	cmd := asUser(ctx, owner.uid, owner.gid, io.Discard, said, "look-at-mail")
+	cmd.Stdout = nil // a pipe of its own
 	in, ierr := cmd.StdinPipe()
 	out, oerr := cmd.StdoutPipe()
 	if err := errors.Join(ierr, oerr); err != nil {
@@ -145,6 +145,9 @@ func lookAs(ctx context.Context, owner mailOwner, dirs []string) (list []*adopt.
 		list = append(list, m)
 	}
 	if err := errors.Join(err, cmd.Wait(), ctx.Err()); err != nil {
+		if said.String() != "" {
+			err = fmt.Errorf("%w (it says %q)", err, said)
+		}
 		return nil, fmt.Errorf("look at mail as the uid %d: %w", owner.uid, err)
 	}
 	return list, nil

@@ -169,7 +169,7 @@ func (l *look) dryStart(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, program, "check", "--staged")
 	cmd.Stdin = bytes.NewReader(input)
 	if have, ok := l.facts.Accounts[render.ServiceUser]; ok && os.Geteuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(have.UID), Gid: uint32(have.GID)}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: uint32(have.UID), Gid: uint32(have.GID)}}
 	}
 	return refused(cmd, "the daemon does not take its configuration")
 }

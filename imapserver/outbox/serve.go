@@ -81,7 +81,7 @@ func sendmail(ctx context.Context, command, sender string, message *os.File, who
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if os.Geteuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: who}
 	}
 	// It has ended well, too, where only its output has not.
 	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
