@@ -8,7 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
+
+	"mailstead/reconcile/kind"
 )
 
 // ownersWork is work in a directory that its owner may change at any time. Root
@@ -36,6 +40,39 @@ func asUser(ctx context.Context, uid, gid uint32, out, errs io.Writer, args ...s
 
 // piped takes through a pipe what a program says, whatever it ends in.
 type piped struct{ io.Writer }
+
+// waitAsUser waits for a process of asUser's, which is in that user's hands. Once ctx has
+// ended, with which it is killed, it is not waited for much longer: one that waits in a file
+// system that its user serves (FUSE) cannot be killed, and one that they trace is theirs to reap.
+func waitAsUser(ctx context.Context, cmd *exec.Cmd) error {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(2 * cmd.WaitDelay):
+		return fmt.Errorf("process %d does not end, though it was killed: look for what its user has mounted or traces it with", cmd.Process.Pid)
+	}
+}
+
+// maxSaid is how many octets are kept of what such a process says.
+const maxSaid = 64 << 10
+
+// outputAsUser runs such a process, and gives the beginning of what it says.
+func outputAsUser(ctx context.Context, cmd *exec.Cmd) (string, error) {
+	said := &kind.Head{Most: maxSaid}
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	err := waitAsUser(ctx, cmd)
+	return strings.TrimSpace(said.String()), err
+}
 
 // ownWay refuses a way to a directory on which there is anything of somebody else, who
 // could have it lead to whose directory they like.

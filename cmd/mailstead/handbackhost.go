@@ -1,13 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -144,12 +143,10 @@ func (h *handbackHost) one(ctx context.Context, u config.User) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, handbackTimeout)
 	defer cancel()
-	var said bytes.Buffer
-	cmd := asUser(ctx, uint32(u.UID), uint32(u.GID), &said, &said, "handback", fmt.Sprintf("--force=%v", h.force), "--", u.Maildir)
+	cmd := asUser(ctx, uint32(u.UID), uint32(u.GID), io.Discard, io.Discard, "handback", fmt.Sprintf("--force=%v", h.force), "--", u.Maildir)
 	cmd.WaitDelay = 10 * time.Second // a process that its user has stopped takes no signal but one
-	err := cmd.Run()
-	if err != nil {
-		return fmt.Errorf("%s: hand back %s: %w\n%s", visible(u.Name), visible(u.Maildir), err, visibleLines(strings.TrimSpace(said.String())))
+	if said, err := outputAsUser(ctx, cmd); err != nil {
+		return fmt.Errorf("%s: hand back %s: %w\n%s", visible(u.Name), visible(u.Maildir), err, visibleLines(said))
 	}
 	return nil
 }

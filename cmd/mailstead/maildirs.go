@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -56,7 +58,8 @@ type mailOwner struct{ uid, gid uint32 }
 // may be made to say anything, or nothing at all.
 const (
 	maxLooking  = 4         // helpers at once
-	maxLooked   = 256 << 20 // octets that one says: some hundred thousand mailboxes
+	maxLooked   = 256 << 20 // octets that one says: some hundred thousand mailboxes;
+	maxLookedOf = 8 << 20   // if it is asked for one Maildir, and a little more for each other
 	lookTimeout = 5 * time.Minute
 )
 
@@ -116,23 +119,36 @@ func lookAs(ctx context.Context, owner mailOwner, dirs []string) (list []*adopt.
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
+	cmd := asUser(ctx, owner.uid, owner.gid, io.Discard, io.Discard, "look-at-mail")
+	cmd.WaitDelay = 5 * time.Second
+	if list, err = askForMail(ctx, cmd, dirs); err != nil {
+		return nil, fmt.Errorf("look at mail as the uid %d: %w", owner.uid, errors.Join(err, ctx.Err()))
+	}
+	return list, nil
+}
+
+// askForMail starts the helper, and has it look at the Maildirs.
+func askForMail(ctx context.Context, cmd *exec.Cmd, dirs []string) (list []*adopt.Mail, err error) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	var asks bytes.Buffer
+	for e, i := json.NewEncoder(&asks), 0; i < len(dirs); i++ {
+		e.Encode(dirs[i]) // neither a string nor a buffer fails
+	}
+	from, to := io.Pipe()
 	said := &kind.Head{Most: 1024}
-	cmd := asUser(ctx, owner.uid, owner.gid, io.Discard, said, "look-at-mail")
-	cmd.Stdout = nil // a pipe of its own
-	in, ierr := cmd.StdinPipe()
-	out, oerr := cmd.StdoutPipe()
-	if err := errors.Join(ierr, oerr); err != nil {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = &asks, to, said
+	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("look at mail as the uid %d: %w", owner.uid, err)
-	}
+	var ended error
 	go func() {
-		defer in.Close()
-		for e, i := json.NewEncoder(in), 0; i < len(dirs) && e.Encode(dirs[i]) == nil; i++ {
-		}
+		ended = waitAsUser(ctx, cmd)
+		to.Close()
 	}()
-	d := json.NewDecoder(io.LimitReader(out, maxLooked))
+	answers := kind.NewAnswers(from)
+	answers.Allow(min(maxLooked, maxLookedOf+(64<<10)*len(dirs)))
+	d := json.NewDecoder(answers)
 	for _, dir := range dirs {
 		m := &adopt.Mail{}
 		if err = d.Decode(m); err == nil && m.Maildir != dir {
@@ -140,17 +156,16 @@ func lookAs(ctx context.Context, owner mailOwner, dirs []string) (list []*adopt.
 		}
 		if err != nil {
 			cmd.Process.Kill()
+			end()
 			break
 		}
 		list = append(list, m)
 	}
-	if err := errors.Join(err, cmd.Wait(), ctx.Err()); err != nil {
-		if said.String() != "" {
-			err = fmt.Errorf("%w (it says %q)", err, said)
-		}
-		return nil, fmt.Errorf("look at mail as the uid %d: %w", owner.uid, err)
+	io.Copy(io.Discard, from) // up to its end
+	if err = errors.Join(err, ended); err != nil && said.String() != "" {
+		err = fmt.Errorf("%w (it says %q)", err, said)
 	}
-	return list, nil
+	return list, err
 }
 
 // lookAtMail reads what is in a Maildir and what Courier has written of it.

@@ -145,7 +145,7 @@ func (l *look) verifyUnits(ctx context.Context, g generations, n int, plan *reco
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, append([]string{"verify", "--man=no", "--recursive-errors=no"}, paths...)...)
 	cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+filepath.Dir(paths[0])+":/usr/lib/systemd/system:/lib/systemd/system")
-	return refused(cmd, "systemd does not take the units")
+	return refused(ctx, cmd, "systemd does not take the units")
 }
 
 // dryStart has the daemon that is to serve read what it is to serve, as whoever it
@@ -171,7 +171,7 @@ func (l *look) dryStart(ctx context.Context) error {
 	if have, ok := l.facts.Accounts[render.ServiceUser]; ok && os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: uint32(have.UID), Gid: uint32(have.GID)}}
 	}
-	return refused(cmd, "the daemon does not take its configuration")
+	return refused(ctx, cmd, "the daemon does not take its configuration")
 }
 
 // staged collects what the daemon is to read; nil if there is no configuration
@@ -210,12 +210,12 @@ func (l *look) staged(ctx context.Context) (*config.Staged, error) {
 }
 
 // refused runs a check, and gives what it says if it fails.
-func refused(cmd *exec.Cmd, what string) error {
-	out, err := cmd.CombinedOutput()
+func refused(ctx context.Context, cmd *exec.Cmd, what string) error {
+	cmd.WaitDelay = 5 * time.Second
+	text, err := outputAsUser(ctx, cmd)
 	if err == nil {
 		return nil
 	}
-	text := strings.TrimSpace(string(out))
 	if text == "" {
 		text = err.Error()
 	}
