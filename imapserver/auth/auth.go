@@ -79,7 +79,8 @@ func New(o Options) *Auth {
 	if o.Remote != nil {
 		a.remote = newRemotes(o.Remote, o.Limits)
 	}
-	a.logins.Store(&logins{keep: openKeep("", o.Log)})
+	nothing, _ := openKeep("", o.Log)
+	a.logins.Store(&logins{keep: nothing})
 	none, _ := newTable(nil, a.proving())
 	a.table.Store(none)
 	return a

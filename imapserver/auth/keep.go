@@ -54,23 +54,28 @@ type keep struct {
 	changing sync.Mutex // held while a change is made that is written at once, or taken back
 }
 
+// errDamaged is of a file that was read and makes no sense.
+var errDamaged = errors.New("it is damaged")
+
 // openKeep reads what is kept in dir. A file that makes no sense is put aside, and
 // costs what was in it: nobody can log in by what cannot be read, but everybody
-// by what the description has.
-func openKeep(dir string, log *slog.Logger) *keep {
+// by what the description has. One that cannot be read now is an error: it may be sound.
+func openKeep(dir string, log *slog.Logger) (*keep, error) {
 	k := &keep{lazyFile: lazyFile{log: log, dir: dir, name: keepFile, max: maxKeep, wait: lazy}}
 	k.encode = k.json
 	err := k.read()
-	if err == nil {
-		return k
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case err == nil:
+		return k, nil
+	case errors.Is(err, errDamaged):
 		aside := fmt.Sprintf("%s.damaged-%d", k.path(), time.Now().Unix())
-		log.Error("what was kept of logins cannot be read, and was put aside: app passwords are lost", "err", err, "aside", aside)
+		log.Error("what was kept of logins makes no sense, and was put aside: app passwords and passwords that users chose are lost", "err", err, "aside", aside)
 		if err := os.Rename(k.path(), aside); err != nil {
 			log.Error("nothing is kept of logins", "err", err)
 			k.dir = ""
 		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("what is kept of logins: %w", err)
 	}
 	k.now = newKept(make([]byte, sha256.Size))
 	rand.Read(k.now.Secret)
@@ -78,7 +83,7 @@ func openKeep(dir string, log *slog.Logger) *keep {
 		log.Error("nothing is kept of logins", "err", err)
 		k.dir = ""
 	}
-	return k
+	return k, nil
 }
 
 func newKept(secret []byte) kept {
@@ -95,13 +100,15 @@ func (k *keep) read() error {
 	}
 	var now kept
 	if err := json.Unmarshal(data, &now); err != nil {
-		return fmt.Errorf("read %s: %w", k.path(), err)
+		return fmt.Errorf("read %s: %w: %w", k.path(), errDamaged, err)
 	}
-	if now.Version != keepVersion {
-		return fmt.Errorf("read %s: version %d, and this program reads %d", k.path(), now.Version, keepVersion)
-	}
-	if len(now.Secret) != sha256.Size {
-		return fmt.Errorf("read %s: it has no secret", k.path())
+	switch {
+	case now.Version > keepVersion:
+		return fmt.Errorf("read %s: version %d is of a newer program, and this one reads %d", k.path(), now.Version, keepVersion)
+	case now.Version != keepVersion:
+		return fmt.Errorf("read %s: %w: version %d, and this program reads %d", k.path(), errDamaged, now.Version, keepVersion)
+	case len(now.Secret) != sha256.Size:
+		return fmt.Errorf("read %s: %w: it has no secret", k.path(), errDamaged)
 	}
 	k.now = newKept(now.Secret)
 	maps.Copy(k.now.Hashes, now.Hashes)

@@ -213,9 +213,6 @@ func (d *ldapDialer) account(ctx context.Context) (*ldapConn, error) {
 // readSecret reads the first line of a file.
 func readSecret(path string) (string, error) {
 	data, err := readFile(path, maxSecret)
-	if errors.Is(err, os.ErrPermission) {
-		return "", fmt.Errorf("%w: let uid %d read it", err, os.Geteuid())
-	}
 	if err != nil {
 		return "", err
 	}
@@ -248,6 +245,9 @@ func CheckFiles(directories []config.Directory) error {
 // readFile reads a file whose size is bounded.
 func readFile(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("%w: let uid %d read it", err, os.Geteuid())
+	}
 	if err != nil {
 		return nil, err
 	}

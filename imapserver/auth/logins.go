@@ -43,7 +43,9 @@ func (a *Auth) newLogins(c *config.Config, masters []config.User) (*logins, erro
 	}
 	l.issuer = newIssuer(l.config.Issuer, a.proving().issuer, a.log)
 	if l.keep = a.proving().keep; l.config.Keep != l.keep.dir {
-		l.keep = openKeep(l.config.Keep, a.log)
+		if l.keep, err = openKeep(l.config.Keep, a.log); err != nil {
+			return nil, err
+		}
 	}
 	return l, nil
 }

@@ -378,7 +378,10 @@ func TestAppPasswordsTakenBack(t *testing.T) {
 // appsIn gives alice's app passwords that a file has.
 func appsIn(t *testing.T, path string) (all []AppPassword) {
 	t.Helper()
-	k := openKeep(filepath.Dir(path), slog.New(slog.DiscardHandler))
+	k, err := openKeep(filepath.Dir(path), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, app := range k.apps("alice") {
 		all = append(all, AppPassword{User: "alice", Name: app.Name})
 	}
@@ -428,7 +431,7 @@ func TestKeepDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"", "{}", "[]", string(whole[:len(whole)/2]), strings.Replace(string(whole), `"version":1`, `"version":2`, 1), `{"version":1,"apps":{}}`, "\x00"} {
+	for _, text := range []string{"", "{}", "[]", string(whole[:len(whole)/2]), strings.Replace(string(whole), `"version":1`, `"version":0`, 1), `{"version":1,"apps":{}}`, "\x00"} {
 		if err := os.WriteFile(filepath.Join(dir, keepFile), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -452,5 +455,43 @@ func TestKeepDamaged(t *testing.T) {
 	}
 	if _, err := c.AddAppPassword("alice", "phone", nil); !errors.Is(err, errNotKept) {
 		t.Errorf("without a directory: %v", err)
+	}
+}
+
+// What cannot be read is left where it is, and nothing is kept in its place: it may be
+// sound. Whoever starts the daemon is told.
+func TestKeepUnreadable(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"a newer version": func(path string) error {
+			return os.WriteFile(path, []byte(`{"version":2,"secret":""}`), 0o600)
+		},
+		"an error of reading": func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, keepFile)
+		if err := put(path); err != nil {
+			t.Fatal(err)
+		}
+		a, _ := newProving(t, config.Logins{Keep: t.TempDir()}, nil)
+		if err := a.Admit(&config.Config{Logins: &config.Logins{Keep: dir}}, nil, nil); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if all, err := os.ReadDir(dir); err != nil || len(all) != 1 || all[0].Name() != keepFile {
+			t.Errorf("%s: left are %v, %v", name, all, err)
+		}
+	}
+}
+
+// A file of another's, as a copy that was put back by root is, is to be given to auth.
+func TestReadFilePermission(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	path := filepath.Join(t.TempDir(), keepFile)
+	if err := os.WriteFile(path, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openKeep(filepath.Dir(path), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("let uid %d read it", os.Geteuid())) {
+		t.Error(err)
 	}
 }
