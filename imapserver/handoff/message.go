@@ -285,7 +285,7 @@ type Exchange struct {
 	Response  []byte `json:"response"`            // nil: the client has sent no initial response
 	Cancelled bool   `json:"cancelled,omitempty"` // the client has given up: auth forgets it
 	// Of the TLS connection, in the first one: what may be bound to it, by the names
-	// of RFC 5929 and RFC 9266, and the client's certificate with its chain.
+	// of RFC 5929 and RFC 9266, and for EXTERNAL the client's certificate with its chain.
 	Bindings     map[string][]byte `json:"bindings,omitempty"`
 	Certificates [][]byte          `json:"certificates,omitempty"`
 }

@@ -59,7 +59,7 @@ func (c *conn) authenticate(ctx context.Context, tag string, cmd *wire.Authentic
 	for {
 		challenge, done, err := m.Next(response)
 		if err != nil {
-			return nil, c.refusedResponse(tag, err)
+			return c.refusedResponse(ctx, tag, cmd.Mechanism, err)
 		}
 		if done {
 			return c.check(ctx, tag, cmd.Mechanism, m.Credentials())
@@ -71,14 +71,14 @@ func (c *conn) authenticate(ctx context.Context, tag string, cmd *wire.Authentic
 	}
 }
 
-// refusedResponse answers what a mechanism does not take. Bad syntax counts as
+// refusedResponse answers what auth need not be asked about. Bad syntax counts as
 // a bad command.
-func (c *conn) refusedResponse(tag string, err error) error {
+func (c *conn) refusedResponse(ctx context.Context, tag, mechanism string, err error) (*relay, error) {
 	if errors.Is(err, sasl.ErrSyntax) {
-		return &imap.Error{Type: imap.StatusResponseTypeBad, Text: "The " + err.Error() + "."}
+		return nil, &imap.Error{Type: imap.StatusResponseTypeBad, Text: "The " + err.Error() + "."}
 	}
 	c.log.Warn("login failed", "reason", err)
-	return c.refuse(tag, string(imap.ResponseCodeAuthenticationFailed), "Authentication failed: "+err.Error()+".")
+	return c.decided(ctx, tag, mechanism, handoff.Verdict{Code: string(imap.ResponseCodeAuthenticationFailed), Text: "Authentication failed: " + err.Error() + "."})
 }
 
 // check has auth look at the credentials and opens the session.
@@ -86,8 +86,11 @@ func (c *conn) check(ctx context.Context, tag, mechanism string, creds sasl.Cred
 	if err := c.w.Flush(); err != nil {
 		return nil, err
 	}
-	told := c.credentials(mechanism, nil)
 	c.attempt = cmp.Or(creds.For, creds.User)
+	if err := sasl.Check(creds); err != nil { // longer, it might not fit into a message to auth
+		return c.refusedResponse(ctx, tag, mechanism, err)
+	}
+	told := c.credentials(mechanism, nil)
 	told.User, told.Password, told.For = creds.User, creds.Password, creds.For
 	return c.decided(ctx, tag, mechanism, c.server.auth.Authenticate(ctx, told))
 }

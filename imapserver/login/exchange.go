@@ -32,7 +32,10 @@ func (c *conn) offers(mechanism string) bool {
 // this side understands nothing: neither password nor key is ever here.
 func (c *conn) exchange(ctx context.Context, tag string, cmd *wire.Authenticate) (*relay, error) {
 	c.attempt = ""
-	part := &handoff.Exchange{Response: cmd.Initial, Bindings: c.bindings(), Certificates: c.certificates()}
+	part := &handoff.Exchange{Response: cmd.Initial, Bindings: c.bindings()}
+	if cmd.Mechanism == external {
+		part.Certificates = c.certificates()
+	}
 	for {
 		if err := c.w.Flush(); err != nil {
 			return nil, err

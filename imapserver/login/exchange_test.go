@@ -4,11 +4,18 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
+	"mailstead/imapserver/metrics"
+	"mailstead/imapserver/sasl"
 )
 
 // driven is an Authenticator with a mechanism of its own: it wants "one", then "two".
@@ -78,5 +85,91 @@ func TestExchange(t *testing.T) {
 	last := d.seen[len(d.seen)-2].Exchange.Bindings
 	if !bytes.Equal(last["tls-exporter"], material) || !bytes.Equal(last["tls-server-end-point"], end) {
 		t.Error("what binds the exchange to its connection is not what the client has")
+	}
+}
+
+// sends is an Authenticator that sends what it is told as to another process.
+type sends struct {
+	driven
+	*handoff.Conn
+}
+
+func (s *sends) Authenticate(_ context.Context, c *handoff.Credentials) handoff.Verdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = append(s.seen, *c)
+	if err := s.Send(&handoff.Ask{Credentials: *c}); err != nil {
+		return handoff.Verdict{Code: "UNAVAILABLE", Text: err.Error()}
+	}
+	if c.Exchange != nil && c.Exchange.Response == nil {
+		return handoff.Verdict{Exchange: "7"}
+	}
+	return handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "No."}
+}
+
+// What a client may present fits into a message to auth, whatever is in it; what may not
+// be is refused as a wrong password is, and auth not asked.
+func TestLongestCredentials(t *testing.T) {
+	c, f, err := handoff.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	defer c.Close()
+	a := &sends{Conn: c}
+	s := startWith(t, nil, a)
+	mine := issue(t, time.Now().Add(time.Hour), "client.example")
+	with := testConfig()
+	with.Listeners[1].Clients = &config.Clients{PEM: mine, By: config.ByName}
+	if err := s.Update(with, s.bundles); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(mine, mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 16 {
+		pair.Certificate = append(pair.Certificate, pair.Certificate[0]) // a chain
+	}
+	long := func(n int, what string) string { return strings.Repeat(what, n) }
+	plain := func(user, password, other string) string {
+		return "AUTHENTICATE PLAIN " + base64.StdEncoding.EncodeToString([]byte(other+"\x00"+user+"\x00"+password))
+	}
+	login := func(user, password string) string {
+		return fmt.Sprintf("LOGIN {%d+}\r\n%s {%d+}\r\n%s", len(user), user, len(password), password)
+	}
+	for command, asked := range map[string]bool{
+		login(long(sasl.MaxUser, "<"), long(sasl.MaxPassword, "<")):                                                                       true,
+		plain(long(sasl.MaxUser, "\x01"), long(sasl.MaxPassword, "\x01"), long(sasl.MaxUser, "\x02")):                                     true,
+		"AUTHENTICATE SCRAM-SHA-256 " + base64.StdEncoding.EncodeToString([]byte(long(6000, "x"))):                                        true,
+		"AUTHENTICATE SCRAM-SHA-256\r\n" + base64.StdEncoding.EncodeToString([]byte(long((int(limit.Default().Before.SASL)-2)/4*3, "x"))): true,
+		login("alice", long(2800, "<")): false,
+		login("alice", "p\xe4ss"):       false,
+	} {
+		before := s.refusals(metrics.Refusals)["imaps "+metrics.WrongCredentials]
+		a.seen = nil
+		conn, err := tls.Dial("tcp", s.addr["imaps"], &tls.Config{RootCAs: s.roots, ServerName: "mail.example", Certificates: []tls.Certificate{pair}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(t, conn)
+		c.want("* OK ")
+		c.send("a " + command + "\r\n")
+		for line := c.line(); !strings.HasPrefix(line, "a NO [AUTHENTICATIONFAILED] "); line = c.line() {
+			if !strings.HasPrefix(line, "+ ") {
+				t.Errorf("%.40q: %s", command, line)
+				break
+			}
+		}
+		if got := len(a.seen) > 0; got != asked {
+			t.Errorf("%.40q: auth was asked: %v", command, got)
+		}
+		if n := s.refusals(metrics.Refusals)["imaps "+metrics.WrongCredentials] - before; n != 1 {
+			t.Errorf("%.40q: counted %v times", command, n)
+		}
+		conn.Close()
+	}
+	if n := strings.Count(s.log.String(), `msg="login failed" addr=127.0.0.1 `); n != 2 {
+		t.Errorf("%d lines for fail2ban", n)
 	}
 }
