@@ -324,7 +324,11 @@ func TestOriginatingAddress(t *testing.T) {
 	some[1].until("c OK ")
 	some[1].send("d ID (\"x-originating-ip\" \"192.0.2.9\")\r\ne LOGIN alice wrong\r\n")
 	some[1].until("e NO ")
-	for want, n := range map[string]int{"127.0.0.1": 5, "2001:db8::1": 2, "192.0.2.7": 1, "192.0.2.1": 0, "192.0.2.8": 1, "192.0.2.9": 0} {
+	for _, c := range []*client{proxy, some[1]} { // and what auth is not asked about
+		c.send("l LOGIN alice " + strings.Repeat("x", 2000) + "\r\n")
+		c.until("l NO ")
+	}
+	for want, n := range map[string]int{"127.0.0.1": 5, "2001:db8::1": 2, "192.0.2.7": 2, "192.0.2.1": 0, "192.0.2.8": 2, "192.0.2.9": 0} {
 		if got := strings.Count(log.String(), `msg="login failed" addr=`+want+" "); got != n {
 			t.Errorf("%d refusals of %s, want %d", got, want, n)
 		}

@@ -30,7 +30,8 @@ type conn struct {
 	id       string
 	peer     netip.Addr // who has connected
 	addr     netip.Addr // the client: peer, unless that is a proxy
-	log      *slog.Logger
+	plain    *slog.Logger
+	log      *slog.Logger // plain, with what is of this connection: see from
 
 	phase    wire.Phase
 	r        *wire.Reader
@@ -95,7 +96,8 @@ func (c *conn) begin(ctx context.Context) error {
 // who speaks now may be its client, who must not name another.
 func (c *conn) resume(back *relay) {
 	c.phase, c.failures = back.phase, back.failures
-	c.peer, c.addr = back.about.address, back.about.address
+	c.peer = back.about.address
+	c.from(back.about.address)
 	c.w = wire.NewWriter(c.line())
 	c.r = wire.NewReader(io.MultiReader(bytes.NewReader(back.rest), c.line()), c.w, &wire.PreAuth)
 	back.rest = nil
@@ -273,9 +275,15 @@ func (c *conn) originate(id *wire.ID) {
 		return
 	}
 	if addr, err := netip.ParseAddr(id.Params[i].Value); err == nil {
-		c.addr = addr.Unmap().WithZone("")
-		c.log.Info("client of a proxy", "client", c.addr)
+		addr = addr.Unmap().WithZone("")
+		c.log.Info("client of a proxy", "client", addr)
+		c.from(addr)
 	}
+}
+
+// from says where the client is, to what counts and to the log.
+func (c *conn) from(addr netip.Addr) {
+	c.addr, c.log = addr, named(c.plain, addr, c.id, c.listener)
 }
 
 // upgrade is STARTTLS (RFC 9051 §6.2.1). Whoever has sent anything behind it
@@ -299,7 +307,8 @@ func (c *conn) upgrade(ctx context.Context, tag string) error {
 	if err := c.startTLS(ctx); err != nil {
 		return err
 	}
-	c.client, c.addr = "", c.peer
+	c.client = ""
+	c.from(c.peer)
 	c.reset()
 	return nil
 }

@@ -328,16 +328,15 @@ func (v *guest) leave() {
 
 // serve is admit without its limits.
 func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.Logger, v *guest) {
-	id := newID()
-	// The address first: fail2ban reads it where no client can have written.
-	log = log.With(slog.Any("addr", addr), slog.String("session", id), slog.String("listener", listener))
+	id, plain := newID(), log
+	log = named(plain, addr, id, listener)
 	defer func() {
 		if r := recover(); r != nil {
 			s.counts.Add(metrics.Faults, 1, "login")
 			log.Error("connection lost to a fault of ours", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
-	r := s.login(nc, listener, addr, id, log, nil)
+	r := s.login(nc, listener, addr, id, plain, nil)
 	for r != nil {
 		v.loggedIn()
 		s.session(r, log)
@@ -349,8 +348,14 @@ func (s *Server) serve(nc net.Conn, listener string, addr netip.Addr, log *slog.
 			r.client.Close()
 			return
 		}
-		r = s.login(r.client, listener, addr, id, log, r)
+		r = s.login(r.client, listener, addr, id, plain, r)
 	}
+}
+
+// named has a log name a connection. The address is first: fail2ban reads it where no
+// client can have written.
+func named(log *slog.Logger, addr netip.Addr, id, listener string) *slog.Logger {
+	return log.With(slog.Any("addr", addr), slog.String("session", id), slog.String("listener", listener))
 }
 
 // session runs a relay, or a session of this process.
@@ -374,12 +379,13 @@ func (s *Server) login(nc net.Conn, listener string, addr netip.Addr, id string,
 	nc.SetDeadline(time.Now().Add(now.limits.Lifetime))
 	// Ahead of its time it wakes a connection that waits for the client.
 	defer context.AfterFunc(s.ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })()
-	c := &conn{server: s, nc: nc, listener: listener, id: id, peer: addr, addr: addr, log: log, settings: now}
+	c := &conn{server: s, nc: nc, listener: listener, id: id, peer: addr, plain: log, settings: now}
+	c.from(addr)
 	c.record()
 	r, reason := c.run(ctx, back)
 	if r == nil {
 		c.tell()
-		log.Info("disconnected before login", "reason", reason, "tls", c.tlsVersion())
+		c.log.Info("disconnected before login", "reason", reason, "tls", c.tlsVersion())
 		c.nc.Close() // which under TLS says so to the client
 		return nil
 	}
