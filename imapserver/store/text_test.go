@@ -137,6 +137,43 @@ func TestText(t *testing.T) {
 	want("of small ones one", 13+7*maxSmall, minSegment, minSegment, 10+70+minSegment*(maxSmall-2))
 }
 
+// TestTextRich holds that segments of few messages with many grams each stay as they
+// are: there is no room for more in them.
+func TestTextRich(t *testing.T) {
+	a := openText(t, newMaildir(t))
+	v := selectBox(t, a, "INBOX", false)
+	r := rand.New(rand.NewPCG(13, 14))
+	for i := range 170 {
+		var text strings.Builder
+		for range 30_000 {
+			text.WriteRune(rune(0x4e00 + r.IntN(20_000)))
+		}
+		deliver(t, a.dir, fmt.Sprintf("1700000000.M%06dP1.host", i), "Subject: x\n\n"+text.String()+"\n")
+	}
+	poll(t, v)
+	ids := func() (ids []int64) {
+		err := a.text.index.use(false, func(conn *sqlite.Conn) error {
+			return textSegments(conn, v.mb.textSource(), func(s *segment) error {
+				ids = append(ids, s.id)
+				return nil
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ids
+	}
+	indexText(t, v)
+	before := ids()
+	if len(before) <= maxSmall {
+		t.Fatalf("%d segments", len(before))
+	}
+	indexText(t, v)
+	if after := ids(); !slices.Equal(before, after) {
+		t.Errorf("of segments %v, %v were made", before, after)
+	}
+}
+
 // TestTextMailboxes holds that a mailbox keeps its segments under another name,
 // and that those of one that is gone go too.
 func TestTextMailboxes(t *testing.T) {

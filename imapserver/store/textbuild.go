@@ -22,8 +22,8 @@ const (
 	// minSegment is how many messages are worth a segment. Fewer are searched
 	// one by one.
 	minSegment = 64
-	// A segment of less than smallSegment members is small. Of so many small
-	// ones, new ones are made.
+	// A segment of less than smallSegment members that is not full is small. Of so
+	// many small ones, new ones are made.
 	smallSegment = maxMembers / 2
 	maxSmall     = 8
 	// textDelay is how long after its cause the work begins: not while a client
@@ -254,7 +254,7 @@ func (t *textBuild) plan(now *snapshot, begin bool) (todo []*record, any bool, e
 				t.drop = append(t.drop, s.id)
 				return nil
 			}
-			if len(s.members) < smallSegment {
+			if len(s.members) < smallSegment && !s.full {
 				small = append(small, s)
 			}
 			for _, uid := range uids {

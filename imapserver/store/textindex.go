@@ -18,7 +18,7 @@ import (
 const textFile = "text.db"
 
 const (
-	textVersion = 1
+	textVersion = 2
 	textID      = 0x4d737478 // "Mstx"
 )
 

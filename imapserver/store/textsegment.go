@@ -35,11 +35,12 @@ type member struct {
 // segment is the grams of up to maxMembers messages. It is written once, as a
 // head and pages, each with a checksum.
 //
-// The head is the members and the first gram of each page. A page is grams in
+// The head is whether it is full, the members and the first gram of each page. A page is grams in
 // ascending order, each with the members that have it: a list of their distances
 // or, where that is shorter, one bit for each member.
 type segment struct {
 	id      int64
+	full    bool // there was no room for more
 	members []member
 	firsts  []search.Gram
 }
@@ -90,14 +91,10 @@ func sum(data []byte, place []int64) uint32 {
 
 // encodeHead gives the head of the segment.
 func (s *segment) encodeHead(of textSource) []byte {
-	b := binary.AppendUvarint(nil, uint64(len(s.members)))
+	b := binary.AppendUvarint([]byte{bit(s.full)}, uint64(len(s.members)))
 	last := imap.UID(0)
 	for _, m := range s.members {
-		open := uint64(0)
-		if m.open {
-			open = 1
-		}
-		b = binary.AppendUvarint(b, uint64(m.uid-last)<<1|open)
+		b = binary.AppendUvarint(b, uint64(m.uid-last)<<1|uint64(bit(m.open)))
 		b = binary.LittleEndian.AppendUint64(b, m.bind)
 		last = m.uid
 	}
@@ -110,6 +107,13 @@ func (s *segment) encodeHead(of textSource) []byte {
 	return seal(b, s.id, of.mailbox, int64(of.validity))
 }
 
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // decodeHead reads what encodeHead gave.
 func decodeHead(data []byte, id int64, of textSource) (*segment, error) {
 	data, err := unseal(data, id, of.mailbox, int64(of.validity))
@@ -117,7 +121,8 @@ func decodeHead(data []byte, id int64, of textSource) (*segment, error) {
 		return nil, err
 	}
 	d := textDecoder{rest: data}
-	s := &segment{id: id, members: make([]member, d.count(maxMembers))}
+	s := &segment{id: id, full: d.bytes(1)[0] == 1}
+	s.members = make([]member, d.count(maxMembers))
 	last := imap.UID(0)
 	for i := range s.members {
 		n := d.uvarint()
@@ -238,7 +243,7 @@ func (m *segmentMaker) add(uid imap.UID, base string, grams []search.Gram, known
 // make gives the segment, and to put its pages, numbered from 0.
 func (m *segmentMaker) make(id int64, put func(n int, page []byte) error) (*segment, error) {
 	m.sort()
-	s := &segment{id: id, members: m.members}
+	s := &segment{id: id, full: m.full(), members: m.members}
 	var page []byte
 	flush := func() error {
 		n := len(s.firsts) - 1
