@@ -40,8 +40,21 @@ type sortItem struct {
 	num      uint32
 }
 
-// NewSorter makes one for the criteria.
-func NewSorter(by []wire.SortCriterion) *Sorter { return &Sorter{by: by} }
+// maxSortText is how many octets of a folded text are compared, as many as an
+// Overview keeps of one: folding makes 33 of the three of U+FDFA.
+const maxSortText = 1024
+
+// NewSorter makes one for the criteria. One whose key came before decides nothing,
+// and is left out.
+func NewSorter(by []wire.SortCriterion) *Sorter {
+	s := new(Sorter)
+	for _, c := range by {
+		if !s.uses(c.Key) {
+			s.by = append(s.by, c)
+		}
+	}
+	return s
+}
 
 // NeedsOverview, NeedsSize and NeedsScore tell what of a Found matters.
 func (s *Sorter) NeedsOverview() bool {
@@ -134,6 +147,7 @@ func appendSortNumber(dst []byte, n int64) []byte {
 func appendSortText(dst []byte, text string) []byte {
 	start := len(dst)
 	dst, _ = appendFold(dst, []byte(text), true)
+	dst = dst[:min(len(dst), start+maxSortText)]
 	if bytes.IndexByte(dst[start:], 0) >= 0 {
 		dst = append(dst[:start], bytes.ReplaceAll(dst[start:], []byte{0}, []byte{0, 1})...)
 	}

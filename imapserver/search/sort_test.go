@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,5 +80,26 @@ func TestSortTexts(t *testing.T) {
 	}
 	if have := sorted(list, wire.SortCriterion{Key: wire.SortSubject}); have != fmt.Sprint(nums) {
 		t.Errorf("have %s, want %v", have, nums)
+	}
+}
+
+// A key has a bound, however often a criterion is given and whatever folding makes of a
+// text.
+func TestSortBound(t *testing.T) {
+	by := []wire.SortCriterion{{Key: wire.SortSubject, Reverse: true}, {Key: wire.SortFrom}}
+	for range 500 {
+		by = append(by, wire.SortCriterion{Key: wire.SortSubject}, wire.SortCriterion{Key: wire.SortFrom, Reverse: true})
+	}
+	list := []Found{
+		{Num: 1, Overview: message.Overview{Subject: "a", From: "b"}}, {Num: 2, Overview: message.Overview{Subject: "b"}},
+		{Num: 3, Overview: message.Overview{Subject: "a", From: "a"}},
+		{Num: 4, Overview: message.Overview{Subject: strings.Repeat("\ufdfa", 340), From: strings.Repeat("\x00", 1000)}},
+	}
+	if have := sorted(list, by...); have != "[4 2 3 1]" {
+		t.Errorf("have %s", have)
+	}
+	s := NewSorter(by)
+	if s.Add(&list[3]); len(s.keys) > 4*maxSortText {
+		t.Errorf("a key of %d octets", len(s.keys))
 	}
 }
