@@ -41,7 +41,7 @@ type Account struct {
 	boot  string // the run of the kernel
 	namer *maildir.Namer
 	lock  *os.File
-	disk  uint64 // the device that lock is on
+	top   identity // of dir, as it was when lock was taken
 	index *index
 	past  time.Time // when the index was written before
 	enc   maildir.Encoding
@@ -136,6 +136,10 @@ func (a *Account) open(ctx context.Context, o Options) error {
 	} else if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	var err error
+	if a.top, err = identify(a.dir); err != nil {
+		return err
+	}
 	if err := a.takeLock(ctx); err != nil {
 		return err
 	}
@@ -182,10 +186,7 @@ func (a *Account) takeLock(ctx context.Context) error {
 	for {
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			var st unix.Stat_t
-			err = unix.Fstat(fd, &st)
-			a.disk = st.Dev
-			return err
+			return nil
 		}
 		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			return &fs.PathError{Op: "lock", Path: a.own, Err: err}

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ import (
 // What ends an account whose disk is another one by now.
 var (
 	errWell    = fmt.Errorf("%w: it can be written again, and the account is opened anew", ErrDisk)
-	errMounted = fmt.Errorf("%w: another file system is in its place, and the account is opened anew", ErrDisk)
+	errMounted = fmt.Errorf("%w: another file system or Maildir is in its place, and the account is opened anew", ErrDisk)
 )
 
 // diskError makes ErrNoSpace of a full disk and of an exhausted quota, and ErrDisk of
@@ -116,12 +117,27 @@ func openUnwritten(path string, form *dbForm) (*sqlite.Conn, error) {
 	return conn, nil
 }
 
+// identity tells a directory from one that is in its place later, and may have its inode.
+type identity struct {
+	major, minor uint32
+	inode        uint64
+	born         unix.StatxTimestamp // where the file system knows it
+}
+
+func identify(dir string) (identity, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
+		return identity{}, &fs.PathError{Op: "statx", Path: dir, Err: err}
+	}
+	return identity{st.Dev_major, st.Dev_minor, st.Ino, st.Btime}, nil
+}
+
 // reviewDisk ends an account that was opened on a disk that could not be written, and
-// can be by now, and one whose file system was mounted again: it is opened anew, with
-// all that has happened meanwhile.
+// can be by now, and one whose file system was mounted again or whose Maildir was
+// replaced, as by a restore: it is opened anew, with all that has happened meanwhile.
 func (a *Account) reviewDisk() error {
-	var now unix.Stat_t
-	if err := unix.Lstat(a.own, &now); err == nil && now.Dev != a.disk { // what is of the same is planted, and not followed
+	// What is in the place of our directory in it is planted, and not followed.
+	if now, err := identify(a.dir); err == nil && now != a.top {
 		return a.index.fail(errMounted)
 	}
 	if a.index.unwritten == nil || writable(a.own, true) != nil {

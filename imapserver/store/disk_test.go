@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"golang.org/x/sys/unix"
@@ -110,4 +113,67 @@ func TestCopyUnsynced(t *testing.T) {
 	if _, err := v.Copy(t.Context(), allSeqs(v), here(v, "Box")); err == nil {
 		t.Error("the account goes on, and says that it is copied")
 	}
+}
+
+// TestReplaced has another Maildir in the place of one that is open, as an older one that
+// is restored from a backup: the account is ended, has changed nothing of it, and opened
+// anew it has what was restored.
+func TestReplaced(t *testing.T) {
+	restored := newMaildir(t)
+	a := openUnwatched(t, restored)
+	appendMessage(t, a, "INBOX", mail1)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for what, replace := range map[string]func(dir string) error{
+		"moved aside": func(dir string) error {
+			return errors.Join(os.Rename(dir, dir+".bad"), os.Rename(dir+".backup", dir))
+		},
+		"removed": func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Rename(dir+".backup", dir)) },
+		"removed, and the inode is taken again": func(dir string) error {
+			return errors.Join(os.RemoveAll(dir), maildir.MakeTree(dir, false), os.RemoveAll(filepath.Join(dir, "cur")),
+				os.Rename(filepath.Join(dir+".backup", "cur"), filepath.Join(dir, "cur")))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "Maildir")
+			copyTree(t, dir, restored)
+			copyTree(t, dir+".backup", restored)
+			broken := 0
+			a, err := Open(t.Context(), Options{Maildir: dir, unwatched: true, Broken: func() { broken++ }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := replace(dir); err != nil {
+				t.Fatal(err)
+			}
+			before := treeNames(t, dir)
+			if _, uid, err := tryAppend(a, "INBOX", mail1, time.Time{}); !errors.Is(err, ErrDisk) || broken != 1 {
+				t.Errorf("append: uid %d, %v; broken %d times", uid, err, broken)
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+			if after := treeNames(t, dir); !slices.Equal(after, before) {
+				t.Errorf("there is %q, and was %q", after, before)
+			}
+			v := selectBox(t, openUnwatched(t, dir), "INBOX", false)
+			if v.Len() != 1 || read(t, v, 1) != mail1 {
+				t.Errorf("%d messages after the restore", v.Len())
+			}
+		})
+	}
+}
+
+// treeNames gives all that is below a directory.
+func treeNames(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		all = append(all, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
