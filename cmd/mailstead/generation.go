@@ -70,8 +70,8 @@ type departure struct {
 
 // attempt is a change from one generation to another whose end is not known yet.
 type attempt struct {
-	ID   string `json:"id"` // of the process, for its timer
-	From int    `json:"from"`
+	ID   string `json:"id"`   // of the process, for its timer
+	From int    `json:"from"` // To where a rollback leads to what serves already
 	To   int    `json:"to"`
 }
 

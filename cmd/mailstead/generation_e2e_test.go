@@ -164,6 +164,19 @@ func TestGenerations(t *testing.T) {
 		b.exit(0, "mailstead", "rollback", "--yes", "--to", "3")
 		wantForce(3)
 	})
+	phase("a rollback to what is in force that is killed is made whole", func(t *testing.T) {
+		config := b.run("cat", "/var/lib/mailstead/config.json")
+		const drift = "sed -i 's/\"second\"/\"third\"/' /var/lib/mailstead/config.json"
+		b.sh(drift + `; mv /root/probe /root/password; mkfifo /root/probe
+			mailstead rollback --yes --to 3 > /dev/null 2>&1 & p=$!
+			for i in $(seq 100); do grep -q second /var/lib/mailstead/config.json && break; sleep 0.1; done; sleep 1
+			kill -KILL $p; wait $p || true; rm /root/probe; mv /root/password /root/probe; ` + drift)
+		b.exit(0, "sh", "-c", `mailstead rollback --attempt "$(grep -o '"id": *"[^"]*"' /var/lib/mailstead/generations/trying.json | cut -d '"' -f 4)"`)
+		wantForce(3)
+		if now := b.run("cat", "/var/lib/mailstead/config.json"); now != config {
+			t.Errorf("the configuration is not that of generation 3:\n%s", lineDiff(config, now))
+		}
+	})
 	phase("a boot does not apply what the host has returned from", func(t *testing.T) {
 		b.reboot()
 		b.await(func() bool {

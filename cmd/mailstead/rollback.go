@@ -113,7 +113,7 @@ func runRollback(ctx context.Context, o rollbackOptions, c *console) error {
 
 // before gives the generation that a return leads to by itself.
 func (g generations) before(now int, cut *attempt) (int, error) {
-	if cut != nil && cut.From != 0 {
+	if cut != nil && cut.From != 0 && cut.From != cut.To {
 		return cut.From, nil
 	}
 	n, err := g.proven(now - 1)
@@ -145,9 +145,6 @@ func (g generations) returnTo(ctx context.Context, o rollbackOptions, c *console
 	t := &trial{attempt: attempt{To: o.to}, c: c, g: g, l: l, after: returnAfter, again: true, reason: "rollback by " + whoApplies()}
 	if t.From, err = g.proven(now); err != nil {
 		return err
-	}
-	if t.From == t.To {
-		t.From = 0
 	}
 	cut, err := g.trying()
 	if err != nil {
@@ -183,7 +180,7 @@ func returnFrom(ctx context.Context, o rollbackOptions, c *console) error {
 	if err != nil {
 		return err
 	}
-	if now == a.To { // only the last step was missing
+	if now == a.To && now != a.From { // only the last step was missing
 		return g.clearTrying()
 	}
 	fmt.Fprintf(c.out, "The apply of generation %d was cut short.\n", a.To)

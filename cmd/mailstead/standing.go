@@ -44,7 +44,7 @@ func (l *look) noteGenerations() []string {
 	var notes []string
 	if a, err := g.trying(); err == nil && a != nil {
 		note := fmt.Sprintf("the apply of generation %d was cut short, or is at work: an apply brings the host to what is described", a.To)
-		if a.From != 0 {
+		if a.From != 0 && a.From != a.To {
 			note += fmt.Sprintf(", %q to generation %d", "mailstead rollback", a.From)
 		}
 		notes = append(notes, note)

@@ -248,7 +248,7 @@ func (g generations) leave(n, to int, reason string) error {
 // failed of the changes is likely to be the reason.
 func (t *trial) giveUp(ctx context.Context, problem, failed error) error {
 	seen := fmt.Errorf("generation %d does not serve: %w", t.To, causes(failed, problem))
-	if t.again && t.From == 0 {
+	if t.again && (t.From == 0 || t.From == t.To) {
 		return &exitError{code: exitPartial, err: seen}
 	}
 	fmt.Fprintf(t.c.err, "mailstead: error: %s\n", visibleLines(seen.Error()))
@@ -278,7 +278,10 @@ func (g generations) goBack(ctx context.Context, c *console, a attempt, lock *re
 	if err := g.undo(ctx, c, a, lock); err != nil {
 		return &exitError{code: exitPartial, err: hint(fmt.Errorf("return from generation %d: %w", a.To, err), "mend that, then %q", "mailstead rollback")}
 	}
-	err := g.leave(a.To, a.From, reason)
+	var err error
+	if a.From != a.To {
+		err = g.leave(a.To, a.From, reason)
+	}
 	if err == nil && a.From != 0 {
 		err = g.setCurrent(a.From)
 	}
