@@ -51,8 +51,9 @@ nothing.
 What was applied is kept as a generation. It is checked whole before anything is
 touched; afterwards the host has to serve: TLS for every name on every listener,
 and a login where the description names a probe. If it does not, or if this
-command is cut short, the host returns to the generation before, by itself. A
-part of a plan (--only, --except) makes no generation.
+command is cut short, the host returns to the generation before, by itself;
+after a power cut it does so as it boots. A part of a plan (--only, --except)
+makes no generation.
 
 A resource that waits for something only you can do, such as a certificate that
 has not been issued, keeps nothing else from being applied; the exit status is 6

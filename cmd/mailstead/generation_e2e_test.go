@@ -188,6 +188,19 @@ func TestGenerations(t *testing.T) {
 		}
 		contains(t, b.run("journalctl", "-u", "mailstead-apply", "-b", "--no-pager"), "generation 3 is applied")
 	})
+	phase("a boot returns from an apply that the power was cut at", func(t *testing.T) {
+		describe(`about: comment: "killed with the power"`)
+		b.killedProbing("KILL", "60s")
+		b.reboot()
+		b.await(func() bool {
+			return b.try("", "systemctl", "is-active", "mailstead-apply.service").stdout != "activating\n"
+		})
+		h := b.history()
+		wantForce(h.Generations[0].Number)
+		contains(t, b.run("cat", "/var/lib/mailstead/config.json"), `"second"`)
+		contains(t, b.run("journalctl", "-u", "mailstead-apply", "-b", "--no-pager"), "was cut short: generation 3 is applied")
+		contains(t, b.run("mailstead", "plan"), "from which the host has returned: its apply was cut short")
+	})
 	phase("what the daemon has read is not what is there", func(t *testing.T) {
 		describe("")
 		apply(0)

@@ -56,19 +56,34 @@ func (l *look) noteGenerations() []string {
 }
 
 // standing gives the host to apply while the machine comes up: what is described,
-// unless the host has returned from that; then the generation in force. It is nil
-// if there is none, or Courier serves: the daemon was stopped, and is to stay so.
+// unless the host has returned from that; then the generation in force. Nor is what
+// the power was cut at applied, but what was proven before. It is nil if there is
+// none, or Courier serves: the daemon was stopped, and is to stay so.
 func (l *look) standing(ctx context.Context, c *console) (*look, error) {
 	if was, err := decodeApplied(filepath.Join(l.host.Paths.State, appliedFile)); err == nil && was.HandedBack {
 		fmt.Fprintf(c.out, "%v: nothing is applied.\n", errHandedBack)
 		l.close()
 		return nil, nil
 	}
+	g := generationsOf(l.host.Paths.State)
+	a, err := g.trying()
+	if err != nil {
+		return l, err
+	}
+	if a != nil && a.From != 0 && a.From != a.To {
+		same, err := l.is(g, a.To)
+		if err != nil {
+			return l, err
+		}
+		if same {
+			fmt.Fprintf(c.out, "The apply of what is described (generation %d) was cut short: generation %d is applied.\n", a.To, a.From)
+			return l.instead(ctx, c, g, a.From)
+		}
+	}
 	gen, err := l.returnedFrom()
 	if gen == nil || err != nil {
 		return l, err
 	}
-	g := generationsOf(l.host.Paths.State)
 	now, err := g.current()
 	if err != nil {
 		return l, err
@@ -79,10 +94,25 @@ func (l *look) standing(ctx context.Context, c *console) (*look, error) {
 		return nil, nil
 	}
 	fmt.Fprintf(c.out, "The host has returned from what is described (generation %d): generation %d is applied.\n", gen.Number, now)
-	was, err := g.lookAt(ctx, c, now, true)
+	return l.instead(ctx, c, g, now)
+}
+
+// instead looks at a generation.
+func (l *look) instead(ctx context.Context, c *console, g generations, n int) (*look, error) {
+	was, err := g.lookAt(ctx, c, n, true)
 	if err != nil {
 		return l, err
 	}
 	l.close()
 	return was, nil
+}
+
+// is tells whether a generation is of this very host.
+func (l *look) is(g generations, n int) (bool, error) {
+	gen, err := g.read(n)
+	if err != nil {
+		return false, err
+	}
+	wanted, err := encodeApplied(l.host, l.opts)
+	return err == nil && gen.Host == digestOf(wanted), err
 }
