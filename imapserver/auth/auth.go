@@ -135,7 +135,10 @@ func (a *Auth) Settled() {
 	for _, user := range l.keep.dropApps(listed, a.mayKnow) {
 		a.log.Info("app passwords dropped with their user", "user", user)
 	}
-	a.known.filter(func(u config.User) bool { return admitted(a.directories, u) })
+	a.known.filter(func(_ string, u config.User) bool { return admitted(a.directories, u) })
+	if a.lately.of.filter(func(user string, _ []Login) bool { return listed(user) || a.mayKnow(user) }) {
+		a.lately.soon()
+	}
 }
 
 // Limit goes over to what the configuration says of the limits, by name.

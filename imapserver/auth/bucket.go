@@ -172,11 +172,13 @@ func (t *memory[K, V]) all() map[K]V {
 	return all
 }
 
-// filter takes out what keep does not hold for.
-func (t *memory[K, V]) filter(keep func(V) bool) {
+// filter takes out what keep does not hold for, and says whether that was anything.
+func (t *memory[K, V]) filter(keep func(K, V) bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	maps.DeleteFunc(t.m, func(_ K, r remembered[V]) bool { return !keep(r.value) })
+	before := len(t.m)
+	maps.DeleteFunc(t.m, func(k K, r remembered[V]) bool { return !keep(k, r.value) })
+	return len(t.m) < before
 }
 
 // forget takes k out.

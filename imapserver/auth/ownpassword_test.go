@@ -193,4 +193,16 @@ func TestLatelyKept(t *testing.T) {
 	if a, _ = start(); len(a.Lately("bob")) != 1 {
 		t.Error("a damaged file is not written anew")
 	}
+	a.Settled()
+	if err := a.Update(users[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Lately("bob")) != 1 {
+		t.Error("gone by a change that may be taken back")
+	}
+	a.Settled()
+	a.Close()
+	if a, _ = start(); len(a.Lately("bob")) != 0 {
+		t.Error("whoever has the name next is told of the logins of who had it before")
+	}
 }
