@@ -11,6 +11,11 @@ const (
 	Action Op = "action" // ! nothing on disk differs, but what runs does
 )
 
+// UnmarshalText takes the words alone.
+func (o *Op) UnmarshalText(text []byte) error {
+	return oneOf(o, Op(text), "operation", Create, Update, Delete, Action)
+}
+
 // Change is one step of a plan.
 type Change struct {
 	Ref    Ref        `json:"ref"`

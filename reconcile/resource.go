@@ -7,6 +7,11 @@
 // imports nothing of the project.
 package reconcile
 
+import (
+	"fmt"
+	"slices"
+)
+
 // Ref names a resource: its kind and its name, such as "file//etc/pam.d/x".
 type Ref struct {
 	Kind string `json:"kind"`
@@ -27,6 +32,21 @@ const (
 	Restart Impact = "restart" // every connection ends
 	Data    Impact = "data"    // mail is concerned
 )
+
+// UnmarshalText takes the words alone: a plan that somebody hands over is shown to who
+// approves it.
+func (i *Impact) UnmarshalText(text []byte) error {
+	return oneOf(i, Impact(text), "impact", "", Live, Reload, Rebind, Restart, Data)
+}
+
+// oneOf sets *to to a word, which has to be one of some.
+func oneOf[T ~string](to *T, word T, what string, words ...T) error {
+	if !slices.Contains(words, word) {
+		return fmt.Errorf("%q is no %s", string(word), what)
+	}
+	*to = word
+	return nil
+}
 
 // Attr is one attribute of a resource. Secret values are never shown and stand
 // in a plan only as a keyed digest.

@@ -98,7 +98,7 @@ func writeChanges(c *console, w io.Writer, changes []reconcile.Change, verbose b
 		case l == likeness{} || alike[l] < many || told[l] < manyTold:
 		case told[l] == manyTold:
 			e.below = func() {
-				fmt.Fprintf(w, "  %s and %d more of %s: %s (-v names them)\n", c.paint(symbol.paint, symbol.sign), more, l.kind, visible(l.reason))
+				fmt.Fprintf(w, "  %s and %d more of %s: %s (-v names them)\n", c.paint(symbol.paint, symbol.sign), more, visible(l.kind), visible(l.reason))
 			}
 		default:
 			continue
@@ -139,21 +139,22 @@ func writeAttrs(c *console, w io.Writer, change reconcile.Change) {
 	for _, name := range attrNames(change) {
 		old, isOld := have[name]
 		new, isNew := want[name]
+		said := visible(name)
 		switch {
 		case change.Op == reconcile.Update && old.Value == new.Value && isOld == isNew:
 			// What stays as it is would hide what does not.
 		case name == contentAttr && !old.Secret && !new.Secret:
 			writeDiff(c, w, change, old.Value, new.Value)
 		case isOld && isNew && old.Value == new.Value:
-			fmt.Fprintf(w, "      %s: %s\n", name, shown(new))
+			fmt.Fprintf(w, "      %s: %s\n", said, shown(new))
 		case isOld && isNew && (old.Secret || new.Secret):
-			fmt.Fprintf(w, "      %s: %s, another one than now\n", name, reconcile.Hidden)
+			fmt.Fprintf(w, "      %s: %s, another one than now\n", said, reconcile.Hidden)
 		case isOld && isNew:
-			fmt.Fprintf(w, "      %s: %s -> %s\n", name, shown(old), shown(new))
+			fmt.Fprintf(w, "      %s: %s -> %s\n", said, shown(old), shown(new))
 		case isNew:
-			fmt.Fprintf(w, "      %s: %s\n", name, shown(new))
+			fmt.Fprintf(w, "      %s: %s\n", said, shown(new))
 		case isOld:
-			fmt.Fprintf(w, "      %s: was %s\n", name, shown(old))
+			fmt.Fprintf(w, "      %s: was %s\n", said, shown(old))
 		}
 	}
 }

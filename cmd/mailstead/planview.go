@@ -122,7 +122,7 @@ func writeUnchanged(c *console, w io.Writer, unchanged map[string]int) {
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(unchanged)) {
 		if n := unchanged[kind]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, kind))
+			parts = append(parts, fmt.Sprintf("%d %s", n, visible(kind)))
 		}
 	}
 	if len(parts) > 0 {
