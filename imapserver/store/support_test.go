@@ -204,13 +204,20 @@ func untar(t testing.TB, name string) string {
 	}
 }
 
-// copyTree copies files with their times.
+// copyTree copies a tree with its times.
 func copyTree(t testing.TB, to, from string) {
 	t.Helper()
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+	if err := copyDir(to, from); err != nil {
 		t.Fatal(err)
 	}
-	err := filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
+}
+
+// copyDir is copyTree for who goes on where it fails.
+func copyDir(to, from string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -220,9 +227,6 @@ func copyTree(t testing.TB, to, from string) {
 		}
 		return os.Chtimes(filepath.Join(to, strings.TrimPrefix(path, from)), st.ModTime(), st.ModTime())
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // here is a mailbox of the view's own account.
