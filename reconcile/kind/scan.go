@@ -94,7 +94,7 @@ func (h *Host) Scan(ctx context.Context, s ScanSpec) (Scan, error) {
 	case a.Scan == nil:
 		return Scan{}, fmt.Errorf("helper as uid %d: no answer", id.uid)
 	case a.Scan.Error != "":
-		return Scan{}, errors.New(shorter(a.Scan.Error))
+		return a.Scan.bounded(), errors.New(shorter(a.Scan.Error)) // what was removed, is
 	}
 	return a.Scan.bounded(), nil
 }
@@ -178,7 +178,8 @@ func (s *scanner) run() error {
 
 func (s *scanner) tree(t *tree) error {
 	if t.dir.stat.Mode&0o500 != 0o500 {
-		return s.look.directory(t.dir, ".") // nobody can look further until the mode is repaired
+		s.wrong(s.look.directory(t.dir, ".")) // nobody can look further until the mode is repaired
+		return nil
 	}
 	dots, err := s.top(t.dir)
 	if err != nil {
@@ -212,10 +213,22 @@ func (s *scanner) tree(t *tree) error {
 
 func (s *scanner) folder(n *node, name string) error {
 	if n.stat.Mode&0o500 != 0o500 {
-		return s.look.directory(n, name)
+		s.wrong(s.look.directory(n, name))
+		return nil
 	}
 	_, err := s.level(n, name)
+	if int(n.stat.Uid) != s.look.owner.uid && errors.Is(err, fs.ErrPermission) {
+		err = nil // the survey says so
+	}
 	return errors.Join(err, s.mailbox(n, name))
+}
+
+// wrong notes a directory that the owner of the mail cannot mend: what else there is
+// can be looked at all the same.
+func (s *scanner) wrong(err error) {
+	if err != nil {
+		s.look.foreign = append(s.look.foreign, err.Error())
+	}
 }
 
 // top looks at the names beside cur, and gives those of folders, sorted.
@@ -279,9 +292,7 @@ func (s *scanner) own(n *node) error {
 // mailbox looks at the files of one mailbox.
 func (s *scanner) mailbox(n *node, rel string) error {
 	s.Mailboxes++
-	if err := s.look.mailbox(n, rel, rel != ""); err != nil {
-		return err
-	}
+	s.wrong(s.look.mailbox(n, rel, rel != ""))
 	seen := newNames()
 	for _, sub := range subdirs {
 		d, err := n.open(sub)

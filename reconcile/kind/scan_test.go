@@ -227,3 +227,35 @@ func TestScanAsOwner(t *testing.T) {
 		t.Errorf("a Maildir that is a link: %v", err)
 	}
 }
+
+// One folder of somebody else's, such as after a restore by root, is told, and the
+// others are looked at all the same.
+func TestScanBesideTheirs(t *testing.T) {
+	b, m := victim(t)
+	b.must(b.host.applyMail(t.Context(), reconcile.Change{Want: ptr(Maildir(m, ""))}))
+	for _, name := range []string{".A", ".B", ".C"} {
+		b.must(b.host.applyMail(t.Context(), reconcile.Change{Want: ptr(Folder(m, FolderSpec{Name: name[1:]}, ""))}))
+		b.must(os.WriteFile(m.Path+"/"+name+"/cur/a,S=4:2,", []byte("hi\n"), 0o644))
+	}
+	theirs := func(name string, mode os.FileMode) {
+		b.must(errors.Join(os.Chown(m.Path+"/"+name, 0, 0), os.Chmod(m.Path+"/"+name, mode)))
+	}
+	theirs(".A", 0o755)
+	theirs(".B", 0o700) // of which only this can be told
+	theirs(".C/new", 0o755)
+	s := b.scan(m, nil)
+	said := func(name string) string {
+		return fmt.Sprintf("%s/%s belongs to uid 0, want %d: run \"chown -hR %d:%d %s\" as root", m.Path, name, m.UID, m.UID, m.GID, m.Path)
+	}
+	want := []Flawed{{WrongSize, 2, []string{".A/cur/a,S=4:2, is of 3 octets", ".C/cur/a,S=4:2, is of 3 octets"}},
+		{Incomplete, 3, []string{said(".A"), said(".B"), said(".C/new")}}}
+	if diff := cmp.Diff(want, s.Flaws); diff != "" {
+		t.Error(diff)
+	}
+	// What was removed counts, however the look ends.
+	b.host.Close()
+	b.host.Helper = []string{"/bin/sh", "-c", "read x; echo '{\"scan\":{\"removed\":3,\"error\":\"it broke\"}}'; read y"}
+	if s, err := b.host.Scan(t.Context(), ScanSpec{Maildir: Maildir(m, "")}); s.Removed != 3 || err == nil || err.Error() != "it broke" {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
