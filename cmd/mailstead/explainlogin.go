@@ -91,6 +91,7 @@ type loginWalk struct {
 	listener schema.Listener
 	daemon   *control.Status // nil: it does not run
 	whose    *control.LoginUser
+	proven   bool // the password has let the user in, whatever the account looks like
 }
 
 func runExplainLogin(ctx context.Context, o explainLoginOptions, c *console) error {

@@ -47,6 +47,11 @@ func explainPAM(t *testing.T, b *box) {
 		b.explains(t, 8, "alice", "", way.wants...)
 		b.sh(way.undo)
 	}
+	// Who is locked in /etc/shadow may have a password that something else checks.
+	b.sh(`passwd -q -l alice; cp -p /etc/pam.d/common-auth /root/common-auth; sed -i '1i auth sufficient pam_exec.so quiet /bin/true' /etc/pam.d/common-auth`)
+	b.explains(t, 0, "alice", "", "untold  account      /etc/shadow has that the password is locked; pam_exec.so (/etc/pam.d/common-auth:1) may take another")
+	b.explains(t, 0, "alice", "another", "ok      pam          PAM lets the user in", "the login is let in all the same", "Nothing is in the way: the login arrives.")
+	b.sh(`cp -p /root/common-auth /etc/pam.d/common-auth; passwd -q -u alice`)
 	b.explains(t, 0, "alice", "wonder")
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/control"
+	"mailstead/reconcile/target"
 	"mailstead/render"
 	"mailstead/schema"
 )
@@ -83,6 +84,7 @@ func (w *loginWalk) atAuth(ctx context.Context) {
 		}
 		w.authOrigin(&step, s)
 		w.add(step)
+		w.proven = w.proven || w.password != "" && s.Came == control.StepOK && (s.Step == "pam" || s.Step == "app password")
 	}
 	if m := answer.Login.Mechanisms; len(m) > 0 {
 		w.add(loginStep{Step: "mechanisms", Came: control.StepOK, Seen: "beside a password, the listener takes " + strings.Join(m, ", "), Origin: w.fieldOrigin("logins")})
@@ -138,7 +140,8 @@ func (w *loginWalk) atAccount() {
 	}
 	step := loginStep{Step: "account", Origin: u.Origin.String()}
 	service := render.PAMFile
-	if _, err := os.Stat(service); errors.Is(err, fs.ErrNotExist) {
+	rules, err := os.ReadFile(service)
+	if errors.Is(err, fs.ErrNotExist) {
 		step.Came, step.Seen, step.Remedy = control.StepEnds, "there are no rules for PAM: "+service+" is missing", "Run mailstead apply."
 		w.add(step)
 		return
@@ -150,7 +153,7 @@ func (w *loginWalk) atAccount() {
 	case err != nil:
 		step.Came, step.Seen, step.Remedy = control.StepUntold, err.Error(), "Run this as root."
 	default:
-		step.Came, step.Seen, step.Remedy = line.judge(u.Name, time.Now())
+		step.Came, step.Seen, step.Remedy = line.judge(u.Name, time.Now(), w.proven, target.PAMProvers(os.DirFS("/"), service, rules))
 	}
 	w.add(step)
 }
@@ -192,24 +195,34 @@ func shadowLine(path, user string) (s shadow, err error) {
 	return s, fs.ErrNotExist
 }
 
-// judge says what PAM's rules of Debian make of it.
-func (s shadow) judge(user string, now time.Time) (came, seen, remedy string) {
+// judge says what PAM's rules of Debian make of it, unless the login is proven: then
+// others decide. Provers are what may find a password right that is not the account's.
+func (s shadow) judge(user string, now time.Time, proven bool, provers []string) (came, seen, remedy string) {
 	today := int(now.Unix() / 86400)
+	unusable := true
 	switch {
 	case s.expires >= 0 && today >= s.expires:
-		return control.StepEnds, "the account expired on " + dayText(s.expires), "Have it go on: chage -E -1 " + user
+		unusable, seen, remedy = false, "the account expired on "+dayText(s.expires), "Have it go on: chage -E -1 "+user
 	case s.locked:
-		return control.StepEnds, "the password is locked", "Unlock it: passwd -u " + user
+		seen, remedy = "the password is locked", "Unlock it: passwd -u "+user
 	case s.never:
-		return control.StepEnds, "the account has no password, and nobody can log in with one", "Set one: passwd " + user
+		seen, remedy = "the account has no password, and nobody can log in with one", "Set one: passwd "+user
 	case s.empty:
-		return control.StepEnds, "the password is empty, and no login with an empty one is taken", "Set one: passwd " + user
+		seen, remedy = "the password is empty, and no login with an empty one is taken", "Set one: passwd "+user
 	case s.changed == 0:
-		return control.StepEnds, "the password has to be changed at the next login, which IMAP cannot do", "Set a new one: passwd " + user
+		unusable, seen, remedy = false, "the password has to be changed at the next login, which IMAP cannot do", "Set a new one: passwd "+user
 	case s.changed > 0 && s.longest >= 0 && s.longest < 99999 && today > s.changed+s.longest:
-		return control.StepEnds, "the password expired on " + dayText(s.changed+s.longest), "Set a new one: passwd " + user
+		unusable, seen, remedy = false, "the password expired on "+dayText(s.changed+s.longest), "Set a new one: passwd "+user
+	default:
+		return control.StepOK, "neither locked nor expired", ""
 	}
-	return control.StepOK, "neither locked nor expired", ""
+	switch {
+	case proven:
+		return control.StepOK, "/etc/shadow has that " + seen + ", and the login is let in all the same", ""
+	case unusable && len(provers) > 0:
+		return control.StepUntold, "/etc/shadow has that " + seen + "; " + strings.Join(provers, ", ") + " may take another", ""
+	}
+	return control.StepEnds, seen, remedy
 }
 
 func dayText(day int) string { return time.Unix(int64(day)*86400, 0).UTC().Format(time.DateOnly) }

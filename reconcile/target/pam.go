@@ -72,6 +72,28 @@ func (h pamHost) askers(file string, service []byte) []string {
 	return unique(append(found, h.nameAskers(string(text))...))
 }
 
+// unproving are the modules that let nobody in by a password of their own: pam_unix goes
+// by the one that /etc/shadow has, and the others have none.
+var unproving = []string{"pam_access.so", "pam_cap.so", "pam_deny.so", "pam_env.so", "pam_faildelay.so", "pam_faillock.so", "pam_group.so", "pam_localuser.so",
+	"pam_nologin.so", "pam_permit.so", "pam_shells.so", "pam_succeed_if.so", "pam_time.so", "pam_unix.so", "pam_usertype.so"}
+
+// PAMProvers names what may find a password right that /etc/shadow does not have, as
+// PAMAskers does.
+func PAMProvers(root fs.FS, file string, service []byte) []string {
+	return debianPAM(root).provers(file, service)
+}
+
+func (h pamHost) provers(file string, service []byte) []string {
+	var found []string
+	rules, _ := h.rules.Rules(h.root, file, bytes.NewReader(service))
+	for _, r := range rules {
+		if module := filepath.Base(r.Module); r.Facility == "auth" && r.Module != "" && !slices.Contains(unproving, module) {
+			found = append(found, fmt.Sprintf("%s (%s:%d)", module, r.File, r.Line))
+		}
+	}
+	return unique(found)
+}
+
 // nameAskers looks for nameSources.
 func (h pamHost) nameAskers(text string) []string {
 	var found []string

@@ -44,3 +44,23 @@ func TestPAMAskers(t *testing.T) {
 		t.Errorf("nobody logs in through PAM: %s", got)
 	}
 }
+
+// What may prove a password beside pam_unix: by its auth rules alone.
+func TestPAMProvers(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"debian":         "auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\nauth required pam_permit.so\nauth optional pam_cap.so\n",
+		"kerberos":       "auth [success=2 default=ignore] pam_krb5.so minimum_uid=1000\n@include debian\n",
+		"common-account": "account required pam_krb5.so\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := pamHost{root: os.DirFS("/"), rules: pam.Places{dir}}
+	for service, want := range map[string]string{"debian": "", "kerberos": "pam_krb5.so (" + dir + "/kerberos:1)"} {
+		if got := strings.Join(h.provers("", []byte("@include "+service+"\n@include common-account\n")), ", "); got != want {
+			t.Errorf("%s: %q, want %q", service, got, want)
+		}
+	}
+}
