@@ -130,6 +130,9 @@ var indexForm = dbForm{schema, indexID, indexVersion, pragmas}
 // errIndex says that the index cannot be used as it is.
 var errIndex = errors.New("index is damaged")
 
+// errRelease says that a database is sound, and not one of ours.
+var errRelease = errors.New("of another release than this one")
+
 // index is the SQLite database of an account.
 type index struct {
 	path      string
@@ -272,7 +275,7 @@ func prepareConn(conn *sqlite.Conn, form *dbForm) error {
 		err = sqlitex.ExecuteScript(conn, fmt.Sprintf("%s PRAGMA user_version=%d; PRAGMA application_id=%d;",
 			form.schema, form.version, form.id), nil)
 	default:
-		err = fmt.Errorf("schema version %d is of another release than this one, which has %d", version, form.version)
+		err = fmt.Errorf("schema version %d is %w, which has %d", version, errRelease, form.version)
 	}
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
@@ -281,6 +282,54 @@ func TestTextRemoved(t *testing.T) {
 	indexText(t, v)
 	if n := looked(t, v, "needle"); n != 20 {
 		t.Errorf("%d messages are looked at when it is made anew", n)
+	}
+}
+
+// TestTextOpened holds that a file that cannot be opened is made anew where it is of no
+// use, and else left alone.
+func TestTextOpened(t *testing.T) {
+	a := openText(t, newMaildir(t))
+	v := selectBox(t, a, "INBOX", false)
+	fillText(t, v, 100)
+	file, aside := filepath.Join(a.own, textFile), a.own+".aside"
+	for _, c := range []struct {
+		what        string
+		spoil, mend func() error
+		stays       bool
+	}{
+		{"its directory is a link",
+			func() error { return errors.Join(os.Rename(a.own, aside), os.Symlink(aside, a.own)) },
+			func() error { return errors.Join(os.Remove(a.own), os.Rename(aside, a.own)) }, true},
+		{"a pipe", func() error { return errors.Join(os.Remove(file), unix.Mkfifo(file, 0o600)) }, nil, false},
+		{"another release", func() error {
+			conn, err := sqlite.OpenConn(file, sqlite.OpenReadWrite)
+			if err != nil {
+				return err
+			}
+			return errors.Join(sqlitex.Execute(conn, "PRAGMA user_version=1", nil), conn.Close())
+		}, nil, false},
+		{"no database", func() error { return os.WriteFile(file, []byte("text"), 0o600) }, nil, false},
+	} {
+		indexText(t, v)
+		a.text.index.rest()
+		if err := c.spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if n := looked(t, v, "needle"); n != 100 {
+			t.Errorf("%s: %d messages are looked at", c.what, n)
+		}
+		if a.text.index.exists() != c.stays {
+			t.Errorf("%s: the file stays: %v", c.what, !c.stays)
+		}
+		if c.mend != nil {
+			if err := c.mend(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	indexText(t, v)
+	if n := looked(t, v, "needle"); n != 10 {
+		t.Errorf("%d messages are looked at in the end", n)
 	}
 }
 

@@ -3,15 +3,17 @@ package store
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"mailstead/imapserver/maildir"
 )
 
 // textFile is the text index, in maildir.OwnDir. It may be deleted any time.
@@ -107,13 +109,17 @@ func (x *textIndex) use(create bool, fn func(*sqlite.Conn) error) error {
 	return diskError(err)
 }
 
-// open opens the file. mu is held.
+// open opens the file, and removes it where it is not what it has to be: what else
+// keeps it from being opened says nothing against it. mu is held.
 func (x *textIndex) open(create bool) error {
 	if !create && !x.exists() {
 		return errNoText
 	}
 	conn, err := openConn(x.path, &textForm)
-	if err != nil && !errors.Is(err, ErrNoSpace) && !errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, unix.EROFS): // where nothing can be indexed either
+		return errNoText
+	case errors.Is(err, errIndex), errors.Is(err, errRelease), errors.Is(err, maildir.ErrIrregular):
 		if err := x.remove(err); err != nil || !create {
 			return errors.Join(errNoText, err)
 		}
