@@ -40,7 +40,8 @@ func (l *loader) cueError(e errors.Error) {
 			break
 		}
 	}
-	if others := otherPlaces(e, d.Pos); d.Code == CodeConflict && len(others) > 0 {
+	others := otherPlaces(e, d.Pos)
+	if d.Code == CodeConflict && len(others) > 0 {
 		d.Hint += ": see " + strings.Join(others, " and ")
 	}
 	if m := lineInText.FindString(d.Message); m != "" {
@@ -49,14 +50,41 @@ func (l *loader) cueError(e errors.Error) {
 	if d.Code == CodeImport || d.Code == CodeSyntax {
 		d.Path = "" // that of a file or a package
 	}
-	if l.schema != nil && l.isSecret(unquoted(e.Path())) {
-		d.Message = "cannot be evaluated" // CUE's words hold the values
+	d.Message = yamlValue.ReplaceAllString(d.Message, "$1")
+	if tag := len(others) == 0 && len(l.opts.Tags) > 0; !tag { // what -t sets, the command line shows
+		l.hideValues(&d, unquoted(e.Path()))
 	}
 	if d.Path != "" {
 		d.Message = d.Path + ": " + d.Message
 	}
 	l.add(d)
 }
+
+// yamlValue finds where messages of YAML's go on with a part of a value.
+var yamlValue = regexp.MustCompile(`(unknown anchor|anchor|cannot decode|cannot unmarshal tag) ['"].*`)
+
+// hideValues takes the values out of a message whose path is a secret's, or is none of
+// the schema's, since a field of one's own may be what a secret is made of, or that of
+// a struct, which may hold one.
+func (l *loader) hideValues(d *Diagnostic, path []string) {
+	if l.schema == nil || len(path) == 0 {
+		return
+	}
+	r := l.schema.top.at(path)
+	switch {
+	case l.isSecret(path):
+		d.Message = "cannot be evaluated"
+	case r != nil && !r.isStruct(), !strings.ContainsAny(d.Message, `"'{`):
+	case d.Code == CodeConflict:
+		d.Message = strings.TrimSpace("conflicting values " + mismatch.FindString(d.Message))
+		l.hide(d.Pos)
+	case d.Code == CodeCUE:
+		d.Message = "cannot be evaluated"
+		l.hide(d.Pos)
+	}
+}
+
+var mismatch = regexp.MustCompile(`\(mismatched types [a-z |]+\)$`)
 
 // cueText gives the words of an error with their cause, but without positions
 // and paths.

@@ -85,7 +85,7 @@ func (l *loader) report() Diagnostics {
 	})
 	x := excerpter{inputs: l.inputs}
 	for i := range min(len(list), maxExcerpts) {
-		list[i].Excerpt = x.excerpt(list[i].Pos, l.isSecretText(list[i].Path))
+		list[i].Excerpt = x.excerpt(list[i].Pos, l.hidden[list[i].Pos] || l.isSecretText(list[i].Path))
 	}
 	return list
 }

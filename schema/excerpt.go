@@ -3,7 +3,6 @@ package schema
 import (
 	"bytes"
 	"path"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -135,45 +134,6 @@ func plain(s string) string {
 		}
 		return r
 	}, strings.ReplaceAll(s, "\t", "    "))
-}
-
-var (
-	stringLiteral = `"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?`
-	anyString     = regexp.MustCompile(`(?:` + stringLiteral + `)(\s*:)?`)
-	secretValue   = regexp.MustCompile(`(?i)(?:hash|pass|pw|secret)\w*["']?\s*:\s*(?:(` + stringLiteral + `)|([^\s,{}"':]+)(?:[\s,}]|$))`)
-	cryptString   = regexp.MustCompile(`\$[0-9a-z-]{1,12}\$[^\s"'}]+`)
-)
-
-// mask hides what may be a secret, and keeps every length: the values after
-// names such as hash and password, everything in crypt(5) form, and in a line
-// that a fault of a secret stands in, every string but the names of fields.
-func mask(line string, secret bool) string {
-	b := []byte(line)
-	hide := func(from, to int) {
-		if from < to && strings.IndexByte(`"'`, line[from]) >= 0 {
-			if line[to-1] == line[from] {
-				to--
-			}
-			from++
-		}
-		for i := from; i < to; i++ {
-			b[i] = '*'
-		}
-	}
-	for _, m := range secretValue.FindAllStringSubmatchIndex(line, -1) {
-		hide(max(m[2], m[4]), max(m[3], m[5]))
-	}
-	for _, m := range cryptString.FindAllStringIndex(line, -1) {
-		hide(m[0], m[1])
-	}
-	if secret {
-		for _, m := range anyString.FindAllStringSubmatchIndex(line, -1) {
-			if m[2] == m[3] { // no name of a field
-				hide(m[0], m[1])
-			}
-		}
-	}
-	return string(b)
 }
 
 // isSecretText is isSecret for a path in the form of a message.

@@ -63,6 +63,8 @@ type loader struct {
 	faults []Diagnostic
 	faulty map[string]bool // keys of the paths at and below which there are faults
 
+	hidden map[Pos]bool // where the lines of faults may hold a secret that neither path nor name gives away
+
 	inboxRules map[Pos]bool // where the rules stand by which mail is removed from inboxes
 
 	streams []streamed // users who are checked one by one, sorted by host and name
@@ -140,6 +142,14 @@ func (l *loader) evaluate(insts []*build.Instance) cue.Value {
 
 // add records a fault.
 func (l *loader) add(d Diagnostic) { l.faults = append(l.faults, d) }
+
+// hide has the line of a fault shown without values.
+func (l *loader) hide(p Pos) {
+	if l.hidden == nil {
+		l.hidden = map[Pos]bool{}
+	}
+	l.hidden[p] = true
+}
 
 // fault records a fault of the field at a path, whose message begins with that path.
 func (l *loader) fault(code string, path []string, pos Pos, message, hint string) {

@@ -161,6 +161,17 @@ func TestMask(t *testing.T) {
 		`users: alice: home: "/home/alice"`: `users: alice: home: "/home/alice"`,
 		`password: {`:                       `password: {`,
 		`SECRET_KEY: 12345678`:              `SECRET_KEY: ********`,
+
+		`hash: correct horse battery`:                              `hash: *********************`,
+		`hash: pa:ss, x: y`:                                        `hash: ***********`,
+		`a: {password: {hash: SCRAM-SHA-256$1:a=$b=:c=}, x: 1}`:    `a: {password: {hash: ************************}, x: 1}`,
+		`{"a": {"hash": ["x", "y"]}, "b": {"hash": {"z": "w"}}}`:   `{"a": {"hash": *********]}, "b": {"hash": {"z": "*"}}}`,
+		`{password: {hash: a}b, c}}`:                               `{password: {hash: ******}}`,
+		`{hash: it}s, x: 1}`:                                       `{hash: ****, x: 1}`,
+		`password: hash: "a" + "b" // c`:                           `password: hash: "*************`,
+		`{password: {hash: "a}b"}, x: {y: "z"}}`:                   `{password: {hash: "***"}, x: {y: "z"}}`,
+		`users: secret: ldap: {base: "dc=x", filter: "(u={user})"`: `users: secret: ldap: {base: "dc=x", filter: "(u={user})"`,
+		`x: "{SSHA}abc", y: "SCRAM-SHA-256$4096:a"`:                `x: "*********", y: "********************"`,
 	} {
 		if got := mask(line, false); got != want {
 			t.Errorf("mask(%s)\ngot  %s\nwant %s", line, got, want)

@@ -125,6 +125,9 @@ func (l *loader) unknown(r *rule, name string, v cue.Value, path []string) {
 	if near := Nearest(name, r.names); near != "" {
 		message += fmt.Sprintf(" (did you mean %q?)", near)
 		l.faulty[pathKey(append(path[:len(path):len(path)], near))] = true // it is not missing as well
+		if r.fields[near].secret {
+			l.hide(l.places.namePos(sub, v))
+		}
 	} else if elsewhere := l.schema.top.holding(name); elsewhere != "" {
 		hint = quote(name) + " is a field of " + elsewhere
 	} else if len(path) == 0 {

@@ -1,0 +1,157 @@
+package schema
+
+import (
+	"regexp"
+	"strings"
+)
+
+const (
+	stringLiteral = `"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?`
+	aName         = `["']?[\w.@#$-]+["']?[?!]?\s*:`
+	secretWord    = `(?i:hash|pass|pw|secret)\w*["']?[?!]?\s*:`
+)
+
+var (
+	anyString   = regexp.MustCompile(`(?:` + stringLiteral + `)(\s*:)?`)
+	anyWord     = regexp.MustCompile(`[^\s{}\[\],]+`)
+	anyName     = regexp.MustCompile(aName + `\s*`)
+	secretName  = regexp.MustCompile(secretWord + `\s*`)
+	cryptString = regexp.MustCompile(`(?:\$[0-9a-z-]{1,12}\$|SCRAM-SHA-256\$|\{[A-Z][A-Za-z0-9.-]+\}[^\s"',}\]])[^\s"'}]*`)
+
+	// What follows: names in the place of a value, as in "password: hash: ...", a word
+	// that is no secret, what is no part of a string, and where a value in braces ends.
+	nameNext  = regexp.MustCompile(`^(?:(?:` + aName + `\s*)+(?:["'{\[]|$)|(?:` + aName + `\s+)*["']?\w*` + secretWord + `\s)`)
+	wordNext  = regexp.MustCompile(`^(?:null|true|false)(?:[\s,}\]]|$)`)
+	colonNext = regexp.MustCompile(`^\s*:`)
+	endNext   = regexp.MustCompile(`^\s*(?:$|[,}\]]|#|//)`)
+	braceEnd  = regexp.MustCompile(`^(?:[}\]][}\]\s]{0,64}(?:$|,|#|//)|,\s*` + aName + `)`)
+)
+
+// mask hides what may be a secret, and keeps every length: the values after
+// names such as hash and password, everything that has the form of a hash, and in a
+// line that a fault of a secret stands in, everything but the names of fields. The
+// line may be CUE, JSON or YAML, and wrong in any way: what is not certain is hidden.
+func mask(line string, secret bool) string {
+	m := masker{line, []byte(line)}
+	m.values(0, len(line), false)
+	if secret {
+		m.values(0, len(line), true)
+	}
+	for _, at := range cryptString.FindAllStringIndex(line, -1) {
+		m.hide(at[0], at[1])
+	}
+	return string(m.text)
+}
+
+// masker is a line in which secrets are being hidden.
+type masker struct {
+	line string
+	text []byte
+}
+
+func (m *masker) hide(from, to int) {
+	if from < to && strings.IndexByte(`"'`, m.line[from]) >= 0 {
+		if m.line[to-1] == m.line[from] {
+			to--
+		}
+		from++
+	}
+	for i := from; i < to; i++ {
+		m.text[i] = '*'
+	}
+}
+
+// values hides the values of secrets in a part of the line; all: of every name.
+func (m *masker) values(from, to int, all bool) {
+	names, named := secretName, false
+	if all {
+		names = anyName
+	}
+	for at := from; ; named = true {
+		name := names.FindStringIndex(m.line[at:to])
+		if name == nil {
+			break
+		}
+		at = m.value(at+name[1], to, all)
+	}
+	if !all {
+		return
+	}
+	for _, s := range anyString.FindAllStringSubmatchIndex(m.line[from:to], -1) {
+		if s[2] == s[3] { // no name of a field
+			m.hide(from+s[0], from+s[1])
+		}
+	}
+	if named {
+		return
+	}
+	for _, w := range anyWord.FindAllStringIndex(m.line[from:to], -1) {
+		m.hide(from+w[0], from+w[1]) // it goes on from the line before
+	}
+}
+
+// value hides one, and says from where on there may be others.
+func (m *masker) value(from, to int, all bool) int {
+	rest := m.line[from:to]
+	switch {
+	case rest == "":
+		return to
+	case rest[0] == '"' || rest[0] == '\'':
+		end := tokenLength(rest)
+		if colonNext.MatchString(rest[end:]) {
+			return from + end
+		}
+		if endNext.MatchString(rest[end:]) {
+			m.hide(from, from+end)
+			return from + end
+		}
+	case rest[0] == '{' && !scheme.MatchString(rest):
+		if all {
+			return from + 1
+		}
+		end := m.closing(from, to)
+		m.values(from+1, end, true)
+		return end
+	case nameNext.MatchString(rest), all && wordNext.MatchString(rest):
+		return from
+	}
+	end := m.end(from, to)
+	m.hide(from, end)
+	return end
+}
+
+// closing finds the brace that closes the one at from.
+func (m *masker) closing(from, to int) int {
+	depth := 0
+	for i := from; i < to; i++ {
+		switch m.line[i] {
+		case '"', '\'':
+			i += tokenLength(m.line[i:to]) - 1
+		case '{':
+			depth++
+		case '}':
+			if braceEnd.MatchString(m.line[i:to]) {
+				depth--
+			}
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return to
+}
+
+// end finds the end of a value that is not one string. That is the end of the line,
+// unless there is a comment, or it stands in braces.
+func (m *masker) end(from, to int) int {
+	braces := strings.IndexByte(m.line[:from], '{') >= 0
+	for i := from + 1; i < to; i++ {
+		switch c := m.line[i]; {
+		case c == '#' && strings.IndexByte(" \t", m.line[i-1]) >= 0:
+			return from + len(strings.TrimRight(m.line[from:i], " \t"))
+		case braces && strings.IndexByte(",}]", c) >= 0 && braceEnd.MatchString(m.line[i:to]):
+			return i
+		}
+	}
+	return to
+}
