@@ -10,10 +10,22 @@ import (
 	"cuelang.org/go/cue"
 )
 
-// excerpter cuts lines out of the operator's files.
+// excerpter cuts lines out of the operator's files. A file without line ends is one
+// line, of thousands of faults: what is found out of a line is kept.
 type excerpter struct {
 	inputs []*input
 	lines  map[string][][]byte // by the name shown
+	last   sourceLine
+}
+
+// sourceLine is a line of a file.
+type sourceLine struct {
+	file   string
+	number int
+	text   string
+	masked map[bool]string // by whether the fault is of a secret
+	at     int             // an offset
+	runes  int             // the characters before it
 }
 
 // maxLine is how much of a long line an excerpt shows, such as of a JSON file
@@ -25,16 +37,54 @@ func (x *excerpter) excerpt(p Pos, secret bool) *Excerpt {
 	if !ok || p.Col < 1 {
 		return nil
 	}
-	start := min(p.Col-1, len(line)) // what is missing at the end of a file is missed behind its last line
-	length := tokenLength(line[start:])
-	col := 1 + utf8.RuneCountInString(line[:start])
-	endCol := col + max(1, utf8.RuneCountInString(line[start:start+length]))
-	line = mask(line, secret)
-	before, marked, after := line[:start], line[start:start+length], line[start+length:]
+	start := min(p.Col-1, len(line.text)) // what is missing at the end of a file is missed behind its last line
+	length := tokenLength(line.text[start:])
+	col := 1 + line.count(start)
+	endCol := col + max(1, utf8.RuneCountInString(line.text[start:start+length]))
+	shown := line.mask(secret)
+	before, marked, after := lastOf(shown[:start]), shown[start:start+length], firstOf(shown[start+length:])
 	e := &Excerpt{Start: utf8.RuneCountInString(plain(before)), Length: max(1, utf8.RuneCountInString(plain(marked))), Col: col, EndCol: endCol}
 	e.Line = plain(before) + plain(marked) + plain(after)
 	e.shorten()
 	return e
+}
+
+// count gives the number of characters before an offset.
+func (l *sourceLine) count(offset int) int {
+	if offset < l.at {
+		l.at, l.runes = 0, 0
+	}
+	l.runes += utf8.RuneCountInString(l.text[l.at:offset])
+	l.at = offset
+	return l.runes
+}
+
+func (l *sourceLine) mask(secret bool) string {
+	text, ok := l.masked[secret]
+	if !ok {
+		text = mask(l.text, secret)
+		l.masked[secret] = text
+	}
+	return text
+}
+
+// window is more than what shorten leaves on either side, in octets.
+const window = 2 * maxLine * utf8.UTFMax
+
+func lastOf(s string) string {
+	from := max(0, len(s)-window)
+	for from > 0 && !utf8.RuneStart(s[from]) {
+		from--
+	}
+	return s[from:]
+}
+
+func firstOf(s string) string {
+	to := min(len(s), window)
+	for to < len(s) && !utf8.RuneStart(s[to]) {
+		to++
+	}
+	return s[:to]
 }
 
 // Lines gives the lines of a description at which positions are; nil for one that
@@ -57,7 +107,10 @@ func Lines(inputs []string, at []Pos) []*Excerpt {
 	return list
 }
 
-func (x *excerpter) line(p Pos) (string, bool) {
+func (x *excerpter) line(p Pos) (*sourceLine, bool) {
+	if x.last.file == p.File && x.last.number == p.Line {
+		return &x.last, true
+	}
 	lines, ok := x.lines[p.File]
 	if !ok {
 		for _, in := range x.inputs {
@@ -72,9 +125,10 @@ func (x *excerpter) line(p Pos) (string, bool) {
 		x.lines[p.File] = lines
 	}
 	if p.Line < 1 || p.Line > len(lines) {
-		return "", false
+		return nil, false
 	}
-	return strings.TrimRight(string(lines[p.Line-1]), "\r"), true
+	x.last = sourceLine{file: p.File, number: p.Line, text: strings.TrimRight(string(lines[p.Line-1]), "\r"), masked: map[bool]string{}}
+	return &x.last, true
 }
 
 // shorten keeps the part of a long line around what is marked.

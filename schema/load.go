@@ -45,11 +45,16 @@ func loadWithin(limit limits, opts Options) (*Config, error) {
 		}
 	}
 	var config *Config
-	if err := limit.run(func() { config = l.load() }); err != nil {
+	err := limit.run(func() {
+		if config = l.load(); len(l.faults) > 0 {
+			faults = l.report()
+		}
+	})
+	switch {
+	case err != nil:
 		return nil, Diagnostics{*err}
-	}
-	if len(l.faults) > 0 {
-		return nil, l.report()
+	case len(faults) > 0:
+		return nil, faults
 	}
 	return config, nil
 }
