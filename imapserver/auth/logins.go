@@ -2,6 +2,8 @@ package auth
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"mailstead/imapserver/config"
@@ -16,6 +18,7 @@ type logins struct {
 	dummy       Hash // the work of a master whom there is not
 	issuer      *issuer
 	authorities map[string]authority // by listener
+	noPlus      map[string]bool      // by listener: SCRAM with channel binding is switched off
 }
 
 // proving is the logins in force. Before Admit nobody proves anything but by the
@@ -26,7 +29,7 @@ func (a *Auth) proving() *logins { return a.logins.Load() }
 // those who may come in as any of them. What is kept is that of the logins in force,
 // unless it is to be in another directory.
 func (a *Auth) newLogins(c *config.Config, masters []config.User) (*logins, error) {
-	l := &logins{masters: map[string]Hash{}}
+	l := &logins{masters: map[string]Hash{}, noPlus: map[string]bool{}}
 	if c.Logins != nil {
 		l.config = *c.Logins
 	}
@@ -40,6 +43,9 @@ func (a *Auth) newLogins(c *config.Config, masters []config.User) (*logins, erro
 	var err error
 	if l.authorities, err = authorities(c.Listeners); err != nil {
 		return nil, err
+	}
+	for _, each := range c.Listeners {
+		l.noPlus[each.Name] = slices.ContainsFunc(each.Off, func(name string) bool { return strings.EqualFold(name, "AUTH="+scramPlus) })
 	}
 	l.issuer = newIssuer(l.config.Issuer, a.proving().issuer, a.log)
 	if l.keep = a.proving().keep; l.config.Keep != l.keep.dir {

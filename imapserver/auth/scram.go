@@ -22,7 +22,7 @@ func (a *Auth) scram(c *handoff.Credentials) *sasl.SCRAM {
 	t := a.table.Load()
 	return &sasl.SCRAM{
 		Plus:     c.Mechanism == scramPlus,
-		Offered:  c.TLS,
+		Offered:  c.TLS && !a.proving().noPlus[c.Listener],
 		Bindings: c.Exchange.Bindings,
 		Nonce:    rand.Text(),
 		Lookup: func(name string) sasl.Verifier {

@@ -286,3 +286,22 @@ func TestUpgradeAfterReload(t *testing.T) {
 		t.Error("the new table has the old hash")
 	}
 }
+
+// TestPlusSwitchedOff takes a client at its word that no -PLUS was offered, where that is
+// so: it would have to ask for it elsewhere (RFC 5802 §6).
+func TestPlusSwitchedOff(t *testing.T) {
+	a, _ := newAuth(t, Default, nil, verified(t, "alice", "right"))
+	c := &config.Config{Listeners: []config.Listener{{Name: "imap", Off: []string{"auth=scram-sha-256-plus"}}, {Name: "imaps"}}}
+	if err := a.Prove(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	for listener, good := range map[string]bool{"imap": true, "imaps": false} {
+		v := a.Authenticate(t.Context(), &handoff.Credentials{
+			ID: "id", Listener: listener, Mechanism: scramPlain, Remote: from("192.0.2.1"), TLS: true,
+			Exchange: &handoff.Exchange{Response: []byte("y,,n=alice,r=nonce")},
+		})
+		if (v.Exchange != "") != good {
+			t.Errorf("%s: %+v", listener, v)
+		}
+	}
+}
