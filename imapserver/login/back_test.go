@@ -120,3 +120,36 @@ func TestEndedComingBack(t *testing.T) {
 		t.Errorf("it is served yet: %q", said)
 	}
 }
+
+// An exchange is bound to the certificate that the client has seen, whatever a reload has
+// brought since, be it none.
+func TestBoundComingBack(t *testing.T) {
+	d := &driven{}
+	s := startWith(t, nil, d)
+	s.opener = returning{}
+	c := s.dialTLS("mail.example")
+	c.want("* OK ")
+	c.send("a AUTHENTICATE SCRAM-SHA-256-PLUS dHdv\r\n")
+	c.want("a OK here")
+	for _, bundles := range [][]Bundle{{bundle(t, "mail.example")}, nil} {
+		with := testConfig()
+		if bundles == nil {
+			with.Listeners = with.Listeners[2:]
+		}
+		if err := s.Update(with, bundles); err != nil {
+			t.Fatal(err)
+		}
+		c.send("UNAUTHENTICATE\r\n")
+		c.want("back OK")
+		c.send("b AUTHENTICATE SCRAM-SHA-256-PLUS dHdv\r\n")
+		c.want("b OK here")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first := d.seen[0].Exchange.Bindings["tls-server-end-point"]
+	for i, e := range d.seen {
+		if got := e.Exchange.Bindings["tls-server-end-point"]; len(got) == 0 || !bytes.Equal(got, first) {
+			t.Errorf("exchange %d is bound to %x, the first one to %x", i, got, first)
+		}
+	}
+}

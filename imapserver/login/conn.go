@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -34,6 +35,7 @@ type conn struct {
 	log      *slog.Logger // plain, with what is of this connection: see from
 
 	phase    wire.Phase
+	leaf     *x509.Certificate // that the server has shown; nil without TLS
 	r        *wire.Reader
 	w        *wire.Writer
 	bad      int    // commands that were answered BAD
@@ -95,7 +97,7 @@ func (c *conn) begin(ctx context.Context) error {
 // logins that were refused and the client's address. A proxy does not log in twice, so
 // who speaks now may be its client, who must not name another.
 func (c *conn) resume(back *relay) {
-	c.phase, c.failures = back.phase, back.failures
+	c.phase, c.leaf, c.failures = back.phase, back.leaf, back.failures
 	c.peer = back.about.address
 	c.from(back.about.address)
 	c.w = wire.NewWriter(c.line())
@@ -315,7 +317,8 @@ func (c *conn) upgrade(ctx context.Context, tag string) error {
 
 // startTLS makes the handshake.
 func (c *conn) startTLS(ctx context.Context) error {
-	t := tls.Server(c.nc, c.settings.of(c.listener).outer)
+	certificates := c.settings.of(c.listener)
+	t := tls.Server(c.nc, certificates.outer)
 	if err := t.HandshakeContext(ctx); err != nil {
 		if c.server.ctx.Err() != nil {
 			return errEnd{shutdownText}
@@ -324,6 +327,7 @@ func (c *conn) startTLS(ctx context.Context) error {
 		return errEnd{"TLS: " + err.Error()}
 	}
 	c.nc, c.phase = t, wire.PhaseTLS
+	c.leaf = certificates.bundles[certificates.find(t.ConnectionState().ServerName)].Certificate.Leaf
 	return nil
 }
 

@@ -147,7 +147,7 @@ func (c *conn) refer(tag string, v handoff.Verdict) error {
 // end of a connection without TLS.
 func (c *conn) open(ctx context.Context, tag string, v handoff.Verdict) (*relay, *imap.Error) {
 	user := v.User
-	r := &relay{user: user, listener: c.listener, source: handoff.Source(c.addr), client: c.nc, login: &pending{id: c.id, tag: tag}, phase: c.phase, failures: c.failures}
+	r := &relay{user: user, listener: c.listener, source: handoff.Source(c.addr), client: c.nc, login: &pending{id: c.id, tag: tag}, phase: c.phase, leaf: c.leaf, failures: c.failures}
 	r.about = &about{id: c.id, address: c.addr, tls: c.tlsVersion(), client: c.client, began: time.Now()}
 	o := &handoff.Open{ID: c.id, User: user, Tag: tag, Listener: c.listener, Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Client: c.client, Ticket: v.Ticket}
 	if c.server.host == nil {

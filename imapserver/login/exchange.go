@@ -75,9 +75,7 @@ func (c *conn) bindings() map[string][]byte {
 	if material, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil {
 		all["tls-exporter"] = material
 	}
-	certificates := c.settings.of(c.listener)
-	leaf := certificates.bundles[certificates.find(state.ServerName)].Certificate.Leaf
-	if sum, err := endPoint(leaf); err == nil {
+	if sum, err := endPoint(c.leaf); err == nil {
 		all["tls-server-end-point"] = sum
 	}
 	return all

@@ -2,6 +2,7 @@ package login
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ type relay struct {
 	// For the day when the worker gives the connection back.
 	token    []byte
 	phase    wire.Phase
+	leaf     *x509.Certificate
 	failures int    // logins that were refused before
 	back     bool   // it has
 	answer   []byte // and has this to say
