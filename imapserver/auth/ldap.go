@@ -160,10 +160,10 @@ func (d *ldapDirectory) bind(ctx context.Context, dn, password string, then func
 		}
 		return answer
 	})
-	if err == nil {
-		err = answer
+	if err != nil {
+		return d.fault(err)
 	}
-	return d.fault(err)
+	return d.judged(answer)
 }
 
 // read reads entries with what they say of users: two are as many as too many.
@@ -178,17 +178,22 @@ func (d *ldapDirectory) read(c *ldap.Conn, base string, scope int, user string) 
 	return result.Entries, nil // and no referral is followed
 }
 
-// fault is the finding that an answer of the server means, good for none. What
-// is no answer about the user is the directory's own fault.
-func (d *ldapDirectory) fault(err error) finding {
+// judged is the finding that an answer to a user's bind means. What is no answer
+// about the user is the directory's own fault.
+func (d *ldapDirectory) judged(err error) finding {
 	switch {
 	case err == nil:
 		return good
-	case ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication, ldap.LDAPResultConstraintViolation):
+	case ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication, ldap.LDAPResultConstraintViolation,
+		ldap.LDAPResultUnwillingToPerform): // of an account that is disabled
 		return refused.because("LDAP: " + reason(err))
 	case ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultInvalidDNSyntax):
 		return unknown
 	}
+	return d.fault(err)
+}
+
+func (d *ldapDirectory) fault(err error) finding {
 	return unavailable(fmt.Errorf("directory %s: %w", d.config.Name, err))
 }
 
