@@ -26,6 +26,7 @@ type address struct {
 	local  []byte // the last words, as far as only dots part them
 	host   []byte
 	begun  bool
+	behind bool // another one, without a comma: without a host it is none
 	at     bool // host is known, if only to be empty
 	angled bool // it stood in angle brackets: phrase is its name
 	dotted bool // the last token was a dot
@@ -70,23 +71,48 @@ func (a *addressList) step(space bool) {
 		a.startGroup()
 	case '<':
 		a.i++
+		if a.angled {
+			a.forgotten()
+		}
 		a.angle()
 	case '@':
 		a.i++
-		host := a.domain(nil)
-		if !a.angled {
-			a.begun, a.at, a.host = true, true, host
-		}
+		a.hostPart(space)
 	default:
 		a.word(space)
 	}
 }
 
-// word adds an atom, a quoted string or a dot to the address; after angle
-// brackets, to nothing. A special that has no place here is passed over.
+// forgotten ends an address behind which the comma is missing.
+func (a *addressList) forgotten() {
+	a.finish()
+	a.behind = true
+}
+
+// hostPart reads the host of an address from behind its "@". It is part of the phrase too:
+// many write an address where its name belongs.
+func (a *addressList) hostPart(space bool) {
+	sign := []byte("@")
+	if space {
+		sign = []byte(" @")
+	}
+	if a.skip() {
+		sign = append(sign, ' ')
+	}
+	host := a.domain(nil)
+	if !a.angled {
+		a.begun, a.at, a.host = true, true, host
+		a.phrase = clip(clip(a.phrase, sign), host)
+	}
+}
+
+// word adds an atom, a quoted string or a dot to the address, or to a new one where that
+// is complete. A special that has no place here is passed over.
 func (a *addressList) word(space bool) {
-	phrase := len(a.phrase)
-	if space && phrase > 0 {
+	if a.at {
+		a.forgotten()
+	}
+	if space && len(a.phrase) > 0 {
 		a.phrase = append(a.phrase, ' ')
 	}
 	from := len(a.phrase)
@@ -102,10 +128,6 @@ func (a *addressList) word(space bool) {
 			a.i++
 		}
 		a.phrase = clip(a.phrase, w)
-	}
-	if a.angled {
-		a.phrase = a.phrase[:phrase]
-		return
 	}
 	if space && !dot && !a.dotted {
 		a.local = a.local[:0]
@@ -193,7 +215,7 @@ func (a *addressList) literal(dst []byte) []byte {
 
 // finish writes the present address, if there is one.
 func (a *addressList) finish() {
-	if a.begun && *a.left > 0 {
+	if a.begun && (a.at || !a.behind) && *a.left > 0 {
 		*a.left--
 		name, mailbox := a.comment, a.local
 		if a.angled && len(a.phrase) > 0 {
@@ -233,8 +255,12 @@ func (a *addressList) reset() {
 }
 
 // startGroup writes the mark at the start of a group, whose name has been read
-// as a phrase. Groups do not nest.
+// as a phrase. Groups do not nest, and do not begin behind an address.
 func (a *addressList) startGroup() {
+	if a.at || a.behind {
+		a.finish()
+		return
+	}
 	if !a.group && *a.left > 0 {
 		*a.left--
 		a.group = true

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -140,6 +142,29 @@ func TestCacheDamage(t *testing.T) {
 	}
 	// It is made anew then.
 	a.boxes["."].cache.Load().tried = 0
+	fillNow(t, a)
+	if have := inCache(t, a); have != 3 {
+		t.Errorf("%d messages are in the cache again, want 3", have)
+	}
+}
+
+// What was read of messages in another way than now is not used.
+func TestCacheOfBefore(t *testing.T) {
+	a := cachedBox(t, 3)
+	path := cacheFile(t, a)
+	block, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.BigEndian.PutUint32(block, 0x4d734362)
+	binary.BigEndian.PutUint32(block[blockHead-4:], crc32.Checksum(block[:blockHead-4], castagnoli))
+	if err := os.WriteFile(path, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a = reopen(t, a)
+	if have := inCache(t, a); have != 0 {
+		t.Errorf("%d messages are in the cache", have)
+	}
 	fillNow(t, a)
 	if have := inCache(t, a); have != 3 {
 		t.Errorf("%d messages are in the cache again, want 3", have)

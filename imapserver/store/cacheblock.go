@@ -38,9 +38,10 @@ const (
 // The identities are 4 octets of UID and 8 of baseHash for each message. A part
 // is, for each message, 4 octets that say where its text ends, counted from
 // where the texts begin, with the highest bit set where there is none; and the
-// texts. Whatever has another sum is not used, and made anew.
+// texts. Whatever has another sum is not used, and made anew; so is what package message
+// read differently: blockMagic has another letter for each way.
 const (
-	blockMagic   = 0x4d734362 // "MsCb"
+	blockMagic   = 0x4d734363 // "MsCc"
 	sectionCount = 1 + int(PartCount)
 	blockHead    = 20 + 8*sectionCount + 4
 	identityLen  = 12
