@@ -1,7 +1,6 @@
 package message
 
 import (
-	"net/mail"
 	"strings"
 	"time"
 )
@@ -16,9 +15,6 @@ func (m *Message) Date() (t time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	s := string(unfold(value))
-	if t, err := mail.ParseDate(s); err == nil {
-		return t, true
-	}
 	if t, ok := parseDay(s); ok {
 		return addClock(t, s), true
 	}
@@ -39,18 +35,29 @@ func addClock(day time.Time, s string) time.Time {
 		}
 		zone := time.UTC
 		if i+1 < len(words) {
-			if z, err := time.Parse("-0700", words[i+1]); err == nil {
-				zone = z.Location()
-			}
+			zone = zoneOf(words[i+1])
 		}
 		return time.Date(day.Year(), day.Month(), day.Day(), clock.Hour(), clock.Minute(), clock.Second(), 0, zone)
 	}
 	return day
 }
 
+// zones has what RFC 5322 §4.3 says of names of zones, in hours. All others are UTC, wherever
+// the host is.
+var zones = map[string]int{"EDT": -4, "EST": -5, "CDT": -5, "CST": -6, "MDT": -6, "MST": -7, "PDT": -7, "PST": -8}
+
+func zoneOf(word string) *time.Location {
+	if z, err := time.Parse("-0700", word[:min(len(word), 5)]); err == nil {
+		_, offset := z.Zone()
+		return time.FixedZone("", offset)
+	}
+	name, _, _ := strings.Cut(word, "(")
+	return time.FixedZone("", zones[strings.ToUpper(name)]*60*60)
+}
+
 var months = []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
 
-// parseDay finds the day in a date that RFC 5322 does not allow: "2 Jan 2006"
+// parseDay finds the day in a date, which need not be as RFC 5322 has it: "2 Jan 2006"
 // with anything around it, or "Jan 2 15:04:05 2006" as asctime has it.
 func parseDay(s string) (time.Time, bool) {
 	words := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '-' })
