@@ -89,6 +89,9 @@ var hostile = []struct {
 	{"quoted-printable", func(n int) string {
 		return "Content-Transfer-Encoding: quoted-printable\r\n\r\n" + strings.Repeat("=  ", n/3)
 	}},
+	{"white space in quoted-printable", func(n int) string {
+		return "Content-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + strings.Repeat(" ", n/2) + strings.Repeat("= \t", n/6)
+	}},
 	{"base64", func(n int) string {
 		return "Content-Transfer-Encoding: base64\r\n\r\n" + strings.Repeat("A=\r\n", n/4)
 	}},

@@ -83,12 +83,20 @@ func (r *base64Reader) Read(p []byte) (int, error) {
 }
 
 // quotedReader decodes quoted-printable.
-type quotedReader struct{ src []byte }
+type quotedReader struct {
+	src   []byte
+	blank int // octets of white space next that are known not to end their line
+}
 
 func (r *quotedReader) Read(p []byte) (int, error) {
 	n := 0
 	for n < len(p) && len(r.src) > 0 {
 		c := r.src[0]
+		if r.blank > 0 {
+			r.blank--
+		} else if (c == ' ' || c == '\t') && r.trailing() {
+			continue
+		}
 		r.src = r.src[1:]
 		if c == '=' {
 			if isHex(r.src) {
@@ -106,6 +114,18 @@ func (r *quotedReader) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// trailing moves past the white space that comes next if it ends its line: it was put there on
+// the way (RFC 2045 §6.7 (3)).
+func (r *quotedReader) trailing() bool {
+	rest := bytes.TrimLeft(r.src, " \t")
+	if len(rest) > 0 && rest[0] != '\n' && !bytes.HasPrefix(rest, []byte("\r\n")) {
+		r.blank = len(r.src) - len(rest) - 1
+		return false
+	}
+	r.src = rest
+	return true
 }
 
 // softBreak says whether only white space parts b from its line break, and

@@ -261,6 +261,27 @@ func TestTextPartlyDamaged(t *testing.T) {
 	}
 }
 
+// TestTextOfBefore holds that an index of what was read of messages in another way is made anew.
+func TestTextOfBefore(t *testing.T) {
+	a := openText(t, newMaildir(t))
+	v := selectBox(t, a, "INBOX", false)
+	fillText(t, v, 100)
+	indexText(t, v)
+	if err := a.text.index.update(func(conn *sqlite.Conn) error {
+		return sqlitex.ExecuteTransient(conn, "PRAGMA user_version=1", nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	a.text.index.rest()
+	if n := looked(t, v, "needle"); n != 100 {
+		t.Errorf("%d messages are looked at", n)
+	}
+	indexText(t, v)
+	if n := looked(t, v, "needle"); n != 10 {
+		t.Errorf("%d messages are looked at when it is made anew", n)
+	}
+}
+
 // TestTextRemoved removes the file while it is used.
 func TestTextRemoved(t *testing.T) {
 	a := openText(t, newMaildir(t))

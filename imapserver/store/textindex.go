@@ -19,6 +19,8 @@ import (
 // textFile is the text index, in maildir.OwnDir. It may be deleted any time.
 const textFile = "text.db"
 
+// textVersion goes up with the schema, and where package message reads another text of a
+// message than before: a message whose grams are not in the index is not looked at.
 const (
 	textVersion = 2
 	textID      = 0x4d737478 // "Mstx"
