@@ -108,8 +108,9 @@ func oneLine(text string) string {
 	return b.String()
 }
 
-// hidden are the elements whose content is no text.
-var hidden = map[string]bool{"head": true, "script": true, "style": true, "title": true, "template": true, "noscript": true}
+// hidden are the elements whose content is no text. Head has these alone, and its end tag
+// may be left out.
+var hidden = map[string]bool{"script": true, "style": true, "title": true, "template": true, "noscript": true}
 
 // inline are the elements that stand within words.
 var inline = map[string]bool{"a": true, "b": true, "i": true, "u": true, "em": true, "strong": true, "span": true, "font": true,

@@ -14,6 +14,7 @@ var previews = []struct{ in, want string }{
 	{"Subject: x\r\n\r\n> only\r\n> quoted\r\n", "> only > quoted"},
 	{"Subject: x\r\n\r\n", ""},
 	{"Content-Type: text/html\r\n\r\n<html><head><title>no</title><style>p{}</style></head><body><!-- no --><p class=\"a>b\">Gr&uuml;n<b>es</b></p><br>L&lt;b&gt;<script>if (a<b) {}</SCRIPT >x", "Grünes L<b> x"},
+	{"Content-Type: text/html\r\n\r\n<head><title>no</title><meta name=x content=y><body>yes", "yes"},
 	{"Content-Type: text/html\r\n\r\n1 < 2 <3 <", "1 < 2 <3 <"},
 	{"Content-Type: text/html\r\n\r\na<style>never closed", "a"},
 	{"Content-Type: text/html\r\n\r\na<!-- never closed", "a"},
