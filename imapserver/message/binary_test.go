@@ -15,7 +15,8 @@ func TestBinary(t *testing.T) {
 	m := Parse([]byte("Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
 		"--b\r\nContent-Transfer-Encoding: QUOTED-Printable (x)\r\n\r\na=00=\r\nb\r\n" +
 		"--b\r\nContent-Type: message/rfc822\r\n\r\nContent-Transfer-Encoding: base64\r\n\r\nYQ==\r\n" +
-		"--b\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nx\r\n--b--\r\n"))
+		"--b\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nx\r\n" +
+		"--b\r\nContent-Type: message/global\r\nContent-Transfer-Encoding: base64\r\n\r\nQTogYgoKYw==\r\n--b--\r\n"))
 	for _, tt := range []struct {
 		part []int
 		want string
@@ -27,7 +28,9 @@ func TestBinary(t *testing.T) {
 		{[]int{2}, "Content-Transfer-Encoding: base64\r\n\r\nYQ==", true, nil},
 		{[]int{2, 1}, "a", true, nil},
 		{[]int{3}, "", false, ErrEncoding},
-		{[]int{4}, "", false, nil},
+		{[]int{4}, "A: b\n\nc", true, nil},
+		{[]int{4, 1}, "", false, nil},
+		{[]int{5}, "", false, nil},
 	} {
 		b, ok, err := m.Binary(tt.part)
 		if string(b) != tt.want || ok != tt.ok || err != tt.err {

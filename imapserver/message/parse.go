@@ -107,11 +107,21 @@ func (p *parser) classify(e *entity, missing mediaType) (boundary []byte) {
 	case isMessage(e.media):
 		e.kind, container = kindMessage, true
 	}
-	if container && (e.depth >= maxDepth || p.full()) {
+	if container && (e.depth >= maxDepth || p.full() || p.encodedGlobal(e)) {
 		e.kind, e.media = kindLeaf, octetStream
 		return nil
 	}
 	return boundary
+}
+
+// encodedGlobal is true of message/global in base64 or quoted-printable, which RFC 6532 §3.7
+// allows: its octets are no message before they are decoded, as BINARY does.
+func (p *parser) encodedGlobal(e *entity) bool {
+	if e.kind != kindMessage || !strings.EqualFold(e.media.sub, "global") {
+		return false
+	}
+	value, _ := firstField(p.raw[e.start:e.fieldsEnd], "Content-Transfer-Encoding")
+	return encodings[strings.ToLower(encodingName(value))]
 }
 
 // isMessage is true of the types whose body is a message: RFC 9051 §9 has
