@@ -39,8 +39,15 @@ func (d *decoder) takeDateTime() (t time.Time, ok bool) {
 	return t, true
 }
 
-// AppendDateTime adds t as date-time (RFC 9051 §9), quoted.
+// AppendDateTime adds t as date-time (RFC 9051 §9), quoted; of years that it does not have, the
+// nearest moment of one that it has.
 func AppendDateTime(dst []byte, t time.Time) []byte {
+	switch {
+	case t.Year() < 0:
+		t = time.Date(0, 1, 1, 0, 0, 0, 0, t.Location())
+	case t.Year() > 9999:
+		t = time.Date(9999, 12, 31, 23, 59, 59, 0, t.Location())
+	}
 	dst = append(dst, '"')
 	dst = t.AppendFormat(dst, dateTimeLayout)
 	return append(dst, '"')

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -75,6 +76,26 @@ func TestAppendString(t *testing.T) {
 	s := "x"
 	if got := string(AppendNString(nil, &s)); got != `"x"` {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A file may say that it is from a year that date-time does not have.
+func TestAppendDateTime(t *testing.T) {
+	zone := time.FixedZone("", -3600)
+	for _, c := range []struct {
+		t    time.Time
+		want string
+	}{
+		{time.Date(2026, 2, 1, 3, 4, 5, 0, zone), `" 1-Feb-2026 03:04:05 -0100"`},
+		{time.Date(0, 1, 1, 0, 0, 0, 0, zone), `" 1-Jan-0000 00:00:00 -0100"`},
+		{time.Date(-5, 7, 1, 3, 4, 5, 0, zone), `" 1-Jan-0000 00:00:00 -0100"`},
+		{time.Date(9999, 12, 31, 23, 59, 59, 0, zone), `"31-Dec-9999 23:59:59 -0100"`},
+		{time.Date(12026, 2, 1, 3, 4, 5, 0, zone), `"31-Dec-9999 23:59:59 -0100"`},
+		{time.Unix(1<<62, 0).In(zone), `"31-Dec-9999 23:59:59 -0100"`},
+	} {
+		if got := string(AppendDateTime(nil, c.t)); got != c.want {
+			t.Errorf("%v: got %s, want %s", c.t, got, c.want)
+		}
 	}
 }
 
