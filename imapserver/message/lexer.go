@@ -5,9 +5,10 @@ import "strings"
 // lexer reads the tokens of structured fields (RFC 5322 §3.2, RFC 2045 §5.1),
 // from values as they stand in a header. It reads every octet once.
 type lexer struct {
-	b       []byte
-	i       int
-	comment []byte // text of the last comment that skip went past
+	b         []byte
+	i         int
+	comment   []byte // text of the last comment that skip went past
+	bracketed bool   // comments stand within angle brackets, and end before ">" at the latest
 }
 
 func (l *lexer) end() bool { return l.i >= len(l.b) }
@@ -45,7 +46,8 @@ func (l *lexer) skip() bool {
 	return l.i > start
 }
 
-// skipComment moves past a comment; one that is not closed ends with the field.
+// skipComment moves past a comment; one that is not closed ends with the field, or
+// with the angle brackets that it stands in.
 func (l *lexer) skipComment() {
 	l.i++
 	l.comment = nil
@@ -62,6 +64,10 @@ func (l *lexer) skipComment() {
 		case ')':
 			if depth--; depth == 0 {
 				l.i++
+				return
+			}
+		case '>':
+			if l.bracketed {
 				return
 			}
 		case '\r', '\n':

@@ -25,7 +25,7 @@ func newMessageID(text []byte) MessageID {
 // quotes in it do not count (RFC 5256 §3), its case does. What is no id is
 // passed over.
 func messageIDs(value []byte, limit int) (ids []MessageID) {
-	l := lexer{b: value}
+	l := lexer{b: value, bracketed: true}
 	var text []byte
 	for !l.end() {
 		if !l.take('<') {

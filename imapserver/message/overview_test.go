@@ -63,6 +63,8 @@ func TestMessageIDs(t *testing.T) {
 		{"<a\r\n @b>", []string{"a@b"}},
 		{"<a> <@b> <c@> <>", nil},
 		{"<a <b@c>", []string{"b@c"}},
+		{"<a(b@c> <d@e>", []string{"d@e"}},
+		{"<a@b (open> <c@d>", []string{"a@b", "c@d"}},
 		{"<a@b", nil},
 		{"a@b", nil},
 	} {
