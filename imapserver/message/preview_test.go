@@ -21,6 +21,7 @@ var previews = []struct{ in, want string }{
 	{"Content-Type: text/html\r\n\r\n<p>x\u200c\u034f \u200b\u034f y", "x y"},
 	{"Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>h\r\n--b\r\n\r\np\r\n--b--\r\n", "p"},
 	{"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Disposition: attachment\r\n\r\na\r\n--b\r\nContent-Type: text/html;charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<i>=FC</i>\r\n--b--\r\n", "ü"},
+	{"Content-Type: text/plain; charset=utf-8; charset=iso-8859-1\r\n\r\nü", "ü"},
 	{"Content-Type: image/png\r\n\r\nx", ""},
 	{"Subject: x\r\n\r\na\x00\xffb\r\n", "ab"},
 	{"Subject: x\r\n\r\n" + strings.Repeat("ä", 300), strings.Repeat("ä", 200)},

@@ -75,6 +75,7 @@ func (m *Message) text(e *entity) io.Reader {
 		for _, a := range params {
 			if strings.EqualFold(a.name, "charset") {
 				charset = a.value
+				break
 			}
 		}
 	}
