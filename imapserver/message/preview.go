@@ -91,7 +91,7 @@ func oneLine(text string) string {
 		case unicode.IsSpace(c) || c == '\u034f': // CGJ, with which mailers pad
 			space = n > 0
 			continue
-		case !unicode.IsGraphic(c) || c == '\u2007' || c == utf8.RuneError:
+		case !unicode.IsGraphic(c) || c == utf8.RuneError:
 			continue
 		}
 		if n >= previewLen || space && n+1 >= previewLen {

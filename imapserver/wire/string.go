@@ -15,14 +15,6 @@ const maxQuoted = 4096
 // literal. NUL octets are left out (RFC 9051 §4.3).
 func AppendString(dst []byte, s string) []byte { return appendString(dst, s, false) }
 
-// AppendNString adds NIL for the nil slice, else the string.
-func AppendNString(dst []byte, s *string) []byte {
-	if s == nil {
-		return append(dst, "NIL"...)
-	}
-	return AppendString(dst, *s)
-}
-
 // appendString is AppendString; eight says that the client takes UTF-8 in
 // quoted strings (RFC 6855 §3).
 func appendString(dst []byte, s string, eight bool) []byte {
