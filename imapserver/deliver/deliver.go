@@ -163,10 +163,10 @@ func (d *Deliverer) find(top, name string) (string, error) {
 	}
 	found := ""
 	for _, have := range dirs {
-		switch {
-		case have == dir:
+		if have == dir {
 			return dir, nil
-		case found == "" && enc == maildir.UTF8 && strings.EqualFold(have, dir): // base64 has letters that are none
+		}
+		if is, err := maildir.DecodeName(have, enc); err == nil && found == "" && strings.EqualFold(is, name) {
 			found = have
 		}
 	}

@@ -67,6 +67,23 @@ func TestDeliverInto(t *testing.T) {
 	}
 }
 
+// TestDeliverCase: the case of letters is one of the name, not of how a directory spells
+// it.
+func TestDeliverCase(t *testing.T) {
+	for _, row := range []struct{ mailbox, dir string }{
+		{"news", ".News"}, {"Lists", ".Lists"}, {"LISTS", ".LISTS"}, {"entwürfe", ".Entw&APw-rfe"}, {"ENTWÜRFE", ".Entw&APw-rfe"},
+		{"Entw&APW-rfe", "."}, {"entw&apw-rfe", "."}, {"Ü", ".&APw-"}, {"õ", "."}, // .&APU-
+	} {
+		dir := newMaildir(t, ".News", ".Lists", ".LISTS", ".Entw&APw-rfe", ".&APw-")
+		if err := quietly(t).Deliver(Place{Maildir: dir}, Envelope{Mailbox: row.mailbox}, strings.NewReader("a: b\r\n\r\nc\r\n")); err != nil {
+			t.Errorf("%q: %v", row.mailbox, err)
+		}
+		if got := mail(t, filepath.Join(dir, row.dir)); len(got) != 1 {
+			t.Errorf("%q is not in %s", row.mailbox, row.dir)
+		}
+	}
+}
+
 // TestDeliverNowhere: a Maildir that is not there, or is a link, is not made.
 func TestDeliverNowhere(t *testing.T) {
 	link := filepath.Join(t.TempDir(), "link")
