@@ -60,11 +60,15 @@ func (c *session) data(arg string) {
 		if len(done) == 0 {
 			c.w.Flush() // or the client is gone, and what it was sent arrives all the same
 		}
-		if err := <-done; err == nil {
+		err := <-done
+		if err == nil {
 			c.reply(250, "2.1.5", plainAddress(c.names[i])+" has it")
-		} else {
-			c.fault(err)
+			continue
 		}
+		if deliver.AsFault(err).Cause != nil { // else the client is told all of it
+			c.log.Error("delivery failed", "id", c.transaction(), "to", c.names[i], "err", err)
+		}
+		c.fault(err)
 	}
 }
 

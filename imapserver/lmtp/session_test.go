@@ -2,6 +2,7 @@ package lmtp
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mailstead/imapserver/deliver"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/limit"
@@ -20,7 +23,8 @@ import (
 )
 
 // memory is a Backend that keeps what it is given. Recipients that begin with
-// "no" there are none of, those with "full" take nothing.
+// "no" there are none of, those with "full" take nothing, and those with "broken" are
+// not reached.
 type memory struct {
 	mu   sync.Mutex
 	got  []string // "sender recipient text"
@@ -45,6 +49,9 @@ type slot struct {
 func (s *slot) Deliver(_ context.Context, m Message) error {
 	if strings.HasPrefix(s.address, "full") {
 		return fmt.Errorf("deliver: %w", deliver.ErrFull)
+	}
+	if strings.HasPrefix(s.address, "broken") {
+		return fmt.Errorf("hand over: %w", unix.EPIPE)
 	}
 	text, err := io.ReadAll(io.NewSectionReader(m.Text, 0, m.Octets))
 	if err != nil {
@@ -231,6 +238,30 @@ func TestStopsAfterDelivery(t *testing.T) {
 	answered, _ := io.ReadAll(client)
 	if got := codes(string(answered)); got != "220 250 250 250 354 250 421" || len(m.got) != 1 {
 		t.Errorf("%s, %d messages", got, len(m.got))
+	}
+}
+
+// TestFaultLogged: why a message was not delivered is in the log, unless the client
+// was told all of it.
+func TestFaultLogged(t *testing.T) {
+	var log bytes.Buffer
+	for address, said := range map[string]bool{"broken": true, "full": false} {
+		client, conn, err := pair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		s := newServer(&memory{})
+		s.log = slog.New(slog.NewTextHandler(&log, nil))
+		log.Reset()
+		go func() {
+			io.WriteString(client, hello+"MAIL FROM:<a>\r\nRCPT TO:<"+address+">\r\nDATA\r\nx\r\n.\r\n")
+			client.CloseWrite()
+		}()
+		s.serve(t.Context(), conn, "x")
+		if got := strings.Contains(log.String(), `id=x.1 to=broken err="hand over: broken pipe"`); got != said || !said && log.Len() > 0 {
+			t.Errorf("%s: %s", address, log.String())
+		}
 	}
 }
 
