@@ -345,6 +345,17 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestLongNames: the longest names that there may be arrive at the worker, whatever they
+// are spelt with.
+func TestLongNames(t *testing.T) {
+	s := begin(t, "alice")
+	odd := strings.Repeat("<", 480)
+	said := "LHLO " + odd[:255] + "\r\nMAIL FROM:<\"" + odd + "\"@example.org>\r\nRCPT TO:<\"alice+" + odd + "\"@host.example>\r\nDATA\r\nx\r\n.\r\n"
+	if got := s.say(t, said); got != "250 250 250 354 250" || len(s.mail(t, "alice")) != 1 {
+		t.Errorf("%s: %d messages", got, len(s.mail(t, "alice")))
+	}
+}
+
 // TestWorkersKilled: whatever becomes of workers, each message that was
 // acknowledged is there, whole, and the next one finds a worker.
 func TestWorkersKilled(t *testing.T) {

@@ -13,8 +13,9 @@ import (
 	"mailstead/imapserver/deliver"
 )
 
-// maxHead bounds the lines that front and worker send each other.
-const maxHead = 8 << 10
+// maxHead bounds the lines that front and worker send each other. A head has some
+// 2,300 octets of names, three of them addresses, of each of which JSON may make six.
+const maxHead = 16 << 10
 
 // head is the first line from the front to a worker: what follows it.
 type head struct {
@@ -73,7 +74,7 @@ func receive(conn io.Reader) (head, io.Reader, error) {
 	r := bufio.NewReaderSize(conn, maxHead)
 	line, err := r.ReadSlice('\n')
 	if err != nil {
-		return head{}, nil, err
+		return head{}, nil, fmt.Errorf("read what the front says: %w", err)
 	}
 	var h head
 	if err := json.Unmarshal(line, &h); err != nil || h.Octets < 0 {

@@ -120,7 +120,10 @@ func (w *worker) serve(s *handoff.Session) {
 	}
 	defer stream.Close()
 	h, text, err := receive(stream)
-	if err != nil { // nobody has sent a message
+	if err != nil {
+		if !errors.Is(err, io.EOF) { // else nobody has sent a message
+			w.log.Error("delivery not begun", "user", s.User, "err", err)
+		}
 		return
 	}
 	a := answer{Done: true}
