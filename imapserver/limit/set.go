@@ -14,9 +14,10 @@ type Set struct {
 	Worker Worker
 }
 
-// Worker bounds what a process may have that serves the mail of one uid.
+// Worker bounds what a process may have that serves the mail of one uid, and its users.
 type Worker struct {
-	Roots int
+	Roots         int
+	Subscriptions int // of a user
 }
 
 // LMTP bounds what a mail server of the host may cost.

@@ -83,6 +83,7 @@ var Table = []Row{
 	{"", Number, 4096, 0, 0, "in how many browsers somebody is logged in at the web page; beyond, those end that were not seen for longest", func(s *Set) any { return &s.Web.Sessions }},
 	{"", Number, 1 << 16, 0, 0, "how many addresses are counted there", func(s *Set) any { return &s.Web.Sources }},
 	{"", Number, 4096, 0, 0, "in how many directories the mail of one uid may be, each of which its process is let into; those of virtual users are one", func(s *Set) any { return &s.Worker.Roots }},
+	{"", Number, 10_000, 0, 0, "to how many mailboxes a user may be subscribed; beyond, SUBSCRIBE is refused, and those that the file has had before stay", func(s *Set) any { return &s.Worker.Subscriptions }},
 	{"", Octets, 100 << 20, 0, 0, "octets of a message that a mail server hands over, on the wire and on disk", func(s *Set) any { return &s.LMTP.Message }},
 	{"", Number, 64, 0, 0, "how many connections of mail servers there may be, by LMTP", func(s *Set) any { return &s.LMTP.Connections }},
 	{"", Number, 100, 0, 0, "how many recipients a message may have there; to the others it may be sent again", func(s *Set) any { return &s.LMTP.Recipients }},

@@ -244,6 +244,29 @@ func TestSubscriptions(t *testing.T) {
 	}
 }
 
+// TestManySubscriptions: the owner may have any number, and what they cost grows no faster.
+func TestManySubscriptions(t *testing.T) {
+	var courier, dovecot bytes.Buffer
+	for n := range 50_000 {
+		fmt.Fprintf(&courier, "INBOX.%d\n", n)
+		fmt.Fprintf(&dovecot, "%d\n", n)
+	}
+	oracle.Cost(t, courier.Len(), func() {
+		s := ParseSubscriptions(courier.Bytes(), UTF8)
+		for _, name := range s.Names()[:s.Len()/2] {
+			s.Set(name, false)
+		}
+		if s.Len() != 25_000 || len(s.Names()) != 25_000 || s.Has("24999") || !s.Has("25000") {
+			t.Errorf("%d are left", s.Len())
+		}
+	})
+	oracle.Cost(t, dovecot.Len(), func() {
+		if s, dropped := ParseDovecotSubscriptions(dovecot.Bytes()); s.Len() != 50_000 || dropped != 0 {
+			t.Errorf("%d, %d dropped", s.Len(), dropped)
+		}
+	})
+}
+
 func TestSpecialUse(t *testing.T) {
 	uses := []SpecialUse{{"sent", "Sent"}, {"trash", "Entwürfe 2024"}, {"junk", "A.B C"}}
 	data, err := EncodeSpecialUse(uses)

@@ -16,12 +16,20 @@ const inboxPrefix = Inbox + "."
 // name no mailbox (`shared.bob.Team`) are kept as they are.
 type Subscriptions struct {
 	lines []subscription
+	at    map[subscribed]int // in lines
 }
 
-// subscription is one line; name is empty where only the line is known.
+// subscription is one line; name is empty where only the line is known, and both are
+// where it was removed.
 type subscription struct {
-	name, line string
-	other      bool // name is one of another user's mailboxes, full
+	subscribed
+	line string
+}
+
+// subscribed is what a line names.
+type subscribed struct {
+	name  string
+	other bool // it is one of another user's mailboxes, full
 }
 
 // othersMark is what the names of other users' mailboxes begin with.
@@ -36,14 +44,16 @@ func ParseSubscriptions(data []byte, enc Encoding) Subscriptions {
 		if line == "" {
 			continue
 		}
-		sub := subscription{line: line, other: strings.HasPrefix(line, othersMark)}
+		sub := subscribed{other: strings.HasPrefix(line, othersMark)}
 		if sub.other {
 			sub.name, _ = DecodeName("."+line, enc)
 		} else {
 			sub.name = subscribedName(line, enc)
 		}
-		if sub.name == "" || s.index(sub.name, sub.other) < 0 {
-			s.lines = append(s.lines, sub)
+		if sub.name == "" {
+			s.lines = append(s.lines, subscription{line: line})
+		} else {
+			s.set(sub, true)
 		}
 	}
 	return s
@@ -68,6 +78,8 @@ func EncodeSubscriptions(s Subscriptions, enc Encoding) ([]byte, error) {
 	var b bytes.Buffer
 	for _, l := range s.lines {
 		switch {
+		case l == subscription{}:
+			continue
 		case l.name == "":
 			b.WriteString(l.line)
 		case l.name == Inbox:
@@ -105,37 +117,39 @@ func (s Subscriptions) names(other bool) []string {
 	return names
 }
 
+// Len is how many mailboxes are subscribed, of the account and of others.
+func (s Subscriptions) Len() int { return len(s.at) }
+
 // Has tells whether the name is subscribed.
 func (s Subscriptions) Has(name string) bool {
-	return s.index(name, false) >= 0
+	_, ok := s.at[subscribed{name: name}]
+	return ok
 }
 
 // Set adds the name at the end, or removes it, and tells whether that changed
 // anything. The name must be one that EncodeName takes, INBOX in capitals.
-func (s *Subscriptions) Set(name string, on bool) bool { return s.set(name, false, on) }
+func (s *Subscriptions) Set(name string, on bool) bool { return s.set(subscribed{name: name}, on) }
 
 // SetOther is Set for the full name of another user's mailbox, which begins with
 // "#".
-func (s *Subscriptions) SetOther(name string, on bool) bool { return s.set(name, true, on) }
-
-func (s *Subscriptions) set(name string, other, on bool) bool {
-	i := s.index(name, other)
-	switch {
-	case on == (i >= 0):
-		return false
-	case on:
-		s.lines = append(s.lines, subscription{name: name, other: other})
-	default:
-		s.lines = append(s.lines[:i:i], s.lines[i+1:]...)
-	}
-	return true
+func (s *Subscriptions) SetOther(name string, on bool) bool {
+	return s.set(subscribed{name, true}, on)
 }
 
-func (s Subscriptions) index(name string, other bool) int {
-	for i, l := range s.lines {
-		if l.name == name && l.other == other {
-			return i
+func (s *Subscriptions) set(sub subscribed, on bool) bool {
+	i, ok := s.at[sub]
+	switch {
+	case on == ok:
+		return false
+	case on:
+		if s.at == nil {
+			s.at = map[subscribed]int{}
 		}
+		s.at[sub] = len(s.lines)
+		s.lines = append(s.lines, subscription{subscribed: sub})
+	default:
+		delete(s.at, sub)
+		s.lines[i] = subscription{}
 	}
-	return -1
+	return true
 }

@@ -33,6 +33,7 @@ var answers = []struct {
 	{unix.EROFS, imap.ResponseCodeUnavailable, diskText},
 	{store.ErrAnnotations, "METADATA TOOMANY", "too many annotations"},
 	{store.ErrACL, imap.ResponseCodeLimit, "too many rights, or an identifier too long"},
+	{store.ErrSubscriptions, imap.ResponseCodeLimit, "too many subscriptions; unsubscribe from others first"},
 	{store.ErrUse, codeUseAttr, "the mailbox cannot have this special use"},
 	{store.ErrReadOnly, imap.ResponseCodeCannot, "mailbox is open read-only"},
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"mailstead/imapserver/limit"
 	"mailstead/imapserver/maildir"
 )
 
@@ -163,8 +164,12 @@ func (a *Account) subscribe(name string, set func(*maildir.Subscriptions) bool) 
 		return errClosed
 	}
 	subs, err := a.subscriptions()
+	had := subs.Len()
 	if err != nil || !set(&subs) {
 		return err
+	}
+	if n := subs.Len(); n > had && n > limit.Default().Worker.Subscriptions {
+		return fmt.Errorf("subscribe %q: %w", name, ErrSubscriptions)
 	}
 	data, err := maildir.EncodeSubscriptions(subs, a.enc)
 	if err == nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/google/go-cmp/cmp"
 
+	"mailstead/imapserver/limit"
 	"mailstead/imapserver/maildir"
 )
 
@@ -97,6 +99,33 @@ func TestCreateAndList(t *testing.T) {
 		}
 		if _, err := a.Status(context.Background(), name, false); !errors.Is(err, ErrNotFound) {
 			t.Errorf("status %q: %v", name, err)
+		}
+	}
+}
+
+// TestSubscribeTooMany has a file with more subscriptions than may be made: it keeps them,
+// they can be ended, and no more are made.
+func TestSubscribeTooMany(t *testing.T) {
+	dir := newMaildir(t)
+	a := openUnwatched(t, dir)
+	var lines strings.Builder
+	most := limit.Default().Worker.Subscriptions
+	for n := range most + 1 {
+		fmt.Fprintf(&lines, "INBOX.%d\n", n)
+	}
+	path := filepath.Join(dir, maildir.SubscriptionsFile)
+	put(t, path, lines.String())
+	for _, step := range []struct {
+		name string
+		on   bool
+		want error
+		left int
+	}{{"New", true, ErrSubscriptions, most + 1}, {"0", true, nil, most + 1}, {"0", false, nil, most}, {"New", true, ErrSubscriptions, most}, {"1", false, nil, most - 1}, {"New", true, nil, most}} {
+		if err := a.Subscribe(t.Context(), step.name, step.on); !errors.Is(err, step.want) {
+			t.Errorf("%+v: %v", step, err)
+		}
+		if n := strings.Count(content(t, path), "\n"); n != step.left {
+			t.Errorf("%+v: %d lines", step, n)
 		}
 	}
 }

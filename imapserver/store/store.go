@@ -45,6 +45,8 @@ var (
 	ErrInUse    = errors.New("another process has the account open")
 	ErrUse      = errors.New("mailbox cannot have this special use")
 	ErrACL      = errors.New("list of rights cannot be so")
+
+	ErrSubscriptions = errors.New("too many subscriptions")
 )
 
 // SeqNum is a message sequence number in one View, from 1.
