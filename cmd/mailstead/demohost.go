@@ -14,7 +14,8 @@ const loopback = "127.0.0.1"
 
 // demoHost is a description made over for anybody's own machine: every path is
 // below dir, one self-signed certificate has all names, and demo can log in.
-// Accounts of the system are left out; their names are the second result.
+// Accounts of the system are left out; their names are the second result. No other
+// server is asked, and no mail is sent or taken.
 func demoHost(host *schema.Host, listeners []schema.Listener, measured *schema.Metrics, dir, bin string) (*schema.Host, []string) {
 	h := *host
 	h.Listeners = listeners
@@ -31,7 +32,21 @@ func demoHost(host *schema.Host, listeners []schema.Listener, measured *schema.M
 	h.Mail.Root = filepath.Join(dir, "mail")
 	h.TLS.Certificates = []schema.Certificate{selfSigned(host)}
 	h.TLS.Default = host.Name
+	h.TLS.DHParams, h.Directories, h.Outbox, h.Deliver = nil, nil, nil, nil
 	return &h, onlyVirtual(&h)
+}
+
+// ownListeners are those that serve the host's own mail; the second result names the
+// others, which stand in front of other servers.
+func ownListeners(all []schema.Listener) (own []schema.Listener, others []string) {
+	for _, l := range all {
+		if l.Proxy == nil {
+			own = append(own, l)
+		} else {
+			others = append(others, l.Name)
+		}
+	}
+	return own, others
 }
 
 // onlyVirtual keeps the virtual users of a host, moved to the root of its mail,

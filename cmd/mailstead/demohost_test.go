@@ -40,7 +40,9 @@ func TestDemoHost(t *testing.T) {
 					{Name: "b", Names: []string{"b.example.org", "mail.example.org"}, Certbot: &schema.Certbot{Lineage: "b"}, Stitched: "/etc/courier/imapd.pem"},
 				}},
 				Users: test.users, Folders: all, Mail: schema.Mail{User: "vmail", Root: "/var/vmail"},
+				Outbox: &schema.Outbox{}, Deliver: &schema.Deliver{}, Directories: []schema.Directory{{Name: "people"}},
 			}
+			described.TLS.DHParams = &schema.DHParams{File: "/etc/ssl/dh.pem"}
 			before := slices.Clone(test.users)
 			listeners, err := movePorts(described.Listeners, 1000)
 			if err != nil {
@@ -48,6 +50,7 @@ func TestDemoHost(t *testing.T) {
 			}
 			got, left := demoHost(described, listeners, nil, "/tmp/x", "/opt/bin")
 			want := *described
+			want.Outbox, want.Deliver, want.Directories = nil, nil, nil
 			want.TLS = schema.TLS{Default: "mail.example.org", Certificates: []schema.Certificate{
 				{Name: "mail.example.org", Names: []string{"b.example.org", "localhost", "mail.example.org"}, SelfSigned: &schema.SelfSigned{Days: 365}},
 			}}

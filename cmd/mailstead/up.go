@@ -43,8 +43,9 @@ func newUpCommand() *cobra.Command {
 whoever runs it, without systemd, on the loopback, with a self-signed
 certificate. Ports are moved up by --port-base, so that 143 becomes 1143 and 993
 becomes 1993. Beside the virtual users of the description there is a user "demo"
-with the password "demo" and a few messages to look at; accounts of the system
-are left out. The mail stays in the directory, and is there the next time.
+with the password "demo" and a few messages to look at. Accounts of the system are
+left out, and all that reaches other servers: proxies, directories, the outbox and
+deliveries. The mail stays in the directory, and is there the next time.
 
 PATH is a directory with CUE, JSON and YAML files, or one such file.` +
 			exitStatus(exitDone, exitFailed, exitInvalid, exitStale, exitLocked, exitPartial),
@@ -65,6 +66,11 @@ func runUp(ctx context.Context, o upOptions, c *console) error {
 	if err != nil {
 		return err
 	}
+	own, proxies := ownListeners(described.Listeners)
+	if len(own) == 0 {
+		return hint(fmt.Errorf("%s: no listener serves the host's own mail", described.Name), "\"up\" starts no proxy: it would hand passwords to the real servers")
+	}
+	described.Listeners = own
 	daemon, err := besideUs(daemonName)
 	if err != nil {
 		return err
@@ -83,6 +89,9 @@ func runUp(ctx context.Context, o upOptions, c *console) error {
 	}
 	if len(left) > 0 {
 		fmt.Fprintf(c.out, "\nNot served here, as they log in through PAM: %s.\n", visible(strings.Join(left, ", ")))
+	}
+	if len(proxies) > 0 {
+		fmt.Fprintf(c.out, "\nNot served here, as other servers stand behind them: the listeners %s.\n", visible(strings.Join(proxies, ", ")))
 	}
 	writeConnect(c, host)
 	if err := ctx.Err(); err != nil {
