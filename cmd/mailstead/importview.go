@@ -152,13 +152,15 @@ func writeImported(c *console, j *importJob, reports []transfer.Report) error {
 	return err
 }
 
-// writeVerified says what differs.
-func writeVerified(c *console, form string, compared int, differences []transfer.Difference) error {
+// writeVerified says what differs. A comparison that was cut short is not complete, and
+// says nothing of the rest.
+func writeVerified(c *console, form string, compared int, differences []transfer.Difference, complete bool) error {
 	if form == outputJSON {
 		err := writeJSON(c.out, struct {
 			Compared    int                   `json:"compared"`
+			Complete    bool                  `json:"complete"`
 			Differences []transfer.Difference `json:"differences"`
-		}{compared, append([]transfer.Difference{}, differences...)})
+		}{compared, complete, append([]transfer.Difference{}, differences...)})
 		if err == nil && len(differences) > 0 {
 			err = &exitError{code: exitFailed}
 		}
@@ -170,6 +172,10 @@ func writeVerified(c *console, form string, compared int, differences []transfer
 	if len(differences) > 0 {
 		return errors.New("the two sides differ in " + fmt.Sprint(len(differences)) + " places")
 	}
-	_, err := fmt.Fprintf(c.out, "The same on both sides: %s.\n", number(compared, "message"))
+	said := "The same on both sides: %s.\n"
+	if !complete {
+		said = "Compared before it ended: %s.\n"
+	}
+	_, err := fmt.Fprintf(c.out, said, number(compared, "message"))
 	return err
 }

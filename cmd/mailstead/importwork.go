@@ -203,7 +203,7 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 	if j.Verify {
 		compared, differences, err := t.Verify(ctx)
 		p.clear()
-		return errors.Join(writeVerified(c, j.Output, compared, differences), err)
+		return errors.Join(writeVerified(c, j.Output, compared, differences, err == nil), err)
 	}
 	reports, err := t.Run(ctx)
 	p.clear()
