@@ -192,10 +192,17 @@ func savedPlan(l *look, plan *reconcile.Plan, s source) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// describe gives a digest of every file of a description: of what was looked at.
+// describe gives a digest of every file of a description: of what was looked at. Those
+// that it does not read, as those of git and of editors, may change meanwhile.
 func describe(dir string) (string, error) {
 	sum := sha256.New()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && path != dir && strings.HasPrefix(e.Name(), ".") {
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
 		if err != nil || !e.Type().IsRegular() && e.Type()&fs.ModeSymlink == 0 {
 			return err
 		}

@@ -84,7 +84,8 @@ func newProposing(t *testing.T) *proposing {
 
 func (p *proposing) write(name, text string) {
 	p.Helper()
-	if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600); err != nil {
+	path := filepath.Join(p.dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
 		p.Fatal(err)
 	}
 }
@@ -172,6 +173,21 @@ func TestPropose(t *testing.T) {
 	}
 	if strings.Contains(p.file(), "walter") {
 		t.Error("still in the description")
+	}
+}
+
+// What stands beside the description, and is no part of it, may change meanwhile.
+func TestProposeBeside(t *testing.T) {
+	p := newProposing(t)
+	p.write(".git/index", "of a commit")
+	proposal, err := p.propose(newUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(".git/index", "of the next one")
+	p.write(".host.cue.swp", "of an editor")
+	if outcome, err := p.apply(proposal.ID); err != nil || !outcome.Done {
+		t.Errorf("%+v, %v", outcome, err)
 	}
 }
 
