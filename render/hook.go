@@ -20,7 +20,11 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 umask 077
 cd /
-exec %s deploy-hook --state %s
+if ! [ -x %[1]s ]; then # as when the package was removed
+	echo mailstead is not installed: nothing was done >&2
+	exit 0
+fi
+exec %[1]s deploy-hook --state %[2]s
 `
 
 // DeployHook is the script that certbot runs after each renewal. All that is

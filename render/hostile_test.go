@@ -202,4 +202,10 @@ func TestHookRuns(t *testing.T) {
 	if string(out) != want {
 		t.Errorf("hook ran with %s, want %s", out, want)
 	}
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(hook).CombinedOutput(); err != nil || string(out) != "mailstead is not installed: nothing was done\n" {
+		t.Errorf("without the program: %v, %s", err, out)
+	}
 }
