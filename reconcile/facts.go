@@ -13,7 +13,7 @@ type Facts struct {
 	Accounts     map[string]Account     // system accounts that the description names, by name; absent: no such account
 	FreeIDs      []int                  // below 1000 and neither a uid nor a gid of anyone, from the highest: for accounts to be made
 	Certificates map[string]Certificate // by the name in the description
-	PAMHelper    bool                   // mailstead-pam stands beside the other programs, and was built with PAM
+	PAMHelper    bool                   // mailstead-pam stands beside the other programs, was built with PAM, and nobody else can change it
 	PAMAskers    []string               `json:",omitempty"` // what in PAM's rules for our service is known to ask servers over the network, and where it stands
 	Program      string                 // SHA-256 of mailstead-imapd, lower-case hex: another one runs only after a restart; "" if it cannot be read
 }

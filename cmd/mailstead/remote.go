@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -186,6 +187,10 @@ func (r *remote) do(ctx context.Context, m target.Message) (a remoteAnswer, err 
 	if err != nil {
 		return a, err
 	}
+	if r.planOnly && !isOurDir(q.Host.Paths.Bin) {
+		return a, hint(fmt.Errorf("nothing was planned: paths.bin is %s, and a far end with --plan-only runs no program but of its own directory", q.Host.Paths.Bin),
+			"put mailstead there, and its path into authorized_keys")
+	}
 	l, err := lookAt(ctx, q.Host, desired.Options{Rootless: q.Rootless}, false)
 	if err != nil {
 		return a, err
@@ -221,11 +226,29 @@ func readRequest(body []byte) (q remoteRequest, err error) {
 	if err := d.Decode(&q); err != nil {
 		return q, fmt.Errorf("read request: %w", err)
 	}
-	if err := checkShape(q.Host); err != nil {
+	err = checkShape(q.Host)
+	if err == nil {
+		err = desired.Check(q.Host, desired.Options{Rootless: q.Rootless})
+	}
+	if err != nil {
 		return q, fmt.Errorf("read request: %w", err)
 	}
 	putHashes(q.Host, q.Hashes)
 	return q, nil
+}
+
+// isOurDir tells whether a directory is the one that this program is in.
+func isOurDir(dir string) bool {
+	self, err := os.Executable()
+	if err != nil {
+		return false
+	}
+	ours, err := os.Stat(filepath.Dir(self))
+	if err != nil {
+		return false
+	}
+	st, err := os.Stat(dir)
+	return err == nil && os.SameFile(ours, st)
 }
 
 // checkShape finds what no description can be. What its values may be is for

@@ -46,12 +46,12 @@ type farEnd struct {
 	ended chan error
 }
 
-func startFar(t *testing.T) *farEnd {
+func startFar(t *testing.T, planOnly bool) *farEnd {
 	in, toFar := io.Pipe()
 	fromFar, out := io.Pipe()
 	f := &farEnd{t: t, in: toFar, out: target.NewReader(fromFar, 1<<20), ended: make(chan error, 1)}
 	go func() {
-		f.ended <- (&remote{out: out}).serve(t.Context(), in)
+		f.ended <- (&remote{planOnly: planOnly, out: out}).serve(t.Context(), in)
 		out.Close()
 	}()
 	t.Cleanup(func() { toFar.Close(); fromFar.Close() })
@@ -98,7 +98,7 @@ func TestRemoteEnds(t *testing.T) {
 		q.Wait = time.Minute
 		f.ask(verbApply, q)
 	}
-	f := startFar(t)
+	f := startFar(t, false)
 	apply(f, request(""))
 	if a := f.answer(); a.Fault != nil {
 		t.Fatal(a.Fault.Message)
@@ -133,5 +133,39 @@ func TestRemoteEnds(t *testing.T) {
 	}
 	if _, err := os.Stat(one); err != nil {
 		t.Errorf("what had begun is not done: %v", err)
+	}
+}
+
+// Who may only plan says where programs are, and has none run that is not ours.
+func TestRemoteRunsNothing(t *testing.T) {
+	dir := t.TempDir()
+	ran := filepath.Join(dir, "ran")
+	if err := os.WriteFile(filepath.Join(dir, "mailstead-pam"), []byte("#!/bin/sh\n: > "+ran+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	q := (&far{key: []byte("key"), opts: desired.Options{Rootless: true}}).request(rootlessHost(t, dir, ""))
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		planOnly   bool
+		bin, state string
+		fault      string
+	}{
+		{true, dir, q.Host.Paths.State, "runs no program but of its own directory"},
+		{false, dir, "", "state"},
+		{true, filepath.Dir(self), q.Host.Paths.State, ""},
+	} {
+		q.Host.Paths.Bin, q.Host.Paths.State = c.bin, c.state
+		f := startFar(t, c.planOnly)
+		f.ask(verbPlan, q)
+		a := f.answer()
+		if a.Fault == nil != (c.fault == "") || a.Fault != nil && !strings.Contains(a.Fault.Message, c.fault) {
+			t.Errorf("%+v: %+v", c, a.Fault)
+		}
+		if _, err := os.Stat(ran); err == nil {
+			t.Fatalf("%+v: a program was run", c)
+		}
 	}
 }

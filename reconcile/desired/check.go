@@ -2,9 +2,21 @@ package desired
 
 import (
 	"errors"
+	"fmt"
 
+	"mailstead/reconcile"
 	"mailstead/render"
+	"mailstead/schema"
 )
+
+// Check refuses the description of a host that leads out of where things belong,
+// before the host is looked at.
+func Check(host *schema.Host, opts Options) error {
+	if err := newBuilder(host, reconcile.Facts{}, opts).check(); err != nil {
+		return fmt.Errorf("check %s: %w", host.Name, err)
+	}
+	return nil
+}
 
 // check refuses names and paths that would lead out of where they belong. The
 // schema has refused them before; this does not rely on it, since what is

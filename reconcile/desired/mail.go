@@ -65,7 +65,7 @@ func (b *builder) needPAM() {
 		b.userFault(schema.CodeValue, first, "is an account of the host, and those log in through PAM, which needs root",
 			"give every user here a password hash: mailstead hash-password")
 	case !b.facts.PAMHelper:
-		b.userFault(schema.CodeMissing, first, "logs in through PAM, and "+render.Program(b.paths, "mailstead-pam")+" is not there or was built without PAM",
+		b.userFault(schema.CodeMissing, first, "logs in through PAM, and "+render.Program(b.paths, "mailstead-pam")+" is not there, was built without PAM, or may be changed by others than root",
 			"build it and put it beside the other programs (it needs cgo and libpam0g-dev): go build -tags pam ./cmd/mailstead-pam")
 	case len(b.facts.PAMAskers) > 0 && b.host.PAM.Network == nil:
 		b.userFault(schema.CodeMissing, first, "logs in through PAM, whose rules on this host have what asks servers over the network: "+strings.Join(b.facts.PAMAskers, ", ")+"; mailstead-pam reaches none unless the description says so",
