@@ -53,7 +53,7 @@ come back and go again.` + exitStatus(exitDone, exitFailed, exitLocked, exitPart
 		},
 	}
 	cmd.Flags().BoolVar(&o.force, "force", false, "give folders other names where Courier cannot have theirs")
-	cmd.Flags().BoolVarP(&o.check, "check", "n", false, "only list what Courier cannot represent")
+	cmd.Flags().BoolVarP(&o.check, "check", "n", false, "only list what Courier cannot represent of MAILDIR")
 	cmd.Flags().StringVar(&o.state, "state", defaultState, "state `directory` of what was applied, for the whole host")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&o.cutShort, "cut-short", false, "wait for a cutover that is at work, and do something only if it has died")

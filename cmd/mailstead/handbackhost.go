@@ -32,6 +32,9 @@ const cutoverPatience = 24 * time.Hour
 
 // runHandbackHost undoes a cutover, or goes on with a return that was interrupted.
 func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
+	if o.check { // the daemon serves the Maildirs, and nobody else opens them meanwhile
+		return hint(errors.New("nothing was changed: --check looks at one Maildir, and none is named"), "name it: %q", "mailstead handback --check MAILDIR")
+	}
 	if os.Geteuid() != 0 {
 		return hint(errors.New("nothing was changed: handing back the whole host needs root"), "run it as root, or name one Maildir")
 	}
