@@ -69,6 +69,7 @@ func (c *completer) complete() {
 	c.profiles()
 	c.web()
 	c.metrics()
+	c.checkSockets()
 	c.checkListenerNames()
 	c.checkPaths()
 }

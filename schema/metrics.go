@@ -13,7 +13,7 @@ type Metrics struct {
 	Socket  string // path of a unix socket in their place; "": none
 }
 
-// metrics completes them. It comes after listeners.
+// metrics completes them. It comes after listeners and web.
 func (c *completer) metrics() {
 	s := c.spot.at("metrics")
 	var place struct {
@@ -37,6 +37,10 @@ func (c *completer) metrics() {
 			s.fault(CodeDuplicate, fmt.Sprintf("listens where the listener %s does (%s)", l.Name, l.Origin), "give it another port")
 			return
 		}
+	}
+	if w := c.host.Web; w != nil && m.Socket == "" && w.Port == m.Port && overlap(w.Address, m.Address) {
+		s.fault(CodeDuplicate, fmt.Sprintf("listens where the web page does (%s)", w.Origin), "give it another port")
+		return
 	}
 	c.host.Metrics = m
 }
