@@ -35,6 +35,7 @@ type Options struct {
 // have is an error: schema.Diagnostics with all such faults at once.
 func Build(host *schema.Host, facts reconcile.Facts, opts Options) ([]reconcile.Resource, error) {
 	b := newBuilder(host, facts, opts)
+	b.checkRun()
 	b.accounts()
 	b.users()
 	b.listeners()

@@ -3,6 +3,7 @@ package desired
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"mailstead/reconcile"
 	"mailstead/render"
@@ -16,6 +17,16 @@ func Check(host *schema.Host, opts Options) error {
 		return fmt.Errorf("check %s: %w", host.Name, err)
 	}
 	return nil
+}
+
+// checkRun refuses a directory of sockets that nobody would make: systemd makes those
+// below /run, and below /run/user a user's own.
+func (b *builder) checkRun() {
+	run := b.paths.Run
+	if b.rootless || b.facts.Systemd == 0 || strings.HasPrefix(run, "/run/") && !strings.HasPrefix(run, "/run/user/") {
+		return
+	}
+	b.fault(schema.CodeValue, b.host.Origins["paths/run"], "paths.run is not below /run, where systemd makes it for the daemon: "+run, "leave it out, or name one such as /run/imap", "paths", "run")
 }
 
 // check refuses names and paths that would lead out of where they belong. The
