@@ -119,13 +119,16 @@ func (c *completer) checkCertificates() {
 	names, stitched := map[string]Certificate{}, map[string]Certificate{}
 	for _, cert := range c.host.TLS.Certificates {
 		s := s.at("certificates", cert.Name)
-		for _, name := range cert.Names {
-			if other, twice := names[name]; twice && other.Name != cert.Name {
+		for i, name := range cert.Names {
+			other, twice := names[name]
+			if twice && other.Name == cert.Name {
+				s.at("names").elements()[i].faultOfValue(CodeDuplicate, "is there twice: "+quote(name), "leave one of them out")
+			} else if twice {
 				s.fault(CodeDuplicate, fmt.Sprintf("is served for %s, as %s is (%s): clients could get either", name, quote(other.Name), other.Origin),
 					"set names so that each name is in one certificate")
-				continue
+			} else {
+				names[name] = cert
 			}
-			names[name] = cert
 		}
 		if other, twice := stitched[cert.Stitched]; twice {
 			s.at("stitched").faultOfValue(CodeDuplicate, fmt.Sprintf("is the file of %s too (%s)", quote(other.Name), other.Origin), "name a file for each")
