@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -69,10 +70,13 @@ func (c *completer) proxy(l *Listener, s spot) *Proxy {
 	return p
 }
 
+// noName is what cannot be a DNS name: no top-level domain is a number.
+var noName = regexp.MustCompile(`:|(?:^|\.)[0-9]+\.?$`)
+
 func (c *completer) checkServer(p *Proxy, l *Listener, s spot) {
 	ip, err := netip.ParseAddr(p.Server)
 	switch {
-	case err != nil && strings.Trim(p.Server, "0123456789abcdefABCDEF:.") == "" && !strings.ContainsAny(p.Server, "ghijklmnopqrstuvwxyz-"):
+	case err != nil && noName.MatchString(p.Server):
 		s.at("server").faultOfValue(CodeValue, "is neither a DNS name nor an IP address: "+quote(p.Server), "")
 	case p.TLS == Plain && (err != nil || !ip.IsLoopback()):
 		s.at("tls").faultOfValue(CodeUnsafe, `is "none", and the server is not on a loopback address: passwords would cross the network in the clear`,
