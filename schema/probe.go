@@ -11,10 +11,11 @@ func (c *completer) probe() {
 	p.User, _ = s.at("user").str()
 	p.File, _ = s.at("file").str()
 	user := c.user(p.User)
+	elsewhere, _ := user.at("elsewhere").str()
 	switch {
 	case !user.exists():
 		s.at("user").faultOfValue(CodeReference, "names no user of this host: "+quote(p.User), c.userChoices(p.User))
-	case user.at("elsewhere").exists():
+	case elsewhere != "":
 		s.at("user").faultOfValue(CodeValue, "names "+quote(p.User)+", whose mail is elsewhere", "name a user whose mail is on this host")
 	default:
 		c.host.Probe = p
