@@ -75,15 +75,19 @@ func (f *front) apply(s *Settings) error {
 	return nil
 }
 
-// mayHave tells by s, which has followed old, which users may have sessions.
+// mayHave tells by s, which has followed old, which users may have sessions: not those
+// whose mail is elsewhere by now.
 func mayHave(a *auth.Auth, s, old *Settings) func(user string) bool {
 	return func(user string) bool {
 		u, ok := a.User(user)
-		if !ok && old != nil && len(s.Config.Directories) > 0 {
-			_, ours := old.user(user)
+		if old == nil {
+			return ok && u.Elsewhere == ""
+		}
+		was, ours := old.user(user)
+		if !ok && len(s.Config.Directories) > 0 {
 			return !ours // but a directory's, who has been in for longer than auth remembers
 		}
-		return ok && u.Elsewhere == ""
+		return ok && u.Elsewhere == "" && (!ours || was.Maildir == u.Maildir && identityOf(&was) == identityOf(&u))
 	}
 }
 
