@@ -36,7 +36,7 @@ func courier(t *testing.T, accounts *atomic.Pointer[map[string]string]) string {
 			n, _ := c.Read(request)
 			answer := "FAIL\n"
 			for user, attributes := range *accounts.Load() {
-				if strings.HasSuffix(string(request[:n]), "imap\nlogin\n"+user+"\npw-"+user+"\n") {
+				if strings.HasSuffix(string(request[:n]), "imap\nlogin\n"+user+"\npw-"+user+"\n") || string(request[:n]) == "PRE . imap "+user+"\n" {
 					answer = attributes + ".\n"
 				}
 			}

@@ -2,7 +2,9 @@ package imapserver
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +38,29 @@ func TestMovedUser(t *testing.T) {
 	if err := <-reloaded; err != nil {
 		t.Error(err)
 	}
+}
+
+// TestGoneMeanwhile: an auth that finds sessions of those whom it does not know, as after
+// a restart, asks the directories, and ends those of users whom nobody knows any more.
+func TestGoneMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	var accounts atomic.Pointer[map[string]string]
+	accounts.Store(&map[string]string{
+		"dora": fmt.Sprintf("UID=%d\nGID=%d\nADDRESS=dora\n", 61105, 61105),
+		"elsa": "ADDRESS=elsa\nOPTIONS=mailhost=other.example.org\n",
+	})
+	c := partedConfig(dir)
+	c.Directories = []config.Directory{{
+		Name:       "courier",
+		Authdaemon: &config.Authdaemon{Socket: courier(t, &accounts), Service: "imap", Bounds: config.Bounds{Connections: 2, Timeout: 5}},
+		May:        config.May{Owner: &config.Identity{UID: 61105, GID: 61105}, Roots: []string{dir}, Host: "mail.example"},
+	}}
+	p := startParted(t, c, partedUser(t, dir, "alice", 61101))
+	login := p.connect()
+	login.Send(&handoff.Hello{Listener: "imap"})
+	login.Send(&handoff.Ready{Serial: receive[*handoff.Settings](t, login).Serial})
+	login.Send(&handoff.Ready{Serial: receive[*handoff.Commit](t, login).Serial})
+	ended(t, login, []string{"alice", "bob", "dora", "elsa"}, `["bob","elsa"]`)
 }
 
 // ended is a login that has sessions of these users, and wants to be told whose to end.

@@ -170,7 +170,7 @@ func (p *Parted) configure(d *door) error {
 				d.offer()
 			}
 			p.watch(d)
-			return d.endUsers(d.ctx, mayHave(p.auth, s, s))
+			return d.endUsers(d.ctx, mayStay(d.ctx, p.auth))
 		}
 	}
 }
