@@ -18,9 +18,8 @@ import (
 const (
 	helloTimeout  = 5 * time.Second  // from a connection to its first message
 	doorTimeout   = 10 * time.Second // for an answer of a login
-	verdictWithin = 60 * time.Second // login.Default.Lifetime: nobody waits longer
 	maxClientName = 64               // octets of what a client says of itself
-	maxTasks      = 2048             // at once: more connections than may be without a login
+	minTasks      = 2048             // that may run at once, however few connections may wait
 	maxState      = 64 << 20         // octets of a State: 100,000 sessions
 	maxChannels   = 8                // of one process, which needs one, and another after a fault
 )
@@ -78,19 +77,45 @@ type door struct {
 	connects map[uint64]context.CancelFunc // that it waits for, by their numbers
 }
 
-// tasks run aside, maxTasks at most.
+// tasks run aside, so many at once as most says.
 type tasks struct {
 	sync.WaitGroup
-	slots chan struct{}
+	most func() int
+
+	mu      sync.Mutex
+	running int
+	fewer   sync.Cond
+}
+
+func newTasks(most func() int) *tasks {
+	t := &tasks{most: most}
+	t.fewer.L = &t.mu
+	return t
 }
 
 func (t *tasks) run(f func()) {
-	t.slots <- struct{}{}
+	t.mu.Lock()
+	for t.running >= t.most() {
+		t.fewer.Wait()
+	}
+	t.running++
+	t.mu.Unlock()
 	t.Go(func() {
-		defer func() { <-t.slots }()
+		defer t.done()
 		f()
 	})
 }
+
+func (t *tasks) done() {
+	t.mu.Lock()
+	t.running--
+	t.mu.Unlock()
+	t.fewer.Signal()
+}
+
+// maxTasks is twice the connections that may be without a login: what was asked for one
+// that is gone by now may go on for as long as another takes.
+func (d *door) maxTasks() int { return max(minTasks, 2*d.parted.settings.Load().limits.Full) }
 
 // meet takes the first message of a login.
 func meet(p *Parted, c *handoff.Conn) (*door, error) {
@@ -134,7 +159,7 @@ func (d *door) moved(s *Settings) bool { return s.servedAs(d.named, d.at) != d.h
 func (d *door) listen() error {
 	defer d.cancel()
 	defer d.answers.close()
-	tasks := &tasks{slots: make(chan struct{}, maxTasks)}
+	tasks := newTasks(d.maxTasks)
 	defer tasks.Wait()
 	defer d.cancel()
 	for {
@@ -176,7 +201,7 @@ func (d *door) take(m handoff.Message, tasks *tasks) error {
 // ask has auth look at credentials. Which listener they came in by is the
 // login's, whatever it says.
 func (d *door) ask(m *handoff.Ask) {
-	ctx, cancel := context.WithTimeout(d.ctx, verdictWithin)
+	ctx, cancel := context.WithTimeout(d.ctx, d.parted.settings.Load().limits.Lifetime) // nobody waits longer
 	defer cancel()
 	m.Credentials.Listener = d.hello.Listener
 	v := d.parted.auth.Authenticate(ctx, &m.Credentials)

@@ -49,11 +49,17 @@ func partedUser(t *testing.T, dir, name string, uid int) config.User {
 
 func startParted(t *testing.T, c *config.Config, users ...config.User) *testParted {
 	t.Helper()
+	return startPartedBy(t, fast(), c, users...)
+}
+
+// startPartedBy has other limits.
+func startPartedBy(t *testing.T, limits *limit.Auth, c *config.Config, users ...config.User) *testParted {
+	t.Helper()
 	p := &testParted{t: t, log: &journal{}, path: c.Roles.Auth, told: make(chan handoff.Message, 10)}
 	go p.spawn(listenPackets(t, c.Roles.Spawn))
 	var err error
 	p.Parted, err = NewParted(settingsOf(t, c, users, issue(t, time.Now().Add(time.Hour), "mail.example")),
-		Options{Log: slog.New(slog.NewTextHandler(p.log, nil)), Auth: fast()})
+		Options{Log: slog.New(slog.NewTextHandler(p.log, nil)), Auth: limits})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,9 @@ import (
 // startTimeout bounds the start: reading some hundred thousand users included.
 const startTimeout = 60 * time.Second
 
+// findWithin is how long a user whom a directory knows may be looked for.
+const findWithin = 60 * time.Second
+
 // server is Inline or Parted, as Run sees it. Stop returns once clients, or the
 // logins, are left to others; Failed tells what has ended the service without
 // Stop.
@@ -270,7 +273,7 @@ func (r *running) person(name string) (config.User, error) {
 	if u, ok := a.authority().User(name); ok {
 		return u, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), verdictWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), findWithin)
 	defer cancel()
 	u, err := a.authority().Find(ctx, name)
 	if err != nil {
