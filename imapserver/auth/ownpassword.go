@@ -11,8 +11,12 @@ import (
 	"mailstead/imapserver/sasl"
 )
 
-// minPassword is how many characters a password has that a user chooses.
-const minPassword = 10
+// minPassword is how many characters a password has that a user chooses, and minName how
+// many the name of a user that must not be in it.
+const (
+	minPassword = 10
+	minName     = 4
+)
 
 // OwnPassword tells whether a user's password is one that SetPassword can replace.
 func (a *Auth) OwnPassword(user string) bool {
@@ -33,7 +37,7 @@ func (a *Auth) SetPassword(ctx context.Context, user, password string) error {
 		return errNotKept
 	case utf8.RuneCountInString(password) < minPassword:
 		return fmt.Errorf("the new password has less than %d characters", minPassword)
-	case strings.Contains(strings.ToLower(password), strings.ToLower(user)):
+	case utf8.RuneCountInString(user) >= minName && strings.Contains(strings.ToLower(password), strings.ToLower(user)):
 		return errors.New("the new password has the name of the user in it")
 	}
 	if err := sasl.Check(sasl.Credentials{User: user, Password: password}); err != nil {

@@ -89,6 +89,17 @@ func TestSetPasswordRefuses(t *testing.T) {
 	}
 }
 
+// A name that is a few letters is in many a good password.
+func TestSetPasswordOfShortName(t *testing.T) {
+	a, _ := newProving(t, config.Logins{Keep: t.TempDir()}, nil, virtual(t, "j", "first word"), virtual(t, "anna", "first word"))
+	if err := a.SetPassword(t.Context(), "j", "jumping over it"); err != nil {
+		t.Error(err)
+	}
+	if err := a.SetPassword(t.Context(), "anna", "Anna Karenina"); err == nil {
+		t.Error("a password with a name of four letters in it is taken")
+	}
+}
+
 // Where SCRAM is possible it stays so.
 func TestSetPasswordKeepsVerifier(t *testing.T) {
 	c := config.Logins{Keep: t.TempDir(), Upgrade: config.Verifier}
