@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
@@ -108,7 +109,7 @@ func (a *Auth) AddAppPassword(user, name string, listeners []string) (password s
 	if !ok {
 		return "", fmt.Errorf("no user %q: a user of a directory has to log in once before", user)
 	}
-	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if name == "" || utf8.RuneCountInString(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return "", errors.New("the name of an app password is 1 to 64 characters that can be seen")
 	}
 	random := make([]byte, 15)

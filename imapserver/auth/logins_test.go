@@ -315,6 +315,10 @@ func TestAppPasswords(t *testing.T) {
 			t.Errorf("%q is made", wrong)
 		}
 	}
+	add("alice", strings.Repeat("ü", 64))
+	if _, err := a.AddAppPassword("alice", strings.Repeat("u", 65), nil); err == nil {
+		t.Error("a name of 65 characters is taken")
+	}
 	if err := a.RevokeAppPassword("alice", "phone"); err != nil {
 		t.Fatal(err)
 	}
