@@ -97,7 +97,7 @@ func (a *Auth) learn(t *table, c *handoff.Credentials, row config.User) error {
 // mayCall says why a directory may not call somebody as it does: by another name than
 // was asked for it may, but not by that of a user whom somebody else knows.
 func mayCall(t *table, asked string, row config.User) error {
-	if _, taken := t.users[row.Name]; taken {
+	if _, taken := t.users[t.called(row.Name)]; taken {
 		return fmt.Errorf("the directory calls the user %q, who is a user of the description", row.Name)
 	}
 	if len(t.directories) > 1 && !strings.EqualFold(row.Name, asked) {

@@ -46,7 +46,7 @@ func TestFind(t *testing.T) {
 	q := newQueue(1, 4)
 	carol := config.User{Name: "carol", Directory: "people", UID: 500, GID: 500, Maildir: "/m/carol"}
 	dora := config.User{Name: "dora", Directory: "more", UID: 500, GID: 500, Maildir: "/m/dora"}
-	people := listed{queue: q, users: map[string]config.User{"carol": carol, "alice": carol, "Alice": carol, "fred": {Name: "alice", Directory: "people"}}}
+	people := listed{queue: q, users: map[string]config.User{"carol": carol, "alice": carol, "Alice": carol, "fred": {Name: "alice", Directory: "people"}, "gina": {Name: "Alice", Directory: "people"}}}
 	more := listed{queue: q, users: map[string]config.User{"dora": dora}}
 	with := func(all ...directory) {
 		t := a.table.Load()
@@ -71,6 +71,7 @@ func TestFind(t *testing.T) {
 		"behind the one that knows":       {[]directory{people, listed{queue: q, down: true}}, "carol", "carol", ""},
 		"one that does not say":           {[]directory{mute{queue: q}, more}, "dora", "", ErrUntold.Error()},
 		"one that calls a user as listed": {[]directory{people}, "fred", "", "who is a user of the description"},
+		"and that in capitals":            {[]directory{people}, "gina", "", "who is a user of the description"},
 	} {
 		with(tt.directories...)
 		u, err := a.Find(t.Context(), tt.name)
