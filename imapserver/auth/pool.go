@@ -66,10 +66,11 @@ func (p *pool) check(ctx context.Context, c *handoff.Credentials) (config.User, 
 	if p.source == nil {
 		return config.User{}, unavailable(errors.New("no helper for PAM"))
 	}
-	answer, err := p.ask(ctx, handoff.PAMRequest{
-		User: c.User, Password: c.Password, Remote: c.Remote.Unmap().String(),
-		Within: int(p.limits.HelperTimeout.Milliseconds()),
-	})
+	r := handoff.PAMRequest{User: c.User, Password: c.Password, Within: int(p.limits.HelperTimeout.Milliseconds())}
+	if c.Remote.IsValid() {
+		r.Remote = c.Remote.Unmap().String()
+	}
+	answer, err := p.ask(ctx, r)
 	if err != nil {
 		return config.User{}, unavailable(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,8 @@ import (
 type fakes struct {
 	started, killed atomic.Int64
 	fail            error
-	dieAfter        int // questions that a helper answers before it is gone; 0: all
+	remote          atomic.Value // of the last question
+	dieAfter        int          // questions that a helper answers before it is gone; 0: all
 }
 
 func (f *fakes) Start(context.Context) (*Helper, error) {
@@ -45,6 +47,7 @@ func (f *fakes) serve(c net.Conn) {
 		if handoff.ReadFrame(c, &r) != nil {
 			return
 		}
+		f.remote.Store(r.Remote)
 		switch r.Password {
 		case "hang":
 			handoff.ReadFrame(c, &r) // until it is killed
@@ -110,6 +113,18 @@ func TestPAM(t *testing.T) {
 	}
 	if v, _ := try(a, "192.0.2.1", "alice", "ok"); v.Code != "UNAVAILABLE" {
 		t.Errorf("after Close: %+v", v)
+	}
+}
+
+// PAM is told the client's address, and none where a login is explained as nobody's.
+func TestPAMRemote(t *testing.T) {
+	f := &fakes{}
+	a, _ := newAuth(t, pamLimits(), f, config.User{Name: "alice"})
+	for _, addr := range []string{"192.0.2.1", ""} {
+		remote, _ := netip.ParseAddr(addr)
+		if _, _, known := a.Explain(t.Context(), Question{User: "alice", Password: "ok", Remote: remote}); !known || f.remote.Load() != addr {
+			t.Errorf("%q: PAM was told %q", addr, f.remote.Load())
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ const MaxFrame = 16 << 10
 type PAMRequest struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
-	Remote   string `json:"remote"` // address of the client, PAM_RHOST
+	Remote   string `json:"remote"` // address of the client, PAM_RHOST; "": not known
 	// Within is how many milliseconds PAM's modules have. The helper itself cuts
 	// them off: who asks need not have the power to kill it.
 	Within int `json:"within"`
