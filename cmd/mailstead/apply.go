@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -197,11 +198,22 @@ func (l *look) apply(ctx context.Context, c *console, plan *reconcile.Plan, wait
 		}
 		// What was done could not be recorded: the next apply finds it out.
 		if err := errors.Join(err, l.reload(ctx)); err != nil {
-			return &exitError{code: exitPartial, err: errors.Join(verdict(report), err)}
+			return &exitError{code: exitPartial, err: errors.Join(l.verdict(report), err)}
 		}
+	}
+	return l.verdict(report)
+}
+
+// verdict is what an apply that was begun ends with.
+func (l *look) verdict(report *reconcile.Report) error {
+	if l.copiesStay {
+		report.Blocked = slices.DeleteFunc(slices.Clone(report.Blocked), isCopy)
 	}
 	return verdict(report)
 }
+
+// isCopy tells that only a copy for other programs waits, which stays as it is.
+func isCopy(w reconcile.Waiting) bool { return len(w.Attrs) > 0 }
 
 // notApplied gives the error of an apply that was not begun its exit code.
 func notApplied(err error) error {
@@ -228,7 +240,7 @@ func needsRoot(opts desired.Options, euid int) error {
 	return hint(errors.New("nothing was applied: this needs root"), "run it as root; --rootless is for a description with paths of your own")
 }
 
-// verdict is what an apply that was begun ends with.
+// verdict is what a report means.
 func verdict(report *reconcile.Report) error {
 	if err := report.Err(); err != nil {
 		if stale(report) {

@@ -111,3 +111,35 @@ func TestProgress(t *testing.T) {
 		}
 	}
 }
+
+// Somebody else's file in the place of a copy has an apply end in part; where the copy
+// is none of its business, it ends well.
+func TestApplyCopiesStay(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := rootlessHost(t, dir, "")
+	host.TLS.Certificates[0].Stitched = filepath.Join(dir, "imapd.pem")
+	if err := os.WriteFile(host.TLS.Certificates[0].Stitched, []byte("made by hand"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := lookAt(t.Context(), host, desired.Options{Rootless: true}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	for _, l.copiesStay = range []bool{false, true} {
+		plan, err := l.compare(t.Context())
+		if err != nil || len(plan.Blocked) != 1 {
+			t.Fatal(plan, err)
+		}
+		c := &console{out: t.Output(), err: t.Output()}
+		if err := l.apply(t.Context(), c, plan, 0); err == nil != l.copiesStay || err != nil && exitCodeOf(err) != exitPartial {
+			t.Errorf("copies stay: %v: %v", l.copiesStay, err)
+		}
+	}
+	if data, err := os.ReadFile(host.TLS.Certificates[0].Stitched); err != nil || string(data) != "made by hand" {
+		t.Errorf("the file is %q, %v", data, err)
+	}
+}

@@ -156,10 +156,9 @@ func (w *cutover) ready(ctx context.Context, o cutoverOptions) error {
 // waits gives what a plan waits for, or could not compare.
 func waits(plan *reconcile.Plan) (errs []error) {
 	for _, b := range plan.Blocked {
-		if len(b.Attrs) > 0 {
-			continue // a copy for other programs, which stays as it is
+		if !isCopy(b) {
+			errs = append(errs, fmt.Errorf("%s waits: %s", b.Ref, visible(b.Reason)))
 		}
-		errs = append(errs, fmt.Errorf("%s waits: %s", b.Ref, visible(b.Reason)))
 	}
 	for _, u := range plan.Unreadable {
 		errs = append(errs, fmt.Errorf("%s: %s", u.Ref, visible(u.Reason)))
@@ -301,7 +300,7 @@ func (w *cutover) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.mail = before
+	w.mail, w.copiesStay = before, true
 	if err := w.applyHost(ctx, applyOptions{yes: true, shown: w.shown, wait: time.Minute}, w.c); err != nil {
 		return fmt.Errorf("apply: %w", err)
 	}

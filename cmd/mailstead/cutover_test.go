@@ -299,7 +299,7 @@ func TestCutoverKilled(t *testing.T) {
 const virtualHost = `hosts: "mail.example.org": {
 	namespace: "INBOX."
 	listeners: imap: {}
-	tls: certificates: "mail.example.org": selfSigned: {}
+	tls: certificates: "mail.example.org": {selfSigned: {}, stitched: "/etc/courier/imapd.pem"}
 	users: "vera@example.org": {
 		password: hash: "HASH"
 		maildir: "example.org/vera"
@@ -316,7 +316,9 @@ func TestCutoverVirtual(t *testing.T) {
 	hash := strings.TrimSpace(b.sh(`printf 'wonder\n' | mailstead hash-password`))
 	b.write("/etc/mailstead/host.cue", strings.ReplaceAll(virtualHost, "HASH", hash))
 	b.run("python3", "-c", imapTools+`json.dump({"vera@example.org": look("alice")}, open("/root/seen.json", "w"))`)
+	b.sh("cp -a /etc/courier/imapd.pem /root/imapd.pem")
 	out := b.exit(0, "mailstead", "cutover", "--yes").stdout
+	b.run("cmp", "/etc/courier/imapd.pem", "/root/imapd.pem") // which stays, until apply is to take it
 	contains(t, out, "the mailboxes of 1 user are what they were", "2 users log in now and will not be able to, since /etc/mailstead does not have them: alice, bob")
 	b.courierServes(false)
 	b.same()

@@ -309,7 +309,7 @@ func (l *look) unusable(plan *reconcile.Plan, outcomes map[string]error) {
 		}
 	}
 	for _, b := range plan.Blocked {
-		if len(b.Attrs) > 0 {
+		if isCopy(b) {
 			continue // somebody else's file is in the way of a copy, and not of the bundle
 		}
 		note(b.Ref, "cannot be used", b.Reason)

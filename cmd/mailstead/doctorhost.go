@@ -34,7 +34,7 @@ func lastWrite(state string) time.Time {
 
 // waits tells whether a resource waits for something.
 func (u *checkup) waits(ref reconcile.Ref) bool {
-	return slices.ContainsFunc(u.plan.Blocked, func(w reconcile.Waiting) bool { return w.Ref == ref && len(w.Attrs) == 0 })
+	return slices.ContainsFunc(u.plan.Blocked, func(w reconcile.Waiting) bool { return w.Ref == ref && !isCopy(w) })
 }
 
 // daemon looks at what runs, and at what could not be brought into force.

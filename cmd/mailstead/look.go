@@ -32,6 +32,7 @@ type look struct {
 
 	onlyCertificates bool            // nothing else could be made out, and is in want
 	take             []string        // patterns of what may replace the file of somebody else
+	copiesStay       bool            // somebody else's file in the place of a copy for other programs is no reason to fail
 	partly           bool            // the plan is not all that the description asks for
 	planned          *reconcile.Plan // what compare said last, nil before
 	lock             *reconcile.Lock // nil: whoever changes the host takes it
