@@ -69,7 +69,8 @@ func copyMessage(w io.Writer, r io.Reader, e Envelope, most int64) (copied, erro
 // feed or where a buffer did.
 type header struct {
 	inside   bool // a line, of which the next part is more
-	dropping bool // the field, or the line, that it is in
+	from     bool // that line is "From " in front
+	dropping bool // the field that it is in
 	begun    bool // the first line is through
 	over     bool // so is the header
 }
@@ -79,18 +80,20 @@ type header struct {
 func (h *header) drops(part []byte, sender bool) bool {
 	first := !h.inside
 	h.inside = len(part) > 0 && part[len(part)-1] != '\n'
+	if first {
+		h.from = !h.begun && bytes.HasPrefix(part, []byte("From "))
+		h.begun = true
+	}
 	switch {
+	case h.from:
+		return true
 	case h.over, !first:
-	case !h.begun && bytes.HasPrefix(part, []byte("From ")):
-		h.begun, h.dropping = true, true
-		return true // and what follows is the first line still
 	case len(bytes.TrimRight(part, "\r\n")) == 0:
 		h.over, h.dropping = true, false
 	case part[0] == ' ' || part[0] == '\t': // more of the field before
 	default:
 		h.dropping = sender && isField(part, "return-path")
 	}
-	h.begun = true
 	return h.dropping
 }
 
