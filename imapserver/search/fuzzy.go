@@ -21,7 +21,7 @@ type fuzzyKey struct {
 type fuzzyWord struct{ word, stem int }
 
 const (
-	// maxFuzzyWords is how many words of a string are looked for.
+	// maxFuzzyWords is how many words of a string are looked for, from its first on.
 	maxFuzzyWords = 16
 	// minStem is the length of the shortest beginning of a word, in letters.
 	minStem = 4
@@ -34,13 +34,17 @@ const (
 func newFuzzyKey(s string, add func(pattern []byte) int, in func(*target, int) (bool, error)) *fuzzyKey {
 	pattern := fold(s)
 	f := &fuzzyKey{whole: add(pattern), in: in}
-	words := strings.FieldsFunc(string(pattern), func(r rune) bool {
+	var words []string
+	for w := range strings.FieldsFuncSeq(string(pattern), func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r)
-	})
-	slices.Sort(words)
-	words = slices.Compact(words)
-	for _, w := range words[:min(len(words), maxFuzzyWords)] {
-		f.words = append(f.words, fuzzyWord{add([]byte(w)), add([]byte(stem(w)))})
+	}) {
+		if len(words) == maxFuzzyWords {
+			break
+		}
+		if !slices.Contains(words, w) {
+			words = append(words, w)
+			f.words = append(f.words, fuzzyWord{add([]byte(w)), add([]byte(stem(w)))})
+		}
 	}
 	return f
 }

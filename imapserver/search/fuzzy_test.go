@@ -49,3 +49,13 @@ func TestFuzzy(t *testing.T) {
 		})
 	}
 }
+
+// TestFuzzyLong: of a long string those words count that come first, each once.
+func TestFuzzyLong(t *testing.T) {
+	const found = "zulu yankee xray whiskey victor uniform tango sierra"
+	p := Compile(keys(wire.SearchFuzzy, header("Subject", "zulu zulu "+found+" q1 q2 q3 q4 q5 q6 q7 q8 a1 a2 a3 a4 a5 a6 a7 a8")), Frame{})
+	p.Rate()
+	if ok, err := p.Match(t.Context(), &now, &source{raw: "Subject: " + found + "\r\n\r\n"}); !ok || err != nil || p.Score() != 45 {
+		t.Errorf("%v, %v, score %d", ok, err, p.Score())
+	}
+}
