@@ -49,7 +49,7 @@ func (s *session) writeResults(c *wire.Search, r *result) {
 	if o.Relevancy {
 		s.writeScores(r.scores[first:last])
 	}
-	if n > 0 && c.Key.Uses(wire.SearchModSeq) {
+	if c.Key.Uses(wire.SearchModSeq) && len(r.named(o)) > 0 {
 		s.w.Raw(" MODSEQ ")
 		s.w.Number(uint64(r.modseq(o)))
 	}
@@ -57,20 +57,9 @@ func (s *session) writeResults(c *wire.Search, r *result) {
 }
 
 // modseq gives the highest mod-sequence of the messages that the answer names
-// (RFC 4731 §3.2): of all that were found, unless MIN and MAX are all it has.
+// (RFC 4731 §3.2).
 func (r *result) modseq(o *wire.SearchReturn) (highest store.ModSeq) {
-	seqs := r.seqs
-	if n := len(seqs); !o.All && !o.Count && o.Partial == nil {
-		switch {
-		case o.Min && o.Max:
-			seqs = []store.SeqNum{seqs[0], seqs[n-1]}
-		case o.Min:
-			seqs = seqs[:1]
-		case o.Max:
-			seqs = seqs[n-1:]
-		}
-	}
-	for _, seq := range seqs {
+	for _, seq := range r.named(o) {
 		highest = max(highest, r.view.At(seq).ModSeq)
 	}
 	return highest
@@ -141,7 +130,7 @@ const codeNotSaved imap.ResponseCode = "NOTSAVED"
 // range of earlier ones.
 func (s *session) save(r *result, o *wire.SearchReturn) error {
 	s.selected.saved = nil
-	set := uidRanges(r.view, r.toSave(o))
+	set := uidRanges(r.view, r.named(o))
 	if len(set) > s.Limits.Saved {
 		return no(codeNotSaved, "too many ranges of messages")
 	}
@@ -149,8 +138,9 @@ func (s *session) save(r *result, o *wire.SearchReturn) error {
 	return nil
 }
 
-// toSave gives the matches that SAVE is about (RFC 5182 §2.4, RFC 9394 §3.2).
-func (r *result) toSave(o *wire.SearchReturn) []store.SeqNum {
+// named gives the matches that the answer names, or counts: SAVE is about these (RFC
+// 5182 §2.4, RFC 9394 §3.2).
+func (r *result) named(o *wire.SearchReturn) []store.SeqNum {
 	if o.All || o.Count || !o.Min && !o.Max && o.Partial == nil {
 		return r.seqs
 	}
