@@ -26,6 +26,8 @@ type cutoverOptions struct {
 	check bool
 	yes   bool
 	after time.Duration // until the host returns by itself after a cutover that was cut short
+
+	confirmed confirmed
 }
 
 func newCutoverCommand() *cobra.Command {
@@ -59,6 +61,7 @@ delivered all the time. courier-authdaemon goes on running, for other programs.
 	o.flags(cmd)
 	cmd.Flags().BoolVarP(&o.check, "check", "n", false, "only look whether all is ready")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	o.confirmed.flags(cmd)
 	cmd.Flags().DurationVar(&o.after, "return-after", time.Minute, "`time` after which the host returns to Courier if this is cut short")
 	return cmd
 }
@@ -76,6 +79,8 @@ type cutover struct {
 	record *takeover
 	mail   []userMail // what is in the Maildirs, before anything is stopped
 	shown  bool       // the plan was, when it was looked whether all is ready
+
+	confirmed confirmed
 }
 
 func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
@@ -87,7 +92,7 @@ func runCutover(ctx context.Context, o cutoverOptions, c *console) error {
 	if os.Geteuid() != 0 {
 		return hint(errors.New("nothing was changed: a cutover needs root"), "run it as root; %q looks at less without", "mailstead plan")
 	}
-	w := &cutover{look: l, c: c}
+	w := &cutover{look: l, c: c, confirmed: o.confirmed}
 	resumed := begun(l.host.Paths.State) && !o.check
 	if !resumed { // otherwise Courier is stopped already, and it goes on or back
 		if err := w.ready(ctx, o); err != nil || o.check {
@@ -135,6 +140,9 @@ func (w *cutover) ready(ctx context.Context, o cutoverOptions) error {
 	w.shown = true
 	if err := errors.Join(waits(plan)...); err != nil {
 		return hint(fmt.Errorf("not ready, and nothing was changed: %w", err), "mend this first, and see %q", "mailstead plan "+o.String())
+	}
+	if err := brake(plan, w.people, w.confirmed, false); err != nil {
+		return err
 	}
 	if w.mail, err = w.lookAtMail(ctx); err == nil {
 		err = unreadable(w.mail)
@@ -301,7 +309,7 @@ func (w *cutover) serve(ctx context.Context) error {
 		return err
 	}
 	w.mail, w.copiesStay = before, true
-	if err := w.applyHost(ctx, applyOptions{yes: true, shown: w.shown, wait: time.Minute}, w.c); err != nil {
+	if err := w.applyHost(ctx, applyOptions{yes: true, shown: w.shown, wait: time.Minute, confirmed: w.confirmed}, w.c); err != nil {
 		return fmt.Errorf("apply: %w", err)
 	}
 	check := mailCheck{
