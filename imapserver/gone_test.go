@@ -75,3 +75,18 @@ func ended(t *testing.T, login *handoff.Conn, users []string, want string) {
 		t.Errorf("ended: %s, not %s", e.Data, want)
 	}
 }
+
+// TestToldAtOnce: spawn is told of workers that an auth has not started itself.
+func TestToldAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	p := startParted(t, partedConfig(dir), partedUser(t, dir, "alice", 61101))
+	go p.doing(t.Context(), "alice", "")
+	select {
+	case m := <-p.told:
+		if l, ok := m.(*handoff.Look); !ok || l.UID != 61101 || l.User != "alice" {
+			t.Errorf("%+v", m)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("spawn is told nothing")
+	}
+}

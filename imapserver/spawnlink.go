@@ -102,13 +102,12 @@ func (l *spawnLink) open(ctx context.Context, s *handoff.Session) (worker uint64
 	return 0, fmt.Errorf("ask spawn: %w", err)
 }
 
-// tell sends spawn what it does not answer. Without a connection there is no
-// worker that it could be about.
+// tell sends spawn what it does not answer. Without a spawn there is no worker that it
+// could be about.
 func (l *spawnLink) tell(m handoff.Message) {
-	l.mu.Lock()
-	ch := l.ch
-	l.mu.Unlock()
-	if ch != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), doorTimeout)
+	defer cancel()
+	if ch, err := l.channel(ctx); err == nil {
 		ch.Send(m)
 	}
 }
