@@ -2,7 +2,6 @@ package imapserver
 
 import (
 	"context"
-	"errors"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -89,20 +88,6 @@ func mayHave(a *auth.Auth, s, old *Settings) func(user string) bool {
 			return !ours // but a directory's, who has been in for longer than auth remembers
 		}
 		return ok && u.Elsewhere == "" && (!ours || was.Maildir == u.Maildir && identityOf(&was) == identityOf(&u))
-	}
-}
-
-// mayStay is mayHave where nobody knows the settings before: directories are asked about
-// those whom auth does not know.
-func mayStay(ctx context.Context, a *auth.Auth) func(user string) bool {
-	return func(user string) bool {
-		u, ok := a.User(user)
-		if !ok {
-			var err error
-			u, err = a.Find(ctx, user)
-			ok = !errors.Is(err, auth.ErrUnknown)
-		}
-		return ok && u.Elsewhere == ""
 	}
 }
 

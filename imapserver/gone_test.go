@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"mailstead/imapserver/config"
+	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
 )
 
@@ -50,6 +52,7 @@ func TestGoneMeanwhile(t *testing.T) {
 		"elsa": "ADDRESS=elsa\nOPTIONS=mailhost=other.example.org\n",
 	})
 	c := partedConfig(dir)
+	c.Record = filepath.Join(t.TempDir(), "removals")
 	c.Directories = []config.Directory{{
 		Name:       "courier",
 		Authdaemon: &config.Authdaemon{Socket: courier(t, &accounts), Service: "imap", Bounds: config.Bounds{Connections: 2, Timeout: 5}},
@@ -61,6 +64,31 @@ func TestGoneMeanwhile(t *testing.T) {
 	login.Send(&handoff.Ready{Serial: receive[*handoff.Settings](t, login).Serial})
 	login.Send(&handoff.Ready{Serial: receive[*handoff.Commit](t, login).Serial})
 	ended(t, login, []string{"alice", "bob", "dora", "elsa"}, `["bob","elsa"]`)
+
+	// The workers of those who stay tell it what they have kept.
+	for _, user := range []string{"alice", "dora"} {
+		l, ok := (<-p.told).(*handoff.Look)
+		if !ok || !l.Follow {
+			t.Fatalf("%+v", l)
+		}
+		worker, err := handoff.NewConn(l.Answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer worker.Close()
+		for uid, of := range []string{"bob", user} {
+			data, _ := json.Marshal(told{Removals: []control.Removal{{User: of, UID: uint32(uid)}}})
+			worker.Send(&handoff.Told{Data: data})
+		}
+	}
+	all := removalsIn(t, c.Record, 2)
+	users := []string{all[0].User, all[1].User}
+	if slices.Sort(users); len(all) != 2 || !slices.Equal(users, []string{"alice", "dora"}) {
+		t.Errorf("recorded: %+v", all)
+	}
+	if _, ok := p.auth.User("dora"); ok {
+		t.Error("a new session is begun by what was asked for without a password")
+	}
 }
 
 // ended is a login that has sessions of these users, and wants to be told whose to end.

@@ -11,6 +11,7 @@ import (
 	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/metrics"
+	"mailstead/imapserver/spawn"
 )
 
 // hearing is where all processes tell what happens: auth, or the one process that
@@ -22,13 +23,19 @@ type hearing struct {
 	fault  func(user string, remote netip.Addr)
 
 	mu      sync.Mutex
-	workers map[uint64]*handoff.Conn // that tell
+	workers map[teller]*handoff.Conn
 	ended   bool
 	telling sync.WaitGroup
 }
 
+// teller is a worker that tells.
+type teller struct {
+	number uint64 // 0: of one that was there before, which is known by whose mail it has
+	id     spawn.Identity
+}
+
 func newHearing(log *slog.Logger, dir string, fault func(user string, remote netip.Addr)) *hearing {
-	h := &hearing{log: log, fault: fault, workers: map[uint64]*handoff.Conn{}}
+	h := &hearing{log: log, fault: fault, workers: map[teller]*handoff.Conn{}}
 	if dir != "" {
 		h.record = newRecord(log, dir, func(n int) { h.counts.Add(metrics.Unrecorded, float64(n)) })
 	}
@@ -75,21 +82,21 @@ func bounded(r control.Removal) control.Removal {
 
 // follow has a worker tell, if it does not yet: what it has told then comes until it
 // ends.
-func (h *hearing) follow(worker uint64, uid, gid int, spawn *spawnLink, of func(user string) bool) {
+func (h *hearing) follow(worker teller, link *spawnLink, of func(user string) bool) {
 	theirs, err := h.channel(worker, of)
 	if err != nil {
-		h.log.Error("worker not heard", "uid", uid, "err", err)
+		h.log.Error("worker not heard", "uid", worker.id.UID, "err", err)
 	}
 	if theirs == nil {
 		return
 	}
 	defer theirs.Close()
-	spawn.tell(&handoff.Look{UID: uid, GID: gid, Follow: true, Answer: theirs}) // which may wait for spawn
+	link.tell(&handoff.Look{UID: worker.id.UID, GID: worker.id.GID, Follow: true, Answer: theirs}) // which may wait for spawn
 }
 
 // channel makes that over which a worker is heard, and gives the worker's end; nil if
 // there is one already.
-func (h *hearing) channel(worker uint64, of func(user string) bool) (theirs *os.File, err error) {
+func (h *hearing) channel(worker teller, of func(user string) bool) (theirs *os.File, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.workers[worker] != nil || h.ended {

@@ -170,9 +170,26 @@ func (p *Parted) configure(d *door) error {
 				d.offer()
 			}
 			p.watch(d)
-			return d.endUsers(d.ctx, mayStay(d.ctx, p.auth))
+			return d.endUsers(d.ctx, func(user string) bool { return p.mayStay(d.ctx, user) })
 		}
 	}
+}
+
+// mayStay tells whether a user may keep the sessions that a login has which has just come,
+// and has their worker tell: this auth may have been started after it. Nobody knows what
+// settings there were before, so directories are asked about those whom auth does not know.
+func (p *Parted) mayStay(ctx context.Context, user string) bool {
+	u, ok := p.auth.User(user)
+	if !ok {
+		var err error
+		if u, err = p.auth.Recall(ctx, user); err != nil {
+			return !errors.Is(err, auth.ErrUnknown)
+		}
+	}
+	if u.Elsewhere == "" {
+		p.heard.follow(teller{id: identityOf(&u)}, p.spawn, p.hasMail(u.UID))
+	}
+	return u.Elsewhere == ""
 }
 
 // open passes the session of somebody who has logged in on to their worker.
@@ -204,7 +221,7 @@ func (p *Parted) begin(ctx context.Context, o *handoff.Open, u config.User) (wor
 	p.traces.join(session)
 	defer session.Trace.Close() // of nil, it does nothing
 	if worker, err = p.spawn.open(ctx, session); err == nil {
-		p.heard.follow(worker, u.UID, u.GID, p.spawn, p.hasMail(u.UID))
+		p.heard.follow(teller{worker, identityOf(&u)}, p.spawn, p.hasMail(u.UID))
 	}
 	return worker, err
 }
