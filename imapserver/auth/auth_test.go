@@ -385,11 +385,12 @@ func TestQueueIsBounded(t *testing.T) {
 func TestTablesAreBounded(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	b := newBuckets[int](quota{10, 50}, 100)
+	b.add(5, now)
 	for i := range 1000 {
 		b.add(i, now)
 	}
-	if len(b.m) != 100 || b.full(5, now) || b.level(5, now) != 1 || b.level(500, now) != 0 {
-		t.Errorf("%d entries; the first counts %v", len(b.m), b.level(5, now))
+	if len(b.m) != 100 || b.full(5, now) || b.level(5, now) != 2 || b.level(999, now) != 1 {
+		t.Errorf("%d entries; the first counts %v, the last %v", len(b.m), b.level(5, now), b.level(999, now))
 	}
 	later := now.Add(48 * time.Hour)
 	b.add(5000, later)

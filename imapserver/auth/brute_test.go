@@ -87,6 +87,42 @@ func TestTablesInMemory(t *testing.T) {
 	runtime.KeepAlive(g)
 }
 
+// TestTablesFull fills the tables with single guesses, each at another name from another
+// source: who comes after them is held to their quota all the same, and so is what was
+// guessed at before (T16).
+func TestTablesFull(t *testing.T) {
+	l := Default
+	l.Table = 1024
+	g := newGuesses(l)
+	now := time.Unix(1e9, 0)
+	guesses := func(user string, source func(i int) string) (heard int) {
+		for i := range 100 {
+			if p := g.pair(user, from(source(i))); g.admit(p, now) == "" {
+				g.wrong(p, fmt.Sprint("guess ", i), now)
+				heard++
+			}
+		}
+		return heard
+	}
+	burst := func(minute float64) int { return int(burst * minute) }
+	guesses("before", always("192.0.2.1"))
+	for i := range 4 * l.Table {
+		g.wrong(g.pair(fmt.Sprint("user", i), from(fmt.Sprintf("2001:db8:0:%x::1", i))), "guess", now)
+	}
+	if heard := guesses("before", always("192.0.2.1")); heard != 0 {
+		t.Errorf("%d guesses of one whose quota was used up", heard)
+	}
+	if heard := guesses("after", always("2001:db8:1::1")); heard > burst(l.SourceMinute) {
+		t.Errorf("%d guesses of one source", heard)
+	}
+	if heard := guesses("alice", func(i int) string { return fmt.Sprintf("2001:db8:2:%x::1", i) }); heard > burst(l.AccountMinute) {
+		t.Errorf("%d guesses at one account", heard)
+	}
+	if n := len(g.sources.m); n > l.Table {
+		t.Errorf("%d sources", n)
+	}
+}
+
 // TestSameWork counts what is done for a name that there is and for one that there
 // is not (T17): a hash of the same cost, the same answer, the same line but for
 // its reason.

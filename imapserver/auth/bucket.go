@@ -2,6 +2,7 @@ package auth
 
 import (
 	"maps"
+	"math"
 	"sync"
 	"time"
 )
@@ -31,9 +32,9 @@ func (b *bucket) full(q quota) bool {
 	return b.minute+1 > burst*q.minute || b.day+1 > burst*q.day
 }
 
-// buckets is a bounded table of them. Where it is full, whoever is new is not
-// counted rather than someone who is counted forgotten: a flood of sources
-// must not wipe out what is known of the one that guesses.
+// buckets is a bounded table of them. Where it is full, who has the fewest events of a
+// handful gives way: a flood of sources with one each must neither wipe out what is
+// known of the one that guesses, nor keep the next one from being counted.
 type buckets[K comparable] struct {
 	quota quota
 	max   int
@@ -99,7 +100,7 @@ func (t *buckets[K]) add(k K, now time.Time) {
 	b, counted := t.m[k]
 	if !counted {
 		if len(t.m) >= t.max && !t.sweep(now) {
-			return
+			t.evict(now)
 		}
 		b.at = now.UnixNano()
 	}
@@ -122,6 +123,21 @@ func (t *buckets[K]) sweep(now time.Time) bool {
 		}
 	}
 	return len(t.m) < t.max
+}
+
+func (t *buckets[K]) evict(now time.Time) {
+	var fewest K
+	day := math.Inf(1)
+	n := 0
+	for k, b := range t.m { // in random order
+		if b.leak(now, t.quota); b.day < day {
+			fewest, day = k, b.day
+		}
+		if n++; n == 16 {
+			break
+		}
+	}
+	delete(t.m, fewest)
 }
 
 // memory is a bounded map of recent things. Where it is full, the oldest of a
