@@ -21,6 +21,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 
+	delivery "mailstead/imapserver/deliver"
 	"mailstead/reconcile"
 	"mailstead/reconcile/target"
 	"mailstead/reconcile/web"
@@ -73,6 +74,11 @@ func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Chang
 	if err := d.settled(ctx); err != nil {
 		return nil, err
 	}
+	if c.Kind == web.AddUser {
+		if err := d.freeAddress(c.User); err != nil {
+			return nil, err
+		}
+	}
 	d.say("Comparing the host with what is proposed.\n")
 	s := d.source(map[string][]byte{webChanges: text})
 	l, plan, err := d.plan(ctx, s)
@@ -83,6 +89,11 @@ func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Chang
 	if err := onlyWebKinds(plan, d.host.Paths); err != nil {
 		return nil, err
 	}
+	if c.Kind == web.AddUser {
+		if err := l.newMaildir(plan, c.User); err != nil {
+			return nil, err
+		}
+	}
 	p := proposal{Seen: seen, Text: text, Was: was, Proposal: web.Proposal{
 		ID: rand.Text(), By: by, At: d.now.UTC(), Title: c.String(), Diff: webDiff(g.key, was, text), Text: planText(plan), Changes: len(plan.Changes),
 	}}
@@ -90,6 +101,43 @@ func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Chang
 		return nil, err
 	}
 	return &p.Proposal, g.keep(p, d.now)
+}
+
+// freeAddress refuses the name of a new user by which somebody else's mail would become
+// theirs: a name that is an address as a whole goes before a local part, and any name
+// before one with a detail.
+func (d webDesk) freeAddress(name string) error {
+	if d.host.Deliver == nil {
+		return nil
+	}
+	addresses := []string{name}
+	if !strings.Contains(name, "@") {
+		for _, domain := range d.host.Deliver.Domains {
+			addresses = append(addresses, name+"@"+domain)
+		}
+	}
+	tables := delivery.NewTables(d.host.Paths.State)
+	for _, a := range addresses {
+		found, err := tables.Find(a)
+		var fault *delivery.Fault
+		switch {
+		case err == nil && (a == name || !strings.EqualFold(found.Name, a)): // who has it as a whole keeps it
+			return hint(fmt.Errorf("mail for %s is that of the user %q, and would become the new one's", a, found.Name), "take another name, or make the change on the host")
+		case err != nil && (!errors.As(err, &fault) || fault.Code == 451): // otherwise nobody gets it
+			return fmt.Errorf("whose mail %s is: %w", a, err)
+		}
+	}
+	return nil
+}
+
+// newMaildir refuses a new user for whom there is mail already: that of a former one.
+func (l *look) newMaildir(plan *reconcile.Plan, name string) error {
+	for _, c := range plan.Changes {
+		if c.Ref == (reconcile.Ref{Kind: "maildir", Name: name}) && c.Op == reconcile.Create {
+			return nil
+		}
+	}
+	return hint(fmt.Errorf("there is mail already where that of %q is to be, such as of a former user, and it would become the new one's", name), "add the user on the host if it is to, or move the mail away")
 }
 
 // source is the description, with these files in place of what it has by their names.

@@ -57,20 +57,7 @@ func newProposing(t *testing.T) *proposing {
 		t.Fatal(err)
 	}
 	p.write("host.cue", fmt.Sprintf(proposed, hash, top))
-	opts := desired.Options{Rootless: true}
-	o := applyOptions{source: source{paths: []string{p.dir}}, opts: opts, yes: true}
-	l, err := o.look(t.Context(), opts, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.close()
-	if err := l.applyCurrent(t.Context(), o, &console{in: strings.NewReader(""), out: t.Output(), err: t.Output()}); err != nil {
-		t.Fatal(err)
-	}
-	host, _, err := readApplied(filepath.Join(top, "state"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	host := p.applyAll()
 	host.Web = g.host.Web
 	if err := os.Mkdir(render.WebDir(host.Paths), 0o700); err != nil {
 		t.Fatal(err)
@@ -78,8 +65,28 @@ func newProposing(t *testing.T) *proposing {
 	if p.gate, err = openWebGate(host); err != nil {
 		t.Fatal(err)
 	}
-	p.desk = webDesk{host: host, opts: opts, description: p.dir, log: slog.New(slog.DiscardHandler), now: time.Now(), say: func(string) {}}
+	p.desk = webDesk{host: host, opts: desired.Options{Rootless: true}, description: p.dir, log: slog.New(slog.DiscardHandler), now: time.Now(), say: func(string) {}}
 	return p
+}
+
+// applyAll applies the description by hand, and gives the host as the page then reads it.
+func (p *proposing) applyAll() *schema.Host {
+	p.Helper()
+	opts := desired.Options{Rootless: true}
+	o := applyOptions{source: source{paths: []string{p.dir}}, opts: opts, yes: true}
+	l, err := o.look(p.Context(), opts, false)
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer l.close()
+	if err := l.applyCurrent(p.Context(), o, &console{in: strings.NewReader(""), out: p.Output(), err: p.Output()}); err != nil {
+		p.Fatal(err)
+	}
+	host, _, err := readApplied(l.host.Paths.State)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return host
 }
 
 func (p *proposing) write(name, text string) {
@@ -320,6 +327,35 @@ func TestProposeWords(t *testing.T) {
 		} else if c.user == "Erika Müller" && len(hints(err)) > 0 {
 			t.Errorf("%q", hints(err))
 		}
+	}
+}
+
+// Nobody gets mail that is somebody else's by a new name, nor what a former user has left.
+func TestProposeMailOfOthers(t *testing.T) {
+	p := newProposing(t)
+	p.write("more.cue", `hosts: "mail.example.org": {
+	deliver: {domains: ["example.org"], detail: "+"}
+	users: {bob: password: hash: "`+someHash+`", "carl@example.org": password: hash: "`+someHash+`"}
+}`)
+	host := p.applyAll()
+	host.Web, p.desk.host = p.desk.host.Web, host
+	for name, whose := range map[string]string{"bob@example.org": "bob", "bob+lists": "bob", "bob+lists@example.org": "bob", "carl+x": "carl@example.org", "carl": "", "bob@example.net": ""} {
+		_, err := p.propose(web.Change{Kind: web.AddUser, User: name, Password: "a long password"})
+		if (err == nil) != (whose == "") || err != nil && !strings.Contains(err.Error(), fmt.Sprintf("that of the user %q", whose)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, c := range []web.Change{newUser, {Kind: web.RemoveUser, User: "walter"}} {
+		proposal, err := p.propose(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if outcome, err := p.apply(proposal.ID); err != nil || !outcome.Done {
+			t.Fatalf("%s: %+v, %v", c, outcome, err)
+		}
+	}
+	if _, err := p.propose(newUser); err == nil || !strings.Contains(err.Error(), "there is mail already") {
+		t.Errorf("the mail of a former user: %v", err)
 	}
 }
 
