@@ -20,9 +20,10 @@ var (
 
 	// What follows: names in the place of a value, as in "password: hash: ...", a word
 	// that is no secret, what is no part of a string, and where a value in braces ends.
-	nameNext  = regexp.MustCompile(`^(?:(?:` + aName + `\s*)+(?:["'{\[]|$)|(?:` + aName + `\s+)*["']?\w*` + secretWord + `\s)`)
+	mistyped  = regexp.MustCompile(`^((?:` + aName + `\s+)+)["']`)
+	nameNext  = regexp.MustCompile(`^(?:(?:` + aName + `(?:\s+|$))+(?:["'{\[]|$)|(?:` + aName + `\s+)*["']?\w*` + secretWord + `[\s"'{])`)
 	wordNext  = regexp.MustCompile(`^(?:null|true|false)(?:[\s,}\]]|$)`)
-	colonNext = regexp.MustCompile(`^\s*:`)
+	colonNext = regexp.MustCompile(`^\s*:\s*`)
 	endNext   = regexp.MustCompile(`^\s*(?:$|[,}\]]|#|//)`)
 	braceEnd  = regexp.MustCompile(`^(?:[}\]][}\]\s]{0,64}(?:$|,|#|//)|,\s*` + aName + `)`)
 )
@@ -93,6 +94,10 @@ func (m *masker) values(from, to int, all bool) {
 // value hides one, and says from where on there may be others.
 func (m *masker) value(from, to int, all bool) int {
 	rest := m.line[from:to]
+	if names := mistyped.FindStringSubmatch(rest); names != nil && !all { // "password: hsah: ..."
+		from += len(names[1])
+		rest = m.line[from:to]
+	}
 	switch {
 	case rest == "":
 		return to

@@ -163,6 +163,10 @@ func TestMask(t *testing.T) {
 		`SECRET_KEY: 12345678`:              `SECRET_KEY: ********`,
 
 		`hash: correct horse battery`:                              `hash: *********************`,
+		`password: hsah: "geheim", x: "y"`:                         `password: hsah: "******", x: "y"`,
+		`password: "hsah": "geheim", x: "y"`:                       `password: "hsah": "******", x: "y"`,
+		`hash: pa:"ss"`:                                            `hash: *******`,
+		`alice:password:hash:"geheim"`:                             `alice:password:hash:"******"`,
 		`hash: pa:ss, x: y`:                                        `hash: ***********`,
 		`a: {password: {hash: SCRAM-SHA-256$1:a=$b=:c=}, x: 1}`:    `a: {password: {hash: ************************}, x: 1}`,
 		`{"a": {"hash": ["x", "y"]}, "b": {"hash": {"z": "w"}}}`:   `{"a": {"hash": *********]}, "b": {"hash": {"z": "*"}}}`,
