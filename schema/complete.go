@@ -21,7 +21,7 @@ type completer struct {
 func (l *loader) complete(v cue.Value) *Config {
 	config := &Config{}
 	defaults := l.schema.defaults.LookupPath(cue.MakePath(cue.Str("hosts"), cue.AnyString))
-	hosts := spot{l, []string{"hosts"}, v.LookupPath(cue.MakePath(cue.Str("hosts")))}
+	hosts := spot{l, []string{"hosts"}, v.LookupPath(cue.MakePath(cue.Str("hosts"))), false}
 	for _, s := range hosts.fields() {
 		c := completer{l, s, l.schema.top.fields["hosts"].pattern, defaults, &Host{Name: s.name(), Origin: s.pos()}}
 		c.complete()

@@ -15,6 +15,7 @@ type spot struct {
 	loader *loader
 	path   []string // from the top
 	value  cue.Value
+	sound  bool // values with a fault, below, are as if they were not there
 }
 
 // name is the last part of the path.
@@ -22,7 +23,11 @@ func (s spot) name() string { return s.path[len(s.path)-1] }
 
 // at gives a place below.
 func (s spot) at(names ...string) spot {
-	return spot{s.loader, append(slices.Clip(s.path), names...), s.value.LookupPath(selectors(names))}
+	below := spot{s.loader, append(slices.Clip(s.path), names...), s.value.LookupPath(selectors(names)), s.sound}
+	if s.sound && !below.ok() && below.value.IncompleteKind() != cue.StructKind {
+		below.value = s.value.LookupPath(selectors([]string{indexMark}))
+	}
+	return below
 }
 
 // fields gives the fields of a struct, sorted by name; none of what is no struct.
@@ -34,7 +39,7 @@ func (s spot) fields() []spot {
 	}
 	var list []spot
 	for it.Next() {
-		list = append(list, spot{s.loader, append(slices.Clip(s.path), it.Selector().Unquoted()), it.Value()})
+		list = append(list, spot{s.loader, append(slices.Clip(s.path), it.Selector().Unquoted()), it.Value(), s.sound})
 	}
 	slices.SortFunc(list, func(a, b spot) int { return strings.Compare(a.name(), b.name()) })
 	return list
@@ -48,7 +53,7 @@ func (s spot) elements() []spot {
 	}
 	var list []spot
 	for i := 0; it.Next(); i++ {
-		list = append(list, spot{s.loader, append(slices.Clip(s.path), indexMark+strconv.Itoa(i)), it.Value()})
+		list = append(list, spot{s.loader, append(slices.Clip(s.path), indexMark+strconv.Itoa(i)), it.Value(), s.sound})
 	}
 	return list
 }

@@ -11,11 +11,12 @@ import (
 
 // users completes the users. Strict has unified each of their values with the
 // schema; the one default of theirs is filled in here, since evaluating each
-// of tens of thousands once more would take longer than everything else.
+// of tens of thousands once more would take longer than everything else. Of a user with a
+// fault the other fields are checked all the same.
 func (c *completer) users() {
 	policies := c.policies()
 	for s := range c.each() {
-		if !s.ok() {
+		if s.sound = !s.ok(); s.sound && c.rule.fields["users"].quickKey.Unify(c.schema.ctx.Encode(s.name())).Err() != nil {
 			continue
 		}
 		u := User{Name: s.name(), Origin: s.pos()}
@@ -29,12 +30,12 @@ func (c *completer) users() {
 		u.Quota = quota(s.at("quota"), c.host.Quota)
 		u.Imports = c.imports(s.at("imports"))
 		c.userFolders(&u, s, policies)
-		if s.at("password").exists() {
+		if password := s.at("password"); password.exists() {
 			c.virtual(&u, s)
-		} else {
+		} else if password.ok() {
 			c.system(&u, s)
 		}
-		if len(c.faults) == before {
+		if s.ok() && len(c.faults) == before {
 			c.host.Users = append(c.host.Users, u)
 		}
 	}
@@ -68,6 +69,8 @@ func (c *completer) userFolders(u *User, s spot, policies map[string]folders) {
 			s.at("policy").faultOfValue(CodeReference, "names no policy: "+quote(policy), c.spot.at("policies").choices(policy))
 		}
 		base = policies[policy]
+	} else if !s.at("policy").ok() {
+		base = folders{} // it is not known what the user gets
 	}
 	all := c.folderList(s.at("folders"), base)
 	u.Folders, u.PurgeInbox = all.list, all.purgeInbox
@@ -83,7 +86,7 @@ func (c *completer) virtual(u *User, s spot) {
 	}
 	at := s.at("password", "hash")
 	hash, _ := at.str()
-	if wrong, hint := checkHash(hash, c.host.weak()); wrong != "" {
+	if wrong, hint := checkHash(hash, c.host.weak()); wrong != "" && at.ok() {
 		at.faultOfValue(CodeUnsafe, wrong, hint)
 	}
 	u.Virtual = &VirtualUser{Origin: at.pos(), PasswordHash: Secret(withoutScheme(hash))}
