@@ -28,9 +28,6 @@ func (w *Web) AsksCertificates() bool {
 	return slices.ContainsFunc(w.Admins, func(a WebAdmin) bool { return len(a.Certificates) > 0 })
 }
 
-// webListeners are names that no listener can have: their units are the page's.
-var webListeners = []string{"web", "web-admin"}
-
 // web completes the page. It comes after listeners, certificates and logins.
 func (c *completer) web() {
 	s := c.spot.at("web")
@@ -45,11 +42,6 @@ func (c *completer) web() {
 	before := len(c.faults)
 	for _, a := range s.at("admins").fields() {
 		w.Admins = append(w.Admins, webAdmin(a))
-	}
-	for _, name := range webListeners {
-		if l := c.spot.at("listeners", name); l.exists() {
-			l.fault(CodeName, fmt.Sprintf("is the name of a unit of the page (%s)", w.Origin), "give the listener another name")
-		}
 	}
 	if c.host.Logins == nil && !c.spot.at("logins").exists() {
 		s.fault(CodeMissing, "needs the daemon to keep what users change", "write logins: {} beside it")
