@@ -41,6 +41,9 @@ func Explain(path string, deep bool) ([]Explanation, error) {
 	}
 	list := make([]Explanation, len(found))
 	for i, r := range found {
+		if r.list != nil {
+			r = r.list
+		}
 		list[i].Field, _ = s.field(r) // the comment of what stands for a NAME has no default
 		if r.doc == "" {
 			list[i].Doc = docText(cue.Dereference(r.value))

@@ -42,6 +42,19 @@ func TestExamplesOfFields(t *testing.T) {
 	}
 }
 
+// What stands in a list is explained by the list, and not by the type of its elements.
+func TestExplainElement(t *testing.T) {
+	for _, path := range []string{"hosts.NAME.listeners.NAME.capabilities.off", "capabilities.off"} {
+		whole, err := Explain(path, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if element, err := Explain(path+".0", false); err != nil || cmp.Diff(whole, element) != "" {
+			t.Errorf("%s.0: %v\n%s", path, err, cmp.Diff(whole, element))
+		}
+	}
+}
+
 // A path may be whole or only its end, with names of one's own in it.
 func TestExplain(t *testing.T) {
 	for path, want := range map[string][]string{

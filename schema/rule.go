@@ -29,6 +29,7 @@ type rule struct {
 	quickKey cue.Value
 	pattern  *rule // of a map: its values
 	elem     *rule // of a list
+	list     *rule // of what stands in one
 	required bool
 	secret   bool
 	impact   string
@@ -122,6 +123,7 @@ func newRule(path string, v cue.Value) *rule {
 		r.readStruct(v)
 	case cue.ListKind:
 		r.elem = newRule(path, v.LookupPath(cue.MakePath(cue.AnyIndex)))
+		r.elem.list = r
 	default:
 		r.words, r.empty = stringsOf(v)
 		r.quick = withoutMessage(v)
