@@ -177,7 +177,7 @@ func (l *loader) broken(r *rule, v cue.Value, path []string) {
 	}
 }
 
-// nearWord proposes an allowed word for a wrong one.
+// nearWord proposes an allowed word for a wrong one, or the same without capitals.
 func (l *loader) nearWord(r *rule, v cue.Value) string {
 	s, err := v.String()
 	if err != nil || r.secret {
@@ -186,13 +186,21 @@ func (l *loader) nearWord(r *rule, v cue.Value) string {
 	if near := Nearest(strings.ToLower(strings.TrimPrefix(s, `\`)), r.words); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
+	at := strings.LastIndexByte(s, '@') + 1 // whose name is before it may have capitals
+	for _, lower := range []string{s[:at] + strings.ToLower(s[at:]), strings.ToLower(s)} {
+		if lower != s && r.quick.Unify(l.schema.ctx.Encode(lower)).Err() == nil {
+			return inLower(lower)
+		}
+	}
 	return ""
 }
+
+func inLower(s string) string { return "write it in lower case: " + quote(s) }
 
 // nearName proposes the name in small letters, where that is one.
 func (l *loader) nearName(r *rule, name string) string {
 	if lower := strings.ToLower(name); lower != name && r.quickKey.Unify(l.schema.ctx.Encode(lower)).Err() == nil {
-		return "write it in lower case: " + quote(lower)
+		return inLower(lower)
 	}
 	return ""
 }
