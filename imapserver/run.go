@@ -145,11 +145,16 @@ type running struct {
 	path   string
 	log    *slog.Logger
 	server server
+	door   *webDoor // nil: the server has no auth
 
 	reloading sync.Mutex
 }
 
 func (r *running) run(ctx context.Context, serve func(), asked asked) error {
+	a, ok := r.server.(authorizer)
+	if ok {
+		r.door = &webDoor{log: r.log, auth: a.authority(), settings: a.inForce, sessions: map[string]webSession{}}
+	}
 	ctx, stop := r.signals(ctx)
 	defer stop()
 	serve()
@@ -162,9 +167,8 @@ func (r *running) run(ctx context.Context, serve func(), asked asked) error {
 			r.log.Error("control socket lost", "err", err)
 		}
 	})
-	if a, ok := r.server.(authorizer); ok {
-		door := &webDoor{log: r.log, auth: a.authority(), settings: a.inForce, sessions: map[string]webSession{}}
-		aside.Go(func() { door.serve(ctx, asked.page) })
+	if ok {
+		aside.Go(func() { r.door.serve(ctx, asked.page) })
 		deliver := &recipients{log: r.log, auth: a.authority(), settings: a.inForce, begin: r.server.Session, there: map[string]bool{}}
 		aside.Go(func() { deliver.serve(ctx, asked.deliver) })
 	}
@@ -301,6 +305,9 @@ func (r *running) reload() error {
 		r.log.Error("reload refused, the old configuration is still in force", "err", err)
 		notify(r.log, daemon.SdNotifyReady)
 		return err
+	}
+	if r.door != nil {
+		r.door.settle()
 	}
 	warn(r.log, s)
 	r.log.Info("reloaded", "generation", s.Config.Generation)

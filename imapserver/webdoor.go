@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailstead/imapserver/auth"
+	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
 )
@@ -39,7 +40,8 @@ type webDoor struct {
 
 type webSession struct {
 	user  string
-	login string // what was typed, which a directory may know the user by
+	row   config.User // as it was at the login
+	login string      // what was typed, which a directory may know the user by
 	begun time.Time
 	made  uint64 // the order in which they were made
 }
@@ -137,10 +139,11 @@ func (d *webDoor) login(ctx context.Context, r control.WebRequest) control.WebAn
 		return control.WebAnswer{Error: refused}
 	}
 	token := rand.Text() + rand.Text()
+	row, _ := d.auth.User(user)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last++
-	d.sessions[token] = webSession{user: user, login: r.User, begun: time.Now(), made: d.last}
+	d.sessions[token] = webSession{user: user, row: row, login: r.User, begun: time.Now(), made: d.last}
 	d.makeRoom(user)
 	return control.WebAnswer{Token: token, User: user}
 }
@@ -181,8 +184,20 @@ func (d *webDoor) session(token string) (webSession, bool) {
 	if !ok {
 		return webSession{}, false
 	}
-	_, ok = d.auth.User(s.user)
-	return s, ok
+	return s, d.same(s)
+}
+
+// same tells whether there is the user of a session, and not somebody else of the name.
+// What auth keeps, such as a hash that was made better, is not in the row.
+func (d *webDoor) same(s webSession) bool {
+	u, ok := d.auth.User(s.user)
+	return ok && u.Directory == s.row.Directory && u.UID == s.row.UID && u.Maildir == s.row.Maildir && u.Hash == s.row.Hash
+}
+
+// settle ends the sessions of those who are not in new settings: whoever has the name
+// after that is somebody else.
+func (d *webDoor) settle() {
+	d.end(func(_ string, s webSession) bool { return !d.same(s) })
 }
 
 // end ends sessions.

@@ -144,3 +144,47 @@ func TestWebDoorManySessions(t *testing.T) {
 		t.Errorf("%+v, %d sessions", a, len(d.sessions))
 	}
 }
+
+// TestWebNamesake: who has logged in at the page is not taken for somebody who has the
+// name later, whether a reload was between them or they differ by the same.
+func TestWebNamesake(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	c.Logins = &config.Logins{Keep: t.TempDir()}
+	c.Web = &config.Web{UID: os.Getuid(), Certificate: "mail.example"}
+	cert := issue(t, time.Now().Add(time.Hour), "mail.example")
+	alice, bob := testUser(t, dir, "alice"), testUser(t, dir, "bob")
+	i, _, _ := inline(t, c, []config.User{alice, bob}, cert)
+	d := &webDoor{log: i.log, auth: i.authority(), settings: i.inForce, sessions: map[string]webSession{}}
+	r := &running{path: filepath.Join(dir, "config.json"), log: i.log, server: i, door: d}
+	ask := func(r control.WebRequest) control.WebAnswer {
+		r.Remote = netip.MustParseAddr("192.0.2.7")
+		return d.answer(t.Context(), r)
+	}
+	reload := func(users ...config.User) {
+		write(t, dir, c, users, cert)
+		if err := r.reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token := ask(control.WebRequest{Do: control.WebLogin, User: "alice", Password: "pw-alice"}).Token
+	own := control.WebRequest{Do: control.WebPassword, Token: token, User: "alice", Password: "pw-alice", New: "a new password of her own"}
+	if a := ask(own); a.Error != "" {
+		t.Fatal(a.Error)
+	}
+	reload(alice, bob)
+	if a := ask(control.WebRequest{Do: control.WebUser, Token: token}); a.User != "alice" {
+		t.Errorf("after a reload that changes nothing: %+v", a)
+	}
+	reload(bob)
+	reload(alice, bob)
+	if a := ask(control.WebRequest{Do: control.WebUser, Token: token}); !a.Over {
+		t.Errorf("of another alice: %+v", a)
+	}
+	token = ask(control.WebRequest{Do: control.WebLogin, User: "bob", Password: "pw-bob"}).Token
+	bob.Hash = hash(t, "pw-of-another-bob")
+	reload(alice, bob)
+	if a := ask(control.WebRequest{Do: control.WebUser, Token: token}); !a.Over {
+		t.Errorf("of another bob: %+v", a)
+	}
+}
