@@ -1,6 +1,7 @@
 package imapserver
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/limit"
 )
 
 // The bounds of what auth does for one login.
@@ -21,6 +23,7 @@ const (
 	maxClientName = 64               // octets of what a client says of itself
 	minTasks      = 2048             // that may run at once, however few connections may wait
 	maxState      = 64 << 20         // octets of a State: 100,000 sessions
+	maxServed     = 4 << 20          // of one without users and sessions: some thousand bundles
 	maxChannels   = 8                // of one process, which needs one, and another after a fault
 )
 
@@ -340,13 +343,61 @@ func (d *door) query(ctx context.Context, q *handoff.Query) (sessions int, state
 	if !ok {
 		return 0, state, fmt.Errorf("listener %s: the login gave another answer than asked for", d.hello.Listener)
 	}
-	if err := json.Unmarshal(answer.Data, &state); err != nil {
+	if state, err = d.parted.settings.Load().said(q, answer.Data); err != nil {
 		return 0, state, fmt.Errorf("listener %s: state: %w", d.hello.Listener, err)
 	}
 	if answer.Error != "" {
 		err = fmt.Errorf("listener %s: %s", d.hello.Listener, answer.Error)
 	}
 	return answer.Sessions[d.hello.Listener], state, err
+}
+
+// said reads of a login's state what was asked for, as much as there may be of it: some
+// octets of JSON may stand for hundreds in memory.
+func (s *Settings) said(q *handoff.Query, data []byte) (state loginState, err error) {
+	var lists struct {
+		Bundles, Proxies, Users, Connected json.RawMessage
+	}
+	if err := json.Unmarshal(data, &lists); err != nil {
+		return state, err
+	}
+	most := max(s.limits.Sessions, limit.Default().Login.Sessions)
+	switch {
+	case q.Users:
+		state.Users, err = list(lists.Users, most, func(user *string) bool { return *user != "" })
+	case q.Sessions:
+		state.Connected, err = list(lists.Connected, most, func(c *control.Connection) bool {
+			c.Doing = nil // which is for its worker to say
+			return c.ID != ""
+		})
+	case len(data) > maxServed:
+		err = fmt.Errorf("%d octets of what it serves, more than %d", len(data), maxServed)
+	default:
+		var more error
+		state.Bundles, err = list(lists.Bundles, most, func(b *control.Bundle) bool { return b.Name != "" })
+		state.Proxies, more = list(lists.Proxies, most, func(p *control.Proxy) bool { return p.Listener != "" })
+		err = errors.Join(err, more)
+	}
+	return state, err
+}
+
+// list reads a list of JSON, of most entries at most, each of which is sound.
+func list[V any](data json.RawMessage, most int, sound func(*V) bool) (all []V, err error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	if begin, _ := d.Token(); begin != json.Delim('[') {
+		return nil, nil // it is not there
+	}
+	for d.More() {
+		var v V
+		switch err := d.Decode(&v); {
+		case err != nil:
+			return nil, err
+		case len(all) == most || !sound(&v):
+			return nil, fmt.Errorf("entry %d of a list: unsound, or more than %d", len(all)+1, most)
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }
 
 // endUsers has the login end the sessions of those who may not have any.
