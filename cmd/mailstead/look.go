@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -85,6 +87,9 @@ func (l *look) compare(ctx context.Context) (*reconcile.Plan, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if was, err := decodeApplied(filepath.Join(l.host.Paths.State, appliedFile)); err == nil && was.Host.Name != l.host.Name {
+		plan.Notes = append(plan.Notes, fmt.Sprintf("this host was %s when something was applied last: is it the one that is meant?", was.Host.Name))
 	}
 	plan.Notes = append(plan.Notes, l.certificateNotes(time.Now())...)
 	plan.Notes = append(plan.Notes, pamNotes(plan)...)

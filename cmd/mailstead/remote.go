@@ -101,11 +101,7 @@ type remote struct {
 // serve answers requests until there are no more. What is being applied when
 // the connection breaks is applied to its end: half of it would be worse.
 func (r *remote) serve(ctx context.Context, in io.Reader) error {
-	machine, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("name of this machine: %w", err)
-	}
-	hello := target.Hello{Protocol: target.Protocol, Version: ownVersion(), Machine: machine, Root: os.Geteuid() == 0}
+	hello := target.Hello{Protocol: target.Protocol, Version: ownVersion()}
 	if err := target.Greet(r.out, hello); err != nil {
 		return err
 	}

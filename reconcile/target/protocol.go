@@ -31,8 +31,6 @@ const (
 type Hello struct {
 	Protocol int    `json:"mailstead_protocol"`
 	Version  string `json:"version"` // of the program
-	Machine  string `json:"machine"` // what the host calls itself
-	Root     bool   `json:"root"`    // the program may change everything there
 }
 
 // The kinds of messages beside the verbs of requests. A request is answered by
