@@ -35,7 +35,7 @@ func Deliveries(d schema.Deliver, ask, root string, users, others []User) ([]byt
 	}
 	var whole []string
 	for _, u := range others {
-		name, domain, _ := strings.Cut(strings.ToLower(u.Name), "@")
+		name, domain := address(u.Name)
 		if local[name] && slices.Contains(d.Domains, domain) {
 			whole = append(whole, name+"@"+domain)
 		}

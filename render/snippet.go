@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"mailstead/render/profile"
 	"mailstead/schema"
 )
 
@@ -54,13 +55,23 @@ func newSnippet(host *schema.Host) *snippet {
 		}
 		s.system = s.system || u.System != nil
 		s.virtual = s.virtual || u.Virtual != nil
-		if _, domain, ok := strings.Cut(u.Name, "@"); ok && !slices.Contains(s.local, strings.ToLower(domain)) {
-			s.hosted = append(s.hosted, strings.ToLower(domain))
+		if _, domain := address(u.Name); profile.IsDomain(domain) && !slices.Contains(s.local, domain) {
+			s.hosted = append(s.hosted, domain)
 		}
 	}
 	slices.Sort(s.hosted)
 	s.hosted = slices.Compact(s.hosted)
 	return s
+}
+
+// address parts the name of a user, in small letters, at the last "@"; without one there
+// is no domain.
+func address(name string) (local, domain string) {
+	name = strings.ToLower(name)
+	if i := strings.LastIndexByte(name, '@'); i >= 0 {
+		return name[:i], name[i+1:]
+	}
+	return name, ""
 }
 
 // p writes a line.

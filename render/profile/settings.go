@@ -186,6 +186,9 @@ func Domains(host *schema.Host) []string { return slices.Sorted(maps.Keys(Logins
 // the names of users may hold others, such as "..".
 var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
+// IsDomain tells whether a domain, in small letters, is a name in the DNS.
+func IsDomain(domain string) bool { return domainName.MatchString(domain) }
+
 // Logins says for each domain of the users' addresses what they log in with: that of
 // names without one, and those in names, as far as they are names in the DNS. Of those
 // who are only in a directory nothing is known: they are taken to be like the others,
@@ -197,7 +200,7 @@ func Logins(host *schema.Host) map[string]Login {
 		if _, d, ok := cutLast(u.Name, "@"); ok {
 			login, domain = ByAddress, strings.ToLower(d)
 		}
-		if !domainName.MatchString(domain) {
+		if !IsDomain(domain) {
 			continue
 		}
 		if known, ok := logins[domain]; ok && known != login {
@@ -226,7 +229,7 @@ func newSettings(host *schema.Host, domain string) (*Settings, error) {
 		names = append(names, s.Outgoing.Host)
 	}
 	for _, name := range names {
-		if !domainName.MatchString(name) {
+		if !IsDomain(name) {
 			return nil, fmt.Errorf("%q is no name in the DNS", name)
 		}
 	}
