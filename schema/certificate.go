@@ -116,7 +116,12 @@ func (c *completer) checkCertificates() {
 	s := c.spot.at("tls")
 	c.checkServed(s)
 	c.checkDHParams(s)
-	names, stitched := map[string]Certificate{}, map[string]Certificate{}
+	names, stitched, sources := map[string]Certificate{}, map[string]Certificate{}, map[string]Certificate{}
+	for _, cert := range c.host.TLS.Certificates {
+		if f := cert.Files; f != nil {
+			sources[f.Certificate], sources[f.Key] = cert, cert
+		}
+	}
 	for _, cert := range c.host.TLS.Certificates {
 		s := s.at("certificates", cert.Name)
 		for i, name := range cert.Names {
@@ -132,6 +137,8 @@ func (c *completer) checkCertificates() {
 		}
 		if other, twice := stitched[cert.Stitched]; twice {
 			s.at("stitched").faultOfValue(CodeDuplicate, fmt.Sprintf("is the file of %s too (%s)", quote(other.Name), other.Origin), "name a file for each")
+		} else if of, read := sources[cert.Stitched]; read {
+			s.at("stitched").faultOfValue(CodeUnsafe, fmt.Sprintf("is a file that %s is read from (%s): it would be overwritten", quote(of.Name), of.Origin), "name another file")
 		} else if cert.Stitched != "" {
 			stitched[cert.Stitched] = cert
 		}

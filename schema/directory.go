@@ -140,10 +140,12 @@ func (c *completer) checkDirectory(d *Directory, s spot) {
 	}
 	for _, home := range d.Homes {
 		switch {
-		case systemDirectory(path.Join(home, "NAME")):
+		case systemDirectory(path.Join(home, "NAME")), systemDirectory(home) && !slices.Contains(homeTops, home), below(home, "/root"):
 			s.at("homes").faultOfValue(CodeUnsafe, "holds a directory of the system: "+home, "name one that holds homes, such as /home")
 		case below(c.host.Mail.Root, home) || below(home, c.host.Mail.Root):
 			s.at("homes").faultOfValue(CodeUnsafe, "holds "+home+", and that and mail.root, "+c.host.Mail.Root+", are one in the other: users could reach the mail of others", "part them")
+		case c.host.Paths.State != "" && (below(c.host.Paths.State, home) || below(home, c.host.Paths.State)):
+			s.at("homes").faultOfValue(CodeUnsafe, "holds "+home+", and that and paths.state, "+c.host.Paths.State+", are one in the other: users could put files in the place of Mailstead's", "part them")
 		}
 	}
 	if d.LDAP != nil {

@@ -14,6 +14,9 @@ var (
 	systemTops  = []string{"/home", "/media", "/mnt", "/opt", "/root", "/run/user", "/srv", "/tmp", "/var", "/var/lib", "/var/log", "/var/mail", "/var/run", "/var/spool", "/var/tmp"}
 )
 
+// homeTops are those of them that hold homes.
+var homeTops = []string{"/home", "/media", "/mnt", "/opt", "/srv", "/var/mail"}
+
 // systemDirectory tells where neither homes nor mail may be.
 func systemDirectory(dir string) bool {
 	return slices.Contains(systemTops, dir) || slices.ContainsFunc(systemTrees, func(t string) bool { return below(dir, t) })
