@@ -53,8 +53,9 @@ ignoreregex =
 	return []byte(b.String()), nil
 }
 
-// Settings is the jail: addresses that fail too often are kept from the ports.
-// Those of loopback listeners are behind something else.
+// Settings is the jail: addresses that fail too often are kept from the ports. Those of
+// listeners without TLS, which are on loopback addresses, are behind something else. Where
+// there are no others, fail2ban's own default holds: every port.
 func (f Fail2ban) Settings() []byte {
 	var ports []string
 	add := func(n int) {
@@ -70,6 +71,10 @@ func (f Fail2ban) Settings() []byte {
 	if f.Web != nil && f.Web.Certificate != "" {
 		add(f.Web.Port)
 	}
+	port := ""
+	if len(ports) > 0 {
+		port = "port = " + strings.Join(ports, ",") + "\n"
+	}
 	var b strings.Builder
 	b.WriteString(fail2banHead)
 	fmt.Fprintf(&b, `
@@ -77,10 +82,9 @@ func (f Fail2ban) Settings() []byte {
 enabled = true
 backend = systemd
 filter = mailstead
-port = %s
-maxretry = %d
+%smaxretry = %d
 findtime = %d
 bantime = %d
-`, strings.Join(ports, ","), f.Jail.MaxRetry, f.Jail.FindTime, f.Jail.BanTime)
+`, port, f.Jail.MaxRetry, f.Jail.FindTime, f.Jail.BanTime)
 	return []byte(b.String())
 }

@@ -44,6 +44,10 @@ bantime = 3600
 	if got := string(f.Settings()); !strings.Contains(got, "\nport = 143,993\n") {
 		t.Errorf("without TLS:\n%s", got)
 	}
+	plain := Fail2ban{Listeners: f.Listeners[3:], Jail: f.Jail}
+	if got := string(plain.Settings()); strings.Contains(got, "port") || !strings.Contains(got, "filter = mailstead\nmaxretry = 5\n") {
+		t.Errorf("without a port to keep anybody from:\n%s", got)
+	}
 	f.Listeners[0].Name = "imap + _UID=1000"
 	if _, err := f.Filter(); err == nil {
 		t.Error("a listener's name adds a match of its own")
