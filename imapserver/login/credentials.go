@@ -71,14 +71,19 @@ func (c *conn) authenticate(ctx context.Context, tag string, cmd *wire.Authentic
 	}
 }
 
-// refusedResponse answers what auth need not be asked about. Bad syntax counts as
+// refusedResponse answers what a mechanism does not take. Bad syntax counts as
 // a bad command.
 func (c *conn) refusedResponse(ctx context.Context, tag, mechanism string, err error) (*relay, error) {
 	if errors.Is(err, sasl.ErrSyntax) {
 		return nil, &imap.Error{Type: imap.StatusResponseTypeBad, Text: "The " + err.Error() + "."}
 	}
+	return c.refusedUnasked(ctx, tag, mechanism, err, "Authentication failed: "+err.Error()+".")
+}
+
+// refusedUnasked refuses what auth need not be asked about.
+func (c *conn) refusedUnasked(ctx context.Context, tag, mechanism string, err error, text string) (*relay, error) {
 	c.log.Warn("login failed", "reason", err)
-	return c.decided(ctx, tag, mechanism, handoff.Verdict{Code: string(imap.ResponseCodeAuthenticationFailed), Text: "Authentication failed: " + err.Error() + "."})
+	return c.decided(ctx, tag, mechanism, handoff.Verdict{Code: string(imap.ResponseCodeAuthenticationFailed), Text: text})
 }
 
 // check has auth look at the credentials and opens the session.
@@ -88,7 +93,7 @@ func (c *conn) check(ctx context.Context, tag, mechanism string, creds sasl.Cred
 	}
 	c.attempt = cmp.Or(creds.For, creds.User)
 	if err := sasl.Check(creds); err != nil { // longer, it might not fit into a message to auth
-		return c.refusedResponse(ctx, tag, mechanism, err)
+		return c.refusedUnasked(ctx, tag, mechanism, err, "Authentication failed.") // as auth has it
 	}
 	told := c.credentials(mechanism, nil)
 	told.User, told.Password, told.For = creds.User, creds.Password, creds.For

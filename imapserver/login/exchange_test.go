@@ -104,11 +104,11 @@ func (s *sends) Authenticate(_ context.Context, c *handoff.Credentials) handoff.
 	if c.Exchange != nil && c.Exchange.Response == nil {
 		return handoff.Verdict{Exchange: "7"}
 	}
-	return handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "No."}
+	return handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "Authentication failed."}
 }
 
 // What a client may present fits into a message to auth, whatever is in it; what may not
-// be is refused as a wrong password is, and auth not asked.
+// be is refused as a wrong password is, to the octet, and auth not asked.
 func TestLongestCredentials(t *testing.T) {
 	c, f, err := handoff.Pair()
 	if err != nil {
@@ -155,7 +155,7 @@ func TestLongestCredentials(t *testing.T) {
 		c := newClient(t, conn)
 		c.want("* OK ")
 		c.send("a " + command + "\r\n")
-		for line := c.line(); !strings.HasPrefix(line, "a NO [AUTHENTICATIONFAILED] "); line = c.line() {
+		for line := c.line(); line != "a NO [AUTHENTICATIONFAILED] Authentication failed."; line = c.line() {
 			if !strings.HasPrefix(line, "+ ") {
 				t.Errorf("%.40q: %s", command, line)
 				break
