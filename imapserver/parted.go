@@ -81,7 +81,7 @@ func (p *Parted) Start(l net.Listener) {
 	p.serving.Go(func() {
 		defer context.AfterFunc(p.ctx, func() { l.Close() })()
 		for {
-			c, err := l.Accept()
+			c, err := handoff.Accept(l, func(err error) { p.log.Error("logins not accepted for now", "err", err) })
 			switch {
 			case p.ctx.Err() != nil:
 				return
@@ -95,11 +95,7 @@ func (p *Parted) Start(l net.Listener) {
 }
 
 // admit serves a login, if it is one: nobody else may ask.
-func (p *Parted) admit(nc net.Conn) {
-	c, err := handoff.Over(nc)
-	if err != nil {
-		return
-	}
+func (p *Parted) admit(c *handoff.Conn) {
 	defer c.Close()
 	defer context.AfterFunc(p.ctx, func() { c.Close() })()
 	uid, pid, err := c.Peer()

@@ -183,18 +183,15 @@ func (s *Spawner) Stop(ctx context.Context) {
 	s.running.Wait()
 }
 
-// Serve does what auth asks over l, which nobody but the process of that uid may
-// do, until l is closed. The end of its connection ends no worker: auth may be
-// started anew while its sessions go on.
+// Serve does what auth asks over l, which nobody but the process of that uid may do, until l is
+// closed. The end of its connection ends no worker: auth may be started anew while sessions go on.
 func (s *Spawner) Serve(l net.Listener, uid int) error {
 	for {
-		nc, err := l.Accept()
+		c, err := handoff.Accept(l, func(err error) { s.log.Error("auth not accepted for now", "err", err) })
 		if err != nil {
 			return fmt.Errorf("accept auth: %w", err)
 		}
-		if c, err := handoff.Over(nc); err == nil {
-			go s.serve(c, uid)
-		}
+		go s.serve(c, uid)
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mailstead/imapserver/handoff"
 )
 
@@ -533,5 +535,52 @@ func TestLook(t *testing.T) {
 		if _, err = ours.Receive(); !errors.Is(err, io.EOF) {
 			t.Errorf("uid %d: the channel goes on: %v", uid, err)
 		}
+	}
+}
+
+// crowded is a listener for which there is no descriptor left at first.
+type crowded struct {
+	net.Listener
+	faults []error
+}
+
+func (l *crowded) Accept() (net.Conn, error) {
+	if len(l.faults) == 0 {
+		return l.Listener.Accept()
+	}
+	err := l.faults[0]
+	l.faults = l.faults[1:]
+	return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
+}
+
+// TestServeCrowded: where there is no descriptor or memory left to accept auth with, its
+// sessions go on, and it is accepted once there is some.
+func TestServeCrowded(t *testing.T) {
+	s, _ := tested(t)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(&crowded{l, []error{unix.ENFILE, unix.EMFILE, unix.ENOMEM}}, os.Getuid()) }()
+	c, err := handoff.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ours, theirs, err := handoff.StreamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	c.Send(&handoff.Session{Serial: 1, Open: handoff.Open{User: "alice", Stream: theirs}, UID: 1000, GID: 1000})
+	theirs.Close()
+	if m, err := c.Receive(); err != nil || m.(*handoff.Opened).Error != "" {
+		t.Errorf("%+v %v", m, err)
+	}
+	l.Close()
+	if err := <-done; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
 	}
 }
