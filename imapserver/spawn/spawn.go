@@ -2,7 +2,6 @@
 // starts this very program again as another user, with no supplementary group, no capability and no
 // way to gain any, and hands workers the sessions of their uid. A uid below MinUID is refused whatever
 // auth says. Where all mail has the uid that spawn has itself, it needs no privilege.
-//
 // `mailstead-imapd spawn` runs it, through the root package; it imports handoff alone.
 package spawn
 
@@ -45,13 +44,13 @@ type Spawner struct {
 
 // worker is a process, or a place for one that is to be started.
 type worker struct {
-	id     Identity
-	number uint64     // which no other has
-	mu     sync.Mutex // held while it is started and while a session is sent
-	proc   *Process   // nil before the first session
-	sent   uint64     // sessions
-	late   bool       // it did not take the last one
-	ended  bool       // and taken out of the table
+	id          Identity
+	number      uint64     // which no other has
+	queue       chan bool  // has who waits for it, or is being sent
+	mu          sync.Mutex // held while it is started and while a session is sent
+	proc        *Process   // nil before the first session
+	sent        uint64     // sessions
+	late, ended bool       // it did not take the last one; it is taken out of the table
 }
 
 // New makes a Spawner whose workers are "program args" and the roots of their mail.
@@ -72,12 +71,18 @@ func (s *Spawner) Hand(id Identity, m *handoff.Session) (number uint64, err erro
 		w := s.workers[id]
 		if w == nil {
 			s.made++
-			w = &worker{id: id, number: s.made}
+			w = &worker{id: id, number: s.made, queue: make(chan bool, 16)}
 			s.workers[id] = w
 		}
 		s.mu.Unlock()
 		number = w.number
-		again, err = w.hand(s, m)
+		select {
+		case w.queue <- true:
+			again, err = w.hand(s, m)
+			<-w.queue
+		case <-time.After(2 * time.Second): // so that others are not held up
+			return number, errors.New("too many sessions wait for their worker")
+		}
 	}
 	return number, err
 }
@@ -167,8 +172,7 @@ func (s *Spawner) each(which func(w *worker) bool, do func(w *worker)) {
 	all := slices.Collect(maps.Values(s.workers))
 	s.mu.Unlock()
 	for _, w := range slices.DeleteFunc(all, func(w *worker) bool { return !which(w) }) {
-		w.mu.Lock()
-		if w.proc != nil && !w.ended {
+		if w.mu.Lock(); w.proc != nil && !w.ended {
 			do(w)
 		}
 		w.mu.Unlock()
@@ -262,9 +266,8 @@ func Start(program string, args []string, i Identity) (*Process, error) {
 	defer theirs.Close()
 	cmd := exec.Command(program, args...)
 	cmd.Args[0], cmd.Dir, cmd.Stderr = "mailstead-imapd", "/", os.Stderr
-	cmd.Env = []string{"JOURNAL_STREAM=" + os.Getenv("JOURNAL_STREAM")}
-	cmd.ExtraFiles = []*os.File{theirs}                  // becomes Channel
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a signal from the terminal is spawn's to pass on
+	cmd.Env, cmd.ExtraFiles = []string{"JOURNAL_STREAM=" + os.Getenv("JOURNAL_STREAM")}, []*os.File{theirs} // which becomes Channel
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}                                                    // a signal from the terminal is spawn's to pass on
 	if i != (Identity{os.Getuid(), os.Getgid()}) {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(i.UID), Gid: uint32(i.GID)} // and no groups
 	}

@@ -584,3 +584,48 @@ func TestServeCrowded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestStuckWorkerAlone: however many sessions wait for a worker that takes none, as one
+// that its owner has stopped, those of others are begun.
+func TestStuckWorkerAlone(t *testing.T) {
+	s, _ := tested(t)
+	expect(t, s, 1000, "hang", "A")
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go s.Serve(l, os.Getuid())
+	c, err := handoff.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ours, theirs, err := handoff.StreamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	defer theirs.Close()
+	const alices = 400 // of which as many are in the way to her worker as that has room for
+	begun := time.Now()
+	go func() {
+		for serial := range uint64(alices + 1) {
+			uid := map[bool]int{true: 1001, false: 1000}[serial == alices]
+			c.Send(&handoff.Session{Serial: serial, Open: handoff.Open{User: "alice", Stream: theirs}, UID: uid, GID: uid})
+		}
+	}()
+	for {
+		m, err := c.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := m.(*handoff.Opened); o.Serial == alices {
+			if took := time.Since(begun); o.Error != "" || took > 8*time.Second {
+				t.Errorf("another's session is begun after %v: %q", took, o.Error)
+			}
+			return
+		}
+	}
+}
