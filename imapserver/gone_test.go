@@ -3,8 +3,10 @@ package imapserver
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -116,5 +118,24 @@ func TestToldAtOnce(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("spawn is told nothing")
+	}
+}
+
+// TestLoginDiesAtStart: a login that goes while auth starts keeps nobody else from being
+// served.
+func TestLoginDiesAtStart(t *testing.T) {
+	p := startParted(t, partedConfig(t.TempDir()))
+	login, _ := p.login("imap")
+	waitUntil(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.doors) == 1 })
+	go func() {
+		login.Receive() // the question how it does
+		login.Close()
+	}()
+	r := &running{log: slog.New(slog.NewTextHandler(p.log, nil)), server: p.Parted}
+	if err := r.started(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if log := p.log.String(); !strings.Contains(log, "not all logins say what they serve") {
+		t.Errorf("the log: %s", log)
 	}
 }

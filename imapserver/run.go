@@ -192,14 +192,13 @@ func (r *running) run(ctx context.Context, serve func(), asked asked) error {
 func (r *running) started(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	var st control.Status
-	err := r.server.SelfTest(ctx)
-	if err == nil {
-		st, err = r.server.Status(ctx)
-	}
-	if err != nil {
+	if err := r.server.SelfTest(ctx); err != nil {
 		r.server.Stop()
 		return fmt.Errorf("start: %w", err)
+	}
+	st, err := r.server.Status(ctx)
+	if err != nil { // of a login, which is as well able to fail at any other time
+		r.log.Warn("not all logins say what they serve", "err", err)
 	}
 	for _, l := range st.Listeners {
 		r.log.Info("serving", "listener", l.Name, "address", l.Address, "tls", l.TLS)
