@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"sync"
@@ -23,6 +24,7 @@ const (
 	maxClientName = 64               // octets of what a client says of itself
 	minTasks      = 2048             // that may run at once, however few connections may wait
 	maxState      = 64 << 20         // octets of a State: 100,000 sessions
+	minWorkers    = 64               // more are looked through for those that are no more
 	maxServed     = 4 << 20          // of one without users and sessions: some thousand bundles
 	maxChannels   = 8                // of one process, which needs one, and another after a fault
 )
@@ -76,7 +78,8 @@ type door struct {
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
-	workers  map[uint64]bool               // that have had sessions of it
+	workers  map[uint64]bool               // that have had sessions of it, and some that are no more
+	alive    int                           // of them, when that was last looked at
 	connects map[uint64]context.CancelFunc // that it waits for, by their numbers
 }
 
@@ -245,6 +248,11 @@ func (d *door) claim(m *handoff.Claim) {
 	if err == nil {
 		d.mu.Lock()
 		d.workers[worker] = true
+		if len(d.workers) > max(2*d.alive, minWorkers) {
+			tell := d.parted.heard.numbers()
+			maps.DeleteFunc(d.workers, func(w uint64, _ bool) bool { return !tell[w] })
+			d.alive = len(d.workers)
+		}
 		d.mu.Unlock()
 	}
 	d.Send(&handoff.Opened{Serial: m.Serial, Worker: worker, Error: text(err)})

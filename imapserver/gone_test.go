@@ -139,3 +139,30 @@ func TestLoginDiesAtStart(t *testing.T) {
 		t.Errorf("the log: %s", log)
 	}
 }
+
+// TestWorkersComeAndGo: of workers that are no more, auth remembers no more than of those
+// that there are.
+func TestWorkersComeAndGo(t *testing.T) {
+	dir := t.TempDir()
+	p := startParted(t, partedConfig(dir), partedUser(t, dir, "alice", 61101))
+	login, _ := p.login("imap")
+	var d *door
+	waitUntil(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for d = range p.doors {
+		}
+		return d != nil
+	})
+	for n := range uint64(1000) {
+		d.workers[n+100] = true // which have all ended
+	}
+	if refused, _ := p.claim(login, p.ask(login, "one", "alice", "pw-alice").Ticket); refused != "" {
+		t.Fatal(refused)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.workers) != 1 || !d.workers[5] {
+		t.Errorf("%d workers are remembered", len(d.workers))
+	}
+}

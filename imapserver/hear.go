@@ -124,6 +124,17 @@ func (h *hearing) channel(worker teller, of func(user string) bool) (theirs *os.
 	return theirs, nil
 }
 
+// numbers gives those of the workers that tell.
+func (h *hearing) numbers() map[uint64]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make(map[uint64]bool, len(h.workers))
+	for w := range h.workers {
+		all[w.number] = true
+	}
+	return all
+}
+
 // close ends the record. Workers that still tell find nobody, and keep it for who
 // follows.
 func (h *hearing) close() {
