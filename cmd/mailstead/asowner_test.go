@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"mailstead/imapserver/config"
 	"mailstead/imapserver/maildir"
 )
 
@@ -202,7 +201,7 @@ func TestWorkAsOwner(t *testing.T) {
 	if m := found[dir]; err != nil || m == nil || m.Fault != "" || len(m.Folders) != 1 {
 		t.Errorf("%+v, %v", m, err)
 	}
-	h, u := &handbackHost{}, config.User{Name: "alice", Maildir: dir, UID: owner, GID: owner}
+	h, u := &handbackHost{}, ownedMail{who: "alice: ", dir: dir, owner: mailOwner{owner, owner}, bound: handbackTimeout}
 	if err := h.one(t.Context(), u); err != nil {
 		t.Error(err)
 	}

@@ -41,7 +41,8 @@ With --check that is all. Then it asks, stops and masks Courier's units and
 imapproxy's, writes down what Courier's files say of every mailbox, applies the
 description, and asks the daemon for the mailboxes of each user, as that user
 would see them: UIDVALIDITY, UIDNEXT and the number of messages must be as they
-were, but for mail that has come and gone meanwhile.
+were, but for mail that has come and gone meanwhile. Users whom only a directory
+knows are not compared: nobody can list them.
 
 If anything fails, or it is interrupted, it stops our units, hands the Maildirs
 back, starts Courier again, and ends with 7. Should it be killed, systemd does
@@ -257,6 +258,9 @@ func (w *cutover) run(ctx context.Context, after time.Duration) error {
 		disarm() // a return stops it with our other units
 		fmt.Fprintf(w.c.out, "\nTaken over in %v: the mailboxes of %s are what they were. \"mailstead handback\" goes back to Courier.\n",
 			time.Since(begun).Round(100*time.Millisecond), number(len(w.mail), "user"))
+		if len(w.host.Directories) > 0 {
+			fmt.Fprintln(w.c.out, "Users whom only a directory knows were not compared: nobody can list them.")
+		}
 		return nil
 	}
 	fmt.Fprintf(w.c.err, "\nThe cutover does not hold: %s\nReturning to Courier.\n", visibleLines(err.Error()))

@@ -332,3 +332,34 @@ func TestCutoverVirtual(t *testing.T) {
 		t.Errorf("UIDVALIDITY was %s, is %s", old, now)
 	}
 }
+
+// directoryHost is a host whose users Courier's authdaemond knows.
+const directoryHost = `hosts: "mail.example.org": {
+	namespace: "INBOX."
+	listeners: imap: {}
+	tls: certificates: "mail.example.org": selfSigned: {}
+	directories: courier: {homes: ["/home"], authdaemon: {}}
+}
+`
+
+// TestCutoverDirectory hands back mail of users whom nobody can list: of one whom Courier
+// has served before, and of one whom it has not.
+func TestCutoverDirectory(t *testing.T) {
+	t.Parallel()
+	b := courierBox(t)
+	b.write("/etc/mailstead/host.cue", directoryHost)
+	b.sh("useradd -m dora; echo dora:wonder | chpasswd; su dora -c 'mkdir -p ~/Maildir/cur ~/Maildir/new ~/Maildir/tmp; printf \"Subject: x\\n\\nx\\n\" > ~/Maildir/cur/1.x:2,S'")
+	contains(t, b.exit(0, "mailstead", "cutover", "--yes").stdout, "Users whom only a directory knows were not compared")
+	b.courierServes(false)
+	b.sh("for u in alice dora; do su $u -c 'for n in 1 2 3; do printf \"Subject: %s\\n\\nx\\n\" $n > ~/Maildir/new/$n.new; done'; done")
+	b.run("python3", "-c", imapTools+`
+c = login("dora")
+for i in range(9):
+    assert c.append("INBOX", None, None, b"Subject: x\r\n\r\nx\r\n")[0] == "OK"
+c.select("INBOX"); c.store("1", "+FLAGS", "(Later)"); c.store("2", "+FLAGS", r"(\Deleted)"); c.expunge(); c.logout()
+json.dump({u: look(u) for u in ("alice", "dora")}, open("/root/seen.json", "w"))
+`)
+	contains(t, b.exit(0, "mailstead", "handback", "--yes").stdout, "Courier serves again.")
+	b.courierServes(true)
+	b.same()
+}

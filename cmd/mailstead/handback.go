@@ -1,11 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -17,6 +22,7 @@ type handbackOptions struct {
 	maildir string
 	force   bool
 	check   bool
+	below   bool // maildir is a directory with Maildirs in it
 
 	// Of the whole host.
 	state    string
@@ -30,8 +36,8 @@ func newHandbackCommand() *cobra.Command {
 		Use:   "handback [MAILDIR]",
 		Short: "leave a Maildir, or the whole host, as Courier-IMAP is to find it",
 		Long: `Without MAILDIR, undoes a cutover: stops our units, hands back the Maildir of
-each user, and starts Courier's units as they were. Interrupted, it goes on when
-it is run again.
+each user, and those that users of directories had sessions in, and starts
+Courier's units as they were. Interrupted, it goes on when it is run again.
 
 With MAILDIR, writes what Courier needs to serve the Maildir as we have: the
 same UIDVALIDITY, UIDs, flags, keywords and subscriptions, under the names that
@@ -48,7 +54,9 @@ come back and go again.` + exitStatus(exitDone, exitFailed, exitLocked, exitPart
 			if len(args) == 0 {
 				return runHandbackHost(cmd.Context(), o, newConsole(cmd))
 			}
-			o.maildir = args[0]
+			if o.maildir = args[0]; o.below {
+				return handbackBelow(cmd.Context(), o, newConsole(cmd))
+			}
 			return runHandback(cmd.Context(), o, newConsole(cmd))
 		},
 	}
@@ -58,6 +66,8 @@ come back and go again.` + exitStatus(exitDone, exitFailed, exitLocked, exitPart
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&o.cutShort, "cut-short", false, "wait for a cutover that is at work, and do something only if it has died")
 	cmd.Flags().Lookup("cut-short").Hidden = true
+	cmd.Flags().BoolVar(&o.below, "below", false, "hand back each Maildir below MAILDIR in which there ever was a session, as their owner")
+	cmd.Flags().Lookup("below").Hidden = true
 	return cmd
 }
 
@@ -67,6 +77,33 @@ func runHandback(ctx context.Context, o handbackOptions, c *console) error {
 		return handback(ctx, o, c)
 	}}
 	return w.run(ctx, c, "handback", fmt.Sprintf("--force=%v", o.force), fmt.Sprintf("--check=%v", o.check))
+}
+
+// handbackBelow hands back the Maildirs below a directory, as their owner. What cannot
+// be read there is nobody's mail that was served.
+func handbackBelow(ctx context.Context, o handbackOptions, c *console) error {
+	failed := 0
+	err := filepath.WalkDir(o.maildir, func(dir string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return ctx.Err()
+		}
+		if store.Served(dir) {
+			one := handbackOptions{maildir: dir, force: o.force}
+			if err := handback(ctx, one, &console{out: io.Discard, err: c.err}); err != nil {
+				failed++
+				fmt.Fprintf(c.err, "%s: %s\n", visible(dir), visibleLines(err.Error()))
+			}
+			return cmp.Or(ctx.Err(), fs.SkipDir)
+		}
+		if _, err := os.Lstat(filepath.Join(dir, "cur")); err == nil {
+			return fs.SkipDir // one that only Courier has served
+		}
+		return ctx.Err()
+	})
+	if err == nil && failed > 0 {
+		err = fmt.Errorf("%s could not be handed back", number(failed, "Maildir"))
+	}
+	return err
 }
 
 // handback does it, as the owner.

@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"mailstead/imapserver/config"
@@ -111,21 +113,88 @@ func (h *handbackHost) mark(ctx context.Context) error {
 	return markApplied(h.paths.State, func(a *applied) { a.HandedBack = true })
 }
 
-// maildirs hands back the mail of each user that the daemon served.
+// maildirs hands back the mail of each user that the daemon served. Of those whom only
+// directories know there is no list: their Maildirs are looked for.
 func (h *handbackHost) maildirs(ctx context.Context) error {
-	users, err := h.served()
+	users, directories, err := h.served()
 	if err != nil {
 		return err
 	}
+	var known, found []ownedMail
+	var errs []error
+	for _, u := range users {
+		known = append(known, ownedMail{who: visible(u.Name) + ": ", dir: u.Maildir, owner: mailOwner{uint32(u.UID), uint32(u.GID)}, bound: handbackTimeout})
+	}
+	for _, d := range directories {
+		for _, root := range d.May.Roots {
+			some, err := mailBelow(d.May, root, homeLevels)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("look for the mail of users of the directory %s: %w", visible(d.Name), err))
+			}
+			found = append(found, some...)
+		}
+	}
+	errs = append(errs, h.each(ctx, known), h.each(ctx, found)) // one after the other: a Maildir may be in both
+	return errors.Join(errs...)
+}
+
+// ownedMail is a Maildir to hand back, or a directory with Maildirs of one owner.
+type ownedMail struct {
+	who   string // for the error; "" if that is not known
+	dir   string
+	owner mailOwner
+	below bool
+	bound time.Duration
+}
+
+// homeLevels is how deep below a root homes may be, in directories of root's own.
+const homeLevels = 3
+
+// mailBelow gives where mail of users of a directory may be below a root: all of it, if
+// it has one owner, else each home. Root reads no directories but its own.
+func mailBelow(may config.May, root string, depth int) (list []ownedMail, err error) {
+	if may.Owner != nil {
+		return []ownedMail{{"", root, mailOwner{uint32(may.Owner.UID), uint32(may.Owner.GID)}, true, belowTimeout}}, nil
+	}
+	names, err := os.ReadDir(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		dir := filepath.Join(root, name.Name())
+		st, err := os.Lstat(dir)
+		if err != nil || !st.IsDir() {
+			continue
+		}
+		own := st.Sys().(*syscall.Stat_t)
+		switch uid := int(own.Uid); {
+		case uid == 0 && depth > 1:
+			some, err := mailBelow(may, dir, depth-1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, some...)
+		case uid >= max(1, may.MinUID) && uid <= may.MaxUID:
+			list = append(list, ownedMail{"", dir, mailOwner{own.Uid, own.Gid}, true, handbackTimeout})
+		}
+	}
+	return list, nil
+}
+
+// each hands back all of a list, some at once.
+func (h *handbackHost) each(ctx context.Context, list []ownedMail) error {
 	var mu sync.Mutex
 	var errs []error
 	var busy sync.WaitGroup
 	free := make(chan struct{}, maxLooking)
-	for _, u := range users {
+	for _, m := range list {
 		free <- struct{}{}
 		busy.Go(func() {
 			defer func() { <-free }()
-			err := h.one(ctx, u)
+			err := h.one(ctx, m)
 			mu.Lock()
 			defer mu.Unlock()
 			errs = append(errs, err)
@@ -135,52 +204,56 @@ func (h *handbackHost) maildirs(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// handbackTimeout bounds the work on one Maildir, which is in the user's hands.
-// Everybody else waits for Courier.
-const handbackTimeout = 10 * time.Minute
+// handbackTimeout bounds the work on what is in one user's hands, and belowTimeout that
+// on all the mail of an owner. Everybody else waits for Courier.
+const (
+	handbackTimeout = 10 * time.Minute
+	belowTimeout    = 2 * time.Hour
+)
 
-// one hands back the mail of a user, as that user.
-func (h *handbackHost) one(ctx context.Context, u config.User) error {
-	if _, err := os.Lstat(u.Maildir); errors.Is(err, fs.ErrNotExist) {
+// one hands back mail as its owner.
+func (h *handbackHost) one(ctx context.Context, m ownedMail) error {
+	if _, err := os.Lstat(m.dir); errors.Is(err, fs.ErrNotExist) {
 		return nil // there is none to hand back
 	}
-	ctx, cancel := context.WithTimeout(ctx, handbackTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.bound)
 	defer cancel()
-	cmd := asUser(ctx, uint32(u.UID), uint32(u.GID), io.Discard, io.Discard, "handback", fmt.Sprintf("--force=%v", h.force), "--", u.Maildir)
+	cmd := asUser(ctx, m.owner.uid, m.owner.gid, io.Discard, io.Discard, "handback", fmt.Sprintf("--force=%v", h.force), fmt.Sprintf("--below=%v", m.below), "--", m.dir)
 	cmd.WaitDelay = 10 * time.Second // a process that its user has stopped takes no signal but one
 	if said, err := outputAsUser(ctx, cmd); err != nil {
-		return fmt.Errorf("%s: hand back %s: %w\n%s", visible(u.Name), visible(u.Maildir), err, visibleLines(said))
+		return fmt.Errorf("%shand back %s: %w\n%s", m.who, visible(m.dir), err, visibleLines(said))
 	}
 	return nil
 }
 
-// served gives the users of the daemon that ran last; none where none ever did.
-func (h *handbackHost) served() ([]config.User, error) {
+// served gives the users of the daemon that ran last, and the directories that it asked;
+// none where none ever did.
+func (h *handbackHost) served() ([]config.User, []config.Directory, error) {
 	data, err := os.ReadFile(render.ConfigFile(h.paths))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c, err := config.Parse(data)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f, err := os.Open(render.UsersFile(h.paths))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, c.Directories, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
 	var users []config.User
 	for u, err := range config.ParseUsers(f, c.Workers) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		users = append(users, u)
 	}
-	return users, nil
+	return users, c.Directories, nil
 }

@@ -1,8 +1,17 @@
 package main
 
 import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"mailstead/imapserver/config"
+	"mailstead/imapserver/maildir"
+	"mailstead/imapserver/store"
 )
 
 // A look at what Courier cannot represent does not go on to the question about
@@ -21,5 +30,62 @@ func TestHandbackHostCheck(t *testing.T) {
 	cmd.SetArgs([]string{"handback", "--check", "--state", state})
 	if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "--check looks at one Maildir") {
 		t.Error(err)
+	}
+}
+
+// The mail of users whom only a directory knows is found, and what nobody had a session
+// in stays as it is.
+func TestHandbackBelow(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root becomes somebody else")
+	}
+	const owner = 65533
+	top, err := os.MkdirTemp("", "below") // in which that owner gets, unlike t.TempDir
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(top) })
+	home := filepath.Join(top, "example.org", "alice")
+	served, other := filepath.Join(home, "Maildir"), filepath.Join(home, "old", "Maildir")
+	for _, dir := range []string{served, other} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(dir), 0o755), maildir.MakeTree(dir, false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := store.Open(t.Context(), store.Options{Maildir: served})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(a.Close(), os.Chmod(top, 0o755), exec.Command("chown", "-R", "65533:65533", home).Run()); err != nil {
+		t.Fatal(err)
+	}
+	list, err := mailBelow(config.May{MinUID: 1000, MaxUID: owner}, top, homeLevels)
+	if want := []ownedMail{{"", home, mailOwner{owner, owner}, true, handbackTimeout}}; err != nil || !slices.Equal(list, want) {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if none, err := mailBelow(config.May{MinUID: 1000, MaxUID: owner - 1}, top, homeLevels); err != nil || len(none) > 0 {
+		t.Errorf("of nobody of the directory: %+v, %v", none, err)
+	}
+	h := &handbackHost{}
+	if err := h.each(t.Context(), list); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{served: true, other: false} {
+		if _, err := os.Stat(filepath.Join(dir, maildir.UIDDBFile)); (err == nil) != want {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(served, maildir.OwnDir, "index.db"), []byte("spoilt"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(filepath.Join(served, "cur"), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	list = []ownedMail{{"", top, mailOwner{owner, owner}, true, belowTimeout}}
+	if err := os.Chmod(filepath.Join(served, "cur"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.each(t.Context(), list); err == nil || !strings.Contains(err.Error(), served) {
+		t.Errorf("a Maildir that cannot be handed back: %v", err)
 	}
 }

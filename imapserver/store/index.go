@@ -23,6 +23,12 @@ import (
 // indexFile is the index, in maildir.OwnDir.
 const indexFile = "index.db"
 
+// Served tells whether there ever was a session in a Maildir: it has our index.
+func Served(dir string) bool {
+	st, err := os.Lstat(filepath.Join(dir, maildir.OwnDir, indexFile))
+	return err == nil && st.Mode().IsRegular()
+}
+
 // What the database says of itself: PRAGMA user_version and application_id.
 const (
 	indexVersion = 1
