@@ -104,7 +104,7 @@ func TestUserHolds(t *testing.T) {
 	for name, wait := range map[string]func(ctx context.Context, cmd *exec.Cmd) error{
 		"output": func(ctx context.Context, cmd *exec.Cmd) error { _, err := outputAsUser(ctx, cmd); return err },
 		"mail": func(ctx context.Context, cmd *exec.Cmd) error {
-			_, err := askForMail(ctx, cmd, []string{"/x"})
+			_, err := askForMail(ctx, cmd, []string{"/x"}, lookTimeout)
 			return err
 		},
 	} {
@@ -167,7 +167,7 @@ func TestForgedMail(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		list, err := askForMail(ctx, shell(ctx, script), []string{"/x"})
+		list, err := askForMail(ctx, shell(ctx, script), []string{"/x"}, lookTimeout)
 		runtime.ReadMemStats(&after)
 		cancel()
 		if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 128 {
@@ -179,6 +179,20 @@ func TestForgedMail(t *testing.T) {
 		if err == nil && (len(list) != 1 || len(list[0].Odd) != 1) {
 			t.Errorf("%s: %+v", script, list)
 		}
+	}
+}
+
+// TestSlowMail: each Maildir has its time, however many there are of one owner.
+func TestSlowMail(t *testing.T) {
+	dirs, script := []string{"/a", "/b", "/c", "/d"}, ""
+	for _, dir := range dirs {
+		script += `sleep 1; echo '{"maildir":"` + dir + `"}'; `
+	}
+	if list, err := askForMail(t.Context(), shell(t.Context(), script), dirs, 3*time.Second); err != nil || len(list) != len(dirs) {
+		t.Errorf("%d Maildirs, %v", len(list), err)
+	}
+	if _, err := askForMail(t.Context(), shell(t.Context(), `echo '{"maildir":"/a"}'; exec sleep 60`), dirs, time.Second); err == nil || !strings.Contains(err.Error(), `"/b" within 1s`) {
+		t.Errorf("one that says no more: %v", err)
 	}
 }
 

@@ -57,10 +57,10 @@ type mailOwner struct{ uid, gid uint32 }
 // The bounds of a helper. It has the user's uid, and so it is in the user's hands: it
 // may be made to say anything, or nothing at all.
 const (
-	maxLooking  = 4         // helpers at once
-	maxLooked   = 256 << 20 // octets that one says: some hundred thousand mailboxes;
-	maxLookedOf = 8 << 20   // if it is asked for one Maildir, and a little more for each other
-	lookTimeout = 5 * time.Minute
+	maxLooking  = 4               // helpers at once
+	maxLooked   = 256 << 20       // octets that one says: some hundred thousand mailboxes;
+	maxLookedOf = 8 << 20         // if it is asked for one Maildir, and a little more for each other
+	lookTimeout = 5 * time.Minute // for each Maildir
 )
 
 // lookAtMails looks at Maildirs, each as its owner, and gives what is there by
@@ -117,18 +117,16 @@ func lookAs(ctx context.Context, owner mailOwner, dirs []string) (list []*adopt.
 		}
 		return list, ctx.Err()
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
 	cmd := asUser(ctx, owner.uid, owner.gid, io.Discard, io.Discard, "look-at-mail")
 	cmd.WaitDelay = 5 * time.Second
-	if list, err = askForMail(ctx, cmd, dirs); err != nil {
+	if list, err = askForMail(ctx, cmd, dirs, lookTimeout); err != nil {
 		return nil, fmt.Errorf("look at mail as the uid %d: %w", owner.uid, errors.Join(err, ctx.Err()))
 	}
 	return list, nil
 }
 
-// askForMail starts the helper, and has it look at the Maildirs.
-func askForMail(ctx context.Context, cmd *exec.Cmd, dirs []string) (list []*adopt.Mail, err error) {
+// askForMail starts the helper, and has it look at the Maildirs, each within some time.
+func askForMail(ctx context.Context, cmd *exec.Cmd, dirs []string, each time.Duration) (list []*adopt.Mail, err error) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	var asks bytes.Buffer
@@ -146,6 +144,11 @@ func askForMail(ctx context.Context, cmd *exec.Cmd, dirs []string) (list []*adop
 		ended = waitAsUser(ctx, cmd)
 		to.Close()
 	}()
+	stop := func() {
+		cmd.Process.Kill()
+		end()
+	}
+	patience := time.AfterFunc(each, stop)
 	answers := kind.NewAnswers(from)
 	answers.Allow(min(maxLooked, maxLookedOf+(64<<10)*len(dirs)))
 	d := json.NewDecoder(answers)
@@ -155,13 +158,17 @@ func askForMail(ctx context.Context, cmd *exec.Cmd, dirs []string) (list []*adop
 			err = fmt.Errorf("it answered for %q, not %q", m.Maildir, dir)
 		}
 		if err != nil {
-			cmd.Process.Kill()
-			end()
+			if !patience.Stop() {
+				err = fmt.Errorf("it has not told of %q within %v", dir, each)
+			}
+			stop()
 			break
 		}
+		patience.Reset(each)
 		list = append(list, m)
 	}
 	io.Copy(io.Discard, from) // up to its end
+	patience.Stop()
 	if err = errors.Join(err, ended); err != nil && said.String() != "" {
 		err = fmt.Errorf("%w (it says %q)", err, said)
 	}
