@@ -2,13 +2,16 @@ package imapserver
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mailstead/imapserver/config"
@@ -165,4 +168,22 @@ func TestWorkersComeAndGo(t *testing.T) {
 	if len(d.workers) != 1 || !d.workers[5] {
 		t.Errorf("%d workers are remembered", len(d.workers))
 	}
+}
+
+// TestMaildirGone: that the Maildir of a directory's user is there is looked at again.
+func TestMaildirGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := 0
+		d := &recipients{there: map[string]time.Time{}, begin: func(_ config.User, stream *os.File) error {
+			begun++
+			_, err := stream.WriteString("* OK\r\n")
+			return errors.Join(err, stream.Close())
+		}}
+		for _, want := range []int{1, 1, 2} {
+			if err := d.first(config.User{Name: "dora", Maildir: "/m/dora"}); err != nil || begun != want {
+				t.Fatalf("asked %d times, not %d: %v", begun, want, err)
+			}
+			time.Sleep(thereFor/2 + 1)
+		}
+	})
 }

@@ -19,8 +19,12 @@ import (
 	"mailstead/imapserver/handoff"
 )
 
-// maxFirst bounds the users whose mail is known to be there.
-const maxFirst = 1 << 14
+// The bounds of those whose mail is known to be there, and of how long that holds: it may
+// be removed.
+const (
+	maxFirst = 1 << 14
+	thereFor = time.Minute
+)
 
 // recipients says where the mail of users is whom only directories know, to those who
 // deliver it: root, and the owner of all of a directory's mail, who is told of that
@@ -32,7 +36,7 @@ type recipients struct {
 	begin    func(u config.User, stream *os.File) error // a session
 
 	mu    sync.Mutex
-	there map[string]bool // Maildirs
+	there map[string]time.Time // Maildirs, since when that was seen
 }
 
 // openRecipients binds their socket, whether there are directories now or by a reload.
@@ -97,9 +101,9 @@ func (d *recipients) roots(u config.User) []string {
 // it, as that of the first login does.
 func (d *recipients) first(u config.User) error {
 	d.mu.Lock()
-	there := d.there[u.Maildir]
+	seen := d.there[u.Maildir]
 	d.mu.Unlock()
-	if there {
+	if time.Since(seen) < thereFor {
 		return nil
 	}
 	ours, theirs, err := handoff.StreamPair()
@@ -124,6 +128,6 @@ func (d *recipients) first(u config.User) error {
 	if len(d.there) >= maxFirst {
 		clear(d.there)
 	}
-	d.there[u.Maildir] = true
+	d.there[u.Maildir] = time.Now()
 	return nil
 }

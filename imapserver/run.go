@@ -169,7 +169,7 @@ func (r *running) run(ctx context.Context, serve func(), asked asked) error {
 	})
 	if ok {
 		aside.Go(func() { r.door.serve(ctx, asked.page) })
-		deliver := &recipients{log: r.log, auth: a.authority(), settings: a.inForce, begin: r.server.Session, there: map[string]bool{}}
+		deliver := &recipients{log: r.log, auth: a.authority(), settings: a.inForce, begin: r.server.Session, there: map[string]time.Time{}}
 		aside.Go(func() { deliver.serve(ctx, asked.deliver) })
 	}
 	aside.Go(func() { watchdog(ctx, r.log, r.server.SelfTest) })
