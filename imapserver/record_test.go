@@ -109,7 +109,7 @@ func TestPackets(t *testing.T) {
 		sent.Counts = append(sent.Counts, metrics.Series{Name: metrics.Commands, Sum: float64(n), Buckets: make([]uint64, 18)})
 	}
 	var have told
-	for _, data := range packets(sent) {
+	for data := range packets(*sent) {
 		var one told
 		if err := json.Unmarshal(data, &one); err != nil || len(data) > packet+100 {
 			t.Fatalf("%d octets, %v", len(data), err)

@@ -1,11 +1,9 @@
 package imapserver
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
+	"iter"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +22,7 @@ const (
 	maxTold      = 2_000 // of them in one message
 )
 
-// told is the payload of handoff.Told.
+// told is the payload of handoff.Told, and what is to be told in several.
 type told struct {
 	Removals []control.Removal `json:"removals,omitempty"`
 	Lost     int               `json:"lost,omitempty"` // removals that nobody listened to for too long
@@ -47,7 +45,8 @@ type reporter struct {
 	removals []control.Removal
 	lost     int
 	faults   []fault
-	tell     func(*told) error // nil: nobody listens
+	tell     func(*told) error // leaves what it could not tell; nil: nobody listens
+	listened int               // how often somebody has begun to
 	timer    *time.Timer
 	soon     bool // the timer is set for what is not only counted
 
@@ -67,7 +66,9 @@ func (r *reporter) removed(some []control.Removal) {
 	defer r.mu.Unlock()
 	room := max(maxUntold-len(r.removals), 0)
 	r.lost += max(len(some)-room, 0)
-	r.removals = append(r.removals, some[:min(len(some), room)]...)
+	for _, removal := range some[:min(len(some), room)] {
+		r.removals = append(r.removals, bounded(removal))
+	}
 	r.schedule(true)
 }
 
@@ -106,6 +107,7 @@ func (r *reporter) schedule(soon bool) {
 func (r *reporter) listen(f func(*told) error) {
 	r.mu.Lock()
 	r.tell = f
+	r.listened++
 	r.mu.Unlock()
 	r.flush()
 }
@@ -120,7 +122,7 @@ func (r *reporter) flush() {
 			r.timer.Stop()
 		}
 		r.timer, r.soon = nil, false
-		tell, n := r.tell, min(len(r.removals), maxTold)
+		tell, listened, n := r.tell, r.listened, min(len(r.removals), maxTold)
 		t := &told{Removals: r.removals[:n:n], Lost: r.lost, Faults: r.faults}
 		r.mu.Unlock()
 		if tell == nil {
@@ -129,22 +131,28 @@ func (r *reporter) flush() {
 		if t.Counts = r.Take(); n == 0 && t.Lost == 0 && t.Faults == nil && t.Counts == nil {
 			return
 		}
-		err := tell(t)
-		r.mu.Lock()
-		if err != nil {
-			r.tell = nil
-			r.mu.Unlock()
-			r.Merge(t.Counts)
-			return
+		left := *t
+		err := tell(&left)
+		if err == nil {
+			left = told{}
 		}
-		if r.removals = r.removals[n:]; len(r.removals) == 0 {
+		r.Merge(left.Counts)
+		r.mu.Lock()
+		if r.removals = r.removals[n-len(left.Removals):]; len(r.removals) == 0 {
 			r.removals = nil
 		}
-		if r.faults = r.faults[len(t.Faults):]; len(r.faults) == 0 {
+		if r.faults = r.faults[len(t.Faults)-len(left.Faults):]; len(r.faults) == 0 {
 			r.faults = nil
 		}
-		r.lost -= t.Lost
+		r.lost -= t.Lost - left.Lost
+		if err != nil && r.listened == listened {
+			r.tell = nil
+		}
+		again := r.tell != nil
 		r.mu.Unlock()
+		if !again {
+			return
+		}
 	}
 }
 
@@ -155,54 +163,56 @@ const packet = handoff.MaxPacket * 3 / 4
 // tellOver is how a reporter tells over a channel.
 func tellOver(c *handoff.Conn) func(*told) error {
 	return func(t *told) error {
-		for _, data := range packets(t) {
+		for data, rest := range packets(*t) {
 			if err := c.Send(&handoff.Told{Data: data}); err != nil {
 				c.Close()
 				return err
 			}
+			*t = rest
 		}
 		return nil
 	}
 }
 
-// packets parts what is to be told into pieces that fit. A removal that fits into none
-// is told of as lost.
-func packets(t *told) (all [][]byte) {
-	var removals, faults, counts [][]byte
-	lost := t.Lost
-	for _, r := range t.Removals {
-		if data, err := json.Marshal(bounded(r)); err == nil && len(data) < packet {
-			removals = append(removals, data)
-		} else {
-			lost++
+// packets parts what is to be told into messages that fit, each with what is left after
+// it. A removal that fits into none is told of as lost.
+func packets(t told) iter.Seq2[[]byte, told] {
+	return func(yield func([]byte, told) bool) {
+		for len(t.Removals) > 0 || t.Lost > 0 || len(t.Faults) > 0 || len(t.Counts) > 0 {
+			var p struct {
+				Removals []json.RawMessage `json:"removals,omitempty"`
+				Lost     int               `json:"lost,omitempty"`
+				Faults   []json.RawMessage `json:"faults,omitempty"`
+				Counts   []json.RawMessage `json:"counts,omitempty"`
+			}
+			room, unfit := packet, 0
+			p.Removals, t.Removals, unfit = pack(t.Removals, &room)
+			p.Faults, t.Faults, _ = pack(t.Faults, &room)
+			p.Counts, t.Counts, _ = pack(t.Counts, &room)
+			p.Lost, t.Lost = t.Lost+unfit, 0
+			data, err := json.Marshal(p)
+			if err == nil && !yield(data, t) {
+				return
+			}
 		}
 	}
-	for _, f := range t.Faults {
-		if data, err := json.Marshal(f); err == nil && len(data) < packet {
-			faults = append(faults, data)
-		}
-	}
-	for _, s := range t.Counts {
-		if data, err := json.Marshal(s); err == nil && len(data) < packet {
-			counts = append(counts, data)
-		}
-	}
-	if lost > 0 {
-		all = append(all, fmt.Appendf(nil, `{"lost":%d}`, lost))
-	}
-	return slices.Concat(all, lists("removals", removals), lists("faults", faults), lists("counts", counts))
 }
 
-// lists packs values into objects that have a list of them.
-func lists(name string, values [][]byte) (all [][]byte) {
+// pack gives the first of some values that there is room for, and the others. What there
+// never is room for is left out, and counted.
+func pack[V any](values []V, room *int) (packed []json.RawMessage, rest []V, unfit int) {
 	for len(values) > 0 {
-		n, size := 0, 0
-		for n < len(values) && (n == 0 || size+len(values[n]) < packet) {
-			size += len(values[n]) + 1
-			n++
+		data, err := json.Marshal(values[0])
+		switch {
+		case err != nil || len(data) >= packet:
+			unfit++
+		case len(data) >= *room:
+			return packed, values, unfit
+		default:
+			packed = append(packed, data)
+			*room -= len(data) + 1
 		}
-		all = append(all, fmt.Appendf(nil, `{"%s":[%s]}`, name, bytes.Join(values[:n], []byte(","))))
-		values = values[n:]
+		values = values[1:]
 	}
-	return all
+	return packed, nil, unfit
 }
