@@ -7,21 +7,27 @@ import (
 
 const (
 	stringLiteral = `"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?`
-	aName         = `["']?[\w.@#$-]+["']?[?!]?\s*:`
-	secretWord    = `(?i:hash|pass|pw|secret)\w*["']?[?!]?\s*:`
+	secretWord    = `(?i:hash|pass|pw|secret)\w*`
+	colon         = `[?!]?\s*:`
 )
+
+// label is a regular expression for a name, with or without quotes, and its colon.
+func label(name string) string {
+	return `(?:"` + name + `"|'` + name + `'|` + name + `)` + colon
+}
 
 var (
 	anyString   = regexp.MustCompile(`(?:` + stringLiteral + `)(\s*:)?`)
 	anyWord     = regexp.MustCompile(`[^\s{}\[\],]+`)
-	anyName     = regexp.MustCompile(aName + `\s*`)
-	secretName  = regexp.MustCompile(secretWord + `\s*`)
+	aName       = label(`[\w.@#$-]+`)
+	anyName     = regexp.MustCompile(`[^\s{}\[\],:]` + colon + `\s*`)
+	secretName  = regexp.MustCompile(secretWord + `["']?` + colon + `\s*`)
 	cryptString = regexp.MustCompile(`(?:\$[0-9a-z-]{1,12}\$|SCRAM-SHA-256\$|\{[A-Z][A-Za-z0-9.-]+\}[^\s"',}\]])[^\s"'}]*`)
 
 	// What follows: names in the place of a value, as in "password: hash: ...", a word
 	// that is no secret, what is no part of a string, and where a value in braces ends.
 	mistyped  = regexp.MustCompile(`^((?:` + aName + `\s+)+)["']`)
-	nameNext  = regexp.MustCompile(`^(?:(?:` + aName + `(?:\s+|$))+(?:["'{\[]|$)|(?:` + aName + `\s+)*["']?\w*` + secretWord + `[\s"'{])`)
+	nameNext  = regexp.MustCompile(`^(?:(?:` + aName + `\s+)+(?:["'{\[]|$)|(?:` + aName + `\s+)*` + label(`\w*`+secretWord) + `\s)`)
 	wordNext  = regexp.MustCompile(`^(?:null|true|false)(?:[\s,}\]]|$)`)
 	colonNext = regexp.MustCompile(`^\s*:\s*`)
 	endNext   = regexp.MustCompile(`^\s*(?:$|[,}\]]|#|//)`)
