@@ -186,7 +186,7 @@ func (c *Conn) Send(m Message) error {
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(m)
+	body, err := encode(m)
 	if err != nil {
 		return fmt.Errorf("send %s: %w", name, err)
 	}
@@ -207,6 +207,16 @@ func (c *Conn) Send(m Message) error {
 		return fmt.Errorf("send %s: %w", name, err)
 	}
 	return nil
+}
+
+// encode is json.Marshal that leaves <, > and & as they are: written for HTML they are six
+// octets, and what has been checked to fit into a packet would not.
+func encode(m Message) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(m)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 func (c *Conn) write(data []byte, files []*os.File) (err error) {

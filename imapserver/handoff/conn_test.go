@@ -287,6 +287,23 @@ func openFiles(t *testing.T) int {
 	return len(entries)
 }
 
+// TestSendMarkup: what the settings may say fits into a packet, whatever the characters.
+func TestSendMarkup(t *testing.T) {
+	a, b := pair(t)
+	note := strings.Repeat("<&>", 400)
+	sent := &Session{Open: Open{User: "alice", Stream: file(t, "stream")}, Maildir: "/" + strings.Repeat("<", 4000), Admin: note, Comment: note}
+	if err := a.Send(sent); err != nil {
+		t.Fatal(err)
+	}
+	m, err := b.Receive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := m.(*Session); s.Admin != note || s.Comment != note || s.Maildir != sent.Maildir {
+		t.Errorf("received %+v", s)
+	}
+}
+
 func TestSendRefuses(t *testing.T) {
 	a, _ := pair(t)
 	if err := a.Send(&Ready{Error: strings.Repeat("x", MaxPacket)}); err == nil {
