@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// maxAnswer bounds an answer: some thousand bundles.
-const maxAnswer = 16 << 20
+// maxAnswer bounds an answer: some thousand bundles, or 100,000 sessions of which each may
+// have said a long name.
+const maxAnswer = 64 << 20
 
 // askTimeout bounds a question whose context has no deadline. A reload reads
 // all users, which takes seconds where there are a hundred thousand.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -64,6 +65,20 @@ func TestAsk(t *testing.T) {
 	}
 	if st.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", st.Mode())
+	}
+}
+
+// TestAskManySessions: an answer has room for as many sessions as there may be.
+func TestAskManySessions(t *testing.T) {
+	var st Status
+	for n := range 100_000 {
+		st.Connected = append(st.Connected, Connection{ID: "5f3a90c1d2e4", User: fmt.Sprintf("user-%06d@mail.example.org", n), Listener: "imaps",
+			Address: "2001:db8:1234:5678:9abc:def0:1234:5678", TLS: "1.3", Client: "Thunderbird 140.5.0", Began: time.Unix(1700000000, 123456789)})
+	}
+	path := serve(t, func(context.Context, Request) Status { return st })
+	got, err := Ask(t.Context(), path, Request{Verb: VerbSessions})
+	if err != nil || len(got.Connected) != len(st.Connected) {
+		t.Errorf("%d sessions, %v", len(got.Connected), err)
 	}
 }
 
