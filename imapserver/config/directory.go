@@ -103,7 +103,7 @@ type May struct {
 // Admit says why somebody whom only a directory knows may have no session. It is
 // asked by whoever gives a session its uid, whatever has been checked before.
 func (c *Config) Admit(u User) error {
-	if c.Workers == WorkerPerUID && (u.UID == c.Service.UID || c.Roles != nil && u.UID == c.Roles.Login.UID) {
+	if c.Workers == WorkerPerUID && (u.UID == c.Service.UID || c.Roles != nil && u.UID == c.Roles.Login.UID || c.Web != nil && u.UID == c.Web.UID) {
 		return fmt.Errorf("uid %d is that of the service, which must not reach mail", u.UID)
 	}
 	for _, d := range c.Directories {

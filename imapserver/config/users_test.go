@@ -202,3 +202,15 @@ func BenchmarkParseUsers(b *testing.B) {
 		}
 	}
 }
+
+// TestAdmit: a directory gives nobody the uid of a process of ours.
+func TestAdmit(t *testing.T) {
+	c := &Config{Workers: WorkerPerUID, Service: Identity{2001, 2001}, Roles: &Roles{Login: Identity{2002, 2002}}, Web: &Web{UID: 2003},
+		Directories: []Directory{{Name: "people", May: May{MinUID: 2000, MaxUID: 3000, MinGID: 100, Roots: []string{"/home"}}}}}
+	for uid, want := range map[int]bool{2000: true, 2001: false, 2002: false, 2003: false} {
+		u := User{Name: "dora", Directory: "people", UID: uid, GID: 2000, Home: "/home/dora", Maildir: "/home/dora/Maildir"}
+		if err := c.Admit(u); (err == nil) != want {
+			t.Errorf("uid %d: %v", uid, err)
+		}
+	}
+}
