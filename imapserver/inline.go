@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"reflect"
 
 	"mailstead/imapserver/auth"
 	"mailstead/imapserver/config"
@@ -140,8 +141,12 @@ func (i *Inline) Stop() {
 
 // Reload goes over to s, or changes nothing.
 func (i *Inline) Reload(s *Settings) error {
+	old := i.front.settings.Load()
 	if err := i.front.reload(s); err != nil {
 		return err
+	}
+	if !reflect.DeepEqual(old.Config.PAM, s.Config.PAM) {
+		checkService(s.Config.PAM, i.log)
 	}
 	i.share(s)
 	return nil

@@ -249,3 +249,21 @@ func TestInline(t *testing.T) {
 		t.Errorf("a password in\n%s", log)
 	}
 }
+
+// TestReloadOfPAM: that nobody can log in by a new PAM service is said by the reload.
+func TestReloadOfPAM(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	users, cert := []config.User{testUser(t, dir, "alice")}, issue(t, time.Now().Add(time.Hour), "mail.example")
+	i, _, log := inline(t, c, users, cert)
+	next := *c
+	next.PAM = &config.PAM{Service: "no-such-service", Helper: "/usr/lib/mailstead/mailstead-pam"}
+	for range 2 {
+		if err := i.Reload(settingsOf(t, &next, users, cert)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(log.String(), "its service has no rules"); n != 1 {
+		t.Errorf("it is said %d times: %s", n, log)
+	}
+}
