@@ -92,8 +92,11 @@ func UnitOrigins(unit, text string) []Fields {
 // HookOrigins gives the fields behind each line of the deploy hook.
 func HookOrigins(text string) []Fields {
 	return eachLine(text, func(line string) Fields {
-		if strings.HasPrefix(line, "exec ") {
+		switch {
+		case strings.HasPrefix(line, "exec "):
 			return Fields{"paths/bin", "paths/state"}
+		case strings.HasPrefix(line, "if "):
+			return Fields{"paths/bin"}
 		}
 		return nil
 	})

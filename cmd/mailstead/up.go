@@ -43,9 +43,10 @@ func newUpCommand() *cobra.Command {
 whoever runs it, without systemd, on the loopback, with a self-signed
 certificate. Ports are moved up by --port-base, so that 143 becomes 1143 and 993
 becomes 1993. Beside the virtual users of the description there is a user "demo"
-with the password "demo" and a few messages to look at. Accounts of the system are
-left out, and all that reaches other servers: proxies, directories, the outbox and
-deliveries. The mail stays in the directory, and is there the next time.
+with the password "demo" and a few messages to look at. Accounts of the system
+are left out, and all that reaches other servers: proxies, directories, the
+outbox and deliveries. The mail stays in the directory, and is there the next
+time.
 
 PATH is a directory with CUE, JSON and YAML files, or one such file.` +
 			exitStatus(exitDone, exitFailed, exitInvalid, exitStale, exitLocked, exitPartial),
