@@ -6,6 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,6 +88,38 @@ func (o *Ops) createTemp(dir, name string, mode fs.FileMode) (f *os.File, path s
 		// Left by a process with our id that is no more, or being written by
 		// another goroutine; a leftover is found again only by counting past it.
 	}
+}
+
+// PurgeTemps removes what WriteFile has left in dir of files of these names, as where its
+// process was killed, and tells how many that were.
+func PurgeTemps(dir string, now time.Time, names ...string) (n int, err error) {
+	entries, err := os.ReadDir(dir)
+	errs := []error{err}
+	for _, e := range entries {
+		if !slices.ContainsFunc(names, func(name string) bool { return isTemp(e.Name(), name) }) {
+			continue
+		}
+		st, err := e.Info()
+		if err != nil || !st.Mode().IsRegular() || now.Sub(st.ModTime()) < tmpLifetime {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+			continue
+		}
+		n++
+	}
+	return n, errors.Join(errs...)
+}
+
+// isTemp tells whether createTemp gives a file that name for one of another name.
+func isTemp(temp, name string) bool {
+	rest, ok := strings.CutPrefix(temp, name+".")
+	rest, tmp := strings.CutSuffix(rest, ".tmp")
+	pid, n, two := strings.Cut(rest, ".")
+	_, perr := strconv.ParseUint(pid, 10, 32)
+	_, nerr := strconv.ParseUint(n, 10, 32)
+	return ok && tmp && two && perr == nil && nerr == nil
 }
 
 // MakeTree makes what is missing of a mailbox directory: itself, tmp, new and

@@ -177,3 +177,37 @@ func treeNames(t *testing.T, dir string) (all []string) {
 	}
 	return all
 }
+
+// TestTempsOfAKill: what a killed process has left of files of ours goes once it is old,
+// and nothing else does.
+func TestTempsOfAKill(t *testing.T) {
+	dir := newMaildir(t)
+	own := filepath.Join(dir, maildir.OwnDir)
+	if err := openUnwatched(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{
+		filepath.Join(dir, maildir.SubscriptionsFile+".4711.0.tmp"): false,
+		filepath.Join(own, maildir.SpecialUseFile+".4711.12.tmp"):   false,
+		filepath.Join(dir, "notes.4711.0.tmp"):                      true,
+		filepath.Join(dir, maildir.SubscriptionsFile+".old.0.tmp"):  true,
+		filepath.Join(dir, maildir.SubscriptionsFile+".4711.0.bak"): true,
+		filepath.Join(dir, maildir.SubscriptionsFile):               true,
+	}
+	old := time.Now().Add(-48 * time.Hour)
+	for path := range left {
+		put(t, path, "INBOX\n")
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	young := filepath.Join(dir, maildir.SubscriptionsFile+".4711.1.tmp")
+	put(t, young, "INBOX\n")
+	left[young] = true
+	openUnwatched(t, dir)
+	for path, want := range left {
+		if _, err := os.Lstat(path); (err == nil) != want {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

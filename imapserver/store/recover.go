@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -23,6 +24,7 @@ const (
 
 // recover finishes what a crash may have cut short, when the account is opened.
 func (a *Account) recover() error {
+	a.purgeTemps()
 	for _, dir := range []string{makingDir, deletedDir, maildir.KeptDir} {
 		if err := a.putBack(filepath.Join(a.own, dir)); err != nil {
 			return fmt.Errorf("recover what was set aside: %w", err)
@@ -73,6 +75,23 @@ func (a *Account) putBack(dir string) error {
 		err = a.ops.SyncDir(a.dir)
 	}
 	return err
+}
+
+// purgeTemps removes what was being written into our files of the account when a process
+// was killed.
+func (a *Account) purgeTemps() {
+	for _, dir := range []string{a.dir, a.own} {
+		if realDir(dir) != nil {
+			continue
+		}
+		n, err := maildir.PurgeTemps(dir, time.Now(), maildir.SubscriptionsFile, maildir.ACLFile, maildir.SizeFileName, maildir.SpecialUseFile, validityFile, courierUIDNext)
+		if err != nil {
+			a.log.Warn("cannot remove old files", "error", err)
+		}
+		if n > 0 {
+			a.log.Info("removed old files", "path", dir, "files", n)
+		}
+	}
 }
 
 // maxBeside is how many names are tried beside one that is taken.
