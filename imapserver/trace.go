@@ -169,18 +169,52 @@ func (t *tracings) list() []*tracing {
 	return slices.Clone(t.all)
 }
 
-// join puts the trace of its user, if there is one, into a session that begins. The
-// descriptor is the session's own.
+// join puts the traces of its user, if there are any, into a session that begins. The
+// descriptor is the session's own. Of several, none is shown more than all want to see.
 func (t *tracings) join(s *handoff.Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, tr := range t.all {
-		if tr.user == s.User {
-			s.Trace, _ = again(tr.file) // or there is none left: the session matters more
-			s.Bodies = tr.bodies
-			return
+	of := slices.DeleteFunc(slices.Clone(t.all), func(tr *tracing) bool { return tr.user != s.User })
+	switch len(of) {
+	case 0:
+		return
+	case 1:
+		s.Trace, _ = again(of[0].file) // or there is none left: the session matters more
+	default:
+		s.Trace, _ = fan(of)
+	}
+	s.Bodies = !slices.ContainsFunc(of, func(tr *tracing) bool { return !tr.bodies })
+}
+
+// fan gives the end of a channel over which a session tells several traces.
+func fan(all []*tracing) (theirs *os.File, err error) {
+	ours, theirs, err := handoff.Pair()
+	if err != nil {
+		return nil, err
+	}
+	var to []*handoff.Conn
+	for _, tr := range all {
+		if f, err := again(tr.file); err == nil {
+			if c, err := handoff.NewConn(f); err == nil {
+				to = append(to, c)
+			}
 		}
 	}
+	go func() {
+		defer ours.Close()
+		for len(to) > 0 {
+			m, err := ours.Receive()
+			line, ok := m.(*handoff.Traced)
+			to = slices.DeleteFunc(to, func(c *handoff.Conn) bool { // who looks no more, or all at the end
+				over := err != nil || !ok || c.Send(line) != nil
+				if over {
+					c.Close()
+				}
+				return over
+			})
+		}
+	}()
+	return theirs, nil
 }
 
 // again gives another descriptor of a file.

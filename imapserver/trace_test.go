@@ -114,12 +114,14 @@ func traces(t *testing.T, socket string, dial func() *client) {
 	}
 }
 
-func TestTrace(t *testing.T) {
+// tracedInline is a daemon that can be traced at a socket, and what connects to it.
+func tracedInline(t *testing.T) (i *Inline, socket string, dial func() *client) {
+	t.Helper()
 	dir := t.TempDir()
 	c := testConfig(dir)
 	cert := issue(t, time.Now().Add(time.Hour), "mail.example")
 	i, addr, _ := inline(t, c, []config.User{testUser(t, dir, "alice"), testUser(t, dir, "bob")}, cert)
-	socket := filepath.Join(dir, "asked")
+	socket = filepath.Join(dir, "asked")
 	l, err := control.Listen(socket)
 	if err != nil {
 		t.Fatal(err)
@@ -129,16 +131,44 @@ func TestTrace(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- control.Server{Answer: r.answer, Trace: r.trace}.Serve(ctx, l) }()
 	t.Cleanup(func() { cancel(); <-served })
-	traces(t, socket, func() *client {
+	return i, socket, func() *client {
 		c := dialTLS(t, addr["imaps"], &tls.Config{ServerName: "mail.example", RootCAs: pool(t, cert)})
 		c.until("* OK")
 		return c
-	})
+	}
+}
+
+func TestTrace(t *testing.T) {
+	i, socket, dial := tracedInline(t)
+	traces(t, socket, dial)
 	for deadline := time.Now().Add(10 * time.Second); len(i.traces.list()) > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the trace goes on without anybody who looks")
 		}
 	}
+}
+
+// TestTwoTraces: two who look at one user both see the sessions that begin later, once, and
+// the one goes on when the other has gone.
+func TestTwoTraces(t *testing.T) {
+	i, socket, dial := tracedInline(t)
+	one, stopOne := traceOf(t, socket, "alice")
+	two, stopTwo := traceOf(t, socket, "alice")
+	waitUntil(t, func() bool { return len(i.traces.list()) == 2 })
+	c := dial()
+	c.send("a LOGIN alice pw-alice\r\nb SELECT INBOX\r\n")
+	c.until("b OK")
+	for _, seen := range []*traced{one, two} {
+		seen.has(" true b OK")
+		if n := strings.Count(seen.String(), "SELECT INBOX\n"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, seen)
+		}
+	}
+	stopOne()
+	c.send("c NOOP\r\nd EXAMINE INBOX\r\n")
+	c.until("d OK")
+	two.has(" false d EXAMINE INBOX\n", " true d OK")
+	stopTwo()
 }
 
 func TestTraceOfProcesses(t *testing.T) {
