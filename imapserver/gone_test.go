@@ -47,6 +47,35 @@ func TestMovedUser(t *testing.T) {
 	}
 }
 
+// courierDirectory is a directory of accounts that Courier's authdaemon knows.
+func courierDirectory(t *testing.T, name, dir string, accounts *atomic.Pointer[map[string]string]) config.Directory {
+	return config.Directory{
+		Name:       name,
+		Authdaemon: &config.Authdaemon{Socket: courier(t, accounts), Service: "imap", Bounds: config.Bounds{Connections: 2, Timeout: 5}},
+		May:        config.May{Owner: &config.Identity{UID: 61105, GID: 61105}, Roots: []string{dir}, Host: "mail.example"},
+	}
+}
+
+// TestRenamedMeanwhile: a single directory may call users by another name than they type,
+// by which it does not find them after a restart; they keep their sessions.
+func TestRenamedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	var accounts atomic.Pointer[map[string]string]
+	accounts.Store(&map[string]string{
+		"dora@example.org": fmt.Sprintf("UID=%d\nGID=%d\nADDRESS=dora\n", 61105, 61105),
+		"fay":              "ADDRESS=elsa\nOPTIONS=mailhost=other.example.org\n",
+		"elsa":             "ADDRESS=elsa\nOPTIONS=mailhost=other.example.org\n",
+	})
+	c := partedConfig(dir)
+	c.Directories = []config.Directory{courierDirectory(t, "courier", dir, &accounts)}
+	p := startParted(t, c, partedUser(t, dir, "alice", 61101))
+	login := p.connect()
+	login.Send(&handoff.Hello{Listener: "imap"})
+	login.Send(&handoff.Ready{Serial: receive[*handoff.Settings](t, login).Serial})
+	login.Send(&handoff.Ready{Serial: receive[*handoff.Commit](t, login).Serial})
+	ended(t, login, []string{"alice", "dora", "elsa", "fay"}, `["elsa"]`)
+}
+
 // TestGoneMeanwhile: an auth that finds sessions of those whom it does not know, as after
 // a restart, asks the directories, and ends those of users whom nobody knows any more.
 func TestGoneMeanwhile(t *testing.T) {
@@ -58,11 +87,9 @@ func TestGoneMeanwhile(t *testing.T) {
 	})
 	c := partedConfig(dir)
 	c.Record = filepath.Join(t.TempDir(), "removals")
-	c.Directories = []config.Directory{{
-		Name:       "courier",
-		Authdaemon: &config.Authdaemon{Socket: courier(t, &accounts), Service: "imap", Bounds: config.Bounds{Connections: 2, Timeout: 5}},
-		May:        config.May{Owner: &config.Identity{UID: 61105, GID: 61105}, Roots: []string{dir}, Host: "mail.example"},
-	}}
+	var none atomic.Pointer[map[string]string]
+	none.Store(&map[string]string{})
+	c.Directories = []config.Directory{courierDirectory(t, "courier", dir, &accounts), courierDirectory(t, "other", dir, &none)}
 	p := startParted(t, c, partedUser(t, dir, "alice", 61101))
 	login := p.connect()
 	login.Send(&handoff.Hello{Listener: "imap"})

@@ -99,7 +99,7 @@ func (h *hearing) follow(worker teller, link *spawnLink, of func(user string) bo
 func (h *hearing) channel(worker teller, of func(user string) bool) (theirs *os.File, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.workers[worker] != nil || h.ended {
+	if h.workers[worker] != nil || h.ended || worker.number == 0 && h.hears(worker.id) {
 		return nil, nil
 	}
 	ours, theirs, err := handoff.Pair()
@@ -122,6 +122,16 @@ func (h *hearing) channel(worker teller, of func(user string) bool) (theirs *os.
 		delete(h.workers, worker)
 	})
 	return theirs, nil
+}
+
+// hears tells whether a worker of that identity tells. The caller holds mu.
+func (h *hearing) hears(id spawn.Identity) bool {
+	for w := range h.workers {
+		if w.id == id {
+			return true
+		}
+	}
+	return false
 }
 
 // numbers gives those of the workers that tell.

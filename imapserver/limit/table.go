@@ -50,7 +50,7 @@ var Table = []Row{
 	{"longestDelay", Seconds, 15, 0, 25, "how long it takes at the most, in seconds", func(s *Set) any { return &s.Auth.MaxDelay }},
 	{"guessesPerAddress", Rate, 10, 2, 10_000, "how many wrong passwords in a minute one address may try (IPv6: a /64) before it is refused unheard, and how many sessions of one user from there may end by a fault of the daemon", func(s *Set) any { return &s.Auth.SourceMinute }},
 	{"guessesPerAddressAndDay", Rate, 50, 2, 1_000_000, "how many wrong passwords in a day", func(s *Set) any { return &s.Auth.SourceDay }},
-	{"guessesPerUser", Rate, 30, 2, 10_000, "how many wrong passwords in a minute may be tried for one user by addresses from which that user has not logged in before; those from which they have are always heard", func(s *Set) any { return &s.Auth.AccountMinute }},
+	{"guessesPerUser", Rate, 30, 2, 10_000, "how many wrong passwords in a minute may be tried for one user by addresses from which that user has not logged in before; those from which they have are always heard, but where many users share the address, as at web mail", func(s *Set) any { return &s.Auth.AccountMinute }},
 	{"guessesPerUserAndDay", Rate, 300, 2, 1_000_000, "how many of them in a day", func(s *Set) any { return &s.Auth.AccountDay }},
 	{"proxyKept", Number, 1000, 0, 100_000, "how many connections to servers behind it a proxy keeps for users who have logged out", func(s *Set) any { return &s.Proxy.Kept }},
 	{"proxyKeptPerUser", Number, 4, 0, 1000, "how many of them for one user", func(s *Set) any { return &s.Proxy.KeptPerUser }},
