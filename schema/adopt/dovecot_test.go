@@ -293,6 +293,12 @@ userdb {
 	}
 }
 
+// A Maildir that is relative to nothing is no place.
+func TestDovecotRelative(t *testing.T) {
+	cue, _ := describeDovecot(t, "mail_location = maildir:m/%d/%n\npassdb {\n driver = passwd-file\n args = /users\n}\n", map[string]string{"users": "a:" + hash + ":::::\n"})
+	contains(t, cue, "left out: \"a\": where its mail is has not been told: m/a is below nothing")
+}
+
 func TestDoveconfRefuses(t *testing.T) {
 	for _, text := range []string{"}", "a {", "hello", strings.Repeat("a {\n", 30), "a = b\n}\n"} {
 		var syntax *SyntaxError

@@ -142,6 +142,9 @@ func (r *reading) virtual(all []account, passwd []account) {
 			a.maildir = path.Join(a.home, a.maildir)
 		}
 		a.maildir = path.Clean(a.maildir)
+		if !path.IsAbs(a.maildir) && a.left == "" {
+			a.left = fmt.Sprintf("where its mail is has not been told: %s is below nothing", printable(cut(a.maildir)))
+		}
 	}
 	uid := most(all, func(a account) int { return a.uid })
 	root := mailRoot(all)
@@ -200,7 +203,7 @@ func mailRoot(all []account) string {
 		if path.Base(a.maildir) == "Maildir" {
 			dir = path.Dir(dir)
 		}
-		for ; dir != "/"; dir = path.Dir(dir) {
+		for ; len(dir) > 1; dir = path.Dir(dir) { // neither "/" nor "."
 			count[dir]++
 		}
 	}
