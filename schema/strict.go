@@ -187,7 +187,8 @@ func (l *loader) nearWord(r *rule, v cue.Value) string {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	at := strings.LastIndexByte(s, '@') + 1 // whose name is before it may have capitals
-	for _, lower := range []string{s[:at] + strings.ToLower(s[at:]), strings.ToLower(s)} {
+	scheme := strings.Index(s, "://") + 1
+	for _, lower := range []string{s[:at] + strings.ToLower(s[at:]), strings.ToLower(s[:scheme]) + s[scheme:max(at, scheme)] + strings.ToLower(s[max(at, scheme):])} {
 		if lower != s && r.quick.Unify(l.schema.ctx.Encode(lower)).Err() == nil {
 			return inLower(lower)
 		}

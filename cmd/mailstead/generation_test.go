@@ -99,6 +99,25 @@ func TestOvertaken(t *testing.T) {
 	}
 }
 
+// TestLeftBeforehand: at boot, what the power was cut at is left before anything is made,
+// as the power may be cut again; elsewhere not before the end is known.
+func TestLeftBeforehand(t *testing.T) {
+	for _, boot := range []bool{true, false} {
+		g := generationsOf(t.TempDir())
+		if err := g.write(&generation{Version: generationVersion, Number: 3}); err != nil {
+			t.Fatal(err)
+		}
+		tr := &trial{attempt: attempt{From: 2, To: 4}, g: g, l: &look{opts: desired.Options{Rootless: true}}, boot: boot, leaves: []int{3}, reason: cutShort}
+		if err := tr.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		gen, err := g.read(3)
+		if err != nil || (gen.Left != nil) != boot {
+			t.Errorf("boot %v: %+v, %v", boot, gen, err)
+		}
+	}
+}
+
 // TestReturnWithoutAccount: a return leaves out a user whose account is gone, and says so.
 func TestReturnWithoutAccount(t *testing.T) {
 	state := t.TempDir()

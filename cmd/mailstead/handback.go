@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -79,8 +80,12 @@ func runHandback(ctx context.Context, o handbackOptions, c *console) error {
 	return w.run(ctx, c, "handback", fmt.Sprintf("--force=%v", o.force), fmt.Sprintf("--check=%v", o.check))
 }
 
+// deepest is how many directories down a Maildir is looked for: ROOT/DOMAIN/A/B/NAME/Maildir.
+const deepest = 6
+
 // handbackBelow hands back the Maildirs below a directory, as their owner. What cannot
-// be read there is nobody's mail that was served.
+// be read there is nobody's mail that was served; nor is what is hidden, unless it is
+// called after mail, or lies deep in a home.
 func handbackBelow(ctx context.Context, o handbackOptions, c *console) error {
 	failed := 0
 	err := filepath.WalkDir(o.maildir, func(dir string, d fs.DirEntry, err error) error {
@@ -93,6 +98,10 @@ func handbackBelow(ctx context.Context, o handbackOptions, c *console) error {
 				failed++
 				fmt.Fprintf(c.err, "%s: %s\n", visible(dir), visibleLines(err.Error()))
 			}
+			return cmp.Or(ctx.Err(), fs.SkipDir)
+		}
+		name := strings.ToLower(d.Name())
+		if dir != o.maildir && strings.HasPrefix(name, ".") && !strings.Contains(name, "mail") || strings.Count(dir[len(o.maildir):], "/") >= deepest {
 			return cmp.Or(ctx.Err(), fs.SkipDir)
 		}
 		if _, err := os.Lstat(filepath.Join(dir, "cur")); err == nil {

@@ -47,16 +47,21 @@ func TestHandbackBelow(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(top) })
 	home := filepath.Join(top, "example.org", "alice")
 	served, other := filepath.Join(home, "Maildir"), filepath.Join(home, "old", "Maildir")
-	for _, dir := range []string{served, other} {
+	cached, deep := filepath.Join(home, ".cache", "Maildir"), filepath.Join(home, "1/2/3/4/5/6/Maildir")
+	for _, dir := range []string{served, other, cached, deep} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(dir), 0o755), maildir.MakeTree(dir, false)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a, err := store.Open(t.Context(), store.Options{Maildir: served})
-	if err != nil {
-		t.Fatal(err)
+	var faults []error
+	for _, dir := range []string{served, cached, deep} {
+		a, err := store.Open(t.Context(), store.Options{Maildir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		faults = append(faults, a.Close())
 	}
-	if err := errors.Join(a.Close(), os.Chmod(top, 0o755), exec.Command("chown", "-R", "65533:65533", home).Run()); err != nil {
+	if err := errors.Join(errors.Join(faults...), os.Chmod(top, 0o755), exec.Command("chown", "-R", "65533:65533", home).Run()); err != nil {
 		t.Fatal(err)
 	}
 	list, err := mailBelow(config.May{MinUID: 1000, MaxUID: owner}, top, homeLevels)
@@ -70,7 +75,7 @@ func TestHandbackBelow(t *testing.T) {
 	if err := h.each(t.Context(), list); err != nil {
 		t.Fatal(err)
 	}
-	for dir, want := range map[string]bool{served: true, other: false} {
+	for dir, want := range map[string]bool{served: true, other: false, cached: false, deep: false} {
 		if _, err := os.Stat(filepath.Join(dir, maildir.UIDDBFile)); (err == nil) != want {
 			t.Errorf("%s: %v", dir, err)
 		}

@@ -233,18 +233,22 @@ func readRequest(body []byte) (q remoteRequest, err error) {
 	return q, nil
 }
 
-// isOurDir tells whether a directory is the one that this program is in.
+// isOurDir tells whether a directory is the one that this program is in, if only by links.
 func isOurDir(dir string) bool {
 	self, err := os.Executable()
 	if err != nil {
 		return false
 	}
-	ours, err := os.Stat(filepath.Dir(self))
-	if err != nil {
-		return false
+	for _, paths := range [][2]string{{filepath.Dir(self), dir}, {self, filepath.Join(dir, "mailstead")}} {
+		ours, err := os.Stat(paths[0])
+		if err != nil {
+			return false
+		}
+		if st, err := os.Stat(paths[1]); err == nil && os.SameFile(ours, st) {
+			return true
+		}
 	}
-	st, err := os.Stat(dir)
-	return err == nil && os.SameFile(ours, st)
+	return false
 }
 
 // checkShape finds what no description can be. What its values may be is for

@@ -148,6 +148,10 @@ func TestRemoteRunsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	linked := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(linked, "mailstead")); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		planOnly   bool
 		bin, state string
@@ -156,6 +160,7 @@ func TestRemoteRunsNothing(t *testing.T) {
 		{true, dir, q.Host.Paths.State, "runs no program but of its own directory"},
 		{false, dir, "", "state"},
 		{true, filepath.Dir(self), q.Host.Paths.State, ""},
+		{true, linked, q.Host.Paths.State, ""},
 	} {
 		q.Host.Paths.Bin, q.Host.Paths.State = c.bin, c.state
 		f := startFar(t, c.planOnly)

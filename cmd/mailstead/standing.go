@@ -70,7 +70,11 @@ func (l *look) standing(ctx context.Context, c *console) (*look, error) {
 	if err != nil {
 		return l, err
 	}
-	if a != nil && a.From != 0 && a.From != a.To {
+	now, err := g.current()
+	if err != nil {
+		return l, err
+	}
+	if a != nil && a.From != 0 && a.From != a.To && now != a.To { // else only the last step was missing
 		same, err := l.is(g, a.To)
 		if err != nil {
 			return l, err
@@ -82,10 +86,6 @@ func (l *look) standing(ctx context.Context, c *console) (*look, error) {
 	}
 	gen, err := l.returnedFrom()
 	if gen == nil || err != nil {
-		return l, err
-	}
-	now, err := g.current()
-	if err != nil {
 		return l, err
 	}
 	if now == 0 {

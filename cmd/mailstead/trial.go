@@ -160,6 +160,11 @@ func (g generations) next() (int, error) {
 // brings it to its end.
 func (t *trial) begin(ctx context.Context) error {
 	t.ID, t.disarm = rand.Text(), func() {}
+	if t.boot || t.again && t.From == t.To { // it ends in To in any case, the power being cut again
+		if err := t.leave(); err != nil {
+			return err
+		}
+	}
 	if err := t.g.setTrying(t.attempt); err != nil {
 		return err
 	}
@@ -226,12 +231,20 @@ func (t *trial) settle(ctx context.Context, proved bool) error {
 	if err := t.g.clearTrying(); err != nil {
 		return err
 	}
+	if err := t.leave(); err != nil {
+		return err
+	}
+	return t.g.prune(t.To, t.From)
+}
+
+// leave notes the generations that the host leaves.
+func (t *trial) leave() error {
 	for _, n := range t.leaves {
 		if err := t.g.leave(n, t.To, t.reason); err != nil {
 			return err
 		}
 	}
-	return t.g.prune(t.To, t.From)
+	return nil
 }
 
 // leave says why a generation is not to be in force.
