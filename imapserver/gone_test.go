@@ -17,6 +17,7 @@ import (
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/spawn"
 )
 
 // TestMovedUser: a reload ends the sessions of users whose mail is elsewhere by then, or
@@ -44,6 +45,28 @@ func TestMovedUser(t *testing.T) {
 	ended(t, login, []string{"alice", "bob", "carol", "dora"}, `["bob","carol","dora"]`)
 	if err := <-reloaded; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFollowedOnce: a worker that tells is not asked to tell by another way when its
+// sessions are found again, as its number is not known then.
+func TestFollowedOnce(t *testing.T) {
+	h := newHearing(slog.New(slog.DiscardHandler), "", nil)
+	none := func(string) bool { return false }
+	for _, c := range []struct {
+		worker teller
+		want   bool
+	}{
+		{teller{7, spawn.Identity{UID: 61105, GID: 61105}}, true},
+		{teller{0, spawn.Identity{UID: 61105, GID: 61105}}, false},
+		{teller{8, spawn.Identity{UID: 61105, GID: 61105}}, true}, // of the one after it
+		{teller{0, spawn.Identity{UID: 61106, GID: 61106}}, true},
+	} {
+		theirs, err := h.channel(c.worker, none)
+		if err != nil || (theirs != nil) != c.want {
+			t.Errorf("%+v: followed: %v, %v", c.worker, theirs != nil, err)
+		}
+		defer theirs.Close() // of nil, it does nothing
 	}
 }
 

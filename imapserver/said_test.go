@@ -23,6 +23,8 @@ func TestHeavyState(t *testing.T) {
 	}{
 		"sessions":                  {handoff.Query{Sessions: true}, "connected", `{"id":"x","user":"alice"}`, most, true},
 		"sessions without an id":    {handoff.Query{Sessions: true}, "connected", `{}`, 1 << 20, false},
+		"one without an id":         {handoff.Query{Sessions: true}, "connected", `{}`, 1, false},
+		"one without a name":        {handoff.Query{Users: true}, "users", `""`, 1, false},
 		"too many sessions":         {handoff.Query{Sessions: true}, "connected", `{"id":"x"}`, most + 1, false},
 		"users":                     {handoff.Query{Users: true}, "users", `"alice"`, most, true},
 		"users without a name":      {handoff.Query{Users: true}, "users", `""`, 1 << 20, false},

@@ -118,6 +118,29 @@ func TestLeftBeforehand(t *testing.T) {
 	}
 }
 
+// TestSettledAtBoot: what is in force already is applied at boot, although the power was cut
+// before the apply of it had forgotten its attempt.
+func TestSettledAtBoot(t *testing.T) {
+	p := newProposing(t)
+	g := generationsOf(p.gate.host.Paths.State)
+	now, err := g.current()
+	if err != nil || now == 0 {
+		t.Fatal(now, err)
+	}
+	if err := g.setTrying(attempt{From: now + 7, To: now}); err != nil {
+		t.Fatal(err)
+	}
+	opts := desired.Options{Rootless: true}
+	l, err := (&applyOptions{source: source{paths: []string{p.dir}}, opts: opts}).look(t.Context(), opts, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if stand, err := l.standing(t.Context(), &console{out: t.Output(), err: t.Output()}); stand != l || err != nil {
+		t.Errorf("another generation: %v, %v", stand != l, err)
+	}
+}
+
 // TestReturnWithoutAccount: a return leaves out a user whose account is gone, and says so.
 func TestReturnWithoutAccount(t *testing.T) {
 	state := t.TempDir()
