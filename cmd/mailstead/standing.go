@@ -19,11 +19,10 @@ func (l *look) returnedFrom() (*generation, error) {
 	if !slices.ContainsFunc(all, left) {
 		return nil, nil
 	}
-	wanted, err := encodeApplied(l.host, l.opts)
+	host, err := l.digest()
 	if err != nil {
 		return nil, err
 	}
-	host := digestOf(wanted)
 	for _, n := range slices.Backward(all) {
 		gen, err := g.read(n)
 		switch {
@@ -36,6 +35,12 @@ func (l *look) returnedFrom() (*generation, error) {
 		}
 	}
 	return nil, nil
+}
+
+// digest is that of the host as a generation has it.
+func (l *look) digest() (string, error) {
+	wanted, err := encodeApplied(l.host, l.opts)
+	return digestOf(wanted), err
 }
 
 // noteGenerations says in a plan what an apply would go on with.
@@ -75,11 +80,15 @@ func (l *look) standing(ctx context.Context, c *console) (*look, error) {
 		return l, err
 	}
 	if a != nil && a.From != 0 && a.From != a.To && now != a.To { // else only the last step was missing
-		same, err := l.is(g, a.To)
+		host, err := l.digest()
 		if err != nil {
 			return l, err
 		}
-		if same {
+		gen, err := g.read(a.To)
+		if err != nil {
+			return l, err
+		}
+		if gen.Host == host {
 			fmt.Fprintf(c.out, "The apply of what is described (generation %d) was cut short: generation %d is applied.\n", a.To, a.From)
 			return l.instead(ctx, c, g, a.From)
 		}
@@ -105,14 +114,4 @@ func (l *look) instead(ctx context.Context, c *console, g generations, n int) (*
 	}
 	l.close()
 	return was, nil
-}
-
-// is tells whether a generation is of this very host.
-func (l *look) is(g generations, n int) (bool, error) {
-	gen, err := g.read(n)
-	if err != nil {
-		return false, err
-	}
-	wanted, err := encodeApplied(l.host, l.opts)
-	return err == nil && gen.Host == digestOf(wanted), err
 }

@@ -100,7 +100,12 @@ func sections(list []doveSetting, kind string) [][]doveSetting {
 
 // top gives a setting that stands in no section; of one that is there twice, the last.
 func top(list []doveSetting, names ...string) Setting {
-	return last(slices.DeleteFunc(slices.Clone(list), func(s doveSetting) bool { return len(s.path) > 0 }), names...)
+	return last(topmost(list), names...)
+}
+
+// topmost gives the settings that stand in no section.
+func topmost(list []doveSetting) []doveSetting {
+	return slices.DeleteFunc(slices.Clone(list), func(s doveSetting) bool { return len(s.path) > 0 })
 }
 
 // last gives the last of the settings with one of the names.

@@ -153,7 +153,7 @@ func offerOf(list []doveSetting) offer {
 // certificates are those for clients that ask for a name (local_name), which go first,
 // the one of the host, and those of addresses (local).
 func (r *dovecotReading) certificates() {
-	own := offerOf(slices.DeleteFunc(slices.Clone(r.list), func(s doveSetting) bool { return len(s.path) > 0 }))
+	own := offerOf(topmost(r.list))
 	var offers []offer
 	at := map[string]int{"": -1, own.file(): -1} // which of them has a file
 	for _, section := range sections(r.list, "local_name") {
