@@ -235,18 +235,35 @@ func again(f *os.File) (*os.File, error) {
 }
 
 // pass sends what comes over a channel to whoever asked for it, until ctx ends or that
-// does.
+// does. All others send over the channel and over those beside it, so it is always read:
+// what there is no room for, while whoever asked takes nothing, is counted.
 func pass(ctx context.Context, from *handoff.Conn, to net.Conn) {
-	defer context.AfterFunc(ctx, func() { from.Close() })()
-	lines := json.NewEncoder(to)
-	for {
-		m, err := from.Receive()
-		t, ok := m.(*handoff.Traced)
-		if err != nil || !ok {
-			return
+	defer context.AfterFunc(ctx, func() {
+		from.Close()
+		to.SetWriteDeadline(time.Now()) // whoever takes nothing holds nobody's end up
+	})()
+	lines := make(chan control.TraceLine, sinkRoom)
+	go func() {
+		defer close(lines)
+		var lost int64
+		for {
+			m, err := from.Receive()
+			t, ok := m.(*handoff.Traced)
+			if err != nil || !ok {
+				return
+			}
+			lost += t.Lost
+			select {
+			case lines <- control.TraceLine{At: t.At, Session: t.Session, Server: t.Server, Text: t.Text, Lost: lost}:
+				lost = 0
+			default:
+				lost++
+			}
 		}
-		line := control.TraceLine{At: t.At, Session: t.Session, Server: t.Server, Text: t.Text, Lost: t.Lost}
-		if lines.Encode(line) != nil {
+	}()
+	out := json.NewEncoder(to)
+	for line := range lines {
+		if out.Encode(line) != nil {
 			return
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/control"
+	"mailstead/imapserver/handoff"
 )
 
 // traced is what a trace has told so far.
@@ -169,6 +171,82 @@ func TestTwoTraces(t *testing.T) {
 	c.until("d OK")
 	two.has(" false d EXAMINE INBOX\n", " true d OK")
 	stopTwo()
+}
+
+// TestStoppedTrace: somebody who looks and takes nothing, as who is stopped, holds up neither
+// the session, nor who looks beside, nor the end of the daemon, and is told later how many
+// lines are missing.
+func TestStoppedTrace(t *testing.T) {
+	i, socket, dial := tracedInline(t)
+	goOn, lost := make(chan struct{}), make(chan int64, 1)
+	go control.Trace(t.Context(), socket, control.Request{User: "alice"}, func(l control.TraceLine) error {
+		<-goOn
+		if l.Lost > 0 {
+			lost <- l.Lost
+			return context.Canceled
+		}
+		return nil
+	})
+	two, stopTwo := traceOf(t, socket, "alice")
+	waitUntil(t, func() bool { return len(i.traces.list()) == 2 })
+	c := dial()
+	c.send("a LOGIN alice pw-alice\r\n")
+	c.until("a OK")
+	long := strings.Repeat("x", 1000)
+	for n := range 12 { // 6,000 lines
+		for m := range 250 {
+			c.send(fmt.Sprintf("c%d.%d LIST \"\" %s\r\n", n, m, long))
+		}
+		c.until(fmt.Sprintf("c%d.249 OK", n))
+		two.has(fmt.Sprintf(" true c%d.249 OK", n))
+	}
+	close(goOn)
+	for deadline := time.After(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		c.send("d NOOP\r\n") // the number comes with the next line
+		c.until("d OK")
+		select {
+		case n := <-lost:
+			if n < 100 || n > 6000 {
+				t.Errorf("%d lines are missing", n)
+			}
+			stopTwo()
+			return
+		case <-deadline:
+			t.Fatal("nobody says that lines are missing")
+		default:
+		}
+	}
+}
+
+// TestStoppedTraceEnds: the daemon ends although somebody looks who takes nothing.
+func TestStoppedTraceEnds(t *testing.T) {
+	here, there := net.Pipe() // of no room
+	defer there.Close()
+	from, f, err := handoff.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := handoff.NewConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		pass(ctx, from, here)
+		close(ended)
+	}()
+	if err := to.Send(&handoff.Traced{Text: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	cancel()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for who takes nothing")
+	}
 }
 
 func TestTraceOfProcesses(t *testing.T) {
