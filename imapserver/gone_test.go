@@ -99,6 +99,52 @@ func TestRenamedMeanwhile(t *testing.T) {
 	ended(t, login, []string{"alice", "dora", "elsa", "fay"}, `["elsa"]`)
 }
 
+// TestRenamedAndGone: what such users have typed lately is kept, and by that the directory
+// is asked: those who are gone lose their sessions, and nobody does while it is down.
+func TestRenamedAndGone(t *testing.T) {
+	dir := t.TempDir()
+	var accounts atomic.Pointer[map[string]string]
+	known := map[string]string{}
+	for _, name := range []string{"dora", "elsa", "fay"} {
+		known[name+"@example.org"] = fmt.Sprintf("UID=%d\nGID=%d\nADDRESS=%s\n", 61105, 61105, name)
+	}
+	known["fay@example.net"] = known["fay@example.org"]
+	accounts.Store(&known)
+	c := partedConfig(dir)
+	c.Logins = &config.Logins{Keep: t.TempDir()}
+	c.Directories = []config.Directory{courierDirectory(t, "courier", dir, &accounts)}
+	p := startParted(t, c)
+	login, _ := p.login("imap")
+	for _, name := range []string{"dora@example.org", "elsa@example.org", "fay@example.org", "fay@example.net"} {
+		if v := p.ask(login, "one", name, "pw-"+name); v.User == "" {
+			t.Fatalf("%s: %+v", name, v)
+		}
+	}
+	p.Stop()
+
+	accounts.Store(&map[string]string{"dora@example.org": known["dora@example.org"], "elsa@example.org": known["dora@example.org"], "fay@example.net": known["fay@example.net"]})
+	restarted := func(c config.Config, want string) {
+		t.Helper()
+		c.Roles = &config.Roles{Login: c.Roles.Login, Auth: filepath.Join(t.TempDir(), "auth"), Spawn: filepath.Join(t.TempDir(), "spawn")}
+		p := startParted(t, &c, partedUser(t, t.TempDir(), "alice", 61101))
+		defer p.Stop()
+		var stay []string
+		for _, user := range []string{"alice", "bob", "dora", "elsa", "fay"} {
+			if p.mayStay(t.Context(), user) {
+				stay = append(stay, user)
+			}
+		}
+		if got := strings.Join(stay, " "); got != want {
+			t.Errorf("stay: %s; not %s", got, want)
+		}
+	}
+	restarted(*c, "alice bob dora fay")
+	c.Directories[0].Authdaemon = &config.Authdaemon{Socket: filepath.Join(dir, "nobody"), Service: "imap", Bounds: config.Bounds{Connections: 2, Timeout: 5}}
+	restarted(*c, "alice bob dora elsa fay")
+	c.Directories = nil
+	restarted(*c, "alice")
+}
+
 // TestGoneMeanwhile: an auth that finds sessions of those whom it does not know, as after
 // a restart, asks the directories, and ends those of users whom nobody knows any more.
 func TestGoneMeanwhile(t *testing.T) {

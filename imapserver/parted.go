@@ -174,14 +174,12 @@ func (p *Parted) configure(d *door) error {
 // mayStay tells whether a user may keep the sessions that a login has which has just come,
 // and has their worker tell: this auth may have been started after it. Nobody knows what
 // settings there were before, so directories are asked about those whom auth does not know.
-// A single one may know them by another name, which they have typed, and is not taken at
-// its word that there is nobody.
 func (p *Parted) mayStay(ctx context.Context, user string) bool {
 	u, ok := p.auth.User(user)
 	if !ok {
 		var err error
-		if u, err = p.auth.Recall(ctx, user); err != nil || u.Name != user {
-			return !errors.Is(err, auth.ErrUnknown) || len(p.settings.Load().Config.Directories) == 1
+		if u, err = p.auth.Recall(ctx, user); err != nil {
+			return !errors.Is(err, auth.ErrUnknown)
 		}
 	}
 	if u.Elsewhere == "" {

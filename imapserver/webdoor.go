@@ -218,7 +218,7 @@ func (d *webDoor) about(user string, a *control.WebAnswer) {
 		a.Apps = append(a.Apps, control.AppPassword(app))
 	}
 	for _, l := range d.auth.Lately(user) {
-		a.Logins = append(a.Logins, control.Login(l))
+		a.Logins = append(a.Logins, control.Login{Listener: l.Listener, Remote: l.Remote, Mechanism: l.Mechanism, By: l.By, Last: l.Last, Count: l.Count})
 	}
 }
 

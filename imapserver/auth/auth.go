@@ -232,9 +232,9 @@ func (a *Auth) Authenticate(ctx context.Context, c *handoff.Credentials) handoff
 }
 
 // entrant is a good login: whose mail it is for, and, for the log, who has come in or
-// by what, where that is not the user by their password. elsewhere is where a Remote
-// says that the mail is.
-type entrant struct{ user, by, elsewhere string }
+// by what, where that is not the user by their password. asked is the name by which a
+// directory knows them, elsewhere where a Remote says that the mail is.
+type entrant struct{ user, by, asked, elsewhere string }
 
 // answer says what was found; a refusal lasts its time from start.
 func (a *Auth) answer(ctx context.Context, c *handoff.Credentials, start time.Time, p pair, e entrant, f finding) handoff.Verdict {
@@ -309,12 +309,14 @@ func (a *Auth) byPassword(ctx context.Context, c *handoff.Credentials, p pair) (
 	if f == unknown {
 		a.known.forget(c.User)
 	}
+	e := entrant{user: u.Name, elsewhere: u.Elsewhere}
 	if f == good && u.Directory != "" {
+		e.asked = c.User
 		if err := a.learn(t, c, u); err != nil {
 			f = unavailable(err)
 		}
 	}
-	return entrant{user: u.Name, elsewhere: u.Elsewhere}, f
+	return e, f
 }
 
 // ask has a backend check the credentials once it is their turn.

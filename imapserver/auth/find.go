@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mailstead/imapserver/config"
@@ -46,14 +47,35 @@ func (a *Auth) Find(ctx context.Context, name string) (config.User, error) {
 	return config.User{}, ErrUnknown
 }
 
-// Recall is Find for somebody who has had a session since before this process was: it is
-// remembered as of long ago, for Seen alone.
-func (a *Auth) Recall(ctx context.Context, name string) (config.User, error) {
-	u, err := a.Find(ctx, name)
-	if _, seen := a.Seen(u.Name); err == nil && !seen {
-		a.known.update(u.Name, time.Unix(0, 0), func(config.User) config.User { return u })
+// Recall is Find for a user who has had a session since before this process was, by their
+// own name or one that they have typed lately: they are remembered as of long ago, for Seen
+// alone. A single directory, which may call users by another name than they type, is taken
+// at its word that there is nobody only where such a name is known.
+func (a *Auth) Recall(ctx context.Context, user string) (config.User, error) {
+	names := []string{user}
+	for _, l := range a.Lately(user) {
+		if l.Asked != "" {
+			names = append(names, l.Asked)
+		}
 	}
-	return u, err
+	sure := len(names) > 1 || len(a.table.Load().directories) != 1
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		u, err := a.Find(ctx, name)
+		if err == nil && u.Name == user {
+			if _, seen := a.Seen(user); !seen {
+				a.known.update(user, time.Unix(0, 0), func(config.User) config.User { return u })
+			}
+			return u, nil
+		}
+		if err != nil && !errors.Is(err, ErrUnknown) {
+			return config.User{}, err
+		}
+	}
+	if !sure {
+		return config.User{}, ErrUntold
+	}
+	return config.User{}, ErrUnknown
 }
 
 // findAt asks one directory once it is our turn.

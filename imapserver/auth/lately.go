@@ -34,13 +34,14 @@ const (
 	latelyWait    = 5 * time.Minute
 )
 
-// Login is a user's login, or several of one program: by the same listener, address
-// and proof.
+// Login is a user's login, or several of one program: by the same listener, address,
+// name and proof. Asked is the name by which a directory was asked about them.
 type Login struct {
 	Listener  string     `json:"listener"`
 	Remote    netip.Addr `json:"remote"`
 	Mechanism string     `json:"mechanism,omitempty"`
 	By        string     `json:"by,omitempty"`
+	Asked     string     `json:"asked,omitempty"`
 	Last      time.Time  `json:"last"`
 	Count     int        `json:"count"`
 }
@@ -90,11 +91,11 @@ func (l *lately) keepIn(dir string, now time.Time) {
 
 // note remembers a good login.
 func (l *lately) note(c *handoff.Credentials, e entrant, now time.Time) {
-	n := Login{Listener: c.Listener, Remote: c.Remote.Unmap(), Mechanism: c.Mechanism, By: e.by, Last: now, Count: 1}
+	n := Login{Listener: c.Listener, Remote: c.Remote.Unmap(), Mechanism: c.Mechanism, By: e.by, Asked: e.asked, Last: now, Count: 1}
 	l.of.update(e.user, now, func(old []Login) []Login {
 		logins := make([]Login, 0, perUser)
 		for _, o := range old {
-			if o.Listener == n.Listener && o.Remote == n.Remote && o.Mechanism == n.Mechanism && o.By == n.By {
+			if o.Listener == n.Listener && o.Remote == n.Remote && o.Mechanism == n.Mechanism && o.By == n.By && o.Asked == n.Asked {
 				n.Count += o.Count
 			} else if len(logins) < perUser-1 && now.Sub(o.Last) <= latelyLife {
 				logins = append(logins, o)
