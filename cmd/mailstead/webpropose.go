@@ -23,6 +23,7 @@ import (
 
 	delivery "mailstead/imapserver/deliver"
 	"mailstead/reconcile"
+	"mailstead/reconcile/kind"
 	"mailstead/reconcile/target"
 	"mailstead/reconcile/web"
 	"mailstead/render"
@@ -36,6 +37,7 @@ type proposal struct {
 	Text []byte          `json:"text"` // what webChanges is to hold
 	Was  []byte          `json:"was"`  // what it held; nil: it was not there
 	Plan json.RawMessage `json:"plan"` // as a file of "mailstead plan -o"
+	New  string          `json:"new"`  // the user who is added, if one is
 }
 
 // How long a proposal waits, and how many do.
@@ -89,14 +91,15 @@ func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Chang
 	if err := onlyWebKinds(plan, d.host.Paths); err != nil {
 		return nil, err
 	}
-	if c.Kind == web.AddUser {
-		if err := l.newMaildir(plan, c.User); err != nil {
-			return nil, err
-		}
-	}
 	p := proposal{Seen: seen, Text: text, Was: was, Proposal: web.Proposal{
 		ID: rand.Text(), By: by, At: d.now.UTC(), Title: c.String(), Diff: webDiff(g.key, was, text), Text: planText(plan), Changes: len(plan.Changes),
 	}}
+	if c.Kind == web.AddUser {
+		p.New = c.User
+		if err := l.newMaildir(ctx, p.New); err != nil {
+			return nil, err
+		}
+	}
 	if p.Plan, err = savedPlan(l, plan, s); err != nil {
 		return nil, err
 	}
@@ -130,11 +133,15 @@ func (d webDesk) freeAddress(name string) error {
 	return nil
 }
 
-// newMaildir refuses a new user for whom there is mail already: that of a former one.
-func (l *look) newMaildir(plan *reconcile.Plan, name string) error {
-	for _, c := range plan.Changes {
-		if c.Ref == (reconcile.Ref{Kind: "maildir", Name: name}) && c.Op == reconcile.Create {
-			return nil
+// newMaildir refuses a new user for whom there is mail already: that of a former one. What an
+// apply that did not come to its end has made is no mail.
+func (l *look) newMaildir(ctx context.Context, name string) error {
+	for _, r := range l.want {
+		if r.Ref != kind.MaildirRef(name) {
+			continue
+		}
+		if ok, err := l.kinds.Untouched(ctx, r); ok || err != nil {
+			return err
 		}
 	}
 	return hint(fmt.Errorf("there is mail already where that of %q is to be, such as of a former user, and it would become the new one's", name), "add the user on the host if it is to, or move the mail away")
@@ -370,7 +377,7 @@ func (d webDesk) write(ctx context.Context, p proposal, saved *reconcile.Saved, 
 	}
 	var out strings.Builder
 	d.say("Comparing the host with the plan.\n")
-	err := d.carryOut(ctx, saved, by, io.MultiWriter(&out, sayWriter(d.say)))
+	err := d.carryOut(ctx, saved, p.New, by, io.MultiWriter(&out, sayWriter(d.say)))
 	exit := exitCodeOf(err)
 	if err == nil {
 		exit = exitDone
@@ -402,14 +409,20 @@ func putBack(path string, was []byte) error {
 	return reconcile.ReplaceFile(path, reconcile.Private(was))
 }
 
-// carryOut applies a saved plan as "mailstead apply FILE" does.
-func (d webDesk) carryOut(ctx context.Context, saved *reconcile.Saved, by string, out io.Writer) error {
+// carryOut applies a saved plan, of a new user where there is one, as "mailstead apply FILE"
+// does.
+func (d webDesk) carryOut(ctx context.Context, saved *reconcile.Saved, user, by string, out io.Writer) error {
 	o := applyOptions{source: d.source(nil), opts: d.opts, saved: saved, file: "the proposal", yes: true, wait: 30 * time.Second, returnAfter: returnAfter}
 	l, err := o.look(ctx, o.opts, false)
 	if err != nil {
 		return err
 	}
 	defer l.close()
+	if user != "" {
+		if err := l.newMaildir(ctx, user); err != nil {
+			return err
+		}
+	}
 	l.by = by + ", at the web page"
 	return l.applyCurrent(ctx, o, &console{in: strings.NewReader(""), out: out, err: out})
 }

@@ -353,9 +353,67 @@ func TestProposeMailOfOthers(t *testing.T) {
 		if outcome, err := p.apply(proposal.ID); err != nil || !outcome.Done {
 			t.Fatalf("%s: %+v, %v", c, outcome, err)
 		}
+		p.mail("walter", "new/1700000000.1.mail")
 	}
 	if _, err := p.propose(newUser); err == nil || !strings.Contains(err.Error(), "there is mail already") {
 		t.Errorf("the mail of a former user: %v", err)
+	}
+}
+
+// mail puts a file into the Maildir of a user, and gives its path.
+func (p *proposing) mail(user, name string) string {
+	p.Helper()
+	path := filepath.Join(p.desk.host.Mail.Root, user, "Maildir", name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("mail"), 0o600)); err != nil {
+		p.Fatal(err)
+	}
+	return path
+}
+
+// Where an apply that was rolled back has made the Maildir of a new user, that user can be
+// proposed again, as long as there is nothing in it that the apply has not made.
+func TestProposeAgain(t *testing.T) {
+	p := newProposing(t)
+	for _, c := range []web.Change{newUser, {Kind: web.RemoveUser, User: "walter"}} {
+		proposal, err := p.propose(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if outcome, err := p.apply(proposal.ID); err != nil || !outcome.Done {
+			t.Fatalf("%s: %+v, %v", c, outcome, err)
+		}
+	}
+	was := p.file()
+	for _, name := range []string{"cur/x", ".Sent/new/x", "tmp/x", "mailstead/index.db", "courierimapuiddb", "file", ".Sent/maildirfolder", ".deep/er/still/x"} {
+		path := p.mail("walter", name)
+		if _, err := p.propose(newUser); err == nil || !strings.Contains(err.Error(), "there is mail already") {
+			t.Errorf("with %s: %v", name, err)
+		}
+		os.Remove(path)
+	}
+	maildir := filepath.Join(p.desk.host.Mail.Root, "walter", "Maildir")
+	if _, err := p.propose(newUser); err == nil {
+		t.Error("directories that are deeper than any of a mailbox are taken")
+	}
+	if err := errors.Join(os.RemoveAll(filepath.Join(maildir, ".deep")), os.WriteFile(filepath.Join(maildir, ".Sent", "maildirfolder"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	proposal, err := p.propose(newUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := p.mail("walter", "cur/1700000000.1.mail")
+	if outcome, err := p.apply(proposal.ID); err != nil || outcome.Done || !strings.Contains(outcome.Fault, "there is mail already") || p.file() != was {
+		t.Errorf("%+v, %v\n%s", outcome, err, p.file())
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if proposal, err = p.propose(newUser); err != nil {
+		t.Fatal(err)
+	}
+	if outcome, err := p.apply(proposal.ID); err != nil || !outcome.Done || !strings.Contains(p.file(), "walter") {
+		t.Errorf("%+v, %v", outcome, err)
 	}
 }
 

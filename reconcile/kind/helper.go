@@ -42,6 +42,8 @@ type mailRequest struct {
 	Sync bool        `json:"sync,omitempty"`
 	Scan *scanAsk    `json:"scan,omitempty"` // what is wrong with the messages
 	Way  string      `json:"way,omitempty"`  // the path of a Maildir: what is on the way to it
+
+	Untouched *mailThing `json:"untouched,omitempty"` // a Maildir: whether it is as an apply makes it
 }
 
 // mailThing is a resource as it goes to the helper: there are a hundred thousand
@@ -74,11 +76,14 @@ func (t mailThing) get(name string) string {
 // mailAnswer is what it says. The user whose uid it runs with may have forged
 // it, so it is used for nothing but that user's resources.
 type mailAnswer struct {
-	Seen  []mailSeen `json:"seen,omitempty"`
-	Made  []string   `json:"made,omitempty"` // of each of Make what was wrong, or ""
-	Scan  *Scan      `json:"scan,omitempty"`
-	Way   []WayStep  `json:"way,omitempty"`
-	Error string     `json:"error,omitempty"`
+	Seen []mailSeen `json:"seen,omitempty"`
+	Made []string   `json:"made,omitempty"` // of each of Make what was wrong, or ""
+	Scan *Scan      `json:"scan,omitempty"`
+	Way  []WayStep  `json:"way,omitempty"`
+
+	Untouched bool `json:"untouched,omitempty"`
+
+	Error string `json:"error,omitempty"`
 }
 
 // mailSeen is what there is: the values that are not as they were asked for.

@@ -43,6 +43,12 @@ func (w *mailWorker) answer(q mailRequest) (a mailAnswer) {
 	if q.Way != "" {
 		a.Way = wayTo(q.Way)
 	}
+	if q.Untouched != nil {
+		var err error
+		if a.Untouched, err = untouched(*q.Untouched); err != nil {
+			a.Error = w.explain(err)
+		}
+	}
 	if q.Sync {
 		if err := w.sync(); err != nil {
 			a.Error = w.explain(err)
