@@ -1,14 +1,18 @@
 package imapserver
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,8 +21,8 @@ import (
 	"mailstead/imapserver/maildir"
 )
 
-// The bounds of the record of removals: what is older goes, and the oldest day where
-// all of it has come to be larger.
+// The bounds of the record of removals: what is older goes, and where all of it has come
+// to be larger, the oldest lines of whoever has the most.
 const (
 	recordDays   = 60
 	recordOctets = 256 << 20
@@ -42,6 +46,8 @@ type record struct {
 	file *os.File
 	size int64 // of the whole, when the day's file was opened, and what came since
 	full bool  // and said so
+
+	failed time.Time // when it could not be thinned last
 }
 
 // newRecord makes a record in dir, which is made when there is something to record.
@@ -74,7 +80,7 @@ func (r *record) add(some []control.Removal, now time.Time) {
 	r.full = false
 }
 
-// errRecordFull says that this day alone has filled the record.
+// errRecordFull says that the record is full, and could not be thinned a moment ago.
 var errRecordFull = errors.New("the record is full")
 
 func (r *record) write(lines []byte, now time.Time) error {
@@ -84,11 +90,15 @@ func (r *record) write(lines []byte, now time.Time) error {
 		}
 	}
 	if r.size+int64(len(lines)) > r.max {
-		if err := r.tidy(now); err != nil {
+		if now.Sub(r.failed).Abs() < time.Minute {
+			return errRecordFull
+		}
+		if err := r.thin(); err != nil {
+			r.failed = now
 			return err
 		}
-		if r.size+int64(len(lines)) > r.max {
-			return fmt.Errorf("%w: %d octets", errRecordFull, r.size)
+		if err := r.open(r.day, now); err != nil {
+			return err
 		}
 	}
 	n, err := r.file.Write(lines)
@@ -120,33 +130,125 @@ func (r *record) open(day string, now time.Time) error {
 	return r.tidy(now)
 }
 
-// tidy removes the days that are too old, and of the others the oldest for as long as
-// there is too much, but for the day that is being written.
+// tidy removes the days that are too old.
 func (r *record) tidy(now time.Time) error {
 	files, err := os.ReadDir(r.dir) // in order of their days
 	if err != nil {
 		return err
 	}
-	sizes := map[string]int64{}
 	r.size = 0
+	oldest := r.oldest(files, now)
 	for _, f := range files {
-		if st, err := f.Info(); err == nil {
-			sizes[f.Name()] = st.Size()
+		if day, ok := strings.CutSuffix(f.Name(), recordEnd); ok && day < oldest && day != r.day {
+			if err := os.Remove(filepath.Join(r.dir, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		} else if st, err := f.Info(); err == nil {
 			r.size += st.Size()
 		}
 	}
-	oldest := r.oldest(files, now)
-	for _, f := range files {
-		day, ok := strings.CutSuffix(f.Name(), recordEnd)
-		if !ok || day == r.day || day >= oldest && r.size <= r.max*3/4 {
-			continue
+	return nil
+}
+
+// thin makes the record a quarter smaller than it may be, so that nobody's removals push
+// out those of others: it takes the oldest lines of those who have the most, until nobody
+// has more than they. What it takes of the day that is being written is missed.
+func (r *record) thin() error {
+	files, err := filepath.Glob(filepath.Join(r.dir, "*"+recordEnd)) // in order of their days
+	if err != nil {
+		return err
+	}
+	much := map[string]int64{} // octets, by user
+	for _, path := range files {
+		err = errors.Join(err, eachLine(path, func(user string, line []byte) error {
+			much[user] += int64(len(line))
+			return nil
+		}))
+	}
+	share := fairShare(slices.Sorted(maps.Values(much)), r.max*3/4)
+	for user := range much {
+		much[user] -= share
+	}
+	for _, path := range files {
+		maps.DeleteFunc(much, func(_ string, n int64) bool { return n <= 0 })
+		if len(much) == 0 {
+			break
 		}
-		if err := os.Remove(filepath.Join(r.dir, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		n, e := thinDay(path, much)
+		if err = errors.Join(err, e); filepath.Base(path) == r.day+recordEnd {
+			r.missed(n)
+		}
+	}
+	return err
+}
+
+// fairShare is how much each may keep of what they have, least first, for all of it to
+// have room.
+func fairShare(have []int64, room int64) int64 {
+	for i, n := range have {
+		if share := room / int64(len(have)-i); n > share {
+			return share
+		}
+		room -= n
+	}
+	return math.MaxInt64
+}
+
+// recordNext is what a day's file is replaced by.
+const recordNext = "next.tmp"
+
+// thinDay takes so many octets of each user's first lines from a file, and says how many
+// lines that were.
+func thinDay(path string, much map[string]int64) (gone int, err error) {
+	next := filepath.Join(filepath.Dir(path), recordNext)
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	w, kept := bufio.NewWriter(f), 0
+	err = eachLine(path, func(user string, line []byte) error {
+		if much[user] > 0 {
+			much[user] -= int64(len(line))
+			gone++
+			return nil
+		}
+		kept++
+		_, err := w.Write(line)
+		return err
+	})
+	err = errors.Join(err, w.Flush(), f.Sync(), f.Close())
+	switch {
+	case err != nil || gone == 0:
+		return 0, errors.Join(err, os.Remove(next))
+	case kept == 0:
+		return gone, errors.Join(os.Remove(next), os.Remove(path))
+	}
+	return gone, os.Rename(next, path)
+}
+
+// eachLine reads a file of the record. A line that a power cut has torn is nobody's.
+func eachLine(path string, f func(user string, line []byte) error) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for lines := bufio.NewReader(file); ; {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			_, rest, _ := bytes.Cut(line, []byte(`,"user":"`)) // the time before it has none
+			user, _, _ := bytes.Cut(rest, []byte(`"`))
+			if err := f(string(user), line); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
 			return err
 		}
-		r.size -= sizes[f.Name()]
 	}
-	return nil
 }
 
 // oldest is the first day that is not too old. Where all that there are would be, the

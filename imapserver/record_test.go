@@ -3,6 +3,7 @@ package imapserver
 import (
 	"encoding/json"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,113 @@ func TestRecord(t *testing.T) {
 	}
 	if have = recorded(t, dir); len(have) != 1 || have["2026-03-11.ndjson"] > 30 || have["2026-03-11.ndjson"]+missed != 112 {
 		t.Errorf("%v, missed %d", have, missed)
+	}
+}
+
+// TestRecordFair: whose removals are very many push out their own lines, the oldest first,
+// and nobody else's, be it on one day or on many.
+func TestRecordFair(t *testing.T) {
+	dir := t.TempDir()
+	missed := 0
+	r := newRecord(slog.New(slog.DiscardHandler), dir, func(n int) { missed += n })
+	defer r.close()
+	r.max = 20_000
+	day := func(n int) time.Time { return time.Date(2026, 1, n, 23, 0, 0, 0, time.UTC) }
+	wrote, uid := 0, uint32(0)
+	flood := func(n, times int) {
+		for range times {
+			some := make([]control.Removal, 10)
+			for i := range some {
+				uid++
+				some[i] = control.Removal{At: day(n), User: "mallory", Mailbox: "INBOX", UID: uid}
+			}
+			r.add(some, day(n))
+			wrote += len(some)
+		}
+	}
+	for n := 1; n <= 10; n++ {
+		r.add([]control.Removal{{At: day(n), User: "alice", Mailbox: "INBOX", UID: uint32(n)}}, day(n))
+		flood(n, 5)
+		r.add([]control.Removal{{At: day(n), User: "bob", Mailbox: "INBOX", UID: uint32(n)}}, day(n))
+	}
+	if missed != 0 {
+		t.Errorf("%d missed of days on which there was room", missed)
+	}
+	if have := recorded(t, dir); have["2026-01-01.ndjson"] != 2 || len(have) != 10 {
+		t.Errorf("%v", have)
+	}
+	flood(11, 200)
+	r.add([]control.Removal{{At: day(11), User: "alice", Mailbox: "INBOX", UID: 11}}, day(11))
+
+	of := map[string][]uint32{}
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	var size int64
+	for _, f := range files {
+		st, err := os.Stat(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += st.Size()
+		if err := eachLine(f, func(user string, line []byte) error {
+			var one control.Removal
+			err := json.Unmarshal(line, &one)
+			of[user] = append(of[user], one.UID)
+			return err
+		}); err != nil {
+			t.Error(f, err)
+		}
+	}
+	if len(of["alice"]) != 11 || len(of["bob"]) != 10 {
+		t.Errorf("%d lines of one who has few, %d of the other", len(of["alice"]), len(of["bob"]))
+	}
+	if n := len(of["mallory"]); n < 100 || n+missed != 2000 || of["mallory"][0] != uint32(wrote-n+1) || of["mallory"][n-1] != uint32(wrote) {
+		t.Errorf("%d of the other, from %d to %d; %d missed", n, of["mallory"][0], of["mallory"][n-1], missed)
+	}
+	if len(of) != 3 || size > r.max || len(recorded(t, dir)) != 11 {
+		t.Errorf("%v, %d octets", recorded(t, dir), size)
+	}
+}
+
+func TestFairShare(t *testing.T) {
+	for _, c := range []struct{ room, want int64 }{{100, math.MaxInt64}, {60, math.MaxInt64}, {59, 39}, {50, 30}, {31, 11}, {25, 8}, {0, 0}} {
+		if got := fairShare([]int64{1, 9, 10, 40}, c.room); got != c.want {
+			t.Errorf("in %d octets each may have %d, not %d", c.room, got, c.want)
+		}
+	}
+}
+
+// TestRecordStuck: a record that is full and cannot be thinned is not looked through for
+// each line.
+func TestRecordStuck(t *testing.T) {
+	dir := t.TempDir()
+	missed := 0
+	r := newRecord(slog.New(slog.DiscardHandler), dir, func(n int) { missed += n })
+	defer r.close()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	next := filepath.Join(dir, recordNext)
+	if err := os.Mkdir(next, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	add := func(now time.Time) { r.add([]control.Removal{{User: "alice", Mailbox: "INBOX", UID: 7}}, now) }
+	for range 10 {
+		add(now)
+	}
+	st, err := r.file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.max = st.Size()
+	add(now)
+	if err := os.Remove(next); err != nil {
+		t.Fatal(err)
+	}
+	add(now)
+	if have := recorded(t, dir); missed != 2 || have["2026-01-01.ndjson"] != 10 {
+		t.Errorf("%v, %d missed", have, missed)
+	}
+	add(now.Add(time.Minute))
+	if have := recorded(t, dir); missed != 5 || have["2026-01-01.ndjson"] != 8 {
+		t.Errorf("%v, %d missed", have, missed)
 	}
 }
 

@@ -49,7 +49,7 @@ var Alerts = []Alert{
 	{"MailsteadRemovals", `sum(increase(` + metrics.Removed + `{how!="moved"}[10m])) > 20000`, "0m", warning, "{{ $value | printf \"%.0f\" }} messages were removed within ten minutes",
 		"mailstead who-deleted --user says by whom; mailstead undelete brings back what is kept"},
 	{"MailsteadRemovalsUnrecorded", `increase(` + metrics.Unrecorded + `[1h]) > 0`, "0m", warning, "the record of removals has gaps",
-		"the disk of STATE is full, or one day had more than the record holds"},
+		"the disk of STATE is full, or a user had more on one day than the record holds"},
 	{"MailsteadErrors", `sum(increase(` + metrics.Logged + `{level="error"}[15m])) > 0`, "0m", warning, "the daemon has logged errors",
 		"journalctl -u 'mailstead-*' -p err; docs/logs.md says what each means"},
 }
