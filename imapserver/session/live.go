@@ -28,7 +28,11 @@ type liveSearch struct {
 	flags   bool        // flags matter: what has changed is looked at
 	matches imap.UIDSet // ascending and apart, without "*"; may have UIDs in it that no message has
 	next    imap.UID    // messages from here on have not been looked at
+	missed  []imap.UID  // could not be read, and are looked at again; ascending
 }
+
+// maxMissed is how many messages that cannot be read one search looks at again and again.
+const maxMissed = 100
 
 // checkLive refuses a search under the tag of one that is kept up to date.
 func (s *session) checkLive(tag string, c *wire.Search) error {
@@ -208,25 +212,35 @@ func (s *session) tellLive(ctx context.Context) error {
 	return nil
 }
 
-// refresh brings one search up to date.
+// refresh brings one search up to date. What cannot be read stays what it was to the client,
+// until it can.
 func (s *session) refresh(ctx context.Context, l *liveSearch, changed []imap.UID) error {
 	view := s.selected.view
 	l.matcher.program.SetTime(time.Now())
 	var come, gone []store.SeqNum
+	var missed error
+	again := l.missed
+	l.missed = nil
 	look := func(seq store.SeqNum, uid imap.UID) error {
 		score, err := l.matcher.match(ctx, seq)
 		switch was := contains(l.matches, uid); {
+		case err != nil:
+			missed = err
+			l.missed = append(l.missed, uid)
+			if len(l.missed) > maxMissed {
+				return err
+			}
 		case score > 0 && !was:
 			come = append(come, seq)
 		case score == 0 && was:
 			gone = append(gone, seq)
 		}
-		return err
+		return ctx.Err()
 	}
 	if !l.flags {
 		changed = nil
 	}
-	for _, uid := range changed {
+	for _, uid := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(changed, again)))) {
 		if seq, ok := view.Seq(uid); ok && uid < l.next {
 			if err := look(seq, uid); err != nil {
 				return err
@@ -238,6 +252,9 @@ func (s *session) refresh(ctx context.Context, l *liveSearch, changed []imap.UID
 		if err := look(seq, view.UIDAt(seq)); err != nil {
 			return err
 		}
+	}
+	if missed != nil && len(again) == 0 {
+		s.Log.Error("a search that is kept up to date leaves out what cannot be read", "user", s.User, "err", missed)
 	}
 	l.next = max(l.next, view.UIDNext())
 	l.matches = without(with(l.matches, uidRanges(view, come)), uidRanges(view, gone))

@@ -206,8 +206,9 @@ func TestSearchIndexed(t *testing.T) {
 	c.want(`SEARCH BODY "number 20"`, "* SEARCH 21 201 202 203 204 205 206 207 208 209 210\na OK SEARCH completed")
 }
 
-// lock makes a message one that nobody can read, root neither, until the test ends.
-func lock(t *testing.T, path string) {
+// lock makes a message one that nobody can read, root neither, until the test or unlock ends
+// that.
+func lock(t *testing.T, path string) (unlock func()) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err == nil {
@@ -217,6 +218,56 @@ func lock(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
+	return func() { f.Close() }
+}
+
+// TestLiveUnreadable holds that a message that cannot be read ends no search that is kept up
+// to date: it is told of once it can be, and before that as what it was.
+func TestLiveUnreadable(t *testing.T) {
+	s := newServer(t)
+	c := s.connect()
+	s.deliver("1000.M1P1.host", "Subject: x\n\nneedle\n")
+	c.ok("SELECT INBOX")
+	c.want("SEARCH RETURN (UPDATE ALL) BODY needle UNKEYWORD other", "* ESEARCH (TAG \"a\") ALL 1\na OK SEARCH completed")
+	live := func(command, want string) {
+		t.Helper()
+		var got []string
+		for line := range strings.Lines(c.ok("%s", command)) {
+			if strings.Contains(line, "ESEARCH") || strings.Contains(line, "NOUPDATE") {
+				got = append(got, strings.TrimSpace(line))
+			}
+		}
+		if strings.Join(got, "") != want {
+			t.Errorf("%s: told %q, want %q", command, got, want)
+		}
+	}
+	locked := func(name string) (unlock func()) {
+		path := filepath.Join(s.maildir, "tmp", name)
+		if err := os.WriteFile(path, []byte("Subject: x\n\nneedle\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		unlock = lock(t, path)
+		if err := os.Rename(path, filepath.Join(s.maildir, "new", name)); err != nil {
+			t.Fatal(err)
+		}
+		return unlock
+	}
+	unlock := locked("1001.M1P1.host")
+	s.deliver("1002.M1P1.host", "Subject: x\n\nneedle\n")
+	live("NOOP", "* ESEARCH (TAG \"a\") ADDTO (0 3)")
+	live("NOOP", "")
+	unlock()
+	live("NOOP", "* ESEARCH (TAG \"a\") ADDTO (0 2)")
+	unlock = lock(t, filepath.Join(s.maildir, "cur", "1000.M1P1.host:2,"))
+	live("STORE 1 +FLAGS (custom)", "")
+	live("NOOP", "")
+	unlock()
+	live("NOOP", "")
+	live("STORE 1 +FLAGS (other)", "* ESEARCH (TAG \"a\") REMOVEFROM (0 1)")
+	for i := range 2 * maxMissed { // all of them would be looked at again and again
+		locked(fmt.Sprintf("%d.M1P1.host", 2000+i))
+	}
+	live("NOOP", "* NO [NOUPDATE \"a\"] results are not kept up to date any more")
 }
 
 // TestSearchUnreadable holds that a message that cannot be read keeps nobody from
