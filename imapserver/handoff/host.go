@@ -59,6 +59,9 @@ func (c *Client) End() {
 	c.Conn.SetReadDeadline(time.Unix(1, 0)) // or the session sets another one, and then reads
 }
 
+// Ended says that End was called.
+func (c *Client) Ended() bool { return c.ended.Load() }
+
 // Read is net.Conn's.
 func (c *Client) Read(p []byte) (int, error) {
 	if c.ended.Load() {

@@ -32,7 +32,12 @@ func TestClientEnds(t *testing.T) {
 	defer c.Close()
 	b := make([]byte, 1)
 	c.Read(b)
-	c.End()
+	if c.Ended() {
+		t.Error("it has ended already")
+	}
+	if c.End(); !c.Ended() {
+		t.Error("a session that reads nothing cannot tell")
+	}
 	c.SetDeadline(time.Time{})
 	c.SetReadDeadline(time.Now().Add(time.Hour))
 	if n, err := c.Read(b); n != 0 || !errors.Is(err, ErrEnded) || !errors.Is(err, io.EOF) {

@@ -11,10 +11,14 @@ const lookEvery = 50 * time.Millisecond
 
 var errHungUp = errors.New("client hung up")
 
-// hungUp says that the client has closed the connection. It reads nothing: it
-// looks at what is there to be read, which for a closed one is the end. Of
-// connections that are no sockets it knows nothing.
+// hungUp says that the client has closed the connection, or that the login has ended the
+// session, between two responses. It reads nothing: it looks at what is there to be read,
+// which for a closed one is the end. Of other connections that are no sockets it knows
+// nothing.
 func (c *conn) hungUp() bool {
+	if e, ok := c.Conn.(interface{ Ended() bool }); ok {
+		return e.Ended()
+	}
 	sc, ok := c.Conn.(syscall.Conn)
 	if !ok {
 		return false

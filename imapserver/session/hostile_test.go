@@ -7,10 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -188,6 +191,41 @@ func TestSearchHungUp(t *testing.T) {
 		t.Logf("%s: ended after %v", command, took)
 		if os.Getenv("MAILSTEAD_HOSTILE") != "" && took > 100*time.Millisecond {
 			t.Errorf("%s: ended after %v only", command, took)
+		}
+	}
+}
+
+// endable is the connection of a login in the same process, which ends the session.
+type endable struct {
+	net.Conn
+	ended atomic.Bool
+}
+
+func (e *endable) Ended() bool { return e.ended.Load() }
+
+// TestSearchEnded holds that a client is told in the middle of a search that its session is
+// ended: by a login in this process or in another one, which hangs up.
+func TestSearchEnded(t *testing.T) {
+	s := boxOf(t, 20_000)
+	for _, way := range []string{"end", "hang up"} {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, conn := socket(t, fds[0]), socket(t, fds[1])
+		end := func() { client.(*net.UnixConn).CloseWrite() }
+		if way == "end" {
+			e := &endable{Conn: conn}
+			conn, end = e, func() { e.ended.Store(true) }
+		}
+		c := serve(t, s.params, client, conn)
+		c.ok("SELECT INBOX")
+		c.send("a SEARCH NOT BODY Hi\r\n")
+		time.Sleep(20 * time.Millisecond)
+		end()
+		client.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if said, err := io.ReadAll(c.br); err != nil || !strings.HasSuffix(string(said), "* BYE connection closed\r\n") {
+			t.Errorf("%s: %.100q, %v", way, said, err)
 		}
 	}
 }

@@ -214,6 +214,30 @@ func TestStopGrace(t *testing.T) {
 	})
 }
 
+// A search that is broken off when the server stops is answered, and BYE said.
+func TestStopSearch(t *testing.T) {
+	s := newServer(t)
+	s.params.grace = 50 * time.Millisecond
+	s.deliver("1000.M1P1.host", "Subject: x\n\n"+strings.Repeat("hay and hay again\n", large/17))
+	c := s.connect()
+	c.ok("SELECT INBOX")
+	for range cap(parsing) { // as if others were at it, and took long
+		parsing.take(t.Context())
+	}
+	defer func() {
+		for range cap(parsing) {
+			parsing.give()
+		}
+	}()
+	c.send("a SEARCH BODY needle\r\n")
+	time.Sleep(20 * time.Millisecond)
+	c.stop()
+	want := "a NO [UNAVAILABLE] server is stopping\r\n* BYE [UNAVAILABLE] server is stopping, try again soon\r\n"
+	if said, err := io.ReadAll(c.br); err != nil || string(said) != want {
+		t.Errorf("%q, %v", said, err)
+	}
+}
+
 func TestHungUp(t *testing.T) {
 	p, _ := bare()
 	c := connect(t, p)

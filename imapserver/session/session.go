@@ -5,6 +5,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,8 @@ type Params struct {
 	// Monitor, if it is not nil, is told what the session does.
 	Monitor *Monitor
 
-	pace time.Duration // progressEvery, where a test wants another
+	pace  time.Duration // progressEvery, where a test wants another
+	grace time.Duration // grace, as well
 }
 
 // Mailbox is a mailbox and whose it is.
@@ -68,6 +70,9 @@ type Mailbox struct{ Owner, Name string }
 
 // grace is how long a command may go on after the server was told to stop.
 const grace = 20 * time.Second
+
+// parting is how long one that was then broken off has to say so, and the session BYE.
+const parting = 2 * time.Second
 
 // ErrFault is of a session that a fault of ours has ended.
 var ErrFault = errors.New("a fault of ours")
@@ -120,8 +125,8 @@ func Serve(ctx context.Context, nc net.Conn, p Params) (err error) {
 			why = errBroken
 		}
 		c.interrupt(why)
-		late := time.AfterFunc(grace, cancel)
-		context.AfterFunc(work, func() { late.Stop(); c.Close() })
+		late := time.AfterFunc(cmp.Or(p.grace, grace), cancel)
+		context.AfterFunc(work, func() { late.Stop(); time.AfterFunc(parting, func() { c.Close() }) })
 	})
 	defer stop()
 	defer c.Close()
@@ -198,7 +203,7 @@ func (s *session) end(reason error, panicked any) error {
 		s.w.Status("*", imap.StatusResponseTypeBye, imap.ResponseCodeUnavailable, "the mailboxes have to be opened anew, try again soon")
 	case errors.Is(reason, errStopped):
 		s.w.Status("*", imap.StatusResponseTypeBye, imap.ResponseCodeUnavailable, "server is stopping, try again soon")
-	case errors.Is(reason, io.EOF), errors.Is(reason, io.ErrUnexpectedEOF): // of the login, which stops or ends the session, or of a client that still listens
+	case errors.Is(reason, io.EOF), errors.Is(reason, io.ErrUnexpectedEOF), errors.Is(reason, errHungUp): // of the login, which stops or ends the session, or of a client that still listens
 		s.w.Status("*", imap.StatusResponseTypeBye, "", "connection closed")
 	case errors.Is(reason, errIdle):
 		s.w.Status("*", imap.StatusResponseTypeBye, "", "no command for too long")
