@@ -16,7 +16,7 @@ const keyedPrefix = "hmac-sha256:"
 
 // keyed gives the digest of a secret under a key of the host: equal secrets have
 // equal digests there, and nobody elsewhere can try passwords against them.
-func keyed(key []byte, secret string) string {
+func keyed[T string | []byte](key []byte, secret T) string {
 	m := hmac.New(sha256.New, key)
 	m.Write([]byte(secret))
 	return keyedPrefix + hex.EncodeToString(m.Sum(nil))

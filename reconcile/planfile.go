@@ -57,37 +57,22 @@ func (p *Plan) Save(key []byte, made time.Time) *Saved {
 // Seal gives a plan its id, after which Check finds out what is altered.
 func (s *Saved) Seal(key []byte) { s.ID = s.id(key) }
 
-// id is the digest of what the plan was made from and what it would do: every
-// change with what it saw and what it wants. The time keeps two plans apart that
-// would do the same.
+// id is the digest of the whole file: of all that Bind goes by, and all that is read
+// before a plan is approved. The time keeps two plans apart that would do the same.
 func (s *Saved) id(key []byte) string {
-	type step struct {
-		Ref        Ref
-		Op         Op
-		Impact     Impact
-		Taken      bool
-		Saw, Wants string
-	}
-	steps := make([]step, 0, len(s.Changes)+len(s.Record)+len(s.Forget))
-	for _, c := range s.Changes {
-		steps = append(steps, step{c.Ref, c.Op, c.Impact, c.Taken, c.Saw, c.Wants})
-	}
-	for i := range s.Record {
-		steps = append(steps, step{Ref: s.Record[i].Ref, Op: "record", Wants: s.Record[i].digest(key)})
-	}
-	for _, ref := range s.Forget {
-		steps = append(steps, step{Ref: ref, Op: "forget"})
-	}
-	return keyedJSON(key, []any{s.Made, s.Host, s.Description, s.Selection, steps})
+	whole := *s
+	whole.ID = ""
+	return keyedJSON(key, &whole)
 }
 
-// keyedJSON is the digest of a value whose encoding cannot fail.
+// keyedJSON is the digest of a value whose encoding cannot fail. What is no text is
+// marked by an escape, and no more by one when it has been read from a file.
 func keyedJSON(key []byte, value any) string {
 	data, err := json.Marshal(value)
 	if err != nil {
 		panic(err) // only texts, numbers and times are digested
 	}
-	return keyed(key, string(data))
+	return keyed(key, bytes.ReplaceAll(data, []byte(`\ufffd`), []byte("\ufffd")))
 }
 
 // digest is what stands for a masked resource as a whole.

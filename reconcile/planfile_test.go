@@ -3,6 +3,7 @@ package reconcile
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -355,6 +356,93 @@ func TestSavedAltered(t *testing.T) {
 	if err := s.Encode(&file); err != nil || strings.Contains(file.String(), "hunter2") {
 		t.Errorf("%v, or a secret is in the file", err)
 	}
+}
+
+// TestSavedWhole alters every value of a file that has all there can be, and leaves out
+// every one: what its reader goes by, and what Bind does, is what was saved.
+func TestSavedWhole(t *testing.T) {
+	whole := wholePlan(t)
+	fields := slices.Sorted(maps.Keys(jsonFields(reflect.TypeFor[Saved]())))
+	if d := cmp.Diff(fields, slices.Sorted(maps.Keys(whole))); d != "" {
+		t.Fatalf("fields of Saved (-program +file):\n%s", d)
+	}
+	refused := func(what string) {
+		data, err := json.Marshal(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := ReadPlan(bytes.NewReader(data))
+		if err == nil {
+			_, err = s.Check([][]byte{planKey})
+		}
+		if err == nil {
+			t.Errorf("%s: nobody sees it", what)
+		}
+	}
+	var alter func(at string, value any, set func(any))
+	alter = func(at string, value any, set func(any)) {
+		switch v := value.(type) {
+		case map[string]any:
+			for _, name := range slices.Sorted(maps.Keys(v)) {
+				inner := v[name]
+				alter(at+"."+name, inner, func(x any) { v[name] = x })
+				delete(v, name)
+				refused(at + " without " + name)
+				v[name] = inner
+			}
+			return
+		case []any:
+			for i := range v {
+				alter(fmt.Sprintf("%s[%d]", at, i), v[i], func(x any) { v[i] = x })
+			}
+			set(v[1:])
+		case string:
+			set(v + " ")
+		case float64:
+			set(v + 1)
+		case bool:
+			set(!v)
+		}
+		refused(at)
+		set(value)
+	}
+	alter("", whole, func(any) {})
+}
+
+// wholePlan gives a saved plan in which no field is empty, as JSON has it.
+func wholePlan(t *testing.T) (whole map[string]any) {
+	t.Helper()
+	a := Resource{
+		Ref: Ref{"plain", "a"}, Origin: "host.cue:1:1", Needs: []Ref{{"plain", "b"}}, Blocked: &Block{Reason: "r", Command: "c"}, Unreadable: "u",
+		Attrs: []Attr{{Name: "content", Value: "x", Impact: Live, Runs: true, Follow: true}, {Name: "password", Value: "hunter2", Secret: true}},
+	}
+	p := Plan{
+		Host:      "h",
+		Changes:   []Change{{Ref: a.Ref, Op: Update, Have: &a, Want: &a, Origin: "o", Reason: "r", Impact: Live, Drift: &Drift{"r", true}, Taken: true}},
+		Unchanged: map[string]int{"plain": 1}, Blocked: []Waiting{{a.Ref, "o", "r", "c", []string{"content"}}},
+		Unreadable: []Unread{{a.Ref, "o", "r"}}, LeftOut: []Aside{{a.Ref, "o", "r"}}, Deferred: []Aside{{a.Ref, "o", "r"}},
+		Notes: []string{"n"}, Record: []Resource{a}, Forget: []Ref{a.Ref},
+		People: &People{
+			Sessions: Sessions{1, map[string]int{"imaps": 1}, true, "u"}, LastKnown: true, Users: 1, Were: 1,
+			Vanish: []string{"v"}, Elsewhere: []string{"e"}, Password: []string{"p"}, Moved: []string{"m"}, Lost: []Loss{{"w", 1}},
+			MessagesRemoved: 1, Purges: []Purge{{"u", "f", 1}}, PurgesUnknown: "u", Inboxes: []Inbox{{"u", 1, 1}},
+		},
+	}
+	s := p.Save(planKey, time.Now())
+	s.Program, s.Description = "1.0", Description{Paths: []string{"/etc/x"}, Host: "h", Tags: []string{"t"}, Rootless: true}
+	s.Selection = Selection{Only: []string{"o"}, Except: []string{"e"}, Take: []string{"t"}}
+	s.Summary = json.RawMessage(`{"changes": 1}`)
+	s.Seal(planKey)
+	var file bytes.Buffer
+	if err := errors.Join(s.Encode(&file), json.Unmarshal(file.Bytes(), &whole)); err != nil {
+		t.Fatal(err)
+	}
+	return whole
+}
+
+// A file has U+FFFD for what is no text, and fits its id all the same.
+func TestSavedNoText(t *testing.T) {
+	saved(t, &Plan{Notes: []string{"/etc/\xff", "\ufffd", `\ufffd`, `\\ufffd`, "<&\u2028"}})
 }
 
 // FuzzReadPlan: whatever a file holds, it is refused or read the same way again,

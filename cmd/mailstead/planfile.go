@@ -66,9 +66,9 @@ type madeFrom struct {
 func savePlan(plan *reconcile.Plan, key []byte, d reconcile.Description, selection reconcile.Selection, made time.Time) (*reconcile.Saved, error) {
 	s := plan.Save(key, made)
 	s.Program, s.Description, s.Selection = ownVersion(), d, selection
-	s.Seal(key)
 	var err error
 	s.Summary, err = json.Marshal(summarize(plan))
+	s.Seal(key)
 	return s, err
 }
 
@@ -221,6 +221,8 @@ func (l *look) bind(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 	switch {
 	case errors.Is(err, reconcile.ErrForeignKey):
 		return nil, hint(fmt.Errorf("%s: %w", o.file, err), "it was made for %s; plan again on this host, as the same user", visible(o.saved.Host))
+	case err != nil && o.saved.Program != ownVersion():
+		return nil, hint(fmt.Errorf("%s: %w, or is not as this version makes it", o.file, err), "mailstead %s made it, and this is %s: plan again", visible(o.saved.Program), ownVersion())
 	case err != nil:
 		return nil, hint(fmt.Errorf("%s: %w", o.file, err), "plan again")
 	}
