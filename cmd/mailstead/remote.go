@@ -217,6 +217,9 @@ func (r *remote) do(ctx context.Context, m target.Message) (a remoteAnswer, err 
 // readRequest decodes a request. A field that this version does not know would
 // be a wish that is not fulfilled.
 func readRequest(body []byte) (q remoteRequest, err error) {
+	if err := checkDensity(body); err != nil {
+		return q, fmt.Errorf("read request: %w", err)
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&q); err != nil {
@@ -231,6 +234,44 @@ func readRequest(body []byte) (q remoteRequest, err error) {
 	}
 	putHashes(q.Host, q.Hashes)
 	return q, nil
+}
+
+// How long a host is where its lists are long: what is written of it has all fields, so
+// that it is about as much as it becomes in memory.
+const (
+	octetsPerEntry = 64 // objects in lists: a folder has 77, a user 175
+	octetsPerValue = 8
+	fewEntries     = 10_000 // of which it does not matter what they become
+)
+
+// checkDensity refuses what would become far more in memory than it is here.
+func checkDensity(body []byte) error {
+	entries, values := 0, 0
+	var last byte // that is no space
+	for i := 0; i < len(body); i++ {
+		c := body[i]
+		switch c {
+		case ' ', '\t', '\n', '\r':
+			continue
+		case '"':
+			for i++; i < len(body) && body[i] != '"'; i++ {
+				if body[i] == '\\' {
+					i++
+				}
+			}
+		case ',':
+			values++
+		case '{', 'n': // or null, which becomes as much
+			if last == ',' || last == '[' {
+				entries++
+			}
+		}
+		last = c
+	}
+	if entries > fewEntries+len(body)/octetsPerEntry || values > fewEntries+len(body)/octetsPerValue {
+		return fmt.Errorf("its lists have %d entries and %d values in %d octets, more than those of a host", entries, values, len(body))
+	}
+	return nil
 }
 
 // isOurDir tells whether a directory is the one that this program is in, if only by links.

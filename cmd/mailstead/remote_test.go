@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -45,6 +46,46 @@ func TestRequest(t *testing.T) {
 	}
 	if want := build(host); build(got.Host) != want || !strings.Contains(want, "$argon2id$") {
 		t.Error("the far end would make another host")
+	}
+}
+
+// A request becomes no more in memory than a host of its length does, whatever its lists
+// have in them; one of many users is let pass.
+func TestRequestOfNothings(t *testing.T) {
+	users := []string{`{"host":{"Name":"x","Users":[`, `]}}`}
+	for _, c := range []struct {
+		list []string
+		one  string
+	}{
+		{users, `{}`},
+		{users, `null      `},
+		{users, " \n{\t\"Virtual\": {}}"},
+		{users, `{"Name":"\"","Imports":[{},null]}`},
+		{users, `{"Folders":[{"Name":"]"}]}`},
+		{[]string{`{"host":{"TLS":{"Certificates":[`, `]}}}`}, `{"Name":"\\"}`},
+		{[]string{`{"host":null,"agreed":[`, `]}`}, `""`},
+	} {
+		body := []byte(c.list[0] + strings.Repeat(c.one+",", 16<<20/len(c.one)) + c.one + c.list[1])
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := readRequest(body)
+		runtime.ReadMemStats(&after)
+		if took := (after.TotalAlloc - before.TotalAlloc) >> 20; err == nil || !strings.Contains(err.Error(), "its lists") || took > 16 {
+			t.Errorf("%s: %d MiB, %.200v", c.one, took, err)
+		}
+	}
+	dense := &schema.Host{Name: "mx.example.org", Users: make([]schema.User, 10_000)}
+	for i := range dense.Users {
+		dense.Users[i].Folders = make([]schema.Folder, 8)
+	}
+	for _, q := range []remoteRequest{{Host: dense}, {Host: &schema.Host{Name: "x"}, Agreed: []string{strings.Repeat(`",{`, 1<<20)}}} {
+		body, err := json.Marshal(q)
+		if err == nil {
+			err = checkDensity(body)
+		}
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 
