@@ -13,6 +13,7 @@ import (
 	"net/mail"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,7 @@ type mboxMessage struct {
 	Entry
 	file       string
 	start, end int64
+	octets     [16]byte // digest of what is between them
 }
 
 // Open is an Opener: all share what has been found.
@@ -78,7 +80,7 @@ func (m *Mbox) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 	}
 	for i := range boxes {
 		boxes[i].Messages = len(found[boxes[i].Name])
-		number(found[boxes[i].Name])
+		boxes[i].formerly = number(found[boxes[i].Name])
 	}
 	m.boxes, m.found = boxes, found
 	return boxes, nil
@@ -125,14 +127,22 @@ func (f *mboxFile) each(levels []string, place func(Mailbox, mboxMessage)) {
 	}
 }
 
-// number tells messages of the same octets apart.
-func number(messages []mboxMessage) {
+// number tells messages of the same octets apart. It gives what an ID was in earlier versions
+// where the message was the last one of its file, and no empty line behind it: that of its octets.
+func number(messages []mboxMessage) (formerly func(Entry) string) {
 	times := map[string]int{}
 	for i := range messages {
 		id := messages[i].ID
 		if times[id]++; times[id] > 1 {
 			messages[i].ID = fmt.Sprintf("%s-%d", id, times[id])
 		}
+	}
+	return func(e Entry) string {
+		id := hex.EncodeToString(messages[e.at].octets[:])
+		if times[id] > 0 {
+			return "" // it is that of another one, which has no more than the empty line
+		}
+		return id
 	}
 }
 
@@ -177,7 +187,8 @@ func (m *Mbox) Fetch(ctx context.Context, box Mailbox, messages []Entry, take fu
 		if err != nil {
 			return err
 		}
-		err = take(e, &unquoted{r: bufio.NewReaderSize(io.NewSectionReader(f, msg.start, msg.end-msg.start), 64<<10)})
+		octets := &unchanged{r: io.NewSectionReader(f, msg.start, msg.end-msg.start), sum: sha256.New(), msg: &msg}
+		err = take(e, &unquoted{r: bufio.NewReaderSize(octets, 64<<10)})
 		f.Close()
 		if err != nil {
 			return err
@@ -185,6 +196,26 @@ func (m *Mbox) Fetch(ctx context.Context, box Mailbox, messages []Entry, take fu
 	}
 	return nil
 }
+
+// unchanged reads a message whose octets are still those that were found: a mail program may
+// write its file anew at any time.
+type unchanged struct {
+	r   io.Reader
+	sum hash.Hash
+	msg *mboxMessage
+}
+
+func (u *unchanged) Read(p []byte) (int, error) {
+	n, err := u.r.Read(p)
+	u.sum.Write(p[:n])
+	if errors.Is(err, io.EOF) && short(u.sum) != u.msg.octets {
+		err = fmt.Errorf("%s is not any more what it was when it was looked through: run the import again once nobody writes to it", u.msg.file)
+	}
+	return n, err
+}
+
+// short is as much of a digest as tells messages apart.
+func short(h hash.Hash) [16]byte { return [16]byte(h.Sum(nil)) }
 
 // unquoted takes the ">" away that was put before lines that begin a message.
 type unquoted struct {
@@ -217,11 +248,14 @@ const maxFields = 256 << 10
 type mboxScan struct {
 	file  string
 	each  mboxEach
+	r     *bufio.Reader
 	msg   mboxMessage
 	sum   hash.Hash
 	head  bytes.Buffer
-	body  bool  // the header is over
-	empty int64 // octets of the empty line that may be the one before the next message
+	body  bool   // the header is over
+	empty []byte // the empty line that may be the one before the next message; it is not in sum
+	open  bool   // the last line has no end
+	eol   string // of the line that began the message
 }
 
 // mboxEach is told of a message, with the flags that its own fields tell, and Gmail's labels.
@@ -238,7 +272,7 @@ func scanMbox(ctx context.Context, path string, each mboxEach) error {
 	if first, _ := r.Peek(5); string(first) != "From " {
 		return nil // no mbox
 	}
-	s := &mboxScan{file: path, each: each}
+	s := &mboxScan{file: path, each: each, r: r}
 	at, fresh := int64(0), true
 	for {
 		line, err := r.ReadSlice('\n')
@@ -263,36 +297,69 @@ func scanMbox(ctx context.Context, path string, each mboxEach) error {
 
 // line takes a line, or a piece of one; fresh says that it begins one.
 func (s *mboxScan) line(line []byte, at int64, fresh bool) {
-	if fresh && bytes.HasPrefix(line, []byte("From ")) && (s.sum == nil || s.empty > 0) {
-		s.end(at)
-		s.msg = mboxMessage{file: s.file, start: at + int64(len(line))}
-		s.msg.Date = fromDate(string(line))
-		s.sum, s.body, s.empty = sha256.New(), false, 0
-		s.head.Reset()
-		return
+	if fresh && bytes.HasPrefix(line, []byte("From ")) && (s.sum == nil || s.empty != nil) {
+		line = bytes.Clone(line) // it is read on behind it
+		if from := string(line); s.separates(from) {
+			s.end(at)
+			s.msg = mboxMessage{file: s.file, start: at + int64(len(line))}
+			s.msg.Date = fromDate(from)
+			s.sum, s.body, s.empty, s.open = sha256.New(), false, nil, false
+			s.eol = from[len(strings.TrimRight(from, "\r\n")):]
+			s.head.Reset()
+			return
+		}
 	}
-	if s.sum == nil {
-		return
-	}
-	s.sum.Write(line)
-	s.empty = 0
+	s.sum.Write(s.empty)
+	s.empty, s.open = nil, line[len(line)-1] != '\n'
 	if blank := fresh && len(bytes.TrimRight(line, "\r\n")) == 0; blank {
-		s.body, s.empty = true, int64(len(line))
+		s.body, s.empty = true, bytes.Clone(line)
+	} else {
+		s.sum.Write(line)
 	}
 	if !s.body && s.head.Len() < maxFields {
 		s.head.Write(line)
 	}
 }
 
+// separates says whether a line behind an empty one that begins with "From " begins a message:
+// not every program that writes mbox files marks those of a text.
+func (s *mboxScan) separates(line string) bool {
+	if s.sum == nil || fromDate(line) != NoDate {
+		return true
+	}
+	next, _ := s.r.Peek(maxFieldName)
+	return oddSeparator.MatchString(line) && anyField.Match(next)
+}
+
+// maxFieldName is how far the colon of a header's first field is looked for.
+const maxFieldName = 256
+
+var (
+	// oddSeparator matches a separator line without a date, or with a time in one that
+	// fromDate does not know.
+	oddSeparator = regexp.MustCompile(`^From (\S*\s*$|.*\d:\d\d)`)
+	// anyField matches the start of a header, and not that of a URL.
+	anyField = regexp.MustCompile(`^[!-9;-~]+:[^/]`)
+)
+
 // end ends the message before at.
 func (s *mboxScan) end(at int64) {
 	if s.sum == nil {
 		return
 	}
-	s.msg.end = at - s.empty
+	s.msg.end = at - int64(len(s.empty))
 	s.msg.Size = s.msg.end - s.msg.start
-	sum := s.sum.Sum(nil)
-	s.msg.ID = hex.EncodeToString(sum[:16])
+	s.msg.octets = short(s.sum)
+	switch { // the ID is to be the same once another message stands behind it
+	case s.empty != nil:
+		s.sum.Write(s.empty)
+	case s.open:
+		io.WriteString(s.sum, s.eol+s.eol)
+	default:
+		io.WriteString(s.sum, s.eol)
+	}
+	id := short(s.sum)
+	s.msg.ID = hex.EncodeToString(id[:])
 	s.sum = nil
 	h, err := mail.ReadMessage(bytes.NewReader(append(s.head.Bytes(), "\r\n\r\n"...)))
 	if err != nil {

@@ -73,9 +73,9 @@ func (t *Transfer) closeSources() {
 }
 
 // has says what became of a message; the page may be nil.
-func (p *page) has(m Mailbox, e Entry) (b brought, ok bool) {
+func (p *page) has(m Mailbox, id string) (b brought, ok bool) {
 	if p != nil && p.Validity == m.Validity {
-		b, ok = p.done[e.ID]
+		b, ok = p.done[id]
 	}
 	return b, ok
 }

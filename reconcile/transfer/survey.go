@@ -104,13 +104,21 @@ func (t *Transfer) look(ctx context.Context, w *work, r *Report) error {
 	err = t.persist(ctx, w.slot, func(s Source) error {
 		w.pending, w.here, w.changed = nil, nil, nil
 		r.There, r.Size, r.Before = 0, 0, 0
+		former := map[string]bool{} // IDs that have been found
 		return s.List(ctx, w.box, func(e Entry) {
 			if e.Date != NoDate {
 				e.Date = min(max(e.Date, firstDate), lastDate)
 			}
 			r.There++
 			r.Size += max(e.Size, 0)
-			b, ok := page.has(w.box, e)
+			b, ok := page.has(w.box, e.ID)
+			if !ok && w.box.formerly != nil {
+				if id := w.box.formerly(e); id != "" && !former[id] {
+					if b, ok = page.has(w.box, id); ok {
+						e.ID, former[id] = id, true // as the journal has it
+					}
+				}
+			}
 			switch {
 			case !ok:
 				w.pending = append(w.pending, e)

@@ -24,6 +24,8 @@ type Mailbox struct {
 	Validity   string // within which an ID means the same message
 	Messages   int    // as far as the source tells before it is read
 	Fault      string // why the source gives nothing of it; "": it does
+
+	formerly func(Entry) string // an ID that earlier versions gave a message; "", or nil: none
 }
 
 // Entry is a message of a source without its octets.
