@@ -31,6 +31,7 @@ type diskFault struct {
 	final   bool   // sessions end, since a sync has failed or the daemon is started anew
 	anew    bool   // that is so
 	traced  bool   // the fault is that of all the daemon's disks
+	removes bool   // mail can be removed for all that
 	log     string // what is logged, once
 }
 
@@ -41,13 +42,13 @@ const (
 
 var diskFaults = []diskFault{
 	{
-		name: "full, tmpfs", mount: tmpfs("size=3m"), fail: fillDisk, mend: freeDisk,
+		name: "full, tmpfs", mount: tmpfs("size=3m"), fail: fillDisk, mend: freeDisk, removes: true,
 		refuses: "OVERQUOTA", log: loggedFull,
 	}, {
 		name: "no inodes, tmpfs", mount: tmpfs("nr_inodes=300"), fail: fillInodes, mend: freeDisk,
 		refuses: "OVERQUOTA", log: loggedFull,
 	}, {
-		name: "full, ext4", mount: ext4, fail: fillDisk, mend: freeDisk,
+		name: "full, ext4", mount: ext4, fail: fillDisk, mend: freeDisk, removes: true,
 		refuses: "OVERQUOTA", log: loggedFull,
 	}, {
 		name: "read-only by a fault, ext4", mount: ext4, final: true, must: true,
@@ -171,6 +172,15 @@ func (r *diskRig) run(t *testing.T) {
 		r.work(t, b, 1, 25, false)
 	}
 	r.bring(t, false)
+	const removed = 8
+	old := r.dial(t, 1)
+	defer old.nc.Close()
+	r.ask(t, old, "CREATE Old")
+	for range removed {
+		if _, _, err := old.append("Old", "", "Subject: x\r\n\r\nold\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	idler := r.dial(t, 1)
 	defer idler.nc.Close()
 	r.ask(t, idler, "SELECT INBOX")
@@ -198,6 +208,13 @@ func (r *diskRig) run(t *testing.T) {
 		r.work(t, r.healthy, 2, 10, false)
 	}
 	r.logged(t)
+	if r.f.removes {
+		r.ask(t, old, "SELECT Old")
+		r.ask(t, old, "STORE 1:* +FLAGS.SILENT (\\Deleted)")
+		if there, _, err := old.command("EXPUNGE"); err != nil || len(there) < removed {
+			t.Errorf("EXPUNGE: %q, %v", there, err)
+		}
+	}
 
 	r.f.mend(t, r)
 	r.wait(t)
@@ -247,6 +264,9 @@ func (r *diskRig) work(t *testing.T, b *powerBox, n, steps int, fault bool) {
 	c := r.open(t, b, n, fault)
 	defer func() { c.nc.Close() }()
 	for range steps {
+		if fault && r.f.removes {
+			r.f.fail(t, r) // what was removed has made room
+		}
 		err := b.step()(c)
 		switch {
 		case err == nil:
@@ -457,18 +477,23 @@ func ext4(t *testing.T, r *diskRig) {
 
 // fillDisk leaves no block.
 func fillDisk(t *testing.T, r *diskRig) {
-	f, err := os.Create(filepath.Join(r.home, "filler"))
+	f, err := os.OpenFile(filepath.Join(r.home, "filler"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	for _, size := range []int{1 << 16, 1 << 10} {
-		for err = nil; err == nil; {
-			_, err = f.Write(make([]byte, size))
+	for wrote := true; wrote; { // what a file system has kept for itself is free once it is synced
+		wrote = false
+		for _, size := range []int{1 << 16, 1 << 10} {
+			for err = nil; err == nil; {
+				var n int
+				n, err = f.Write(make([]byte, size))
+				wrote = wrote || n > 0
+			}
 		}
-	}
-	if err := f.Sync(); !errors.Is(err, unix.ENOSPC) && err != nil {
-		t.Fatal(err)
+		if err := f.Sync(); !errors.Is(err, unix.ENOSPC) && err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

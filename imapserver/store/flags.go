@@ -83,6 +83,7 @@ func (v *View) StoreUnchanged(ctx context.Context, seqs []SeqNum, op StoreOp, fl
 		err = errors.Join(err, v.mb.a.index.durable())
 	}
 	slices.Sort(c.modified)
+	c.modified = slices.Compact(c.modified)
 	if err != nil {
 		err = fmt.Errorf("store: %w", diskError(err))
 	}
@@ -138,7 +139,7 @@ func (c *storing) run(ctx context.Context, uids []imap.UID) error {
 	defer func() { mb.a.quota.note(c.grown) }()
 	// A file that another program has renamed is looked for, and changed then.
 	for range openTries {
-		lost, err := c.pass(uids)
+		lost, err := c.passes(uids)
 		if err != nil || len(lost) == 0 {
 			return errors.Join(err, c.expunged())
 		}
@@ -156,6 +157,23 @@ func (c *storing) expunged() error {
 		return ErrExpunged
 	}
 	return nil
+}
+
+// passes is pass, part by part where the index has no room for all at once.
+func (c *storing) passes(uids []imap.UID) (lost []imap.UID, err error) {
+	for n := len(uids); len(uids) > 0; {
+		n = min(n, len(uids))
+		some, err := c.pass(uids[:n])
+		if n > 1 && len(c.changed) == 0 && errors.Is(diskError(err), ErrNoSpace) {
+			n /= 2
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		lost, uids = append(lost, some...), uids[n:]
+	}
+	return lost, nil
 }
 
 // pass changes the messages, but for those whose file is not where it should
@@ -214,6 +232,7 @@ func (c *storing) pass(uids []imap.UID) (lost []imap.UID, err error) {
 		if uerr == nil {
 			c.grown = grown
 		}
+		c.changed = nil
 		return nil, errors.Join(err, cerr, uerr)
 	}
 	mb.inNew += inNew

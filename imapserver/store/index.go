@@ -150,7 +150,9 @@ type index struct {
 	failed error  // set once: nothing can be committed any more
 	broken func() // told of that, with mu held; may be nil
 
-	wal  *os.File // opened at the first sync; the file lives as long as conn
+	file *os.File // the database, and its log; nil if unwritten
+	wal  *os.File
+	room int64 // of file, that is set aside: bytes
 	sync *group
 }
 
@@ -182,6 +184,11 @@ func openIndex(dir string, ops *maildir.Ops, synced func(time.Duration), fault e
 	}
 	x = &index{path: path, ops: ops, conn: conn, unwritten: unwritten}
 	x.sync = newGroup(x.syncWAL, synced)
+	if unwritten == nil {
+		if err := x.openFiles(); err != nil {
+			return nil, lost, errors.Join(err, x.close())
+		}
+	}
 	return x, lost, nil
 }
 
@@ -342,14 +349,16 @@ func putAside(path string) error {
 func (x *index) close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	damaged := errors.Is(x.failed, errIndex)
+	damaged, sound := errors.Is(x.failed, errIndex), x.failed == nil && x.unwritten == nil
 	x.failed = errClosed
 	err := x.conn.Close()
-	if x.wal != nil {
-		x.wal.Close()
-	}
-	if damaged {
+	x.file.Close()
+	x.wal.Close()
+	switch {
+	case damaged:
 		err = errors.Join(err, putAside(x.path))
+	case sound && err == nil:
+		x.leaveLog()
 	}
 	return err
 }
@@ -367,7 +376,7 @@ func (x *index) update(fn func(*sqlite.Conn) error) error {
 		return x.unwritten
 	}
 	err := x.transact(fn)
-	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultFull && sqlitex.Execute(x.conn, "PRAGMA wal_checkpoint(RESTART)", nil) == nil {
+	if x.full(err) && sqlitex.Execute(x.conn, "PRAGMA wal_checkpoint(RESTART)", nil) == nil {
 		err = x.transact(fn)
 	}
 	return x.check(err)
@@ -378,6 +387,9 @@ func (x *index) transact(fn func(*sqlite.Conn) error) error {
 	err := sqlitex.Execute(x.conn, "BEGIN IMMEDIATE", nil)
 	if err == nil {
 		if err = fn(x.conn); err == nil {
+			err = x.setPagesAside()
+		}
+		if err == nil {
 			err = sqlitex.Execute(x.conn, "COMMIT", nil)
 		}
 		if !x.conn.AutocommitEnabled() {
@@ -419,17 +431,11 @@ func (x *index) syncWAL() error {
 		x.mu.Unlock()
 		return x.failed
 	}
-	if x.wal == nil {
-		f, err := os.OpenFile(x.path+"-wal", os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-		if err != nil {
-			x.mu.Unlock()
-			return fmt.Errorf("sync index: %w", err)
-		}
-		x.wal = f
-	}
-	wal := x.wal
 	x.mu.Unlock()
-	err := x.ops.SyncData(wal)
+	if x.unwritten != nil {
+		return x.unwritten
+	}
+	err := x.ops.SyncData(x.wal)
 	if err != nil {
 		// What did not reach the disk is marked clean now: trying again would
 		// seem to succeed.

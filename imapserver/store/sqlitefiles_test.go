@@ -137,7 +137,7 @@ func (w *sqliteWatch) tell(op sqliteOp) {
 // code gives what SQLite's own VFS returns where the kernel returns err.
 func code(err error, otherwise int32) int32 {
 	switch err {
-	case unix.ENOSPC, unix.EDQUOT:
+	case unix.ENOSPC:
 		return sqlite3.SQLITE_FULL
 	case unix.ENOMEM:
 		return sqlite3.SQLITE_IOERR_NOMEM
@@ -170,7 +170,7 @@ func vfsOpen(tls *libc.TLS, vfs, zPath, file uintptr, flags int32, out uintptr) 
 	s.mu.Lock()
 	usual := *at[uintptr](file)
 	f := &sqliteFile{path: path, watch: w, methods: at[sqlite3.Tsqlite3_io_methods](usual)}
-	f.fresh = made && flags&(sqlite3.SQLITE_OPEN_WAL|sqlite3.SQLITE_OPEN_MAIN_JOURNAL|sqlite3.SQLITE_OPEN_SUPER_JOURNAL) != 0
+	f.fresh = flags&sqlite3.SQLITE_OPEN_CREATE != 0 && flags&(sqlite3.SQLITE_OPEN_WAL|sqlite3.SQLITE_OPEN_MAIN_JOURNAL|sqlite3.SQLITE_OPEN_SUPER_JOURNAL) != 0
 	s.open[file] = f
 	if s.methods[usual] == 0 {
 		s.methods[usual] = wrapMethods(tls, f.methods)
