@@ -20,7 +20,7 @@ import (
 // What ends an account whose disk is another one by now.
 var (
 	errWell    = fmt.Errorf("%w: it can be written again, and the account is opened anew", ErrDisk)
-	errMounted = fmt.Errorf("%w: another file system or Maildir is in its place, and the account is opened anew", ErrDisk)
+	errMounted = fmt.Errorf("%w: another file system or Maildir is in its place, or none, and the account is opened anew", ErrDisk)
 )
 
 // diskError makes ErrNoSpace of a full disk and of an exhausted quota, and ErrDisk of
@@ -134,10 +134,10 @@ func identify(dir string) (identity, error) {
 
 // reviewDisk ends an account that was opened on a disk that could not be written, and
 // can be by now, and one whose file system was mounted again or whose Maildir was
-// replaced, as by a restore: it is opened anew, with all that has happened meanwhile.
+// removed or replaced, as by a restore: it is opened anew, with all that has happened meanwhile.
 func (a *Account) reviewDisk() error {
 	// What is in the place of our directory in it is planted, and not followed.
-	if now, err := identify(a.dir); err == nil && now != a.top {
+	if now, err := identify(a.dir); err == nil && now != a.top || errors.Is(err, fs.ErrNotExist) {
 		return a.index.fail(errMounted)
 	}
 	if a.index.unwritten == nil || writable(a.own, true) != nil {

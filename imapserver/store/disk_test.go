@@ -165,6 +165,36 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
+// TestRemoved: the account ends whose Maildir is gone, so that a user who comes back is not
+// shown what was there, and nothing of it is made again.
+func TestRemoved(t *testing.T) {
+	dir := newMaildir(t)
+	broken := make(chan struct{})
+	a, err := Open(t.Context(), Options{Maildir: dir, Broken: func() { close(broken) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 { // of which the kernel tells
+		appendMessage(t, a, "INBOX", mail1)
+	}
+	selectBox(t, a, "INBOX", false)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-broken: // with nobody asking
+	case <-time.After(10 * time.Second):
+		t.Error("it is still open")
+	}
+	if _, err := a.Select(t.Context(), "INBOX", false); !errors.Is(err, ErrDisk) {
+		t.Errorf("select: %v", err)
+	}
+	a.Close()
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is made again: %v", err)
+	}
+}
+
 // treeNames gives all that is below a directory.
 func treeNames(t *testing.T, dir string) (all []string) {
 	t.Helper()
