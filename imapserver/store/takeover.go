@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"mailstead/imapserver/maildir"
 )
@@ -14,40 +15,52 @@ import (
 // know, to Courier's form, which is ours: subscriptions and rights. UIDs and
 // keywords are taken over when a mailbox is first opened.
 func (a *Account) takeOver(dirs []string, enc maildir.Encoding) error {
-	for _, dir := range append([]string{"."}, dirs...) {
-		if err := a.takeOverACL(dir); err != nil {
-			return fmt.Errorf("take over rights: %w", diskError(err))
+	dirs = append([]string{"."}, dirs...)
+	if slices.ContainsFunc(dirs, a.hasDovecotACL) {
+		for _, dir := range dirs {
+			if err := a.takeOverACL(dir); err != nil {
+				return fmt.Errorf("take over rights: %w", diskError(err))
+			}
 		}
 	}
 	return a.takeOverSubscriptions(enc)
 }
 
+func (a *Account) hasDovecotACL(dir string) bool {
+	st, err := os.Lstat(filepath.Join(a.dir, dir, maildir.DovecotACLFile))
+	return err == nil && st.Mode().IsRegular()
+}
+
 // takeOverACL writes the rights to a mailbox as Courier has them, unless they are
-// there.
+// there. They are the owner's alone where Dovecot has no file: it gives nothing of the
+// rights to the names above.
 func (a *Account) takeOverACL(dir string) error {
 	dir = filepath.Join(a.dir, dir)
 	if st, err := os.Lstat(dir); err != nil || !st.IsDir() {
 		return nil
 	}
 	data, err := maildir.ReadFile(dir, maildir.DovecotACLFile)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, maildir.ErrIrregular) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, maildir.ErrIrregular) {
 		return err
 	}
+	said := err == nil
 	if _, err := os.Lstat(filepath.Join(dir, maildir.ACLFile)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	acl, dropped := maildir.ParseDovecotACL(data[:min(len(data), maildir.MaxACL)])
 	if data, err = maildir.EncodeACL(acl); err != nil {
 		a.log.Error("Dovecot's rights are not taken over; the owner alone has some", "path", dir, "error", err)
-		return nil
+		said = false
+		if data, err = maildir.EncodeACL(maildir.DefaultACL()); err != nil {
+			return err
+		}
 	}
 	if err := a.ops.WriteFile(dir, maildir.ACLFile, maildir.FileMode, data); err != nil {
 		return err
 	}
-	a.log.Info("took over Dovecot's rights", "path", dir, "lines without an equivalent", dropped)
+	if said {
+		a.log.Info("took over Dovecot's rights", "path", dir, "lines without an equivalent", dropped)
+	}
 	return nil
 }
 

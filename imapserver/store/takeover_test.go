@@ -1,9 +1,11 @@
 package store
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +41,50 @@ func TestTakeOverDovecot(t *testing.T) {
 	reopen(t, a)
 	if _, err := os.Stat(filepath.Join(dir, ".Projects.Alpha", maildir.ACLFile)); err == nil {
 		t.Error("rights are taken over twice")
+	}
+}
+
+// TestTakeOverUnshared: with Dovecot a mailbox about which nothing is said is its owner's,
+// and has nothing of those above it, as with Courier.
+func TestTakeOverUnshared(t *testing.T) {
+	for _, shared := range []string{".", ".Team"} {
+		dir := newMaildir(t)
+		for _, name := range []string{".Team", ".Team.Own", ".Private"} {
+			if err := maildir.MakeTree(filepath.Join(dir, name), true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		writeFile(t, "owner lrwstipekxa\nuser=bob lr\n", dir, shared, maildir.DovecotACLFile)
+		a := openAccount(t, dir)
+		for _, name := range []string{".", ".Team", ".Team.Own", ".Private"} {
+			if r := a.aclOf(name).Rights("bob", false); (r != 0) != (name == shared) {
+				t.Errorf("%s is shared: of %s bob has %q", shared, name, r)
+			}
+			if r := a.aclOf(name).Rights("alice", true); !r.Has(maildir.AllRights &^ maildir.RightPost) {
+				t.Errorf("%s is shared: of %s its owner has %q", shared, name, r)
+			}
+		}
+	}
+}
+
+// TestTakeOverTooManyRights: those that cannot be taken over leave the mailbox to its owner,
+// whatever there is above it.
+func TestTakeOverTooManyRights(t *testing.T) {
+	dir := newMaildir(t)
+	if err := maildir.MakeTree(filepath.Join(dir, ".Team"), true); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, "user=bob lr\n", dir, maildir.DovecotACLFile)
+	var many strings.Builder
+	for n := range maildir.MaxACL / 60 {
+		fmt.Fprintf(&many, "user=%050d d\n", n) // which are three rights
+	}
+	writeFile(t, "user=carol lr\n"+many.String(), dir, ".Team", maildir.DovecotACLFile)
+	a := openAccount(t, dir)
+	for _, who := range []string{"bob", "carol"} {
+		if r := a.aclOf(".Team").Rights(who, false); r != 0 {
+			t.Errorf("%s has %q", who, r)
+		}
 	}
 }
 
