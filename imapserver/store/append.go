@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -407,14 +408,9 @@ func (p *placing) run(next *snapshot) error {
 
 func (p *placing) runClaimed(next *snapshot) error {
 	mb := p.dest
-	early := false
-	for _, r := range p.records {
-		early = early || r.set.keywords != ""
-	}
-	if early {
+	if slices.ContainsFunc(p.records, func(r record) bool { return r.set.keywords != "" }) {
 		// Rows without files are no harm: whoever finds them drops them.
 		mb.ahead = true
-		defer func() { mb.ahead = false }()
 		row := mb.row
 		if err := mb.raiseMarks(&row, next); err != nil {
 			return err
@@ -427,12 +423,15 @@ func (p *placing) runClaimed(next *snapshot) error {
 			return err
 		}
 	}
-	if err := mb.change(p.placeAll, maildir.Cur); err != nil {
-		p.dropRows(early)
-		return err
+	err := mb.change(p.placeAll, maildir.Cur)
+	if err == nil {
+		if err = mb.commit(next, false, nil, p.put); err != nil {
+			err = errors.Join(err, mb.change(func() error { return p.undoAll(len(p.records)) }, maildir.Cur))
+		}
 	}
-	if err := mb.commit(next, false, nil, p.put); err != nil {
-		return errors.Join(err, mb.change(func() error { return p.undoAll(len(p.records)) }, maildir.Cur))
+	if err != nil {
+		p.dropRows()
+		return err
 	}
 	for _, r := range p.records {
 		mb.bases.add(r.base, r.uid)
@@ -471,16 +470,16 @@ func (p *placing) undoAll(n int) error {
 	return errors.Join(errs...)
 }
 
-func (p *placing) dropRows(written bool) {
-	if !written {
+// dropRows drops rows that have been written ahead.
+func (p *placing) dropRows() {
+	mb := p.dest
+	if !mb.ahead {
 		return
 	}
-	gone := make(map[imap.UID]bool)
-	for _, r := range p.records {
-		gone[r.uid] = true
+	row := mb.row
+	if err := mb.write(&row, mb.snap.Load(), func(*sqlite.Conn) error { return nil }); err != nil {
+		mb.a.log.Warn("rows without messages are left until the mailbox is next written", "error", err)
+		return
 	}
-	err := p.dest.a.index.update(func(conn *sqlite.Conn) error { return dropMessages(conn, p.dest.row.id, gone) })
-	if err != nil {
-		p.dest.a.log.Warn("rows without messages are left until the mailbox is next loaded", "error", err)
-	}
+	mb.ahead = false
 }

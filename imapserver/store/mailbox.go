@@ -53,7 +53,7 @@ type mailbox struct {
 	inNew    int                    // messages that are in new
 	suspect  map[imap.UID]time.Time // messages whose file was missing at the last look
 	sizes    []*record              // whose size the index does not have yet
-	ahead    bool                   // the index has rows of messages that are not in cur yet
+	ahead    bool                   // the index may have rows, of UIDNEXT and up, of messages that are not in cur yet
 	ghosts   map[imap.UID]bool      // and these of messages that are gone
 	imports  *foreign               // what another server knew, until the first sync
 	courier  courierFiles
@@ -236,7 +236,7 @@ func (mb *mailbox) commit(next *snapshot, durable bool, by *View, fn func(*sqlit
 	if err := mb.write(&row, next, fn); err != nil {
 		return err
 	}
-	mb.row = row
+	mb.row, mb.ahead = row, false
 	if durable {
 		if err := mb.a.index.durable(); err != nil {
 			return err
@@ -303,6 +303,11 @@ func (mb *mailbox) write(row *mailboxRow, s *snapshot, fn func(*sqlite.Conn) err
 			mb.courier.row.modseq = s.modseq
 			err := errors.Join(putValidity(conn, row.uidValidity), putCourier(conn, row.id, mb.courier.row))
 			if err != nil {
+				return err
+			}
+		}
+		if mb.ahead { // of a command that has failed, or that writes them again
+			if err := dropFrom(conn, row.id, mb.snap.Load().uidNext); err != nil {
 				return err
 			}
 		}

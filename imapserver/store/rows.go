@@ -180,6 +180,11 @@ func dropMessages(conn *sqlite.Conn, mailbox int64, gone map[imap.UID]bool) erro
 	return nil
 }
 
+// dropFrom removes the rows of that UID and up.
+func dropFrom(conn *sqlite.Conn, mailbox int64, first imap.UID) error {
+	return sqlitex.Execute(conn, "DELETE FROM message WHERE mailbox = ? AND uid >= ?", &sqlitex.ExecOptions{Args: []any{mailbox, int64(first)}})
+}
+
 func putSize(conn *sqlite.Conn, mailbox int64, uid imap.UID, size int64) error {
 	stmt, err := conn.Prepare("UPDATE message SET size = ? WHERE mailbox = ? AND uid = ?")
 	if err != nil {
