@@ -153,7 +153,7 @@ type running struct {
 func (r *running) run(ctx context.Context, serve func(), asked asked) error {
 	a, ok := r.server.(authorizer)
 	if ok {
-		r.door = &webDoor{log: r.log, auth: a.authority(), settings: a.inForce, sessions: map[string]webSession{}}
+		r.door = &webDoor{log: r.log, auth: a.authority(), settings: a.inForce, begin: r.server.Session, sessions: map[string]webSession{}}
 	}
 	ctx, stop := r.signals(ctx)
 	defer stop()

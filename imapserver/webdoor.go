@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -32,6 +33,7 @@ type webDoor struct {
 	log      *slog.Logger
 	auth     *auth.Auth
 	settings func() *Settings
+	begin    func(config.User, *os.File) error // a session, as server has it
 
 	mu       sync.Mutex
 	last     uint64
@@ -43,7 +45,9 @@ type webSession struct {
 	row   config.User // as it was at the login
 	login string      // what was typed, which a directory may know the user by
 	begun time.Time
-	made  uint64 // the order in which they were made
+	made  uint64         // the order in which they were made
+	usage *control.Usage // as it was when it was asked for, nil: none or unknown
+	asked time.Time
 }
 
 // openWebDoor binds the socket of the page, whether there is one now or by a reload.
@@ -81,6 +85,8 @@ func (d *webDoor) answer(ctx context.Context, r control.WebRequest) control.WebA
 	switch r.Do {
 	case control.WebUser:
 		d.about(s.user, &a)
+	case control.WebUsage:
+		a.Usage, err = d.usage(r.Token)
 	case control.WebLogout:
 		d.end(func(token string, _ webSession) bool { return token == r.Token })
 	case control.WebRevokeApp:

@@ -37,7 +37,7 @@ func webbedFor(t *testing.T, uid int) (*webDoor, func(control.WebRequest) contro
 		May:        config.May{Owner: &config.Identity{UID: os.Getuid(), GID: os.Getgid()}, Roots: []string{filepath.Join(dir, "mail")}},
 	}}
 	i, _, _ := inline(t, c, []config.User{testUser(t, dir, "alice"), testUser(t, dir, "bob"), {Name: "boss", Hash: hash(t, "pw-boss"), Master: true}}, issue(t, time.Now().Add(time.Hour), "mail.example"))
-	d := &webDoor{log: i.log, auth: i.authority(), settings: i.inForce, sessions: map[string]webSession{}}
+	d := &webDoor{log: i.log, auth: i.authority(), settings: i.inForce, begin: i.Session, sessions: map[string]webSession{}}
 	l, err := control.ListenAll(filepath.Join(dir, "web"))
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +125,62 @@ func TestWebDoor(t *testing.T) {
 	}
 }
 
+// A user is told how much mail there is, where there is a quota. The session that says so
+// is nobody's but theirs, and may say what it likes.
+func TestWebUsage(t *testing.T) {
+	d, ask := webbed(t)
+	begun, begin := 0, d.begin
+	say, limits := "", ""
+	d.begin = func(u config.User, stream *os.File) error {
+		begun++
+		if say == "" {
+			if limits != "" {
+				if err := os.WriteFile(filepath.Join(u.Maildir, "maildirsize"), []byte(limits+"\n5000 2\n"), 0o600); err != nil {
+					t.Error(err)
+				}
+			}
+			return begin(u, stream)
+		}
+		go func() {
+			defer stream.Close()
+			stream.WriteString(say)
+			stream.Read(make([]byte, 100))
+		}()
+		return nil
+	}
+	if a := ask(control.WebRequest{Do: control.WebUsage, User: "alice", Token: "guessed"}); !a.Over || begun > 0 {
+		t.Errorf("without a token: %+v", a)
+	}
+	usage := func() control.WebAnswer {
+		token := ask(control.WebRequest{Do: control.WebLogin, User: "alice", Password: "pw-alice"}).Token
+		a := ask(control.WebRequest{Do: control.WebUsage, Token: token})
+		for range 3 {
+			if again := ask(control.WebRequest{Do: control.WebUsage, Token: token}); a.Usage != nil && (again.Usage == nil || *again.Usage != *a.Usage) {
+				t.Errorf("asked again: %+v", again)
+			}
+		}
+		return a
+	}
+	if a := usage(); a.Usage != nil || a.Error != "" || begun != 1 {
+		t.Errorf("without a quota: %+v, by %d sessions", a, begun)
+	}
+	limits = "2048000S,40C"
+	if a := usage(); a.Usage == nil || a.Usage.StorageLimit != 2048000 || a.Usage.MessagesLimit != 40 {
+		t.Errorf("with a quota: %+v", a)
+	}
+	for said, want := range map[string]control.Usage{
+		"* OK\r\n* QUOTAROOT INBOX ROOT\r\n* QUOTA ROOT (STORAGE 10 2000 MESSAGE 3 40)\r\na OK x\r\n": {Storage: 10 << 10, StorageLimit: 2000 << 10, Messages: 3, MessagesLimit: 40},
+		"* OK\r\n* QUOTA ROOT (STORAGE \r\na OK":                                                      {},
+		"* OK\r\n* QUOTA (MESSAGE x 7 STORAGE 1 -)\r\na OK ":                                          {Storage: 1024},
+		"* OK\r\n* QUOTA" + strings.Repeat(" (", 40_000) + "\r\n":                                     {},
+	} {
+		say = said
+		if a := usage(); a.Usage == nil && want != (control.Usage{}) || a.Usage != nil && *a.Usage != want {
+			t.Errorf("%.50q: %+v", said, a)
+		}
+	}
+}
+
 // Nobody is asked who is not the page: not even a process of root's.
 func TestWebDoorStrangers(t *testing.T) {
 	d, _ := webbedFor(t, os.Getuid()+1)
@@ -155,7 +211,7 @@ func TestWebNamesake(t *testing.T) {
 	cert := issue(t, time.Now().Add(time.Hour), "mail.example")
 	alice, bob := testUser(t, dir, "alice"), testUser(t, dir, "bob")
 	i, _, _ := inline(t, c, []config.User{alice, bob}, cert)
-	d := &webDoor{log: i.log, auth: i.authority(), settings: i.inForce, sessions: map[string]webSession{}}
+	d := &webDoor{log: i.log, auth: i.authority(), settings: i.inForce, begin: i.Session, sessions: map[string]webSession{}}
 	r := &running{path: filepath.Join(dir, "config.json"), log: i.log, server: i, door: d}
 	ask := func(r control.WebRequest) control.WebAnswer {
 		r.Remote = netip.MustParseAddr("192.0.2.7")

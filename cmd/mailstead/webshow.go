@@ -143,7 +143,7 @@ func webUserOf(user schema.User, ours bool) web.User {
 }
 
 // usage asks in a session of the user how much mail there is.
-func (d webDesk) usage(ctx context.Context, user string) (*web.Usage, error) {
+func (d webDesk) usage(ctx context.Context, user string) (*control.Usage, error) {
 	c, err := control.Session(ctx, render.ControlSocket(d.host.Paths), user)
 	if err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (d webDesk) usage(ctx context.Context, user string) (*web.Usage, error) {
 	c.SetDeadline(time.Now().Add(probeTimeout))
 	client := imapclient.New(c, nil)
 	defer client.Close()
-	u := &web.Usage{User: user}
+	u := &control.Usage{}
 	roots, err := client.GetQuotaRoot("INBOX").Wait()
 	if err != nil {
 		return nil, fmt.Errorf("quota of %s: %w", user, err)

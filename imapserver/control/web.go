@@ -19,6 +19,7 @@ const (
 	WebLogin       = "login"
 	WebLogout      = "logout"
 	WebUser        = "user"        // answers with Apps and Logins
+	WebUsage       = "usage"       // answers with Usage, where there is a quota
 	WebPassword    = "password"    // makes New the password; Password is the old one
 	WebAddApp      = "add-app"     // Name; Password again
 	WebRevokeApp   = "revoke-app"  // Name
@@ -44,10 +45,17 @@ type WebAnswer struct {
 	App    string        `json:"app,omitempty"` // the app password that was made, this once
 	Apps   []AppPassword `json:"apps,omitempty"`
 	Logins []Login       `json:"logins,omitempty"`
+	Usage  *Usage        `json:"usage,omitempty"`
 	Own    bool          `json:"own,omitempty"` // the password is one that can be changed here
 	PEM    []byte        `json:"pem,omitempty"`
 	Error  string        `json:"error,omitempty"` // for people; the request was refused
 	Over   bool          `json:"over,omitempty"`  // the token is not good any more
+}
+
+// Usage is how much mail a user has and may have. A limit of 0 is none.
+type Usage struct {
+	Storage, StorageLimit   int64 // octets
+	Messages, MessagesLimit int64
 }
 
 // Login is a user's login, or several alike.

@@ -26,6 +26,10 @@ func (s *Server) showAccount(w http.ResponseWriter, q *request, status int, v ac
 		return
 	}
 	v.WebAnswer = a
+	r := control.WebRequest{Do: control.WebUsage, Token: q.session.token, Remote: q.remote()}
+	if u, err := s.auth(q.Context(), r); err == nil { // the page is good without
+		v.Usage = u.Usage
+	}
 	if settings, err := profile.For(s.settings.ProfileHost(q.session.name), q.session.name); err == nil {
 		v.Settings, v.Apple = true, settings.Outgoing != nil
 	}

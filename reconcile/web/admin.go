@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"mailstead/imapserver/control"
 )
 
 // What AdminRequest.Do may be. Login begins with the password and a code, or with a
@@ -53,21 +55,21 @@ type AdminRequest struct {
 
 // AdminAnswer is the answer to an AdminRequest, or what is told ahead of it.
 type AdminAnswer struct {
-	Said     string    `json:"said,omitempty"` // what is being done; the answer is still to come
-	Token    string    `json:"token,omitempty"`
-	Name     string    `json:"name,omitempty"`
-	Error    string    `json:"error,omitempty"` // for people; the request was refused
-	Wrong    bool      `json:"wrong,omitempty"` // what was given to log in with
-	Over     bool      `json:"over,omitempty"`  // the token is not good any more
-	Status   *Status   `json:"status,omitempty"`
-	Sessions []Session `json:"sessions,omitempty"`
-	Users    *Users    `json:"users,omitempty"`
-	Usage    *Usage    `json:"usage,omitempty"`
-	Drift    *Drift    `json:"drift,omitempty"`
-	History  []Past    `json:"history,omitempty"`
-	Hosts    []Host    `json:"hosts,omitempty"`
-	Proposal *Proposal `json:"proposal,omitempty"` // also where it was not applied for the code alone
-	Outcome  *Outcome  `json:"outcome,omitempty"`
+	Said     string         `json:"said,omitempty"` // what is being done; the answer is still to come
+	Token    string         `json:"token,omitempty"`
+	Name     string         `json:"name,omitempty"`
+	Error    string         `json:"error,omitempty"` // for people; the request was refused
+	Wrong    bool           `json:"wrong,omitempty"` // what was given to log in with
+	Over     bool           `json:"over,omitempty"`  // the token is not good any more
+	Status   *Status        `json:"status,omitempty"`
+	Sessions []Session      `json:"sessions,omitempty"`
+	Users    *Users         `json:"users,omitempty"`
+	Usage    *control.Usage `json:"usage,omitempty"`
+	Drift    *Drift         `json:"drift,omitempty"`
+	History  []Past         `json:"history,omitempty"`
+	Hosts    []Host         `json:"hosts,omitempty"`
+	Proposal *Proposal      `json:"proposal,omitempty"` // also where it was not applied for the code alone
+	Outcome  *Outcome       `json:"outcome,omitempty"`
 }
 
 // Status is a host as it is wanted, applied, on disk and served.
@@ -106,13 +108,6 @@ type Session struct {
 	Address  string    `json:"address,omitempty"`
 	Client   string    `json:"client,omitempty"` // as it has said itself
 	Began    time.Time `json:"began"`
-}
-
-// Usage is how much mail a user has. A limit of 0 is none.
-type Usage struct {
-	User                    string `json:"user"`
-	Storage, StorageLimit   int64  // octets
-	Messages, MessagesLimit int64
 }
 
 // Drift is what differs between the description and the host.

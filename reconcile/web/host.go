@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"mailstead/imapserver/control"
 )
 
 // status is what the daemon serves.
@@ -49,7 +51,7 @@ func (s *Server) users(w http.ResponseWriter, q *request) {
 
 // userView is a user with what can be proposed of them.
 type userView struct {
-	*Usage
+	*control.Usage
 	User *User
 }
 

@@ -125,7 +125,19 @@ func alice(r control.WebRequest) control.WebAnswer {
 	case r.Token != "of alice":
 		return control.WebAnswer{Over: true}
 	}
+	if r.Do == control.WebUsage {
+		return control.WebAnswer{Usage: &control.Usage{Storage: 1_500_000, StorageLimit: 2_000_000_000, Messages: 7}}
+	}
 	return control.WebAnswer{User: "alice", Own: true}
+}
+
+// A user sees how much mail there is, and may be.
+func TestAccountUsage(t *testing.T) {
+	s := newSite(t, alice, nil)
+	s.send("/login", "/login", "name", "alice", "password", "wonder")
+	if _, body := s.get("/account"); !strings.Contains(body, "Your mail: 1.5 MB of 2.0 GB, 7 messages.") {
+		t.Error(body)
+	}
 }
 
 func TestLogin(t *testing.T) {
