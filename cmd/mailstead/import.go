@@ -279,7 +279,23 @@ func findUser(ctx context.Context, daemon *config.Config, name string) (config.U
 	case !r.Known:
 		return config.User{}, none
 	}
-	return config.User{Name: r.Name, UID: r.UID, GID: r.GID, Maildir: r.Maildir}, nil
+	u := config.User{Name: r.Name, UID: r.UID, GID: r.GID, Home: r.Maildir, Maildir: r.Maildir}
+	return u, maySay(daemon, u)
+}
+
+// maySay refuses a user of whom no directory may say what auth says. The work is done as
+// that uid, and auth, which talks to strangers, may have been taken over.
+func maySay(daemon *config.Config, u config.User) error {
+	var faults []string
+	for _, d := range daemon.Directories {
+		u.Directory = d.Name
+		err := daemon.Admit(u)
+		if err == nil {
+			return nil
+		}
+		faults = append(faults, fmt.Sprintf("directory %s: %v", d.Name, err))
+	}
+	return fmt.Errorf("user %q: auth says what no directory may: %s", u.Name, strings.Join(faults, "; "))
 }
 
 func (o *importOptions) newJob(c *console) *importJob {
