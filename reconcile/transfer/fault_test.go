@@ -130,6 +130,35 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
+// TestForgottenWithoutDates has a source that tells the dates of some messages only, and
+// another journal: nothing is brought twice, and what is like a message of the user's own once.
+func TestForgottenWithoutDates(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	put(t, client(t, here), "INBOX", "Subject: the user's\r\n\r\n", when)
+	src := &held{validity: "a", texts: append(texts(20), text(3), text(3), text(12), "Subject: the user's\r\n\r\n")}
+	src.change = func(_ string, e *transfer.Entry) {
+		if !slices.Contains([]string{"a-1", "a-2", "a-3", "a-22"}, e.ID) {
+			e.Date = transfer.NoDate
+		}
+	}
+	for i := range 3 {
+		for _, r := range run(t, src.Open, here, filepath.Join(t.TempDir(), "journal"), transfer.Options{}) {
+			if before := min(i, 1)*len(src.texts) + max(0, 1-i); r.Before != before || r.Brought != len(src.texts)-before {
+				t.Errorf("%d: %+v", i, r)
+			}
+		}
+	}
+	src.texts = append(src.texts, text(100), text(3))
+	for _, r := range run(t, src.Open, here, filepath.Join(t.TempDir(), "journal"), transfer.Options{}) {
+		if r.Before != 24 || r.Brought != 2 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if got := mail(t, here)["INBOX"]; len(got) != 26 {
+		t.Errorf("%d messages", len(got))
+	}
+}
+
 // usedTwice finds a UID that a journal gives two messages.
 func usedTwice(t *testing.T, journal string) string {
 	t.Helper()

@@ -21,7 +21,8 @@ func worthwhile(err error) bool {
 // recover finds messages that were brought and not noted down: by a run that was
 // killed between the two, under IDs that have changed since. Those here that the
 // journal does not know are compared with those that are missing, first by date
-// and then by their octets. What it finds is no longer pending.
+// and then by their octets; with those that have no date by their octets alone. What it
+// finds is no longer pending.
 func (t *Transfer) recover(ctx context.Context, w *work, p *page) (found int, err error) {
 	known := make([]imap.UID, 0, len(p.done))
 	for _, b := range p.done {
@@ -33,34 +34,50 @@ func (t *Transfer) recover(ctx context.Context, w *work, p *page) (found int, er
 	}
 	slices.Sort(known)
 	slices.Sort(dates)
+	_, undated := slices.BinarySearch(dates, NoDate)
+	missing := func(m ours) bool {
+		_, ok := slices.BinarySearch(dates, m.date)
+		return ok
+	}
 	since := p.since
 	var candidates imap.UIDSet
 	err = t.Target.messages(w.target, imap.UIDSet{{Start: since}}, false, func(m ours) {
 		// With nothing there, "*" is the last message, which is below.
-		_, noted := slices.BinarySearch(known, m.uid)
-		if _, missing := slices.BinarySearch(dates, m.date); m.uid >= since && !noted && missing {
+		if _, noted := slices.BinarySearch(known, m.uid); m.uid >= since && !noted && (undated || missing(m)) {
 			candidates.AddNum(m.uid)
 		}
 	})
 	if err != nil || len(candidates) == 0 {
 		return 0, err
 	}
-	here, shared := map[digest][]imap.UID{}, map[int64]bool{}
+	here, others, shared := map[digest][]imap.UID{}, map[digest][]imap.UID{}, map[int64]bool{}
 	err = t.Target.messages(w.target, candidates, true, func(m ours) {
+		if !missing(m) {
+			others[m.digest] = append(others[m.digest], m.uid)
+			return
+		}
 		here[m.digest] = append(here[m.digest], m.uid)
 		shared[m.date] = true
 	})
 	if err != nil {
 		return 0, err
 	}
-	return t.match(ctx, w, p, here, shared)
+	found, err = t.match(ctx, w, p, here, func(e Entry) bool { return shared[e.Date] })
+	if err != nil || !undated {
+		return found, err
+	}
+	for sum, uids := range here {
+		others[sum] = append(others[sum], uids...)
+	}
+	more, err := t.match(ctx, w, p, others, func(e Entry) bool { return e.Date == NoDate })
+	return found + more, err
 }
 
-// match reads those pending messages that have one of the dates.
-func (t *Transfer) match(ctx context.Context, w *work, p *page, here map[digest][]imap.UID, dates map[int64]bool) (found int, err error) {
+// match reads some of the pending messages.
+func (t *Transfer) match(ctx context.Context, w *work, p *page, here map[digest][]imap.UID, some func(Entry) bool) (found int, err error) {
 	var ask []Entry
 	for _, e := range w.pending {
-		if dates[e.Date] {
+		if some(e) {
 			ask = append(ask, e)
 		}
 	}
