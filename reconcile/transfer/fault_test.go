@@ -286,6 +286,24 @@ func TestEndlessAmongOthers(t *testing.T) {
 	}
 }
 
+// TestEndlessByDate has them share their dates with what is here already, and no journal.
+func TestEndlessByDate(t *testing.T) {
+	here := dialogue.Mailstead(t, dialogue.Setup{})
+	src := &held{validity: "a", texts: texts(10)}
+	run(t, src.Open, here, filepath.Join(t.TempDir(), "journal"), transfer.Options{})
+	src.texts = texts(20)
+	src.change = func(_ string, e *transfer.Entry) { e.Date = when.Unix() }
+	src.read = func(s string) io.Reader {
+		if slices.Contains(texts(17)[10:], s) {
+			return zeros{}
+		}
+		return strings.NewReader(s)
+	}
+	if r := try(t, src.Open, here)[0]; r.Before != 10 || len(r.Left) != 7 || r.Brought != 3 || r.Error != "" {
+		t.Errorf("%+v", r)
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }

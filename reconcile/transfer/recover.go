@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -82,14 +83,22 @@ func (t *Transfer) match(ctx context.Context, w *work, p *page, here map[digest]
 		}
 	}
 	matched := map[string]bool{}
+	over := map[string]bool{} // those that were read
 	for chunk := range slices.Chunk(ask, chunkMessages) {
 		err := t.persist(ctx, w.slot, func(s Source) error {
-			return s.Fetch(ctx, w.box, chunk, func(e Entry, r io.Reader) error {
+			chunk = slices.DeleteFunc(chunk, func(e Entry) bool { return over[e.ID] })
+			before := len(over)
+			err := s.Fetch(ctx, w.box, chunk, func(e Entry, r io.Reader) error {
 				body, err := readBody(r)
+				if errors.Is(err, errEndless) { // it is not here, and carry says so
+					over[e.ID] = true
+					return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err) // another connection goes on behind it
+				}
 				if err != nil {
 					return err
 				}
 				defer body.close()
+				over[e.ID] = true
 				uids := here[body.digest()]
 				if matched[e.ID] || len(uids) == 0 {
 					return nil
@@ -99,6 +108,10 @@ func (t *Transfer) match(ctx context.Context, w *work, p *page, here map[digest]
 				found++
 				return p.add([]Entry{e}, uids[:1])
 			})
+			if err != nil && len(over) > before {
+				return fartherError{err}
+			}
+			return err
 		})
 		if err != nil {
 			return found, err
