@@ -169,6 +169,10 @@ func TestLyingServer(t *testing.T) {
 			`STATUS "Gr&APYA3w-e &- Co" (UIDVALIDITY MESSAGES)`: "* STATUS \"Gr&APYA3w-e &- Co\" (MESSAGES 0 UIDVALIDITY 7)\r\n$ OK done\r\n",
 			`EXAMINE "Gr&APYA3w-e &- Co"`:                       "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
 		}, 2, ""},
+		"one twice": {map[string]string{
+			"LIST":                                "* LIST () \"/\" INBOX\r\n* LIST () \"/\" Inbox\r\n* LIST () \"/\" Foo\r\n* LIST () \"/\" Foo\r\n$ OK done\r\n",
+			`STATUS "Foo" (MESSAGES UIDVALIDITY)`: "* STATUS Foo (MESSAGES 2 UIDVALIDITY 7)\r\n$ OK done\r\n", `STATUS "Foo" (UIDVALIDITY MESSAGES)`: "* STATUS Foo (MESSAGES 2 UIDVALIDITY 7)\r\n$ OK done\r\n",
+		}, 2, ""},
 		"counts lie": {map[string]string{"STATUS": "* STATUS INBOX (MESSAGES 4294967295 UIDVALIDITY 7)\r\n$ OK done\r\n"}, 2, ""},
 		"refused":    {map[string]string{"BODY": "$ NO [NOPERM] not yours\r\n"}, 0, "not yours"},
 	} {
@@ -191,8 +195,14 @@ func TestLyingServer(t *testing.T) {
 			if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
 				t.Errorf("%v, not %q", err, c.fault)
 			}
-			if got := mail(t, here)["INBOX"]; len(got) != c.brought {
+			got := mail(t, here)
+			if got := got["INBOX"]; len(got) != c.brought {
 				t.Errorf("%d messages: %q", len(got), got)
+			}
+			for box := range got {
+				if strings.HasSuffix(box, "-2") {
+					t.Errorf("there is %s", box)
+				}
 			}
 		})
 	}

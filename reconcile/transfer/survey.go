@@ -46,9 +46,14 @@ func (t *Transfer) survey(ctx context.Context) ([]*work, []Report, error) {
 	}
 	p := &place{into: t.Options.Into, ours: uses, taken: map[string]bool{}}
 	given := map[imap.MailboxAttr]bool{}
+	named := map[string]bool{}
 	var works []*work
 	var reports []Report
 	for _, m := range boxes {
+		if named[m.Name] {
+			continue // a server may list one twice; notes and messages would be the same
+		}
+		named[m.Name] = true
 		r := Report{Mailbox: m.Name, There: m.Messages}
 		r.Skipped = t.Options.chosen(m)
 		if r.Skipped == "" && m.Fault != "" {
