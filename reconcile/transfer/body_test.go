@@ -62,16 +62,31 @@ func TestNames(t *testing.T) {
 		{Levels: []string{"INBOX"}}, {Levels: []string{"Inbox", "Lists"}}, {Levels: []string{"Sent Messages"}, Use: imap.MailboxAttrSent},
 		{Levels: []string{"Archive", "2.0"}}, {Levels: []string{"Archive", "2_0"}}, {Levels: []string{"work"}}, {Levels: []string{"Work"}},
 		{Levels: []string{" "}}, {Levels: []string{"a\xffb\n"}}, {Levels: []string{strings.Repeat("ä", 300)}},
+		{Levels: []string{"INBOX", "Inbox"}}, {Levels: []string{"INBOX", "INBOX"}}, {Levels: []string{"a\u0085b\u2028c\u2029"}}, {Levels: []string{"work"}}, {Levels: []string{"work-2"}}, {Levels: []string{"work"}},
 	}
 	for into, want := range map[string][]string{
-		"":    {"INBOX", "Lists", "Sent", "Archive.2_0", "Archive.2_0-2", "work", "Work", "_", "a_b_", strings.Repeat("ä", 100)},
-		"Old": {"Old", "Old.Lists", "Old.Sent Messages", "Old.Archive.2_0", "Old.Archive.2_0-2", "Old.work", "Old.Work", "Old._", "Old.a_b_", "Old." + strings.Repeat("ä", 100)},
+		"":    {"INBOX", "Lists", "Sent", "Archive.2_0", "Archive.2_0-2", "work", "Work", "_", "a_b_", strings.Repeat("ä", 100), "INBOX-2", "INBOX-2-2", "a_b_c_", "work-2", "work-2-2", "work-3"},
+		"Old": {"Old", "Old.Lists", "Old.Sent Messages", "Old.Archive.2_0", "Old.Archive.2_0-2", "Old.work", "Old.Work", "Old._", "Old.a_b_", "Old." + strings.Repeat("ä", 100), "Old.Inbox", "Old.INBOX", "Old.a_b_c_", "Old.work-2", "Old.work-2-2", "Old.work-3"},
 	} {
-		p := &place{into: into, ours: ours, taken: map[string]bool{}}
+		p := &place{into: into, ours: ours, taken: names{}}
 		for i, m := range boxes {
 			if got := p.of(m); got != want[i] {
 				t.Errorf("%q into %q: %q, not %q", m.Levels, into, got, want[i])
 			}
 		}
+	}
+}
+
+// TestNamesAlike makes names of which a hostile source has many that are the same here.
+func TestNamesAlike(t *testing.T) {
+	const many = 5000
+	made := testing.AllocsPerRun(1, func() {
+		p := &place{taken: names{}}
+		for range many {
+			p.of(Mailbox{Levels: []string{"a"}})
+		}
+	})
+	if made > 20*many {
+		t.Errorf("%.0f allocations for %d names", made, many)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -51,13 +50,9 @@ func (m *Maildir) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 	defer m.mu.Unlock()
 	m.at, m.files = map[string]string{}, map[string][]maildirFile{}
 	var all []Mailbox
+	taken := names{}
 	add := func(dir string, levels []string) {
-		// Two directories may have one name, such as "A/B" and ".A.B".
-		base := strings.Join(levels, "/")
-		name := base
-		for n := 2; m.at[name] != ""; n++ {
-			name = base + "-" + strconv.Itoa(n)
-		}
+		name := taken.take(strings.Join(levels, "/")) // two directories may have one, such as "A/B" and ".A.B"
 		m.at[name] = dir
 		all = append(all, Mailbox{Name: name, Levels: levels, Subscribed: true, Validity: "maildir"})
 	}

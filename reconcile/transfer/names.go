@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
@@ -23,7 +24,22 @@ func joinSorted(words []string) string {
 type place struct {
 	into  string
 	ours  map[imap.MailboxAttr]string // by special use
-	taken map[string]bool
+	taken names
+}
+
+// names are those that are taken, each with the last number that was put behind it.
+type names map[string]int
+
+// take gives a name, with a number behind it if it is taken.
+func (t names) take(base string) string {
+	name, n := base, t[base]
+	for n > 0 && t[name] > 0 {
+		n++
+		name = base + "-" + strconv.Itoa(n)
+	}
+	t[base] = max(n, 1)
+	t[name] = max(t[name], 1)
+	return name
 }
 
 // maxName bounds the octets of one level: what a file system takes as a name,
@@ -32,15 +48,7 @@ const maxName = 200
 
 // of gives the target of a mailbox. INBOX is INBOX, or what everything goes below;
 // a mailbox with a special use is ours of that use; of the others the name counts.
-func (p *place) of(m Mailbox) string {
-	base := p.name(m)
-	name := base
-	for n := 2; p.taken[name]; n++ {
-		name = base + "-" + strconv.Itoa(n)
-	}
-	p.taken[name] = true
-	return name
-}
+func (p *place) of(m Mailbox) string { return p.taken.take(p.name(m)) }
 
 func (p *place) name(m Mailbox) string {
 	inbox := m.Name == maildir.Inbox && m.Ours || len(m.Levels) == 1 && strings.EqualFold(m.Levels[0], "INBOX")
@@ -66,7 +74,10 @@ func (p *place) name(m Mailbox) string {
 	if p.into != "" {
 		levels = append([]string{p.into}, levels...)
 	}
-	return strings.Join(levels, ".")
+	if name := strings.Join(levels, "."); !strings.EqualFold(name, maildir.Inbox) {
+		return name
+	}
+	return maildir.Inbox + "-2" // it is below the INBOX there
 }
 
 // level makes a level of a name one that a mailbox of ours may have: the
@@ -74,7 +85,7 @@ func (p *place) name(m Mailbox) string {
 func level(s string) string {
 	s = strings.ToValidUTF8(s, "_")
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || strings.ContainsRune("./%*", r) || r == utf8.RuneError {
+		if unicode.IsControl(r) || strings.ContainsRune("./%*\u2028\u2029", r) || r == utf8.RuneError {
 			return '_'
 		}
 		return r

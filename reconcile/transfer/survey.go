@@ -44,7 +44,7 @@ func (t *Transfer) survey(ctx context.Context) ([]*work, []Report, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &place{into: t.Options.Into, ours: uses, taken: map[string]bool{}}
+	p := &place{into: t.Options.Into, ours: uses, taken: names{}}
 	given := map[imap.MailboxAttr]bool{}
 	named := map[string]bool{}
 	var works []*work
