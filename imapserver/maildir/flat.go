@@ -30,7 +30,7 @@ const maxNesting = 64
 // last, so that what was cut short is seen, and goes on. A Maildir++ tree needs
 // nothing.
 func PlanFlat(top string) ([]FlatMove, error) {
-	p := &flatPlan{top: top}
+	p := &flatPlan{top: top, at: map[string]string{}}
 	_, err := os.Lstat(filepath.Join(top, "cur"))
 	p.inbox = errors.Is(err, fs.ErrNotExist)
 	if _, err := p.walk("", nil); err != nil {
@@ -43,6 +43,7 @@ type flatPlan struct {
 	top         string
 	inbox       bool // it is a directory in the top
 	moves, last []FlatMove
+	at          map[string]string // what will be at a place, by where it is; "": what is there goes
 }
 
 // walk plans for the mailboxes in a directory, and tells whether there are any.
@@ -81,11 +82,14 @@ func (p *flatPlan) mailbox(dir string, levels []string) (bool, error) {
 	case p.inbox && dir == Inbox:
 		return true, p.moveInbox(isBox)
 	case isBox:
-		to, err := p.flatName(levels)
+		to, err := flatName(levels)
+		if err == nil {
+			err = p.take(dir, to)
+		}
 		if err != nil {
 			return false, err
 		}
-		p.moves = append(p.moves, FlatMove{dir, to, true})
+		p.moves, p.at[dir] = append(p.moves, FlatMove{dir, to, true}), ""
 	case below:
 		p.moves = append(p.moves, FlatMove{From: dir})
 	}
@@ -93,7 +97,7 @@ func (p *flatPlan) mailbox(dir string, levels []string) (bool, error) {
 }
 
 // flatName gives the directory of a mailbox in Maildir++.
-func (p *flatPlan) flatName(levels []string) (string, error) {
+func flatName(levels []string) (string, error) {
 	dir := "." + strings.Join(levels, ".")
 	_, err := DecodeName(dir, ModifiedUTF7)
 	if err != nil {
@@ -105,10 +109,20 @@ func (p *flatPlan) flatName(levels []string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", filepath.Join(levels...), err)
 	}
-	if _, err := os.Lstat(filepath.Join(p.top, dir)); !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s: %s is there already", filepath.Join(levels...), dir)
-	}
 	return dir, nil
+}
+
+// take refuses a place that is not free: half a tree would be made over when that is seen.
+func (p *flatPlan) take(from, to string) error {
+	other, planned := p.at[to]
+	if other != "" {
+		return fmt.Errorf("%s: %s is where %s goes, too", from, to, other)
+	}
+	if _, err := os.Lstat(filepath.Join(p.top, to)); !planned && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %s is there already", from, to)
+	}
+	p.at[to] = from
+	return nil
 }
 
 // moveInbox plans for what is in the directory INBOX and no other mailbox.
@@ -121,6 +135,9 @@ func (p *flatPlan) moveInbox(isBox bool) error {
 		from := filepath.Join(Inbox, e.Name())
 		below := slices.ContainsFunc(p.moves, func(m FlatMove) bool { return m.From == from })
 		if e.Name() != "cur" && !below {
+			if err := p.take(from, e.Name()); err != nil {
+				return err
+			}
 			p.last = append(p.last, FlatMove{From: from, To: e.Name()})
 		}
 	}

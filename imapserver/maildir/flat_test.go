@@ -60,6 +60,10 @@ func TestFlatten(t *testing.T) {
 			[]string{".", "Sent", "A/B"},
 			map[string]string{".": ".", ".Sent": "Sent", ".A.B": "A/B"},
 		},
+		"a directory in INBOX of a mailbox's name": {
+			[]string{"INBOX", "A", "INBOX/A/new"},
+			map[string]string{".": "INBOX", ".A": "A", "A/new": "INBOX/A/new"},
+		},
 		"Maildir++": {[]string{".", ".A.B"}, map[string]string{".": ".", ".A.B": ".A.B"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -104,10 +108,12 @@ func TestFlatten(t *testing.T) {
 
 func TestPlanFlatRefuses(t *testing.T) {
 	for want, boxes := range map[string][]string{
-		"is there already": {".", "A/B", ".A.B"},
-		"has a dot":        {".", "A.B"},
-		"nested deeper":    {".", strings.Repeat("a/", maxNesting+1) + "b"},
-		"is empty":         {".", "A/..B"},
+		"is there already":                  {".", "A/B", ".A.B"},
+		"A/B: .A.B is where A/.B goes, too": {".", "A/B", "A/.B"},
+		"INBOX/new: new is there already":   {"INBOX", "A", "new"},
+		"has a dot":                         {".", "A.B"},
+		"nested deeper":                     {".", strings.Repeat("a/", maxNesting+1) + "b"},
+		"is empty":                          {".", "A/..B"},
 	} {
 		if moves, err := PlanFlat(nest(t, boxes...)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v", boxes, moves, err)
