@@ -177,6 +177,14 @@ func (n *notification) wake() <-chan struct{} {
 	return n.feed.Wake()
 }
 
+// left has what may have happened to the mailbox that was selected be told, as far
+// as the client does not know it.
+func (n *notification) left(v *selection) {
+	if n != nil && n.feed != nil && v.own {
+		n.feed.Mark(v.view.Name())
+	}
+}
+
 // wants tells whether an event of a mailbox that is not selected is told. The
 // first group that has the mailbox and either the event or no event at all
 // decides (RFC 5465 §6).

@@ -48,6 +48,7 @@ func (s *session) deselect() {
 		s.selected.forget.Stop()
 	}
 	s.selected.drop()
+	s.notify.left(s.selected)
 	s.selected.view.Close()
 	if s.selected.release != nil {
 		s.selected.release()

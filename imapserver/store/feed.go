@@ -132,6 +132,13 @@ func (f *Feed) Take() (News, error) {
 	return news, nil
 }
 
+// Mark has the Feed tell of a mailbox as if something had happened to it.
+func (f *Feed) Mark(name string) {
+	if dir, err := f.a.dirOf(name); err == nil {
+		f.mark(dir)
+	}
+}
+
 // Renamed gives what RENAME has done since the last call, in its order. All that
 // an earlier List shows the work of is in it, and perhaps more: a RENAME holds
 // Account.mu until it has told.
