@@ -25,6 +25,7 @@ type notification struct {
 	feed   *store.Feed        // nil: nothing is told of other mailboxes
 	told   map[string]store.Status
 	list   map[string]store.Entry
+	before map[string]store.Entry // the list before that, while what has changed is told
 
 	renamed []store.Renamed // that the list did not show yet
 }
@@ -207,13 +208,14 @@ func (n *notification) watches(name string) bool {
 }
 
 // in tells whether a filter chooses a mailbox. INBOXES are where mail may be
-// delivered, which is everywhere: it is PERSONAL then (RFC 5465 §6.4).
+// delivered, which is everywhere: it is PERSONAL then (RFC 5465 §6.4). One that
+// was subscribed until now is, so that the end of it is told.
 func (n *notification) in(name string, f wire.MailboxFilter) bool {
 	switch f.Kind {
 	case wire.FilterPersonal, wire.FilterInboxes:
 		return true
 	case wire.FilterSubscribed:
-		return n.list[name].Subscribed
+		return n.list[name].Subscribed || n.before[name].Subscribed
 	case wire.FilterMailboxes:
 		return slices.Contains(f.Names, name)
 	case wire.FilterSubtree:
@@ -337,8 +339,10 @@ func (s *session) tellList(ctx context.Context) error {
 	if err := n.feed.Rescan(); err != nil { // which mailboxes are subscribed
 		return err
 	}
+	n.before = before
+	defer func() { n.before = nil }()
 	for _, node := range t.nodes {
-		if err := s.tellEntry(ctx, node, before); err != nil {
+		if err := s.tellEntry(ctx, node); err != nil {
 			return err
 		}
 	}
@@ -393,8 +397,8 @@ func chain(list []store.Renamed) []store.Renamed {
 }
 
 // tellEntry tells of one name, if it was not there before or was another.
-func (s *session) tellEntry(ctx context.Context, node *node, before map[string]store.Entry) error {
-	n, e, old := s.notify, node.Entry, before[node.Name]
+func (s *session) tellEntry(ctx context.Context, node *node) error {
+	n, e, old := s.notify, node.Entry, s.notify.before[node.Name]
 	if !s.may(ctx, e.Name, store.RightLookup) {
 		return nil
 	}

@@ -49,3 +49,19 @@ func TestNotifyOfUnreadable(t *testing.T) {
 		}
 	}
 }
+
+// A subscribed mailbox that is gone and subscribed no more, when somebody looks, is told.
+func TestNotifyOfSubscribedGone(t *testing.T) {
+	s := newServer(t)
+	c := s.connect()
+	c.ok("CREATE Gone")
+	c.ok("SUBSCRIBE Gone")
+	c.ok("NOTIFY SET (SUBSCRIBED (MailboxName))")
+	c.send("a NOOP\r\na NO") // and it waits for the rest
+	c.answer("a")
+	if err := errors.Join(s.account.Subscribe(t.Context(), "Gone", false), s.account.Delete(t.Context(), "Gone")); err != nil {
+		t.Fatal(err)
+	}
+	c.send("OP\r\n")
+	compare(t, "NOOP", c.answer("a"), `* LIST (\NonExistent) "." "Gone"`+"\na OK NOOP completed")
+}
