@@ -51,6 +51,7 @@ type mailbox struct {
 	new      dirState
 	looked   uint64                 // the number of the last sync that has done what it can
 	inNew    int                    // messages that are in new
+	stuck    int                    // of them, as last seen, those that cannot be moved from there
 	suspect  map[imap.UID]time.Time // messages whose file was missing at the last look
 	sizes    []*record              // whose size the index does not have yet
 	ahead    bool                   // the index may have rows, of UIDNEXT and up, of messages that are not in cur yet
@@ -58,7 +59,7 @@ type mailbox struct {
 	imports  *foreign               // what another server knew, until the first sync
 	courier  courierFiles
 	views    map[*View]bool
-	odd      map[string]bool // names that have been logged
+	odds     map[string]bool // names that have been logged
 	uncached bool            // there can be no cache
 	curSync  *group          // makes the entries of cur durable
 	newSync  *group          // and those of new
@@ -71,7 +72,7 @@ func newMailbox(a *Account, dir string) *mailbox {
 	a.made++
 	mb := &mailbox{
 		a: a, order: a.made, dir: dir,
-		graves: -1, ghosts: make(map[imap.UID]bool), views: make(map[*View]bool), odd: make(map[string]bool),
+		graves: -1, ghosts: make(map[imap.UID]bool), views: make(map[*View]bool), odds: make(map[string]bool),
 	}
 	mb.curSync = newGroup(func() error { return a.syncNames(mb.folder, maildir.Cur) }, a.synced)
 	mb.newSync = newGroup(func() error { return a.syncNames(mb.folder, maildir.New) }, a.synced)
@@ -185,6 +186,22 @@ func (mb *mailbox) purge() {
 	if n > 0 {
 		mb.a.log.Info("removed old files", "path", filepath.Join(mb.path(), "tmp"), "files", n)
 	}
+}
+
+func (mb *mailbox) irregular(s maildir.Sub, name string) {
+	if mb.odd(s, name) {
+		mb.a.log.Warn("not a message", "path", mb.path(), "name", s.String()+"/"+name, "reason", maildir.ErrIrregular)
+	}
+}
+
+// odd tells whether a file of which something is to be logged is one of which nothing has been.
+func (mb *mailbox) odd(s maildir.Sub, name string) bool {
+	key := s.String() + "/" + name
+	if len(mb.odds) >= 1000 || mb.odds[key] {
+		return false
+	}
+	mb.odds[key] = true
+	return true
 }
 
 // unload writes what the index has not, closes the directory and ends the

@@ -61,7 +61,7 @@ func (mb *mailbox) syncOnce(move, last bool) (settled bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	listNew := mb.new.stale(newTime, now) || move && mb.inNew > 0
+	listNew := mb.new.stale(newTime, now) || move && mb.inNew > mb.stuck
 	listCur := mb.cur.stale(curTime, now)
 	if !listNew && !listCur {
 		return true, nil
@@ -133,6 +133,7 @@ func (l *look) listNew(ctime int64, now time.Time) ([]found, error) {
 	}
 	defer list.Release()
 	l.mb.new.listed(ctime, now)
+	l.mb.stuck = 0
 	var all []found
 	files := gathering{list: list, sub: maildir.New, see: func(f found) { all = append(all, f) }}
 	for i := range list.Len() {
@@ -148,7 +149,8 @@ func (l *look) listNew(ctime int64, now time.Time) ([]found, error) {
 }
 
 // moveNew moves messages to cur, as every reader of a Maildir does with those
-// it has seen.
+// it has seen. One that cannot be moved, since its name would be too long or may not
+// be changed, is served from new.
 func (l *look) moveNew(all []found) error {
 	f := l.mb.folder
 	for i := range all {
@@ -161,13 +163,28 @@ func (l *look) moveNew(all []found) error {
 		switch {
 		case err == nil:
 			m.sub, m.suffix = maildir.Cur, suffix
-		case errors.Is(err, fs.ErrNotExist):
-			l.settled = false // another program was faster
 		case errors.Is(err, fs.ErrExist):
 			// Two files of one name; see to that when both have been seen.
 		default:
-			return err
+			l.mb.stuck++
+			if err := l.stays(m, err); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// stays takes in that a file has not been renamed. What is no fault of the disk keeps
+// nobody from the other messages.
+func (l *look) stays(f *found, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		l.settled = false // another program was faster
+	case atDisk(diskError(err)):
+		return err
+	case l.mb.odd(f.sub, f.name()):
+		l.mb.a.log.Warn("a message cannot be renamed", "error", err)
 	}
 	return nil
 }
@@ -243,14 +260,6 @@ func (l *look) usable(list *maildir.Listing, i int, s maildir.Sub) bool {
 		return false
 	}
 	return true
-}
-
-func (mb *mailbox) irregular(s maildir.Sub, name string) {
-	key := s.String() + "/" + name
-	if len(mb.odd) < 1000 && !mb.odd[key] {
-		mb.odd[key] = true
-		mb.a.log.Warn("not a message", "path", mb.path(), "name", key, "reason", maildir.ErrIrregular)
-	}
 }
 
 // see takes note of one file.
@@ -427,10 +436,15 @@ func (l *look) double(f found) error {
 	if suffix == "" {
 		suffix = maildir.WithFlags("", 0)
 	}
+	done := false
 	err = mb.change(func() error {
-		return mb.folder.Rename(f.sub, f.name(), mb.folder, maildir.Cur, name+suffix)
+		err := mb.folder.Rename(f.sub, f.name(), mb.folder, maildir.Cur, name+suffix)
+		if done = err == nil; done {
+			return nil
+		}
+		return l.stays(&f, err)
 	}, f.sub, maildir.Cur)
-	if err != nil {
+	if !done {
 		return err
 	}
 	mb.a.log.Warn("two messages had one name; the second got another", "path", mb.path(), "name", f.name(), "new", name+suffix)

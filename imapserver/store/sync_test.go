@@ -241,6 +241,59 @@ func TestDoubles(t *testing.T) {
 }
 
 // TestHostileMaildir plants everything that is no message, and names that lie.
+// TestStaysInNew has a message in new whose name is too long for that of one in cur, and one that may not
+// be renamed: they are served from there, and are no reason to list the directories again and again. Nor is
+// one that may not be renamed and has the name of another a reason to serve none.
+func TestStaysInNew(t *testing.T) {
+	dir := newMaildir(t)
+	long := strings.Repeat("n", 254)
+	text := "a: b\n\n"
+	deliver(t, dir, "1.M1P1.host", text)
+	deliver(t, dir, long, text)
+	var log bytes.Buffer
+	ops := &maildir.Ops{Trace: func(op maildir.Op) error {
+		if op.Call == "rename" && strings.HasPrefix(filepath.Base(op.Path), "immutable") {
+			return unix.EPERM
+		}
+		return nil
+	}}
+	a := openWith(t, Options{Maildir: dir, unwatched: true, ops: ops, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	deliver(t, dir, "immutable", text)
+	deliver(t, dir, "immutable.double", text)
+	put(t, filepath.Join(dir, "cur", "immutable.double:2,"), text)
+	v := selectBox(t, a, "INBOX", false)
+	if v.Len() != 4 || v.mb.inNew != 2 {
+		t.Fatalf("%d messages, %d of them in new", v.Len(), v.mb.inNew)
+	}
+	for n := range 4 {
+		if got := read(t, v, SeqNum(n+1)); got != "a: b\r\n\r\n" {
+			t.Errorf("message %d: %q", n+1, got)
+		}
+	}
+	time.Sleep(3 * clockTick)
+	poll(t, v)
+	for range 50 {
+		if v.mb.new.lasting() != 0 {
+			break // the last look was long enough after the last change
+		}
+		time.Sleep(clockTick)
+		poll(t, v)
+	}
+	v.mb.new.cost = -1 // until it is listed
+	poll(t, v)
+	if v.mb.new.cost != -1 {
+		t.Error("new is listed although nothing has changed")
+	}
+	deliver(t, dir, "2.M2P2.host", text)
+	poll(t, v)
+	if v.Len() != 5 || v.mb.inNew != 2 {
+		t.Errorf("%d messages, %d of them in new", v.Len(), v.mb.inNew)
+	}
+	if n := strings.Count(log.String(), "cannot be renamed"); n != 3 {
+		t.Errorf("%d lines in the log: %s", n, &log)
+	}
+}
+
 func TestHostileMaildir(t *testing.T) {
 	dir := newMaildir(t)
 	cur := filepath.Join(dir, "cur")

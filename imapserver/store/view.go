@@ -92,7 +92,7 @@ func (mb *mailbox) refresh(ctx context.Context, move bool) error {
 		mb.end()
 		return fmt.Errorf("%w: %q: its directory is gone", ErrNotFound, mb.name())
 	}
-	if mb.looked > begun && !(move && mb.inNew > 0) {
+	if mb.looked > begun && !(move && mb.inNew > mb.stuck) {
 		return nil
 	}
 	err := mb.sync(ctx, move)
