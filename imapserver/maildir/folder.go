@@ -40,12 +40,19 @@ type Folder struct {
 	mu   sync.RWMutex // held for writing by Close only
 	root int
 	subs [3]int
+	lack [3]bool         // of what OpenSource has not found
 	hint [3]atomic.Int64 // length of the last Listing
 }
 
 // OpenFolder opens the directory and its cur, new and tmp, none of which may be
 // a link. ops nil is the zero Ops.
-func OpenFolder(path string, ops *Ops) (*Folder, error) {
+func OpenFolder(path string, ops *Ops) (*Folder, error) { return openFolder(path, ops, false) }
+
+// OpenSource is OpenFolder for who only reads: what is missing of cur, new and tmp, as in a
+// backup that has no empty directories, is taken for empty.
+func OpenSource(path string) (*Folder, error) { return openFolder(path, nil, true) }
+
+func openFolder(path string, ops *Ops, some bool) (*Folder, error) {
 	if ops == nil {
 		ops = &Ops{}
 	}
@@ -55,7 +62,8 @@ func OpenFolder(path string, ops *Ops) (*Folder, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	for s := Cur; s <= Tmp; s++ {
-		if f.subs[s], err = openDirAt(f.root, s.String()); err != nil {
+		f.subs[s], err = openDirAt(f.root, s.String())
+		if f.lack[s] = some && errors.Is(err, fs.ErrNotExist); err != nil && !f.lack[s] {
 			f.Close()
 			return nil, &fs.PathError{Op: "open", Path: filepath.Join(path, s.String()), Err: err}
 		}
@@ -128,6 +136,9 @@ func (f *Folder) fail(call string, s Sub, name string, err error) error {
 // directory by two goroutines at once.
 func (f *Folder) List(s Sub) (*Listing, error) {
 	defer f.hold(nil)()
+	if f.lack[s] {
+		return &Listing{Snapshot: true}, nil
+	}
 	read := func() (*Listing, error) {
 		return readDir(f.subs[s], int(f.hint[s].Load()), !f.ops.Joined && isSnapshotFS(f.subs[s]))
 	}
