@@ -47,7 +47,7 @@ func EncodeName(name string, enc Encoding) (dir string, err error) {
 		return "", fmt.Errorf("mailbox name %q: %w", name, err)
 	}
 	if enc == ModifiedUTF7 {
-		dir = "." + encodeUTF7(name)
+		dir = "." + EncodeUTF7(name)
 	} else {
 		dir = "." + name
 	}

@@ -13,8 +13,8 @@ var utf7Base64 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq
 
 var errUTF7 = errors.New("it is not valid modified UTF-7")
 
-// encodeUTF7 gives the one right spelling of s, which is valid UTF-8.
-func encodeUTF7(s string) string {
+// EncodeUTF7 gives the one right spelling of s, which is valid UTF-8.
+func EncodeUTF7(s string) string {
 	var b strings.Builder
 	var run []uint16
 	flush := func() {
@@ -47,7 +47,7 @@ func encodeUTF7(s string) string {
 }
 
 // DecodeUTF7 reads a name as IMAP spells it (RFC 3501 §5.1.3), and refuses every
-// spelling but the one that encodeUTF7 gives.
+// spelling but the one that EncodeUTF7 gives.
 func DecodeUTF7(s string) (string, error) {
 	var b strings.Builder
 	for rest := s; rest != ""; {
@@ -75,7 +75,7 @@ func DecodeUTF7(s string) (string, error) {
 		}
 		b.WriteString(string(utf16.Decode(units)))
 	}
-	if encodeUTF7(b.String()) != s {
+	if EncodeUTF7(b.String()) != s {
 		return "", errUTF7
 	}
 	return b.String(), nil

@@ -62,30 +62,20 @@ func (s *Session) Close() {
 	s.c.Close()
 }
 
-// spell spells a mailbox's name as a command has it (RFC 3501 §5.1.3). It needs no
-// prefix, whatever that of the namespace is: the daemon knows names with and without.
-func spell(name string) (string, error) {
-	if name != maildir.Inbox {
-		dir, err := maildir.EncodeName(name, maildir.ModifiedUTF7)
-		if err != nil {
-			return "", err
-		}
-		name = strings.TrimPrefix(dir, ".")
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`, nil
+// spell spells a mailbox's name as a command has it (RFC 3501 §5.1.3), however long: the
+// daemon has names on disk as they are. It needs no prefix, whatever that of the namespace
+// is: the daemon knows names with and without.
+func spell(name string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(maildir.EncodeUTF7(name)) + `"`
 }
 
 // Open selects a mailbox, which is not changed by that if it is read-only.
 func (s *Session) Open(mailbox string, readOnly bool) error {
-	name, err := spell(mailbox)
-	if err != nil {
-		return err
-	}
 	verb := "SELECT"
 	if readOnly {
 		verb = "EXAMINE"
 	}
-	lines, err := s.Command("%s %s", verb, name)
+	lines, err := s.Command("%s %s", verb, spell(mailbox))
 	for _, line := range lines {
 		fmt.Sscanf(line, "* OK [UIDVALIDITY %d]", &s.validity)
 	}
@@ -98,11 +88,8 @@ func (s *Session) UIDValidity() uint32 { return s.validity }
 // Move moves messages of the selected mailbox, by UID, to another one, which is made
 // if it is not there.
 func (s *Session) Move(uids, mailbox string) error {
-	name, err := spell(mailbox)
-	if err != nil {
-		return err
-	}
-	_, err = s.Command("UID MOVE %s %s", uids, name)
+	name := spell(mailbox)
+	_, err := s.Command("UID MOVE %s %s", uids, name)
 	var no *imap.Error
 	if errors.As(err, &no) && no.Code == imap.ResponseCodeTryCreate {
 		if _, err := s.Command("CREATE %s", name); err != nil {
@@ -115,25 +102,13 @@ func (s *Session) Move(uids, mailbox string) error {
 
 // Rename renames a mailbox and those below it.
 func (s *Session) Rename(from, to string) error {
-	old, err := spell(from)
-	if err != nil {
-		return err
-	}
-	name, err := spell(to)
-	if err != nil {
-		return err
-	}
-	_, err = s.Command("RENAME %s %s", old, name)
+	_, err := s.Command("RENAME %s %s", spell(from), spell(to))
 	return err
 }
 
 // Count tells how many messages are in a mailbox.
 func (s *Session) Count(mailbox string) (n int, err error) {
-	name, err := spell(mailbox)
-	if err != nil {
-		return 0, err
-	}
-	lines, err := s.Command("STATUS %s (MESSAGES)", name)
+	lines, err := s.Command("STATUS %s (MESSAGES)", spell(mailbox))
 	for _, line := range lines {
 		if i := strings.LastIndex(line, "(MESSAGES "); i >= 0 {
 			n, _ = strconv.Atoi(strings.TrimSuffix(line[i+len("(MESSAGES "):], ")"))
@@ -153,7 +128,7 @@ func (s *Session) WithUse(prefix string, use imap.MailboxAttr) (names []string, 
 		if quoted := strings.TrimPrefix(name, `"`); quoted != name {
 			name = strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(strings.TrimSuffix(quoted, `"`))
 		}
-		if name, err := maildir.DecodeName("."+name, maildir.ModifiedUTF7); err == nil {
+		if name, err := maildir.DecodeUTF7(name); err == nil {
 			names = append(names, strings.TrimPrefix(name, prefix))
 		}
 	}
@@ -241,13 +216,9 @@ type letter struct {
 
 // bring has messages become ones of a mailbox: all of them or none (RFC 3502).
 func (s *Session) bring(mailbox string, letters []letter) ([]imap.UID, error) {
-	name, err := spell(mailbox)
-	if err != nil {
-		return nil, err
-	}
 	s.busy.Lock()
 	defer s.busy.Unlock()
-	s.begin("APPEND %s", name)
+	s.begin("APPEND %s", spell(mailbox))
 	for _, l := range letters {
 		fmt.Fprintf(s.w, " (%s)", l.flags)
 		if l.Date != NoDate {
