@@ -14,7 +14,7 @@ import (
 const webbed = `hosts: "mail.example.org": {
 	listeners: imap: {}
 	tls: certificates: "mail.example.org": selfSigned: {}
-	users: vera: password: hash: %[1]q
+	users: vera: {password: hash: %[1]q, quota: storage: "5GB"}
 	folders: {Sent: use: "sent", Trash: use: "trash"}
 	logins: {}
 	web: {
@@ -118,6 +118,7 @@ func webUser(t *testing.T, w *browser, p *pictures) {
 	contains(t, w.text(), "Authentication failed.")
 	w.send("/login", map[string]string{"name": "vera", "password": "wonder land 1"})
 	contains(t, w.text(), "this page")
+	contains(t, w.text(), "of 5.0 GB")
 	w.send("/account/app", map[string]string{"name": "phone", "password": "wonder land 1"})
 	contains(t, w.text(), "Nobody can show it again")
 	p.take("web-phone", 390, 844, true)
@@ -310,6 +311,9 @@ func (p *pictures) take(name string, width, height int, dark bool) {
 	data := p.w.shot(width, height, dark)
 	if wide := p.w.eval("document.documentElement.scrollWidth"); wide != fmt.Sprint(width) {
 		p.t.Errorf("%s is %s wide on a screen of %d", name, wide, width)
+	}
+	if parted := p.w.eval("[...document.querySelectorAll('.one')].filter(e => e.getClientRects().length > 1).length"); parted != "0" {
+		p.t.Errorf("%s has %s dates in parts", name, parted)
 	}
 	if len(data) > 100<<10 {
 		p.t.Errorf("%s has %d octets", name, len(data))

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -68,5 +69,30 @@ func TestColoursAreVariables(t *testing.T) {
 		if m := regexp.MustCompile(`#[0-9a-fA-F]{3,8}\b|\b(rgb|hsl)a?\(`).FindString(line); m != "" && !strings.Contains(line, "/*") {
 			t.Error(fmt.Sprint("line ", i+1, ": ", m))
 		}
+	}
+}
+
+// TestDates: on a phone, where a column is narrow, no date of a table and no time of day is
+// parted at its hyphens and spaces.
+func TestDates(t *testing.T) {
+	if !strings.Contains(string(styleSheet), ".one { white-space: nowrap; }") {
+		t.Error("nothing stays in one line")
+	}
+	parted := regexp.MustCompile(`<td>0001-01-01|[^>:]00:00 UTC`)
+	dates := 0
+	for name, page := range pages() {
+		body := bodies[name]
+		filled(reflect.ValueOf(body).Elem(), "x")
+		var b strings.Builder
+		if err := page.Execute(&b, view{As: asAdmin, Body: body}); err != nil {
+			t.Fatal(err)
+		}
+		dates += strings.Count(b.String(), `<span class="one">0001-01-01</span>`)
+		if where := parted.FindString(b.String()); where != "" {
+			t.Errorf("%s: %q", name, where)
+		}
+	}
+	if dates < 8 {
+		t.Errorf("%d dates", dates)
 	}
 }

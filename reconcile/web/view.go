@@ -49,7 +49,7 @@ var functions = template.FuncMap{
 	"asset":  func(name string) string { return assets[name].path },
 	"tabs":   func() []tab { return tabs },
 	"day":    func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
-	"minute": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
+	"clock":  func(t time.Time) string { return t.UTC().Format("15:04") + " UTC" },
 	"second": func(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" },
 	"size":   size,
 	"join":   func(list []string) string { return strings.Join(list, ", ") },
