@@ -240,6 +240,8 @@ func TestReadCommand(t *testing.T) {
 		{"STATUS a (FOO)", nil},
 		{"ID FOO", nil},
 		{"AUTHENTICATE PLAIN A", nil},
+		{"AUTHENTICATE PLAIN {8+}\r\nc LOGOUT", nil}, // is no command
+		{"AUTHENTICATE PLAIN YWI={8+}\r\nc LOGOUT", nil},
 		{strings.Repeat("x", 300), nil},
 		{"FETCH 1 BODY[1.2x]", nil},
 		{"FETCH 1 BODY[HEADER.FIELDS ()]", nil},

@@ -148,12 +148,13 @@ func (d *decoder) expectAString(what string) string {
 	return s
 }
 
-// expectBase64 reads the rest of the line as an initial response.
+// expectBase64 reads an initial response. What is no base64 stays, as it may be the head of
+// a literal, which comes all the same and is no command.
 func (d *decoder) expectBase64() []byte {
 	var b bytes.Buffer
 	for {
 		c, ok := d.peek()
-		if !ok || c == '\r' || c == '\n' {
+		if !ok || !base64Char(c) {
 			break
 		}
 		d.skip()
@@ -167,4 +168,8 @@ func (d *decoder) expectBase64() []byte {
 		d.fail("base64 expected")
 	}
 	return out
+}
+
+func base64Char(c byte) bool {
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '/' || c == '='
 }
