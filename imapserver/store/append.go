@@ -29,6 +29,7 @@ type Draft struct {
 	size int64 // RFC822.SIZE so far
 	disk int64 // octets on disk so far
 	last byte
+	cr   bool // the last octet was a CR, which is held back
 	err  error
 
 	record record // what Finish has made of it
@@ -122,12 +123,16 @@ func (d *Draft) Scratch() (*os.File, error) {
 
 var _ io.Writer = (*Draft)(nil)
 
-// Write adds octets as they come from the client (CRLF line ends). On disk they
-// are without any CR, as Courier has them.
+// Write adds octets as they come from the client (CRLF line ends). On disk lines end
+// with LF, as with Courier; a CR elsewhere stays, as in what is delivered.
 func (d *Draft) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0 && d.err == nil; {
+		if d.cr && rest[0] != '\n' {
+			d.add([]byte{'\r'})
+		}
 		line := rest
-		if i := bytes.IndexByte(rest, '\r'); i >= 0 {
+		i := bytes.IndexByte(rest, '\r')
+		if d.cr = i >= 0; d.cr {
 			line, rest = rest[:i], rest[i+1:]
 		} else {
 			rest = nil
@@ -140,12 +145,15 @@ func (d *Draft) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// add writes octets that have no CR.
+// add writes octets as they are.
 func (d *Draft) add(p []byte) {
 	if len(p) == 0 || d.err != nil {
 		return
 	}
 	d.size += int64(len(p) + bytes.Count(p, []byte{'\n'}))
+	if d.last == '\r' && p[0] == '\n' { // of which nobody can tell that there was a CR more
+		d.size--
+	}
 	d.disk += int64(len(p))
 	d.last = p[len(p)-1]
 	if _, err := d.buf.Write(p); err != nil {
@@ -279,6 +287,9 @@ func CommitAll(ctx context.Context, drafts []*Draft) (uidValidity uint32, uids [
 
 // finish makes the file in tmp complete.
 func (d *Draft) finish(date time.Time) (maildir.Stat, error) {
+	if d.cr {
+		d.add([]byte{'\r'})
+	}
 	if d.last != '\n' && d.disk > 0 {
 		d.add([]byte{'\n'})
 	}

@@ -121,3 +121,38 @@ func appendMany(a *Account, n int) (err error) {
 	}
 	return errors.Join(err, committed)
 }
+
+// TestAppendCR: a CR that ends no line is the message's, in whatever pieces it comes, and the
+// size is that of what is then read.
+func TestAppendCR(t *testing.T) {
+	a := openUnwatched(t, newMaildir(t))
+	for text, want := range map[string]string{
+		"a: b\r\n\r\nc\rd\r\n":       "a: b\r\n\r\nc\rd\r\n",
+		"a: b\r\n\r\nc\r\rd\r":       "a: b\r\n\r\nc\r\rd\r\n", // of a CR before a CRLF nobody could tell later
+		"a: b\r\n\r\nc\r\r\nd\r\r\n": "a: b\r\n\r\nc\r\nd\r\n",
+		"\r":                         "\r\n",
+		"a: b\n\nc\n":                "a: b\r\n\r\nc\r\n",
+	} {
+		for piece := 1; piece <= 3; piece++ {
+			d, err := a.NewDraft(t.Context(), "INBOX")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for rest := text; rest != ""; rest = rest[min(piece, len(rest)):] {
+				if _, err := d.Write([]byte(rest[:min(piece, len(rest))])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, _, err := d.Commit(t.Context(), nil, time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			v := selectBox(t, a, "INBOX", true)
+			n := SeqNum(v.Len())
+			size, err := v.Size(t.Context(), n)
+			if got := read(t, v, n); got != want || size != int64(len(want)) || err != nil {
+				t.Errorf("%q in pieces of %d: %q, size %d, %v", text, piece, got, size, err)
+			}
+			v.Close()
+		}
+	}
+}

@@ -25,7 +25,7 @@ func TestAppend(t *testing.T) {
 	a := openAccount(t, dir)
 	v := selectBox(t, a, "INBOX", false)
 	date := time.Date(1999, 12, 31, 23, 59, 58, 0, time.FixedZone("", 3600))
-	validity, uid, err := tryAppend(a, "inbox", "A: b\r\n\r\nlone \r stays not\r\nno end", date, imap.FlagSeen, "Work", `\Recent`, imap.FlagDraft)
+	validity, uid, err := tryAppend(a, "inbox", "A: b\r\n\r\nlone \r stays\r\nno end", date, imap.FlagSeen, "Work", `\Recent`, imap.FlagDraft)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestAppend(t *testing.T) {
 	if !m.InternalDate.Equal(date) || !m.Recent || v.Recent() != 1 {
 		t.Errorf("%+v, %d recent", m, v.Recent())
 	}
-	const body = "A: b\r\n\r\nlone  stays not\r\nno end\r\n"
+	const body = "A: b\r\n\r\nlone \r stays\r\nno end\r\n"
 	if got := read(t, v, 1); got != body {
 		t.Errorf("read %q", got)
 	}
@@ -51,10 +51,10 @@ func TestAppend(t *testing.T) {
 		t.Errorf("size %d, %v; want %d", n, err, len(body))
 	}
 	name := files(t, dir, "cur")[0]
-	if data, _ := os.ReadFile(filepath.Join(dir, "cur", name)); string(data) != strings.ReplaceAll(body, "\r", "") {
+	if data, _ := os.ReadFile(filepath.Join(dir, "cur", name)); string(data) != strings.ReplaceAll(body, "\r\n", "\n") {
 		t.Errorf("on disk is %q", data)
 	}
-	if !strings.HasSuffix(name, ",S=29:2,DS") {
+	if !strings.HasSuffix(name, ",S=26:2,DS") {
 		t.Errorf("its name is %q", name)
 	}
 	if left := files(t, dir, "tmp"); len(left) > 0 {
