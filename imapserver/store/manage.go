@@ -86,13 +86,14 @@ func (a *Account) makeFolder(dir string) error {
 	if err := a.ops.MakeTree(making, true); err != nil {
 		return err
 	}
+	a.leaveDir(dir)
 	if err := a.forget(dir); err != nil {
 		return err
 	}
 	if err := a.ops.RenameNew(making, filepath.Join(a.dir, dir)); err != nil {
 		return err
 	}
-	mb := a.ready(dir) // perhaps of someone who is about to find out that there is none
+	mb := a.ready(dir)
 	if err = a.ops.SyncDir(a.dir); err == nil {
 		err = mb.ensure(context.Background())
 	}
@@ -100,6 +101,21 @@ func (a *Account) makeFolder(dir string) error {
 		err = errors.Join(err, a.unmake(mb))
 	}
 	return err
+}
+
+// leaveDir ends what is loaded of a directory that is no more, for someone who is about to
+// find that out. That is done with before the lock of another mailbox is taken, which may
+// come after this one's.
+func (a *Account) leaveDir(dir string) {
+	mb := a.boxes[dir]
+	if mb == nil {
+		return
+	}
+	mb.mu.Lock()
+	mb.end()
+	mb.mu.Unlock()
+	delete(a.boxes, dir)
+	mb.leave()
 }
 
 // unmake takes back a mailbox that has been made and could not be opened: on a full disk the
@@ -456,15 +472,7 @@ func (a *Account) renameFolders(moves []renamed) error {
 
 // renameFolder renames one directory, and what is loaded of it.
 func (a *Account) renameFolder(m renamed) error {
-	if old := a.boxes[m.dest]; old != nil {
-		// Of someone who is about to find out that there is none. It is done with before the
-		// lock of another mailbox is taken, which may come after this one's.
-		old.mu.Lock()
-		old.end()
-		old.mu.Unlock()
-		delete(a.boxes, m.dest)
-		old.leave()
-	}
+	a.leaveDir(m.dest)
 	mb := a.boxes[m.dir]
 	if mb != nil {
 		mb.mu.Lock()

@@ -207,6 +207,36 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+// TestCreateAnew has another program remove a mailbox that is in use, and a client make it
+// anew: what was loaded of it takes no part in that, nor has it a word in the next one's row.
+func TestCreateAnew(t *testing.T) {
+	dir := newMaildir(t)
+	a := openUnwatched(t, dir)
+	create(t, a, "Foo")
+	v := selectBox(t, a, "Foo", false)
+	if err := os.RemoveAll(filepath.Join(dir, ".Foo")); err != nil {
+		t.Fatal(err)
+	}
+	create(t, a, "Foo", "Bar")
+	appendMessage(t, a, "Bar", mail1, "$Label")
+	now := func(name string) string {
+		b := selectBox(t, a, name, true)
+		defer b.Close()
+		return fmt.Sprint(b.UIDValidity(), lines(b))
+	}
+	want := now("Bar")
+	for i := range maxIdleMailboxes + 1 { // Bar is let go
+		name := fmt.Sprint("other", i)
+		create(t, a, name)
+		now(name)
+	}
+	v.Close()
+	a = reopen(t, a)
+	if got := now("Bar"); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestRename(t *testing.T) {
 	dir := newMaildir(t)
 	a := openAccount(t, dir)
