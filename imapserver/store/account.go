@@ -215,12 +215,13 @@ func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 	detected := maildir.DetectEncoding(dirs)
 	var known, was bool
 	err = a.index.view(func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, "SELECT encoding, uidvalidity, courier FROM account", &sqlitex.ExecOptions{
+		return sqlitex.Execute(conn, "SELECT encoding, uidvalidity, courier, (SELECT max(id) FROM mailbox) FROM account", &sqlitex.ExecOptions{
 			ResultFunc: func(stmt *sqlite.Stmt) error {
 				known = true
 				a.enc = maildir.Encoding(stmt.ColumnInt(0))
 				a.validity.last = uint32(stmt.ColumnInt64(1))
 				was = stmt.ColumnBool(2)
+				a.index.lastID = stmt.ColumnInt64(3)
 				return nil
 			},
 		})

@@ -329,7 +329,7 @@ func (w *courierWrite) heed() error {
 		mb.courier.foreign = true
 		mb.a.log.Warn("another program has written Courier's UIDs while we serve the mailbox; ours are kept", "path", mb.path())
 	}
-	if next := imap.UID(db.Next); next > mb.snap.Load().uidNext && next <= maxForeignUID {
+	if next := imap.UID(db.Next); next > mb.snap.Load().uidNext && next <= maxForeignUID && !mb.gone.Load() {
 		e := mb.snap.Load().edit()
 		e.s.uidNext = next
 		w.next = max(w.next, next)

@@ -199,14 +199,14 @@ func (mb *mailbox) dropGone(gone *removed) error {
 		}
 	}
 	mb.mu.Lock()
-	id := mb.row.id
-	mb.mu.Unlock()
-	err := mb.a.index.update(func(conn *sqlite.Conn) error { return dropMessages(conn, id, gone.uids) })
+	defer mb.mu.Unlock()
+	if mb.gone.Load() {
+		return nil // and so are its rows, or another has taken them over
+	}
+	err := mb.a.index.update(func(conn *sqlite.Conn) error { return dropMessages(conn, mb.row.id, gone.uids) })
 	if err != nil {
 		return err
 	}
-	mb.mu.Lock()
-	defer mb.mu.Unlock()
 	for uid := range gone.uids {
 		delete(mb.ghosts, uid)
 	}

@@ -149,6 +149,7 @@ type index struct {
 	conn   *sqlite.Conn
 	failed error  // set once: nothing can be committed any more
 	broken func() // told of that, with mu held; may be nil
+	lastID int64  // the highest of a mailbox that there was since it was opened
 
 	file *os.File // the database, and its log; nil if unwritten
 	wal  *os.File

@@ -309,8 +309,9 @@ func (mb *mailbox) write(row *mailboxRow, s *snapshot, fn func(*sqlite.Conn) err
 	}
 	fresh := row.id == 0
 	err := mb.a.index.update(func(conn *sqlite.Conn) error {
-		if fresh {
-			row.id = 0
+		if fresh { // never twice: who waits for the disk may go by that of a mailbox that is no more
+			mb.a.index.lastID++
+			row.id = mb.a.index.lastID
 		}
 		if err := putMailbox(conn, row); err != nil {
 			return err

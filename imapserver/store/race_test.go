@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/google/go-cmp/cmp"
 
 	"mailstead/imapserver/maildir"
 )
@@ -150,5 +152,63 @@ func checkAll(t *testing.T, v *View, n, delivered int, appended []imap.UID) {
 		if got := subjects[fmt.Sprint("a", i)]; got != uid {
 			t.Errorf("appended message %d is uid %d, was %d", i, got, uid)
 		}
+	}
+}
+
+// TestExpungeAside has a mailbox end while an EXPUNGE of it waits for the disk: the EXPUNGE
+// then drops no row of the next one, be that of another name or, put back from elsewhere,
+// of the same.
+func TestExpungeAside(t *testing.T) {
+	for _, meanwhile := range []func(t *testing.T, a *Account) (next string){
+		func(t *testing.T, a *Account) string {
+			if err := a.Delete(context.Background(), "Foo"); err != nil {
+				t.Error(err)
+			}
+			create(t, a, "Bar")
+			appendMessage(t, a, "Bar", mail1, "$Label")
+			return "Bar"
+		},
+		func(t *testing.T, a *Account) string {
+			foo := filepath.Join(a.dir, ".Foo")
+			if err := errors.Join(os.Rename(foo, foo+"-old"), os.Rename(filepath.Join(a.dir, "backup"), foo)); err != nil {
+				t.Error(err)
+			}
+			return "Foo"
+		},
+	} {
+		var a *Account
+		var next string
+		var want []string
+		armed := false
+		ops := &maildir.Ops{Trace: func(op maildir.Op) error {
+			if armed && op.Call == "syncdir" && strings.HasSuffix(op.Path, ".Foo/cur") {
+				armed = false
+				next = meanwhile(t, a)
+				want = lines(selectBox(t, a, next, false))
+			}
+			return nil
+		}}
+		dir := newMaildir(t)
+		a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, ops: ops})
+		if err != nil {
+			t.Fatal(err)
+		}
+		create(t, a, "Foo")
+		appendMessage(t, a, "Foo", mail1, imap.FlagDeleted, "$Label")
+		copyTree(t, filepath.Join(dir, "backup"), filepath.Join(dir, ".Foo"))
+		v := selectBox(t, a, "Foo", false)
+		armed = true
+		if err := v.Expunge(context.Background(), nil); err != nil || len(want) == 0 {
+			t.Errorf("%v, %v", want, err)
+		}
+		if b := selectBox(t, a, next, true); next != "Foo" && b.mb.row.id == v.mb.row.id {
+			t.Error("another mailbox has the same id")
+		}
+		v.Close()
+		a = reopen(t, a)
+		if diff := cmp.Diff(want, lines(selectBox(t, a, next, true))); diff != "" {
+			t.Error(next, diff)
+		}
+		a.Close()
 	}
 }

@@ -67,24 +67,16 @@ func findMailbox(conn *sqlite.Conn, dir string) (row mailboxRow, ok bool, err er
 	return row, ok, err
 }
 
-// putMailbox writes a row; id 0 makes a new one and sets it.
+// putMailbox writes a row, whether or not there is one of that id.
 func putMailbox(conn *sqlite.Conn, r *mailboxRow) error {
-	id := any(r.id)
-	if r.id == 0 {
-		id = nil
-	}
-	err := sqlitex.Execute(conn, "INSERT INTO mailbox ("+mailboxColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"+
+	return sqlitex.Execute(conn, "INSERT INTO mailbox ("+mailboxColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"+
 		" ON CONFLICT (id) DO UPDATE SET dir=excluded.dir, uidvalidity=excluded.uidvalidity, uid_mark=excluded.uid_mark,"+
 		" modseq_mark=excluded.modseq_mark, recent=excluded.recent, uiddb=excluded.uiddb, cur_ctime=excluded.cur_ctime,"+
 		" new_ctime=excluded.new_ctime, messages=excluded.messages, unseen=excluded.unseen, deleted=excluded.deleted,"+
 		" modseq=excluded.modseq, floor=excluded.floor, boot=excluded.boot",
-		&sqlitex.ExecOptions{Args: []any{id, r.dir, int64(r.uidValidity), int64(r.uidMark), int64(r.modseqMark),
+		&sqlitex.ExecOptions{Args: []any{r.id, r.dir, int64(r.uidValidity), int64(r.uidMark), int64(r.modseqMark),
 			int64(r.recent), r.uiddb, r.curTime, r.newTime, r.messages, r.unseen, r.deleted,
 			int64(r.modseq), int64(r.floor), r.boot, r.objectID}})
-	if err == nil && r.id == 0 {
-		r.id = conn.LastInsertRowID()
-	}
-	return err
 }
 
 // dropMailbox removes a mailbox and its messages. The mark of UIDs that we gave
