@@ -109,7 +109,7 @@ func (s *session) dispatch(ctx context.Context, req wire.Request) (imap.Response
 	case *wire.Subscribe:
 		return s.subscribe(ctx, c)
 	case *wire.List:
-		return s.list(ctx, c)
+		return s.list(ctx, req.Tag, c)
 	case wire.Namespace:
 		return s.namespace()
 	case *wire.Status:

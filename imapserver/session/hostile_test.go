@@ -3,6 +3,8 @@ package session
 import (
 	"bytes"
 	"compress/flate"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -19,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailstead/imapserver/store"
 	"mailstead/imapserver/wire"
 )
 
@@ -401,4 +405,57 @@ func settled(t *testing.T, goroutines, files int) (g, f int) {
 		}
 	}
 	return g, f
+}
+
+// TestListPatterns holds that patterns which match nothing, or nothing that others do not,
+// are not kept: with a reference before each, they would take a hundred times their octets.
+func TestListPatterns(t *testing.T) {
+	s, _ := heard(t)
+	for name, c := range map[string]*wire.List{
+		"long reference":  {Reference: strings.Repeat("b", 65_000), Patterns: slices.Repeat([]string{"c", "d"}, 500)},
+		"wild reference":  {Reference: strings.Repeat("*", 65_000), Patterns: slices.Repeat([]string{"c", "%c"}, 500)},
+		"the same again":  {Patterns: slices.Repeat([]string{"c", "*", "%*", "**"}, 250)},
+		"longer than any": {Patterns: slices.Repeat([]string{strings.Repeat("b", 1025)}, 1000)},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		own, _ := s.listPatterns(c)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 || len(own) > 2 {
+			t.Errorf("%s: %d patterns, %d octets allocated", name, len(own), n)
+		}
+	}
+}
+
+// TestListForNobody holds that a LIST ends that nobody waits for, or that is to end.
+func TestListForNobody(t *testing.T) {
+	var entries []store.Entry
+	var patterns []listPattern
+	for i := range 100 {
+		entries = append(entries, store.Entry{Name: fmt.Sprintf("%d.%s", i, strings.Repeat("a", 240)), Exists: true})
+	}
+	for i := range 1000 {
+		patterns = append(patterns, listPattern{pattern: newPattern(fmt.Sprintf("%sb%d", strings.Repeat("*a", 100), i))})
+	}
+	ours, theirs := net.Pipe()
+	ours.Close()
+	gone := &endable{Conn: theirs}
+	gone.ended.Store(true)
+	s := &session{conn: newConn(gone), w: wire.NewWriter(io.Discard)}
+	s.Limits = &wire.PostAuth
+	tree := newTree(entries, "")
+	if err := s.listTree(t.Context(), "a", &wire.List{}, tree, patterns); !errors.Is(err, errHungUp) {
+		t.Errorf("a client that has hung up: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.listTree(ctx, "a", &wire.List{}, tree, patterns[:1]); err != context.Canceled {
+		t.Errorf("a server that stops: %v", err)
+	}
+	s.w = wire.NewWriter(theirs)
+	s.w.Raw("* ")
+	s.w.Flush()
+	if err := s.listTree(t.Context(), "a", &wire.List{}, tree, patterns[:1]); !fatal(err) {
+		t.Errorf("a connection that is broken: %v", err)
+	}
 }

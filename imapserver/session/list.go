@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -13,19 +14,19 @@ import (
 )
 
 // list is LIST (RFC 9051 §6.3.9), LSUB (RFC 3501 §6.3.9) and XLIST.
-func (s *session) list(ctx context.Context, c *wire.List) (imap.ResponseCode, error) {
+func (s *session) list(ctx context.Context, tag string, c *wire.List) (imap.ResponseCode, error) {
 	if !c.Extended && c.Patterns[0] == "" { // what is the delimiter?
 		s.writeListed(c, listed{attrs: []imap.MailboxAttr{imap.MailboxAttrNoSelect}})
 		return "", nil
 	}
+	own, others := s.listPatterns(c)
 	entries, err := s.Account.List(ctx)
 	if err != nil {
 		return "", err
 	}
-	own, others := s.listPatterns(c)
 	t := newTree(entries, s.names)
 	t.beside = s.Others != nil
-	if err := s.listTree(ctx, c, t, own); err != nil || others == nil {
+	if err := s.listTree(ctx, tag, c, t, own); err != nil || others == nil {
 		return "", err
 	}
 	if entries, err = s.listOthers(ctx, others); err != nil {
@@ -33,12 +34,16 @@ func (s *session) list(ctx context.Context, c *wire.List) (imap.ResponseCode, er
 	}
 	t = newTree(entries, "")
 	t.others = true
-	return "", s.listTree(ctx, c, t, others)
+	return "", s.listTree(ctx, tag, c, t, others)
 }
 
-// listTree writes the responses for one of the trees.
-func (s *session) listTree(ctx context.Context, c *wire.List, t *tree, patterns []listPattern) error {
+// listTree writes the responses for one of the trees, as long as anyone waits for them.
+func (s *session) listTree(ctx context.Context, tag string, c *wire.List, t *tree, patterns []listPattern) error {
+	p := s.newProgress(tag, len(t.nodes)*len(patterns))
 	for _, n := range t.nodes {
+		if err := cmp.Or(ctx.Err(), lost(s.w.Err()), p.step(len(patterns))); err != nil {
+			return err
+		}
 		for _, l := range t.listed(c, n, patterns) {
 			s.writeListed(c, l)
 			if err := s.listMore(ctx, c, t, n, l.name); err != nil {
@@ -55,19 +60,32 @@ type listPattern struct {
 	alias bool
 }
 
+// maxPattern is how many octets, wildcards aside, a pattern may have that any name
+// matches: no name is as long, with all that is put before it.
+const maxPattern = 1024
+
 // listPatterns gives the patterns for the user's own mailboxes, and those for
-// other users' mailboxes.
+// other users' mailboxes. What matches nothing, or nothing more, is left out.
 func (s *session) listPatterns(c *wire.List) (own, others []listPattern) {
+	reference := newPattern(c.Reference)
+	if reference.literal > maxPattern {
+		return nil, nil
+	}
+	seen := make(map[string]bool)
 	for _, text := range c.Patterns {
 		if text == "" {
 			continue
 		}
-		text = c.Reference + text
-		if s.Others != nil && asksOthers(text) {
-			others = append(others, listPattern{pattern: newPattern(text)})
+		p := newPattern(reference.text + text)
+		if p.literal > maxPattern || seen[p.text] {
+			continue
 		}
-		if s.Others == nil || !strings.HasPrefix(text, sharedPrefix) {
-			own = append(own, listPattern{newPattern(text), s.names.asksAlias(text)})
+		seen[p.text] = true
+		if s.Others != nil && asksOthers(p.text) {
+			others = append(others, listPattern{pattern: p})
+		}
+		if s.Others == nil || !strings.HasPrefix(p.text, sharedPrefix) {
+			own = append(own, listPattern{p, s.names.asksAlias(p.text)})
 		}
 	}
 	return own, others
