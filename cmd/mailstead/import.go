@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,7 +38,8 @@ type importOptions struct {
 	connections int
 	verify      bool
 	hourly      bool
-	connectBy   string // socket of who has the network; "": it is started
+	within      time.Duration // 0: without an end
+	connectBy   string        // socket of who has the network; "": it is started
 	transfer.Options
 }
 
@@ -73,6 +75,7 @@ that use. With --into Old, everything goes below "Old", and the INBOX there into
 	cmd.Flags().BoolVar(&o.Flags, "flags", true, "change here the flags that have changed at the source since they were brought")
 	cmd.Flags().IntVar(&o.connections, "connections", 4, "`number` of connections to the source, at most; it is asked by fewer once it refuses one")
 	cmd.Flags().BoolVar(&o.hourly, "hourly", false, "all that the description wants every hour, of every user; what the timer runs")
+	cmd.Flags().DurationVar(&o.within, "within", 0, "stop an import that takes longer than this `duration`, and go on with it in the next run (with --hourly: 30m, if nothing is said)")
 	cmd.Flags().StringVar(&o.connectBy, "connect-by", "", "have who serves this `socket` connect to the source, in place of a process of this command; what the timer runs has it")
 	cmd.AddCommand(newImportVerifyCommand())
 	return cmd
@@ -136,8 +139,22 @@ func runImport(ctx context.Context, o importOptions, c *console) error {
 	return o.start(ctx, daemon, job, o.user, o.name, c)
 }
 
+// hourlyWithin is how long one of those takes that are done every hour: so much that the
+// others still have their turn within the hour where a server or a user holds one up.
+const hourlyWithin = 30 * time.Minute
+
 // start begins a job for a user.
-func (o *importOptions) start(ctx context.Context, daemon *config.Config, j *importJob, user, name string, c *console) error {
+func (o *importOptions) start(ctx context.Context, daemon *config.Config, j *importJob, user, name string, c *console) (err error) {
+	if o.within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.within)
+		defer cancel()
+		defer func() {
+			if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				err = fmt.Errorf("not done within %v: the next run goes on with it", o.within)
+			}
+		}()
+	}
 	u, err := findUser(ctx, daemon, user)
 	if err != nil {
 		return err
@@ -153,6 +170,9 @@ func (o *importOptions) declared(ctx context.Context, daemon *config.Config, hos
 		return hint(errors.New("one source is needed"), "name it with --from, --maildir or --mbox")
 	}
 	o.user = calledUser(host, o.user)
+	if o.hourly && o.within == 0 {
+		o.within = hourlyWithin
+	}
 	var errs []error
 	found := false
 	for _, u := range host.Users {
