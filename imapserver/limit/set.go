@@ -104,6 +104,7 @@ type Command struct {
 	Nesting  int
 	Items    int
 	Ranges   int
+	Texts    int // search keys that look at all of a message
 	Message  int64
 	Discard  int64
 	Saved    int

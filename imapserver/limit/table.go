@@ -111,6 +111,7 @@ var Commands = []CommandRow{
 	{Number, 1, 128, "parentheses and search keys inside each other", func(c *Command) any { return &c.Nesting }},
 	{Number, 30, 1000, "entries of one list in parentheses: FETCH items, field names, patterns, search keys, fields of ID (RFC 2971 §3.3)", func(c *Command) any { return &c.Items }},
 	{Number, 0, 16384, "ranges of a sequence set, once merged", func(c *Command) any { return &c.Ranges }},
+	{Number, 0, 64, "TEXT and BODY keys of one search, each of which goes through all of a message", func(c *Command) any { return &c.Texts }},
 	{Octets, 0, 100 << 20, "octets of the message of APPEND", func(c *Command) any { return &c.Message }},
 	{Octets, 0, 1 << 30, "octets of a refused non-synchronising literal that are read and dropped beyond those of a command; a larger one ends the connection", func(c *Command) any { return &c.Discard }},
 	{Number, 0, 1 << 16, `ranges of UIDs that "$" stands for`, func(c *Command) any { return &c.Saved }},

@@ -44,6 +44,11 @@ func (p *progress) step(n int) error {
 	if p.done += n; before/8 == p.done/8 {
 		return nil
 	}
+	return p.look()
+}
+
+// look does what a step does now and then, in the midst of a long one.
+func (p *progress) look() error {
 	now := time.Now()
 	if now.Sub(p.looked) < lookEvery {
 		return nil

@@ -145,14 +145,14 @@ func (s *scan) run(ctx context.Context, p *progress, seqs iter.Seq[store.SeqNum]
 		}
 		size = min(2*size, maxRound*len(s.matchers))
 		n := len(s.seqs)
-		if done, err := s.round(ctx, take); done || err != nil {
+		if done, err := s.round(ctx, p, take); done || err != nil {
 			return err
 		}
 		if err := p.step(n); err != nil {
 			return err
 		}
 	}
-	_, err := s.round(ctx, take)
+	_, err := s.round(ctx, p, take)
 	return err
 }
 
@@ -166,11 +166,13 @@ func (s *scan) rest() {
 }
 
 // round matches the messages in s.seqs.
-func (s *scan) round(ctx context.Context, take func(store.SeqNum, uint8) bool) (done bool, err error) {
+func (s *scan) round(ctx context.Context, p *progress, take func(store.SeqNum, uint8) bool) (done bool, err error) {
 	n := len(s.seqs)
 	s.scores, s.errs = make([]uint8, n), make([]error, n)
 	s.next.Store(0)
-	s.share(ctx)
+	if err := s.share(ctx, p); err != nil {
+		return false, err
+	}
 	for i, seq := range s.seqs {
 		if s.errs[i] != nil {
 			if err := s.miss(ctx, s.errs[i]); err != nil {
@@ -195,7 +197,7 @@ func (s *scan) miss(ctx context.Context, err error) error {
 
 // share has the matchers do the work of a round. A panic of any of them is one
 // of the session, which alone ends by it.
-func (s *scan) share(ctx context.Context) {
+func (s *scan) share(ctx context.Context, p *progress) error {
 	var others sync.WaitGroup
 	for _, m := range s.matchers[1:min(len(s.matchers), max(len(s.seqs), 1))] {
 		others.Go(func() {
@@ -205,23 +207,29 @@ func (s *scan) share(ctx context.Context) {
 					s.crash.Store(&text)
 				}
 			}()
-			s.work(ctx, m)
+			s.work(ctx, m, func() error { return nil })
 		})
 	}
 	defer others.Wait()
-	s.work(ctx, s.matchers[0])
+	err := s.work(ctx, s.matchers[0], p.look)
 	others.Wait()
 	if text := s.crash.Load(); text != nil {
 		panic(*text)
 	}
+	return err
 }
 
-func (s *scan) work(ctx context.Context, m *matcher) {
+// work matches messages. An error of look, which is called after each, ends the round for all.
+func (s *scan) work(ctx context.Context, m *matcher, look func() error) error {
 	for {
 		i := int(s.next.Add(1)) - 1
 		if i >= len(s.seqs) {
-			return
+			return nil
 		}
 		s.scores[i], s.errs[i] = m.match(ctx, s.seqs[i])
+		if err := look(); err != nil {
+			s.next.Store(int64(len(s.seqs)))
+			return err
+		}
 	}
 }

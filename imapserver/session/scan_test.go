@@ -1,8 +1,10 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -65,6 +67,8 @@ func TestScanPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
+	_, conn := net.Pipe()
+	p := (&session{conn: newConn(conn), Params: Params{pace: time.Hour}}).newProgress("a", 0)
 	for broken := range 4 {
 		s := &scan{matchers: make([]*matcher, 4)}
 		for i := range s.matchers {
@@ -85,7 +89,7 @@ func TestScanPanic(t *testing.T) {
 						}
 					}
 				})
-				if _, err := s.round(t.Context(), func(store.SeqNum, uint8) bool { return false }); err != nil {
+				if _, err := s.round(t.Context(), p, func(store.SeqNum, uint8) bool { return false }); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -309,5 +313,27 @@ func TestSearchUnreadable(t *testing.T) {
 	c.want("SEARCH $", "* SEARCH\na OK SEARCH completed")
 	if got := c.do("CANCELUPDATE \"a\""); !strings.HasPrefix(got, "a NO") {
 		t.Error(got)
+	}
+}
+
+// TestScanMidRound ends a search that no one waits for before its round is done, which of
+// large messages may take long.
+func TestScanMidRound(t *testing.T) {
+	a := mailboxOf(t, 1, "S")
+	v, err := a.Select(t.Context(), "INBOX", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	_, theirs := net.Pipe()
+	gone := &endable{Conn: theirs}
+	gone.ended.Store(true)
+	s := newScan(v, func() *search.Program { return search.Compile(wire.SearchKey{Op: wire.SearchAll}, search.Frame{}) })
+	s.seqs = slices.Repeat([]store.SeqNum{1}, maxRound)
+	p := (&session{conn: newConn(gone)}).newProgress("a", 0)
+	p.looked = time.Time{}
+	_, err = s.round(t.Context(), p, func(store.SeqNum, uint8) bool { return false })
+	if n := maxRound - bytes.Count(s.scores, []byte{0}); n != 1 || !errors.Is(err, errHungUp) {
+		t.Errorf("after %d messages: %v", n, err)
 	}
 }

@@ -22,6 +22,7 @@ type decoder struct {
 	total    int64 // and of its literals
 	dropped  int64 // octets of literals that were refused
 	literals int
+	texts    int // keys that look at all text
 	depth    int
 	ended    bool // the client awaits the answer: nothing is left to skip
 }

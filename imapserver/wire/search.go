@@ -83,7 +83,12 @@ func headerKey(name string) func(*decoder) SearchKey {
 }
 
 func textKey(op SearchOp) func(*decoder) SearchKey {
-	return func(d *decoder) SearchKey { return SearchKey{Op: op, Text: d.spSearchText()} }
+	return func(d *decoder) SearchKey {
+		if d.texts++; d.texts > d.r.limits.Texts {
+			d.refuse(imap.StatusResponseTypeNo, imap.ResponseCodeLimit, "too many TEXT and BODY keys in a search")
+		}
+		return SearchKey{Op: op, Text: d.spSearchText()}
+	}
 }
 
 func dateKey(op SearchOp) func(*decoder) SearchKey {
