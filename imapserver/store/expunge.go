@@ -203,12 +203,13 @@ func (mb *mailbox) dropGone(gone *removed) error {
 	if mb.gone.Load() {
 		return nil // and so are its rows, or another has taken them over
 	}
-	err := mb.a.index.update(func(conn *sqlite.Conn) error { return dropMessages(conn, mb.row.id, gone.uids) })
+	// What could not be buried is still shown, and the next sync's.
+	now, buried := mb.snap.Load(), maps.Clone(gone.uids)
+	maps.DeleteFunc(buried, func(uid imap.UID, _ bool) bool { return now.find(uid) != nil })
+	err := mb.a.index.update(func(conn *sqlite.Conn) error { return dropMessages(conn, mb.row.id, buried) })
 	if err != nil {
 		return err
 	}
-	for uid := range gone.uids {
-		delete(mb.ghosts, uid)
-	}
+	maps.DeleteFunc(mb.ghosts, func(uid imap.UID, _ bool) bool { return buried[uid] })
 	return nil
 }

@@ -281,3 +281,46 @@ func TestStrayRow(t *testing.T) {
 		t.Errorf("%v, %v: that is the EMAILID of the message that was to be copied", got, err)
 	}
 }
+
+// TestUnburied has the index fail where an EXPUNGE notes what is gone, and no more. A client
+// that was not there is told of it all the same, and nobody that another program did it.
+func TestUnburied(t *testing.T) {
+	for _, look := range []bool{true, false} {
+		dir := newMaildir(t)
+		var armed, failing atomic.Bool
+		watchSQLite(t, &sqliteWatch{root: dir, before: func(op sqliteOp) error {
+			if op.call == "write" && failing.Swap(false) {
+				return unix.EIO
+			}
+			return nil
+		}})
+		ops := &maildir.Ops{Trace: func(op maildir.Op) error {
+			if op.Call == "unlink" && armed.Swap(false) {
+				failing.Store(true)
+			}
+			return nil
+		}}
+		lost := func(_ string, uids []imap.UID) { t.Errorf("%d are told as removed by another program", uids) }
+		a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, ops: ops, Lost: lost})
+		if err != nil {
+			t.Fatal(err)
+		}
+		appendMessage(t, a, "INBOX", mail1)
+		appendMessage(t, a, "INBOX", mail1, imap.FlagDeleted)
+		v := selectBox(t, a, "INBOX", false)
+		since := v.HighestModSeq()
+		armed.Store(true)
+		if err := v.Expunge(context.Background(), nil); err == nil {
+			t.Error("the expunge says that all went well")
+		}
+		if look {
+			poll(t, v)
+		}
+		v.Close()
+		v = selectBox(t, reopen(t, a), "INBOX", true)
+		gone, err := v.Vanished(v.Since(since), Known{})
+		if err != nil || gone.String() != "2" || v.Len() != 1 {
+			t.Errorf("vanished %v, want 2; %d messages, %v", gone, v.Len(), err)
+		}
+	}
+}

@@ -3,6 +3,8 @@ package store
 import (
 	"bytes"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -132,4 +134,18 @@ func (v *View) tellMoved(t *transfer) {
 		removals = append(removals, Removal{UID: from.uid, MessageID: i.found[from.uid], To: to, ToUID: t.records[n].uid, ToValidity: validity})
 	}
 	v.removed(removals)
+}
+
+// tellLost tells of messages that another program has removed.
+func (l *look) tellLost() {
+	mb := l.mb
+	uids := slices.DeleteFunc(slices.Sorted(maps.Keys(l.gone)), func(uid imap.UID) bool { return mb.ghosts[uid] })
+	maps.DeleteFunc(mb.ghosts, func(uid imap.UID, _ bool) bool { return l.gone[uid] })
+	if len(uids) == 0 {
+		return
+	}
+	mb.a.log.Info("another program has removed messages", "path", mb.path(), "messages", len(uids))
+	if mb.a.lost != nil {
+		mb.a.lost(mb.name(), uids)
+	}
 }

@@ -530,7 +530,6 @@ func (l *look) apply() error {
 		}
 		e.remove(l.gone)
 		e.s.modseq = modseq
-		mb.a.log.Info("another program has removed messages", "path", mb.path(), "messages", len(l.gone))
 	}
 	err = mb.commit(e.done(), len(added) > 0 || mb.row.id == 0, nil, func(conn *sqlite.Conn) error {
 		if err := mb.bury(conn, l.snap, l.gone, modseq); err != nil {
@@ -551,9 +550,7 @@ func (l *look) apply() error {
 	if err != nil {
 		return err
 	}
-	if mb.a.lost != nil && len(l.gone) > 0 {
-		mb.a.lost(mb.name(), slices.Sorted(maps.Keys(l.gone)))
-	}
+	l.tellLost()
 	for _, run := range added {
 		for i := range run {
 			mb.bases.add(run[i].base, run[i].uid)
