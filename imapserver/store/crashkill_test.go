@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/google/go-cmp/cmp"
 	"zombiezen.com/go/sqlite"
 
 	"mailstead/imapserver/maildir"
@@ -147,5 +148,51 @@ func TestCrashFirstContact(t *testing.T) {
 	}
 	if n < 5 {
 		t.Errorf("%d copies", n)
+	}
+}
+
+// TestKilledAhead kills a process that has written the rows of messages, and has placed the
+// first of two. The other never was: that it is not there is nobody's doing.
+func TestKilledAhead(t *testing.T) {
+	dir, killed := newMaildir(t), filepath.Join(t.TempDir(), "Maildir")
+	placed := 0
+	ops := &maildir.Ops{Trace: func(op maildir.Op) error {
+		if op.Call == "link" {
+			if placed++; placed == 2 {
+				copyTree(t, killed, dir)
+			}
+		}
+		return nil
+	}}
+	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, ops: ops})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	create(t, a, "Box")
+	appendMessage(t, a, "INBOX", mail1, "$Label")
+	appendMessage(t, a, "INBOX", mail2, "$Label")
+	v := selectBox(t, a, "INBOX", false)
+	if _, err := v.Copy(context.Background(), allSeqs(v), here(v, "Box")); err != nil || placed != 2 {
+		t.Fatal(placed, err)
+	}
+	var lost []imap.UID
+	b, err := Open(context.Background(), Options{Maildir: killed, unwatched: true, Lost: func(_ string, uids []imap.UID) { lost = append(lost, uids...) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	v = selectBox(t, b, "Box", false)
+	if diff := cmp.Diff([]string{"1 $Label"}, lines(v)); diff != "" || lost != nil {
+		t.Errorf("told as removed: %d; %s", lost, diff)
+	}
+	for _, name := range files(t, killed, ".Box", "cur") {
+		if err := os.Remove(filepath.Join(killed, ".Box", "cur", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	poll(t, v)
+	if diff := cmp.Diff([]imap.UID{1}, lost); diff != "" {
+		t.Error("of what another program does remove:", diff)
 	}
 }

@@ -55,7 +55,7 @@ type mailbox struct {
 	suspect  map[imap.UID]time.Time // messages whose file was missing at the last look
 	sizes    []*record              // whose size the index does not have yet
 	ahead    bool                   // the index may have rows, of UIDNEXT and up, of messages that are not in cur yet
-	ghosts   map[imap.UID]bool      // and these of messages that are gone
+	ghosts   map[imap.UID]bool      // and these of messages that are gone, or may never have been
 	imports  *foreign               // what another server knew, until the first sync
 	courier  courierFiles
 	views    map[*View]bool
@@ -146,6 +146,14 @@ func (mb *mailbox) loadIndex(ctx context.Context) error {
 		return err
 	}
 	mb.floor = floorOf(mb.row, mb.a.boot)
+	if known {
+		snap.all(func(r *record) bool {
+			if r.modseq > mb.row.modseq { // written ahead, by a command that was not over
+				mb.ghosts[r.uid] = true
+			}
+			return true
+		})
+	}
 	if known && mb.a.keeper != nil {
 		if known, err = mb.reopen(snap); err != nil {
 			return err

@@ -499,6 +499,10 @@ func (l *look) missing() {
 		l.settled = false
 	}
 	l.mb.suspect = suspect
+	maps.DeleteFunc(l.mb.ghosts, func(uid imap.UID, _ bool) bool {
+		n, ok := l.snap.index(uid)
+		return ok && l.seen[n]
+	})
 }
 
 // apply makes the next snapshot.
