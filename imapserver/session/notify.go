@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -246,7 +247,7 @@ func (s *session) tellNews(ctx context.Context) error {
 			err = s.tellStatus(ctx, name)
 		}
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !fatal(err) {
 		s.overflow(err)
 		return nil
 	}
@@ -342,6 +343,9 @@ func (s *session) tellList(ctx context.Context) error {
 	n.before = before
 	defer func() { n.before = nil }()
 	for _, node := range t.nodes {
+		if err := cmp.Or(ctx.Err(), lost(s.w.Err())); err != nil {
+			return err
+		}
 		if err := s.tellEntry(ctx, node); err != nil {
 			return err
 		}
@@ -399,10 +403,10 @@ func chain(list []store.Renamed) []store.Renamed {
 // tellEntry tells of one name, if it was not there before or was another.
 func (s *session) tellEntry(ctx context.Context, node *node) error {
 	n, e, old := s.notify, node.Entry, s.notify.before[node.Name]
-	if !s.may(ctx, e.Name, store.RightLookup) {
+	named := old.Exists != e.Exists || old.Selectable != e.Selectable
+	if !named && old.Subscribed == e.Subscribed || !s.may(ctx, e.Name, store.RightLookup) {
 		return nil
 	}
-	named := old.Exists != e.Exists || old.Selectable != e.Selectable
 	if named && n.wants(e.Name, wire.EventMailboxName) ||
 		old.Subscribed != e.Subscribed && n.wants(e.Name, wire.EventSubscriptionChange) {
 		s.writeEntry(node, "")

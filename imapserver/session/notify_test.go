@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"mailstead/imapserver/store"
+	"mailstead/imapserver/wire"
 )
 
 // A mailbox that cannot be read any more has no news; the others have.
@@ -64,4 +65,17 @@ func TestNotifyOfSubscribedGone(t *testing.T) {
 	}
 	c.send("OP\r\n")
 	compare(t, "NOOP", c.answer("a"), `* LIST (\NonExistent) "." "Gone"`+"\na OK NOOP completed")
+}
+
+// A change elsewhere costs next to nothing for a name that has not changed: no look at
+// the rights, which are those of each name above it.
+func TestNotifyOfNothing(t *testing.T) {
+	s := &session{notify: &notification{groups: []wire.NotifyGroup{{
+		Filter: wire.MailboxFilter{Kind: wire.FilterPersonal}, Events: []wire.NotifyEvent{wire.EventMailboxName},
+	}}}}
+	e := store.Entry{Name: "a" + strings.Repeat(".a", 124), Exists: true, Selectable: true}
+	s.notify.before = map[string]store.Entry{e.Name: e}
+	if err := s.tellEntry(t.Context(), &node{Entry: e}); err != nil { // without an account
+		t.Error(err)
+	}
 }
