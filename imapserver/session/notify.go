@@ -22,7 +22,8 @@ const codeOverflow imap.ResponseCode = "NOTIFICATIONOVERFLOW"
 // differs from what the client knows. A nil notification is that of a client
 // that has not said NOTIFY, which is told of the selected mailbox alone.
 type notification struct {
-	groups []wire.NotifyGroup // with the store's names
+	groups []wire.NotifyGroup // without the names of their filters
+	named  map[string][]int   // the groups of MAILBOXES and SUBTREE that have a name of the store's, ascending
 	feed   *store.Feed        // nil: nothing is told of other mailboxes
 	told   map[string]store.Status
 	list   map[string]store.Entry
@@ -33,13 +34,12 @@ type notification struct {
 
 // setNotify is NOTIFY (RFC 5465 §3).
 func (s *session) setNotify(ctx context.Context, c *wire.Notify) (imap.ResponseCode, error) {
-	n := &notification{told: make(map[string]store.Status)}
+	n := &notification{told: make(map[string]store.Status), named: make(map[string][]int)}
 	for _, g := range c.Groups {
-		names, err := s.storeNames(g.Filter.Names)
-		if err != nil {
+		if err := s.nameGroup(n, g.Filter.Names); err != nil {
 			return "", err
 		}
-		g.Filter.Names = names
+		g.Filter.Names = nil
 		for i := range g.Fetch {
 			if g.Fetch[i].Section != nil {
 				g.Fetch[i].Section.Peek = true // telling of a message does not make it seen
@@ -91,17 +91,19 @@ func (s *session) beginNotify(ctx context.Context, n *notification, status bool)
 	return nil
 }
 
-// storeNames gives the store's names for the client's.
-func (s *session) storeNames(client []string) ([]string, error) {
-	var names []string
+// nameGroup enters the client's names of the next group.
+func (s *session) nameGroup(n *notification, client []string) error {
+	next := len(n.groups)
 	for _, name := range client {
 		target, err := s.names.target(name)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		names = append(names, target)
+		if have := n.named[target]; !slices.Contains(have[max(len(have)-1, 0):], next) {
+			n.named[target] = append(have, next)
+		}
 	}
-	return names, nil
+	return nil
 }
 
 func (s *session) listMap(ctx context.Context) (map[string]store.Entry, error) {
@@ -191,38 +193,47 @@ func (n *notification) left(v *selection) {
 // first group that has the mailbox and either the event or no event at all
 // decides (RFC 5465 §6).
 func (n *notification) wants(name string, e wire.NotifyEvent) bool {
-	for i := range n.groups {
-		g := &n.groups[i]
-		if ofSelected(*g) || !n.in(name, g.Filter) {
-			continue
+	return n.decides(name, func(g *wire.NotifyGroup) bool { return len(g.Events) == 0 || g.Has(e) })
+}
+
+// watches tells whether anything of a mailbox is told: the first group that has
+// it is first for each of its events.
+func (n *notification) watches(name string) bool {
+	return n.decides(name, func(*wire.NotifyGroup) bool { return true })
+}
+
+// decides tells whether the first group that has a mailbox and that fits wants
+// anything. Groups with names are looked up by the mailbox and by what is above it,
+// however many names there are.
+func (n *notification) decides(name string, fits func(*wire.NotifyGroup) bool) bool {
+	first := 0
+	for first < len(n.groups) && !(n.in(name, n.groups[first].Filter.Kind) && fits(&n.groups[first])) {
+		first++
+	}
+	for top, above := name, true; above; {
+		for _, i := range n.named[top] {
+			g := &n.groups[i]
+			if i < first && (top == name || g.Filter.Kind == wire.FilterSubtree) && fits(g) {
+				first = i
+			}
 		}
-		if len(g.Events) == 0 || g.Has(e) {
-			return len(g.Events) > 0
+		cut := strings.LastIndex(top, delimiter)
+		if above = cut >= 0; above {
+			top = top[:cut]
 		}
 	}
-	return false
+	return first < len(n.groups) && len(n.groups[first].Events) > 0
 }
 
-// watches tells whether anything of a mailbox is told.
-func (n *notification) watches(name string) bool {
-	return slices.ContainsFunc(wire.NotifyEvents, func(r wire.NotifyRow) bool { return n.wants(name, r.Event) })
-}
-
-// in tells whether a filter chooses a mailbox. INBOXES are where mail may be
-// delivered, which is everywhere: it is PERSONAL then (RFC 5465 §6.4). One that
-// was subscribed until now is, so that the end of it is told.
-func (n *notification) in(name string, f wire.MailboxFilter) bool {
-	switch f.Kind {
+// in tells whether a filter without names chooses a mailbox. INBOXES are where mail
+// may be delivered, which is everywhere: it is PERSONAL then (RFC 5465 §6.4). One
+// that was subscribed until now is, so that the end of it is told.
+func (n *notification) in(name string, kind wire.FilterKind) bool {
+	switch kind {
 	case wire.FilterPersonal, wire.FilterInboxes:
 		return true
 	case wire.FilterSubscribed:
 		return n.list[name].Subscribed || n.before[name].Subscribed
-	case wire.FilterMailboxes:
-		return slices.Contains(f.Names, name)
-	case wire.FilterSubtree:
-		return slices.ContainsFunc(f.Names, func(top string) bool {
-			return name == top || strings.HasPrefix(name, top+delimiter)
-		})
 	}
 	return false
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -77,5 +78,46 @@ func TestNotifyOfNothing(t *testing.T) {
 	s.notify.before = map[string]store.Entry{e.Name: e}
 	if err := s.tellEntry(t.Context(), &node{Entry: e}); err != nil { // without an account
 		t.Error(err)
+	}
+}
+
+// What NOTIFY is to tell of a mailbox costs nothing for the names of others, and the first
+// group that has the mailbox decides.
+func TestNotifyManyNames(t *testing.T) {
+	server := newServer(t)
+	s := &session{Params: server.params}
+	s.Limits = &wire.PostAuth
+	c := &wire.Notify{}
+	add := func(kind wire.FilterKind, events []wire.NotifyEvent, names ...string) {
+		c.Groups = append(c.Groups, wire.NotifyGroup{Filter: wire.MailboxFilter{Kind: kind, Names: names}, Events: events})
+	}
+	named, changed := []wire.NotifyEvent{wire.EventMailboxName}, []wire.NotifyEvent{wire.EventSubscriptionChange}
+	long := strings.Repeat("a", 40)
+	add(wire.FilterSubtree, nil, "none.of")
+	add(wire.FilterMailboxes, named, "a", "some")
+	for range 28 {
+		var names []string
+		for i := range 1000 {
+			names = append(names, fmt.Sprint(long, i))
+		}
+		add(wire.FilterSubtree, changed, names...)
+	}
+	add(wire.FilterSubtree, changed, "none", "some", "some")
+	if _, err := s.setNotify(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.endNotify)
+	n := s.notify
+	if n := testing.AllocsPerRun(3, func() { n.watches("b." + long) }); n > 2 {
+		t.Errorf("%v allocations", n)
+	}
+	for name, want := range map[string][3]bool{ // MailboxName, SubscriptionChange, any
+		"none": {false, true, true}, "none.of": {}, "none.of.x": {}, "none.offer": {false, true, true}, "nonesuch": {},
+		"some": {true, true, true}, "some.x.y": {false, true, true}, "a": {true, false, true}, "a.b": {}, long: {}, long + "7.x": {false, true, true},
+	} {
+		have := [3]bool{n.wants(name, wire.EventMailboxName), n.wants(name, wire.EventSubscriptionChange), n.watches(name)}
+		if have != want {
+			t.Errorf("%s: %v, want %v", name, have, want)
+		}
 	}
 }
