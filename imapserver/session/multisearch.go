@@ -22,7 +22,7 @@ func (s *session) searchMailboxes(ctx context.Context, tag string, c *wire.ESear
 			return "", err
 		}
 	}
-	m := &multiSearch{s: s, tag: tag, c: c, progress: s.newProgress(tag, 0), done: map[string]bool{}}
+	m := &multiSearch{s: s, tag: tag, c: c, progress: s.newProgress(tag, 0), done: map[string]bool{}, lists: map[string][]store.Entry{}}
 	for _, f := range c.In {
 		if err := m.filter(ctx, f); err != nil {
 			s.unsave(&c.Search)
@@ -42,15 +42,22 @@ type multiSearch struct {
 	tag      string
 	c        *wire.ESearch
 	progress *progress
-	done     map[string]bool // by account and name
-	missed   error           // of the first message that could not be read
+	done     map[string]bool          // by account and name
+	lists    map[string][]store.Entry // mailboxes, by account
+	missed   error                    // of the first message that could not be read
 }
 
 // filter searches the mailboxes that a filter chooses. INBOXES are where mail may
 // be delivered, which is everywhere (RFC 5465 §6.4).
 func (m *multiSearch) filter(ctx context.Context, f wire.MailboxFilter) error {
+	if err := m.progress.step(1); err != nil {
+		return err
+	}
 	switch f.Kind {
 	case wire.FilterSelected:
+		if v := m.s.selected; !m.first(v.home, v.view.Name()) {
+			return nil
+		}
 		return m.selected(ctx)
 	case wire.FilterPersonal, wire.FilterInboxes:
 		return m.list(ctx, m.s.home(), func(store.Entry) bool { return true })
@@ -58,7 +65,10 @@ func (m *multiSearch) filter(ctx context.Context, f wire.MailboxFilter) error {
 		return m.list(ctx, m.s.home(), func(e store.Entry) bool { return e.Subscribed })
 	}
 	for _, name := range f.Names {
-		var err error
+		err := cmp.Or(ctx.Err(), m.progress.step(1))
+		if err != nil {
+			return err
+		}
 		if f.Kind == wire.FilterMailboxes {
 			err = m.named(ctx, name)
 		} else {
@@ -75,7 +85,9 @@ func (m *multiSearch) filter(ctx context.Context, f wire.MailboxFilter) error {
 func (m *multiSearch) named(ctx context.Context, client string) error {
 	var failed error
 	m.s.at(ctx, client, func(p place) error {
-		failed = m.mailbox(ctx, p.home, p.name, shown(client))
+		if m.first(p.home, p.name) {
+			failed = m.mailbox(ctx, p.home, p.name, shown(client))
+		}
 		return nil
 	})
 	return failed
@@ -117,12 +129,12 @@ func (m *multiSearch) client(h home, name string) string {
 // list searches the mailboxes of an account that are chosen and that the user may
 // see and read.
 func (m *multiSearch) list(ctx context.Context, h home, chosen func(store.Entry) bool) error {
-	entries, err := h.account.List(ctx)
+	entries, err := m.entries(ctx, h)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if !e.Selectable || !chosen(e) {
+		if !e.Selectable || !chosen(e) || !m.first(h, e.Name) {
 			continue
 		}
 		rights, err := h.account.Rights(ctx, e.Name, m.s.User, h.own)
@@ -136,13 +148,22 @@ func (m *multiSearch) list(ctx context.Context, h home, chosen func(store.Entry)
 	return nil
 }
 
+// entries gives the mailboxes of an account, as they were when it was asked for first.
+func (m *multiSearch) entries(ctx context.Context, h home) ([]store.Entry, error) {
+	if list, ok := m.lists[h.owner]; ok {
+		return list, ctx.Err()
+	}
+	list, err := h.account.List(ctx)
+	if err == nil {
+		m.lists[h.owner] = list
+	}
+	return list, err
+}
+
 // mailbox searches a mailbox that may be read, under its name for the client.
 func (m *multiSearch) mailbox(ctx context.Context, h home, name, client string) error {
 	if v := m.s.selected; v != nil && v.owner == h.owner && v.view.Name() == name {
 		return m.selected(ctx)
-	}
-	if !m.first(h, name) {
-		return nil
 	}
 	if err := m.progress.step(1); err != nil {
 		return err
@@ -164,9 +185,6 @@ func (m *multiSearch) selected(ctx context.Context) error {
 	v := m.s.selected
 	if err := m.s.review(); err != nil {
 		return err
-	}
-	if !m.first(v.home, v.view.Name()) {
-		return nil
 	}
 	r, err := m.search(ctx, v.view, v.saved, m.client(v.home, v.view.Name()))
 	if err != nil {
