@@ -215,7 +215,7 @@ func TestWorkAsOwner(t *testing.T) {
 	if m := found[dir]; err != nil || m == nil || m.Fault != "" || len(m.Folders) != 1 {
 		t.Errorf("%+v, %v", m, err)
 	}
-	h, u := &handbackHost{}, ownedMail{who: "alice: ", dir: dir, owner: mailOwner{owner, owner}, bound: handbackTimeout}
+	h, u := &handbackHost{record: &takeover{}}, ownedMail{who: "alice: ", dir: dir, owner: mailOwner{owner, owner}, bound: handbackTimeout}
 	if err := h.one(t.Context(), u); err != nil {
 		t.Error(err)
 	}

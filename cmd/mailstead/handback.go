@@ -23,6 +23,7 @@ type handbackOptions struct {
 	maildir string
 	force   bool
 	check   bool
+	dovecot bool // hand back to Dovecot, not to Courier
 	below   bool // maildir is a directory with Maildirs in it
 
 	// Of the whole host.
@@ -35,7 +36,7 @@ func newHandbackCommand() *cobra.Command {
 	var o handbackOptions
 	cmd := &cobra.Command{
 		Use:   "handback [MAILDIR]",
-		Short: "leave a Maildir, or the whole host, as Courier-IMAP is to find it",
+		Short: "leave a Maildir, or the whole host, as Courier-IMAP or Dovecot is to find it",
 		Long: `Without MAILDIR, undoes a cutover: stops our units, hands back the Maildir of
 each user, and those that users of directories had sessions in, and starts
 Courier's units as they were. Interrupted, it goes on when it is run again.
@@ -49,7 +50,14 @@ it becomes the owner of the Maildir.
 
 Where Courier was before, its files are kept up to date anyway, and stopping
 the daemon is enough. From a handback on, they are kept in any account: it may
-come back and go again.` + exitStatus(exitDone, exitFailed, exitLocked, exitPartial),
+come back and go again.
+
+With --dovecot the same goes for Dovecot, whose files are kept up to date by
+nobody: it must not start before them. It gets its lists of UIDs and keywords,
+its rights and subscriptions, and names of directories in modified UTF-7; its
+indexes go, and ours with the annotations: who comes back takes over its files.
+Of keywords its files have 26 a folder; letters in the names of messages tell
+them. Without MAILDIR, it stops our units, and leaves Dovecot's to you.` + exitStatus(exitDone, exitFailed, exitLocked, exitPartial),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -62,7 +70,8 @@ come back and go again.` + exitStatus(exitDone, exitFailed, exitLocked, exitPart
 		},
 	}
 	cmd.Flags().BoolVar(&o.force, "force", false, "give folders other names where Courier cannot have theirs")
-	cmd.Flags().BoolVarP(&o.check, "check", "n", false, "only list what Courier cannot represent of MAILDIR")
+	cmd.Flags().BoolVarP(&o.check, "check", "n", false, "only list what Courier, or Dovecot, cannot represent of MAILDIR")
+	cmd.Flags().BoolVar(&o.dovecot, "dovecot", false, "hand back to Dovecot")
 	cmd.Flags().StringVar(&o.state, "state", defaultState, "state `directory` of what was applied, for the whole host")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&o.cutShort, "cut-short", false, "wait for a cutover that is at work, and do something only if it has died")
@@ -77,7 +86,7 @@ func runHandback(ctx context.Context, o handbackOptions, c *console) error {
 		o.maildir = dir
 		return handback(ctx, o, c)
 	}}
-	return w.run(ctx, c, "handback", fmt.Sprintf("--force=%v", o.force), fmt.Sprintf("--check=%v", o.check))
+	return w.run(ctx, c, "handback", fmt.Sprintf("--force=%v", o.force), fmt.Sprintf("--check=%v", o.check), fmt.Sprintf("--dovecot=%v", o.dovecot))
 }
 
 // deepest is how many directories down a Maildir is looked for: ROOT/DOMAIN/A/B/NAME/Maildir.
@@ -93,7 +102,7 @@ func handbackBelow(ctx context.Context, o handbackOptions, c *console) error {
 			return ctx.Err()
 		}
 		if store.Served(dir) {
-			one := handbackOptions{maildir: dir, force: o.force}
+			one := handbackOptions{maildir: dir, force: o.force, dovecot: o.dovecot}
 			if err := handback(ctx, one, &console{out: io.Discard, err: c.err}); err != nil {
 				failed++
 				fmt.Fprintf(c.err, "%s: %s\n", visible(dir), visibleLines(err.Error()))
@@ -117,8 +126,12 @@ func handbackBelow(ctx context.Context, o handbackOptions, c *console) error {
 
 // handback does it, as the owner.
 func handback(ctx context.Context, o handbackOptions, c *console) error {
+	if o.dovecot && !store.Served(o.maildir) { // or Dovecot has begun again
+		_, err := fmt.Fprintf(c.out, "%s is Dovecot's: there was no session of ours in it since.\n", visible(o.maildir))
+		return err
+	}
 	log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	a, err := store.Open(ctx, store.Options{Maildir: o.maildir, Log: log, Courier: !o.check})
+	a, err := store.Open(ctx, store.Options{Maildir: o.maildir, Log: log, Courier: !o.check && !o.dovecot})
 	if errors.Is(err, store.ErrInUse) {
 		return hint(err, "stop the daemon, or wait until it has let go of the account: a minute after the last session")
 	}
@@ -132,13 +145,21 @@ func handback(ctx context.Context, o handbackOptions, c *console) error {
 	for _, name := range slices.Sorted(maps.Keys(done.Renamed)) {
 		fmt.Fprintf(c.out, "%s is %s now.\n", visible(name), visible(done.Renamed[name]))
 	}
-	_, err = fmt.Fprintf(c.out, "%s is Courier's: %s, %s.\n", visible(o.maildir), number(done.Mailboxes, "mailbox"), number(done.Messages, "message"))
+	to := "Courier"
+	if o.dovecot {
+		to = "Dovecot"
+	}
+	_, err = fmt.Fprintf(c.out, "%s is %s's: %s, %s.\n", visible(o.maildir), to, number(done.Mailboxes, "mailbox"), number(done.Messages, "message"))
 	return err
 }
 
-// handbackAccount lists what Courier cannot represent, then hands back.
+// handbackAccount lists what the other server cannot represent, then hands back.
 func handbackAccount(ctx context.Context, a *store.Account, o handbackOptions, c *console) (done store.HandedBack, err error) {
-	unfit, err := a.Unfit(ctx)
+	list := a.Unfit
+	if o.dovecot {
+		list = a.UnfitForDovecot
+	}
+	unfit, err := list(ctx)
 	if err != nil {
 		return done, err
 	}
@@ -150,6 +171,8 @@ func handbackAccount(ctx context.Context, a *store.Account, o handbackOptions, c
 	switch {
 	case o.check:
 		return done, nil
+	case o.dovecot:
+		return a.HandbackToDovecot(ctx)
 	case renames && !o.force:
 		return done, hint(store.ErrUnfit, "rename the folders, or give them the names above with --force")
 	}

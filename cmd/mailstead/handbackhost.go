@@ -19,12 +19,12 @@ import (
 	"mailstead/schema"
 )
 
-// handbackHost returns a whole host to Courier.
+// handbackHost returns a whole host to Courier, or to Dovecot.
 type handbackHost struct {
 	c      *console
 	kinds  *kind.Host
 	state  *takeoverState
-	record *takeover
+	record *takeover // nil: to Dovecot
 	paths  schema.Paths
 	force  bool
 }
@@ -58,12 +58,18 @@ func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
 	if o.cutShort && (record == nil || record.Phase == servingOwn) {
 		return nil
 	}
-	if record == nil {
+	question := "Stop Mailstead and serve this host with Courier again?"
+	switch {
+	case o.dovecot && record != nil:
+		return hint(errors.New("nothing was changed: this host was taken over from Courier"), "go back to that: %q", "mailstead handback")
+	case o.dovecot:
+		question = "Stop Mailstead and make all mail of this host Dovecot's?"
+	case record == nil:
 		return hint(errors.New("nothing was changed: this host was not taken over by \"mailstead cutover\", or Courier serves again"),
-			"name a Maildir to hand back that one: %q", "mailstead handback MAILDIR")
+			"name a Maildir to hand back that one: %q; to Dovecot: %q", "mailstead handback MAILDIR", "mailstead handback --dovecot")
 	}
-	if !o.yes && record.Phase != returningOld {
-		if err := consent(ctx, c, "Stop Mailstead and serve this host with Courier again?"); err != nil {
+	if !o.yes && (record == nil || record.Phase != returningOld) {
+		if err := consent(ctx, c, question); err != nil {
 			return err
 		}
 	}
@@ -74,8 +80,10 @@ func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
 // run does it. Whatever fails on the way, Courier is started: it has what it needs
 // of every Maildir that it has served before.
 func (h *handbackHost) run(ctx context.Context) error {
-	if err := h.state.enter(h.record, returningOld); err != nil {
-		return err
+	if h.record != nil {
+		if err := h.state.enter(h.record, returningOld); err != nil {
+			return err
+		}
 	}
 	if err := h.mark(ctx); err != nil { // which is no reason to leave people without a server
 		fmt.Fprintf(h.c.err, "mailstead: warning: the deploy hook is not told, and may start our units again: %s\n", visibleLines(err.Error()))
@@ -84,6 +92,9 @@ func (h *handbackHost) run(ctx context.Context) error {
 		return fmt.Errorf("stop our units: %w", err) // both at once must not be
 	}
 	failed := h.maildirs(ctx)
+	if h.record == nil {
+		return h.toDovecot(failed)
+	}
 	if err := h.kinds.StartOld(ctx, h.record.Units); err != nil {
 		return errors.Join(failed, err)
 	}
@@ -98,9 +109,20 @@ func (h *handbackHost) run(ctx context.Context) error {
 	return err
 }
 
+// toDovecot says how it goes on. Dovecot does not start by itself: of mail that was not
+// handed back it has old lists, and would give UIDs for the second time.
+func (h *handbackHost) toDovecot(failed error) error {
+	if failed != nil {
+		return &exitError{code: exitPartial, err: hint(fmt.Errorf("not all mail was handed back, and Dovecot must not start before it is: %w", failed),
+			"mend what is named, and run %q again", "mailstead handback --dovecot")}
+	}
+	_, err := fmt.Fprintln(h.c.out, "All mail is Dovecot's, which can start: systemctl enable --now dovecot.socket dovecot.service")
+	return err
+}
+
 // errHandedBack says that none of our units is to be started but by who applies or
 // takes over the host again.
-var errHandedBack = errors.New("this host was handed back to Courier")
+var errHandedBack = errors.New("this host was handed back to the server that was there before")
 
 // mark keeps the deploy hook, and what applies at boot, from starting what is about
 // to be stopped. One of them that is at work is waited for.
@@ -218,7 +240,7 @@ func (h *handbackHost) one(ctx context.Context, m ownedMail) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.bound)
 	defer cancel()
-	cmd := asUser(ctx, m.owner.uid, m.owner.gid, io.Discard, io.Discard, "handback", fmt.Sprintf("--force=%v", h.force), fmt.Sprintf("--below=%v", m.below), "--", m.dir)
+	cmd := asUser(ctx, m.owner.uid, m.owner.gid, io.Discard, io.Discard, "handback", fmt.Sprintf("--force=%v", h.force), fmt.Sprintf("--below=%v", m.below), fmt.Sprintf("--dovecot=%v", h.record == nil), "--", m.dir)
 	cmd.WaitDelay = 10 * time.Second // a process that its user has stopped takes no signal but one
 	if said, err := outputAsUser(ctx, cmd); err != nil {
 		return fmt.Errorf("%shand back %s: %w\n%s", m.who, visible(m.dir), err, visibleLines(said))

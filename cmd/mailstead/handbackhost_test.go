@@ -71,7 +71,7 @@ func TestHandbackBelow(t *testing.T) {
 	if none, err := mailBelow(config.May{MinUID: 1000, MaxUID: owner - 1}, top, homeLevels); err != nil || len(none) > 0 {
 		t.Errorf("of nobody of the directory: %+v, %v", none, err)
 	}
-	h := &handbackHost{}
+	h := &handbackHost{record: &takeover{}}
 	if err := h.each(t.Context(), list); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,10 @@
 package maildir
 
-import "strings"
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
 
 // DovecotACLFile is where Dovecot keeps the rights to a mailbox.
 const DovecotACLFile = "dovecot-acl"
@@ -38,4 +42,23 @@ func ParseDovecotACL(data []byte) (acl ACL, dropped int) {
 		acl = acl.With(id, negative, rights)
 	}
 	return acl, dropped
+}
+
+// EncodeDovecotACL is the inverse of ParseDovecotACL. The owner who has everything may
+// post, too: Dovecot's delivery asks for that.
+func EncodeDovecotACL(acl ACL) []byte {
+	var b bytes.Buffer
+	for _, g := range acl {
+		rights := g.Rights & AllRights
+		switch {
+		case rights == 0:
+			continue
+		case g.Negative:
+			b.WriteByte('-')
+		case g.ID == IDOwner && rights.Has(courierAll):
+			rights = AllRights
+		}
+		fmt.Fprintf(&b, "%s %s\n", g.ID, rights)
+	}
+	return b.Bytes()
 }

@@ -1,6 +1,9 @@
 package maildir
 
 import (
+	"bytes"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -50,4 +53,26 @@ func (k *DovecotKeywords) Of(suffix string) (names []string, unknown int) {
 		}
 	}
 	return names, unknown
+}
+
+// Letters gives the letters of those of the keywords that have one.
+func (k *DovecotKeywords) Letters(keywords []string) string {
+	var letters []byte
+	for i, name := range k {
+		if name != "" && slices.Contains(keywords, name) {
+			letters = append(letters, byte('a'+i))
+		}
+	}
+	return string(letters)
+}
+
+// Encode is the inverse of ParseDovecotKeywords.
+func (k *DovecotKeywords) Encode() []byte {
+	var b bytes.Buffer
+	for i, name := range k {
+		if name != "" {
+			fmt.Fprintf(&b, "%d %s\n", i, name)
+		}
+	}
+	return b.Bytes()
 }

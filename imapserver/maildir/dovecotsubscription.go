@@ -1,6 +1,10 @@
 package maildir
 
-import "strings"
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
 
 // DovecotSubscriptionsFile is Dovecot's list of subscribed names, in the top
 // Maildir.
@@ -45,4 +49,21 @@ func ParseDovecotSubscriptions(data []byte) (s Subscriptions, dropped int) {
 		s.Set(decoded, true)
 	}
 	return s, dropped
+}
+
+// EncodeDovecotSubscriptions is the inverse of ParseDovecotSubscriptions, in version
+// 2. What is of other users has no place there.
+func EncodeDovecotSubscriptions(s Subscriptions) ([]byte, error) {
+	b := bytes.NewBufferString(dovecotV2 + "\n")
+	for _, name := range s.Names() {
+		if name != Inbox {
+			dir, err := EncodeName(name, ModifiedUTF7)
+			if err != nil {
+				return nil, fmt.Errorf("encode subscriptions: %w", err)
+			}
+			name = strings.ReplaceAll(dir[1:], ".", "\t")
+		}
+		b.WriteString(name + "\n")
+	}
+	return b.Bytes(), nil
 }

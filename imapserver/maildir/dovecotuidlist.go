@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -70,20 +71,58 @@ func parseUIDListHead(head string) (db UIDDB, err error) {
 	return db, nil
 }
 
-// parseUIDListLine reads a line. One that has lost its end has another name at
-// its end, which no message has.
+// parseUIDListLine reads a line.
 func parseUIDListLine(line []byte) (UIDDBMessage, bool) {
-	fields, base, ok := strings.Cut(strings.TrimRight(string(line), "\r\n"), " :")
+	uid, _, base, ok := cutUIDListLine(line)
 	if !ok {
 		return UIDDBMessage{}, false
 	}
-	uid, _, _ := strings.Cut(fields, " ")
 	n, err := parseUID(uid)
 	if err != nil {
 		return UIDDBMessage{}, false
 	}
+	return UIDDBMessage{UID: n, Base: base}, base != ""
+}
+
+// cutUIDListLine parts a line. One that has lost its end has another name at its
+// end, which no message has.
+func cutUIDListLine(line []byte) (uid, fields, base string, ok bool) {
+	head, base, ok := strings.Cut(strings.TrimRight(string(line), "\r\n"), " :")
+	uid, fields, _ = strings.Cut(head, " ")
 	if i := strings.LastIndex(base, infoPrefix); i >= 0 {
 		base = base[:i]
 	}
-	return UIDDBMessage{UID: n, Base: base}, base != ""
+	return uid, fields, base, ok
+}
+
+// EncodeDovecotUIDList makes a file of version 3 that goes on from an old one, of
+// any version: what that says besides of the mailbox (its GUID) and of messages (as
+// their UIDLs by POP3) stays. Without a GUID, Dovecot gives one. Sizes are RFC822.SIZE,
+// -1 where it is not known: one that is neither here nor in the name, Dovecot reads the
+// message for, and takes it for that of the file when it copies it.
+func EncodeDovecotUIDList(validity, next uint32, messages iter.Seq2[UIDDBMessage, int64], old []byte) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "3 V%d N%d", validity, next)
+	fields := make(map[string]string) // by base name
+	if head, body, _ := bytes.Cut(old, []byte{'\n'}); bytes.HasPrefix(head, []byte("3 ")) {
+		for _, f := range strings.Fields(string(head))[1:] {
+			if f[0] != 'V' && f[0] != 'N' {
+				b.WriteString(" " + f)
+			}
+		}
+		for line := range bytes.Lines(body) {
+			if _, f, base, ok := cutUIDListLine(line); ok && f != "" {
+				fields[base] = f + " "
+			}
+		}
+	}
+	b.WriteByte('\n')
+	for m, size := range messages {
+		f := fields[m.Base]
+		if size >= 0 && !strings.Contains(m.Base, ",W=") && !strings.Contains(" "+f, " W") {
+			f = fmt.Sprintf("W%d %s", size, f)
+		}
+		fmt.Fprintf(&b, "%d %s:%s\n", m.UID, f, m.Base)
+	}
+	return b.Bytes()
 }

@@ -82,6 +82,23 @@ func WithFlags(suffix string, f Flags) string {
 	return b.String()
 }
 
+// WithLetters gives the suffix with these of Dovecot's letters, in their order, in
+// place of those that it has.
+func WithLetters(suffix, letters string) string {
+	flags, rest := flagPart(suffix)
+	others := make([]byte, 0, len(flags)+len(letters))
+	for i := range len(flags) {
+		if c := flags[i]; c < 'a' || c > 'z' {
+			others = append(others, c)
+		}
+	}
+	all := string(append(others, letters...))
+	if all == flags {
+		return suffix
+	}
+	return infoPrefix + all + rest
+}
+
 func flagPart(suffix string) (letters, rest string) {
 	s, ok := strings.CutPrefix(suffix, infoPrefix)
 	if !ok {

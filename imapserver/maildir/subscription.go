@@ -67,6 +67,9 @@ func subscribedName(line string, enc Encoding) string {
 		return ""
 	}
 	name, err := DecodeName("."+line[len(inboxPrefix):], enc)
+	if err != nil && enc == ModifiedUTF7 { // of before the tree was spelt so
+		name, err = DecodeName("."+line[len(inboxPrefix):], UTF8)
+	}
 	if err != nil {
 		return ""
 	}

@@ -55,39 +55,52 @@ func newMessageState(flags []imap.Flag, date time.Time, size int64, body []byte)
 	return messageState{strings.Join(names, " "), date.Unix(), size, hex.EncodeToString(sum[:8])}
 }
 
-// traveller takes an account from Mailstead to Courier and back.
+// traveller takes an account from Mailstead to another server and back.
 type traveller struct {
-	t       *testing.T
-	rnd     *rand.Rand
-	dir     string
-	address string
-	made    int // names and messages so far
+	t    *testing.T
+	rnd  *rand.Rand
+	dir  string
+	dial func() (*imapclient.Client, error)
+	made int // names and messages so far
+
+	prefix     string // what the server has before the names of mailboxes
+	subscribed func(c *imapclient.Client) []string
+	handback   func(a *store.Account) error
 }
 
-// newTraveller unpacks a fixture and starts Courier on it.
-func newTraveller(t *testing.T, fixture string) *traveller {
+// newTraveller unpacks a fixture in a home and makes random choices.
+func newTraveller(t *testing.T, home, fixture string) *traveller {
 	t.Helper()
-	dialogue.LabDir(t)
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("MAILSTEAD_SEED"); s != "" {
 		fmt.Sscan(s, &seed)
 	}
 	t.Logf("MAILSTEAD_SEED=%d", seed)
-	home := t.TempDir()
 	if out, err := exec.Command("tar", "-C", home, "--no-same-owner", "-xzpf", "testdata/"+fixture+".tar.gz").CombinedOutput(); err != nil {
 		t.Fatalf("tar: %v\n%s", err, out)
 	}
-	tr := &traveller{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), dir: filepath.Join(home, "Maildir")}
-	tr.address = dialogue.StartCourier(t, dialogue.CourierUser{
+	return &traveller{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), dir: filepath.Join(home, "Maildir")}
+}
+
+// toCourier has the other server be Courier.
+func toCourier(t *testing.T, fixture string) *traveller {
+	t.Helper()
+	dialogue.LabDir(t)
+	home := t.TempDir()
+	tr := newTraveller(t, home, fixture)
+	tr.prefix, tr.subscribed = "INBOX.", tr.courierSubscribed
+	tr.handback = func(a *store.Account) error { _, err := a.Handback(context.Background(), false); return err }
+	address := dialogue.StartCourier(t, dialogue.CourierUser{
 		Name: "demo", Password: "secret", Home: home, UID: os.Getuid(), GID: os.Getgid(),
 	})
+	tr.dial = func() (*imapclient.Client, error) { return imapclient.DialInsecure(address, nil) }
 	return tr
 }
 
 // TestCourierFromDovecot: what Dovecot has left is Courier's after a handback,
 // under the names that Courier gives directories, but for an emoji.
 func TestCourierFromDovecot(t *testing.T) {
-	tr := newTraveller(t, "dovecot-A")
+	tr := toCourier(t, "dovecot-A")
 	a := tr.open()
 	want := tr.ours(a)
 	want.Boxes["_ emoji"] = want.Boxes["😀 emoji"]
@@ -101,7 +114,7 @@ func TestCourierFromDovecot(t *testing.T) {
 	tr.close(a)
 	c := tr.login()
 	defer c.Close()
-	if diff := cmp.Diff(want, tr.couriers(c)); diff != "" {
+	if diff := cmp.Diff(want, tr.theirs(c)); diff != "" {
 		t.Errorf("we said (-), Courier says (+): %s", diff)
 	}
 	if err := c.Logout().Wait(); err != nil {
@@ -117,31 +130,33 @@ func TestCourierFromDovecot(t *testing.T) {
 // TestCourierRoundTrip: after random changes by us Courier serves the same, and
 // after random changes by Courier we do; three times.
 func TestCourierRoundTrip(t *testing.T) {
-	tr := newTraveller(t, "courier-A")
+	tr := toCourier(t, "courier-A")
 	for round := range 3 {
-		ours := tr.ourTurn(round == 0)
-		if t.Failed() {
-			return
-		}
-		courier := tr.couriersTurn(ours)
-		if t.Failed() {
-			return
-		}
-		a := tr.open()
-		if diff := cmp.Diff(courier, tr.ours(a)); diff != "" {
-			t.Errorf("round %d: Courier said (-), we say (+): %s", round, diff)
-		}
-		tr.close(a)
-		if t.Failed() {
-			return
-		}
+		tr.round(round == 0)
 	}
+}
+
+// round is a turn of ours and one of the other server's.
+func (tr *traveller) round(handback bool) {
+	ours := tr.ourTurn(handback)
+	if tr.t.Failed() {
+		return
+	}
+	theirs := tr.theirTurn(ours)
+	if tr.t.Failed() {
+		return
+	}
+	a := tr.open()
+	if diff := cmp.Diff(theirs, tr.ours(a)); diff != "" {
+		tr.t.Fatalf("they said (-), we say (+): %s", diff)
+	}
+	tr.close(a)
 }
 
 func (tr *traveller) open() *store.Account {
 	tr.t.Helper()
 	log := slog.New(slog.NewTextHandler(logWriter{tr.t}, nil))
-	a, err := store.Open(context.Background(), store.Options{Maildir: tr.dir, Log: log, Courier: true})
+	a, err := store.Open(context.Background(), store.Options{Maildir: tr.dir, Log: log, Courier: tr.prefix != ""})
 	if err != nil {
 		tr.t.Fatal(err)
 	}
@@ -170,7 +185,7 @@ func (tr *traveller) ourTurn(handback bool) mailState {
 		tr.ourStep(a)
 	}
 	if handback {
-		if _, err := a.Handback(context.Background(), false); err != nil {
+		if err := tr.handback(a); err != nil {
 			tr.t.Fatal(err)
 		}
 	}
@@ -219,20 +234,20 @@ func (tr *traveller) ours(a *store.Account) mailState {
 	return s
 }
 
-// couriersTurn compares what Courier says, then changes the account at random
-// and gives what Courier says then.
-func (tr *traveller) couriersTurn(want mailState) mailState {
+// theirTurn compares what the other server says, then has it change the account at
+// random and gives what it says then.
+func (tr *traveller) theirTurn(want mailState) mailState {
 	c := tr.login()
 	defer c.Close()
-	if diff := cmp.Diff(want, tr.couriers(c)); diff != "" {
-		tr.t.Errorf("we said (-), Courier says (+): %s", diff)
+	if diff := cmp.Diff(want, tr.theirs(c)); diff != "" {
+		tr.t.Errorf("we said (-), they say (+): %s", diff)
 		return want
 	}
 	for range 40 {
-		tr.courierStep(c)
+		tr.theirStep(c)
 	}
-	tr.courierManage(c)
-	s := tr.couriers(c)
+	tr.theirManage(c)
+	s := tr.theirs(c)
 	if err := c.Logout().Wait(); err != nil {
 		tr.t.Error(err)
 	}
@@ -240,7 +255,7 @@ func (tr *traveller) couriersTurn(want mailState) mailState {
 }
 
 func (tr *traveller) login() *imapclient.Client {
-	c, err := imapclient.DialInsecure(tr.address, nil)
+	c, err := tr.dial()
 	if err == nil {
 		err = c.Login("demo", "secret").Wait()
 	}
@@ -250,18 +265,18 @@ func (tr *traveller) login() *imapclient.Client {
 	return c
 }
 
-// courierName and ourName translate: Courier has every mailbox below INBOX.
-func courierName(name string) string {
+// theirName and ourName translate: Courier has every mailbox below INBOX.
+func (tr *traveller) theirName(name string) string {
 	if name == "INBOX" {
 		return name
 	}
-	return "INBOX." + name
+	return tr.prefix + name
 }
 
-func ourName(name string) string { return strings.TrimPrefix(name, "INBOX.") }
+func (tr *traveller) ourName(name string) string { return strings.TrimPrefix(name, tr.prefix) }
 
-// couriers asks Courier.
-func (tr *traveller) couriers(c *imapclient.Client) mailState {
+// theirs asks the other server.
+func (tr *traveller) theirs(c *imapclient.Client) mailState {
 	list, err := c.List("", "*", nil).Collect()
 	if err != nil {
 		tr.t.Fatal(err)
@@ -269,23 +284,28 @@ func (tr *traveller) couriers(c *imapclient.Client) mailState {
 	s := mailState{Boxes: make(map[string]boxState)}
 	for _, e := range list {
 		if !slices.Contains(e.Attrs, imap.MailboxAttrNoSelect) {
-			s.Boxes[ourName(e.Mailbox)] = tr.courierBox(c, e.Mailbox)
+			s.Boxes[tr.ourName(e.Mailbox)] = tr.theirBox(c, e.Mailbox)
 		}
 	}
+	s.Subscribed = tr.subscribed(c)
+	slices.Sort(s.Subscribed)
+	return s
+}
+
+func (tr *traveller) courierSubscribed(*imapclient.Client) (names []string) {
 	data, err := os.ReadFile(filepath.Join(tr.dir, "courierimapsubscribed"))
 	if err != nil {
 		tr.t.Fatal(err)
 	}
 	for line := range strings.Lines(string(data)) {
-		if name := ourName(strings.TrimSpace(line)); name[0] != '#' {
-			s.Subscribed = append(s.Subscribed, name)
+		if name := tr.ourName(strings.TrimSpace(line)); name[0] != '#' {
+			names = append(names, name)
 		}
 	}
-	slices.Sort(s.Subscribed)
-	return s
+	return names
 }
 
-func (tr *traveller) courierBox(c *imapclient.Client, name string) boxState {
+func (tr *traveller) theirBox(c *imapclient.Client, name string) boxState {
 	sel, err := c.Select(name, nil).Wait()
 	if err != nil {
 		tr.t.Fatalf("SELECT %s: %v", name, err)

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"mailstead/imapserver/maildir"
 	"mailstead/imapserver/store"
 )
 
@@ -64,10 +66,7 @@ func (tr *traveller) ourStep(a *store.Account) {
 		err = a.Subscribe(ctx, box, tr.rnd.IntN(2) == 0)
 	case 4:
 		tr.made++
-		dir := tr.dir
-		if box != "INBOX" {
-			dir = filepath.Join(dir, "."+box)
-		}
+		dir := tr.dirOf(box)
 		name := fmt.Sprintf("%d.M%dP1.host", 1700000000+tr.made, tr.made)
 		err = os.WriteFile(filepath.Join(dir, "new", name), []byte(strings.ReplaceAll(tr.message(), "\r", "")), 0o600)
 	case 5, 6, 7:
@@ -90,6 +89,21 @@ func (tr *traveller) ourStep(a *store.Account) {
 	if err != nil {
 		tr.t.Fatal(err)
 	}
+}
+
+// dirOf is the directory of a mailbox, however names are spelt.
+func (tr *traveller) dirOf(box string) string {
+	for _, enc := range []maildir.Encoding{maildir.UTF8, maildir.ModifiedUTF7} {
+		dir, err := maildir.EncodeName(box, enc)
+		if err != nil {
+			tr.t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(tr.dir, dir)); err == nil {
+			return filepath.Join(tr.dir, dir)
+		}
+	}
+	tr.t.Fatalf("%q has no directory", box)
+	return ""
 }
 
 func (tr *traveller) ourBox(a *store.Account) string {
@@ -131,9 +145,9 @@ func (tr *traveller) ourMessageStep(ctx context.Context, a *store.Account, box, 
 	return err
 }
 
-// courierStep is one random change by Courier.
-func (tr *traveller) courierStep(c *imapclient.Client) {
-	box, other := tr.courierPick(c), tr.courierPick(c)
+// theirStep is one random change by the other server.
+func (tr *traveller) theirStep(c *imapclient.Client) {
+	box, other := tr.theirPick(c), tr.theirPick(c)
 	if tr.rnd.IntN(3) == 0 {
 		text := tr.message()
 		app := c.Append(box, int64(len(text)), &imap.AppendOptions{Flags: tr.flags(), Time: tr.date()})
@@ -173,38 +187,38 @@ func (tr *traveller) courierStep(c *imapclient.Client) {
 	}
 }
 
-// courierManage changes Courier's mailboxes, each of which takes it two seconds.
-func (tr *traveller) courierManage(c *imapclient.Client) {
+// theirManage changes their mailboxes; each change takes Courier two seconds.
+func (tr *traveller) theirManage(c *imapclient.Client) {
 	try := func(what string, err error) {
 		var ierr *imap.Error
 		if err != nil && !errors.As(err, &ierr) {
 			tr.t.Fatalf("%s: %v", what, err)
 		}
 	}
-	name := courierName(tr.name())
+	_, err := c.Select("INBOX", nil).Wait() // Dovecot ends sessions in a mailbox that goes
+	try("SELECT", err)
+	name := tr.theirName(tr.name())
 	try("CREATE", c.Create(name, nil).Wait())
 	try("SUBSCRIBE", c.Subscribe(name).Wait())
-	try("UNSUBSCRIBE", c.Unsubscribe(tr.courierPick(c)).Wait())
-	if box := tr.courierPick(c); box != "INBOX" && box != "INBOX.Trash" {
-		try("RENAME", c.Rename(box, courierName(tr.name()), nil).Wait())
+	try("UNSUBSCRIBE", c.Unsubscribe(tr.theirPick(c)).Wait())
+	if box := tr.theirPick(c); box != "INBOX" && box != tr.theirName("Trash") {
+		try("RENAME", c.Rename(box, tr.theirName(tr.name()), nil).Wait())
 	}
-	if box := tr.courierPick(c); box != "INBOX" && box != "INBOX.Trash" {
+	// Dovecot goes on to list one that had others below it.
+	if box := tr.theirPick(c, imap.MailboxAttrHasChildren); box != "INBOX" && box != tr.theirName("Trash") {
 		try("DELETE", c.Delete(box).Wait())
 	}
 }
 
-func (tr *traveller) courierPick(c *imapclient.Client) string {
+// theirPick gives one of their mailboxes, without these attributes.
+func (tr *traveller) theirPick(c *imapclient.Client, but ...imap.MailboxAttr) string {
 	list, err := c.List("", "*", nil).Collect()
 	if err != nil {
 		tr.t.Fatal(err)
 	}
 	for {
 		e := list[tr.rnd.IntN(len(list))]
-		noselect := false
-		for _, attr := range e.Attrs {
-			noselect = noselect || attr == imap.MailboxAttrNoSelect
-		}
-		if !noselect {
+		if !slices.ContainsFunc(e.Attrs, func(a imap.MailboxAttr) bool { return a == imap.MailboxAttrNoSelect || slices.Contains(but, a) }) {
 			return e.Mailbox
 		}
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -120,11 +121,18 @@ func (a *Account) unfitKeywords(ctx context.Context, name string) ([]Unfit, erro
 // without, it is ErrUnfit. The account must have been opened with Courier set,
 // and have no other use; what is written is exact once it has been closed.
 func (a *Account) Handback(ctx context.Context, force bool) (HandedBack, error) {
-	done := HandedBack{Renamed: make(map[string]string)}
 	if a.keeper == nil {
-		return done, errors.New("hand back: Courier's files are not kept")
+		return HandedBack{}, errors.New("hand back: Courier's files are not kept")
 	}
-	if err := a.courierNames(force, done.Renamed); err != nil {
+	s := spelling{enc: maildir.UTF8, fit: fitName, other: make(map[string]string)}
+	return a.handback(ctx, s, force, func(mb *mailbox) error { return mb.writeCourier(ctx, true) })
+}
+
+// handback spells names as another server has them, and has each mailbox, brought up to
+// the Maildir, written for it.
+func (a *Account) handback(ctx context.Context, s spelling, force bool, write func(*mailbox) error) (HandedBack, error) {
+	done := HandedBack{Renamed: s.other}
+	if err := a.spell(s, force); err != nil {
 		return done, fmt.Errorf("hand back names: %w", diskError(err))
 	}
 	list, err := a.List(ctx)
@@ -135,7 +143,7 @@ func (a *Account) Handback(ctx context.Context, force bool) (HandedBack, error) 
 		if !e.Selectable {
 			continue
 		}
-		n, err := a.handbackBox(ctx, e.Name)
+		n, err := a.handbackBox(ctx, e.Name, write)
 		if errors.Is(err, ErrNotFound) {
 			continue // deleted meanwhile
 		}
@@ -148,9 +156,8 @@ func (a *Account) Handback(ctx context.Context, force bool) (HandedBack, error) 
 	return done, nil
 }
 
-// handbackBox brings one mailbox up to the Maildir, and Courier's files up to
-// it. It gives the number of messages.
-func (a *Account) handbackBox(ctx context.Context, name string) (int, error) {
+// handbackBox gives the number of messages of a mailbox, too.
+func (a *Account) handbackBox(ctx context.Context, name string, write func(*mailbox) error) (int, error) {
 	mb, err := a.get(ctx, name)
 	if err != nil {
 		return 0, err
@@ -159,50 +166,74 @@ func (a *Account) handbackBox(ctx context.Context, name string) (int, error) {
 	if err := mb.refresh(ctx, true); err != nil {
 		return 0, err
 	}
-	if err := mb.writeCourier(ctx, true); err != nil {
+	if err := write(mb); err != nil {
 		return 0, err
 	}
 	return mb.snap.Load().len, nil
 }
 
-// courierNames renames the directories that are not as Courier has them, and
-// enters in other the mailboxes whose names change with that.
-func (a *Account) courierNames(force bool, other map[string]string) error {
+// spelling is how another server has the names of mailboxes.
+type spelling struct {
+	enc   maildir.Encoding
+	fit   func(name string) string
+	other map[string]string // those that fit changes, and their new ones
+}
+
+// spell renames the directories that are not as the other server has them, and
+// enters in other the mailboxes whose names change with that. Cut short, it goes on when
+// it is begun again: of two spellings, UTF-8 is told from the other by its octets, but
+// not the other from UTF-8.
+func (a *Account) spell(s spelling, force bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	moves, err := a.planCourierNames(other)
+	moves, err := a.planSpelling(s)
 	if err != nil {
 		return err
 	}
-	if len(other) > 0 && !force {
+	if len(s.other) > 0 && !force {
 		return ErrUnfit
 	}
-	if len(moves) == 0 && a.enc == maildir.UTF8 {
-		return nil
+	subs, err := a.subscriptions()
+	if err != nil {
+		return err
 	}
-	// Subscriptions first: a line that is none in the old encoding is kept, should
-	// this be cut short and begun again.
-	for _, step := range []func() error{
-		func() error { return a.recodeSubscriptions(other) },
-		a.recodeACLs,
+	acls, err := a.planACLs(s)
+	if err != nil {
+		return err
+	}
+	steps := []func() error{
+		func() error { return a.recodeSubscriptions(s, subs) },
+		func() error { return a.renameACLs(acls) },
 		func() error { return a.renameFolders(moves) },
-	} {
+		func() error { return a.setEncoding(s.enc) },
+	}
+	if s.enc == maildir.ModifiedUTF7 {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	for old, name := range other {
+	for old, name := range s.other {
 		a.moveUses([]Renamed{{old, name}})
 	}
-	a.enc = maildir.UTF8
-	err = a.index.update(func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, "UPDATE account SET encoding = ?", &sqlitex.ExecOptions{Args: []any{int(a.enc)}})
-	})
-	return errors.Join(err, a.index.durable())
+	return a.index.durable()
 }
 
-// planCourierNames lists what courierNames renames.
-func (a *Account) planCourierNames(other map[string]string) ([]renamed, error) {
+// setEncoding says how the names of directories are spelt from now on.
+func (a *Account) setEncoding(enc maildir.Encoding) error {
+	if a.enc == enc {
+		return nil
+	}
+	a.enc = enc
+	return a.index.update(func(conn *sqlite.Conn) error {
+		return sqlitex.Execute(conn, "UPDATE account SET encoding = ?", &sqlitex.ExecOptions{Args: []any{int(enc)}})
+	})
+}
+
+// planSpelling lists what spell renames.
+func (a *Account) planSpelling(s spelling) ([]renamed, error) {
 	dirs, err := a.folderDirs()
 	if err != nil {
 		return nil, err
@@ -214,11 +245,11 @@ func (a *Account) planCourierNames(other map[string]string) ([]renamed, error) {
 		if err != nil || serr != nil || !st.IsDir() {
 			continue
 		}
-		fit := fitName(name)
+		fit := s.fit(name)
 		if fit != name {
-			other[name] = fit
+			s.other[name] = fit
 		}
-		dest, err := maildir.EncodeName(fit, maildir.UTF8)
+		dest, err := maildir.EncodeName(fit, s.enc)
 		if err != nil {
 			return nil, err
 		}
@@ -229,45 +260,53 @@ func (a *Account) planCourierNames(other map[string]string) ([]renamed, error) {
 	return moves, nil
 }
 
-// recodeACLs gives the rights to names that have no directory the names that
-// Courier 5 looks for.
-func (a *Account) recodeACLs() error {
-	dir := filepath.Join(a.dir, maildir.ACLDir)
-	entries, err := os.ReadDir(dir)
+// planACLs lists the files with rights to names that have no directory which are to have
+// other names.
+func (a *Account) planACLs(s spelling) ([]renamed, error) {
+	entries, err := os.ReadDir(filepath.Join(a.dir, maildir.ACLDir))
 	if err != nil {
-		return ignoreNotExist(err)
+		return nil, ignoreNotExist(err)
 	}
+	var moves []renamed
 	for _, e := range entries {
 		name, err := maildir.DecodeName("."+e.Name(), a.enc)
+		if err != nil && a.enc == maildir.ModifiedUTF7 {
+			name, err = maildir.DecodeName("."+e.Name(), maildir.UTF8) // spell was cut short
+		}
 		if err != nil {
 			continue // of no mailbox
 		}
-		to, err := maildir.EncodeName(fitName(name), maildir.UTF8)
-		if err != nil || to[1:] == e.Name() {
-			continue
+		if to, err := maildir.EncodeName(s.fit(name), s.enc); err == nil && to[1:] != e.Name() {
+			moves = append(moves, renamed{e.Name(), to[1:]})
 		}
-		if err := a.ops.RenameNew(filepath.Join(dir, e.Name()), filepath.Join(dir, to[1:])); err != nil && !errors.Is(err, fs.ErrExist) {
+	}
+	return moves, nil
+}
+
+func (a *Account) renameACLs(moves []renamed) error {
+	dir := filepath.Join(a.dir, maildir.ACLDir)
+	for _, m := range moves {
+		if err := a.ops.RenameNew(filepath.Join(dir, m.dir), filepath.Join(dir, m.dest)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
 	return nil
 }
 
-// recodeSubscriptions writes the subscriptions as Courier 5 has them, with other
-// names for some.
-func (a *Account) recodeSubscriptions(renamed map[string]string) error {
-	subs, err := a.subscriptions()
-	if err != nil || len(subs.Names()) == 0 {
-		return err
-	}
-	for old, name := range renamed {
+// recodeSubscriptions writes the subscriptions with the names that directories get.
+func (a *Account) recodeSubscriptions(s spelling, subs maildir.Subscriptions) error {
+	for old, name := range s.other {
 		if subs.Set(old, false) {
 			subs.Set(name, true)
 		}
 	}
-	data, err := maildir.EncodeSubscriptions(subs, maildir.UTF8)
+	data, err := maildir.EncodeSubscriptions(subs, s.enc)
 	if err != nil {
 		return err
+	}
+	old, err := maildir.ReadFile(a.dir, maildir.SubscriptionsFile)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && bytes.Equal(data, old) {
+		return nil
 	}
 	return a.ops.WriteFile(a.dir, maildir.SubscriptionsFile, a.subscriptionsMode(), data)
 }

@@ -144,6 +144,7 @@ type index struct {
 	path      string
 	ops       *maildir.Ops
 	unwritten error // why the disk cannot be written: what is there is read, and no more
+	over      bool  // set before close: it is removed then
 
 	mu     sync.Mutex
 	conn   *sqlite.Conn
@@ -358,10 +359,26 @@ func (x *index) close() error {
 	switch {
 	case damaged:
 		err = errors.Join(err, putAside(x.path))
+	case x.over && err == nil:
+		err = x.remove()
 	case sound && err == nil:
 		x.leaveLog()
 	}
 	return err
+}
+
+// remove removes what is closed. A log without its database is nothing to SQLite.
+func (x *index) remove() error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		err := x.ops.Announce(maildir.Op{Call: "unlink", Path: x.path + suffix})
+		if err == nil {
+			err = os.Remove(x.path + suffix)
+		}
+		if ignoreNotExist(err) != nil {
+			return err
+		}
+	}
+	return x.ops.SyncDir(filepath.Dir(x.path))
 }
 
 // update runs fn in a transaction and commits it. It is durable only after the

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -190,8 +191,14 @@ var syncTable = []syncRow{
 	{site: "View.StoreUnchanged durable", runs: ours("store-both")},
 	{site: "View.StoreUnchanged curSync.wait", runs: ours("store")},
 	{site: "View.StoreUnchanged durable 2", runs: ours("store store-keyword")},
-	{site: "Account.courierNames durable", runs: from("named", "handback")},
+	{site: "Account.spell durable", runs: from("named", "handback")},
 	{site: "Account.recodeSubscriptions WriteFile", runs: from("named", "handback")},
+	{site: "Account.writeDovecotSubscriptions WriteFile", runs: from("own", "to-dovecot")},
+	{site: "mailbox.writeDovecotLists ReplaceSidecar", runs: from("own", "to-dovecot")},
+	{site: "mailbox.writeDovecotLists ReplaceSidecar 2", runs: from("own", "to-dovecot")},
+	{site: "mailbox.writeDovecotACL ReplaceSidecar", runs: from("own", "to-dovecot")},
+	{site: "mailbox.writeLetters folder.Sync", runs: from("own", "to-dovecot")},
+	{site: "index.remove SyncDir", runs: from("own", "to-dovecot")},
 	{site: "index.durable sync.wait", runs: ours("store-keyword")},
 	{site: "index.syncWAL SyncData", runs: ours("store-keyword")},
 	{site: "Account.subscribe WriteFile", runs: ours("subscribe")},
@@ -417,6 +424,17 @@ var crashOwn = map[string]func(t *testing.T) (faults []string){
 			}
 			return err
 		})
+	},
+	"to-dovecot": func(t *testing.T) []string {
+		dir := changedBox(t)
+		return crashAfter(t, dir, func(ops *maildir.Ops) error {
+			a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, ops: ops})
+			if err != nil {
+				return err
+			}
+			_, err = a.HandbackToDovecot(context.Background())
+			return errors.Join(err, a.Close())
+		}, handedFaults)
 	},
 	"deliver":         crashDelivery,
 	"deliver-deleted": crashDeliveryDeleted,

@@ -32,7 +32,7 @@ func (a *Account) hasDovecotACL(dir string) bool {
 }
 
 // takeOverACL writes the rights to a mailbox as Courier has them, unless they are
-// there. They are the owner's alone where Dovecot has no file: it gives nothing of the
+// there, and newer. They are the owner's alone where Dovecot has no file: it gives nothing of the
 // rights to the names above.
 func (a *Account) takeOverACL(dir string) error {
 	dir = filepath.Join(a.dir, dir)
@@ -44,7 +44,12 @@ func (a *Account) takeOverACL(dir string) error {
 		return err
 	}
 	said := err == nil
-	if _, err := os.Lstat(filepath.Join(dir, maildir.ACLFile)); !errors.Is(err, fs.ErrNotExist) {
+	if ours, err := os.Lstat(filepath.Join(dir, maildir.ACLFile)); err == nil {
+		theirs, err := os.Lstat(filepath.Join(dir, maildir.DovecotACLFile))
+		if !said || err != nil || !ours.ModTime().Before(theirs.ModTime()) {
+			return ignoreNotExist(err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	acl, dropped := maildir.ParseDovecotACL(data[:min(len(data), maildir.MaxACL)])
