@@ -276,12 +276,34 @@ func (s *imapSource) list(ctx context.Context) ([]*imap.ListData, error) {
 			o.ReturnStatus = standing
 		}
 	}
-	list, err := s.c.List("", "*", o).Collect()
-	if err != nil {
+	cmd := s.c.List("", "*", o)
+	defer cmd.Close()
+	var list []*imap.ListData
+	octets := 0
+	for l := cmd.Next(); l != nil; l = cmd.Next() {
+		octets += len(l.Mailbox) + nameCost
+		for _, a := range l.Attrs {
+			octets += len(a)
+		}
+		if octets > maxNames {
+			s.conn.Close() // and not c, which waits until all that has come is taken
+			return nil, fmt.Errorf("list the mailboxes: %w", errNames)
+		}
+		list = append(list, l)
+	}
+	if err := cmd.Close(); err != nil {
 		return nil, s.failed(ctx, patience(fmt.Errorf("list the mailboxes: %w", err)))
 	}
 	return list, nil
 }
+
+// How many mailboxes a server may have: fifty thousand of the usual names.
+const (
+	maxNames = 8 << 20 // octets of all their names and attributes
+	nameCost = 128     // that one takes beside its name
+)
+
+var errNames = errors.New("the server has more of them than are brought, which is some fifty thousand")
 
 // standing is what is asked of a mailbox.
 var standing = &imap.StatusOptions{NumMessages: true, UIDValidity: true}
@@ -341,6 +363,13 @@ func (s *imapSource) open(ctx context.Context, m Mailbox) error {
 	return nil
 }
 
+// What a server may tell of the messages of a mailbox, all of which is held.
+const (
+	someMessages = 10_000    // that may have come while it told of twice those that there were
+	maxListed    = 5_000_000 // which take 400 MB
+	maxFlags     = 64 << 20  // octets of flags, those that others have too once
+)
+
 func (s *imapSource) List(ctx context.Context, m Mailbox, each func(Entry)) error {
 	if m.Messages == 0 {
 		return nil
@@ -353,7 +382,7 @@ func (s *imapSource) List(ctx context.Context, m Mailbox, each func(Entry)) erro
 	}
 	cmd := s.c.Fetch(imap.UIDSet{{Start: 1, Stop: 0}}, &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true})
 	defer cmd.Close()
-	told := 0
+	told, octets := 0, 0
 	spelt := map[string]string{} // most messages have the flags of others
 	var last imap.UID
 	for d := cmd.Next(); d != nil; d = cmd.Next() {
@@ -366,8 +395,12 @@ func (s *imapSource) List(ctx context.Context, m Mailbox, each func(Entry)) erro
 			e.Flags = f
 		} else {
 			spelt[e.Flags] = e.Flags
+			octets += len(e.Flags)
 		}
-		told++
+		if told++; told > min(2*s.messages+someMessages, maxListed) || octets > maxFlags {
+			s.conn.Close() // as in list
+			return fmt.Errorf("%w: list the messages of %s: there are %d, and it tells of more than %d, with %d octets of flags", ErrBusy, m.Name, s.messages, told-1, octets)
+		}
 		each(e)
 	}
 	if err := cmd.Close(); err != nil {
@@ -425,7 +458,7 @@ func (s *imapSource) Fetch(ctx context.Context, m Mailbox, messages []Entry, tak
 	defer cmd.Close()
 	for d := cmd.Next(); d != nil; d = cmd.Next() {
 		if err := takeFetched(d, byUID, take); err != nil {
-			s.c.Close() // there may be more of it under way than anybody wants to read
+			s.conn.Close() // there may be more of it under way than anybody wants to read; as in list
 			return s.failed(ctx, err)
 		}
 	}

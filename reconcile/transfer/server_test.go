@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -144,9 +145,21 @@ func TestLyingServer(t *testing.T) {
 		brought int
 		fault   string
 	}{
-		"sizes lie":   {nil, 2, ""},
-		"8-bit names": {map[string]string{"LIST": "* LIST () \"/\" \"Entw\xfcrfe\"\r\n* LIST () \"/\" INBOX\r\n* LIST () NIL Gr\xc3\xbc\xc3\x9fe\r\n$ OK done\r\n"}, 2, "Entw\xfcrfe: its name is not spelt"},
-		"& in a name": {map[string]string{"LIST": "* LIST (\\HasNoChildren) \"/\" R&D\r\n* LIST () \"/\" INBOX\r\n$ OK done\r\n"}, 2, "R&D: its name is not spelt"},
+		"sizes lie":          {nil, 2, ""},
+		"8-bit names":        {map[string]string{"LIST": "* LIST () \"/\" \"Entw\xfcrfe\"\r\n* LIST () \"/\" INBOX\r\n* LIST () NIL Gr\xc3\xbc\xc3\x9fe\r\n$ OK done\r\n"}, 2, "Entw\xfcrfe: its name is not spelt"},
+		"names in literals":  {map[string]string{"LIST": "* LIST () \"/\" {8}\r\nEntw\xfcrfe\r\n* LIST () NIL {3}\r\nR&D (CHILDINFO (\"SUBSCRIBED\"))\r\n* LIST () \"/\" {5}\r\nINBOX\r\n$ OK done\r\n"}, 2, "R&D: its name is not spelt"},
+		"a name without end": {map[string]string{"LIST": "* LIST () \"/\" \"" + strings.Repeat("x", 3<<20) + "\"\r\n$ OK done\r\n"}, 0, "a response of more than 1048576 octets"},
+		"many strings":       {map[string]string{"LIST": "* LIST () \"/\" {50000}\r\n" + strings.Repeat(strings.Repeat("x", 50_000)+" {50000}\r\n", 30)}, 0, "a response of more than 1048576 octets"},
+		"a large string":     {map[string]string{"LIST": "* LIST () \"/\" {100000}\r\n" + strings.Repeat("x", 100_000) + "\r\n$ OK done\r\n"}, 0, "a string of 100000 octets"},
+		"flags without end":  {map[string]string{"UID FETCH": "* 1 FETCH (UID 1 FLAGS (" + strings.Repeat("x ", 1<<20) + "x) RFC822.SIZE 1)\r\n$ OK done\r\n"}, 0, "a response of more than 1048576 octets"},
+		"flags before body":  {map[string]string{"BODY": "* 1 FETCH (UID 1 FLAGS (" + strings.Repeat("x ", 32750) + "x) BODY[] {19}\r\nSubject: a\r\n\r\none\r\n)\r\n* 2 FETCH (UID 2 BODY[] {19}\r\nSubject: b\r\n\r\ntwo\r\n)\r\n$ OK done\r\n"}, 2, ""},
+		"more than told": {map[string]string{
+			"EXAMINE":   "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
+			"UID FETCH": numbered(20_000, "* %[1]d FETCH (UID %[1]d FLAGS () RFC822.SIZE 9)\r\n"),
+		}, 0, "there are 1, and it tells of more than 10002"},
+		"many mailboxes":     {map[string]string{"LIST": numbered(70_000, "* LIST () NIL \"mailbox %d\"\r\n")}, 0, "some fifty thousand"},
+		"many mailbox names": {map[string]string{"LIST": numbered(70_000, "* LIST () NIL \"R&D %d\"\r\n")}, 0, "some fifty thousand"},
+		"& in a name":        {map[string]string{"LIST": "* LIST (\\HasNoChildren) \"/\" R&D\r\n* LIST () \"/\" INBOX\r\n$ OK done\r\n"}, 2, "R&D: its name is not spelt"},
 		"one not for us": {map[string]string{
 			"LIST":                                   "* LIST () \"/\" Shared\r\n* LIST () \"/\" INBOX\r\n$ OK done\r\n",
 			`STATUS "Shared" (MESSAGES UIDVALIDITY)`: "$ NO [NOPERM] not yours\r\n", `STATUS "Shared" (UIDVALIDITY MESSAGES)`: "$ NO [NOPERM] not yours\r\n",
@@ -205,6 +218,65 @@ func TestLyingServer(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGivenUp ends with a message that is not taken, whatever the server goes on to say.
+func TestGivenUp(t *testing.T) {
+	first := "* 1 FETCH (UID 1 BODY[] {19}\r\nSubject: a\r\n\r\none\r\n)\r\n"
+	src, err := answers(t, changed(map[string]string{"BODY": first + numbered(500, "* %[1]d FETCH (UID %[1]d)\r\n")})).Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []transfer.Entry
+	for i := range 250 {
+		all = append(all, transfer.Entry{ID: fmt.Sprint(i + 1)})
+	}
+	given := make(chan error, 1)
+	go func() {
+		given <- src.Fetch(t.Context(), transfer.Mailbox{Name: "INBOX", Validity: "7"}, all, func(_ transfer.Entry, r io.Reader) error {
+			io.Copy(io.Discard, r)
+			time.Sleep(100 * time.Millisecond) // it comes meanwhile
+			return errors.New("no more")
+		})
+	}()
+	select {
+	case err := <-given:
+		if err == nil || !strings.Contains(err.Error(), "no more") {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it does not end")
+	}
+}
+
+// numbered is an answer of so many rows.
+func numbered(n int, row string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, row, i+1)
+	}
+	return b.String() + "$ OK done\r\n"
+}
+
+// TestThousandsOfKeywords has a message get more keywords than a command can have, and another
+// one come with them.
+func TestThousandsOfKeywords(t *testing.T) {
+	here, dir := dialogue.Mailstead(t, dialogue.Setup{}), filepath.Join(t.TempDir(), "journal")
+	many := " FLAGS (\\Seen " + words(6000) + ") RFC822.SIZE 19)\r\n"
+	src := answers(t, changed(map[string]string{
+		"STATUS": "* STATUS INBOX (MESSAGES 1 UIDVALIDITY 7)\r\n$ OK done\r\n", "EXAMINE": "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n",
+		"UID FETCH": "* 1 FETCH (UID 1 FLAGS () RFC822.SIZE 19)\r\n$ OK done\r\n|* 1 FETCH (UID 1" + many + "* 2 FETCH (UID 2" + many + "$ OK done\r\n",
+	}))
+	if r := run(t, src.Open, here, dir, transfer.Options{})[0]; r.Brought != 1 {
+		t.Errorf("%+v", r)
+	}
+	if r := run(t, src.Open, here, dir, transfer.Options{Flags: true})[0]; r.Brought != 1 || len(r.Cut) != 2 {
+		t.Errorf("%d brought, cut: %+v", r.Brought, r.Cut)
+	}
+	got := strings.Join(mail(t, here)["INBOX"], "\n")
+	if strings.Count(got, `\Seen`) != 2 || strings.Count(got, words(64)) != 1 {
+		t.Errorf("%s", got)
 	}
 }
 

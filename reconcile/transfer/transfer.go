@@ -110,19 +110,22 @@ type Refused struct {
 }
 
 // flagList is flags as an Entry has them: the system's, and keywords that are atoms
-// (RFC 9051 §9). \Recent and what else a server or a file may say is left out.
+// (RFC 9051 §9). \Recent and what else a server or a file may say is left out, and of keywords
+// what is beyond more than the daemon takes, and makes it refuse them.
 func flagList(flags []imap.Flag) string {
-	var out []string
+	var out, words []string
 	for _, f := range flags {
 		i := slices.IndexFunc(systemFlags, func(s imap.Flag) bool { return strings.EqualFold(string(s), string(f)) })
 		switch {
 		case i >= 0:
 			out = append(out, string(systemFlags[i]))
 		case f != "" && !strings.ContainsFunc(string(f), notAtom):
-			out = append(out, string(f))
+			words = append(words, string(f[:min(len(f), maxKeyword+1)]))
 		}
 	}
-	return joinSorted(out)
+	slices.Sort(words)
+	words = slices.Compact(words)
+	return joinSorted(append(out, words[:min(len(words), maxKeywords+1)]...))
 }
 
 func notAtom(r rune) bool {
