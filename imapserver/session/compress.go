@@ -1,7 +1,10 @@
 package session
 
 import (
+	"bytes"
+	"cmp"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/emersion/go-imap/v2"
@@ -41,10 +44,12 @@ func inflate(src io.Reader) io.Reader {
 	return flate.NewReaderOpts(src, flate.WithPartialBlock())
 }
 
-// deflater compresses each piece of output by itself and flushes it: between
-// two pieces, and in IDLE, a session has no compressor. Pieces are as large as
-// the window, so that little is lost by starting anew.
+// deflater compresses each piece of output by itself: between two pieces, in IDLE
+// and for as long as the client takes nothing, a session has no compressor. Pieces
+// are as large as the window, so that little is lost by starting anew.
 type deflater struct{ dst io.Writer }
+
+const windowSize = 32 << 10
 
 // compressors are for those who have something to say at the moment.
 var compressors = sync.Pool{New: func() any {
@@ -55,16 +60,26 @@ var compressors = sync.Pool{New: func() any {
 	return w
 }}
 
-func (d deflater) Write(p []byte) (int, error) {
+func (d deflater) Write(p []byte) (n int, err error) {
+	for piece := range slices.Chunk(p, windowSize) {
+		var small bytes.Buffer
+		if err = deflate(&small, piece); err == nil {
+			_, err = d.dst.Write(small.Bytes())
+		}
+		if err != nil {
+			return n, err
+		}
+		n += len(piece)
+	}
+	return n, nil
+}
+
+// deflate compresses a piece and flushes it.
+func deflate(to io.Writer, piece []byte) error {
 	w := compressors.Get().(*flate.Writer)
 	defer compressors.Put(w)
 	defer w.Reset(io.Discard)
-	w.Reset(d.dst)
-	if n, err := w.Write(p); err != nil {
-		return n, err
-	}
-	if err := w.Flush(); err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	w.Reset(to)
+	_, err := w.Write(piece)
+	return cmp.Or(err, w.Flush())
 }

@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"compress/flate"
 	"io"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -84,4 +86,32 @@ func TestCompressBomb(t *testing.T) {
 	if !strings.Contains(string(said), "* BYE command too long") {
 		t.Errorf("%q, %v", said, err)
 	}
+}
+
+// stuck is a connection whose client takes nothing.
+type stuck struct{ reached, end chan struct{} }
+
+func (s stuck) Write(p []byte) (int, error) {
+	s.reached <- struct{}{}
+	<-s.end
+	return 0, io.ErrClosedPipe
+}
+
+// A client that takes nothing holds no compressor, of which each has 800 KiB.
+func TestCompressStalled(t *testing.T) {
+	const clients = 20
+	s := stuck{make(chan struct{}), make(chan struct{})}
+	said := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{}).Read(said)
+	before := heap()
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() { deflater{s}.Write(said) })
+		<-s.reached
+	}
+	if each := (heap() - before) / clients; each > 300<<10 {
+		t.Errorf("a client that takes nothing holds %d KiB", each>>10)
+	}
+	close(s.end)
+	all.Wait()
 }
