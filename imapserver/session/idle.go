@@ -19,7 +19,7 @@ func (s *session) idle(ctx context.Context) (imap.ResponseCode, error) {
 	s.w.Continue("idling")
 	if s.selected != nil && s.notify.ofSelected() {
 		if err := s.poll(ctx, true, true); err != nil {
-			return "", err
+			return "", s.untold(err)
 		}
 		s.repeatExists()
 	}
@@ -97,11 +97,16 @@ func (s *session) push(ctx context.Context, done <-chan error, idle bool) error 
 	}
 }
 
-// abandon ends the session from the middle of IDLE, where no tagged response
-// can tell an error.
+// abandon ends the session from the middle of IDLE.
 func (s *session) abandon(err error, done <-chan error) error {
 	s.conn.interrupt(errStopped)
 	<-done
+	return s.untold(err)
+}
+
+// untold ends the session for an error that no tagged response can tell, because the
+// client is in the middle of IDLE or has given no command.
+func (s *session) untold(err error) error {
 	if !fatal(err) && s.w.Err() == nil {
 		err = &wire.ByeError{Text: s.convert("IDLE", err).Text}
 	}

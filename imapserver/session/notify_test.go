@@ -121,3 +121,22 @@ func TestNotifyManyNames(t *testing.T) {
 		}
 	}
 }
+
+// Once IDLE has begun, what fails is told by BYE: a tagged answer would make the client's
+// DONE a bad command.
+func TestIdleOfUnreadable(t *testing.T) {
+	s := newServer(t)
+	c := s.connect()
+	c.ok("SELECT INBOX")
+	cur := filepath.Join(s.maildir, "cur")
+	if err := errors.Join(os.Remove(cur), os.WriteFile(cur, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	c.send("a IDLE\r\n")
+	if got := c.line(); got != "+ idling" {
+		t.Error(got)
+	}
+	if got := c.line(); !strings.HasPrefix(got, "* BYE ") {
+		t.Error(got)
+	}
+}
