@@ -68,6 +68,8 @@ type receiver struct {
 	rights store.Rights // to the mailbox
 	sends  bool         // it is the outbox
 	drafts []*store.Draft
+
+	progress *progress // of what URLs name; nil: there was none yet
 }
 
 // newReceiver opens the draft of the first message.

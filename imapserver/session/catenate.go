@@ -23,6 +23,12 @@ func (r *receiver) url(to *sink, text string) error {
 		return badURL(text)
 	}
 	s := r.s
+	if r.progress == nil {
+		r.progress = s.newProgress("", 0)
+	}
+	if err := r.progress.look(); err != nil { // each part may be of a large message
+		return err
+	}
 	found := false
 	read := func(v *store.View) (err error) {
 		found, err = s.copyURL(r.ctx, to, v, u)

@@ -191,17 +191,17 @@ func (s *session) tellRemoved(updates []store.Update) {
 
 // tellLive looks at what is new and at what has changed, and tells which results
 // that has made and unmade.
-func (s *session) tellLive(ctx context.Context) error {
+func (s *session) tellLive(ctx context.Context, p *progress) error {
 	v := s.selected
 	changed := slices.Compact(slices.Sorted(slices.Values(v.changed)))
 	v.changed = nil
 	for _, l := range slices.Clone(v.live) {
-		err := s.refresh(ctx, l, changed)
+		err := s.refresh(ctx, p, l, changed)
 		if err == nil && len(l.matches) > s.Limits.Saved {
 			err = errors.New("too many ranges of messages")
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if ctx.Err() != nil || fatal(err) {
+			return cmp.Or(ctx.Err(), err)
 		}
 		if err != nil {
 			s.Log.Error("search is not kept up to date any more", "user", s.User, "err", err)
@@ -214,7 +214,7 @@ func (s *session) tellLive(ctx context.Context) error {
 
 // refresh brings one search up to date. What cannot be read stays what it was to the client,
 // until it can.
-func (s *session) refresh(ctx context.Context, l *liveSearch, changed []imap.UID) error {
+func (s *session) refresh(ctx context.Context, p *progress, l *liveSearch, changed []imap.UID) error {
 	view := s.selected.view
 	l.matcher.program.SetTime(time.Now())
 	var come, gone []store.SeqNum
@@ -235,7 +235,7 @@ func (s *session) refresh(ctx context.Context, l *liveSearch, changed []imap.UID
 		case score == 0 && was:
 			gone = append(gone, seq)
 		}
-		return ctx.Err()
+		return cmp.Or(ctx.Err(), p.step(1))
 	}
 	if !l.flags {
 		changed = nil

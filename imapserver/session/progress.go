@@ -32,7 +32,7 @@ type progress struct {
 	told   time.Time
 }
 
-// newProgress begins a command of goal steps.
+// newProgress begins a command of goal steps, whose tag may be unknown ("").
 func (s *session) newProgress(tag string, goal int) *progress {
 	now := time.Now()
 	return &progress{s: s, tag: tag, goal: goal, looked: now, told: now}
@@ -71,7 +71,7 @@ func (s *session) writeProgress(tag string, done, goal int) error {
 		return nil
 	}
 	quoted := `"` + tag + `"`
-	if strings.Contains(tag, "]") { // which would look like the end of the code
+	if tag == "" || strings.Contains(tag, "]") { // which would look like the end of the code
 		quoted = "NIL"
 	}
 	state := "NIL NIL"

@@ -3,10 +3,13 @@ package session
 import (
 	"bytes"
 	"errors"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"mailstead/imapserver/search"
 	"mailstead/imapserver/wire"
 )
 
@@ -75,4 +78,32 @@ func TestPatiently(t *testing.T) {
 		}
 	}()
 	s.patiently("a", func() error { panic("broken") })
+}
+
+// What may take long ends for a client that has gone, wherever it has been asked for.
+func TestProgressForNobody(t *testing.T) {
+	a := mailboxOf(t, 20, "S")
+	v, err := a.Select(t.Context(), "INBOX", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	_, theirs := net.Pipe()
+	gone := &endable{Conn: theirs}
+	gone.ended.Store(true)
+	s := &session{Params: Params{Account: a}, conn: newConn(gone), w: wire.NewWriter(io.Discard)}
+	s.Limits = &wire.PostAuth
+	late := func() *progress {
+		p := s.newProgress("", 0)
+		p.looked = time.Time{}
+		return p
+	}
+	r := &receiver{ctx: t.Context(), s: s, progress: late()}
+	if err := r.url(nil, "/INBOX/;UID=1"); !fatal(err) {
+		t.Errorf("a part of CATENATE: %v", err)
+	}
+	s.selected = &selection{view: v, live: []*liveSearch{{matcher: *newMatcher(v, search.Compile(subjectKey, search.Frame{})), next: 1}}}
+	if err := s.tellLive(t.Context(), late()); !fatal(err) || len(s.selected.live) != 1 {
+		t.Errorf("a search that is kept up to date: %v", err)
+	}
 }

@@ -85,7 +85,7 @@ func (s *session) poll(ctx context.Context, expunge, scan bool) error {
 	}
 	s.tellRemoved(updates)
 	s.writeUpdates(updates)
-	if err := s.tellLive(ctx); err != nil {
+	if err := s.tellLive(ctx, s.newProgress("", 0)); err != nil {
 		return err
 	}
 	if s.selected.view.Withholds() && s.on(imap.CapCondStore) {
