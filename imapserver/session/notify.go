@@ -61,22 +61,19 @@ func (s *session) setNotify(ctx context.Context, c *wire.Notify) (imap.ResponseC
 // beginNotify starts to watch, and takes the state from which changes are told.
 // With status, it tells it.
 func (s *session) beginNotify(ctx context.Context, n *notification, status bool) (err error) {
-	if n.list, err = s.listMap(ctx); err != nil {
+	entries, err := s.Account.List(ctx)
+	if err != nil {
 		return err
 	}
+	n.list = toTell(entries)
 	if n.feed, err = s.Account.Feed(n.watches); err != nil {
 		return err
 	}
-	watched := 0
+	if err := n.check(s.Limits.Notify); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(n.list)) {
-		e := n.list[name]
-		if !e.Selectable || !n.watches(name) {
-			continue
-		}
-		if watched++; watched > s.Limits.Notify {
-			return no(codeOverflow, "too many mailboxes")
-		}
-		if !n.wants(name, wire.EventMessageNew) {
+		if !n.list[name].Selectable || !n.wants(name, wire.EventMessageNew) {
 			continue
 		}
 		st, err := s.stateOf(ctx, name)
@@ -106,16 +103,30 @@ func (s *session) nameGroup(n *notification, client []string) error {
 	return nil
 }
 
-func (s *session) listMap(ctx context.Context) (map[string]store.Entry, error) {
-	entries, err := s.Account.List(ctx)
-	if err != nil {
-		return nil, err
+// check refuses to watch more mailboxes than may be.
+func (n *notification) check(limit int) error {
+	watched := 0
+	for name, e := range n.list {
+		if e.Selectable && n.watches(name) {
+			watched++
+		}
 	}
-	list := make(map[string]store.Entry, len(entries))
+	if watched > limit {
+		return no(codeOverflow, "too many mailboxes")
+	}
+	return nil
+}
+
+// toTell gives the names that there is something to tell of. What is only above others, which
+// may be many for each, is as if it were not there.
+func toTell(entries []store.Entry) map[string]store.Entry {
+	list := make(map[string]store.Entry)
 	for _, e := range entries {
-		list[e.Name] = e
+		if e.Exists || e.Subscribed {
+			list[e.Name] = e
+		}
 	}
-	return list, nil
+	return list
 }
 
 // endNotify makes the session one that has not said NOTIFY.
@@ -344,9 +355,9 @@ func (s *session) tellList(ctx context.Context) error {
 	t := newTree(entries, s.names)
 	s.tellRenamed(t)
 	before := n.list
-	n.list = make(map[string]store.Entry, len(t.nodes))
-	for _, node := range t.nodes {
-		n.list[node.Name] = node.Entry
+	n.list = toTell(entries)
+	if err := n.check(s.Limits.Notify); err != nil {
+		return err
 	}
 	if err := n.feed.Rescan(); err != nil { // which mailboxes are subscribed
 		return err

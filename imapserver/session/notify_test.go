@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -138,5 +139,33 @@ func TestIdleOfUnreadable(t *testing.T) {
 	}
 	if got := c.line(); !strings.HasPrefix(got, "* BYE ") {
 		t.Error(got)
+	}
+}
+
+// What is known of the list has no names in it that are only above others, and no more
+// mailboxes than may be watched.
+func TestNotifyOfDeep(t *testing.T) {
+	s := newServer(t)
+	deep := "a" + strings.Repeat(".a", 100)
+	if err := s.account.Create(t.Context(), deep); err != nil {
+		t.Fatal(err)
+	}
+	of := &session{Params: s.params, w: wire.NewWriter(io.Discard), conn: newConn(nil)}
+	limits := wire.PostAuth
+	limits.Notify = 2
+	of.Limits = &limits
+	c := &wire.Notify{Groups: []wire.NotifyGroup{{Filter: wire.MailboxFilter{Kind: wire.FilterPersonal}, Events: []wire.NotifyEvent{wire.EventMailboxName}}}}
+	if _, err := of.setNotify(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(of.endNotify)
+	if err := of.tellList(t.Context()); err != nil || len(of.notify.list) != 2 {
+		t.Errorf("%d names are known: %v", len(of.notify.list), err)
+	}
+	if err := s.account.Create(t.Context(), "more"); err != nil {
+		t.Fatal(err)
+	}
+	if err := of.tellNews(t.Context()); err != nil || of.notify.feed != nil {
+		t.Errorf("more mailboxes than may be watched: %v", err)
 	}
 }
