@@ -147,11 +147,8 @@ func (c *conn) expectEOF() error {
 		return err
 	}
 	b, err := io.ReadAll(c.br)
-	switch {
-	case len(b) > 0:
+	if len(b) > 0 {
 		return fmt.Errorf("more came before the end: %q", b)
-	case err != nil && errors.Is(err, context.DeadlineExceeded):
-		return errors.New("the connection is still open")
 	}
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
