@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -54,4 +55,32 @@ func TestFetchKept(t *testing.T) {
 	}
 	// But for what the cache does not have.
 	c.want("FETCH 1 BODY.PEEK[HEADER.FIELDS (X-Own Subject)]", "* 1 FETCH (BODY[HEADER.FIELDS (X-Own Subject)] {15}\r\nSubject: no\r\n\r\n)\na OK FETCH completed")
+}
+
+// What NOTIFY has told of new messages is in the cache.
+func TestNotifyKept(t *testing.T) {
+	s := newServer(t)
+	c := s.connect()
+	c.ok("SELECT INBOX")
+	c.ok("NOTIFY SET (SELECTED (MessageNew (ENVELOPE) MessageExpunge))")
+	c.send("a NOOP\r\na NO") // and all that comes is told at once
+	c.answer("a")
+	const n = 72 // enough for the answer to be kept
+	for i := range n {
+		s.deliver(fmt.Sprintf("%d.M1P1.host", 1000+i), "Subject: first\n\nHi.\n")
+	}
+	c.send("OP\r\n")
+	c.answer("a")
+	entries, err := filepath.Glob(filepath.Join(s.maildir, "cur", "*"))
+	if err != nil || len(entries) != n {
+		t.Fatal(len(entries), err)
+	}
+	for _, e := range entries {
+		if err := os.WriteFile(e, []byte("Subject: no\n\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := c.do("FETCH %d ENVELOPE", n); !strings.Contains(got, "first") {
+		t.Error(got)
+	}
 }

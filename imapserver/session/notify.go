@@ -468,6 +468,7 @@ func (s *session) tellFresh(ctx context.Context) error {
 	first, _ := v.view.Seq(v.fresh)
 	v.fresh = 0
 	f := s.newFetch(&wire.Fetch{Items: g.Fetch})
+	defer f.kept.Close()
 	for seq := first; seq <= store.SeqNum(v.view.Len()) && s.w.Err() == nil; seq++ {
 		if err := f.row(ctx, seq); err != nil {
 			return err
