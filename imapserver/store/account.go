@@ -169,6 +169,9 @@ func (a *Account) open(ctx context.Context, o Options) error {
 	}
 	a.openQuota()
 	kept, err := a.loadAccount(o.Courier)
+	if err == nil && !o.anyFile {
+		err = a.raiseCopied()
+	}
 	if kept && err == nil {
 		a.keeper = newKeeper(a.courierDelay, a.courierError)
 	}

@@ -239,7 +239,7 @@ func (r *crashRun) last(n int) []SeqNum {
 // crashSetup makes the account that every run starts with.
 func crashSetup(t *testing.T, dir string) {
 	t.Helper()
-	a, err := Open(context.Background(), Options{Maildir: dir})
+	a, err := Open(context.Background(), Options{Maildir: dir, anyFile: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ type crashStart struct {
 }
 
 func (s crashStart) options(dir string) Options {
-	return Options{Maildir: dir, unwatched: true, Courier: s.courier, courierDelay: time.Hour}
+	return Options{Maildir: dir, unwatched: true, anyFile: true, Courier: s.courier, courierDelay: time.Hour}
 }
 
 // crashRecorded is a run with what a disk may hold during it.

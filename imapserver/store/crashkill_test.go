@@ -39,7 +39,7 @@ func TestRowsAhead(t *testing.T) {
 			return nil
 		})
 	}}
-	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, ops: ops})
+	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, anyFile: true, ops: ops})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestCrashFirstContact(t *testing.T) {
 		}
 		return nil
 	}
-	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, ops: &maildir.Ops{Trace: snap}})
+	a, err := Open(context.Background(), Options{Maildir: dir, unwatched: true, anyFile: true, ops: &maildir.Ops{Trace: snap}})
 	if err != nil {
 		t.Fatal(err)
 	}

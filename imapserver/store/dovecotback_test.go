@@ -118,7 +118,7 @@ func TestHandbackToDovecotAgain(t *testing.T) {
 		dir := filepath.Join(fastDir(t), "Maildir")
 		copyTree(t, dir, start)
 		calls, begun := 0, false
-		a, err := Open(t.Context(), Options{Maildir: dir, unwatched: true, ops: &maildir.Ops{Trace: func(maildir.Op) error {
+		a, err := Open(t.Context(), Options{Maildir: dir, unwatched: true, anyFile: true, ops: &maildir.Ops{Trace: func(maildir.Op) error {
 			if begun {
 				calls++
 			}
@@ -138,7 +138,7 @@ func TestHandbackToDovecotAgain(t *testing.T) {
 		if cut {
 			os.Remove(filepath.Join(dir, "dovecot-uidlist.lock")) // nothing could be removed
 			os.Remove(filepath.Join(dir, ".Entw&APw-rfe", "dovecot-uidlist.lock"))
-			handToDovecot(t, openUnwatched(t, dir))
+			handToDovecot(t, openWith(t, Options{Maildir: dir, unwatched: true, anyFile: true}))
 			// What an index that could not be synced may have given is not given again.
 			list := strings.Replace(content(t, dir, maildir.DovecotUIDListFile), " N1009 ", " N9 ", 1)
 			writeFile(t, list, dir, maildir.DovecotUIDListFile)

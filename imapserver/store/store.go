@@ -91,6 +91,7 @@ type Options struct {
 	ops       *maildir.Ops // what tests look through
 	unwatched bool         // nothing happens unless it is asked for
 	boot      string       // the run of the kernel; "": that of this machine
+	anyFile   bool         // the index may be a copy of itself
 
 	courierDelay time.Duration // of Courier's files; 0: the usual one
 }

@@ -322,7 +322,7 @@ func crashFailedDelete(t *testing.T, fails func(maildir.Op) bool) (faults []stri
 	copyTree(t, dir, crashTemplate(t))
 	ctx := context.Background()
 	trace := func(maildir.Op) error { return nil }
-	a, err := Open(ctx, Options{Maildir: dir, unwatched: true, ops: &maildir.Ops{Trace: func(op maildir.Op) error { return trace(op) }}})
+	a, err := Open(ctx, Options{Maildir: dir, unwatched: true, anyFile: true, ops: &maildir.Ops{Trace: func(op maildir.Op) error { return trace(op) }}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +340,7 @@ func crashFailedDelete(t *testing.T, fails func(maildir.Op) bool) (faults []stri
 		for seed := range m.seeds {
 			at := filepath.Join(fastDir(t), "Maildir")
 			writeDisk(t, at, c.disk(c.cuts[len(c.cuts)-1], m, rand.New(rand.NewPCG(1, uint64(seed)))))
-			a, err := Open(ctx, Options{Maildir: at, unwatched: true})
+			a, err := Open(ctx, Options{Maildir: at, unwatched: true, anyFile: true})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -53,8 +53,8 @@ func (v *validity) took(n uint32) {
 	v.last = max(v.last, n)
 }
 
-// lost begins where there is no index: above all that the lost one may have
-// given.
+// lost goes on where there is no index, or an old one: above all that the one that is lost
+// may have given.
 func (v *validity) lost(a *Account) error {
 	data, err := maildir.ReadFile(a.dir, validityFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -63,7 +63,10 @@ func (v *validity) lost(a *Account) error {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Sscanln(string(data), &v.last); err != nil {
+	var mark uint32
+	_, err = fmt.Sscanln(string(data), &mark)
+	v.took(mark)
+	if err != nil {
 		a.log.Error("cannot tell which UIDVALIDITYs were given; the clock decides", "file", validityFile, "error", err)
 	}
 	return nil

@@ -143,7 +143,7 @@ func TestResync(t *testing.T) {
 func (r *resyncRun) open() {
 	r.t.Helper()
 	var err error
-	if r.a, err = Open(context.Background(), Options{Maildir: r.dir, unwatched: true, boot: fmt.Sprint(r.boots)}); err != nil {
+	if r.a, err = Open(context.Background(), Options{Maildir: r.dir, unwatched: true, anyFile: true, boot: fmt.Sprint(r.boots)}); err != nil {
 		r.t.Fatal(err)
 	}
 	r.image = ""

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/emersion/go-imap/v2"
+	"golang.org/x/sys/unix"
+)
+
+// TestIndexFromBackup puts back the index of a backup: no UID and no UIDVALIDITY that was given out since is
+// another message's or mailbox's, what was known stays, and clients are told everything. So it is with a whole
+// Maildir that is put back, and all that it costs one that has moved is once a gap.
+func TestIndexFromBackup(t *testing.T) {
+	dir := newMaildir(t)
+	a := openUnwatched(t, dir)
+	if file, err := identify(a.index.path); err != nil || file.born == (unix.StatxTimestamp{}) {
+		t.Skipf("this file system does not say when a file was made: %v", err)
+	}
+	appendMessage(t, a, "INBOX", mail1, "$Label")
+	a = reopen(t, a)
+	if uid := appendMessage(t, a, "INBOX", mail1); uid != 2 {
+		t.Errorf("UID %d of an index that is where it was", uid)
+	}
+	own, backup, old := filepath.Join(dir, "mailstead"), filepath.Join(t.TempDir(), "own"), filepath.Join(t.TempDir(), "Maildir")
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	copyTree(t, backup, own)
+	copyTree(t, old, dir)
+
+	a = openUnwatched(t, dir)
+	a.validity.last += 50 // mailboxes that were made in one second
+	create(t, a, "Short-lived")
+	short := selectBox(t, a, "Short-lived", false).UIDValidity()
+	appendMessage(t, a, "INBOX", mail1, imap.FlagDeleted)
+	appendMessage(t, a, "INBOX", "Subject: B\r\n\r\n")
+	v := selectBox(t, a, "INBOX", false)
+	if err := v.Expunge(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, v)
+	validity, highest := v.UIDValidity(), v.HighestModSeq()
+	v.Close()
+	if err := a.Delete(context.Background(), "Short-lived"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(own); err != nil {
+		t.Fatal(err)
+	}
+	copyTree(t, own, backup)
+
+	for _, dir := range []string{dir, old} {
+		a = openUnwatched(t, dir)
+		st, err := a.Status(context.Background(), "INBOX", false)
+		if err != nil || st.UIDNext < copyStep || st.HighestModSeq <= highest {
+			t.Errorf("STATUS %+v, %v; HIGHESTMODSEQ was %d", st, err, highest)
+		}
+		v = selectBox(t, a, "INBOX", false)
+		if got := lines(v)[:2]; v.UIDValidity() != validity || !slices.Equal(got, []string{"1 $Label", "2"}) {
+			t.Errorf("UIDVALIDITY %d, was %d; %q", v.UIDValidity(), validity, got)
+		}
+		if dir != old && v.At(3).UID < copyStep {
+			t.Errorf("a message that has come since has UID %d", v.At(3).UID)
+		}
+		if since := v.Since(highest); since != 0 {
+			t.Errorf("a client is told what has changed since %d", since)
+		}
+		if uid := appendMessage(t, a, "INBOX", mail1); uid < copyStep || uid > 2*copyStep {
+			t.Errorf("UID %d", uid)
+		}
+		create(t, a, "New")
+		if got := selectBox(t, a, "New", false).UIDValidity(); got <= short && dir != old {
+			t.Errorf("UIDVALIDITY %d, and one that is gone had %d", got, short)
+		}
+		next := v.UIDNext()
+		v.Close()
+		a = reopen(t, a)
+		if v = selectBox(t, a, "INBOX", false); v.UIDNext() > next+1 {
+			t.Errorf("UIDNEXT %d, was %d: raised twice", v.UIDNext(), next)
+		}
+	}
+	if got := files(t, dir, "cur"); len(got) != 4 {
+		t.Errorf("%d messages", len(got))
+	}
+}
