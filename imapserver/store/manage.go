@@ -55,6 +55,23 @@ func (a *Account) Create(ctx context.Context, name string, use ...imap.MailboxAt
 // newDir gives the directory for a mailbox that does not exist yet. A name that
 // would have the tree taken for one of the other encoding is refused.
 func (a *Account) newDir(name string) (string, error) {
+	dir, err := a.vacant(name)
+	if err != nil || !strings.Contains(dir, "&") {
+		return dir, err
+	}
+	dirs, err := a.folderDirs()
+	if err != nil {
+		return "", err
+	}
+	if maildir.DetectEncoding(append(dirs, dir)) != a.enc {
+		return "", fmt.Errorf("%w: %q: on disk it would read as modified UTF-7", ErrName, name)
+	}
+	return dir, nil
+}
+
+// vacant is newDir for what goes along with a mailbox, whose encoding decides nothing that
+// is not decided.
+func (a *Account) vacant(name string) (string, error) {
 	dir, err := a.dirOf(name)
 	if err != nil {
 		return "", err
@@ -63,17 +80,7 @@ func (a *Account) newDir(name string) (string, error) {
 	if err == nil {
 		return "", fmt.Errorf("%w: %q", ErrExists, name)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	dirs, err := a.folderDirs()
-	if err != nil {
-		return "", err
-	}
-	if maildir.DetectEncoding(append(dirs, dir)) != a.enc && strings.Contains(dir, "&") {
-		return "", fmt.Errorf("%w: %q: on disk it would read as modified UTF-7", ErrName, name)
-	}
-	return dir, nil
+	return dir, ignoreNotExist(err)
 }
 
 // makeFolder builds a mailbox's directories aside and puts them in place whole.
@@ -322,7 +329,7 @@ func (a *Account) Rename(ctx context.Context, from, to string) error {
 	if a.closed {
 		return errClosed
 	}
-	moves, err := a.planRename(from, to)
+	moves, err := a.planRename(ctx, from, to)
 	if err != nil {
 		return err
 	}
@@ -368,7 +375,7 @@ func (a *Account) renameInbox(ctx context.Context, to string) error {
 
 // planRename lists what a RENAME renames, the mailbox itself last: it is there
 // as long as anything is.
-func (a *Account) planRename(from, to string) ([]renamed, error) {
+func (a *Account) planRename(ctx context.Context, from, to string) ([]renamed, error) {
 	dir, err := a.dirOf(from)
 	if err != nil {
 		return nil, err
@@ -396,7 +403,7 @@ func (a *Account) planRename(from, to string) ([]renamed, error) {
 	for _, m := range moves {
 		name, err := maildir.DecodeName(m.dest, a.enc)
 		if err == nil {
-			_, err = a.newDir(name)
+			_, err = a.vacant(name)
 		}
 		if errors.Is(err, ErrExists) {
 			return nil, err
@@ -405,7 +412,7 @@ func (a *Account) planRename(from, to string) ([]renamed, error) {
 			return nil, fmt.Errorf("%w: %w", ErrName, err)
 		}
 	}
-	return moves, nil
+	return moves, ctx.Err()
 }
 
 // renamedNames gives the names of the directories.

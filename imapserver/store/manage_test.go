@@ -286,6 +286,32 @@ func TestRename(t *testing.T) {
 	}
 }
 
+// TestRenameOfMany plans the RENAME of twice as many mailboxes in twice the work, and none of it for who has gone.
+func TestRenameOfMany(t *testing.T) {
+	a := openUnwatched(t, newMaildir(t))
+	ctx, cancel := context.WithCancel(context.Background())
+	made := 0
+	plan := func(n int) float64 {
+		for ; made < n; made++ {
+			if err := os.Mkdir(filepath.Join(a.dir, fmt.Sprint(".a.", made)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return testing.AllocsPerRun(1, func() {
+			if moves, err := a.planRename(ctx, "a", "a&b"); len(moves) != n || err != nil {
+				t.Errorf("%d of %d: %v", len(moves), n, err)
+			}
+		})
+	}
+	if one, two := plan(200), plan(400); two > 3*one {
+		t.Errorf("%.0f allocations for 200 mailboxes, %.0f for 400", one, two)
+	}
+	cancel()
+	if _, err := a.planRename(ctx, "a", "b"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 func TestRenameInbox(t *testing.T) {
 	a := openAccount(t, newMaildir(t))
 	ctx := context.Background()
@@ -343,6 +369,10 @@ func TestEncodingStays(t *testing.T) {
 			t.Errorf("create %q: %v", name, err)
 		}
 	}
+	create(t, a, "Plain", "Plain.Too")
+	if err := a.Rename(ctx, "Plain", "R&-D"); !errors.Is(err, ErrName) {
+		t.Errorf("rename: %v", err)
+	}
 	create(t, a, "R&D", "é", "A&AOk-B")
 	for _, name := range []string{"R&D", "é"} {
 		if err := a.Delete(ctx, name); err != nil {
@@ -350,7 +380,7 @@ func TestEncodingStays(t *testing.T) {
 		}
 	}
 	a = reopen(t, a)
-	if diff := cmp.Diff([]string{"INBOX", "A&AOk-B"}, list(t, a)); diff != "" {
+	if diff := cmp.Diff([]string{"INBOX", "A&AOk-B", "Plain", "Plain.Too"}, list(t, a)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -147,18 +147,19 @@ func (a *Account) recoverRenames() error {
 		return err
 	}
 	var moved []renamed
+	done := make(map[renamed]bool)
 	for _, p := range pairs {
 		ok, err := a.wasRenamed(p.dir, p.dest)
 		if err != nil {
 			return err
 		}
 		if ok {
-			moved = append(moved, p)
+			moved, done[p] = append(moved, p), true
 		}
 	}
 	if len(moved) > 0 {
 		for _, p := range pairs {
-			if slices.Contains(moved, p) {
+			if done[p] {
 				continue
 			}
 			if err := a.ops.RenameNew(filepath.Join(a.dir, p.dir), filepath.Join(a.dir, p.dest)); err != nil {
