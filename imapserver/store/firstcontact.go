@@ -59,6 +59,9 @@ func (mb *mailbox) readForeign() ([]*foreign, error) {
 		if err == nil {
 			err = mb.raiseForeign(f)
 		}
+		if errors.Is(err, maildir.ErrIrregular) {
+			err = fmt.Errorf("%w: %w", errForeign, err)
+		}
 		if errors.Is(err, errForeign) {
 			mb.a.log.Error("another server's file is of no use", "path", mb.path(), "file", f.file, "error", err)
 			f.validity, f.next = 0, 0

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"mailstead/imapserver/maildir"
 )
 
 // TestRestoredCourierMailbox: a mailbox whose UIDs were Courier's goes, by
@@ -46,5 +48,33 @@ func TestRestoredCourierMailbox(t *testing.T) {
 				t.Errorf("uid %d, and %d was given before", uid, given)
 			}
 		})
+	}
+}
+
+// TestNoFilesOfOthers has a directory or a link in place of another server's file: the mailbox begins anew.
+func TestNoFilesOfOthers(t *testing.T) {
+	for _, name := range []string{maildir.UIDDBFile, maildir.DovecotUIDListFile, maildir.MbsyncUIDFile, maildir.MbsyncStateFile} {
+		for how, plant := range map[string]func(path string) error{
+			"directory": func(path string) error { return os.Mkdir(path, 0o700) },
+			"link":      func(path string) error { return os.Symlink("/dev/null", path) },
+		} {
+			dir := newMaildir(t)
+			if name == maildir.MbsyncStateFile {
+				put(t, filepath.Join(dir, maildir.MbsyncUIDFile), "123\n7\n")
+			}
+			if err := plant(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			put(t, filepath.Join(dir, "cur", "1.a,U=5:2,"), mail1)
+			v, err := openUnwatched(t, dir).Select(t.Context(), "INBOX", false)
+			if err != nil {
+				t.Errorf("%s, a %s: %v", name, how, err)
+				continue
+			}
+			defer v.Close()
+			if v.Len() != 1 || v.UIDValidity() == 123 {
+				t.Errorf("%s, a %s: UIDVALIDITY %d, %q", name, how, v.UIDValidity(), lines(v))
+			}
+		}
 	}
 }
