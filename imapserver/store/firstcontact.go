@@ -81,6 +81,9 @@ func (mb *mailbox) readForeign() ([]*foreign, error) {
 // in the index if the mailbox was gone: the file was written before we gave
 // UIDs out.
 func (mb *mailbox) raiseForeign(f *foreign) error {
+	if f.validity > maxForeignUID {
+		return fmt.Errorf("%w: %d leaves hardly one to give after it", errForeign, f.validity)
+	}
 	mark, err := mb.readUIDNext(f.validity)
 	if err != nil {
 		// It cannot be told which UIDs were given out.

@@ -78,3 +78,15 @@ func TestNoFilesOfOthers(t *testing.T) {
 		}
 	}
 }
+
+// TestLastUIDValidity has a UIDVALIDITY after which there is none: others' would be below it, and given again.
+func TestLastUIDValidity(t *testing.T) {
+	dir := newMaildir(t)
+	put(t, filepath.Join(dir, maildir.MbsyncUIDFile), "4294967295\n7\n")
+	a := openUnwatched(t, dir)
+	first := selectBox(t, a, "INBOX", false).UIDValidity()
+	create(t, a, "Box")
+	if box := selectBox(t, a, "Box", false).UIDValidity(); box <= first {
+		t.Errorf("UIDVALIDITY %d after %d", box, first)
+	}
+}

@@ -15,8 +15,8 @@ import (
 // errForeign says that another server's file has nothing to go on.
 var errForeign = errors.New("the mailbox gets a new UIDVALIDITY")
 
-// maxForeignUID is the highest UID that is taken over: one above came of a
-// fault, and would leave too few.
+// maxForeignUID is the highest UID, or UIDVALIDITY, that is taken over: one above came of
+// a fault, and would leave too few.
 const maxForeignUID = math.MaxUint32 - 1<<20
 
 // foreign is what the files of one other server say of a mailbox.
