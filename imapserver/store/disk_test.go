@@ -213,10 +213,16 @@ func treeNames(t *testing.T, dir string) (all []string) {
 func TestTempsOfAKill(t *testing.T) {
 	dir := newMaildir(t)
 	own := filepath.Join(dir, maildir.OwnDir)
-	if err := openUnwatched(t, dir).Close(); err != nil {
+	a := openUnwatched(t, dir)
+	create(t, a, "Box")
+	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
+	box := filepath.Join(dir, ".Box")
 	left := map[string]bool{
+		filepath.Join(box, courierUIDNext+".4711.0.tmp"):            false,
+		filepath.Join(box, maildir.ACLFile+".4711.0.tmp"):           false,
+		filepath.Join(box, courierUIDNext+".4711.0.bak"):            true,
 		filepath.Join(dir, maildir.SubscriptionsFile+".4711.0.tmp"): false,
 		filepath.Join(own, maildir.SpecialUseFile+".4711.12.tmp"):   false,
 		filepath.Join(dir, "notes.4711.0.tmp"):                      true,
@@ -234,7 +240,7 @@ func TestTempsOfAKill(t *testing.T) {
 	young := filepath.Join(dir, maildir.SubscriptionsFile+".4711.1.tmp")
 	put(t, young, "INBOX\n")
 	left[young] = true
-	openUnwatched(t, dir)
+	selectBox(t, openUnwatched(t, dir), "Box", true)
 	for path, want := range left {
 		if _, err := os.Lstat(path); (err == nil) != want {
 			t.Errorf("%s: %v", path, err)

@@ -194,6 +194,9 @@ func (mb *mailbox) purge() {
 	if n > 0 {
 		mb.a.log.Info("removed old files", "path", filepath.Join(mb.path(), "tmp"), "files", n)
 	}
+	if mb.dir != "." {
+		mb.a.purgeTemps(mb.path())
+	}
 }
 
 func (mb *mailbox) irregular(s maildir.Sub, name string) {

@@ -24,7 +24,8 @@ const (
 
 // recover finishes what a crash may have cut short, when the account is opened.
 func (a *Account) recover() error {
-	a.purgeTemps()
+	a.purgeTemps(a.dir)
+	a.purgeTemps(a.own)
 	for _, dir := range []string{makingDir, deletedDir, maildir.KeptDir} {
 		if err := a.putBack(filepath.Join(a.own, dir)); err != nil {
 			return fmt.Errorf("recover what was set aside: %w", err)
@@ -77,20 +78,19 @@ func (a *Account) putBack(dir string) error {
 	return err
 }
 
-// purgeTemps removes what was being written into our files of the account when a process
-// was killed.
-func (a *Account) purgeTemps() {
-	for _, dir := range []string{a.dir, a.own} {
-		if realDir(dir) != nil {
-			continue
-		}
-		n, err := maildir.PurgeTemps(dir, time.Now(), maildir.SubscriptionsFile, maildir.ACLFile, maildir.SizeFileName, maildir.SpecialUseFile, validityFile, courierUIDNext)
-		if err != nil {
-			a.log.Warn("cannot remove old files", "error", err)
-		}
-		if n > 0 {
-			a.log.Info("removed old files", "path", dir, "files", n)
-		}
+// purgeTemps removes what was being written into our files in one of the account's
+// directories when a process was killed.
+func (a *Account) purgeTemps(dir string) {
+	if realDir(dir) != nil {
+		return
+	}
+	n, err := maildir.PurgeTemps(dir, time.Now(), maildir.SubscriptionsFile, maildir.ACLFile, maildir.SizeFileName, maildir.SpecialUseFile,
+		validityFile, courierUIDNext, maildir.KeptMailboxFile)
+	if err != nil {
+		a.log.Warn("cannot remove old files", "error", err)
+	}
+	if n > 0 {
+		a.log.Info("removed old files", "path", dir, "files", n)
 	}
 }
 
