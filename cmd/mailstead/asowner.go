@@ -28,7 +28,7 @@ type ownersWork struct {
 func asUser(ctx context.Context, uid, gid uint32, out, errs io.Writer, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
 	cmd.Args[0] = "mailstead"
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(syscall.SIGTERM) }, 10*time.Second // or it is killed
 	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
 	cmd.Stdout, cmd.Stderr = piped{out}, piped{errs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -58,6 +58,22 @@ func waitAsUser(ctx context.Context, cmd *exec.Cmd) error {
 	case <-time.After(2 * cmd.WaitDelay):
 		return fmt.Errorf("process %d does not end, though it was killed: look for what its user has mounted or traces it with", cmd.Process.Pid)
 	}
+}
+
+// runAsUser runs such a process, which says itself what is wrong.
+func runAsUser(ctx context.Context, cmd *exec.Cmd, uid uint32) error {
+	err := cmd.Start()
+	if err == nil {
+		err = waitAsUser(ctx, cmd)
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return &exitError{code: exit.ExitCode()}
+	}
+	if err != nil {
+		return fmt.Errorf("run mailstead as the uid %d: %w", uid, err)
+	}
+	return nil
 }
 
 // maxSaid is how many octets are kept of what such a process says.
@@ -117,13 +133,5 @@ func (w ownersWork) run(ctx context.Context, c *console, args ...string) error {
 	}
 	// Not by its name: the user may be unable to look into the directory that it
 	// lies in.
-	err = asUser(ctx, owner.Uid, owner.Gid, c.out, c.err, append(args, "--", dir)...).Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Exited() {
-		return &exitError{code: exit.ExitCode()} // it has said why
-	}
-	if err != nil {
-		return fmt.Errorf("start mailstead as the uid %d: %w", owner.Uid, err)
-	}
-	return nil
+	return runAsUser(ctx, asUser(ctx, owner.Uid, owner.Gid, c.out, c.err, append(args, "--", dir)...), owner.Uid)
 }

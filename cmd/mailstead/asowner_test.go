@@ -103,6 +103,7 @@ func TestUserSays(t *testing.T) {
 func TestUserHolds(t *testing.T) {
 	for name, wait := range map[string]func(ctx context.Context, cmd *exec.Cmd) error{
 		"output": func(ctx context.Context, cmd *exec.Cmd) error { _, err := outputAsUser(ctx, cmd); return err },
+		"work":   func(ctx context.Context, cmd *exec.Cmd) error { return runAsUser(ctx, cmd, 0) },
 		"mail": func(ctx context.Context, cmd *exec.Cmd) error {
 			_, err := askForMail(ctx, cmd, []string{"/x"}, lookTimeout)
 			return err
@@ -126,6 +127,19 @@ func TestUserHolds(t *testing.T) {
 				t.Error("it is waited for")
 			}
 		})
+	}
+}
+
+// TestUserStops: what its user has stopped ends with what it is done for.
+func TestUserStops(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if asUser(ctx, 7, 7, io.Discard, io.Discard).WaitDelay == 0 {
+		t.Error("it is never killed")
+	}
+	err := runAsUser(ctx, shell(ctx, "kill -STOP $$"), 7)
+	if err == nil || !strings.HasPrefix(err.Error(), "run mailstead as the uid 7: ") {
+		t.Error(err)
 	}
 }
 

@@ -241,7 +241,6 @@ func (h *handbackHost) one(ctx context.Context, m ownedMail) error {
 	ctx, cancel := context.WithTimeout(ctx, m.bound)
 	defer cancel()
 	cmd := asUser(ctx, m.owner.uid, m.owner.gid, io.Discard, io.Discard, "handback", fmt.Sprintf("--force=%v", h.force), fmt.Sprintf("--below=%v", m.below), fmt.Sprintf("--dovecot=%v", h.record == nil), "--", m.dir)
-	cmd.WaitDelay = 10 * time.Second // a process that its user has stopped takes no signal but one
 	if said, err := outputAsUser(ctx, cmd); err != nil {
 		return fmt.Errorf("%shand back %s: %w\n%s", m.who, visible(m.dir), err, visibleLines(said))
 	}

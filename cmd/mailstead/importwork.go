@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -106,15 +105,7 @@ func (j *importJob) start(ctx context.Context, socket string, user config.User, 
 		return err
 	}
 	cmd.Stdin = bytes.NewReader(data)
-	err = cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Exited() {
-		return &exitError{code: exit.ExitCode()} // it has said why
-	}
-	if err != nil {
-		return fmt.Errorf("start mailstead as the uid %d: %w", user.UID, err)
-	}
-	return nil
+	return runAsUser(ctx, cmd, uint32(user.UID))
 }
 
 // open begins the sessions, and the way to the source. What it gives beside an error is
