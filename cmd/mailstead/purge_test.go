@@ -44,4 +44,7 @@ func age(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer conn.Close()
 	ts.Check(sqlitex.Execute(conn, "UPDATE message SET saved = saved - ? WHERE uid = ifnull(?, uid)", &sqlitex.ExecOptions{Args: []any{days * 24 * 60 * 60, uid}}))
+	if conn.Changes() == 0 {
+		ts.Fatalf("no such message")
+	}
 }
