@@ -218,7 +218,7 @@ func (a *Account) spell(s spelling, force bool) error {
 	for old, name := range s.other {
 		a.moveUses([]Renamed{{old, name}})
 	}
-	return a.index.durable()
+	return nil // all is durable when the account has been closed
 }
 
 // setEncoding says how the names of directories are spelt from now on.

@@ -191,7 +191,6 @@ var syncTable = []syncRow{
 	{site: "View.StoreUnchanged durable", runs: ours("store-both")},
 	{site: "View.StoreUnchanged curSync.wait", runs: ours("store")},
 	{site: "View.StoreUnchanged durable 2", runs: ours("store store-keyword")},
-	{site: "Account.spell durable", runs: from("named", "handback")},
 	{site: "Account.recodeSubscriptions WriteFile", runs: from("named", "handback")},
 	{site: "Account.writeDovecotSubscriptions WriteFile", runs: from("own", "to-dovecot")},
 	{site: "mailbox.writeDovecotLists ReplaceSidecar", runs: from("own", "to-dovecot")},
