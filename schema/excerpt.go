@@ -23,6 +23,7 @@ type sourceLine struct {
 	file   string
 	number int
 	text   string
+	goesOn bool            // from a secret in a line before
 	masked map[bool]string // by whether the fault is of a secret
 	at     int             // an offset
 	runes  int             // the characters before it
@@ -62,7 +63,13 @@ func (l *sourceLine) count(offset int) int {
 func (l *sourceLine) mask(secret bool) string {
 	text, ok := l.masked[secret]
 	if !ok {
-		text = mask(l.text, secret)
+		how := secretValues
+		if l.goesOn {
+			how = secretWhole
+		} else if secret {
+			how = secretFault
+		}
+		text = mask(l.text, how)
 		l.masked[secret] = text
 	}
 	return text
@@ -127,9 +134,44 @@ func (x *excerpter) line(p Pos) (*sourceLine, bool) {
 	if p.Line < 1 || p.Line > len(lines) {
 		return nil, false
 	}
-	x.last = sourceLine{file: p.File, number: p.Line, text: strings.TrimRight(string(lines[p.Line-1]), "\r"), masked: map[bool]string{}}
+	x.last = sourceLine{
+		file: p.File, number: p.Line, text: strings.TrimRight(string(lines[p.Line-1]), "\r"),
+		goesOn: goesOn(lines[:p.Line-1], lines[p.Line-1]), masked: map[bool]string{},
+	}
 	return &x.last, true
 }
+
+// furthest is how many lines a secret is looked for in before one that may belong to it.
+const furthest = 100
+
+// goesOn tells whether a line is part of a hash that stands in the lines before it: in one
+// of less indentation, as of a value that is set out, or, if it has no name itself, in the
+// last that has one.
+func goesOn(before [][]byte, line []byte) bool {
+	depth, named := indent(line), anyName.Match(line)
+	for n := 0; len(before) > 0 && n < furthest; n++ {
+		line = before[len(before)-1]
+		before = before[:len(before)-1]
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		outer := indent(line) < depth
+		if (outer || !named) && hashName.Match(line) {
+			return true
+		}
+		if outer {
+			depth = indent(line)
+		}
+		named = named || anyName.Match(line)
+		if named && depth == 0 {
+			break
+		}
+	}
+	return false
+}
+
+// indent is how much white space a line begins with.
+func indent(line []byte) int { return len(line) - len(bytes.TrimLeft(line, " \t")) }
 
 // shorten keeps the part of a long line around what is marked.
 func (e *Excerpt) shorten() {

@@ -37,7 +37,7 @@ func TestExcerptsOfOneLine(t *testing.T) {
 	if used := after.TotalAlloc - before.TotalAlloc; used > 32<<20 {
 		t.Errorf("%d excerpts of a line of %d octets took %d MiB", len(at), len(line), used>>20)
 	}
-	masked := mask(line, false)
+	masked := mask(line, secretValues)
 	for i, e := range list {
 		start := at[i].Col - 1
 		want := Excerpt{Line: masked, Start: utf8.RuneCountInString(masked[:start]), Length: e.Length, Col: utf8.RuneCountInString(line[:start]) + 1, EndCol: e.EndCol}

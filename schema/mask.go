@@ -18,10 +18,11 @@ func label(name string) string {
 
 var (
 	anyString   = regexp.MustCompile(`(?:` + stringLiteral + `)(\s*:)?`)
-	anyWord     = regexp.MustCompile(`[^\s{}\[\],]+`)
+	anyWord     = regexp.MustCompile(stringLiteral + `|[^\s{}\[\],:"']+`)
 	aName       = label(`[\w.@#$-]+`)
 	anyName     = regexp.MustCompile(`[^\s{}\[\],:]` + colon + `\s*`)
 	secretName  = regexp.MustCompile(secretWord + `["']?` + colon + `\s*`)
+	hashName    = regexp.MustCompile(`(?i:hash)\w*["']?` + colon + `\s*`) // below which there are no names
 	cryptString = regexp.MustCompile(`(?:\$[0-9a-z-]{1,12}\$|SCRAM-SHA-256\$|\{[A-Z][A-Za-z0-9.-]+\}[^\s"',}\]])[^\s"'}]*`)
 
 	// What follows: names in the place of a value, as in "password: hash: ...", a word
@@ -34,15 +35,25 @@ var (
 	braceEnd  = regexp.MustCompile(`^(?:[}\]][}\]\s]{0,64}(?:$|,|#|//)|,\s*` + aName + `)`)
 )
 
-// mask hides what may be a secret, and keeps every length: the values after
-// names such as hash and password, everything that has the form of a hash, and in a
-// line that a fault of a secret stands in, everything but the names of fields. The
-// line may be CUE, JSON or YAML, and wrong in any way: what is not certain is hidden.
-func mask(line string, secret bool) string {
+// secrecy says how much of a line may be secret.
+type secrecy int
+
+const (
+	secretValues secrecy = iota // what follows names such as hash and password, and has the form of a hash
+	secretFault                 // everything but the names of fields: a fault of a secret stands in it
+	secretWhole                 // everything: it goes on from a secret in a line before
+)
+
+// mask hides what may be a secret, and keeps every length. The line may be CUE, JSON or
+// YAML, and wrong in any way: what is not certain is hidden.
+func mask(line string, secret secrecy) string {
 	m := masker{line, []byte(line)}
 	m.values(0, len(line), false)
-	if secret {
+	switch secret {
+	case secretFault:
 		m.values(0, len(line), true)
+	case secretWhole:
+		m.words(0, len(line))
 	}
 	for _, at := range cryptString.FindAllStringIndex(line, -1) {
 		m.hide(at[0], at[1])
@@ -79,7 +90,8 @@ func (m *masker) values(from, to int, all bool) {
 		if name == nil {
 			break
 		}
-		at = m.value(at+name[1], to, all)
+		nameless := hashName.MatchString(m.line[at+name[0] : at+name[1]])
+		at = m.value(at+name[1], to, all, nameless)
 	}
 	if !all {
 		return
@@ -92,13 +104,19 @@ func (m *masker) values(from, to int, all bool) {
 	if named {
 		return
 	}
+	m.words(from, to) // it goes on from the line before
+}
+
+// words hides everything but brackets, commas and colons.
+func (m *masker) words(from, to int) {
 	for _, w := range anyWord.FindAllStringIndex(m.line[from:to], -1) {
-		m.hide(from+w[0], from+w[1]) // it goes on from the line before
+		m.hide(from+w[0], from+w[1])
 	}
 }
 
-// value hides one, and says from where on there may be others.
-func (m *masker) value(from, to int, all bool) int {
+// value hides one, and says from where on there may be others. It has no names in it if
+// it is nameless.
+func (m *masker) value(from, to int, all, nameless bool) int {
 	rest := m.line[from:to]
 	if names := mistyped.FindStringSubmatch(rest); names != nil && !all { // "password: hsah: ..."
 		from += len(names[1])
@@ -121,7 +139,11 @@ func (m *masker) value(from, to int, all bool) int {
 			return from + 1
 		}
 		end := m.closing(from, to)
-		m.values(from+1, end, true)
+		if nameless {
+			m.words(from+1, end)
+		} else {
+			m.values(from+1, end, true)
+		}
 		return end
 	case nameNext.MatchString(rest), all && wordNext.MatchString(rest):
 		return from

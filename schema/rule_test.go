@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strings"
@@ -172,7 +173,7 @@ func TestMask(t *testing.T) {
 		`alice:password:hash:"geheim"`:                             `alice:password:*************`,
 		`hash: pa:ss, x: y`:                                        `hash: ***********`,
 		`a: {password: {hash: SCRAM-SHA-256$1:a=$b=:c=}, x: 1}`:    `a: {password: {hash: ************************}, x: 1}`,
-		`{"a": {"hash": ["x", "y"]}, "b": {"hash": {"z": "w"}}}`:   `{"a": {"hash": *********]}, "b": {"hash": {"z": "*"}}}`,
+		`{"a": {"hash": ["x", "y"]}, "b": {"hash": {"z": "w"}}}`:   `{"a": {"hash": *********]}, "b": {"hash": {"*": "*"}}}`,
 		`{password: {hash: a}b, c}}`:                               `{password: {hash: ******}}`,
 		`{hash: it}s, x: 1}`:                                       `{hash: ****, x: 1}`,
 		`password: hash: "a" + "b" // c`:                           `password: hash: "*************`,
@@ -180,11 +181,31 @@ func TestMask(t *testing.T) {
 		`users: secret: ldap: {base: "dc=x", filter: "(u={user})"`: `users: secret: ldap: {base: "dc=x", filter: "(u={user})"`,
 		`x: "{SSHA}abc", y: "SCRAM-SHA-256$4096:a"`:                `x: "*********", y: "********************"`,
 	} {
-		if got := mask(line, false); got != want {
+		if got := mask(line, secretValues); got != want {
 			t.Errorf("mask(%s)\ngot  %s\nwant %s", line, got, want)
 		}
 	}
-	if got, want := mask(`	"x": {"y" & "hunter2",`, true), `	"x": {"*" & "*******",`; got != want {
+	if got, want := mask(`	"x": {"y" & "hunter2",`, secretFault), `	"x": {"*" & "*******",`; got != want {
 		t.Errorf("line of a secret: got %s, want %s", got, want)
+	}
+}
+
+// TestGoesOn: a hash goes on in lines that it encloses, or that have no name, and in no
+// others.
+func TestGoesOn(t *testing.T) {
+	for text, want := range map[string]bool{
+		"hash:\n  x: y":                            true,
+		"hash:\n  x:\n    y: z":                    true,
+		"hash: x\n\ny":                             true,
+		"hash: x\nhome: y":                         false,
+		"hash: x\nhome: y\nz":                      false,
+		"a:\n    hash: x\nb:\n      home: y":       false,
+		strings.Repeat("x\n", furthest) + "y":      false,
+		"hash: x\n" + strings.Repeat("x\n", 10000): false,
+	} {
+		lines := bytes.Split([]byte(text), []byte("\n"))
+		if got := goesOn(lines[:len(lines)-1], lines[len(lines)-1]); got != want {
+			t.Errorf("goesOn in %.40q is %v", text, got)
+		}
 	}
 }
