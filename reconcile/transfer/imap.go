@@ -457,8 +457,12 @@ func (s *imapSource) Fetch(ctx context.Context, m Mailbox, messages []Entry, tak
 	cmd := s.c.Fetch(uids, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{whole}})
 	defer cmd.Close()
 	for d := cmd.Next(); d != nil; d = cmd.Next() {
-		if err := takeFetched(d, byUID, take); err != nil {
+		broken, err := takeFetched(d, byUID, take)
+		if err != nil {
 			s.conn.Close() // there may be more of it under way than anybody wants to read; as in list
+			if broken {
+				<-s.c.Closed()
+			}
 			return s.failed(ctx, err)
 		}
 	}
@@ -469,8 +473,9 @@ func (s *imapSource) Fetch(ctx context.Context, m Mailbox, messages []Entry, tak
 }
 
 // takeFetched hands on one FETCH response. A server may send flags of others in
-// between, and a message twice.
-func takeFetched(d *imapclient.FetchMessageData, byUID map[imap.UID]Entry, take func(Entry, io.Reader) error) error {
+// between, and a message twice. A message is broken if it could not be read: then the client
+// has gone on reading the connection by itself, and until it has ended nobody else may.
+func takeFetched(d *imapclient.FetchMessageData, byUID map[imap.UID]Entry, take func(Entry, io.Reader) error) (broken bool, err error) {
 	var uid imap.UID
 	for item := d.Next(); item != nil; item = d.Next() {
 		switch item := item.(type) {
@@ -484,21 +489,22 @@ func takeFetched(d *imapclient.FetchMessageData, byUID map[imap.UID]Entry, take 
 			delete(byUID, uid)
 			whole := &counted{r: item.Literal}
 			if err := take(e, whole); err != nil {
-				return err
+				return whole.broken, err
 			}
 			if whole.n != item.Literal.Size() {
-				return fmt.Errorf("message %s: %d octets of %d: %w", e.ID, whole.n, item.Literal.Size(), io.ErrUnexpectedEOF)
+				return whole.broken, fmt.Errorf("message %s: %d octets of %d: %w", e.ID, whole.n, item.Literal.Size(), io.ErrUnexpectedEOF)
 			}
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // counted counts what is read, and does not take the end of a connection for
 // that of a message.
 type counted struct {
-	r imap.LiteralReader
-	n int64
+	r      imap.LiteralReader
+	n      int64
+	broken bool
 }
 
 func (c *counted) Read(p []byte) (int, error) {
@@ -507,5 +513,6 @@ func (c *counted) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) && c.n != c.r.Size() {
 		err = io.ErrUnexpectedEOF
 	}
+	c.broken = c.broken || err != nil && !errors.Is(err, io.EOF)
 	return n, err
 }

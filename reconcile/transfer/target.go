@@ -182,6 +182,7 @@ func (t *Target) fetch(uids imap.UIDSet, o *imap.FetchOptions, each func(ours)) 
 	for d := cmd.Next(); d != nil; d = cmd.Next() {
 		m, err := readOurs(d)
 		if err != nil {
+			<-t.client.Closed() // as in takeFetched
 			return err
 		}
 		each(m)

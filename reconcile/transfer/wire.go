@@ -31,6 +31,7 @@ type wire struct {
 	said    uint64 // octets of it until now, without messages
 	tail    []byte // the end of its last line, as far as that has come
 	literal uint64 // octets of one that are to come
+	ended   error  // of Read
 	silence time.Duration
 
 	mu    sync.Mutex
@@ -102,7 +103,17 @@ func (c received) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Read gives nothing more once it has failed.
 func (c *wire) Read(p []byte) (int, error) {
+	if c.ended != nil {
+		return 0, c.ended
+	}
+	n, err := c.read(p)
+	c.ended = err
+	return n, err
+}
+
+func (c *wire) read(p []byte) (int, error) {
 	if len(c.line) == 0 && c.literal > 0 {
 		n, err := c.r.Read(p[:min(uint64(len(p)), c.literal)])
 		c.literal -= uint64(n)
