@@ -44,6 +44,17 @@ func TestHashes(t *testing.T) {
 	}
 }
 
+// TestHashFrugal: what a hash takes does not grow with its rounds.
+func TestHashFrugal(t *testing.T) {
+	h, err := ParseHash(hashes["sha512 rounds"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(1, func() { h.Verify("Hello wörld!") }); n > 100 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestParseHashRefuses(t *testing.T) {
 	for _, s := range []string{
 		"", "!", "*", "x", "password", "{PLAIN}password", "{SSHA}AAAA",
