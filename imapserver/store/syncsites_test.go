@@ -259,7 +259,7 @@ func (s *crashStarts) get(name string) crashStart {
 	case "courier":
 		st = crashStart{template: crashTemplate(s.t), ours: true, courier: true}
 	case "named":
-		st = crashStart{template: crashNamed(s.t), courier: true}
+		st = crashStart{template: crashNamed(s.t, ".B&APw-cher", ".Plain"), courier: true}
 	case "taken":
 		st = crashStart{template: crashTaken(s.t, "courier-A", "."), fromOpen: true}
 	case "dovecot":
