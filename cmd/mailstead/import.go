@@ -151,7 +151,7 @@ func (o *importOptions) start(ctx context.Context, daemon *config.Config, j *imp
 		defer cancel()
 		defer func() {
 			if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				err = fmt.Errorf("not done within %v: the next run goes on with it", o.within)
+				err = o.late(err, c)
 			}
 		}()
 	}
@@ -159,8 +159,22 @@ func (o *importOptions) start(ctx context.Context, daemon *config.Config, j *imp
 	if err != nil {
 		return err
 	}
+	j.Resumes = o.hourly
 	j.Prefix, j.Journal = daemon.Namespace, filepath.Join(u.Maildir, maildir.OwnDir, "import", name)
 	return j.start(ctx, daemon.Control, u, c)
+}
+
+// late says that an import has not come to its end in its time: of those of every hour that
+// is a fault only where it has not come any further.
+func (o *importOptions) late(err error, c *console) error {
+	text := fmt.Sprintf("not done within %v: the next run goes on with it", o.within)
+	if exit, said := errors.AsType[*exitError](err); !said || exit.code != exitPartial {
+		return errors.New(text)
+	}
+	if o.output == outputText {
+		fmt.Fprintln(c.out, text)
+	}
+	return nil
 }
 
 // declared does what the description asks for, one after the other: of one user, or
@@ -187,7 +201,7 @@ func (o *importOptions) declared(ctx context.Context, daemon *config.Config, hos
 			err := o.one(ctx, daemon, u.Name, i, c)
 			exit, said := errors.AsType[*exitError](err) // by who has done the work
 			switch {
-			case ctx.Err() != nil && said:
+			case ctx.Err() != nil && said && exit.code != exitPartial:
 				return exit
 			case ctx.Err() != nil:
 				return ctx.Err()

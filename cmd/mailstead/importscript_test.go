@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -37,6 +38,40 @@ func silent(ts *testscript.TestScript, _ bool, _ []string) {
 		ln.Close()
 		<-ended
 	})
+}
+
+// stalling is a way to the server at a port of this host, until the script ends, and sets
+// STALLING to its own. On each connection it passes on so many octets of the server's, and
+// no more.
+func stalling(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: stalling PORT OCTETS")
+	}
+	most, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ln, err := net.Listen("tcp", loopback+":0")
+	ts.Check(err)
+	ts.Setenv("STALLING", strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
+	go func() {
+		for {
+			client, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", net.JoinHostPort(loopback, args[0]))
+			if err != nil {
+				client.Close()
+				continue
+			}
+			go func() {
+				io.Copy(server, client) // until the client leaves
+				server.Close()
+				client.Close()
+			}()
+			go io.CopyN(client, server, most)
+		}
+	}()
+	ts.Defer(func() { ln.Close() })
 }
 
 // confined waits until the import that this script has started by hand is about to read

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,6 +35,7 @@ type importJob struct {
 	Verify      bool
 	Output      string
 	Terminal    bool // stderr is one
+	Resumes     bool // it is done again soon: if it is ended it is done in part, as long as it has brought anything
 	Connections int
 	ConnectBy   string // socket of who has the network, whose channel comes behind the sessions; "": a process that is started for it
 
@@ -201,7 +203,11 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 	if j.Kept != "" && !j.Keeps && len(reports)+len(j.Moved) == 0 && err == nil {
 		return hint(errors.New("nothing is kept on this host: what was expunged is gone; and there is nothing to be moved back"), "for the future, say keep: \"14d\" in the description")
 	}
-	return errors.Join(writeImported(c, j, reports), err, transfer.Faults(reports))
+	faults := errors.Join(writeImported(c, j, reports), transfer.Faults(reports))
+	if faults == nil && err != nil && j.Resumes && ctx.Err() != nil && slices.ContainsFunc(reports, func(r transfer.Report) bool { return r.Brought > 0 }) {
+		return &exitError{code: exitPartial}
+	}
+	return errors.Join(faults, err)
 }
 
 // reach finds the way to who connects to the server, and takes from this process what it

@@ -78,6 +78,7 @@ func TestScript(t *testing.T) {
 			"block":     block,
 			"verifies":  verifies,
 			"imap":      imapCommands,
+			"stalling":  stalling,
 			"silent":    silent,
 			"confined":  confined,
 		},
