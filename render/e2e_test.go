@@ -122,7 +122,7 @@ const (
 // exposures are the most that systemd may say of a unit, in tenths. DESIGN.md says
 // which settings those above 17 do without, and why.
 var exposures = map[string]int{
-	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 6, ServiceUnit: 4, authAsking: 12, authKnowing: 12, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 10, pamAsking: 19, ApplyUnit: 21, CheckUnit: 16, PurgeUnit: 10, ImportUnit: 14, ConnectUnit: 11, WebUnit: 6, WebAdminDoes: 20,
+	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 6, ServiceUnit: 4, authAsking: 12, authKnowing: 12, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 9, pamAsking: 18, ApplyUnit: 21, CheckUnit: 16, PurgeUnit: 10, ImportUnit: 14, ConnectUnit: 11, WebUnit: 6, WebAdminDoes: 20,
 }
 
 // systemd finds nothing to say about the units.

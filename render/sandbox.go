@@ -71,13 +71,13 @@ var sandbox = []struct {
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE", tender, 0}, // the control socket is not root's
 	{"CapabilityBoundingSet", "CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID", fetcher, 0},
 	{"AmbientCapabilities", "", all, 0},
-	{"ProtectSystem", "strict", daemons | timed, 0},
+	{"ProtectSystem", "strict", daemons | timed | pams, 0},
 	{"ReadOnlyPaths", "/run", daemons | timed, 0}, // which "strict" leaves as it is beside ProtectKernelTunables (seen with 252 and 257)
-	{"ProtectSystem", "full", pams, 0},            // its modules have files of theirs below /run and /var
+	{"ReadWritePaths", "/run /var", pams, 0},      // where its modules have files of theirs
 	{"ProtectSystem", "yes", rooted, 0},
 	{protectHome, "yes", daemons | timed, 0},
 	{"InaccessiblePaths", "-/run/dbus", daemons | timed, 0}, // other services, by which a user of theirs may have a program run
-	{protectHome, "read-only", pamRole, 0},
+	{protectHome, "read-only", pams, 0},
 	{"PrivateTmp", "yes", all, 0},
 	{"PrivateDevices", "yes", all, 0},
 	{"DevicePolicy", "closed", all, 0},
