@@ -3,6 +3,7 @@ package transfer
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -28,6 +29,7 @@ type wire struct {
 	r       *bufio.Reader
 	line    []byte // that is being read
 	inside  bool   // what comes is more of a response
+	shape   shape  // of that
 	said    uint64 // octets of it until now, without messages
 	tail    []byte // the end of its last line, as far as that has come
 	literal uint64 // octets of one that are to come
@@ -145,16 +147,22 @@ func (c *wire) piece() ([]byte, error) {
 		return nil, err
 	}
 	if !c.inside {
-		c.said = 0
+		c.said, c.shape = 0, shapeOf(line)
 	}
+	c.shape.read(line)
 	c.said += uint64(len(line))
 	c.tail = append(c.tail, line[max(0, len(line)-tailLength):]...)
 	c.tail = c.tail[max(0, len(c.tail)-tailLength):]
 	if c.inside = line[len(line)-1] != '\n'; !c.inside {
-		message := false
-		if c.literal, message = literalBehind(c.tail); c.literal > 0 {
-			c.inside = true
+		if c.shape.open() {
+			return nil, c.end(errors.New("the server breaks off a string or a code at the end of a line"))
 		}
+		message := false
+		if c.literal, message = literalBehind(c.tail); c.shape.text {
+			c.literal = 0
+		}
+		message = message && c.shape.takesMessage()
+		c.inside = c.literal > 0
 		if !message {
 			c.said += c.literal
 		}
@@ -251,6 +259,61 @@ const tailLength = 64
 // literalEnd matches the end of a line that a literal follows (RFC 9051 §4.3), and says whether
 // that is a message.
 var literalEnd = regexp.MustCompile(`(?i)(BODY\[\] ~?)?\{(\d{1,18})\+?\}\r*\n$`)
+
+// shape is what is known of a response. Without it a server could have us take for a message
+// what the client reads into memory, or the other way round.
+type shape struct {
+	text    bool // a status: what it ends in is no literal
+	code    bool // one whose response code has no end
+	fetch   bool
+	quoted  bool
+	escaped bool
+	parens  int
+}
+
+// statusLine matches the start of a response that ends in text, up to a response code
+// (RFC 9051 §7.1), and fetched that of one with messages.
+var (
+	statusLine = regexp.MustCompile(`^(?i:\* (?:OK|NO|BAD|BYE|PREAUTH)\b|\+|[^*+ ]+ (?:OK|NO|BAD)\b)(?: (\[[^\]]*)?)?`)
+	fetched    = regexp.MustCompile(`^(?i:\* \d+ FETCH) `)
+)
+
+// shapeOf begins with the first octets of a response.
+func shapeOf(line []byte) shape {
+	m := statusLine.FindSubmatchIndex(line)
+	if m == nil {
+		return shape{fetch: fetched.Match(line)}
+	}
+	return shape{text: true, code: m[2] >= 0 && m[3] >= len(bytes.TrimRight(line, "\r\n"))}
+}
+
+// read goes on with more of it, literals aside.
+func (s *shape) read(line []byte) {
+	if s.text {
+		return
+	}
+	for _, c := range line {
+		switch {
+		case s.escaped:
+			s.escaped = false
+		case s.quoted:
+			s.escaped, s.quoted = c == '\\', c != '"'
+		case c == '"':
+			s.quoted = true
+		case c == '(':
+			s.parens++
+		case c == ')':
+			s.parens--
+		}
+	}
+}
+
+// open tells whether something has not come to an end that may not go on in another line
+// (RFC 9051 §4.3): the client would read on.
+func (s *shape) open() bool { return s.quoted || s.code }
+
+// takesMessage tells whether an item of FETCH may come, and not what stands in one.
+func (s *shape) takesMessage() bool { return s.fetch && s.parens == 1 }
 
 // literalBehind is the length of the literal that follows a line, and whether it is a message.
 func literalBehind(line []byte) (n uint64, message bool) {
