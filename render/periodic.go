@@ -40,7 +40,8 @@ func (p Periodic) Service() ([]byte, error) {
 	r := tender
 	if p.Becomes {
 		r = fetcher
-		u.set("MemoryMax", "50%") // what another server says decides how much it takes
+		u.set("MemoryMax", "50%")      // what another server says decides how much it takes
+		u.set("OOMPolicy", "continue") // with the others', where one has taken it
 	}
 	runsOnly(u, p.Systemd, Program(p.Paths, "mailstead"))
 	writeSandbox(u, p.Systemd, r, slices.Concat([]string{p.Paths.Bin, p.Paths.State, p.Paths.Run}, p.Writes, p.Reads)...)

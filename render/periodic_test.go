@@ -15,7 +15,7 @@ func TestImportMemory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(string(unit), "\nMemoryMax=50%\n"); got != becomes {
+		if got := strings.Contains(string(unit), "\nMemoryMax=50%\nOOMPolicy=continue\n"); got != becomes {
 			t.Errorf("becomes %t: %s", becomes, unit)
 		}
 	}

@@ -250,6 +250,9 @@ func (b *box) try(stdin string, args ...string) result {
 // run runs a program that must succeed, and gives its standard output.
 func (b *box) run(args ...string) string {
 	b.t.Helper()
+	if args[0] == "journalctl" {
+		b.exit(0, "journalctl", "--sync") // what was said may not have been read yet
+	}
 	return b.exit(0, args...).stdout
 }
 

@@ -35,10 +35,20 @@ const cutoverPatience = 24 * time.Hour
 // runHandbackHost undoes a cutover, or goes on with a return that was interrupted.
 func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
 	if o.check { // the daemon serves the Maildirs, and nobody else opens them meanwhile
-		return hint(errors.New("nothing was changed: --check looks at one Maildir, and none is named"), "name it: %q", "mailstead handback --check MAILDIR")
+		command := "mailstead handback --check MAILDIR"
+		if o.dovecot {
+			command = "mailstead handback --dovecot --check MAILDIR"
+		}
+		return hint(errors.New("nothing was changed: --check looks at one Maildir, and none is named"), "name it: %q", command)
 	}
 	if os.Geteuid() != 0 {
 		return hint(errors.New("nothing was changed: handing back the whole host needs root"), "run it as root, or name one Maildir")
+	}
+	paths := schema.Paths{State: o.state}
+	if o.dovecot {
+		if _, _, err := (&handbackHost{paths: paths}).served(); err != nil {
+			return hint(fmt.Errorf("nothing was changed: whose mail was served here is not known: %w", err), "say where the state of Mailstead is: --state DIR")
+		}
 	}
 	kinds := &kind.Host{}
 	defer kinds.Close()
@@ -73,7 +83,7 @@ func runHandbackHost(ctx context.Context, o handbackOptions, c *console) error {
 			return err
 		}
 	}
-	h := handbackHost{c: c, kinds: kinds, state: state, record: record, paths: schema.Paths{State: o.state}, force: o.force}
+	h := handbackHost{c: c, kinds: kinds, state: state, record: record, paths: paths, force: o.force}
 	return h.run(ctx)
 }
 
@@ -85,7 +95,10 @@ func (h *handbackHost) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := h.mark(ctx); err != nil { // which is no reason to leave people without a server
+	if err := h.mark(ctx); err != nil {
+		if h.record == nil { // nobody is without a server yet, and two at once would be worse
+			return fmt.Errorf("nothing was changed: say that no apply is to start Mailstead again: %w", err)
+		}
 		fmt.Fprintf(h.c.err, "mailstead: warning: the deploy hook is not told, and may start our units again: %s\n", visibleLines(err.Error()))
 	}
 	if err := h.kinds.StopOwn(ctx); err != nil {
@@ -116,7 +129,7 @@ func (h *handbackHost) toDovecot(failed error) error {
 		return &exitError{code: exitPartial, err: hint(fmt.Errorf("not all mail was handed back, and Dovecot must not start before it is: %w", failed),
 			"mend what is named, and run %q again", "mailstead handback --dovecot")}
 	}
-	_, err := fmt.Fprintln(h.c.out, "All mail is Dovecot's, which can start: systemctl enable --now dovecot.socket dovecot.service")
+	_, err := fmt.Fprintln(h.c.out, "All mail of the users of this host is Dovecot's, which can start: systemctl enable --now dovecot.socket dovecot.service")
 	return err
 }
 
@@ -247,11 +260,12 @@ func (h *handbackHost) one(ctx context.Context, m ownedMail) error {
 	return nil
 }
 
-// served gives the users of the daemon that ran last, and the directories that it asked;
-// none where none ever did.
+// served gives the users of the daemon that ran last, and the directories that it asked.
+// Where none ever did there are none to be Courier's, whose files are up to date; for
+// Dovecot it is a fault, as with any of their mail it must not start.
 func (h *handbackHost) served() ([]config.User, []config.Directory, error) {
 	data, err := os.ReadFile(render.ConfigFile(h.paths))
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) && h.record != nil {
 		return nil, nil, nil
 	}
 	if err != nil {
@@ -262,7 +276,7 @@ func (h *handbackHost) served() ([]config.User, []config.Directory, error) {
 		return nil, nil, err
 	}
 	f, err := os.Open(render.UsersFile(h.paths))
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) && h.record != nil {
 		return nil, c.Directories, nil
 	}
 	if err != nil {

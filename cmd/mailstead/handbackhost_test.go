@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -8,10 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/maildir"
 	"mailstead/imapserver/store"
+	"mailstead/reconcile"
+	"mailstead/schema"
 )
 
 // A look at what Courier cannot represent does not go on to the question about
@@ -30,6 +34,40 @@ func TestHandbackHostCheck(t *testing.T) {
 	cmd.SetArgs([]string{"handback", "--check", "--state", state})
 	if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "--check looks at one Maildir") {
 		t.Error(err)
+	}
+}
+
+// Dovecot is not told to start where nobody knows whose mail there is, nor while
+// something may still start our units.
+func TestHandbackToDovecotRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gets that far")
+	}
+	state := filepath.Join(t.TempDir(), "state")
+	cmd := newRoot()
+	cmd.SetArgs([]string{"handback", "--dovecot", "--state", state})
+	if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "whose mail was served here is not known") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(state); err == nil {
+		t.Error("it makes the directory")
+	}
+	lock, err := reconcile.TakeLock(t.Context(), state, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := (&handbackHost{paths: schema.Paths{State: state}}).run(ctx); err == nil || !strings.HasPrefix(err.Error(), "nothing was changed") {
+		t.Error(err)
+	}
+	daemon := `{"version": 1, "generation": "` + strings.Repeat("0", 32) + `", "hostname": "mail.example.org", "control": "/c", "users": "/u", "tls": {"policy": "modern"}, "workers": "inline"}`
+	if err := os.WriteFile(filepath.Join(state, "config.json"), []byte(daemon), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := (&handbackHost{paths: schema.Paths{State: state}}).served(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without a list of users: %v", err)
 	}
 }
 
