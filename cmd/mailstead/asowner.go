@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"mailstead/reconcile/kind"
 )
@@ -30,7 +31,7 @@ func asUser(ctx context.Context, uid, gid uint32, out, errs io.Writer, args ...s
 	cmd.Args[0] = "mailstead"
 	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(syscall.SIGTERM) }, 10*time.Second // or it is killed
 	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
-	cmd.Stdout, cmd.Stderr = piped{out}, piped{errs}
+	cmd.Stdout, cmd.Stderr = &piped{w: out}, &piped{w: errs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if uint32(os.Geteuid()) != uid {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: gid, Groups: []uint32{}}
@@ -38,8 +39,35 @@ func asUser(ctx context.Context, uid, gid uint32, out, errs io.Writer, args ...s
 	return cmd
 }
 
-// piped takes through a pipe what a program says, whatever it ends in.
-type piped struct{ io.Writer }
+// piped takes through a pipe what a program says, whatever it ends in, and passes on what
+// is safe for a terminal: the program is in its user's hands.
+type piped struct {
+	w    io.Writer
+	rest string // what may be the start of a character or of eraseLine
+}
+
+func (p *piped) Write(data []byte) (int, error) {
+	text := p.rest + string(data)
+	whole := len(text) - unfinished(text)
+	p.rest = text[whole:]
+	parts := strings.Split(text[:whole], eraseLine)
+	for i, part := range parts {
+		parts[i] = visibleLines(part)
+	}
+	_, err := io.WriteString(p.w, strings.Join(parts, eraseLine))
+	return len(data), err
+}
+
+// unfinished is how many octets at the end of a text are the start of something.
+func unfinished(text string) int {
+	for n := min(utf8.UTFMax-1, len(text)); n > 0; n-- {
+		end := text[len(text)-n:]
+		if strings.HasPrefix(eraseLine, end) || utf8.RuneStart(end[0]) && !utf8.FullRuneInString(end) {
+			return n
+		}
+	}
+	return 0
+}
 
 // waitAsUser waits for a process of asUser's, which is in that user's hands. Once ctx has
 // ended, with which it is killed, it is not waited for much longer: one that waits in a file

@@ -81,6 +81,19 @@ func TestAwayFromTerminal(t *testing.T) {
 	}
 }
 
+// TestUserShows: what is for a terminal reaches none, but for the line of progress.
+func TestUserShows(t *testing.T) {
+	var said bytes.Buffer
+	cmd := asUser(t.Context(), uint32(os.Geteuid()), uint32(os.Getegid()), &said, io.Discard)
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `printf 'a\033]0;owned\007\n1 of 2\r'; sleep 0.1; printf '\033[K\303'; sleep 0.1; printf '\244\r\033[2J\342\200'`}
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := said.String(), "a\\u001b]0;owned\\u0007\n1 of 2\r\x1b[Kä\\u000d\\u001b[2J"; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 // shell is a process of asUser's that has been made to do something else.
 func shell(ctx context.Context, script string) *exec.Cmd {
 	cmd := asUser(ctx, uint32(os.Geteuid()), uint32(os.Getegid()), io.Discard, io.Discard)

@@ -38,6 +38,9 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// eraseLine begins a line of a terminal anew (ECMA-48 EL).
+const eraseLine = "\r\x1b[K"
+
 // paint is how a terminal shows what kind of line this is (ECMA-48 SGR).
 type paint string
 

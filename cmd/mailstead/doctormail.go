@@ -192,7 +192,7 @@ func (u *checkup) progress(done, of int) {
 	if !u.c.progress || done%16 != 0 && done != of {
 		return
 	}
-	fmt.Fprintf(u.c.err, "\r\x1b[K")
+	fmt.Fprint(u.c.err, eraseLine)
 	if done < of {
 		fmt.Fprintf(u.c.err, "[%d/%d] Maildirs", done, of)
 	}

@@ -90,7 +90,7 @@ func (p *transferProgress) clear() {
 
 func (p *transferProgress) hide() {
 	if p.shown {
-		fmt.Fprint(p.c.err, "\r\x1b[K")
+		fmt.Fprint(p.c.err, eraseLine)
 		p.shown = false
 	}
 }
