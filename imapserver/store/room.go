@@ -20,11 +20,19 @@ const (
 )
 
 // setAside has the file system keep room for the first bytes of a file, whatever its
-// length: ErrNoSpace where there is none. A file system that cannot promises nothing.
+// length: ErrNoSpace where there is none. A file system that cannot promises nothing. It is
+// asked for no more than what is missing: XFS wants room for all of it, whatever is there.
 func setAside(f *os.File, size int64) error {
+	var st unix.Stat_t
 	err := error(unix.EINTR)
 	for err == unix.EINTR {
-		err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
+		err = unix.Fstat(int(f.Fd()), &st)
+	}
+	if err == nil && max(st.Size, st.Blocks*512) >= size {
+		return nil
+	}
+	for err = unix.EINTR; err == unix.EINTR; {
+		err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, st.Size, size-st.Size)
 	}
 	if err = diskError(err); errors.Is(err, ErrNoSpace) {
 		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
