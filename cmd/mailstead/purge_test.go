@@ -28,22 +28,24 @@ func TestNewRules(t *testing.T) {
 	}
 }
 
-// age makes the messages of an account, which nobody serves, some days older, of all
-// mailboxes those with a UID if one is given: age MAILDIR DAYS [UID].
+// age makes the messages of an account, which nobody serves, some days older, or the one
+// of them that has a place in the order of their UIDs: age MAILDIR DAYS [PLACE].
 func age(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || len(args) > 3 {
-		ts.Fatalf("usage: age MAILDIR DAYS [UID]")
+		ts.Fatalf("usage: age MAILDIR DAYS [PLACE]")
 	}
 	days, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	var uid any
+	place := 0
 	if len(args) > 2 {
-		uid = args[2]
+		place, err = strconv.Atoi(args[2])
+		ts.Check(err)
 	}
 	conn, err := sqlite.OpenConn(filepath.Join(ts.MkAbs(args[0]), "mailstead", "index.db"), sqlite.OpenReadWrite)
 	ts.Check(err)
 	defer conn.Close()
-	ts.Check(sqlitex.Execute(conn, "UPDATE message SET saved = saved - ? WHERE uid = ifnull(?, uid)", &sqlitex.ExecOptions{Args: []any{days * 24 * 60 * 60, uid}}))
+	const of = "WHERE ?2 = 0 OR uid = (SELECT uid FROM message ORDER BY uid LIMIT 1 OFFSET ?2 - 1)"
+	ts.Check(sqlitex.Execute(conn, "UPDATE message SET saved = saved - ?1 "+of, &sqlitex.ExecOptions{Args: []any{days * 24 * 60 * 60, place}}))
 	if conn.Changes() == 0 {
 		ts.Fatalf("no such message")
 	}

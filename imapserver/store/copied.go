@@ -1,17 +1,23 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// copyStep is by how much the marks of UIDs are raised in an index that is a copy: by more
-// than have been given out, as good as surely, since it was made. Halfway up it ends,
-// should a file system say something new of a file each time.
+// copyStep is by how much the marks of UIDs are raised at least where it is not known what
+// has been given out since they were written: by more than that, as good as surely. Halfway
+// up it ends, should a file system say something new of a file each time.
 const copyStep = 1_000_000
+
+// gap is by how much they are raised now. It goes with the clock, 250 a second, and comes
+// round in three days: of a backup that is put back twice, each time goes on elsewhere.
+func gap() int64 { return copyStep + time.Now().UnixMilli()/4%(1<<26) }
 
 // The index says, in a row of metadata that is of no scope, when its file was made.
 const (
@@ -39,9 +45,14 @@ func (a *Account) raiseCopied() error {
 	if err != nil || was == born {
 		return err
 	}
+	if was != "" {
+		if err := a.validity.lost(a); err != nil {
+			return err
+		}
+	}
 	err = a.index.update(func(conn *sqlite.Conn) error {
 		if was != "" {
-			if err := raiseMailboxes(conn); err != nil {
+			if err := errors.Join(raiseMailboxes(conn), putValidity(conn, a.validity.last)); err != nil {
 				return err
 			}
 		}
@@ -54,12 +65,15 @@ func (a *Account) raiseCopied() error {
 		return err
 	}
 	a.log.Warn("the index is a copy, and gives out UIDs far above those that it knows")
-	return a.validity.lost(a) // a power cut that takes this back takes along what the file is known by
+	return nil // a power cut that takes this back takes along what the file is known by
 }
 
-// raiseMailboxes raises what mailboxes give out.
+// raiseMailboxes raises what mailboxes give out, and what those may that are gone.
 func raiseMailboxes(conn *sqlite.Conn) error {
-	return sqlitex.Execute(conn, "UPDATE mailbox SET (modseq_mark, floor) = (SELECT m, m FROM (SELECT max(modseq_mark, ?1) AS m)),"+
-		" uid_mark = uid_mark + iif(uid_mark < 1 << 31, ?2, 0)",
-		&sqlitex.ExecOptions{Args: []any{int64(firstModSeq()), copyStep}})
+	step := gap()
+	return errors.Join(
+		sqlitex.Execute(conn, "UPDATE mailbox SET (modseq_mark, floor) = (SELECT m, m FROM (SELECT max(modseq_mark, ?1) AS m)),"+
+			" uid_mark = uid_mark + iif(uid_mark < 1 << 31, ?2, 0)",
+			&sqlitex.ExecOptions{Args: []any{int64(firstModSeq()), step}}),
+		sqlitex.Execute(conn, "UPDATE taken SET uid_mark = uid_mark + iif(uid_mark < 1 << 31, ?, 0)", &sqlitex.ExecOptions{Args: []any{step}}))
 }

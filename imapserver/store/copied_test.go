@@ -2,13 +2,19 @@ package store
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"golang.org/x/sys/unix"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"mailstead/imapserver/maildir"
 )
 
 // TestIndexFromBackup puts back the index of a backup: no UID and no UIDVALIDITY that was given out since is
@@ -72,9 +78,12 @@ func TestIndexFromBackup(t *testing.T) {
 		if since := v.Since(highest); since != 0 {
 			t.Errorf("a client is told what has changed since %d", since)
 		}
-		if uid := appendMessage(t, a, "INBOX", mail1); uid < copyStep || uid > 2*copyStep {
+		if uid := appendMessage(t, a, "INBOX", mail1); uid < copyStep {
 			t.Errorf("UID %d", uid)
 		}
+		v.Close()
+		a = reopen(t, a)
+		v = selectBox(t, a, "INBOX", false)
 		create(t, a, "New")
 		if got := selectBox(t, a, "New", false).UIDValidity(); got <= short && dir != old {
 			t.Errorf("UIDVALIDITY %d, and one that is gone had %d", got, short)
@@ -88,5 +97,74 @@ func TestIndexFromBackup(t *testing.T) {
 	}
 	if got := files(t, dir, "cur"); len(got) != 4 {
 		t.Errorf("%d messages", len(got))
+	}
+}
+
+// TestIndexFromBackupTwice gives no UID twice, though the same backup is put back twice.
+func TestIndexFromBackupTwice(t *testing.T) {
+	dir := newMaildir(t)
+	a := openUnwatched(t, dir)
+	if file, err := identify(a.index.path); err != nil || file.born == (unix.StatxTimestamp{}) {
+		t.Skipf("this file system does not say when a file was made: %v", err)
+	}
+	appendMessage(t, a, "INBOX", mail1)
+	own, backup := filepath.Join(dir, "mailstead"), filepath.Join(t.TempDir(), "own")
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	copyTree(t, backup, own)
+	var uids []imap.UID
+	for range 2 {
+		if err := os.RemoveAll(own); err != nil {
+			t.Fatal(err)
+		}
+		copyTree(t, own, backup)
+		time.Sleep(100 * time.Millisecond) // it is more than that, but where it is a test
+		a = openUnwatched(t, dir)
+		uids = append(uids, appendMessage(t, a, "INBOX", mail1))
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := uids[1] - uids[0]; d < 20 {
+		t.Errorf("UIDs %d", uids)
+	}
+}
+
+// TestMarksFromBackup raises what is noted of mailboxes that are gone.
+func TestMarksFromBackup(t *testing.T) {
+	a := openUnwatched(t, newMaildir(t))
+	var mark imap.UID
+	err := a.index.update(func(conn *sqlite.Conn) error {
+		return errors.Join(sqlitex.Execute(conn, "INSERT INTO taken VALUES (1700000000, 1009)", nil), raiseMailboxes(conn))
+	})
+	if err == nil {
+		err = a.index.view(func(conn *sqlite.Conn) (err error) { mark, err = takenMark(conn, 1700000000); return err })
+	}
+	if err != nil || mark < copyStep {
+		t.Errorf("%d, %v", mark, err)
+	}
+}
+
+// TestIndexLostBesideLists goes on far above the mark that is beside the lists of another
+// server, where no index says whether it is a backup's.
+func TestIndexLostBesideLists(t *testing.T) {
+	dir := newMaildir(t)
+	put(t, filepath.Join(dir, "cur", "1700000001.one:2,S"), mail1)
+	put(t, filepath.Join(dir, "dovecot-uidlist"), "3 V1700000000 N8 G0123456789abcdef0123456789abcdef\n7 :1700000001.one\n")
+	a := openUnwatched(t, dir)
+	if uid := appendMessage(t, a, "INBOX", mail1); uid != 8 {
+		t.Errorf("UID %d after Dovecot", uid)
+	}
+	if err := errors.Join(a.Close(), os.RemoveAll(filepath.Join(dir, maildir.OwnDir))); err != nil {
+		t.Fatal(err)
+	}
+	a = openUnwatched(t, dir)
+	v := selectBox(t, a, "INBOX", false)
+	if v.UIDValidity() != 1700000000 || v.At(1).UID != 7 {
+		t.Errorf("UIDVALIDITY %d, UID %d", v.UIDValidity(), v.At(1).UID)
+	}
+	if uid := appendMessage(t, a, "INBOX", mail1); uid < copyStep {
+		t.Errorf("UID %d", uid)
 	}
 }

@@ -97,6 +97,9 @@ func (mb *mailbox) raiseForeign(f *foreign) error {
 	if err != nil {
 		return err
 	}
+	if mark > 0 && taken == 0 { // there was an index, and it is lost: the mark may be a backup's
+		mark += imap.UID(gap())
+	}
 	f.next = max(f.next, mark, taken)
 	if f.next > maxForeignUID {
 		return fmt.Errorf("%w: hardly a UID is left after %d", errForeign, f.next)
