@@ -35,7 +35,7 @@ func (f *Folder) LockDovecot(ctx context.Context) (unlock func() error, err erro
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("lock %s: %w", BesideCur.path(f, dovecotLock), ctx.Err())
+			return nil, fmt.Errorf("lock %s: %w: it is another process's, or is left of one; from %v after that was made on it counts no more", BesideCur.path(f, dovecotLock), ctx.Err(), lockAge)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

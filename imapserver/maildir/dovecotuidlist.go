@@ -118,6 +118,9 @@ func EncodeDovecotUIDList(validity, next uint32, messages iter.Seq2[UIDDBMessage
 	}
 	b.WriteByte('\n')
 	for m, size := range messages {
+		if strings.ContainsAny(m.Base, "\r\n") {
+			continue // from such a line on, Dovecot believes nothing of the file
+		}
 		f := fields[m.Base]
 		if size >= 0 && !strings.Contains(m.Base, ",W=") && !strings.Contains(" "+f, " W") {
 			f = fmt.Sprintf("W%d %s", size, f)

@@ -86,6 +86,10 @@ func (mb *mailbox) readReturned(row mailboxRow) (r returned, err error) {
 func (mb *mailbox) readCourierUIDs(row mailboxRow, r *returned) error {
 	f := &foreign{server: "Courier", file: maildir.UIDDBFile}
 	data, err := f.readFile(mb)
+	if errors.Is(err, maildir.ErrIrregular) {
+		mb.a.log.Error("courierimapuiddb cannot be read, nor written", "path", mb.path(), "error", err)
+		return nil
+	}
 	if err != nil {
 		return ignoreNotExist(err)
 	}

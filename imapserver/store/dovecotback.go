@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"mailstead/imapserver/maildir"
 )
 
@@ -28,6 +30,9 @@ func (a *Account) UnfitForDovecot(ctx context.Context) ([]Unfit, error) {
 		if strings.HasPrefix(e.Name, "~") {
 			all = append(all, Unfit{Name: e.Name, Why: "Dovecot opens no mailbox whose name begins with a tilde"})
 		}
+		if _, err := maildir.EncodeName(e.Name, maildir.ModifiedUTF7); err != nil {
+			all = append(all, Unfit{Name: e.Name, Why: "in modified UTF-7 its name is too long, and has to be shortened before: " + err.Error()})
+		}
 		mb, err := a.get(ctx, e.Name)
 		if errors.Is(err, ErrNotFound) {
 			continue
@@ -35,9 +40,18 @@ func (a *Account) UnfitForDovecot(ctx context.Context) ([]Unfit, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, k := range lettersOf(mb.snap.Load(), nil).without {
+		k := lettersOf(mb.snap.Load(), nil)
+		for _, k := range k.without {
 			all = append(all, Unfit{Name: e.Name, Why: fmt.Sprintf("the keyword %q is one more than the 26 that Dovecot's files have of a mailbox", k)})
 		}
+		mb.snap.Load().all(func(r *record) bool {
+			if strings.ContainsAny(r.base, "\r\n") {
+				all = append(all, Unfit{Name: e.Name, Why: fmt.Sprintf("the message in the file %q gets another UID, as its name has a line end", r.base)})
+			} else if letters := maildir.WithLetters(r.set.suffix, k.Letters(strings.Fields(r.set.keywords))); letters != r.set.suffix && len(r.base+letters) > unix.NAME_MAX {
+				all = append(all, Unfit{Name: e.Name, Why: fmt.Sprintf("the message in the file %q loses its keywords, for which its name is too long", r.base)})
+			}
+			return true
+		})
 		a.put(mb)
 	}
 	return all, nil
@@ -211,7 +225,9 @@ func (mb *mailbox) writeLetters(k letters) error {
 			}
 			if suffix != r.set.suffix {
 				renamed = true
-				err = mb.folder.Rename(r.sub, r.name(), mb.folder, maildir.Cur, r.base+suffix)
+				if err = mb.folder.Rename(r.sub, r.name(), mb.folder, maildir.Cur, r.base+suffix); errors.Is(err, unix.ENAMETOOLONG) {
+					err = nil // as with keywords that get no letter
+				}
 			}
 			return err == nil
 		})

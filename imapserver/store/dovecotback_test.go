@@ -225,3 +225,66 @@ func TestDovecotDelivers(t *testing.T) {
 	handToDovecot(t, openAccount(t, dir))
 	checkHanded(t, dir)
 }
+
+// TestUnfitFiles hands back what Dovecot has no place for, and says so before.
+func TestUnfitFiles(t *testing.T) {
+	dir := newMaildir(t)
+	long := strings.Repeat("x", 251)
+	put(t, filepath.Join(dir, "cur", "1700000001.one\n77 :evil:2,S"), mail1)
+	put(t, filepath.Join(dir, "cur", long+":2,S"), mail1)
+	put(t, filepath.Join(dir, "cur", "1700000003.three:2,S"), mail1)
+	a := openAccount(t, dir)
+	v := selectBox(t, a, "INBOX", false)
+	if err := v.Store(t.Context(), allSeqs(v), StoreAdd, []imap.Flag{"Work"}); err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
+	unfit, err := a.UnfitForDovecot(t.Context())
+	if err != nil || len(unfit) != 2 || !strings.Contains(unfit[0].Why+unfit[1].Why, `"1700000001.one\n77 :evil"`) || !strings.Contains(unfit[0].Why+unfit[1].Why, `"`+long+`" loses its keywords`) {
+		t.Errorf("%+v, %v", unfit, err)
+	}
+	handToDovecot(t, a)
+	list := content(t, dir, maildir.DovecotUIDListFile)
+	if strings.Contains(list, "evil") || !strings.Contains(list, ":"+long+"\n") || !strings.Contains(list, ":1700000003.three\n") {
+		t.Errorf("%q", list)
+	}
+	for name, want := range map[string]bool{long + ":2,S": true, "1700000003.three:2,Sa": true} {
+		if _, err := os.Stat(filepath.Join(dir, "cur", name)); (err == nil) != want {
+			t.Errorf("%.20s: %v", name, err)
+		}
+	}
+	b := openAccount(t, newMaildir(t))
+	name := strings.Repeat("äa", 70)
+	if err := b.Create(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if unfit, err := b.UnfitForDovecot(t.Context()); err != nil || len(unfit) != 1 || unfit[0].Name != name {
+		t.Errorf("%+v, %v", unfit, err)
+	}
+}
+
+// TestCourierUIDsADirectory opens a mailbox, known or not, that has a directory where
+// Courier's file would be.
+func TestCourierUIDsADirectory(t *testing.T) {
+	dir := newMaildir(t)
+	open := func() *Account {
+		a, err := Open(t.Context(), Options{Maildir: dir, unwatched: true, Courier: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	a := open()
+	appendMessage(t, a, "INBOX", mail1)
+	file := filepath.Join(dir, maildir.UIDDBFile)
+	if err := errors.Join(a.Close(), os.RemoveAll(file), os.Mkdir(file, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	a = open()
+	v := selectBox(t, a, "INBOX", false)
+	if v.Len() != 1 {
+		t.Errorf("%d messages", v.Len())
+	}
+	v.Close()
+	a.Close() // says what it cannot write
+}
