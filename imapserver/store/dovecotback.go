@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"zombiezen.com/go/sqlite"
 
 	"mailstead/imapserver/maildir"
 )
@@ -67,6 +68,9 @@ func (a *Account) HandbackToDovecot(ctx context.Context) (HandedBack, error) {
 	done, err := a.handback(ctx, s, false, func(mb *mailbox) error { return mb.writeDovecot(ctx) })
 	if err == nil {
 		err = a.writeDovecotSubscriptions()
+	}
+	if err == nil {
+		err = a.removeMarks(ctx)
 	}
 	a.index.over = err == nil
 	return done, err
@@ -138,11 +142,48 @@ func (mb *mailbox) writeDovecotLists(k letters) error {
 			return yield(maildir.UIDDBMessage{UID: uint32(r.uid), Base: r.base}, r.size.Load())
 		})
 	}
-	data := maildir.EncodeDovecotUIDList(snap.uidValidity, uint32(snap.uidNext), messages, old)
-	if err := f.ReplaceSidecar(maildir.BesideCur, maildir.DovecotUIDListFile, mb.a.namer, data); err != nil {
+	if err := mb.markBeside(); err != nil {
 		return err
 	}
-	return f.RemoveSidecars(maildir.BesideCur, courierUIDNext)
+	data := maildir.EncodeDovecotUIDList(snap.uidValidity, uint32(snap.uidNext), messages, old)
+	return f.ReplaceSidecar(maildir.BesideCur, maildir.DovecotUIDListFile, mb.a.namer, data)
+}
+
+// markBeside keeps the mark beside the list from now on, until all is handed back: should
+// that fail, we give out UIDs that the list does not know of.
+func (mb *mailbox) markBeside() error {
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	mb.row.uiddb = true
+	if err := mb.writeUIDNext(mb.row.uidMark); err != nil {
+		return err
+	}
+	return mb.a.index.update(func(conn *sqlite.Conn) error { return putMailbox(conn, &mb.row) })
+}
+
+// removeMarks removes what is beside the lists, which say everything now.
+func (a *Account) removeMarks(ctx context.Context) error {
+	list, err := a.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if !e.Selectable {
+			continue
+		}
+		mb, err := a.get(ctx, e.Name)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = mb.folder.RemoveSidecars(maildir.BesideCur, courierUIDNext)
+			a.put(mb)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeDovecotACL writes the rights, unless Dovecot's file says the same: it may have lines

@@ -150,6 +150,42 @@ func TestHandbackToDovecotAgain(t *testing.T) {
 	}
 }
 
+// TestHandbackToDovecotGivenUp: it fails at the second mailbox, the account is served on
+// and its index lost. The first one's list gives no UID that was given after it.
+func TestHandbackToDovecotGivenUp(t *testing.T) {
+	dir, fails := newMaildir(t), false
+	a := openWith(t, Options{Maildir: dir, unwatched: true, anyFile: true, ops: &maildir.Ops{Trace: func(op maildir.Op) error {
+		if fails && strings.HasPrefix(op.Path, filepath.Join(dir, ".B")+"/") {
+			return unix.EIO
+		}
+		return nil
+	}}})
+	for _, name := range []string{"A", "B"} {
+		create(t, a, name)
+		appendMessage(t, a, name, mail1)
+	}
+	fails = true
+	if _, err := a.HandbackToDovecot(t.Context()); err == nil {
+		t.Error("it does not fail")
+	}
+	fails = false
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".A", maildir.DovecotUIDListFile)); err != nil {
+		t.Fatal(err)
+	}
+	a = openWith(t, Options{Maildir: dir, unwatched: true, anyFile: true})
+	given := appendMessage(t, a, "A", mail1)
+	if err := errors.Join(a.Close(), os.RemoveAll(filepath.Join(dir, maildir.OwnDir))); err != nil {
+		t.Fatal(err)
+	}
+	a = openWith(t, Options{Maildir: dir, unwatched: true, anyFile: true})
+	if uid := appendMessage(t, a, "A", mail1); uid <= given {
+		t.Errorf("UID %d, and %d was given", uid, given)
+	}
+}
+
 // TestBackFromDovecot: what Dovecot has done meanwhile counts, and nothing of before.
 func TestBackFromDovecot(t *testing.T) {
 	dir := changedBox(t)
