@@ -93,12 +93,18 @@ func (r *record) write(lines []byte, now time.Time) error {
 		if now.Sub(r.failed).Abs() < time.Minute {
 			return errRecordFull
 		}
-		if err := r.thin(); err != nil {
+		err := r.thin()
+		if again := r.open(r.day, now); again != nil { // today's file may be another one now, in any case
+			r.file.Close()
+			r.file = nil
+			return errors.Join(err, again)
+		}
+		if err != nil && r.size+int64(len(lines)) > r.max {
 			r.failed = now
 			return err
 		}
-		if err := r.open(r.day, now); err != nil {
-			return err
+		if err != nil {
+			r.log.Error("the record of removals is made smaller in part", "err", err)
 		}
 	}
 	n, err := r.file.Write(lines)
@@ -143,7 +149,7 @@ func (r *record) tidy(now time.Time) error {
 			if err := os.Remove(filepath.Join(r.dir, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
-		} else if st, err := f.Info(); err == nil {
+		} else if st, err := f.Info(); err == nil && st.Mode().IsRegular() {
 			r.size += st.Size()
 		}
 	}

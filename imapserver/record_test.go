@@ -171,6 +171,38 @@ func TestRecordStuck(t *testing.T) {
 	}
 }
 
+// TestRecordThinnedInPart goes on where one day cannot be read, with what there is room for.
+func TestRecordThinnedInPart(t *testing.T) {
+	dir := t.TempDir()
+	missed := 0
+	r := newRecord(slog.New(slog.DiscardHandler), dir, func(n int) { missed += n })
+	defer r.close()
+	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	add := func() { r.add([]control.Removal{{User: "alice", Mailbox: "INBOX", UID: 7}}, now) }
+	for range 100 {
+		add()
+	}
+	r.max = r.size
+	if err := os.Mkdir(filepath.Join(dir, "2026-01-01"+recordEnd), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		add()
+	}
+	lines := 0
+	if err := eachLine(filepath.Join(dir, "2026-01-02"+recordEnd), func(string, []byte) error { lines++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if lines+missed != 110 || missed > 90 {
+		t.Errorf("%d lines, %d missed", lines, missed)
+	}
+	missed = 0
+	add()
+	if missed != 0 {
+		t.Errorf("%d missed though there is room", missed)
+	}
+}
+
 // A clock that is far ahead once, as at a start without network, takes no day along.
 func TestRecordClock(t *testing.T) {
 	dir := t.TempDir()

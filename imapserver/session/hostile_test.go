@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -419,11 +420,28 @@ func TestListPatterns(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		own, _ := s.listPatterns(c)
+		own, _, _ := s.listPatterns(c)
 		runtime.ReadMemStats(&after)
 		if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 || len(own) > 2 {
 			t.Errorf("%s: %d patterns, %d octets allocated", name, len(own), n)
 		}
+	}
+}
+
+// TestLongPatterns bounds what the patterns of a command have together, with the reference
+// before each.
+func TestLongPatterns(t *testing.T) {
+	s, _ := heard(t)
+	c := &wire.List{Reference: strings.Repeat("%a", 200)}
+	for i := range 1000 {
+		c.Patterns = append(c.Patterns, "%b"+strconv.Itoa(i))
+	}
+	if _, _, err := s.listPatterns(c); err == nil {
+		t.Error("they are taken")
+	}
+	c.Reference = ""
+	if own, _, err := s.listPatterns(c); err != nil || len(own) != 1000 {
+		t.Errorf("%d, %v", len(own), err)
 	}
 }
 

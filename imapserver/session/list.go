@@ -19,7 +19,10 @@ func (s *session) list(ctx context.Context, tag string, c *wire.List) (imap.Resp
 		s.writeListed(c, listed{attrs: []imap.MailboxAttr{imap.MailboxAttrNoSelect}})
 		return "", nil
 	}
-	own, others := s.listPatterns(c)
+	own, others, err := s.listPatterns(c)
+	if err != nil {
+		return "", err
+	}
 	entries, err := s.Account.List(ctx)
 	if err != nil {
 		return "", err
@@ -64,13 +67,18 @@ type listPattern struct {
 // matches: no name is as long, with all that is put before it.
 const maxPattern = 1024
 
+// maxPatterns is how many octets the patterns of a command may have, each with the reference
+// before it: as many as without one.
+const maxPatterns = 64 << 10
+
 // listPatterns gives the patterns for the user's own mailboxes, and those for
 // other users' mailboxes. What matches nothing, or nothing more, is left out.
-func (s *session) listPatterns(c *wire.List) (own, others []listPattern) {
+func (s *session) listPatterns(c *wire.List) (own, others []listPattern, err error) {
 	reference := newPattern(c.Reference)
 	if reference.literal > maxPattern {
-		return nil, nil
+		return nil, nil, nil
 	}
+	size := 0
 	seen := make(map[string]bool)
 	for _, text := range c.Patterns {
 		if text == "" {
@@ -81,6 +89,9 @@ func (s *session) listPatterns(c *wire.List) (own, others []listPattern) {
 			continue
 		}
 		seen[p.text] = true
+		if size += len(p.text); size > maxPatterns {
+			return nil, nil, no(imap.ResponseCodeLimit, "too many long patterns")
+		}
 		if s.Others != nil && asksOthers(p.text) {
 			others = append(others, listPattern{pattern: p})
 		}
@@ -88,7 +99,7 @@ func (s *session) listPatterns(c *wire.List) (own, others []listPattern) {
 			own = append(own, listPattern{p, s.names.asksAlias(p.text)})
 		}
 	}
-	return own, others
+	return own, others, nil
 }
 
 // listed is what one response of LIST says.

@@ -114,6 +114,6 @@ func TestListOwnName(t *testing.T) {
 }
 
 func ownPatterns(s *session, c *wire.List) []listPattern {
-	own, _ := s.listPatterns(c)
+	own, _, _ := s.listPatterns(c)
 	return own
 }

@@ -22,7 +22,7 @@ func (s *session) searchMailboxes(ctx context.Context, tag string, c *wire.ESear
 			return "", err
 		}
 	}
-	m := &multiSearch{s: s, tag: tag, c: c, progress: s.newProgress(tag, 0), done: map[string]bool{}, lists: map[string][]store.Entry{}}
+	m := &multiSearch{s: s, tag: tag, c: c, progress: s.newProgress(tag, 0), done: map[string]bool{}, refused: map[string]bool{}, lists: map[string][]store.Entry{}}
 	for _, f := range c.In {
 		if err := m.filter(ctx, f); err != nil {
 			s.unsave(&c.Search)
@@ -43,6 +43,7 @@ type multiSearch struct {
 	c        *wire.ESearch
 	progress *progress
 	done     map[string]bool          // by account and name
+	refused  map[string]bool          // to list, the same: by name they may be read
 	lists    map[string][]store.Entry // mailboxes, by account
 	missed   error                    // of the first message that could not be read
 }
@@ -134,13 +135,16 @@ func (m *multiSearch) list(ctx context.Context, h home, chosen func(store.Entry)
 		return err
 	}
 	for _, e := range entries {
-		if !e.Selectable || !chosen(e) || !m.first(h, e.Name) {
+		key := m.key(h, e.Name)
+		if !e.Selectable || !chosen(e) || m.done[key] || m.refused[key] {
 			continue
 		}
 		rights, err := h.account.Rights(ctx, e.Name, m.s.User, h.own)
 		if err != nil || !rights.Has(store.RightLookup|store.RightRead) {
+			m.refused[key] = true
 			continue
 		}
+		m.done[key] = true
 		if err := m.mailbox(ctx, h, e.Name, m.client(h, e.Name)); err != nil {
 			return err
 		}
@@ -201,9 +205,11 @@ func (m *multiSearch) selected(ctx context.Context) error {
 	return nil
 }
 
+func (m *multiSearch) key(h home, name string) string { return h.owner + "\x00" + name }
+
 // first tells whether a mailbox has not been searched yet.
 func (m *multiSearch) first(h home, name string) bool {
-	key := h.owner + "\x00" + name
+	key := m.key(h, name)
 	if m.done[key] {
 		return false
 	}

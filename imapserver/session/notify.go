@@ -373,9 +373,12 @@ func (s *session) tellList(ctx context.Context) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
-		if t.byName[name] == nil && n.wants(name, wire.EventMailboxName) {
+		if t.byName[name] != nil {
+			continue
+		}
+		delete(n.told, name)
+		if e := before[name]; e.Exists && n.wants(name, wire.EventMailboxName) || e.Subscribed && n.wants(name, wire.EventSubscriptionChange) {
 			s.writeListed(&wire.List{}, listed{name: s.names.canonical(name), attrs: []imap.MailboxAttr{imap.MailboxAttrNonExistent}})
-			delete(n.told, name)
 		}
 	}
 	return nil

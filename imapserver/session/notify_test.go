@@ -69,6 +69,26 @@ func TestNotifyOfSubscribedGone(t *testing.T) {
 	compare(t, "NOOP", c.answer("a"), `* LIST (\NonExistent) "." "Gone"`+"\na OK NOOP completed")
 }
 
+// To subscribe no more to a mailbox that is gone is a change of subscriptions (RFC 5465
+// §5.5), and none of mailboxes.
+func TestNotifyOfGoneUnsubscribed(t *testing.T) {
+	for events, want := range map[string]string{"SubscriptionChange": `* LIST (\NonExistent) "." "Gone"` + "\n", "MailboxName": ""} {
+		s := newServer(t)
+		c := s.connect()
+		c.ok("CREATE Gone")
+		c.ok("SUBSCRIBE Gone")
+		c.ok("DELETE Gone")
+		c.ok("NOTIFY SET (PERSONAL (%s))", events)
+		c.send("a NOOP\r\na NO") // and it waits for the rest
+		c.answer("a")
+		if err := s.account.Subscribe(t.Context(), "Gone", false); err != nil {
+			t.Fatal(err)
+		}
+		c.send("OP\r\n")
+		compare(t, events, c.answer("a"), want+"a OK NOOP completed")
+	}
+}
+
 // A change elsewhere costs next to nothing for a name that has not changed: no look at
 // the rights, which are those of each name above it.
 func TestNotifyOfNothing(t *testing.T) {
