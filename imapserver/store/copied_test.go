@@ -167,4 +167,12 @@ func TestIndexLostBesideLists(t *testing.T) {
 	if uid := appendMessage(t, a, "INBOX", mail1); uid < copyStep {
 		t.Errorf("UID %d", uid)
 	}
+	v.Close()
+	if err := errors.Join(a.Close(), os.RemoveAll(filepath.Join(dir, maildir.OwnDir))); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, courierUIDNext), "1700000000 4293000000\n") // behind which there is no room
+	if v := selectBox(t, openUnwatched(t, dir), "INBOX", false); v.UIDValidity() == 1700000000 {
+		t.Errorf("it goes on with %d", v.UIDNext())
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 
 	"github.com/emersion/go-imap/v2"
 	"zombiezen.com/go/sqlite"
@@ -98,7 +99,7 @@ func (mb *mailbox) raiseForeign(f *foreign) error {
 		return err
 	}
 	if mark > 0 && taken == 0 { // there was an index, and it is lost: the mark may be a backup's
-		mark += imap.UID(gap())
+		mark = imap.UID(min(int64(mark)+gap(), math.MaxUint32))
 	}
 	f.next = max(f.next, mark, taken)
 	if f.next > maxForeignUID {
