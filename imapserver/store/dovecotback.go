@@ -18,44 +18,31 @@ import (
 
 // UnfitForDovecot lists what Dovecot's files cannot represent. Nothing of it gets
 // another name.
-func (a *Account) UnfitForDovecot(ctx context.Context) ([]Unfit, error) {
-	list, err := a.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all []Unfit
-	for _, e := range list {
-		if !e.Selectable {
-			continue
+func (a *Account) UnfitForDovecot(ctx context.Context) (all []Unfit, err error) {
+	err = a.eachBox(ctx, func(mb *mailbox) error {
+		name := mb.name()
+		unfit := func(why string, args ...any) { all = append(all, Unfit{Name: name, Why: fmt.Sprintf(why, args...)}) }
+		if strings.HasPrefix(name, "~") {
+			unfit("Dovecot opens no mailbox whose name begins with a tilde")
 		}
-		if strings.HasPrefix(e.Name, "~") {
-			all = append(all, Unfit{Name: e.Name, Why: "Dovecot opens no mailbox whose name begins with a tilde"})
-		}
-		if _, err := maildir.EncodeName(e.Name, maildir.ModifiedUTF7); err != nil {
-			all = append(all, Unfit{Name: e.Name, Why: "in modified UTF-7 its name is too long, and has to be shortened before: " + err.Error()})
-		}
-		mb, err := a.get(ctx, e.Name)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
+		if _, err := maildir.EncodeName(name, maildir.ModifiedUTF7); err != nil {
+			unfit("in modified UTF-7 its name is too long, and has to be shortened before: %v", err)
 		}
 		k := lettersOf(mb.snap.Load(), nil)
-		for _, k := range k.without {
-			all = append(all, Unfit{Name: e.Name, Why: fmt.Sprintf("the keyword %q is one more than the 26 that Dovecot's files have of a mailbox", k)})
+		for _, keyword := range k.without {
+			unfit("the keyword %q is one more than the 26 that Dovecot's files have of a mailbox", keyword)
 		}
 		mb.snap.Load().all(func(r *record) bool {
 			if strings.ContainsAny(r.base, "\r\n") {
-				all = append(all, Unfit{Name: e.Name, Why: fmt.Sprintf("the message in the file %q gets another UID, as its name has a line end", r.base)})
+				unfit("the message in the file %q gets another UID, as its name has a line end", r.base)
 			} else if letters := maildir.WithLetters(r.set.suffix, k.Letters(strings.Fields(r.set.keywords))); letters != r.set.suffix && len(r.base+letters) > unix.NAME_MAX {
-				all = append(all, Unfit{Name: e.Name, Why: fmt.Sprintf("the message in the file %q loses its keywords, for which its name is too long", r.base)})
+				unfit("the message in the file %q loses its keywords, for which its name is too long", r.base)
 			}
 			return true
 		})
-		a.put(mb)
-	}
-	return all, nil
+		return nil
+	})
+	return all, err
 }
 
 // HandbackToDovecot writes Dovecot's lists of UIDs and keywords, its rights and its
@@ -69,8 +56,8 @@ func (a *Account) HandbackToDovecot(ctx context.Context) (HandedBack, error) {
 	if err == nil {
 		err = a.writeDovecotSubscriptions()
 	}
-	if err == nil {
-		err = a.removeMarks(ctx)
+	if err == nil { // the lists say everything now, without the marks beside them
+		err = a.eachBox(ctx, func(mb *mailbox) error { return mb.folder.RemoveSidecars(maildir.BesideCur, courierUIDNext) })
 	}
 	a.index.over = err == nil
 	return done, err
@@ -159,31 +146,6 @@ func (mb *mailbox) markBeside() error {
 		return err
 	}
 	return mb.a.index.update(func(conn *sqlite.Conn) error { return putMailbox(conn, &mb.row) })
-}
-
-// removeMarks removes what is beside the lists, which say everything now.
-func (a *Account) removeMarks(ctx context.Context) error {
-	list, err := a.List(ctx)
-	if err != nil {
-		return err
-	}
-	for _, e := range list {
-		if !e.Selectable {
-			continue
-		}
-		mb, err := a.get(ctx, e.Name)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err == nil {
-			err = mb.folder.RemoveSidecars(maildir.BesideCur, courierUIDNext)
-			a.put(mb)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // writeDovecotACL writes the rights, unless Dovecot's file says the same: it may have lines

@@ -135,41 +135,44 @@ func (a *Account) handback(ctx context.Context, s spelling, force bool, write fu
 	if err := a.spell(s, force); err != nil {
 		return done, fmt.Errorf("hand back names: %w", diskError(err))
 	}
+	err := a.eachBox(ctx, func(mb *mailbox) error {
+		if err := mb.refresh(ctx, true); err != nil {
+			return err
+		}
+		if err := write(mb); err != nil {
+			return err
+		}
+		done.Mailboxes++
+		done.Messages += mb.snap.Load().len
+		return nil
+	})
+	if err != nil {
+		err = fmt.Errorf("hand back %w", err)
+	}
+	return done, err
+}
+
+// eachBox does something with each mailbox that can be selected. One that is deleted
+// meanwhile is passed over; the error has the name of another.
+func (a *Account) eachBox(ctx context.Context, do func(*mailbox) error) error {
 	list, err := a.List(ctx)
 	if err != nil {
-		return done, err
+		return err
 	}
 	for _, e := range list {
 		if !e.Selectable {
 			continue
 		}
-		n, err := a.handbackBox(ctx, e.Name, write)
-		if errors.Is(err, ErrNotFound) {
-			continue // deleted meanwhile
+		mb, err := a.get(ctx, e.Name)
+		if err == nil {
+			err = do(mb)
+			a.put(mb)
 		}
-		if err != nil {
-			return done, fmt.Errorf("hand back %q: %w", e.Name, diskError(err))
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("%q: %w", e.Name, diskError(err))
 		}
-		done.Mailboxes++
-		done.Messages += n
 	}
-	return done, nil
-}
-
-// handbackBox gives the number of messages of a mailbox, too.
-func (a *Account) handbackBox(ctx context.Context, name string, write func(*mailbox) error) (int, error) {
-	mb, err := a.get(ctx, name)
-	if err != nil {
-		return 0, err
-	}
-	defer a.put(mb)
-	if err := mb.refresh(ctx, true); err != nil {
-		return 0, err
-	}
-	if err := write(mb); err != nil {
-		return 0, err
-	}
-	return mb.snap.Load().len, nil
+	return nil
 }
 
 // spelling is how another server has the names of mailboxes.
