@@ -235,7 +235,7 @@ func (s *session) refresh(ctx context.Context, p *progress, l *liveSearch, chang
 		case score == 0 && was:
 			gone = append(gone, seq)
 		}
-		return cmp.Or(ctx.Err(), p.step(1), p.look()) // one message may take long
+		return cmp.Or(ctx.Err(), p.look())
 	}
 	if !l.flags {
 		changed = nil
