@@ -208,6 +208,15 @@ type endable struct {
 
 func (e *endable) Ended() bool { return e.ended.Load() }
 
+// hungUpClient is the connection of a client that has gone.
+func hungUpClient() *endable {
+	ours, theirs := net.Pipe()
+	ours.Close()
+	gone := &endable{Conn: theirs}
+	gone.ended.Store(true)
+	return gone
+}
+
 // TestSearchEnded holds that a client is told in the middle of a search that its session is
 // ended: by a login in this process or in another one, which hangs up.
 func TestSearchEnded(t *testing.T) {
@@ -455,10 +464,7 @@ func TestListForNobody(t *testing.T) {
 	for i := range 1000 {
 		patterns = append(patterns, listPattern{pattern: newPattern(fmt.Sprintf("%sb%d", strings.Repeat("*a", 100), i))})
 	}
-	ours, theirs := net.Pipe()
-	ours.Close()
-	gone := &endable{Conn: theirs}
-	gone.ended.Store(true)
+	gone := hungUpClient()
 	s := &session{conn: newConn(gone), w: wire.NewWriter(io.Discard)}
 	s.Limits = &wire.PostAuth
 	tree := newTree(entries, "")
@@ -470,7 +476,7 @@ func TestListForNobody(t *testing.T) {
 	if err := s.listTree(ctx, "a", &wire.List{}, tree, patterns[:1]); err != context.Canceled {
 		t.Errorf("a server that stops: %v", err)
 	}
-	s.w = wire.NewWriter(theirs)
+	s.w = wire.NewWriter(gone.Conn)
 	s.w.Raw("* ")
 	s.w.Flush()
 	if err := s.listTree(t.Context(), "a", &wire.List{}, tree, patterns[:1]); !fatal(err) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"testing"
 
@@ -14,9 +13,7 @@ import (
 
 // newMultiSearch is an ESEARCH of a client that has hung up.
 func newMultiSearch(s *server) *multiSearch {
-	_, theirs := net.Pipe()
-	gone := &endable{Conn: theirs}
-	gone.ended.Store(true)
+	gone := hungUpClient()
 	of := &session{Params: s.params, conn: newConn(gone), w: wire.NewWriter(io.Discard)}
 	of.Limits = &wire.PostAuth
 	c := &wire.ESearch{}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -88,9 +87,7 @@ func TestProgressForNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	_, theirs := net.Pipe()
-	gone := &endable{Conn: theirs}
-	gone.ended.Store(true)
+	gone := hungUpClient()
 	s := &session{Params: Params{Account: a}, conn: newConn(gone), w: wire.NewWriter(io.Discard)}
 	s.Limits = &wire.PostAuth
 	late := func() *progress {

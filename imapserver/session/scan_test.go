@@ -325,9 +325,7 @@ func TestScanMidRound(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	_, theirs := net.Pipe()
-	gone := &endable{Conn: theirs}
-	gone.ended.Store(true)
+	gone := hungUpClient()
 	s := newScan(v, func() *search.Program { return search.Compile(wire.SearchKey{Op: wire.SearchAll}, search.Frame{}) })
 	s.seqs = slices.Repeat([]store.SeqNum{1}, maxRound)
 	p := (&session{conn: newConn(gone)}).newProgress("a", 0)
