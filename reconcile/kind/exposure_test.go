@@ -111,13 +111,18 @@ func TestKeyExposure(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	path := filepath.Join(dir, "key.pem")
 
-	_, caught := spied(t, dir, func() {
-		for range 1000 {
-			b.must(os.WriteFile(path, []byte("key"), 0o644))
-			b.must(os.Chmod(path, 0o600))
-			b.must(os.Remove(path))
+	caught := 0
+	for range 100 { // on a machine with other work the two may not run side by side for long
+		if _, caught = spied(t, dir, func() {
+			for range 1000 {
+				b.must(os.WriteFile(path, []byte("key"), 0o644))
+				b.must(os.Chmod(path, 0o600))
+				b.must(os.Remove(path))
+			}
+		}); caught > 0 {
+			break
 		}
-	})
+	}
 	if caught == 0 {
 		t.Error("the spy catches nobody, so it proves nothing")
 	}
