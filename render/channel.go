@@ -118,7 +118,8 @@ func (c Connector) Render() ([]byte, error) {
 type PAMHelper struct {
 	Systemd int
 	Paths   schema.Paths
-	Network bool // modules may ask servers
+	Network bool     // modules may ask servers
+	Servers []string // addresses and nets of those whom they may ask; empty: any
 }
 
 // Render writes the unit.
@@ -143,5 +144,8 @@ func (h PAMHelper) Render() ([]byte, error) {
 		r = pamOnline
 	}
 	writeSandbox(u, h.Systemd, r, h.Paths.Bin)
+	if h.Network && len(h.Servers) > 0 {
+		onlyTo(u, h.Servers)
+	}
 	return u.bytes()
 }

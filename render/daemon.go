@@ -31,6 +31,7 @@ type Daemon struct {
 	About        schema.About
 	PAM          bool             // somebody logs in through PAM
 	PAMNetwork   bool             // whose modules may ask servers
+	PAMServers   []string         // and these alone; empty: any
 	Limits       map[string]int64 // those that the description sets
 	Users        []User
 	Known        Known
@@ -94,7 +95,7 @@ func (d Daemon) Render() (DaemonFiles, error) {
 		c.Outbox = &config.Outbox{Mailbox: o.Folder, Socket: OutboxSocket(d.Paths), Header: o.Header, Multiple: o.Multiple}
 	}
 	if d.PAM {
-		c.PAM = &config.PAM{Service: PAMName, Helper: Program(d.Paths, "mailstead-pam"), Network: d.PAMNetwork}
+		c.PAM = &config.PAM{Service: PAMName, Helper: Program(d.Paths, "mailstead-pam"), Network: d.PAMNetwork, Servers: d.PAMServers}
 		if !d.Inline {
 			c.PAM.Socket = PAMSocket(d.Paths)
 		}

@@ -68,6 +68,7 @@ func units(t *testing.T, bin string, version int, s Spawn) string {
 	write(authKnowing)(Service{Systemd: version, Paths: s.Paths, Account: "mail", Servers: []string{"192.0.2.7", "2001:db8::7"}}.Render())
 	write(PAMUnit)(PAMHelper{Systemd: version, Paths: s.Paths}.Render())
 	write(pamAsking)(PAMHelper{Systemd: version, Paths: s.Paths, Network: true}.Render())
+	write(pamKnowing)(PAMHelper{Systemd: version, Paths: s.Paths, Network: true, Servers: []string{"192.0.2.7", "2001:db8::/64"}}.Render())
 	write(AuthSocketUnit)(AuthChannel(s.Paths, "mail"))
 	write(SpawnSocketUnit)(SpawnChannel(s.Paths, "mail"))
 	write(PAMSocketUnit)(PAMChannel(s.Paths, "mail"))
@@ -117,12 +118,13 @@ const (
 	authAsking  = "mailstead-imapd-asking.service"
 	authKnowing = "mailstead-imapd-knowing.service" // all of them by address
 	pamAsking   = "mailstead-pam-asking@.service"
+	pamKnowing  = "mailstead-pam-knowing@.service"
 )
 
 // exposures are the most that systemd may say of a unit, in tenths. DESIGN.md says
 // which settings those above 17 do without, and why.
 var exposures = map[string]int{
-	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 6, ServiceUnit: 4, authAsking: 12, authKnowing: 12, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 9, pamAsking: 18, ApplyUnit: 21, CheckUnit: 16, PurgeUnit: 10, ImportUnit: 14, ConnectUnit: 11, WebUnit: 6, WebAdminDoes: 20,
+	LoginUnit("imaps"): 6, MetricsUnit: 6, LoginUnit("near"): 6, ServiceUnit: 4, authAsking: 12, authKnowing: 12, SpawnUnit: 17, LMTPUnit: 17, PAMUnit: 9, pamAsking: 18, pamKnowing: 17, ApplyUnit: 21, CheckUnit: 16, PurgeUnit: 10, ImportUnit: 14, ConnectUnit: 11, WebUnit: 6, WebAdminDoes: 20,
 }
 
 // systemd finds nothing to say about the units.

@@ -58,13 +58,18 @@ func (s Service) Render() ([]byte, error) {
 	runsOnly(u, s.Systemd, imapd)
 	writeSandbox(u, s.Systemd, r, s.Paths.State, s.Paths.Run, s.Paths.Bin)
 	if only, known := addresses(s.Servers); known {
-		u.set("IPAddressDeny", "any")
-		u.set("IPAddressAllow", strings.Join(only, " "))
+		onlyTo(u, only)
 	}
 
 	u.section("Install")
 	u.set("WantedBy", "multi-user.target")
 	return u.bytes()
+}
+
+// onlyTo has a service reach these addresses and nets, and no others.
+func onlyTo(u *unit, nets []string) {
+	u.set("IPAddressDeny", "any")
+	u.words("IPAddressAllow", "", nets...)
 }
 
 // addresses gives those of servers, if all of them are known and there are any: behind a

@@ -47,7 +47,7 @@ func (c *completer) complete() {
 	c.part(&h.About, "about")
 	c.limits()
 	c.fail2ban()
-	c.part(&h.PAM, "pam")
+	c.pam()
 	c.part(&h.Mail, "mail")
 	if c.part(&h.Paths, "paths") && !c.spot.at("paths", "bin").exists() {
 		h.Paths.Bin = programs
@@ -83,6 +83,18 @@ func (c *completer) origins(s spot) {
 		if path != "users" && path != "folders" && path != "policies" {
 			c.origins(f)
 		}
+	}
+}
+
+// pam says how system users log in.
+func (c *completer) pam() {
+	p, s := &c.host.PAM, c.spot.at("pam")
+	if !c.part(p, "pam") {
+		return
+	}
+	checkNets(s.at("servers"))
+	if len(p.Servers) > 0 && p.Network != nil && !*p.Network {
+		s.at("network").faultOfValue(CodeValue, "is false, and servers names whom modules may ask", "leave one of them out")
 	}
 }
 

@@ -75,11 +75,16 @@ type Host struct {
 // PAM is how system users log in.
 type PAM struct {
 	Session string // the file in /etc/pam.d whose session rules are run at each login; "": none
-	Network *bool  `json:",omitempty"` // whether its modules may ask servers; nil: nobody has said, and they may not
+	Network *bool  `json:",omitempty"` // whether its modules may ask servers; nil: Servers says it, or nobody, and they may not
+	// Servers is the addresses and nets that they may ask; empty: any.
+	Servers []string `json:",omitempty"`
 }
 
 // Asks says whether modules of PAM may ask servers over the network.
-func (p PAM) Asks() bool { return p.Network != nil && *p.Network }
+func (p PAM) Asks() bool { return len(p.Servers) > 0 || p.Network != nil && *p.Network }
+
+// Said tells whether the description says so, or that they may not.
+func (p PAM) Said() bool { return p.Network != nil || len(p.Servers) > 0 }
 
 // About is what clients are told of the host (RFC 5464 §6.2).
 type About struct {

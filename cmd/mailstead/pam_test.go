@@ -164,10 +164,12 @@ for i in $(seq 100); do python3 -c 'import socket; socket.create_connection(("12
 printf 'auth required /usr/local/lib/pam_radius_auth.so dial\n' > /etc/pam.d/radius
 sed -i '2i @include radius' /etc/pam.d/common-auth`)
 	refused := b.exit(3, "mailstead", "plan")
-	contains(b.t, refused.stdout+refused.stderr, "logs in through PAM, whose rules on this host have what asks servers over the network: pam_radius_auth.so (/etc/pam.d/radius:1)", "hint: write pam: network: true; or false")
-	for _, row := range []struct{ may, code string }{{"true", "OK"}, {"false", "UNAVAILABLE"}} {
-		b.write("/etc/mailstead/network.cue", "hosts: \"mail.example.org\": pam: network: "+row.may+"\n")
-		if row.may == "true" {
+	contains(b.t, refused.stdout+refused.stderr, "logs in through PAM, whose rules on this host have what asks servers over the network: pam_radius_auth.so (/etc/pam.d/radius:1)", "hint: write pam: servers:", "or pam: network: true for any; false,")
+	for _, row := range []struct{ may, code string }{
+		{"network: true", "OK"}, {`servers: ["192.0.2.7"]`, "UNAVAILABLE"}, {`servers: ["127.0.0.0/24"]`, "OK"}, {"network: false", "UNAVAILABLE"},
+	} {
+		b.write("/etc/mailstead/network.cue", "hosts: \"mail.example.org\": pam: "+row.may+"\n")
+		if row.may == "network: true" {
 			contains(b.t, b.run("mailstead", "plan", "-v"), "unit/mailstead-pam@.service", "PrivateNetwork")
 		}
 		b.exit(0, "mailstead", "apply", "--yes")

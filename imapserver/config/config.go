@@ -130,6 +130,8 @@ type PAM struct {
 	Helper  string `json:"helper"`            // path of mailstead-pam
 	Socket  string `json:"socket,omitempty"`  // path of the socket at which systemd starts one; "": auth starts them itself
 	Network bool   `json:"network,omitempty"` // modules may ask servers: a helper that was started without goes
+	// Servers is the addresses and nets of those whom they may; empty: any. What was started with others goes, too.
+	Servers []string `json:"servers,omitempty"`
 }
 
 // User is one line of users.ndjson.

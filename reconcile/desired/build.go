@@ -218,7 +218,7 @@ func (b *builder) addDaemonFiles() error {
 		Outbox:    b.host.Outbox,
 		About:     b.host.About,
 		Limits:    b.host.Limits,
-		PAM:       b.hasSystem(), PAMNetwork: b.host.PAM.Asks(),
+		PAM:       b.hasSystem(), PAMNetwork: b.host.PAM.Asks(), PAMServers: b.host.PAM.Servers,
 		Logins: b.host.Logins,
 		Web:    b.host.Web,
 		WebAs:  b.service.webAs,

@@ -67,9 +67,9 @@ func (b *builder) needPAM() {
 	case !b.facts.PAMHelper:
 		b.userFault(schema.CodeMissing, first, "logs in through PAM, and "+render.Program(b.paths, "mailstead-pam")+" is not there, was built without PAM, or may be changed by others than root",
 			"build it and put it beside the other programs (it needs cgo and libpam0g-dev): go build -tags pam ./cmd/mailstead-pam")
-	case len(b.facts.PAMAskers) > 0 && b.host.PAM.Network == nil:
+	case len(b.facts.PAMAskers) > 0 && !b.host.PAM.Said():
 		b.userFault(schema.CodeMissing, first, "logs in through PAM, whose rules on this host have what asks servers over the network: "+strings.Join(b.facts.PAMAskers, ", ")+"; mailstead-pam reaches none unless the description says so",
-			"write pam: network: true; or false, if no login for mail needs that")
+			"write pam: servers: [\"192.0.2.7\"], with their addresses, or pam: network: true for any; false, if no login for mail needs that")
 	}
 }
 

@@ -103,7 +103,7 @@ func (b *builder) addPAMUnits(block *reconcile.Block) error {
 	if !b.hasSystem() {
 		return nil
 	}
-	helper, err := render.PAMHelper{Systemd: b.systemd(), Paths: b.paths, Network: b.host.PAM.Asks()}.Render()
+	helper, err := render.PAMHelper{Systemd: b.systemd(), Paths: b.paths, Network: b.host.PAM.Asks(), Servers: b.host.PAM.Servers}.Render()
 	if err != nil {
 		return err
 	}
