@@ -62,6 +62,9 @@ func (c *Client) End() {
 // Ended says that End was called.
 func (c *Client) Ended() bool { return c.ended.Load() }
 
+// NetConn gives the connection beneath, to look at and not to use.
+func (c *Client) NetConn() net.Conn { return c.Conn }
+
 // Read is net.Conn's.
 func (c *Client) Read(p []byte) (int, error) {
 	if c.ended.Load() {
