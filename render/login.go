@@ -27,6 +27,7 @@ func (l Login) Render() ([]byte, error) {
 	// Without auth it waits, and keeps the sessions that there are.
 	u.set("Wants", AuthSocketUnit)
 	u.set("After", "network.target "+AuthSocketUnit+" "+ApplyUnit)
+	u.set("Before", CheckUnit) // which has ended at shutdown before there is nobody to serve what it asks for
 	persistent(u)
 
 	u.section("Service")
