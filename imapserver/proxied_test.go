@@ -30,10 +30,13 @@ type behind struct {
 	log     *journal
 }
 
-func startBehind(t *testing.T, change func(p *config.Proxy)) *behind {
+func startBehind(t *testing.T, change func(p *config.Proxy), others ...func(c *config.Config)) *behind {
 	t.Helper()
 	dir := t.TempDir()
 	c := testConfig(dir)
+	for _, change := range others {
+		change(c)
+	}
 	users := []config.User{testUser(t, dir, "alice"), testUser(t, dir, "bob")}
 	message := "From: a@example\r\nSubject: one\r\n\r\nbody {5}\r\n"
 	if err := os.WriteFile(filepath.Join(users[0].Maildir, "cur", "1.M1P1.host:2,S"), []byte(message), 0o600); err != nil {
@@ -114,6 +117,24 @@ func TestProxied(t *testing.T) {
 	}
 	if log := b.log.String(); !strings.Contains(log, `msg="login failed" addr=127.0.0.1 user=alice`) {
 		t.Errorf("the log has no failed login")
+	}
+}
+
+// A host behind a proxy that delays refusals does not delay them once more.
+func TestRefusedBehind(t *testing.T) {
+	b := startBehind(t, func(p *config.Proxy) { p.Forward = true }, func(c *config.Config) {
+		for i := range c.Listeners {
+			c.Listeners[i].Proxies = []string{"127.0.0.0/8"}
+		}
+		c.Limits = map[string]int64{"delay": 10, "failedLogins": 10}
+	})
+	c, begun := b.dial(t), time.Now()
+	for i := range 3 {
+		c.send(fmt.Sprintf("a LOGIN alice wrong%d\r\n", i))
+		c.until("a NO [AUTHENTICATIONFAILED] ")
+	}
+	if took := time.Since(begun); took > 9*time.Second {
+		t.Errorf("after %v", took)
 	}
 }
 

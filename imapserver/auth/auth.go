@@ -258,7 +258,9 @@ func (a *Auth) answer(ctx context.Context, c *handoff.Credentials, start time.Ti
 		attrs = append(attrs, slog.String("for", shortened(c.For)))
 	}
 	a.log.LogAttrs(ctx, slog.LevelWarn, f.event(), attrs...)
-	a.wait(ctx, start, p)
+	if !c.AtOnce {
+		a.wait(ctx, start, p)
+	}
 	return handoff.Verdict{Code: f.code, Text: f.text}
 }
 

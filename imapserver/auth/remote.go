@@ -79,7 +79,7 @@ func (r remote) check(ctx context.Context, c *handoff.Credentials) (config.User,
 // of their own.
 func (a *Auth) pair(c *handoff.Credentials) pair {
 	p := a.guesses.pair(a.account(c), c.Remote)
-	if a.remote != nil && a.remote.Shared(c.Listener, c.Remote) {
+	if c.Shared || a.remote != nil && a.remote.Shared(c.Listener, c.Remote) {
 		p.source, p.shared = p.both, true
 	}
 	return p

@@ -68,6 +68,26 @@ func TestRemoteRefusals(t *testing.T) {
 	})
 }
 
+// A proxy in front of us delays refusals itself, and says where many users come from.
+func TestInFront(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := newAuth(t, Default, nil, virtual(t, "alice", "right"), virtual(t, "bob", "right"))
+		try := func(user, password string) (handoff.Verdict, time.Duration) {
+			start := time.Now()
+			v := a.Authenticate(t.Context(), &handoff.Credentials{User: user, Password: password, Remote: from("192.0.2.1"), AtOnce: true, Shared: true})
+			return v, time.Since(start)
+		}
+		for i := range 100 {
+			if v, d := try("alice", fmt.Sprint("guess ", i)); v.Code == "" || d > 0 {
+				t.Fatalf("%+v after %v", v, d)
+			}
+		}
+		if v, _ := try("bob", "right"); v.User != "bob" {
+			t.Errorf("guesses at one user of web mail keep another out: %+v", v)
+		}
+	})
+}
+
 // At web mail guesses count for the user there, also of one who has logged in there; those
 // of other addresses keep nobody out who has.
 func TestRemoteShared(t *testing.T) {

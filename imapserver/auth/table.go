@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,7 +15,7 @@ import (
 // hashes that are made better.
 type table struct {
 	users       map[string]user
-	capitals    map[string]string // a name in small letters -> the user who has it in others
+	names       config.Names
 	directories []backend
 
 	tally tally // under Auth.updating
@@ -37,7 +36,7 @@ func (u user) verifier() *sasl.Verifier {
 }
 
 func newTable(users []config.User, l *logins) (*table, error) {
-	t := &table{users: make(map[string]user, len(users)), capitals: map[string]string{}, tally: tally{unverified: len(users), costs: map[string]int{}, shapes: map[shape]int{}}}
+	t := &table{users: make(map[string]user, len(users)), tally: tally{unverified: len(users), costs: map[string]int{}, shapes: map[shape]int{}}}
 	var faults []error
 	for _, row := range users {
 		u := user{row: row}
@@ -52,12 +51,7 @@ func newTable(users []config.User, l *logins) (*table, error) {
 			t.tally.count(&h, 1)
 		}
 		t.users[row.Name] = u
-		if small := strings.ToLower(row.Name); small != row.Name {
-			if _, two := t.capitals[small]; two {
-				row.Name = "" // nobody can tell which of them is meant
-			}
-			t.capitals[small] = row.Name
-		}
+		t.names.Add(row.Name)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -66,18 +60,9 @@ func newTable(users []config.User, l *logins) (*table, error) {
 	return t, nil
 }
 
-// called gives the name of the user whom a client means by a name: telephones begin it
-// with a capital. The one that is spelt so comes first, then the one in small letters;
-// a name that no user has stays what it is. Deliveries go by the same order.
+// called gives the name of the user whom a client means by a name.
 func (t *table) called(name string) string {
-	if _, ok := t.users[name]; ok {
-		return name
-	}
-	small := strings.ToLower(name)
-	if _, ok := t.users[small]; ok {
-		return small
-	}
-	return cmp.Or(t.capitals[small], name)
+	return t.names.Meant(name, func(name string) bool { _, ok := t.users[name]; return ok })
 }
 
 // meant is the credentials with the names of the users who are meant.

@@ -274,6 +274,8 @@ type Credentials struct {
 	Mechanism string     `json:"mechanism,omitempty"` // of AUTHENTICATE, "" by LOGIN
 	Remote    netip.Addr `json:"remote"`
 	TLS       bool       `json:"tls,omitempty"`
+	AtOnce    bool       `json:"atOnce,omitempty"`   // a refusal need not take its time: a proxy sees to that
+	Shared    bool       `json:"shared,omitempty"`   // many users come from there, as a proxy says
 	Exchange  *Exchange  `json:"exchange,omitempty"` // nil for a name with a password
 }
 

@@ -56,7 +56,7 @@ var Table = []Row{
 	{"proxyKeptPerUser", Number, 4, 0, 1000, "how many of them for one user", func(s *Set) any { return &s.Proxy.KeptPerUser }},
 	{"proxyKeptTime", Seconds, 300, 1, 1700, "for how long it keeps one that nobody uses, in seconds", func(s *Set) any { return &s.Proxy.KeptTime }},
 	{"proxyRecheck", Seconds, 3600, 1, 86_400, "after how long the server has to look at the password again, in seconds: a password that is good no more is good for no longer, unless the server ends the connection", func(s *Set) any { return &s.Proxy.Recheck }},
-	{"proxyPatience", Seconds, 15, 1, 60, "how long a server behind a proxy may take for a login, from the connection on, in seconds", func(s *Set) any { return &s.Proxy.Patience }},
+	{"proxyPatience", Seconds, 15, 1, 60, "how long a server behind a proxy may take for a login, from the connection on, in seconds; for the answer itself as much more as longestDelay is", func(s *Set) any { return &s.Proxy.Patience }},
 
 	{"", Number, 1 << 16, 0, 0, "how many sources with a login are remembered by a listener, the latest", func(s *Set) any { return &s.Login.Known }},
 	{"", Seconds, 30 * 24 * 3600, 0, 0, "for how long after the last login", func(s *Set) any { return &s.Login.KnownLife }},

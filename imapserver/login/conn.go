@@ -31,6 +31,7 @@ type conn struct {
 	id       string
 	peer     netip.Addr // who has connected
 	addr     netip.Addr // the client: peer, unless that is a proxy
+	proxy    []string   // what that says of itself (wire.IDProxy)
 	plain    *slog.Logger
 	log      *slog.Logger // plain, with what is of this connection: see from
 
@@ -272,20 +273,21 @@ func (c *conn) identify(id *wire.ID) {
 // originate takes the client's address from a proxy in front of us: it counts for
 // guesses and sessions from then on, and the log of refusals has it.
 func (c *conn) originate(id *wire.ID) {
-	i := slices.IndexFunc(id.Params, func(p wire.IDParam) bool { return strings.EqualFold(p.Key, "x-originating-ip") })
-	if i < 0 || !c.settings.fromProxy(c.listener, c.peer) {
+	said := id.Value(wire.IDOrigin)
+	if said == "" || !c.settings.fromProxy(c.listener, c.peer) {
 		return
 	}
-	if addr, err := netip.ParseAddr(id.Params[i].Value); err == nil {
+	if addr, err := netip.ParseAddr(said); err == nil {
 		addr = addr.Unmap().WithZone("")
 		c.log.Info("client of a proxy", "client", addr)
 		c.from(addr)
+		c.proxy = strings.Fields(id.Value(wire.IDProxy))
 	}
 }
 
 // from says where the client is, to what counts and to the log.
 func (c *conn) from(addr netip.Addr) {
-	c.addr, c.log = addr, named(c.plain, addr, c.id, c.listener)
+	c.addr, c.proxy, c.log = addr, nil, named(c.plain, addr, c.id, c.listener)
 }
 
 // upgrade is STARTTLS (RFC 9051 §6.2.1). Whoever has sent anything behind it

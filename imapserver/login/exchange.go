@@ -59,7 +59,7 @@ func (c *conn) exchange(ctx context.Context, tag string, cmd *wire.Authenticate)
 func (c *conn) credentials(mechanism string, part *handoff.Exchange) *handoff.Credentials {
 	return &handoff.Credentials{
 		ID: c.id, Listener: c.listener, Mechanism: mechanism,
-		Remote: c.addr, TLS: c.phase == wire.PhaseTLS, Exchange: part,
+		Remote: c.addr, TLS: c.phase == wire.PhaseTLS, AtOnce: slices.Contains(c.proxy, wire.ProxyDelays), Shared: slices.Contains(c.proxy, wire.ProxyShared), Exchange: part,
 	}
 }
 

@@ -90,16 +90,16 @@ func renamed(piece []byte, tag, word string) []byte {
 }
 
 // defused gives what is no command so that it is none for any server. The answer has
-// its tag, where it has one.
-func defused(piece []byte) []byte {
+// its tag, where it has one; answered says so.
+func defused(piece []byte) (none []byte, answered bool) {
 	n := bytes.IndexAny(piece, " \r\n")
 	switch {
 	case len(bytes.TrimRight(piece, "\r\n")) == 0:
-		return piece
+		return piece, false
 	case n > 0 && !bytes.ContainsFunc(piece[:n], notOfTag):
-		return slices.Concat(piece[:n], []byte(" "+unheard), piece[n:])
+		return slices.Concat(piece[:n], []byte(" "+unheard), piece[n:]), true
 	}
-	return append([]byte("* "+unheard+" "), piece...)
+	return append([]byte("* "+unheard+" "), piece...), false
 }
 
 // notOfTag tells whether no tag has a character (RFC 9051 §9).

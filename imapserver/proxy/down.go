@@ -91,7 +91,7 @@ func isBye(piece []byte) bool {
 func (s *session) response(piece []byte, end bool) error {
 	mute := s.note(piece)
 	if end && !mute {
-		piece = rewrite(piece, s.off)
+		piece = rewrite(piece, s.rules.off)
 	}
 	status := isStatus(piece)
 	for {

@@ -44,6 +44,7 @@ func TestRefused(t *testing.T) {
 		"after COMPRESS of nothing":      "a COMPRESS\r\nb UNAUTHENTICATE",
 		"after IDLE":                     "a IDLE\r\nb UNAUTHENTICATE\r\nDONE",
 		"after a literal without an end": "a NOOP {3+}\r\nabc\r\nb UNAUTHENTICATE",
+		"in a literal of a literal":      "x\r\na APPEND INBOX {23}\r\nb APPEND INBOX {40+}\r\n\r\nc UNAUTHENTICATE\r\nd NOOP\r\n" + strings.Repeat("x", 40),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"mailstead/imapserver/control"
 	"mailstead/imapserver/handoff"
 	"mailstead/imapserver/limit"
+	"mailstead/imapserver/wire"
 )
 
 // Proxy is the listeners of a process that stand in front of other servers. Its
@@ -61,10 +63,12 @@ type front struct {
 type rules struct {
 	servers []*server
 	users   map[string]int
+	names   config.Names // of users
 	refer   bool
 	limits  limit.Set
 	webmail []netip.Prefix
-	off     []string
+	off     []string        // capabilities that are not offered
+	barred  map[string]bool // the names of their commands
 }
 
 // counters count since the process has begun.
@@ -86,7 +90,13 @@ func (p *Proxy) Prepare(c *config.Config) (commit func(), err error) {
 		if l.Proxy == nil {
 			continue
 		}
-		r := &rules{users: l.Proxy.Users, refer: l.Proxy.Refer, limits: limit.Default().With(c.Limits), off: l.Off}
+		r := &rules{users: l.Proxy.Users, refer: l.Proxy.Refer, limits: limit.Default().With(c.Limits), barred: map[string]bool{}}
+		for user := range r.users {
+			r.names.Add(user)
+		}
+		if err := r.bar(l.Off); err != nil {
+			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+		}
 		if r.webmail, err = config.ParseNets(l.Proxy.Webmail); err != nil {
 			return nil, fmt.Errorf("listener %s: webmail: %w", l.Name, err)
 		}
@@ -100,6 +110,21 @@ func (p *Proxy) Prepare(c *config.Config) (commit func(), err error) {
 		next[l.Name] = r
 	}
 	return func() { p.commit(next) }, nil
+}
+
+// bar switches capabilities off, with those that need them.
+func (r *rules) bar(names []string) error {
+	off, err := wire.Off(names...)
+	if err != nil {
+		return err
+	}
+	for _, c := range off {
+		r.off = append(r.off, string(c))
+	}
+	for _, row := range wire.Commands {
+		r.barred[row.Name] = slices.Contains(off, row.Cap)
+	}
+	return nil
 }
 
 func (p *Proxy) commit(next map[string]*rules) {
@@ -134,12 +159,11 @@ func (f *front) goOver(r *rules) {
 		}
 	}
 	f.rules.Store(r)
-	stay := func(l *link) bool { s, _ := f.route(l.user); return s == l.server }
-	f.pool.limit(r.limits.Proxy, stay)
+	f.pool.limit(r.limits.Proxy, r.reuses)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for s := range f.sessions {
-		if !stay(s.link) {
+		if r.route(s.link.user) != s.link.server {
 			go s.part(movedText) // a client that takes nothing may hold it up
 		}
 	}
@@ -166,18 +190,46 @@ func (f *front) meetAll() {
 	}
 }
 
-// route gives the server that has the mail of a user.
-func (f *front) route(user string) (*server, bool) {
-	r := f.rules.Load()
-	i, known := 0, true
-	if r.users != nil {
+// cut parts the user's name from that of a master who comes in as them.
+func cut(name string) (user, master string) {
+	if i := strings.LastIndexByte(name, '*'); i >= 0 {
+		return name[:i], name[i:]
+	}
+	return name, ""
+}
+
+// meant gives the name of the user whom a client means, as the configuration has it.
+func (r *rules) meant(name string) string {
+	user, master := cut(name)
+	return r.names.Meant(user, func(user string) bool { _, ok := r.users[user]; return ok }) + master
+}
+
+// route gives the server that has the mail of a user, or nil.
+func (r *rules) route(name string) *server {
+	i, known := 0, r.users == nil
+	if !known {
+		user, _ := cut(name)
 		i, known = r.users[user]
 	}
 	if !known || i >= len(r.servers) {
-		return nil, false
+		return nil
 	}
-	return r.servers[i], true
+	return r.servers[i]
 }
+
+// reuses tells whether a link may serve its user once more.
+func (r *rules) reuses(l *link) bool { return !r.refer && r.route(l.user) == l.server }
+
+// refuser gives a server that refuses whoever has none, so that neither when they are
+// refused nor how tells who is known.
+func (r *rules) refuser(name string) *server {
+	if len(r.servers) == 0 {
+		return nil
+	}
+	return r.servers[crc32.ChecksumIEEE([]byte(name))%uint32(len(r.servers))]
+}
+
+func (f *front) route(name string) *server { return f.rules.Load().route(name) }
 
 func (f *front) limits() limit.Proxy { return f.rules.Load().limits.Proxy }
 
@@ -256,17 +308,30 @@ func (f *front) known() bool {
 // nothing of the others.
 func (p *Proxy) Shared(listener string, remote netip.Addr) bool {
 	f := p.front(listener)
-	return f != nil && slices.ContainsFunc(f.rules.Load().webmail, func(n netip.Prefix) bool { return n.Contains(remote.Unmap()) })
+	return f != nil && f.rules.Load().shared(remote)
+}
+
+func (r *rules) shared(remote netip.Addr) bool {
+	return slices.ContainsFunc(r.webmail, func(n netip.Prefix) bool { return n.Contains(remote.Unmap()) })
 }
 
 // Server is auth's Remote: it names the server that Check asks.
 func (p *Proxy) Server(c *handoff.Credentials) string {
 	if f := p.front(c.Listener); f != nil {
-		if s, known := f.route(c.User); known {
+		if s, _ := f.rules.Load().asked(c.User); s != nil {
 			return s.Address()
 		}
 	}
 	return ""
+}
+
+// asked gives the server that is asked whether a login is good, and whether it may say so.
+func (r *rules) asked(name string) (s *server, may bool) {
+	name = r.meant(name)
+	if s = r.route(name); s != nil {
+		return s, true
+	}
+	return r.refuser(name), false
 }
 
 // Check is auth's Remote: it has the user's server look at credentials, or finds a
@@ -276,20 +341,23 @@ func (p *Proxy) Check(ctx context.Context, c *handoff.Credentials) (handoff.Verd
 	if f == nil {
 		return handoff.Verdict{}, errors.New("the listener is not in the configuration any more")
 	}
-	s, known := f.route(c.User)
-	if !known {
-		return handoff.Verdict{Code: "AUTHENTICATIONFAILED", Text: "Authentication failed."}, nil
+	r := f.rules.Load()
+	s, may := r.asked(c.User)
+	if s == nil {
+		return handoff.Verdict{Code: failed, Text: failedText}, nil
 	}
+	meant := *c
+	meant.User = r.meant(c.User)
+	c = &meant
 	f.count.logins.Add(1)
-	refer := f.rules.Load().refer
 	d := f.pool.digest(c.User, c.Password)
-	if l := f.reuse(ctx, c, s, d); l != nil {
-		p.hold(c.ID, f, l)
-		return handoff.Verdict{User: c.User}, nil
+	if may {
+		if l := f.reuse(ctx, c, s, d); l != nil {
+			p.hold(c.ID, f, l)
+			return handoff.Verdict{User: c.User}, nil
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.limits().Patience)
-	defer cancel()
-	l, a, err := s.login(ctx, c)
+	l, a, err := s.login(ctx, c, r)
 	switch {
 	case err != nil:
 		f.count.failed.Add(1)
@@ -297,7 +365,11 @@ func (p *Proxy) Check(ctx context.Context, c *handoff.Credentials) (handoff.Verd
 	case l == nil:
 		f.count.refused.Add(1)
 		return refusal(a), nil
-	case refer:
+	case !may:
+		l.quit()
+		f.count.refused.Add(1)
+		return handoff.Verdict{Code: failed, Text: failedText}, nil
+	case r.refer:
 		l.quit()
 		return handoff.Verdict{Elsewhere: s.url(c.User), Text: "Your mail is on another server."}, nil
 	}
@@ -317,7 +389,7 @@ func (f *front) reuse(ctx context.Context, c *handoff.Credentials, s *server, d 
 		}
 		err := errors.New("of another server")
 		if l.server == s {
-			err = l.awake(ctx, c, f.limits().Alive)
+			err = l.awake(ctx, c, f.rules.Load())
 		}
 		if err == nil {
 			f.count.reused.Add(1)
@@ -333,20 +405,23 @@ func (f *front) reuse(ctx context.Context, c *handoff.Credentials, s *server, d 
 	return nil
 }
 
+// What a client is told whose login is not good.
+const failed, failedText = "AUTHENTICATIONFAILED", "Authentication failed."
+
 // refusal is what a client is told of a server's NO or BAD.
 func refusal(a answer) handoff.Verdict {
 	word, rest, _ := strings.Cut(a.code, " ")
 	v := handoff.Verdict{Code: strings.ToUpper(word), Text: a.text}
 	switch {
 	case len(a.code) > maxText:
-		v.Code = "AUTHENTICATIONFAILED"
+		v.Code = failed
 	case v.Code == "REFERRAL":
 		return handoff.Verdict{Elsewhere: rest, Text: a.text}
 	case v.Code == "" || v.Code == "ALERT":
-		v.Code = "AUTHENTICATIONFAILED"
+		v.Code = failed
 	}
 	if a.status != "NO" || v.Text == "" {
-		v.Text = "Authentication failed."
+		v.Text = failedText
 	}
 	return v
 }
@@ -398,7 +473,7 @@ func (f *front) serve(c *handoff.Client, l *link, tag string) {
 	f.mu.Lock()
 	f.sessions[s] = true
 	f.mu.Unlock()
-	if server, _ := f.route(l.user); server != l.server { // since the login
+	if f.route(l.user) != l.server { // since the login
 		s.part(movedText)
 	}
 	defer context.AfterFunc(f.ctx, func() { s.part("The server is shutting down.") })()
@@ -406,11 +481,10 @@ func (f *front) serve(c *handoff.Client, l *link, tag string) {
 	f.mu.Lock()
 	delete(f.sessions, s)
 	f.mu.Unlock()
-	server, _ := f.route(l.user)
 	switch {
 	case !clean:
 		f.pool.done(l)
-	case server != l.server:
+	case !f.rules.Load().reuses(l):
 		f.pool.done(l)
 		l.quit()
 	case f.pool.keep(l, time.Now()):

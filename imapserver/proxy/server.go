@@ -16,6 +16,7 @@ import (
 
 	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
+	"mailstead/imapserver/wire"
 )
 
 // Dial connects to a server behind a listener, at an address that its configuration has.
@@ -209,15 +210,20 @@ func (l *link) startTLS(ctx context.Context) error {
 }
 
 // login makes a connection on which the user of c is logged in, or gives the
-// answer by which the server has refused it.
-func (s *server) login(ctx context.Context, c *handoff.Credentials) (*link, answer, error) {
-	l, err := s.connect(ctx)
+// answer by which the server has refused it. A refusal may take as long there as the
+// longest takes here.
+func (s *server) login(ctx context.Context, c *handoff.Credentials, r *rules) (*link, answer, error) {
+	late := time.Now().Add(r.limits.Proxy.Patience)
+	connecting, cancel := context.WithDeadline(ctx, late)
+	l, err := s.connect(connecting)
+	cancel()
 	if err != nil {
 		return nil, answer{}, err
 	}
+	l.nc.SetDeadline(late.Add(r.limits.Auth.MaxDelay))
 	stop := context.AfterFunc(ctx, func() { l.nc.Close() })
 	defer stop()
-	a, err := l.introduce(c)
+	a, err := l.introduce(c, r)
 	if err == nil {
 		a, err = l.authenticate(c)
 	}
@@ -239,11 +245,15 @@ func (s *server) login(ctx context.Context, c *handoff.Credentials) (*link, answ
 
 // introduce tells the server for whom the proxy asks, as Dovecot's proxies do: it
 // believes that of addresses which it trusts (login_trusted_networks).
-func (l *link) introduce(c *handoff.Credentials) (answer, error) {
+func (l *link) introduce(c *handoff.Credentials, r *rules) (answer, error) {
 	if !l.server.forward || !l.has("ID") || !c.Remote.IsValid() {
 		return answer{}, nil
 	}
-	return l.command(`ID ("x-originating-ip" "` + c.Remote.String() + `" "x-session-id" "` + c.ID + `")`)
+	ours := wire.ProxyDelays
+	if r.shared(c.Remote) {
+		ours += " " + wire.ProxyShared
+	}
+	return l.command(fmt.Sprintf("ID (%q %q %q %q %q %q)", wire.IDOrigin, c.Remote, wire.IDSession, c.ID, wire.IDProxy, ours))
 }
 
 var errNoMechanism = errors.New("the server offers neither PLAIN nor LOGIN to the proxy")
@@ -304,11 +314,11 @@ func quote(s string) string {
 }
 
 // awake asks a link that was kept whether it is still alive.
-func (l *link) awake(ctx context.Context, c *handoff.Credentials, patience time.Duration) error {
-	l.nc.SetDeadline(time.Now().Add(patience))
+func (l *link) awake(ctx context.Context, c *handoff.Credentials, r *rules) error {
+	l.nc.SetDeadline(time.Now().Add(r.limits.Proxy.Alive))
 	defer context.AfterFunc(ctx, func() { l.nc.SetDeadline(time.Unix(1, 0)) })()
 	before := l.caps
-	a, err := l.introduce(c)
+	a, err := l.introduce(c, r)
 	if err == nil && a == (answer{}) {
 		a, err = l.command("NOOP")
 	}

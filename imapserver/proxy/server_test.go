@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,7 +82,7 @@ func TestLogin(t *testing.T) {
 			f.odd = tt.odd
 			patience := map[string]int64{}
 			if tt.err == "too long" {
-				patience["proxyPatience"] = 1
+				patience["proxyPatience"], patience["longestDelay"] = 1, 0
 			}
 			p := f.start().front(patience)
 			v, err := p.Check(t.Context(), credentials("alice", "right"))
@@ -155,13 +156,13 @@ func TestQuoted(t *testing.T) {
 // Servers are told whose login it is, if that is wished.
 func TestForward(t *testing.T) {
 	f := newFake(t).start()
-	p := f.front(nil, func(p *config.Proxy) { p.Forward = true })
+	p := f.front(nil, func(p *config.Proxy) { p.Forward, p.Webmail = true, []string{"192.0.2.0/24"} })
 	for range 2 {
 		visit(t, p, "alice", "right", "out LOGOUT\r\n").end()
 	}
 	ids := 0
 	for _, said := range f.logins()[0].said {
-		if strings.HasPrefix(said, `ID ("x-originating-ip" "192.0.2.1" "x-session-id" `) {
+		if strings.HasPrefix(said, `ID ("x-originating-ip" "192.0.2.1" "x-session-id" `) && strings.HasSuffix(said, ` "x-mailstead-proxy" "delays shared")`) {
 			ids++
 		}
 	}
@@ -170,26 +171,72 @@ func TestForward(t *testing.T) {
 	}
 }
 
-// The users of two servers go to their own; others to neither.
+// A server may delay a refusal for as long as is done here.
+func TestDelayedRefusal(t *testing.T) {
+	f := newFake(t)
+	f.odd = func(_ *fakeConn, _, word string) bool {
+		if word == "AUTHENTICATE" {
+			time.Sleep(1200 * time.Millisecond)
+		}
+		return false
+	}
+	p := f.start().front(map[string]int64{"proxyPatience": 1, "longestDelay": 20})
+	if v, err := p.Check(t.Context(), credentials("alice", "wrong")); err != nil || v.Code != failed {
+		t.Errorf("%+v %v", v, err)
+	}
+}
+
+// The users of two servers go to their own, whatever capitals they begin with, and masters
+// where the user is; others to neither, though one of them is asked, whose refusal takes as
+// long as any.
 func TestByUser(t *testing.T) {
 	a, b := newFake(t).start(), newFake(t).start()
 	p := a.front(nil, func(p *config.Proxy) {
 		p.Servers = append(p.Servers, config.Server{Host: "127.0.0.1", Port: b.l.Addr().(*net.TCPAddr).Port, TLS: config.Plain})
-		p.Users = map[string]int{"alice": 0, "bob": 1}
+		p.Users = map[string]int{"alice": 0, "bob": 1, "Kim": 1}
 	})
-	for _, user := range []string{"alice", "bob", "alice"} {
+	for _, user := range []string{"alice", "bob", "Kim", "alice", "bob*helpdesk"} {
 		visit(t, p, user, "right", "out LOGOUT\r\n").end()
 	}
-	if v, err := p.Check(t.Context(), credentials("carol", "right")); err != nil || v.Code != "AUTHENTICATIONFAILED" {
-		t.Errorf("%+v %v", v, err)
+	for name, user := range map[string]string{"Alice": "alice", "kim": "Kim", "BOB*helpdesk": "bob*helpdesk"} {
+		c := credentials(name, "right")
+		if v, err := p.Check(t.Context(), c); err != nil || v.User != user {
+			t.Fatalf("%s: %+v %v", name, v, err)
+		}
+		begin(t, p, c.ID, "out LOGOUT\r\n").end()
 	}
-	if x, y := a.logins(), b.logins(); len(x) != 1 || len(y) != 1 || x[0].user != "alice" || y[0].user != "bob" {
-		t.Errorf("%d and %d logins", len(x), len(y))
+	var users []string
+	for i, f := range []*fake{a, b} {
+		for _, c := range f.logins() {
+			users = append(users, fmt.Sprint(i, " ", c.user))
+		}
+	}
+	if slices.Sort(users); !slices.Equal(users, []string{"0 alice", "1 Kim", "1 bob", "1 bob*helpdesk"}) {
+		t.Errorf("%q", users)
+	}
+	for password, text := range map[string]string{"right": failedText, "wrong": "No."} {
+		if v, err := p.Check(t.Context(), credentials("carol", password)); err != nil || v != (handoff.Verdict{Code: failed, Text: text}) {
+			t.Errorf("%s: %+v %v", password, v, err)
+		}
+	}
+	if n := count(p); n.Idle != 4 || n.Refused != 2 {
+		t.Errorf("%+v", n)
 	}
 }
 
 func TestRefer(t *testing.T) {
 	f := newFake(t).start()
+	kept := f.front(nil)
+	visit(t, kept, "alice", "right", "out LOGOUT\r\n").end()
+	stays := visit(t, kept, "bob", "right", "")
+	stays.until("in OK ")
+	reload(t, kept, f.config(nil, func(p *config.Proxy) { p.Refer = true }))
+	stays.leave()
+	for _, user := range []string{"alice", "bob"} {
+		if v, err := kept.Check(t.Context(), credentials(user, "right")); err != nil || v.Elsewhere == "" || count(kept).Idle != 0 {
+			t.Errorf("%s, whose connection was kept: %+v %v, %+v", user, v, err, count(kept))
+		}
+	}
 	p := f.front(nil, func(p *config.Proxy) { p.Refer = true })
 	v, err := p.Check(t.Context(), credentials("al ice", "right"))
 	if _, port, _ := net.SplitHostPort(f.l.Addr().String()); err != nil || v.Elsewhere != "imap://al%20ice;AUTH=*@127.0.0.1:"+port+"/" {

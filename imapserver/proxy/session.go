@@ -20,8 +20,8 @@ import (
 type session struct {
 	front *front
 	link  *link
-	tag   string   // of the login
-	off   []string // capabilities that the client is not offered
+	tag   string // of the login
+	rules *rules // as they were at its beginning
 
 	client net.Conn // whose writes have a deadline
 	server net.Conn
@@ -76,7 +76,7 @@ func (s stalled) Write(b []byte) (int, error) {
 
 func newSession(f *front, l *link, c *handoff.Client, tag string) *session {
 	patience := f.patience()
-	s := &session{front: f, link: l, tag: tag, off: f.rules.Load().off, ended: make(chan struct{}), verdict: make(chan bool, 1)}
+	s := &session{front: f, link: l, tag: tag, rules: f.rules.Load(), ended: make(chan struct{}), verdict: make(chan bool, 1)}
 	s.client, s.server = stalled{c, patience}, stalled{l.nc, patience}
 	s.in.br, s.out.br = bufio.NewReaderSize(c, 1<<10), l.br
 	s.toward, s.back = bufio.NewWriterSize(s.server, 4<<10), bufio.NewWriterSize(s.client, readSize)
@@ -109,7 +109,7 @@ func (s *session) serve() (clean bool) {
 func (s *session) greet() {
 	code := ""
 	if len(s.link.caps) > 0 {
-		code = "[CAPABILITY " + strings.Join(shown(s.link.caps, s.off), " ") + "] "
+		code = "[CAPABILITY " + strings.Join(shown(s.link.caps, s.rules.off), " ") + "] "
 	} else if s.link.code != "" {
 		code = "[" + s.link.code + "] "
 	}
@@ -168,7 +168,7 @@ func (s *session) commands() error {
 		}
 		tag, word, e, ok := parseCommand(piece)
 		_, _, more := s.in.literal()
-		if !ok || e == veils && (more || !end) || slices.ContainsFunc(s.off, func(c string) bool { return base(c) == word }) {
+		if !ok || e == veils && (more || !end) || s.barred(word, piece[min(len(tag)+1+len(word), len(piece)):]) {
 			e = refused
 		}
 		if e == leaves && s.leave(tag) {
@@ -198,10 +198,23 @@ func (s *session) interrupted() {
 	s.spoiled = s.spoiled || s.open > 0
 }
 
-// base is the command of a capability: COMPRESS of COMPRESS=DEFLATE.
-func base(capability string) string {
-	name, _, _ := strings.Cut(strings.ToUpper(capability), "=")
-	return name
+// barred tells whether a command is of a capability that is switched off; rest is what
+// is there of what follows its word.
+func (s *session) barred(word string, rest []byte) bool {
+	if len(s.rules.off) == 0 {
+		return false
+	}
+	line, whole := bytes.CutSuffix(rest, []byte("\n"))
+	switch words := strings.Fields(strings.ToUpper(string(line))); {
+	case word != "UID" && word != "ENABLE":
+	case word == "ENABLE":
+		return !whole || slices.ContainsFunc(words, func(c string) bool { return contains(s.rules.off, c) })
+	case len(words) < 2 && !whole:
+		return true // of a tag that is as long as the line may be: nobody can tell
+	case len(words) > 0:
+		word += " " + words[0]
+	}
+	return s.rules.barred[word]
 }
 
 // begun notes what a command will leave behind, and gives it as it is passed on.
@@ -210,7 +223,11 @@ func (s *session) begun(piece []byte, tag, word string, e effect, ok bool) []byt
 	defer s.mu.Unlock()
 	if !ok {
 		s.spoiled = true
-		return defused(piece)
+		none, answered := defused(piece)
+		if answered {
+			s.open++ // or its answer would pass for that of one which waits with a literal
+		}
+		return none
 	}
 	s.open++
 	switch e {

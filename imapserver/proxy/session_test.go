@@ -163,24 +163,38 @@ func TestEnded(t *testing.T) {
 
 // Capabilities that are switched off are not shown, and their command is refused.
 func TestOff(t *testing.T) {
-	f := newFake(t).start()
+	f := newFake(t)
+	f.caps += " QRESYNC"
+	f.start()
 	p := f.front(nil)
 	c := f.config(nil)
-	c.Listeners[0].Off = []string{"IDLE", "COMPRESS=DEFLATE"}
-	commit, err := p.Prepare(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	commit()
+	c.Listeners[0].Off = []string{"IDLE", "COMPRESS=DEFLATE", "MOVE", "CONDSTORE", "QUOTA"}
+	reload(t, p, c)
 	v := visit(t, p, "alice", "right", "")
-	if said := v.until("in OK "); strings.Contains(said, "IDLE") {
+	if said := v.until("in OK "); strings.Contains(said, "IDLE") || strings.Contains(said, "QRESYNC") || !strings.Contains(said, "UNSELECT") {
 		t.Errorf("%q", said)
 	}
-	v.send("a IDLE\r\n")
-	v.until("a BAD ")
-	v.send("b COMPRESS DEFLATE\r\n")
-	v.until("b BAD ")
+	refused := []string{
+		"IDLE", "COMPRESS DEFLATE", "MOVE 1 x", "UID MOVE 1 x", "uid  move 1 x", "ENABLE condstore", "ENABLE UTF8=ACCEPT QRESYNC", "GETQUOTA x",
+	}
+	for _, say := range refused {
+		v.send("a " + say + "\r\n")
+		v.until("a BAD ")
+	}
+	for _, line := range []string{" UID | MOVE 1 x", " UID MO|VE 1 x", " UID M|OVE 1 x", " ENABLE UTF8=ACCEPT COND|STORE"} { // in two pieces
+		first, rest, _ := strings.Cut(line, "|")
+		tag := strings.Repeat("x", 1<<10-len(first))
+		v.send(tag + first + rest + "\r\n")
+		v.until(tag + " BAD ")
+	}
+	v.send("b UID FETCH 1 FLAGS\r\nc ENABLE UTF8=ACCEPT\r\n")
+	v.until("c OK ")
 	v.leave()
+	for _, said := range f.logins()[0].said {
+		if word, _, _ := strings.Cut(said, " "); word == "MOVE" || word == "GETQUOTA" || strings.HasPrefix(strings.ToUpper(said), "UID MOVE") || word == "ENABLE" && said != "ENABLE UTF8=ACCEPT" {
+			t.Errorf("the server has heard %q", said)
+		}
+	}
 }
 
 // A client that is gone in the middle leaves nothing behind that could be kept.

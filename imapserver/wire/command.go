@@ -172,18 +172,32 @@ const (
 	StoreRemove
 )
 
+// The fields of ID by which a proxy tells a server that trusts it of its client.
+const (
+	// IDOrigin is the client's address, and IDSession the proxy's name of the session, as
+	// Dovecot's proxies have them.
+	IDOrigin, IDSession = "x-originating-ip", "x-session-id"
+	// IDProxy is words, of which there are two.
+	IDProxy = "x-mailstead-proxy"
+	// ProxyDelays: refusals may come at once, as the proxy delays them.
+	ProxyDelays = "delays"
+	// ProxyShared: many users come from the client's address.
+	ProxyShared = "shared"
+)
+
+// Value gives a field; "" for one that is not there.
+func (c *ID) Value(key string) string {
+	if i := slices.IndexFunc(c.Params, func(p IDParam) bool { return strings.EqualFold(p.Key, key) }); i >= 0 {
+		return c.Params[i].Value
+	}
+	return ""
+}
+
 // maxClient bounds what is kept of what a client says of itself.
 const maxClient = 64
 
 // Client is the name and the version of the client, as it says, cut short.
 func (c *ID) Client() string {
-	var client string
-	for _, key := range []string{"name", "version"} {
-		i := slices.IndexFunc(c.Params, func(p IDParam) bool { return strings.EqualFold(p.Key, key) })
-		if i >= 0 {
-			client += " " + c.Params[i].Value
-		}
-	}
-	client = strings.TrimSpace(client)
+	client := strings.TrimSpace(c.Value("name") + " " + c.Value("version"))
 	return strings.Clone(client[:min(len(client), maxClient)])
 }
