@@ -257,9 +257,9 @@ func (a *Account) loadAccount(keep bool) (kept bool, err error) {
 		a.enc = detected
 	}
 	return kept, a.index.update(func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, "INSERT INTO account (id, encoding, uidvalidity, courier) VALUES (1, ?, 0, ?)"+
+		return sqlitex.Execute(conn, "INSERT INTO account (id, encoding, uidvalidity, courier) VALUES (1, ?, ?, ?)"+
 			" ON CONFLICT (id) DO UPDATE SET encoding = excluded.encoding, courier = excluded.courier",
-			&sqlitex.ExecOptions{Args: []any{int(a.enc), kept}})
+			&sqlitex.ExecOptions{Args: []any{int(a.enc), int64(a.validity.last), kept}})
 	})
 }
 

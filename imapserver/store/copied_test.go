@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,8 +128,74 @@ func TestIndexFromBackupTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if d := uids[1] - uids[0]; d < 20 {
+	if uids[1] < uids[0]+20 {
 		t.Errorf("UIDs %d", uids)
+	}
+}
+
+// TestNoRoomBesideLists: a mailbox that is taken over while there is no room for its rows
+// goes on where it would have, with the UIDVALIDITY that it had, however often it is tried.
+func TestNoRoomBesideLists(t *testing.T) {
+	const n = 6000
+	for _, own := range []string{"", "1700000000 9001\n"} { // a mark of an index that is lost
+		dir := newMaildir(t)
+		var list strings.Builder
+		fmt.Fprintf(&list, "3 V1700000000 N%d G0123456789abcdef0123456789abcdef\n", n+1)
+		for i := range n {
+			base := fmt.Sprintf("%d.M%dP1_1.host", 1700000000+i, i)
+			put(t, filepath.Join(dir, "cur", base+":2,"), mail1)
+			fmt.Fprintf(&list, "%d :%s\n", i+1, base)
+		}
+		put(t, filepath.Join(dir, "dovecot-uidlist"), list.String())
+		if own != "" {
+			put(t, filepath.Join(dir, courierUIDNext), own)
+		}
+		full := true
+		watchSQLite(t, &sqliteWatch{root: filepath.Join(dir, maildir.OwnDir), before: func(op sqliteOp) error {
+			if full && op.call == "write" && op.offset+int64(len(op.data)) > 300<<10 {
+				return unix.ENOSPC
+			}
+			return nil
+		}})
+		a := openUnwatched(t, dir)
+		for range 5 {
+			if _, err := a.Select(t.Context(), "INBOX", true); !errors.Is(err, ErrNoSpace) {
+				t.Fatal(err)
+			}
+			if mark, err := os.ReadFile(filepath.Join(dir, courierUIDNext)); ignoreNotExist(err) != nil || string(mark) != own {
+				t.Fatalf("%q, %v", mark, err)
+			}
+		}
+		full = false
+		v := selectBox(t, a, "INBOX", false)
+		if v.UIDValidity() != 1700000000 || v.At(n).UID != n {
+			t.Errorf("UIDVALIDITY %d, last UID %d", v.UIDValidity(), v.At(n).UID)
+		}
+		v.Close()
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestValidityAheadIsKept: UIDVALIDITYs above the clock are not forgotten once the index that
+// is lost has been made anew.
+func TestValidityAheadIsKept(t *testing.T) {
+	const ahead = 2_100_000_000
+	dir := newMaildir(t)
+	put(t, filepath.Join(dir, "dovecot-uidlist"), "3 V1700000000 N8 G0123456789abcdef0123456789abcdef\n")
+	put(t, filepath.Join(dir, validityFile), fmt.Sprintf("%d\n", ahead))
+	a := openUnwatched(t, dir)
+	selectBox(t, a, "INBOX", true).Close()
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a = openUnwatched(t, dir)
+	if err := a.Create(t.Context(), "New"); err != nil {
+		t.Fatal(err)
+	}
+	if v := selectBox(t, a, "New", true); v.UIDValidity() <= ahead {
+		t.Errorf("UIDVALIDITY %d", v.UIDValidity())
 	}
 }
 

@@ -257,12 +257,16 @@ func (mb *mailbox) reset() {
 // mu is held. by is the view that made the change, or nil.
 func (mb *mailbox) commit(next *snapshot, durable bool, by *View, fn func(*sqlite.Conn) error) error {
 	row := mb.row
-	if err := mb.raiseMarks(&row, next); err != nil {
+	lower, err := mb.markBefore()
+	if err == nil {
+		err = mb.raiseMarks(&row, next)
+	}
+	if err != nil {
 		return err
 	}
 	durable = durable || row.uidMark > mb.row.uidMark || row.modseqMark > mb.row.modseqMark
 	if err := mb.write(&row, next, fn); err != nil {
-		return err
+		return errors.Join(err, lower())
 	}
 	mb.row, mb.ahead = row, false
 	if durable {
@@ -374,6 +378,22 @@ func (mb *mailbox) keepSize(r *record) {
 
 // courierUIDNext is the file, beside courierimapuiddb, with our mark.
 const courierUIDNext = "mailstead-uidnext"
+
+// markBefore gives what puts back the mark beside the file of a mailbox that is taken over,
+// where its rows cannot be written: nobody has been given a UID yet, and each time that it is
+// tried would go on above the mark of the last.
+func (mb *mailbox) markBefore() (lower func() error, err error) {
+	if mb.row.id != 0 || !mb.row.uiddb {
+		return func() error { return nil }, nil
+	}
+	was, err := mb.readUIDNext(mb.row.uidValidity)
+	return func() error {
+		if was == 0 {
+			return mb.folder.RemoveSidecars(maildir.BesideCur, courierUIDNext)
+		}
+		return mb.writeUIDNext(was)
+	}, err
+}
 
 // writeUIDNext records, beside a courierimapuiddb whose UIDs we went on from,
 // that UIDs below mark have been given out. Should the index be lost, Courier's
