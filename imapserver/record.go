@@ -165,13 +165,15 @@ func (r *record) thin() error {
 		return err
 	}
 	much := map[string]int64{} // octets, by user
+	room := r.max*3/4 - r.size // less what cannot be read
 	for _, path := range files {
 		err = errors.Join(err, eachLine(path, func(user string, line []byte) error {
 			much[user] += int64(len(line))
+			room += int64(len(line))
 			return nil
 		}))
 	}
-	share := fairShare(slices.Sorted(maps.Values(much)), r.max*3/4)
+	share := fairShare(slices.Sorted(maps.Values(much)), max(0, room))
 	for user := range much {
 		much[user] -= share
 	}
@@ -203,18 +205,18 @@ func fairShare(have []int64, room int64) int64 {
 // recordNext is what a day's file is replaced by.
 const recordNext = "next.tmp"
 
-// thinDay takes so many octets of each user's first lines from a file, and says how many
-// lines that were.
+// thinDay takes so many octets of each user's first lines from a file, takes them off much,
+// and says how many lines that were.
 func thinDay(path string, much map[string]int64) (gone int, err error) {
 	next := filepath.Join(filepath.Dir(path), recordNext)
 	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return 0, err
 	}
-	w, kept := bufio.NewWriter(f), 0
+	w, kept, left := bufio.NewWriter(f), 0, maps.Clone(much)
 	err = eachLine(path, func(user string, line []byte) error {
-		if much[user] > 0 {
-			much[user] -= int64(len(line))
+		if left[user] > 0 {
+			left[user] -= int64(len(line))
 			gone++
 			return nil
 		}
@@ -227,9 +229,14 @@ func thinDay(path string, much map[string]int64) (gone int, err error) {
 	case err != nil || gone == 0:
 		return 0, errors.Join(err, os.Remove(next))
 	case kept == 0:
-		return gone, errors.Join(os.Remove(next), os.Remove(path))
+		err = errors.Join(os.Remove(next), os.Remove(path))
+	default:
+		err = os.Rename(next, path)
 	}
-	return gone, os.Rename(next, path)
+	if err == nil {
+		maps.Copy(much, left)
+	}
+	return gone, err
 }
 
 // eachLine reads a file of the record. A line that a power cut has torn is nobody's.

@@ -207,6 +207,17 @@ func TestRecordThinnedInPart(t *testing.T) {
 	if lines+missed != 110 || fresh != 10 {
 		t.Errorf("%d lines, %d of them of the last ten, %d missed", lines, fresh, missed)
 	}
+
+	// What cannot be read takes room, too.
+	have := r.size
+	r.max = 2 * have
+	r.size += have
+	if err := r.thin(); err == nil {
+		t.Error("a day that is none is read")
+	}
+	if st, err := os.Stat(filepath.Join(dir, "2026-01-02"+recordEnd)); err != nil || st.Size() > have/2 {
+		t.Errorf("%d octets of %d are left, %v", st.Size(), have, err)
+	}
 }
 
 // A clock that is far ahead once, as at a start without network, takes no day along.

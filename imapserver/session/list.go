@@ -67,8 +67,9 @@ type listPattern struct {
 // matches: no name is as long, with all that is put before it.
 const maxPattern = 1024
 
-// maxPatterns is how many octets the patterns of a command may have, each with the reference
-// before it: as many as without one.
+// maxPatterns is how many octets the patterns of a command may have that any name may match,
+// each with the reference before it. Without a bound, a command of 1 MiB in which the
+// reference is long would be a thousand times that.
 const maxPatterns = 64 << 10
 
 // listPatterns gives the patterns for the user's own mailboxes, and those for
