@@ -167,7 +167,7 @@ func (l *look) dryStart(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "check", "--staged")
-	cmd.Stdin = bytes.NewReader(input)
+	cmd.Stdin, cmd.Env = bytes.NewReader(input), []string{} // root's may have secrets
 	if have, ok := l.facts.Accounts[render.ServiceUser]; ok && os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: uint32(have.UID), Gid: uint32(have.GID)}}
 	}
