@@ -231,6 +231,8 @@ func (s *Saved) valid() error {
 		switch {
 		case c.Ref.Kind == "" || c.Ref.Name == "":
 			return errors.New("a damaged plan file: a change of nothing")
+		case c.Op == "":
+			return fmt.Errorf("a damaged plan file: %s: no operation", c.Ref)
 		case seen[c.Ref]:
 			return fmt.Errorf("a damaged plan file: %s is changed twice", c.Ref)
 		case c.Have == nil && c.Want == nil,
