@@ -347,11 +347,9 @@ func (f *fetch) markSeen(ctx context.Context) error {
 		seqs[i] = t.seq
 	}
 	stored := f.view.Store(ctx, seqs, store.StoreAdd, []imap.Flag{imap.FlagSeen})
-	updates, err := f.s.selected.poll(ctx, false, false)
-	if err != nil {
-		return f.s.gone(err)
+	if err := f.s.pollFlags(ctx); err != nil {
+		return err
 	}
-	f.s.writeUpdates(others(updates))
 	for _, t := range f.unseen {
 		if now := f.view.At(t.seq); !sameFlags(now.Flags, t.flags) {
 			f.s.writeFlags(t.seq, now)

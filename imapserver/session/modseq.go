@@ -37,6 +37,16 @@ func (s *session) tellHighest() {
 	}
 }
 
+// tellWithheld does so where the client was told of a change, and not of an earlier one:
+// else it would take the mod-sequence of the one for that of both (RFC 7162 §3.2 and §6).
+func (s *session) tellWithheld() {
+	v := s.selected
+	if s.on(imap.CapCondStore) && v.ahead && v.view.Withholds() {
+		s.tellHighest()
+	}
+	v.ahead = false
+}
+
 // removedCode is the code that says what the mod-sequence of an expunge is, for
 // the tagged OK of a command that has removed messages (RFC 7162 §3.2.7).
 func (s *session) removedCode(row *wire.CommandRow) imap.ResponseCode {
@@ -48,6 +58,7 @@ func (s *session) removedCode(row *wire.CommandRow) imap.ResponseCode {
 
 // writeModSeq writes the value of MODSEQ (RFC 7162 §7).
 func (s *session) writeModSeq(n store.ModSeq) {
+	s.selected.ahead = true
 	s.w.Raw("(")
 	s.w.Number(uint64(n))
 	s.w.Raw(")")

@@ -23,6 +23,7 @@ type selection struct {
 	release  func()    // gives the account back; nil: it is the session's own
 	counts
 	fresh    imap.UID // NOTIFY has items of the messages from here on to tell; 0 none
+	ahead    bool     // mod-sequences were told since tellWithheld
 	keywords []imap.Flag
 	saved    imap.UIDSet             // what "$" means
 	live     []*liveSearch           // searches whose results are kept up to date
@@ -61,10 +62,14 @@ func (s *session) tell(ctx context.Context, flags wire.CommandFlag) error {
 	if flags&wire.NoPoll != 0 {
 		return nil
 	}
-	if s.selected != nil && (s.notify.ofSelected() || flags&wire.Removes != 0) {
+	switch {
+	case s.selected == nil:
+	case s.notify.ofSelected() || flags&wire.Removes != 0:
 		if err := s.poll(ctx, flags&wire.UsesSeq == 0, flags&wire.Scans != 0); err != nil {
 			return err
 		}
+	default:
+		s.tellWithheld()
 	}
 	select {
 	case <-s.notify.wake():
@@ -79,26 +84,37 @@ func (s *session) poll(ctx context.Context, expunge, scan bool) error {
 	if err := s.review(); err != nil {
 		return err
 	}
-	updates, err := s.selected.poll(ctx, expunge, scan)
+	updates, err := s.selected.view.Poll(ctx, expunge, scan)
 	if err != nil {
 		return s.gone(err)
 	}
+	s.selected.noteLive(updates)
 	s.tellRemoved(updates)
 	s.writeUpdates(updates)
 	if err := s.tellLive(ctx, s.newProgress("", 0)); err != nil {
 		return err
 	}
-	if s.selected.view.Withholds() && s.on(imap.CapCondStore) {
-		s.tellHighest() // below that of the expunges (RFC 7162 §3.2)
+	if err := s.tellFresh(ctx); err != nil {
+		return err
 	}
-	return s.tellFresh(ctx)
+	s.tellWithheld()
+	return nil
 }
 
-// poll brings the view up to date.
-func (v *selection) poll(ctx context.Context, expunge, scan bool) ([]store.Update, error) {
-	updates, err := v.view.Poll(ctx, expunge, scan)
+// pollFlags does so where the session has changed flags itself, and tells what others
+// have changed. What NOTIFY does not ask for, the view is not told either.
+func (s *session) pollFlags(ctx context.Context) error {
+	v, poll := s.selected, s.selected.view.PollFlags
+	if s.notify.ofSelected() {
+		poll = func(ctx context.Context) ([]store.Update, error) { return v.view.Poll(ctx, false, false) }
+	}
+	updates, err := poll(ctx)
+	if err != nil {
+		return s.gone(err)
+	}
 	v.noteLive(updates)
-	return updates, err
+	s.writeUpdates(others(updates))
+	return nil
 }
 
 // gone ends the session where its mailbox is no more: there is no other way to
@@ -125,11 +141,12 @@ func (s *session) writeUpdates(updates []store.Update) {
 			s.selected.aside = s.command != "IDLE" && s.command != "NOOP" && s.command != "APPEND"
 			s.noteFresh(int(u.Seq))
 		case store.UpdateFlags:
-			if !s.notify.ofFlags() {
-				continue
-			}
-			if now, ok := s.selected.view.Seq(u.UID); ok {
+			switch now, ok := s.selected.view.Seq(u.UID); {
+			case !ok:
+			case s.notify.ofFlags():
 				s.writeFlags(u.Seq, s.selected.view.At(now))
+			default:
+				s.selected.view.Omit(now)
 			}
 		}
 	}

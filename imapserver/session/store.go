@@ -41,11 +41,9 @@ func (s *session) store(ctx context.Context, c *wire.Store) (imap.ResponseCode, 
 	if err != nil {
 		return "", s.partly(left, err)
 	}
-	updates, err := s.selected.poll(ctx, false, false)
-	if err != nil {
-		return "", s.gone(err)
+	if err := s.pollFlags(ctx); err != nil {
+		return "", err
 	}
-	s.writeUpdates(others(updates))
 	s.writeKeywords()
 	if !c.Silent || s.on(imap.CapCondStore) {
 		s.writeStored(spans, left, c.Silent)

@@ -32,6 +32,25 @@ func (v *View) noteOwn(uid imap.UID, from, to ModSeq) {
 // scan asks for a look at the Maildir even if nothing woke us (NOOP, CHECK).
 // ErrNotFound once the mailbox has been deleted.
 func (v *View) Poll(ctx context.Context, expunge, scan bool) ([]Update, error) {
+	now, err := v.look(ctx, scan)
+	if err != nil {
+		return nil, err
+	}
+	return v.tell(now, expunge, true), nil
+}
+
+// PollFlags brings the flags of the messages that the session has been told of up
+// to date: what has come and gone is told by a later Poll.
+func (v *View) PollFlags(ctx context.Context) ([]Update, error) {
+	now, err := v.look(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	return v.tell(now, false, false), nil
+}
+
+// look gives the mailbox's present state.
+func (v *View) look(ctx context.Context, scan bool) (*snapshot, error) {
 	select {
 	case <-v.wake:
 	default:
@@ -49,24 +68,31 @@ func (v *View) Poll(ctx context.Context, expunge, scan bool) ([]Update, error) {
 	now := v.mb.snap.Load()
 	v.takeRecent(now)
 	v.mb.mu.Unlock()
-	return v.tell(now, expunge), nil
+	return now, nil
 }
 
-// tell makes now what the session has been told, and gives what that takes.
-func (v *View) tell(now *snapshot, expunge bool) []Update {
+// tell makes now what the session has been told, and gives what that takes: without
+// expunge and come, all but the messages that have gone or come.
+func (v *View) tell(now *snapshot, expunge, come bool) []Update {
 	if v.told == now {
 		return nil
 	}
 	d := diff(v.told, now)
+	uidNext := now.uidNext
+	held := !expunge && len(d.gone) > 0 || !come && len(d.added) > 0
+	if !come {
+		d.added, uidNext = nil, v.told.uidNext
+	}
 	var updates []Update
-	if expunge || len(d.gone) == 0 {
+	if !held {
 		// From the end, so that each number is right when it is told.
 		for _, n := range slices.Backward(d.gone) {
 			updates = append(updates, Update{Kind: UpdateExpunge, Seq: SeqNum(n + 1), UID: v.told.at(n).uid})
 		}
 		v.told, v.sure = now, now.modseq
 	} else {
-		v.told = withhold(v.told, now, d)
+		v.told = withhold(v.told, d)
+		v.told.uidNext, v.told.modseq = uidNext, now.modseq
 	}
 	if len(d.added) > 0 {
 		updates = append(updates, Update{Kind: UpdateExists, Seq: SeqNum(v.told.len)})
@@ -80,8 +106,8 @@ func (v *View) tell(now *snapshot, expunge bool) []Update {
 	return updates
 }
 
-// withhold gives the old snapshot with all that is new but the removals.
-func withhold(old, now *snapshot, d difference) *snapshot {
+// withhold gives a snapshot with all that is new but the removals.
+func withhold(old *snapshot, d difference) *snapshot {
 	e := old.edit()
 	for _, r := range d.changed {
 		e.set(*r)
@@ -89,6 +115,5 @@ func withhold(old, now *snapshot, d difference) *snapshot {
 	for _, r := range d.added {
 		e.add(*r)
 	}
-	e.s.uidNext, e.s.modseq = now.uidNext, now.modseq
 	return e.done()
 }

@@ -13,11 +13,24 @@ import (
 
 // HighestModSeq is the mod-sequence up to which the session has been told
 // everything, as of the last Poll (RFC 7162 §3.2).
-func (v *View) HighestModSeq() ModSeq { return v.sure }
+func (v *View) HighestModSeq() ModSeq {
+	if v.omitted != 0 {
+		return min(v.sure, v.omitted-1)
+	}
+	return v.sure
+}
 
 // Withholds tells whether the session knows of later changes than
-// HighestModSeq, because expunges have been kept from it.
-func (v *View) Withholds() bool { return v.told.modseq > v.sure }
+// HighestModSeq, because others have been kept from it.
+func (v *View) Withholds() bool { return v.told.modseq > v.HighestModSeq() }
+
+// Omit says that the session is not told how the flags of message n have changed.
+// HighestModSeq stays below that for as long as there is the View.
+func (v *View) Omit(n SeqNum) {
+	if m := v.told.at(int(n) - 1).modseq; v.omitted == 0 || m < v.omitted {
+		v.omitted = m
+	}
+}
 
 // Since gives the mod-sequence from which on to look for what has changed since
 // n: n or, where that is not known any more, 0.

@@ -12,7 +12,7 @@ import (
 )
 
 // View is one session's view of a mailbox: the messages with their sequence
-// numbers as this session has been told. It changes only in Poll. One
+// numbers as this session has been told. It changes only in Poll and PollFlags. One
 // goroutine owns a View; Wake may be used from another, and so may what reads
 // messages while the owner does nothing else with it.
 type View struct {
@@ -23,10 +23,11 @@ type View struct {
 	wake     chan struct{}
 	closed   bool
 
-	told   *snapshot              // as the session has been told
-	sure   ModSeq                 // all up to it has been told
-	recent []uidRange             // of messages that are \Recent here; ascending
-	own    map[imap.UID]ownChange // changes by Store that Poll has not told
+	told    *snapshot              // as the session has been told
+	sure    ModSeq                 // all up to it has been told, but for flags from
+	omitted ModSeq                 // on; 0: those too
+	recent  []uidRange             // of messages that are \Recent here; ascending
+	own     map[imap.UID]ownChange // changes by Store that Poll has not told
 
 	removed func([]Removal) // is told of them; may be nil
 }
