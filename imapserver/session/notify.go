@@ -32,7 +32,7 @@ type notification struct {
 	renamed []store.Renamed // that the list did not show yet
 }
 
-// setNotify is NOTIFY (RFC 5465 §3).
+// setNotify is NOTIFY (RFC 5465 §3). SET is NOOP first.
 func (s *session) setNotify(ctx context.Context, c *wire.Notify) (imap.ResponseCode, error) {
 	n := &notification{told: make(map[string]store.Status), named: make(map[string][]int)}
 	for _, g := range c.Groups {
@@ -46,6 +46,11 @@ func (s *session) setNotify(ctx context.Context, c *wire.Notify) (imap.ResponseC
 			}
 		}
 		n.groups = append(n.groups, g)
+	}
+	if len(n.groups) > 0 && s.selected != nil && s.notify.ofSelected() {
+		if err := s.poll(ctx, true, true); err != nil { // what there is until now is told as it was asked for until now
+			return "", err
+		}
 	}
 	if slices.ContainsFunc(n.groups, func(g wire.NotifyGroup) bool { return !ofSelected(g) && len(g.Events) > 0 }) {
 		if err := s.beginNotify(ctx, n, c.Status); err != nil {

@@ -82,7 +82,7 @@ var Commands = []CommandRow{
 	{"COMPRESS", 4978, capDeflate, loggedIn, NoPoll, parseCompress},
 	{"IDLE", 2177, imap.CapIdle, loggedIn, 0, plain(Idle{})},
 	{"ESEARCH", 7377, imap.CapMultiSearch, loggedIn, 0, parseESearch},
-	{"NOTIFY", 5465, imap.CapNotify, loggedIn, 0, parseNotify},
+	{"NOTIFY", 5465, imap.CapNotify, loggedIn, Scans, parseNotify},
 
 	{"CHECK", 3501, "", Selected, Scans, plain(Check{})},
 	{"CLOSE", 3501, "", Selected, NoPoll, plain(Close{})},
