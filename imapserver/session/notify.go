@@ -467,7 +467,8 @@ func (s *session) noteFresh(exists int) {
 	v.exists = exists
 }
 
-// tellFresh tells what NOTIFY wants to know of new messages (RFC 5465 §5.2).
+// tellFresh tells what NOTIFY wants to know of new messages (RFC 5465 §5.2), and which
+// they are: nobody has asked for just this answer (RFC 9051 §7.5.2, RFC 7162 §3.2.4).
 func (s *session) tellFresh(ctx context.Context) error {
 	v, g := s.selected, s.notify.selectedGroup()
 	if v.fresh == 0 || g == nil {
@@ -475,7 +476,14 @@ func (s *session) tellFresh(ctx context.Context) error {
 	}
 	first, _ := v.view.Seq(v.fresh)
 	v.fresh = 0
-	f := s.newFetch(&wire.Fetch{Items: g.Fetch})
+	told := fetch{items: g.Fetch}
+	if !s.on(imap.CapUIDOnly) {
+		told.add(wire.FetchUID)
+	}
+	if s.on(imap.CapCondStore) {
+		told.add(wire.FetchModSeq)
+	}
+	f := s.newFetch(&wire.Fetch{Items: told.items})
 	defer f.kept.Close()
 	for seq := first; seq <= store.SeqNum(v.view.Len()) && s.w.Err() == nil; seq++ {
 		if err := f.row(ctx, seq); err != nil {

@@ -189,11 +189,12 @@ func (s *session) writeCount(n uint64, word string) {
 
 // writeFlags tells the flags of a message; in the answer to a UID command its
 // UID too (RFC 9051 §6.4.9), and to a client that knows mod-sequences both
-// (RFC 7162 §3.1).
+// (RFC 7162 §3.1). IMAP4rev2 and NOTIFY want the UID wherever nobody has asked
+// (RFC 9051 §7.5.2, RFC 5465 §5.1); an older client has the answer it always had.
 func (s *session) writeFlags(seq store.SeqNum, m store.Message) {
 	s.beginFetch(seq, m.UID)
 	condStore := s.on(imap.CapCondStore)
-	if (s.byUID || condStore) && !s.on(imap.CapUIDOnly) {
+	if (s.byUID || condStore || s.rev2() || s.notify != nil) && !s.on(imap.CapUIDOnly) {
 		s.w.Raw("UID ")
 		s.w.Number(uint64(m.UID))
 		s.w.Raw(" ")
