@@ -87,7 +87,7 @@ func (s *session) beginNotify(ctx context.Context, n *notification, status bool)
 		}
 		n.told[name] = st
 		if status && !s.isSelected(name) {
-			s.writeNews(name, &st)
+			s.writeNews(name, &st, n.wants(name, wire.EventFlagChange) && !s.off(imap.CapCondStore))
 		}
 	}
 	return nil
@@ -321,7 +321,7 @@ func (s *session) tellStatus(ctx context.Context, name string) error {
 	n.told[name] = st
 	messages := !known || old.UIDValidity != st.UIDValidity || old.UIDNext != st.UIDNext || old.Messages != st.Messages
 	if messages || old.HighestModSeq != st.HighestModSeq && n.wants(name, wire.EventFlagChange) {
-		s.writeNews(name, &st)
+		s.writeNews(name, &st, false)
 	}
 	return nil
 }
@@ -341,10 +341,11 @@ func (s *session) may(ctx context.Context, name string, r store.Rights) bool {
 	return err == nil && have.Has(r)
 }
 
-// writeNews writes the STATUS response that tells of a change.
-func (s *session) writeNews(name string, st *store.Status) {
+// writeNews writes the STATUS response that tells of a change, or with which FlagChange
+// begins: a mod-sequence to go on from is in that one in any case (RFC 5465 §3.1).
+func (s *session) writeNews(name string, st *store.Status, begins bool) {
 	items := []wire.StatusItem{wire.StatusMessages, wire.StatusUIDNext, wire.StatusUIDValidity, wire.StatusUnseen}
-	if s.on(imap.CapCondStore) {
+	if begins || s.on(imap.CapCondStore) {
 		items = append(items, wire.StatusHighestModSeq)
 	}
 	s.writeStatusItems(s.names.canonical(name), items, st)
