@@ -36,7 +36,7 @@ type notification struct {
 func (s *session) setNotify(ctx context.Context, c *wire.Notify) (imap.ResponseCode, error) {
 	n := &notification{told: make(map[string]store.Status), named: make(map[string][]int)}
 	for _, g := range c.Groups {
-		if err := s.nameGroup(n, g.Filter.Names); err != nil {
+		if err := s.nameGroup(n, &g); err != nil {
 			return "", err
 		}
 		g.Filter.Names = nil
@@ -93,10 +93,19 @@ func (s *session) beginNotify(ctx context.Context, n *notification, status bool)
 	return nil
 }
 
-// nameGroup enters the client's names of the next group.
-func (s *session) nameGroup(n *notification, client []string) error {
+// nameGroup enters the client's names of the next group. The feed is that of the user's
+// own account: what others share would be passed over without a word, although it is
+// there and may be read (RFC 5465 §3.1).
+func (s *session) nameGroup(n *notification, g *wire.NotifyGroup) error {
 	next := len(n.groups)
-	for _, name := range client {
+	for _, name := range g.Filter.Names {
+		top := name
+		if g.Filter.Kind == wire.FilterSubtree {
+			top += delimiter // of all others, too
+		}
+		if _, _, ok := s.cutOthers(top); ok && len(g.Events) > 0 {
+			return no(imap.ResponseCodeCannot, "mailboxes of other users cannot be watched")
+		}
 		target, err := s.names.target(name)
 		if err != nil {
 			return err
