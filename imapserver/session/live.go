@@ -25,10 +25,18 @@ type liveSearch struct {
 	tag     string
 	uid     bool // results are told as UIDs
 	matcher matcher
-	flags   bool        // flags matter: what has changed is looked at
-	matches imap.UIDSet // ascending and apart, without "*"; may have UIDs in it that no message has
-	next    imap.UID    // messages from here on have not been looked at
-	missed  []imap.UID  // could not be read, and are looked at again; ascending
+	flags   bool             // flags matter: what has changed is looked at
+	matches imap.UIDSet      // ascending and apart, without "*"; may have UIDs in it that no message has
+	next    imap.UID         // messages from here on have not been looked at
+	missed  []imap.UID       // could not be read, and are looked at again; ascending
+	items   []wire.FetchItem // of a new message that comes; nil: none
+}
+
+// liveNews is what has happened to the results of a search since the client was told.
+type liveNews struct {
+	*liveSearch
+	come, gone []store.SeqNum
+	fresh      []store.SeqNum // of those that have come, new messages of which items are told
 }
 
 // maxMissed is how many messages that cannot be read one search looks at again and again.
@@ -56,8 +64,9 @@ func (s *session) keepLive(tag string, c *wire.Search, r *result) {
 		return
 	}
 	key := v.fix(c.Key)
+	peek(c.Return.Fetch)
 	v.live = append(v.live, &liveSearch{
-		tag: tag, uid: c.UID, matches: matches, next: v.view.UIDNext(),
+		tag: tag, uid: c.UID, items: c.Return.Fetch, matches: matches, next: v.view.UIDNext(),
 		flags:   key.Uses(wire.SearchFlag) || key.Uses(wire.SearchModSeq),
 		matcher: matcher{view: v.view, program: search.Compile(key, search.Frame{})},
 	})
@@ -190,13 +199,16 @@ func (s *session) tellRemoved(updates []store.Update) {
 }
 
 // tellLive looks at what is new and at what has changed, and tells which results
-// that has made and unmade.
+// that has made and unmade. What UPDATE wants to know of new ones comes before (RFC 5465
+// §7), and then what NOTIFY wants to know with it, which alone would follow (§5.2).
 func (s *session) tellLive(ctx context.Context, p *progress) error {
 	v := s.selected
 	changed := slices.Compact(slices.Sorted(slices.Values(v.changed)))
 	v.changed = nil
+	var news []liveNews
+	fresh := false
 	for _, l := range slices.Clone(v.live) {
-		err := s.refresh(ctx, p, l, changed)
+		n, err := s.refresh(ctx, p, l, changed)
 		if err == nil && len(l.matches) > s.Limits.Saved {
 			err = errors.New("too many ranges of messages")
 		}
@@ -207,17 +219,27 @@ func (s *session) tellLive(ctx context.Context, p *progress) error {
 			s.Log.Error("search is not kept up to date any more", "user", s.User, "err", err)
 			v.live = slices.DeleteFunc(v.live, func(k *liveSearch) bool { return k == l })
 			s.w.Status("*", imap.StatusResponseTypeNo, noUpdate(l.tag), "results are not kept up to date any more")
+			continue
 		}
+		news, fresh = append(news, n), fresh || len(n.fresh) > 0
+	}
+	if fresh {
+		if err := s.tellFresh(ctx, news); err != nil {
+			return err
+		}
+	}
+	for _, n := range news {
+		s.writeLive(n.liveSearch, "ADDTO", n.numbers(n.come))
+		s.writeLive(n.liveSearch, "REMOVEFROM", n.numbers(n.gone))
 	}
 	return nil
 }
 
 // refresh brings one search up to date. What cannot be read stays what it was to the client,
 // until it can.
-func (s *session) refresh(ctx context.Context, p *progress, l *liveSearch, changed []imap.UID) error {
-	view := s.selected.view
+func (s *session) refresh(ctx context.Context, p *progress, l *liveSearch, changed []imap.UID) (liveNews, error) {
+	view, n := s.selected.view, liveNews{liveSearch: l}
 	l.matcher.program.SetTime(time.Now())
-	var come, gone []store.SeqNum
 	var missed error
 	again := l.missed
 	l.missed = nil
@@ -231,9 +253,9 @@ func (s *session) refresh(ctx context.Context, p *progress, l *liveSearch, chang
 				return err
 			}
 		case score > 0 && !was:
-			come = append(come, seq)
+			n.come = append(n.come, seq)
 		case score == 0 && was:
-			gone = append(gone, seq)
+			n.gone = append(n.gone, seq)
 		}
 		return cmp.Or(ctx.Err(), p.look())
 	}
@@ -243,24 +265,26 @@ func (s *session) refresh(ctx context.Context, p *progress, l *liveSearch, chang
 	for _, uid := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(changed, again)))) {
 		if seq, ok := view.Seq(uid); ok && uid < l.next {
 			if err := look(seq, uid); err != nil {
-				return err
+				return n, err
 			}
 		}
 	}
 	first, _ := view.Seq(l.next)
+	old := len(n.come)
 	for seq := first; seq <= store.SeqNum(view.Len()); seq++ {
 		if err := look(seq, view.UIDAt(seq)); err != nil {
-			return err
+			return n, err
 		}
+	}
+	if l.items != nil {
+		n.fresh = n.come[old:]
 	}
 	if missed != nil && len(again) == 0 {
 		s.Log.Error("a search that is kept up to date leaves out what cannot be read", "user", s.User, "err", missed)
 	}
 	l.next = max(l.next, view.UIDNext())
-	l.matches = without(with(l.matches, uidRanges(view, come)), uidRanges(view, gone))
-	s.writeLive(l, "ADDTO", l.numbers(come))
-	s.writeLive(l, "REMOVEFROM", l.numbers(gone))
-	return nil
+	l.matches = without(with(l.matches, uidRanges(view, n.come)), uidRanges(view, n.gone))
+	return n, nil
 }
 
 // numbers is how the client knows messages.

@@ -40,11 +40,7 @@ func (s *session) setNotify(ctx context.Context, c *wire.Notify) (imap.ResponseC
 			return "", err
 		}
 		g.Filter.Names = nil
-		for i := range g.Fetch {
-			if g.Fetch[i].Section != nil {
-				g.Fetch[i].Section.Peek = true // telling of a message does not make it seen
-			}
-		}
+		peek(g.Fetch)
 		n.groups = append(n.groups, g)
 	}
 	if len(n.groups) > 0 && s.selected != nil && s.notify.ofSelected() {
@@ -466,39 +462,4 @@ func (s *session) writeEntry(node *node, oldName string) {
 // tells.
 func (s *session) isSelected(name string) bool {
 	return s.selected != nil && s.selected.own && s.selected.view.Name() == name
-}
-
-// noteFresh notes the messages that an EXISTS has told of, for tellFresh.
-func (s *session) noteFresh(exists int) {
-	v := s.selected
-	if g := s.notify.selectedGroup(); g != nil && g.Fetch != nil && v.fresh == 0 && exists > v.exists {
-		v.fresh = v.view.UIDAt(store.SeqNum(v.exists + 1))
-	}
-	v.exists = exists
-}
-
-// tellFresh tells what NOTIFY wants to know of new messages (RFC 5465 §5.2), and which
-// they are: nobody has asked for just this answer (RFC 9051 §7.5.2, RFC 7162 §3.2.4).
-func (s *session) tellFresh(ctx context.Context) error {
-	v, g := s.selected, s.notify.selectedGroup()
-	if v.fresh == 0 || g == nil {
-		return nil
-	}
-	first, _ := v.view.Seq(v.fresh)
-	v.fresh = 0
-	told := fetch{items: g.Fetch}
-	if !s.on(imap.CapUIDOnly) {
-		told.add(wire.FetchUID)
-	}
-	if s.on(imap.CapCondStore) {
-		told.add(wire.FetchModSeq)
-	}
-	f := s.newFetch(&wire.Fetch{Items: told.items})
-	defer f.kept.Close()
-	for seq := first; seq <= store.SeqNum(v.view.Len()) && s.w.Err() == nil; seq++ {
-		if err := f.row(ctx, seq); err != nil {
-			return err
-		}
-	}
-	return nil // what is gone already will be told
 }

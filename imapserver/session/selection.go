@@ -94,7 +94,7 @@ func (s *session) poll(ctx context.Context, expunge, scan bool) error {
 	if err := s.tellLive(ctx, s.newProgress("", 0)); err != nil {
 		return err
 	}
-	if err := s.tellFresh(ctx); err != nil {
+	if err := s.tellFresh(ctx, nil); err != nil {
 		return err
 	}
 	s.tellWithheld()

@@ -92,7 +92,7 @@ func (d *decoder) fetch(uid bool) Command {
 	c := &Fetch{Set: d.expectSet(uid)}
 	d.expectSP()
 	if next, _ := d.peek(); next == '(' {
-		d.list(func() { c.Items = addItems(c.Items, d.expectFetchItem(false)) })
+		d.list(func() { c.Items = AddItems(c.Items, d.expectFetchItem(false)) })
 		if len(c.Items) == 0 {
 			d.fail("item expected")
 		}
@@ -111,9 +111,9 @@ func (d *decoder) fetch(uid bool) Command {
 	return c
 }
 
-// addItems leaves out what is asked for twice: one answer says it. Of a section
+// AddItems leaves out what is asked for twice: one answer says it. Of a section
 // that is wanted with and without PEEK, the former goes.
-func addItems(items, more []FetchItem) []FetchItem {
+func AddItems(items, more []FetchItem) []FetchItem {
 	for _, m := range more {
 		i := slices.IndexFunc(items, func(i FetchItem) bool { return i.Name == m.Name && i.limit() == m.limit() })
 		if i < 0 {

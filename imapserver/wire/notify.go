@@ -121,7 +121,7 @@ func (d *decoder) notifyEvents(g *NotifyGroup) {
 		}
 		d.expectSP()
 		if next, _ := d.peek(); e == EventMessageNew && next == '(' {
-			d.list(func() { g.Fetch = addItems(g.Fetch, d.expectFetchItem(false)) })
+			d.list(func() { g.Fetch = AddItems(g.Fetch, d.expectFetchItem(false)) })
 			if d.take(')') {
 				break
 			}

@@ -17,6 +17,7 @@ type SearchReturn struct {
 	Relevancy            bool          // with each message of ALL or PARTIAL, how well it matches
 	Save                 bool          // keep what is found for "$"
 	Update               bool          // tell what comes and goes
+	Fetch                []FetchItem   // and this of a new message that comes (RFC 5465 §7)
 }
 
 // Results tells whether an option asks for an answer. SAVE, CONTEXT and UPDATE
@@ -45,7 +46,7 @@ var SearchReturns = []Modifier[*SearchReturn]{
 	{"PARTIAL", 9394, CapPartial, func(d *decoder, r *SearchReturn) { r.Partial = d.spPartial() }},
 	{"RELEVANCY", 6203, imap.CapSearchFuzzy, func(_ *decoder, r *SearchReturn) { r.Relevancy = true }},
 	{"SAVE", 5182, imap.CapSearchRes, func(_ *decoder, r *SearchReturn) { r.Save = true }},
-	{"UPDATE", 5267, CapContextSearch, func(_ *decoder, r *SearchReturn) { r.Update = true }},
+	{"UPDATE", 5267, CapContextSearch, parseUpdate},
 }
 
 // spSearchReturn reads result options, which spaces part from what stands
@@ -61,6 +62,23 @@ func (d *decoder) spSearchReturn() *SearchReturn {
 	}
 	d.expectSP()
 	return r
+}
+
+// parseUpdate reads what may follow UPDATE where there is NOTIFY: items of FETCH, after a
+// space (the example of RFC 5465 §7) or without one (its §8).
+func parseUpdate(d *decoder, r *SearchReturn) {
+	r.Update = true
+	if next, _ := d.r.br.Peek(2); d.err == nil && string(next) == " (" {
+		d.expectSP()
+	}
+	if next, _ := d.peek(); next != '(' {
+		return
+	}
+	d.use(imap.CapNotify)
+	d.list(func() { r.Fetch = AddItems(r.Fetch, d.expectFetchItem(false)) })
+	if len(r.Fetch) == 0 {
+		d.fail("item expected")
+	}
 }
 
 // spPartial reads a range of results (RFC 9394 §4).
