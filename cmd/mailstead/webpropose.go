@@ -377,13 +377,15 @@ func (d webDesk) write(ctx context.Context, p proposal, saved *reconcile.Saved, 
 	}
 	var out strings.Builder
 	d.say("Comparing the host with the plan.\n")
-	err := d.carryOut(ctx, saved, p.New, by, io.MultiWriter(&out, sayWriter(d.say)))
+	begun, err := d.carryOut(ctx, saved, p.New, by, io.MultiWriter(&out, sayWriter(d.say)))
 	exit := exitCodeOf(err)
 	if err == nil {
 		exit = exitDone
 	}
-	if exit != exitDone && exit != exitPartial {
+	if !stays(exit, begun) {
 		err = errors.Join(err, putBack(path, p.Was))
+	} else if exit != exitDone && exit != exitPartial {
+		err = hint(err, "the host was changed, so %s keeps the change: an admin on the host looks at %q", webChanges, "mailstead plan")
 	}
 	o := &web.Outcome{Title: p.Title, Text: out.String(), Done: exit == exitDone}
 	if err != nil {
@@ -391,6 +393,19 @@ func (d webDesk) write(ctx context.Context, p proposal, saved *reconcile.Saved, 
 	}
 	d.log.Info("applied what was proposed", "by", by, "what", p.Title, "exit", exit, "err", err)
 	return o, nil
+}
+
+// stays says whether anything of an apply that has ended so is on the host. That stays in
+// the description too, whatever failed afterwards: the next apply would take from the host
+// what the description does not say, such as the password in place of one that has leaked.
+func stays(exit int, begun bool) bool {
+	switch exit {
+	case exitDone, exitPartial:
+		return true
+	case exitStale, exitReturned: // begun, and nothing was done or it was undone
+		return false
+	}
+	return begun
 }
 
 // sayWriter tells the page what is written to it.
@@ -410,21 +425,22 @@ func putBack(path string, was []byte) error {
 }
 
 // carryOut applies a saved plan, of a new user where there is one, as "mailstead apply FILE"
-// does.
-func (d webDesk) carryOut(ctx context.Context, saved *reconcile.Saved, user, by string, out io.Writer) error {
+// does. It says whether the host may have been changed.
+func (d webDesk) carryOut(ctx context.Context, saved *reconcile.Saved, user, by string, out io.Writer) (begun bool, err error) {
 	o := applyOptions{source: d.source(nil), opts: d.opts, saved: saved, file: "the proposal", yes: true, wait: 30 * time.Second, returnAfter: returnAfter}
 	l, err := o.look(ctx, o.opts, false)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer l.close()
 	if user != "" {
 		if err := l.newMaildir(ctx, user); err != nil {
-			return err
+			return false, err
 		}
 	}
 	l.by = by + ", at the web page"
-	return l.applyCurrent(ctx, o, &console{in: strings.NewReader(""), out: out, err: out})
+	err = l.applyCurrent(ctx, o, &console{in: strings.NewReader(""), out: out, err: out})
+	return l.begun, err
 }
 
 // drift is what a plan of the description says now.

@@ -277,6 +277,42 @@ func TestProposePutBack(t *testing.T) {
 	}
 }
 
+// An apply that fails once the host is changed, as on a disk that is full, leaves the
+// change in the description: the next apply by hand would undo it.
+func TestProposeKept(t *testing.T) {
+	for _, file := range []string{"generations/" + currentLink + "~", appliedFile, reconcile.PlansFile} {
+		p := newProposing(t)
+		proposal, err := p.propose(newUser)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, inTheWay := filepath.Join(p.desk.host.Paths.State, file), false
+		p.desk.say = func(text string) {
+			if strings.Contains(text, "changes made.") {
+				inTheWay = true
+				if err := errors.Join(os.RemoveAll(path), os.MkdirAll(filepath.Join(path, "x"), 0o700)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		o, err := p.apply(proposal.ID)
+		if err != nil || !inTheWay || o.Done || !strings.Contains(o.Fault, "web.json keeps the change") || !strings.Contains(p.file(), "walter") {
+			t.Errorf("%s: %+v, %v\n%s", file, o, err, p.file())
+		}
+		if users, err := os.ReadFile(render.UsersFile(p.desk.host.Paths)); !strings.Contains(string(users), "walter") {
+			t.Errorf("%s: the host is as it was: %v", file, err)
+		}
+	}
+	for exit, want := range map[int][2]bool{ // not begun, begun
+		exitDone: {true, true}, exitPartial: {true, true}, exitStale: {}, exitReturned: {},
+		exitFailed: {false, true}, exitLocked: {false, true}, exitPending: {false, true}, exitInvalid: {false, true},
+	} {
+		if got := [2]bool{stays(exit, false), stays(exit, true)}; got != want {
+			t.Errorf("%s: %v", exitMeanings[exit], got)
+		}
+	}
+}
+
 func (p *proposing) lock(dir string) *reconcile.Lock {
 	p.Helper()
 	l, err := reconcile.TakeLock(p.Context(), dir, 0)
