@@ -117,15 +117,23 @@ func (s *Server) begin(w http.ResponseWriter, q *request, as sort, name, token, 
 	http.Redirect(w, q.Request, to, http.StatusSeeOther)
 }
 
-func (s *Server) logout(w http.ResponseWriter, q *request) {
-	to := "/login"
-	if q.session != nil {
-		to = loginPath(q.session.sort)
+// logout ends the session, if the form is one of its pages'. A page may be older than the
+// end of its session: nobody is logged out then, whoever has made the form, and the way on
+// is that of any other page.
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
+	var as sort
+	switch q := s.who(r); {
+	case q.session == nil:
+		as = sort(q.value("as")) // whose page it was
+	case !s.sentByUs(w, q):
+		return
+	default:
+		as = q.session.sort
 		s.sessions.end(q.session)
-		if q.session.sort == asUser {
+		if as == asUser {
 			s.auth(q.Context(), control.WebRequest{Do: control.WebLogout, Token: q.session.token}) // it ends by itself if auth is not there
 		}
 	}
 	s.setCookie(w, sessionCookie, "")
-	http.Redirect(w, q.Request, to, http.StatusSeeOther)
+	http.Redirect(w, r, loginPath(as), http.StatusSeeOther)
 }

@@ -192,7 +192,7 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("GET /{$}", s.start)
 	m.HandleFunc("GET /login", s.loginPage(asUser))
 	m.HandleFunc("POST /login", s.posted(s.userLogin))
-	m.HandleFunc("POST /logout", s.posted(s.logout))
+	m.HandleFunc("POST /logout", s.logout)
 	m.HandleFunc("GET /account", s.of(asUser, s.account))
 	m.HandleFunc("POST /account/password", s.postedBy(asUser, s.setPassword))
 	m.HandleFunc("POST /account/app", s.postedBy(asUser, s.addApp))

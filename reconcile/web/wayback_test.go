@@ -1,6 +1,9 @@
 package web
 
 import (
+	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +140,33 @@ func TestAnotherCode(t *testing.T) {
 		status, text := s.send("/admin/sessions", "/admin/apply", "proposal", "P7", "code", code)
 		if status != 409 || strings.Contains(text, `name="proposal" value="P7"`) != want || strings.Contains(text, "the plan") != want || !strings.Contains(text, `class="fault"`) {
 			t.Errorf("%s: %d %s", code, status, text)
+		}
+	}
+}
+
+// Who logs out after the session has run out is led on as by any other page, and the
+// cookie of it goes.
+func TestLogoutTooLate(t *testing.T) {
+	for as, to := range map[sort]string{asUser: "/login", asAdmin: "/admin/login"} {
+		s := loggedIn(t, desk)
+		from := "/admin/hosts"
+		if as == asUser {
+			s.send("/login", "/login", "name", "alice", "password", "wonder")
+			from = "/account"
+		}
+		_, text := s.get(from)
+		sent := url.Values{}
+		for _, m := range regexp.MustCompile(`name="(form|as)" value="([^"]*)"`).FindAllStringSubmatch(text, -1) {
+			sent.Set(m[1], m[2])
+		}
+		s.now = s.now.Add(s.limits.Idle + time.Second)
+		r, err := http.NewRequest("POST", s.url+"/logout", strings.NewReader(sent.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if status, text, h := s.do(r); status != 303 || h.Get("Location") != to || s.cookieValue(sessionCookie) != "" {
+			t.Errorf("%s: %d %v\n%s", as, status, h, text)
 		}
 	}
 }
