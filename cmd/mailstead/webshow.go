@@ -129,7 +129,7 @@ func webUserOf(user schema.User, ours bool) web.User {
 	u := web.User{Name: user.Name, Sort: "virtual", Ours: ours}
 	switch {
 	case user.Elsewhere != "":
-		u.Sort = "elsewhere"
+		u.Sort = web.Elsewhere
 	case user.System != nil:
 		u.Sort = "system"
 	}

@@ -147,12 +147,15 @@ type Users struct {
 // User is a user as the description has them.
 type User struct {
 	Name     string   `json:"name"`
-	Sort     string   `json:"sort"` // virtual, system or elsewhere
+	Sort     string   `json:"sort"` // virtual, system or Elsewhere
 	Storage  int64    `json:"storage"`
 	Messages int64    `json:"messages"`
 	Folders  []string `json:"folders"`
 	Ours     bool     `json:"ours,omitempty"` // made at the page
 }
+
+// Elsewhere is the sort of a user whose mail is on another server.
+const Elsewhere = "elsewhere"
 
 // AskAdmin asks what is behind the socket at path. What was refused is in the answer.
 // What is said ahead of it goes to say, unless that is nil.

@@ -170,3 +170,27 @@ func TestLogoutTooLate(t *testing.T) {
 		}
 	}
 }
+
+// The page of a user is good without how much mail there is: nobody is asked where the mail
+// is on another server, and why a session does not say it is for the log.
+func TestUserWithoutUsage(t *testing.T) {
+	asked := ""
+	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
+		switch r.Do {
+		case AdminUsers:
+			return AdminAnswer{Users: &Users{List: []User{{Name: "away", Sort: Elsewhere}, {Name: "plain", Sort: "virtual"}}}}
+		case AdminUsage:
+			asked += r.Find
+			return AdminAnswer{Error: "quota of plain: imap: BAD no such command"}
+		}
+		return desk(r)
+	})
+	for name, want := range map[string]string{"away": "A user whose mail is on another server.", "plain": "A virtual user."} {
+		if status, text := s.get("/admin/users/" + name); status != 200 || !strings.Contains(text, want) || strings.Contains(text, `class="fault"`) || strings.Contains(text, "BAD") {
+			t.Errorf("%d\n%s", status, text)
+		}
+	}
+	if asked != "plain" {
+		t.Errorf("asked for the usage of %q", asked)
+	}
+}
