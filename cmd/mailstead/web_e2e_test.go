@@ -170,8 +170,13 @@ func webAdmin(t *testing.T, b *box, w *browser, p *pictures, codes *adminCode) {
 	b.run("python3", "-c", fmt.Sprintf(webSession, "a program"))
 	w.open(webPage + "/admin/sessions")
 	contains(t, w.text(), "walter")
+	w.send("/admin/sessions", map[string]string{"user": "vera"})
+	contains(t, w.text(), "Nobody is logged in as vera.")
+	w.open(webPage + "/admin/sessions?user=walter")
+	contains(t, w.text(), "1 session of walter")
 	w.send("/admin/sessions/end", nil)
 	contains(t, w.text(), "is ended")
+	contains(t, w.text(), "Sessions of all users")
 	b.await(func() bool { return b.sh("cat /run/ended") != "" })
 	w.open(webPage + "/admin/users/walter")
 	contains(t, w.text(), "of 1.0 GB")
@@ -233,6 +238,12 @@ func webScripted(t *testing.T, b *box, w *browser, codes *adminCode) {
 	if stays := w.eval("window.stays + document.title"); stays != "hereApplied – mail.example.org" {
 		t.Errorf("another page: %s", stays)
 	}
+
+	w.open(webPage + "/admin/sessions?user=vera")
+	const live = "document.querySelector('#live').innerText"
+	first := w.eval(live)
+	b.await(func() bool { return w.eval(live) != first })
+	contains(t, w.eval(live), "Nobody is logged in as vera.") // and not of all, once it has refreshed itself
 
 	webAway(t, b, w)
 	w.open(webPage + "/login")

@@ -98,7 +98,7 @@ func (d webDesk) answer(ctx context.Context, r web.AdminRequest) (a web.AdminAns
 	case web.AdminStatus:
 		a.Status, err = d.status(ctx)
 	case web.AdminSessions:
-		a.Sessions, err = d.sessions(ctx)
+		a.Sessions, err = d.sessions(ctx, r.Find)
 	case web.AdminEndSession:
 		err = d.endSession(ctx, a.Name, r.Session)
 	case web.AdminUsers:

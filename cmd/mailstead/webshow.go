@@ -19,7 +19,7 @@ import (
 	"mailstead/schema"
 )
 
-// maxWebUsers is how many users a page shows.
+// maxWebUsers is how many users a page shows, or sessions.
 const maxWebUsers = 200
 
 // ask asks the daemon.
@@ -59,17 +59,21 @@ func (d webDesk) status(ctx context.Context) (*web.Status, error) {
 	return s, nil
 }
 
-// sessions is who is logged in at the mail server.
-func (d webDesk) sessions(ctx context.Context) ([]web.Session, error) {
-	answer, err := d.ask(ctx, control.Request{Verb: control.VerbSessions})
-	list := []web.Session{}
-	for _, c := range answer.Connected {
-		if len(list) == maxWebUsers {
-			break
-		}
-		list = append(list, web.Session{ID: c.ID, User: c.User, Listener: c.Listener, Address: c.Address, Client: c.Client, Began: c.Began})
+// sessions is who is logged in at the mail server, or the sessions of that user.
+func (d webDesk) sessions(ctx context.Context, user string) (*web.Sessions, error) {
+	user = calledUser(d.host, user)
+	answer, err := d.ask(ctx, control.Request{Verb: control.VerbSessions, User: user})
+	if err != nil {
+		return nil, err
 	}
-	return list, err
+	s := &web.Sessions{All: len(answer.Connected), List: []web.Session{}}
+	for _, c := range answer.Connected[:min(s.All, maxWebUsers)] {
+		s.List = append(s.List, web.Session{ID: c.ID, User: c.User, Listener: c.Listener, Address: c.Address, Client: c.Client, Began: c.Began})
+	}
+	if s.All == 0 {
+		err = unknownUser(d.host, user)
+	}
+	return s, err
 }
 
 func (d webDesk) endSession(ctx context.Context, by, id string) error {

@@ -18,7 +18,7 @@ import (
 const (
 	AdminLogin      = "login"
 	AdminStatus     = "status"
-	AdminSessions   = "sessions"
+	AdminSessions   = "sessions"    // of the user Find, if one is named
 	AdminEndSession = "end-session" // Session
 	AdminUsers      = "users"       // with Find in their name
 	AdminUsage      = "usage"       // of the user Find
@@ -62,7 +62,7 @@ type AdminAnswer struct {
 	Wrong    bool           `json:"wrong,omitempty"` // what was given to log in with
 	Over     bool           `json:"over,omitempty"`  // the token is not good any more
 	Status   *Status        `json:"status,omitempty"`
-	Sessions []Session      `json:"sessions,omitempty"`
+	Sessions *Sessions      `json:"sessions,omitempty"`
 	Users    *Users         `json:"users,omitempty"`
 	Usage    *control.Usage `json:"usage,omitempty"`
 	Drift    *Drift         `json:"drift,omitempty"`
@@ -98,6 +98,12 @@ type Certificate struct {
 	Fingerprint string    `json:"fingerprint"`
 	NotAfter    time.Time `json:"not_after"`
 	Days        int       `json:"days"` // left
+}
+
+// Sessions is some of the connections that are logged in.
+type Sessions struct {
+	All  int       `json:"all"`  // how many there are, of all users or of the one who is asked for
+	List []Session `json:"list"` // the first of them
 }
 
 // Session is a connection that is logged in at the mail server.

@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -16,35 +17,41 @@ func (s *Server) status(w http.ResponseWriter, q *request) {
 	}
 }
 
+// sessionsView is the sessions of a user, or of all.
+type sessionsView struct {
+	*Sessions        // nil: not known
+	User      string // "": all
+}
+
 func (s *Server) listSessions(w http.ResponseWriter, q *request) {
-	s.showSessions(w, q, http.StatusOK, "")
+	s.showSessions(w, q, http.StatusOK, q.query("user"), "")
 }
 
 // showSessions lists who is logged in, below a fault if there is one.
-func (s *Server) showSessions(w http.ResponseWriter, q *request, status int, fault string) {
-	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminSessions}); ok {
-		s.show(w, q, status, "sessions", view{Title: "Sessions", Fault: cmp.Or(fault, a.Error), Body: a.Sessions})
+func (s *Server) showSessions(w http.ResponseWriter, q *request, status int, user, fault string) {
+	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminSessions, Find: user}); ok {
+		s.show(w, q, status, "sessions", view{Title: "Sessions", Fault: cmp.Or(fault, a.Error), Body: sessionsView{a.Sessions, user}})
 	}
 }
 
 func (s *Server) endSession(w http.ResponseWriter, q *request) {
-	id := q.PostFormValue("session")
+	id, user := q.PostFormValue("session"), q.value("user")
 	a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminEndSession, Session: id})
 	switch {
 	case !ok:
 	case a.Error != "":
-		s.showSessions(w, q, http.StatusConflict, a.Error) // most likely it has ended by itself
+		s.showSessions(w, q, http.StatusConflict, user, a.Error) // most likely it has ended by itself
 	default:
-		s.done(w, q, "/admin/sessions", "The session "+id+" is ended.")
+		to := "/admin/sessions"
+		if user != "" { // whose list it was ended in
+			to += "?" + url.Values{"user": {user}}.Encode()
+		}
+		s.done(w, q, to, "The session "+id+" is ended.")
 	}
 }
 
 func (s *Server) users(w http.ResponseWriter, q *request) {
-	find := strings.TrimSpace(q.URL.Query().Get("find"))
-	if len(find) > maxField {
-		find = ""
-	}
-	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminUsers, Find: find}); ok {
+	if a, ok := s.asAdminOf(w, q, AdminRequest{Do: AdminUsers, Find: q.query("find")}); ok {
 		s.show(w, q, http.StatusOK, "users", view{Title: "Users", Fault: a.Error, Body: a.Users})
 	}
 }

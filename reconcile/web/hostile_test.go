@@ -54,7 +54,7 @@ func filled(v reflect.Value, text string) {
 
 // bodies are what the pages show, by the name of their templates.
 var bodies = map[string]any{
-	"login": &loginView{}, "adminlogin": &loginView{}, "account": &accountView{}, "status": &Status{}, "sessions": &[]Session{}, "users": &Users{}, "user": &userView{},
+	"login": &loginView{}, "adminlogin": &loginView{}, "account": &accountView{}, "status": &Status{}, "sessions": &sessionsView{}, "users": &Users{}, "user": &userView{},
 	"drift": &Drift{}, "history": &[]Past{}, "hosts": &[]Host{}, "work": &workView{}, "proposal": &proposalView{}, "outcome": &Outcome{}, "refused": &struct{}{},
 }
 
@@ -87,7 +87,7 @@ func TestHostileNames(t *testing.T) {
 }
 
 // htmxAttributes are those that the pages have. Others run what is in them, or send it.
-var htmxAttributes = []string{"hx-get", "hx-post", "hx-trigger", "hx-target", "hx-select", "hx-swap", "hx-confirm"}
+var htmxAttributes = []string{"hx-get", "hx-post", "hx-include", "hx-trigger", "hx-target", "hx-select", "hx-swap", "hx-confirm"}
 
 // shape is the elements of a page with the names of their attributes, all of which may
 // be there.

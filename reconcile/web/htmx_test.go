@@ -23,7 +23,7 @@ func desk(r AdminRequest) AdminAnswer {
 	case r.Token != "of helpdesk":
 		return AdminAnswer{Over: true}
 	}
-	return AdminAnswer{Status: &Status{}, Sessions: []Session{{ID: "7", User: "alice", Address: "192.0.2.1", Client: `<b hx-get="/">`}}}
+	return AdminAnswer{Status: &Status{}, Sessions: &Sessions{All: 1, List: []Session{{ID: "7", User: "alice", Address: "192.0.2.1", Client: `<b hx-get="/">`}}}}
 }
 
 func loggedIn(t *testing.T, admin func(AdminRequest) AdminAnswer) *site {

@@ -242,6 +242,15 @@ func (r *request) remote() netip.Addr { return remote(r.RemoteAddr) }
 // value is a field of a form, without blanks around it.
 func (r *request) value(name string) string { return strings.TrimSpace(r.PostFormValue(name)) }
 
+// query is what a page is asked for, without blanks around it.
+func (r *request) query(name string) string {
+	v := strings.TrimSpace(r.URL.Query().Get(name))
+	if len(v) > maxField {
+		return ""
+	}
+	return v
+}
+
 // who finds the session of a request, which is used by it.
 func (s *Server) who(r *http.Request) *request {
 	return s.sentBy(r, r.Header.Get("HX-Trigger") == "live") // the id of what refreshes itself, in the templates

@@ -402,5 +402,7 @@ func TestSessionsFail(t *testing.T) {
 	s.send("/admin/login", "/admin/login", "name", "helpdesk", "password", "x", "code", "1")
 	if status, text := s.get("/admin/sessions"); status != 200 || !strings.Contains(text, "the daemon is not running") {
 		t.Errorf("%d %s", status, text)
+	} else if strings.Contains(text, "Nobody is logged in") || !strings.Contains(text, "could not be found out") {
+		t.Errorf("what is not known is said:\n%s", text)
 	}
 }

@@ -194,3 +194,49 @@ func TestUserWithoutUsage(t *testing.T) {
 		t.Errorf("asked for the usage of %q", asked)
 	}
 }
+
+// Of more sessions than a page has, those of a user are found: by a search, and from the
+// page of the user. The list stays that of the user when it refreshes itself, and when one
+// of the sessions is ended, or cannot be.
+func TestSessionsOfUser(t *testing.T) {
+	var find, refused string
+	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
+		switch r.Do {
+		case AdminSessions:
+			find = r.Find
+			return AdminAnswer{Sessions: &Sessions{All: 3, List: []Session{{ID: "7", User: "a&b"}, {ID: "8", User: "a&b"}}}}
+		case AdminEndSession:
+			return AdminAnswer{Error: refused}
+		case AdminUsers:
+			return AdminAnswer{Users: &Users{List: []User{{Name: "a&b", Sort: "virtual"}}}}
+		}
+		return desk(r)
+	})
+	const path = "/admin/sessions?user=a%26b"
+	if _, text := s.get("/admin/users/a&b"); !strings.Contains(text, `href="`+path+`"`) {
+		t.Errorf("no link to the sessions:\n%s", text)
+	}
+	list := func(status int, text string) {
+		t.Helper()
+		for _, want := range []string{`<input id="user" name="user" value="a&amp;b"`, `hx-include="#whose"`, `id="whose" name="user" value="a&amp;b"`, "3 sessions of a&amp;b, the first 2 of them", `href="/admin/sessions"`} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%d, no %s in\n%s", status, want, text)
+			}
+		}
+		if find != "a&b" {
+			t.Errorf("asked for the sessions of %q", find)
+		}
+	}
+	list(s.get(path))
+	fields := []string{"session", "7", "user", "a&b"}
+	if status, text := s.send(path, "/admin/sessions/end", fields...); status != 303 {
+		t.Errorf("%d %s", status, text)
+	}
+	s.client.CheckRedirect = nil
+	list(s.send(path, "/admin/sessions/end", fields...))
+	refused = "there is no such connection"
+	list(s.send(path, "/admin/sessions/end", fields...))
+	if s.get("/admin/sessions?user=" + strings.Repeat("x", maxField+1)); find != "" {
+		t.Errorf("asked for the sessions of %.20q", find)
+	}
+}
