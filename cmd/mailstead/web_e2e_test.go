@@ -147,7 +147,9 @@ func webAdmin(t *testing.T, b *box, w *browser, p *pictures, codes *adminCode) {
 	contains(t, w.text(), "364")
 	p.take("web-status", 1000, 640, false)
 	w.open(webPage + "/admin/users")
-	w.send("/admin/propose", map[string]string{"user": "walter", "password": "a long password", "storage": "1GB"})
+	w.send("/admin/propose", map[string]string{"user": "walter", "password": "a long password", "storage": "5 gigs"})
+	w.shows("is no amount of storage")
+	w.send("/admin/propose", map[string]string{"password": "a long password", "storage": "1GB"}) // walter is there
 	w.shows("maildir/walter")
 	p.take("web-plan", 1000, 900, true)
 	w.send("/admin/apply", map[string]string{"code": code})

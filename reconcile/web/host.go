@@ -136,12 +136,21 @@ func diffLines(text string) (lines []line) {
 	return lines
 }
 
-// propose shows what a change would do. Nothing is done yet.
+// changeForm is the form that proposes a change, with what is typed into it already.
+type changeForm struct {
+	Form string
+	Change
+}
+
+// propose shows what a change would do. Nothing is done yet. One that is refused can be
+// mended where it was typed, but for its password, which is in no page and is not kept.
 func (s *Server) propose(w http.ResponseWriter, q *request) {
-	c := &Change{Kind: q.value("kind"), User: q.value("user"), Password: q.PostFormValue("password"), Storage: q.value("storage"), Folder: q.value("folder")}
-	s.beginWork(w, q, "Making the plan", AdminRequest{Do: AdminPropose, Change: c}, func(w http.ResponseWriter, q *request, a AdminAnswer) {
+	typed := Change{Kind: q.value("kind"), User: q.value("user"), Storage: q.value("storage"), Folder: q.value("folder")}
+	c := typed
+	c.Password = q.PostFormValue("password")
+	s.beginWork(w, q, "Making the plan", AdminRequest{Do: AdminPropose, Change: &c}, func(w http.ResponseWriter, q *request, a AdminAnswer) {
 		if a.Proposal == nil {
-			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not proposed", Fault: a.Error, Body: &Outcome{}})
+			s.show(w, q, http.StatusConflict, "notproposed", view{Title: "Not proposed", Fault: a.Error, Body: changeForm{q.form, typed}})
 			return
 		}
 		s.showProposal(w, q, http.StatusOK, a)

@@ -55,7 +55,7 @@ func filled(v reflect.Value, text string) {
 // bodies are what the pages show, by the name of their templates.
 var bodies = map[string]any{
 	"login": &loginView{}, "adminlogin": &loginView{}, "account": &accountView{}, "status": &Status{}, "sessions": &sessionsView{}, "users": &Users{}, "user": &userView{},
-	"drift": &Drift{}, "history": &[]Past{}, "hosts": &[]Host{}, "work": &workView{}, "proposal": &proposalView{}, "outcome": &Outcome{}, "refused": &struct{}{},
+	"drift": &Drift{}, "history": &[]Past{}, "hosts": &[]Host{}, "work": &workView{}, "proposal": &proposalView{}, "outcome": &Outcome{}, "notproposed": &changeForm{}, "refused": &struct{}{},
 }
 
 // What other people have named stays text on every page: it makes no element, no

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +23,11 @@ var styleSheet []byte
 //go:embed assets/htmx.min.js
 var htmx []byte
 
-// pages gives the templates of all pages, by name, each with the frame around it. Other
-// commands have no use for them.
+// shared are the templates that pages have in common: the frame around each, and the form
+// that proposes a change.
+var shared = []string{"templates/frame.html", "templates/change.html"}
+
+// pages gives the templates of all pages, by name. Other commands have no use for them.
 var pages = sync.OnceValue(parsePages)
 
 func parsePages() map[string]*template.Template {
@@ -33,8 +37,8 @@ func parsePages() map[string]*template.Template {
 	}
 	all := map[string]*template.Template{}
 	for _, f := range files {
-		if name := strings.TrimSuffix(f.Name(), ".html"); name != "frame" {
-			all[name] = template.Must(template.New("frame.html").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/"+f.Name()))
+		if path := "templates/" + f.Name(); !slices.Contains(shared, path) {
+			all[strings.TrimSuffix(f.Name(), ".html")] = template.Must(template.New("frame.html").Funcs(functions).ParseFS(templateFiles, append(shared, path)...))
 		}
 	}
 	return all
@@ -54,6 +58,7 @@ var functions = template.FuncMap{
 	"size":   size,
 	"join":   func(list []string) string { return strings.Join(list, ", ") },
 	"count":  count,
+	"change": func(form, kind, user string) changeForm { return changeForm{form, Change{Kind: kind, User: user}} },
 }
 
 // size writes a number of octets for people.

@@ -124,6 +124,42 @@ func TestSamePassword(t *testing.T) {
 	}
 }
 
+// A proposal that is refused is mended where it was typed: all of it is there again, but
+// for a password.
+func TestRefusedProposal(t *testing.T) {
+	var last *Change
+	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
+		if r.Do == AdminPropose {
+			last = r.Change
+			return AdminAnswer{Error: "the host has something against it"}
+		}
+		return desk(r)
+	})
+	s.client.CheckRedirect = nil
+	const name, secret, storage, folder = `wal"ter`, "a long password", "5 gigs", "Work.<b>"
+	for kind, want := range map[string][]string{
+		AddUser:     {`<input id="user" name="user" value="wal&#34;ter"`, `<input id="password" name="password" type="password" required`, `name="storage" value="5 gigs"`},
+		SetPassword: {`type="hidden" name="user" value="wal&#34;ter"`, `<input id="password" name="password" type="password" required`},
+		SetQuota:    {`type="hidden" name="user" value="wal&#34;ter"`, `name="storage" value="5 gigs"`},
+		AddFolder:   {`type="hidden" name="user" value="wal&#34;ter"`, `name="folder" value="Work.&lt;b&gt;"`},
+		RemoveUser:  {`type="hidden" name="user" value="wal&#34;ter"`},
+	} {
+		status, text := s.send("/admin/hosts", "/admin/propose", "kind", kind, "user", name, "password", secret, "storage", storage, "folder", folder)
+		want = append(want, `role="alert">the host has something against it`, `<input type="hidden" name="kind" value="`+kind+`">`, `<form method="post" action="/admin/propose"`, "Show the plan")
+		for _, part := range want {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: no %s in\n%s", kind, part, text)
+			}
+		}
+		if status != 409 || strings.Contains(text, secret) || last.Password != secret || strings.Count(text, `value="`+s.cookieForm()+`"`) != 2 {
+			t.Errorf("%s: %d, %+v\n%s", kind, status, last, text)
+		}
+	}
+}
+
+// cookieForm is what the forms of the session have in them.
+func (s *site) cookieForm() string { return s.sessions.formOf(s.cookieValue(sessionCookie)) }
+
 // A plan waits for another code where the first one was wrong, and for nothing else.
 func TestAnotherCode(t *testing.T) {
 	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
