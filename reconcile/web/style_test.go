@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/net/html"
 )
 
 // contrast is what stands on what in the style sheet, and how much they have to differ
@@ -70,6 +72,50 @@ func TestColoursAreVariables(t *testing.T) {
 			t.Error(fmt.Sprint("line ", i+1, ": ", m))
 		}
 	}
+}
+
+// What is wider than a phone can be scrolled without a pointer (WCAG 2.1.1): there is
+// something in it to go to by keyboard, or it is that itself and says what it is.
+func TestScrollByKeyboard(t *testing.T) {
+	found := 0
+	for name, page := range pages() {
+		body := bodies[name]
+		filled(reflect.ValueOf(body).Elem(), "x")
+		var b strings.Builder
+		if err := page.Execute(&b, view{As: asAdmin, Body: body}); err != nil {
+			t.Fatal(err)
+		}
+		root, err := html.Parse(strings.NewReader(b.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range root.Descendants() {
+			if attribute(n, "class") != "scroll" {
+				continue
+			}
+			found++
+			itself := attribute(n, "tabindex") == "0" && attribute(n, "role") == "region" && attribute(n, "aria-label") != ""
+			within := false
+			for c := range n.Descendants() {
+				within = within || c.Data == "a" || c.Data == "button"
+			}
+			if itself == within {
+				t.Errorf("%s: of a table the keyboard comes to nothing, or to too much: %v", name, n.Attr)
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("%d tables", found)
+	}
+}
+
+func attribute(n *html.Node, name string) string {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
 }
 
 // TestDates: on a phone, where a column is narrow, no date of a table and no time of day is
