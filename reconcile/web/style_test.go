@@ -74,10 +74,10 @@ func TestColoursAreVariables(t *testing.T) {
 	}
 }
 
-// What is wider than a phone can be scrolled without a pointer (WCAG 2.1.1): there is
-// something in it to go to by keyboard, or it is that itself and says what it is.
-func TestScrollByKeyboard(t *testing.T) {
-	found := 0
+// everyPage gives each page by its name, with all in it that there can be.
+func everyPage(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
 	for name, page := range pages() {
 		body := bodies[name]
 		filled(reflect.ValueOf(body).Elem(), "x")
@@ -85,19 +85,51 @@ func TestScrollByKeyboard(t *testing.T) {
 		if err := page.Execute(&b, view{As: asAdmin, Body: body}); err != nil {
 			t.Fatal(err)
 		}
-		root, err := html.Parse(strings.NewReader(b.String()))
-		if err != nil {
-			t.Fatal(err)
+		all[name] = b.String()
+	}
+	return all
+}
+
+// elements gives those of a page that have that attribute.
+func elements(t *testing.T, text, key, value string) (all []*html.Node) {
+	t.Helper()
+	root, err := html.Parse(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range root.Descendants() {
+		if attribute(n, key) == value {
+			all = append(all, n)
 		}
-		for n := range root.Descendants() {
-			if attribute(n, "class") != "scroll" {
-				continue
-			}
+	}
+	return all
+}
+
+func attribute(n *html.Node, key string) string {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+// byKeyboard tells whether the keyboard comes to an element.
+func byKeyboard(n *html.Node) bool {
+	return n.Data == "a" || n.Data == "button" || attribute(n, "tabindex") == "0"
+}
+
+// What is wider than a phone can be scrolled without a pointer (WCAG 2.1.1): there is
+// something in it to go to by keyboard, or it is that itself and says what it is.
+func TestScrollByKeyboard(t *testing.T) {
+	found := 0
+	for name, text := range everyPage(t) {
+		for _, n := range elements(t, text, "class", "scroll") {
 			found++
-			itself := attribute(n, "tabindex") == "0" && attribute(n, "role") == "region" && attribute(n, "aria-label") != ""
+			itself := byKeyboard(n) && attribute(n, "role") == "region" && attribute(n, "aria-label") != ""
 			within := false
 			for c := range n.Descendants() {
-				within = within || c.Data == "a" || c.Data == "button"
+				within = within || byKeyboard(c)
 			}
 			if itself == within {
 				t.Errorf("%s: of a table the keyboard comes to nothing, or to too much: %v", name, n.Attr)
@@ -109,13 +141,23 @@ func TestScrollByKeyboard(t *testing.T) {
 	}
 }
 
-func attribute(n *html.Node, name string) string {
-	for _, a := range n.Attr {
-		if a.Key == name {
-			return a.Val
+// Whoever is in the middle of a page that refreshes itself stays there: htmx goes back to
+// what has the same id.
+func TestFocusStays(t *testing.T) {
+	found := 0
+	for name, text := range everyPage(t) {
+		for _, n := range elements(t, text, "id", "live") {
+			found++
+			for c := range n.Descendants() {
+				if byKeyboard(c) && attribute(c, "id") == "" {
+					t.Errorf("%s: %s %v has no id", name, c.Data, c.Attr)
+				}
+			}
 		}
 	}
-	return ""
+	if found != 3 {
+		t.Errorf("%d pages refresh themselves", found)
+	}
 }
 
 // TestDates: on a phone, where a column is narrow, no date of a table and no time of day is
@@ -126,15 +168,9 @@ func TestDates(t *testing.T) {
 	}
 	parted := regexp.MustCompile(`<td>0001-01-01|[^>:]00:00 UTC`)
 	dates := 0
-	for name, page := range pages() {
-		body := bodies[name]
-		filled(reflect.ValueOf(body).Elem(), "x")
-		var b strings.Builder
-		if err := page.Execute(&b, view{As: asAdmin, Body: body}); err != nil {
-			t.Fatal(err)
-		}
-		dates += strings.Count(b.String(), `<span class="one">0001-01-01</span>`)
-		if where := parted.FindString(b.String()); where != "" {
+	for name, text := range everyPage(t) {
+		dates += strings.Count(text, `<span class="one">0001-01-01</span>`)
+		if where := parted.FindString(text); where != "" {
 			t.Errorf("%s: %q", name, where)
 		}
 	}
