@@ -382,12 +382,13 @@ func (d webDesk) write(ctx context.Context, p proposal, saved *reconcile.Saved, 
 	if err == nil {
 		exit = exitDone
 	}
-	if !stays(exit, begun) {
+	kept := stays(exit, begun)
+	if !kept {
 		err = errors.Join(err, putBack(path, p.Was))
 	} else if exit != exitDone && exit != exitPartial {
 		err = hint(err, "the host was changed, so %s keeps the change: an admin on the host looks at %q", webChanges, "mailstead plan")
 	}
-	o := &web.Outcome{Title: p.Title, Text: out.String(), Done: exit == exitDone}
+	o := &web.Outcome{Title: p.Title, Text: out.String(), Done: exit == exitDone, Kept: kept && exit != exitDone}
 	if err != nil {
 		o.Fault = d.failed(web.AdminAnswer{}, err).Error
 	}

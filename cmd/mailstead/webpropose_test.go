@@ -235,7 +235,7 @@ func TestProposeStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	outcome, err := p.apply(proposal.ID)
-	if err != nil || outcome.Done || outcome.Fault == "" {
+	if err != nil || outcome.Done || outcome.Kept != strings.Contains(p.file(), "walter") || outcome.Fault == "" {
 		t.Errorf("%+v, %v", outcome, err)
 	}
 	if text, _ := os.ReadFile(users); string(text) != "somebody else's\n" {
@@ -265,7 +265,7 @@ func TestProposePutBack(t *testing.T) {
 		}
 		other.Release()
 		other = p.lock(p.desk.host.Paths.State)
-		if o, err := inVain(); err != nil || o.Done || p.file() != was {
+		if o, err := inVain(); err != nil || o.Done || o.Kept || p.file() != was {
 			t.Errorf("%s was not applied: %+v, %v\n%s", c, o, err, p.file())
 		}
 		other.Release()
@@ -297,7 +297,7 @@ func TestProposeKept(t *testing.T) {
 			}
 		}
 		o, err := p.apply(proposal.ID)
-		if err != nil || !inTheWay || o.Done || !strings.Contains(o.Fault, "web.json keeps the change") || !strings.Contains(p.file(), "walter") {
+		if err != nil || !inTheWay || o.Done || !o.Kept || !strings.Contains(o.Fault, "web.json keeps the change") || !strings.Contains(p.file(), "walter") {
 			t.Errorf("%s: %+v, %v\n%s", file, o, err, p.file())
 		}
 		if users, err := os.ReadFile(render.UsersFile(p.desk.host.Paths)); !strings.Contains(string(users), "walter") {

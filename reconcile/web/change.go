@@ -61,4 +61,5 @@ type Outcome struct {
 	Text  string `json:"text"` // as "mailstead apply" prints it
 	Fault string `json:"fault,omitempty"`
 	Done  bool   `json:"done"`
+	Kept  bool   `json:"kept,omitempty"` // not done, but something of it is on the host
 }

@@ -176,8 +176,10 @@ func (s *Server) apply(w http.ResponseWriter, q *request) {
 			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied", Fault: a.Error, Body: &Outcome{}})
 		case a.Outcome.Done:
 			s.show(w, q, http.StatusOK, "outcome", view{Title: "Applied", Notice: a.Outcome.Title, Body: a.Outcome})
+		case a.Outcome.Kept:
+			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Applied, but not to its end", Fault: a.Outcome.Fault, Body: a.Outcome})
 		default:
-			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied, or not all of it", Fault: a.Outcome.Fault, Body: a.Outcome})
+			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied", Fault: a.Outcome.Fault, Body: a.Outcome})
 		}
 	})
 }

@@ -231,6 +231,24 @@ func TestUserWithoutUsage(t *testing.T) {
 	}
 }
 
+// The heading says of an apply that has failed whether anything of it is on the host.
+func TestOutcomes(t *testing.T) {
+	var o Outcome
+	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
+		if r.Do == AdminApply {
+			return AdminAnswer{Outcome: &o}
+		}
+		return desk(r)
+	})
+	s.client.CheckRedirect = nil
+	for title, of := range map[string]Outcome{"Applied": {Done: true}, "Applied, but not to its end": {Kept: true, Fault: "x"}, "Not applied": {Fault: "x"}} {
+		o = of
+		if _, text := s.send("/admin/hosts", "/admin/apply", "proposal", "P7", "code", "1"); !strings.Contains(text, "<h1>"+title+"</h1>") || strings.Contains(text, `role="alert"`) != (of.Fault != "") {
+			t.Errorf("not headed by %s:\n%s", title, text)
+		}
+	}
+}
+
 // Of more sessions than a page has, those of a user are found: by a search, and from the
 // page of the user. The list stays that of the user when it refreshes itself, and when one
 // of the sessions is ended, or cannot be.
