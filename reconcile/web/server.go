@@ -191,7 +191,7 @@ func (s *Server) routes() http.Handler {
 	}
 	m.HandleFunc("GET /{$}", s.start)
 	m.HandleFunc("GET /login", s.loginPage(asUser))
-	m.HandleFunc("POST /login", s.posted(s.userLogin))
+	m.HandleFunc("POST /login", s.posted(asUser, s.userLogin))
 	m.HandleFunc("POST /logout", s.logout)
 	m.HandleFunc("GET /account", s.of(asUser, s.account))
 	m.HandleFunc("POST /account/password", s.postedBy(asUser, s.setPassword))
@@ -202,7 +202,7 @@ func (s *Server) routes() http.Handler {
 	s.routeDiscovery(m)
 	if s.settings.Admins {
 		m.HandleFunc("GET /admin/login", s.loginPage(asAdmin))
-		m.HandleFunc("POST /admin/login", s.posted(s.adminLogin))
+		m.HandleFunc("POST /admin/login", s.posted(asAdmin, s.adminLogin))
 		for path, page := range map[string]func(http.ResponseWriter, *request){
 			"/admin": s.status, "/admin/sessions": s.listSessions, "/admin/users": s.users, "/admin/users/{name}": s.user,
 			"/admin/hosts": s.hosts, "/admin/drift": s.drift, "/admin/history": s.history, workPath: s.showWork,
@@ -302,11 +302,15 @@ func loginPath(as sort) string {
 // maxField bounds a field of a form, in octets: what asks others takes no more.
 const maxField = 2048
 
-// posted is what a form does. It has to be one of our own pages that was sent: the
-// field "form" is what the page was given for the cookie that comes with it.
-func (s *Server) posted(do func(http.ResponseWriter, *request)) http.HandlerFunc {
+// posted is what the form of a login does. One that is none of ours, such as one that was
+// there before the page was started again, is answered with one that is.
+func (s *Server) posted(as sort, do func(http.ResponseWriter, *request)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if q := s.who(r); s.sentByUs(w, q) {
+		switch q := s.who(r); {
+		case !s.readForm(w, q):
+		case !s.ours(q):
+			s.showLogin(w, q, as, q.value("name"), "This page was out of date. Log in once more.")
+		default:
 			do(w, q)
 		}
 	}
@@ -325,6 +329,27 @@ func (s *Server) postedBy(as sort, do func(http.ResponseWriter, *request)) http.
 
 // sentByUs reads a form, and answers one that is none of ours.
 func (s *Server) sentByUs(w http.ResponseWriter, q *request) bool {
+	if !s.readForm(w, q) {
+		return false
+	}
+	if !s.ours(q) {
+		s.refuse(w, q.Request, http.StatusForbidden, "This form is out of date. Go back, load the page again, and send it once more.")
+		return false
+	}
+	return true
+}
+
+// ours tells whether it is one of our own pages that was sent: the field "form" is what
+// the page was given for the cookie that comes with it.
+func (s *Server) ours(q *request) bool {
+	if q.session == nil {
+		q.form = s.sessions.formOf(s.cookie(q.Request, formCookie))
+	}
+	return same(q.PostForm.Get("form"), q.form) && (q.session != nil || s.cookie(q.Request, formCookie) != "")
+}
+
+// readForm reads a form, and answers one that is too large.
+func (s *Server) readForm(w http.ResponseWriter, q *request) bool {
 	if err := q.ParseForm(); err != nil {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
@@ -339,13 +364,6 @@ func (s *Server) sentByUs(w http.ResponseWriter, q *request) bool {
 			s.refuse(w, q.Request, http.StatusBadRequest, "What you have typed is too long.")
 			return false
 		}
-	}
-	if q.session == nil {
-		q.form = s.sessions.formOf(s.cookie(q.Request, formCookie))
-	}
-	if !same(q.PostForm.Get("form"), q.form) || q.session == nil && s.cookie(q.Request, formCookie) == "" {
-		s.refuse(w, q.Request, http.StatusForbidden, "This form is out of date. Go back, load the page again, and send it once more.")
-		return false
 	}
 	return true
 }

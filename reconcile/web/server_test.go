@@ -213,8 +213,8 @@ func TestForeignForms(t *testing.T) {
 	_, text := s.get("/login")
 	theirs := formField.FindStringSubmatch(text)[1]
 	mine := s.client
-	s.client = s.browser()
 	for _, form := range []string{theirs, "", s.sessions.formOf("")} {
+		s.client = s.browser() // the answer has given the last one a form of its own
 		if status, _ := s.post("/login", "form", form, "name", "alice", "password", "wonder"); status != 403 {
 			t.Errorf("login with the form %q: %d", form, status)
 		}

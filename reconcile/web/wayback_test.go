@@ -180,6 +180,26 @@ func TestAnotherCode(t *testing.T) {
 	}
 }
 
+// A form of a login that is out of date, as after the page was started again, is shown anew
+// with the name, and is good then.
+func TestOldLogin(t *testing.T) {
+	s := newSite(t, alice, desk)
+	for path, fields := range map[string][]string{"/login": {"name", "alice", "password", "wonder"}, "/admin/login": {"name", "alice", "password", "wonder", "code", "1"}} {
+		s.client = s.browser()
+		_, text := s.get(path)
+		old := formField.FindStringSubmatch(text)[1]
+		s.sessions.key[0]++
+		status, text := s.post(path, append(fields, "form", old)...)
+		form := formField.FindStringSubmatch(text)
+		if status != 403 || form == nil || form[1] == old || !strings.Contains(text, `value="alice"`) || !strings.Contains(text, `role="alert"`) || strings.Contains(text, "wonder") {
+			t.Fatalf("%s: %d\n%s", path, status, text)
+		}
+		if status, text := s.post(path, append(fields, "form", form[1])...); status != 200 || !strings.Contains(text, "Log out") {
+			t.Errorf("%s: %d\n%s", path, status, text)
+		}
+	}
+}
+
 // Who logs out after the session has run out is led on as by any other page, and the
 // cookie of it goes.
 func TestLogoutTooLate(t *testing.T) {
