@@ -12,7 +12,7 @@ import (
 // accountView is what a user sees of their own logins.
 type accountView struct {
 	control.WebAnswer
-	NewApp, NewName string // an app password that was just made, and its name
+	NewApp, NewName string // an app password that was just made, "" for one that was refused, and its name
 	Settings, Apple bool   // there are settings for mail programs, and for Apple's too
 }
 
@@ -53,15 +53,16 @@ func (s *Server) setPassword(w http.ResponseWriter, q *request) {
 		return
 	}
 	a, ok := s.asUserOf(w, q, control.WebRequest{Do: control.WebPassword, Password: q.PostFormValue("password"), New: password})
-	s.after(w, q, a, ok, "Your password is changed. Programs with the old one have to be told.")
+	s.after(w, q, a, ok, accountView{}, "Your password is changed. Programs with the old one have to be told.")
 }
 
-// after says what came of a request to auth.
-func (s *Server) after(w http.ResponseWriter, q *request, a control.WebAnswer, ok bool, notice string) {
+// after says what came of a request to auth. One that was refused leads to the page again,
+// with what was typed.
+func (s *Server) after(w http.ResponseWriter, q *request, a control.WebAnswer, ok bool, typed accountView, notice string) {
 	switch {
 	case !ok:
 	case a.Error != "":
-		s.showAccount(w, q, http.StatusForbidden, accountView{}, a.Error)
+		s.showAccount(w, q, http.StatusForbidden, typed, a.Error)
 	default:
 		s.done(w, q, "/account", notice)
 	}
@@ -78,13 +79,13 @@ func (s *Server) addApp(w http.ResponseWriter, q *request) {
 		s.showAccount(w, q, http.StatusOK, accountView{NewApp: a.App, NewName: name}, "")
 		return
 	}
-	s.after(w, q, a, ok, "")
+	s.after(w, q, a, ok, accountView{NewName: name}, "")
 }
 
 func (s *Server) revokeApp(w http.ResponseWriter, q *request) {
 	name := q.PostFormValue("name")
 	a, ok := s.asUserOf(w, q, control.WebRequest{Do: control.WebRevokeApp, Name: name})
-	s.after(w, q, a, ok, "The app password "+name+" is good no more.")
+	s.after(w, q, a, ok, accountView{}, "The app password "+name+" is good no more.")
 }
 
 // settingsOf gives what the user's mail programs need to know.

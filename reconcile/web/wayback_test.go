@@ -180,6 +180,26 @@ func TestAnotherCode(t *testing.T) {
 	}
 }
 
+// An app password that is refused for the password is asked for again by its name; one that
+// was made has none in the form for the next.
+func TestRefusedApp(t *testing.T) {
+	s := newSite(t, func(r control.WebRequest) control.WebAnswer {
+		switch {
+		case r.Do == control.WebAddApp && r.Password != "wonder":
+			return control.WebAnswer{Error: "Authentication failed."}
+		case r.Do == control.WebAddApp:
+			return control.WebAnswer{App: "abcd-efgh"}
+		}
+		return alice(r)
+	}, nil)
+	s.send("/login", "/login", "name", "alice", "password", "wonder")
+	for password, want := range map[string]string{"wander": `name="name" value="the phone" required`, "wonder": `name="name" required`} {
+		if _, text := s.send("/account", "/account/app", "name", "the phone", "password", password); !strings.Contains(text, want) || strings.Contains(text, password+`"`) {
+			t.Errorf("%s: no %s in\n%s", password, want, text)
+		}
+	}
+}
+
 // A form of a login that is out of date, as after the page was started again, is shown anew
 // with the name, and is good then.
 func TestOldLogin(t *testing.T) {
