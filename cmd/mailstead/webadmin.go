@@ -119,8 +119,10 @@ func (d webDesk) answer(ctx context.Context, r web.AdminRequest) (a web.AdminAns
 		a.Proposal, err = d.propose(ctx, gate, a.Name, *r.Change)
 	case web.AdminApply:
 		a.Outcome, err = d.applyProposal(ctx, gate, a.Name, r.Proposal, r.Code)
-		if p, known := gate.proposal(r.Proposal, d.now); known == nil && errors.Is(err, errWebCode) {
-			a.Proposal = &p.Proposal
+		if err != nil && !errors.Is(err, errEdited) { // it was not tried, and can be
+			if p, gone := gate.proposal(r.Proposal, d.now); gone == nil {
+				a.Proposal = &p.Proposal
+			}
 		}
 	default:
 		err = fmt.Errorf("there is no such request: %q", r.Do)

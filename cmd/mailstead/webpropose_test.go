@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"mailstead/imapserver/control"
 	"mailstead/imapserver/oracle"
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
@@ -314,6 +313,38 @@ func TestProposeKept(t *testing.T) {
 	}
 }
 
+// A proposal that was not tried can be tried again: the way to it is in the answer, and not
+// where its description is another one now.
+func TestProposeLater(t *testing.T) {
+	p := newProposing(t)
+	proposal, err := p.propose(newUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(want string, again bool) {
+		t.Helper()
+		p.desk.now = p.desk.now.Add(time.Minute)
+		token, err := p.gate.issue(p.desk.host.Web.Admins[0], p.desk.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := p.desk.answer(t.Context(), web.AdminRequest{Do: web.AdminApply, Token: token, Proposal: proposal.ID, Code: p.code(p.desk.now)})
+		if !strings.Contains(a.Error, want) || (a.Proposal != nil) != again {
+			t.Errorf("%+v", a)
+		}
+	}
+	other := p.lock(p.gate.dir)
+	try("another change is being applied", true)
+	other.Release()
+	if err := p.gate.remember("helpdesk", func(m *webMemory) error { m.Guesses, m.At = webGuesses, p.desk.now.Add(time.Minute); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	try("too many wrong", true)
+	p.desk.now = p.desk.now.Add(time.Hour)
+	p.write("more.cue", `hosts: "mail.example.org": keep: "14d"`)
+	try("was edited", false)
+}
+
 func (p *proposing) lock(dir string) *reconcile.Lock {
 	p.Helper()
 	l, err := reconcile.TakeLock(p.Context(), dir, 0)
@@ -605,31 +636,6 @@ func TestWebHosts(t *testing.T) {
 	p.write("other.cue", `hosts: "mx2.example.org": listeners: imap: port: 0`)
 	if _, err := p.desk.hosts(); err == nil || !strings.Contains(err.Error(), "other.cue:1") {
 		t.Errorf("%v", err)
-	}
-}
-
-// A page has the first of all sessions and says how many there are, or has those of a user,
-// who is called as at a login; a name that nobody has is said to be none.
-func TestWebSessions(t *testing.T) {
-	p := newProposing(t)
-	l, err := control.Listen(render.ControlSocket(p.desk.host.Paths))
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := slices.Repeat([]control.Connection{{ID: "7", User: "walter"}}, maxWebUsers+5)
-	all = append(all, control.Connection{ID: "8", User: "vera", Address: "192.0.2.1"})
-	go control.Serve(t.Context(), l, func(_ context.Context, r control.Request) control.Status {
-		return control.Status{Connected: slices.DeleteFunc(slices.Clone(all), func(c control.Connection) bool { return r.User != "" && r.User != c.User })}
-	})
-	if s, err := p.desk.sessions(t.Context(), ""); err != nil || s.All != maxWebUsers+6 || len(s.List) != maxWebUsers {
-		t.Errorf("%+v, %v", s, err)
-	}
-	want := []web.Session{{ID: "8", User: "vera", Address: "192.0.2.1"}}
-	if s, err := p.desk.sessions(t.Context(), "Vera"); err != nil || s.All != 1 || !slices.Equal(s.List, want) {
-		t.Errorf("%+v, %v", s, err)
-	}
-	if s, err := p.desk.sessions(t.Context(), "verra"); s == nil || !slices.Equal(hints(err), []string{`did you mean "vera"?`}) {
-		t.Errorf("%+v, %v", s, err)
 	}
 }
 

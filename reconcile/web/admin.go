@@ -68,7 +68,7 @@ type AdminAnswer struct {
 	Drift    *Drift         `json:"drift,omitempty"`
 	History  []Past         `json:"history,omitempty"`
 	Hosts    []Host         `json:"hosts,omitempty"`
-	Proposal *Proposal      `json:"proposal,omitempty"` // also where it was not applied for the code alone
+	Proposal *Proposal      `json:"proposal,omitempty"` // also where it was not applied, and can be tried again
 	Outcome  *Outcome       `json:"outcome,omitempty"`
 }
 

@@ -170,7 +170,7 @@ func (s *Server) apply(w http.ResponseWriter, q *request) {
 	r := AdminRequest{Do: AdminApply, Proposal: q.value("proposal"), Code: q.value("code")}
 	s.beginWork(w, q, "Applying the plan", r, func(w http.ResponseWriter, q *request, a AdminAnswer) {
 		switch {
-		case a.Proposal != nil: // the code alone was wrong
+		case a.Proposal != nil: // it can be tried again
 			s.showProposal(w, q, http.StatusConflict, a)
 		case a.Outcome == nil:
 			s.show(w, q, http.StatusConflict, "outcome", view{Title: "Not applied", Fault: a.Error, Body: &Outcome{}})

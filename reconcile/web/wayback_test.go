@@ -160,7 +160,7 @@ func TestRefusedProposal(t *testing.T) {
 // cookieForm is what the forms of the session have in them.
 func (s *site) cookieForm() string { return s.sessions.formOf(s.cookieValue(sessionCookie)) }
 
-// A plan waits for another code where the first one was wrong, and for nothing else.
+// A plan waits for another code where it can be tried again, and not otherwise.
 func TestAnotherCode(t *testing.T) {
 	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
 		switch r.Do + r.Code {
