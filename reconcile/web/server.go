@@ -193,10 +193,11 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("GET /login", s.loginPage(asUser))
 	m.HandleFunc("POST /login", s.posted(asUser, s.userLogin))
 	m.HandleFunc("POST /logout", s.logout)
+	m.Handle("GET /logout", http.RedirectHandler("/", http.StatusSeeOther)) // of a refused one
 	m.HandleFunc("GET /account", s.of(asUser, s.account))
-	m.HandleFunc("POST /account/password", s.postedBy(asUser, s.setPassword))
-	m.HandleFunc("POST /account/app", s.postedBy(asUser, s.addApp))
-	m.HandleFunc("POST /account/app/revoke", s.postedBy(asUser, s.revokeApp))
+	s.routeForm(m, asUser, "/account/password", "/account", s.setPassword)
+	s.routeForm(m, asUser, "/account/app", "/account", s.addApp)
+	s.routeForm(m, asUser, "/account/app/revoke", "/account", s.revokeApp)
 	m.HandleFunc("GET /account/settings", s.of(asUser, s.mailSettings))
 	m.HandleFunc("GET /account/apple", s.of(asUser, s.appleProfile))
 	s.routeDiscovery(m)
@@ -209,14 +210,21 @@ func (s *Server) routes() http.Handler {
 		} {
 			m.HandleFunc("GET "+path, s.of(asAdmin, page))
 		}
-		m.HandleFunc("POST /admin/sessions/end", s.postedBy(asAdmin, s.endSession))
-		m.HandleFunc("POST /admin/propose", s.postedBy(asAdmin, s.propose))
-		m.HandleFunc("POST /admin/apply", s.postedBy(asAdmin, s.apply))
+		s.routeForm(m, asAdmin, "/admin/sessions/end", "/admin/sessions", s.endSession)
+		s.routeForm(m, asAdmin, "/admin/propose", "/admin/users", s.propose)
+		s.routeForm(m, asAdmin, "/admin/apply", workPath, s.apply)
 	}
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, http.StatusNotFound, "There is no such page.")
 	})
 	return m
+}
+
+// routeForm has a form of those taken at path who have logged in as that. What answers it
+// may be shown there: a browser that comes to it anew is led to the page that has the form.
+func (s *Server) routeForm(m *http.ServeMux, as sort, path, page string, do func(http.ResponseWriter, *request)) {
+	m.HandleFunc("POST "+path, s.postedBy(as, do))
+	m.Handle("GET "+path, http.RedirectHandler(page, http.StatusSeeOther))
 }
 
 // start leads to the first page of whoever has logged in.

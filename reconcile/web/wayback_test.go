@@ -220,6 +220,24 @@ func TestOldLogin(t *testing.T) {
 	}
 }
 
+// The answer to a form may stand at the form's own path: a browser that asks for that, as
+// when somebody opens it once more, comes to the page that has the form.
+func TestFormPaths(t *testing.T) {
+	s := loggedIn(t, desk)
+	for path, want := range map[string]string{
+		"/account/password": "/account", "/account/app": "/account", "/account/app/revoke": "/account", "/logout": "/",
+		"/admin/sessions/end": "/admin/sessions", "/admin/propose": "/admin/users", "/admin/apply": workPath,
+	} {
+		r, err := http.NewRequest("GET", s.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, _, h := s.do(r); status != 303 || h.Get("Location") != want {
+			t.Errorf("%s: %d %s", path, status, h.Get("Location"))
+		}
+	}
+}
+
 // Who logs out after the session has run out is led on as by any other page, and the
 // cookie of it goes.
 func TestLogoutTooLate(t *testing.T) {
