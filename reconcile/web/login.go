@@ -56,13 +56,13 @@ func shown(r *http.Request) []byte {
 	return r.TLS.PeerCertificates[0].Raw
 }
 
-// mayTry counts the logins of a source, beside what auth counts: a guess costs us a hash.
+// mayTry counts what could be guesses of a source, beside what auth counts: one costs us a hash.
 func (s *Server) mayTry(w http.ResponseWriter, q *request) bool {
 	if s.logins.allow(q.remote(), s.now()) {
 		return true
 	}
 	w.Header().Set("Retry-After", "60")
-	s.refuse(w, q.Request, http.StatusTooManyRequests, "Too many logins from your address. Try again in a minute.")
+	s.refuse(w, q.Request, http.StatusTooManyRequests, "Too many passwords and codes from your address. Try again in a minute.")
 	return false
 }
 

@@ -266,8 +266,8 @@ func TestTooMany(t *testing.T) {
 	for range s.limits.Logins {
 		s.send("/login", "/login", "name", "alice", "password", "no")
 	}
-	if status, _ := s.send("/login", "/login", "name", "alice", "password", "wonder"); status != 429 {
-		t.Errorf("a login more: %d", status)
+	if status, text := s.send("/login", "/login", "name", "alice", "password", "wonder"); status != 429 || !strings.Contains(text, "Too many passwords and codes") {
+		t.Errorf("a login more: %d %s", status, text)
 	}
 	s.now = s.now.Add(time.Minute)
 	if status, _ := s.send("/login", "/login", "name", "alice", "password", "wonder"); status != 200 {
