@@ -80,18 +80,19 @@ func TestAccountLinks(t *testing.T) {
 	links("/account/settings", "/account/apple")
 }
 
-// Of what there is one of, and of a certificate that has ended, is said what it is.
+// Of what there is one of, and of a certificate that has ended, is said what it is; what is
+// wrong is not in the colour of what is done.
 func TestWords(t *testing.T) {
 	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
 		if r.Do != AdminStatus {
 			return desk(r)
 		}
-		return AdminAnswer{Status: &Status{Sessions: 1, Certificates: []Certificate{
+		return AdminAnswer{Status: &Status{Sessions: 1, Notes: []string{"not in force"}, Certificates: []Certificate{
 			{Name: "old", NotAfter: time.Unix(1_800_000_000-3600, 0)}, {Name: "last", NotAfter: time.Unix(1_800_000_000+3600, 0)},
 		}}}
 	})
 	_, text := s.get("/admin")
-	for _, want := range []string{"1 session.", `<td class="n bad">expired</td>`, `<td class="n bad">0</td>`} {
+	for _, want := range []string{"1 session.", `<p class="fault">not in force</p>`, `<td class="n bad">expired</td>`, `<td class="n bad">0</td>`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}
