@@ -270,7 +270,11 @@ func webAway(t *testing.T, b *box, w *browser) {
 		t.Errorf("refreshed while hidden: %s, before %s", again, hidden)
 	}
 	show()
+	w.eval("document.querySelector('[aria-label=Certificates]').focus()")
 	b.await(func() bool { return w.eval(live) != hidden })
+	if at := w.eval("document.activeElement.id"); at != "certificates" {
+		t.Errorf("the keyboard was at the certificates, and is at %q", at)
+	}
 
 	// While the page is away what is shown stays, and says of when it is; then nobody is
 	// logged in any more, and the whole page is that of the login.
