@@ -54,6 +54,9 @@ var webKinds = []string{"maildir", "folder", "password-file", "daemon-config", "
 
 // propose makes the plan of a change, and keeps it.
 func (d webDesk) propose(ctx context.Context, g *webGate, by string, c web.Change) (*web.Proposal, error) {
+	if err := d.apart(); err != nil {
+		return nil, err
+	}
 	seen, err := describe(d.description)
 	if err != nil {
 		return nil, err
@@ -145,6 +148,15 @@ func (l *look) newMaildir(ctx context.Context, name string) error {
 		}
 	}
 	return hint(fmt.Errorf("there is mail already where that of %q is to be, such as of a former user, and it would become the new one's", name), "add the user on the host if it is to, or move the mail away")
+}
+
+// apart refuses a host that is described on another machine, as one of a fleet is.
+func (d webDesk) apart() error {
+	files, err := os.ReadDir(d.description)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(files) == 0 {
+		return hint(fmt.Errorf("this host has no description in %s", d.description), "it is compared and changed where its description is")
+	}
+	return err
 }
 
 // source is the description, with these files in place of what it has by their names.
@@ -270,9 +282,6 @@ func describe(dir string) (string, error) {
 		fmt.Fprintf(sum, "%q %d\n%s", path, len(data), data)
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", hint(fmt.Errorf("this host has no description in %s", dir), "changes at the page are for hosts that have theirs there; others are changed where theirs is")
-	}
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
@@ -446,6 +455,9 @@ func (d webDesk) carryOut(ctx context.Context, saved *reconcile.Saved, user, by 
 
 // drift is what a plan of the description says now.
 func (d webDesk) drift(ctx context.Context) (*web.Drift, error) {
+	if err := d.apart(); err != nil {
+		return nil, err
+	}
 	l, plan, err := d.plan(ctx, d.source(nil))
 	if err != nil {
 		return nil, err

@@ -88,6 +88,9 @@ const maxHostUsers = 50
 // hosts is every host of the description as it is written: names, addresses and users
 // alone. No other host is asked.
 func (d webDesk) hosts() ([]web.Host, error) {
+	if err := d.apart(); err != nil {
+		return nil, err
+	}
 	s := d.source(nil)
 	config, err := s.load()
 	if err != nil {
@@ -114,7 +117,7 @@ func (d webDesk) users(find string) (*web.Users, error) {
 		return nil, err
 	}
 	ours := made.of(d.host.Name).Users
-	u := &web.Users{Find: find, All: len(d.host.Users), List: []web.User{}}
+	u := &web.Users{Find: find, All: len(d.host.Users), List: []web.User{}, Apart: d.apart() != nil}
 	for _, user := range d.host.Users {
 		if !strings.Contains(strings.ToLower(user.Name), strings.ToLower(find)) {
 			continue

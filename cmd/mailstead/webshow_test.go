@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"mailstead/imapserver/control"
@@ -32,5 +34,27 @@ func TestWebSessions(t *testing.T) {
 	}
 	if s, err := p.desk.sessions(t.Context(), "verra"); s == nil || !slices.Equal(hints(err), []string{`did you mean "vera"?`}) {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// A host that is described elsewhere says so, and not how to begin a description.
+func TestWebApart(t *testing.T) {
+	p := newProposing(t)
+	if u, err := p.desk.users(""); err != nil || u.Apart {
+		t.Errorf("%+v, %v", u, err)
+	}
+	empty := t.TempDir()
+	for _, p.desk.description = range []string{empty, filepath.Join(empty, "none")} {
+		if u, err := p.desk.users(""); err != nil || !u.Apart || u.All != 1 {
+			t.Errorf("%+v, %v", u, err)
+		}
+		_, drift := p.desk.drift(t.Context())
+		_, hosts := p.desk.hosts()
+		_, proposal := p.propose(newUser)
+		for what, err := range map[string]error{"drift": drift, "hosts": hosts, "proposal": proposal} {
+			if err == nil || !strings.Contains(err.Error(), "has no description in") || slices.ContainsFunc(hints(err), func(h string) bool { return strings.Contains(h, "init") }) {
+				t.Errorf("%s: %v; %q", what, err, hints(err))
+			}
+		}
 	}
 }

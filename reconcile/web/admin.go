@@ -145,9 +145,10 @@ type Host struct {
 // Users is some of the users of a host.
 type Users struct {
 	Find  string `json:"find,omitempty"`
-	All   int    `json:"all"`   // how many there are
-	Found int    `json:"found"` // how many of them have Find in their name
-	List  []User `json:"list"`  // the first of those
+	All   int    `json:"all"`             // how many there are
+	Found int    `json:"found"`           // how many of them have Find in their name
+	List  []User `json:"list"`            // the first of those
+	Apart bool   `json:"apart,omitempty"` // they are described on another machine, and none can be proposed
 }
 
 // User is a user as the description has them.

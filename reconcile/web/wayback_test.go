@@ -308,6 +308,21 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// Where nothing can be proposed there is no form for it.
+func TestUsersApart(t *testing.T) {
+	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
+		if r.Do == AdminUsers {
+			return AdminAnswer{Users: &Users{Apart: r.Find == "apart"}}
+		}
+		return desk(r)
+	})
+	for find, form := range map[string]bool{"": true, "apart": false} {
+		if _, text := s.get("/admin/users?find=" + find); strings.Contains(text, "Propose a new user") != form || strings.Contains(text, `action="/admin/propose"`) != form {
+			t.Errorf("%q:\n%s", find, text)
+		}
+	}
+}
+
 // Of more sessions than a page has, those of a user are found: by a search, and from the
 // page of the user. The list stays that of the user when it refreshes itself, and when one
 // of the sessions is ended, or cannot be.
