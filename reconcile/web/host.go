@@ -77,7 +77,12 @@ func (s *Server) user(w http.ResponseWriter, q *request) {
 			v.User = &found.Users.List[i]
 		}
 	}
-	if v.User == nil {
+	switch {
+	case v.User != nil:
+	case found.Error != "": // nobody knows
+		s.refuse(w, q.Request, http.StatusServiceUnavailable, found.Error)
+		return
+	default:
 		s.refuse(w, q.Request, http.StatusNotFound, "There is no such user.")
 		return
 	}

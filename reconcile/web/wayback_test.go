@@ -266,6 +266,21 @@ func TestLogoutTooLate(t *testing.T) {
 	}
 }
 
+// Where the users cannot be listed, none of them is said not to be there.
+func TestUsersUnknown(t *testing.T) {
+	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
+		if r.Do == AdminUsers && r.Find == "alice" {
+			return AdminAnswer{Error: "web.json holds something"}
+		}
+		return desk(r)
+	})
+	for name, want := range map[string]string{"alice": "web.json holds something", "bob": "There is no such user."} {
+		if status, text := s.get("/admin/users/" + name); status == 200 || !strings.Contains(text, `role="alert">`+want+"<") {
+			t.Errorf("%d, not %s:\n%s", status, want, text)
+		}
+	}
+}
+
 // The page of a user is good without how much mail there is: nobody is asked where the mail
 // is on another server, and why a session does not say it is for the log.
 func TestUserWithoutUsage(t *testing.T) {
