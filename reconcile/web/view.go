@@ -50,15 +50,16 @@ type tab struct{ Path, Title string }
 var tabs = []tab{{"/admin", "Status"}, {"/admin/sessions", "Sessions"}, {"/admin/users", "Users"}, {"/admin/hosts", "Hosts"}, {"/admin/drift", "Drift"}, {"/admin/history", "History"}}
 
 var functions = template.FuncMap{
-	"asset":  func(name string) string { return assets[name].path },
-	"tabs":   func() []tab { return tabs },
-	"day":    func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
-	"clock":  func(t time.Time) string { return t.UTC().Format("15:04") + " UTC" },
-	"second": func(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" },
-	"size":   size,
-	"join":   func(list []string) string { return strings.Join(list, ", ") },
-	"count":  count,
-	"change": func(form, kind, user string) changeForm { return changeForm{form, Change{Kind: kind, User: user}} },
+	"asset":    func(name string) string { return assets[name].path },
+	"tabs":     func() []tab { return tabs },
+	"day":      func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"clock":    func(t time.Time) string { return t.UTC().Format("15:04") + " UTC" },
+	"second":   func(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" },
+	"size":     size,
+	"join":     func(list []string) string { return strings.Join(list, ", ") },
+	"count":    count,
+	"messages": func(n int64) string { return count(int(n), "message") },
+	"change":   func(form, kind, user string) changeForm { return changeForm{form, Change{Kind: kind, User: user}} },
 }
 
 // size writes a number of octets for people.

@@ -323,6 +323,28 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// A quota is of octets, of messages or of both.
+func TestQuotas(t *testing.T) {
+	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
+		switch r.Do {
+		case AdminUsers:
+			return AdminAnswer{Users: &Users{List: []User{{Name: "a", Sort: "virtual"}, {Name: "b", Storage: 1e9}, {Name: "c", Messages: 7}, {Name: "d", Storage: 2e9, Messages: 1}}}}
+		case AdminUsage:
+			return AdminAnswer{Usage: &control.Usage{Messages: 1, MessagesLimit: 5}}
+		}
+		return desk(r)
+	})
+	_, text := s.get("/admin/users")
+	for _, want := range []string{"none", "1.0 GB", "7 messages", "2.0 GB, 1 message"} {
+		if !strings.Contains(text, `<td class="n">`+want+"</td>") {
+			t.Errorf("no quota of %s:\n%s", want, text)
+		}
+	}
+	if _, text := s.get("/admin/users/a"); !strings.Contains(text, "0 B, 1 message of 5.") {
+		t.Errorf("the usage is\n%s", text)
+	}
+}
+
 // Where nothing can be proposed there is no form for it.
 func TestUsersApart(t *testing.T) {
 	s := loggedIn(t, func(r AdminRequest) AdminAnswer {
