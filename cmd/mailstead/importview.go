@@ -167,7 +167,11 @@ func writeVerified(c *console, form string, compared int, differences []transfer
 		return err
 	}
 	for _, d := range differences {
-		fmt.Fprintf(c.out, "%s: message %s %s\n", visible(d.Mailbox), visible(d.ID), visible(d.What))
+		of := ""
+		if d.ID != "" { // else it is of the mailbox
+			of = "message " + visible(d.ID) + " "
+		}
+		fmt.Fprintf(c.out, "%s: %s%s\n", visible(d.Mailbox), of, visible(d.What))
 	}
 	if len(differences) > 0 {
 		return errors.New("the two sides differ in " + fmt.Sprint(len(differences)) + " places")

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"net/mail"
 	"os"
 	"path/filepath"
@@ -54,16 +55,23 @@ func (m *Mbox) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 		return m.boxes, nil
 	}
 	found := map[string][]mboxMessage{}
-	var boxes []Mailbox
+	var boxes, others []Mailbox
 	err := filepath.WalkDir(m.Path, func(path string, d os.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+		if err != nil || d.IsDir() {
 			return err
 		}
-		f, err := scanFile(ctx, path)
+		levels := m.levels(path)
+		f, err := scanFile(ctx, path, d.Type())
+		if no, is := errors.AsType[noMbox](err); is {
+			if !noMail(levels) {
+				others = append(others, Mailbox{Levels: levels, Validity: "mbox", Fault: d.Name() + " " + string(no)})
+			}
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		f.each(m.levels(path), func(to Mailbox, msg mboxMessage) {
+		f.each(levels, func(to Mailbox, msg mboxMessage) {
 			to.Name, to.Subscribed, to.Validity = strings.Join(to.Levels, "/"), true, "mbox"
 			if _, there := found[to.Name]; !there {
 				boxes = append(boxes, to)
@@ -75,15 +83,34 @@ func (m *Mbox) Mailboxes(ctx context.Context) ([]Mailbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", m.Path, err)
 	}
-	if len(boxes) == 0 {
+	if len(boxes)+len(others) == 0 {
 		return nil, fmt.Errorf("%s has no message that begins with a line \"From \"", m.Path)
 	}
 	for i := range boxes {
 		boxes[i].Messages = len(found[boxes[i].Name])
 		boxes[i].formerly = number(found[boxes[i].Name])
 	}
+	taken := names{}
+	for name := range found {
+		taken.take(name)
+	}
+	for _, o := range others {
+		o.Name = taken.take(strings.Join(o.Levels, "/"))
+		boxes = append(boxes, o)
+	}
 	m.boxes, m.found = boxes, found
 	return boxes, nil
+}
+
+// noMbox says why something is none. It is told of, for there may be mail in it.
+type noMbox string
+
+func (n noMbox) Error() string { return string(n) }
+
+// noMail tells of a file by its name that no mail program has mail in it: it is hidden, or an
+// index of Thunderbird's.
+func noMail(levels []string) bool {
+	return slices.ContainsFunc(levels, func(l string) bool { return strings.HasPrefix(l, ".") }) || strings.HasSuffix(levels[len(levels)-1], ".msf")
 }
 
 // mboxFile is what a file holds: what labels mean is known once all of them are.
@@ -94,7 +121,14 @@ type mboxFile struct {
 	times    map[string]int
 }
 
-func scanFile(ctx context.Context, path string) (*mboxFile, error) {
+// scanFile reads a file, unless it is a noMbox.
+func scanFile(ctx context.Context, path string, is fs.FileMode) (*mboxFile, error) {
+	switch {
+	case is&fs.ModeSymlink != 0:
+		return nil, noMbox("is a link, and links are not followed")
+	case !is.IsRegular():
+		return nil, noMbox("is no file")
+	}
 	f := &mboxFile{times: map[string]int{}}
 	same := map[string][]string{}
 	err := scanMbox(ctx, path, func(msg mboxMessage, flags []imap.Flag, labels []string) {
@@ -269,11 +303,11 @@ func scanMbox(ctx context.Context, path string, each mboxEach) error {
 	}
 	defer f.Close()
 	r := bufio.NewReaderSize(f, 1<<20)
-	if first, _ := r.Peek(5); string(first) != "From " {
-		return nil // no mbox
+	at, err := skipLead(r)
+	if err != nil {
+		return err
 	}
-	s := &mboxScan{file: path, each: each, r: r}
-	at, fresh := int64(0), true
+	s, fresh := &mboxScan{file: path, each: each, r: r}, true
 	for {
 		line, err := r.ReadSlice('\n')
 		if len(line) > 0 {
@@ -292,6 +326,30 @@ func scanMbox(ctx context.Context, path string, each mboxEach) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+	}
+}
+
+// skipLead passes what stands before the first message of some files, and says how many octets
+// that is: a byte order mark, and empty lines. A file may have nothing else.
+func skipLead(r *bufio.Reader) (octets int64, err error) {
+	const mark, from = "\ufeff", "From "
+	n := 0
+	if first, _ := r.Peek(len(mark)); string(first) == mark {
+		n = len(mark)
+	}
+	for {
+		r.Discard(n)
+		octets += int64(n)
+		first, err := r.Peek(len(from))
+		switch {
+		case string(first) == from || len(first) == 0 && errors.Is(err, io.EOF):
+			return octets, nil
+		case len(first) == 0:
+			return octets, err
+		case first[0] != '\r' && first[0] != '\n':
+			return octets, noMbox("does not begin with a line \"From \", as an mbox does")
+		}
+		n = 1
 	}
 }
 

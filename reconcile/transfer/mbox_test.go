@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"mailstead/imapserver/dialogue"
 	"mailstead/reconcile/transfer"
@@ -171,4 +175,52 @@ func TestMboxAlike(t *testing.T) {
 	if got := bodies(t, here, "Box"); !slices.Equal(got, []string{`one\r\n`, `one\r\n\r\n`}) {
 		t.Errorf("%q", got)
 	}
+}
+
+// TestMboxLead has what some programs write before the first message.
+func TestMboxLead(t *testing.T) {
+	const one = "From a@b Mon Jan  5 10:00:00 2026\nSubject: a\n\none\n"
+	for _, lead := range []string{"\n", "\r\n\r\n\n", "\ufeff", "\ufeff\n"} {
+		here, dir := dialogue.Mailstead(t, dialogue.Setup{}), filepath.Join(t.TempDir(), "journal")
+		src, path := mboxFile(t, lead+one)
+		run(t, src.Open, here, dir, transfer.Options{})
+		write(t, path, one) // it is the same message without
+		run(t, (&transfer.Mbox{Path: path}).Open, here, dir, transfer.Options{})
+		if got := bodies(t, here, "Box"); !slices.Equal(got, []string{`one\r\n`}) {
+			t.Errorf("%q: %q", lead, got)
+		}
+	}
+}
+
+// TestMboxOthers names what is in a directory of mbox files and is none of them, unless it is
+// excluded, has no octets or is no mail by its name.
+func TestMboxOthers(t *testing.T) {
+	here, top := dialogue.Mailstead(t, dialogue.Setup{}), t.TempDir()
+	const one = "From a@b Mon Jan  5 10:00:00 2026\nSubject: a\n\none\n"
+	for name, text := range map[string]string{
+		"Box.mbox": one, "Old.mbox.gz": "\x1f\x8b\x08\x00From", "mail.eml": "Subject: a\n\none\n", "short": "F", "notes": "From",
+		"Empty": "", "Blank": "\ufeff\n\n", "Box.msf": "<(a)>", ".lock": "1", ".dir/x": "1",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(top, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(top, name), text)
+	}
+	if err := errors.Join(os.Symlink("Box.mbox", filepath.Join(top, "Box")), os.Symlink(top, filepath.Join(top, "Dir")), unix.Mkfifo(filepath.Join(top, "pipe"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	reports := try(t, (&transfer.Mbox{Path: top}).Open, here)
+	got := map[string]string{}
+	for _, r := range reports {
+		got[r.Mailbox] = r.Error
+	}
+	const link, none = " is a link, and links are not followed", ` does not begin with a line "From ", as an mbox does`
+	want := map[string]string{
+		"Box": "", "Box-2": "Box" + link, "Dir": "Dir" + link, "pipe": "pipe is no file",
+		"Old.mbox.gz": "Old.mbox.gz" + none, "mail.eml": "mail.eml" + none, "short": "short" + none, "notes": "notes" + none,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	run(t, (&transfer.Mbox{Path: top}).Open, here, filepath.Join(t.TempDir(), "journal"), transfer.Options{Exclude: []string{"Box-2", "Dir", "pipe", "*.gz", "mail.eml", "short", "notes"}})
 }
