@@ -158,11 +158,13 @@ func (c *wire) piece() ([]byte, error) {
 			return nil, c.end(errors.New("the server breaks off a string or a code at the end of a line"))
 		}
 		message := false
-		if c.literal, message = literalBehind(c.tail); c.shape.text {
-			c.literal = 0
+		if !c.shape.text {
+			var err error
+			if c.literal, message, c.inside, err = literalBehind(c.tail); err != nil {
+				return nil, c.end(err)
+			}
 		}
 		message = message && c.shape.takesMessage()
-		c.inside = c.literal > 0
 		if !message {
 			c.said += c.literal
 		}
@@ -235,7 +237,7 @@ var commandTag = regexp.MustCompile(`^T[0-9]+ `)
 var named = regexp.MustCompile(`^\* (?:STATUS|LIST) `)
 
 // listed matches one up to the name.
-var listed = regexp.MustCompile(`^\* (?:STATUS|LIST \([^)]*\) (?:NIL|"(?:[^"\\]|\\.)*")) (\{\d{1,9}\+?\}\r?\n|"(?:[^"\\]|\\.)*"|[^ \r\n"]+)`)
+var listed = regexp.MustCompile(`^\* (?:STATUS|LIST \([^)]*\) (?:NIL|"(?:[^"\\]|\\.)*")) (\{\d{1,18}\+?\} ?\r*\n|"(?:[^"\\]|\\.)*"|[^ \r\n"]+)`)
 
 // misspelt is the name of a mailbox that is told of, if it is not in modified UTF-7.
 func misspelt(line []byte) (name string, bad bool) {
@@ -246,7 +248,7 @@ func misspelt(line []byte) (name string, bad bool) {
 	name = string(line[m[2]:m[3]])
 	if quoted, ok := strings.CutPrefix(name, `"`); ok {
 		name = strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(strings.TrimSuffix(quoted, `"`))
-	} else if n, _ := literalBehind([]byte(name)); strings.HasSuffix(name, "\n") {
+	} else if n, _, literal, _ := literalBehind([]byte(name)); literal {
 		name = string(line[m[3]:min(uint64(len(line)), uint64(m[3])+n)])
 	}
 	_, err := maildir.DecodeUTF7(name)
@@ -256,9 +258,13 @@ func misspelt(line []byte) (name string, bad bool) {
 // tailLength is how much of the end of a line tells of the literal behind it.
 const tailLength = 64
 
-// literalEnd matches the end of a line that a literal follows (RFC 9051 §4.3), and says whether
-// that is a message.
-var literalEnd = regexp.MustCompile(`(?i)(BODY\[\] ~?)?\{(\d{1,18})\+?\}\r*\n$`)
+// literalEnd matches the end of a line that a literal follows (RFC 9051 §4.3), with all that
+// go-imap's client takes for one, such as a blank before the line end, and says whether that is
+// a message. Without "{" it is a number that is longer than the tail, or none.
+var literalEnd = regexp.MustCompile(`(?i)(BODY\[\] ~?)?(\{|^)(\d+)\+?\} ?\r*\n$`)
+
+// maxDigits is how many a length may have, which is then one that can be counted.
+const maxDigits = 18
 
 // shape is what is known of a response. Without it a server could have us take for a message
 // what the client reads into memory, or the other way round.
@@ -315,12 +321,16 @@ func (s *shape) open() bool { return s.quoted || s.code }
 // takesMessage tells whether an item of FETCH may come, and not what stands in one.
 func (s *shape) takesMessage() bool { return s.fetch && s.parens == 1 }
 
-// literalBehind is the length of the literal that follows a line, and whether it is a message.
-func literalBehind(line []byte) (n uint64, message bool) {
-	m := literalEnd.FindSubmatch(line)
+// literalBehind is the length of the literal that follows a line, whether it is a message, and
+// whether there is one: it may be empty, and the response goes on behind it.
+func literalBehind(tail []byte) (n uint64, message, there bool, err error) {
+	m := literalEnd.FindSubmatch(tail)
 	if m == nil {
-		return 0, false
+		return 0, false, false, nil
 	}
-	n, _ = strconv.ParseUint(string(m[2]), 10, 63)
-	return n, len(m[1]) > 0
+	if len(m[2]) == 0 || len(m[3]) > maxDigits {
+		return 0, false, false, fmt.Errorf("the server sends a string whose length has more than %d digits", maxDigits)
+	}
+	n, err = strconv.ParseUint(string(m[3]), 10, 63)
+	return n, len(m[1]) > 0, true, err
 }
