@@ -63,6 +63,11 @@ Without --into, INBOX goes to INBOX, and a mailbox with a special use to ours of
 that use. With --into Old, everything goes below "Old", and the INBOX there into
 "Old" itself.
 
+--mailbox and --exclude take names that the source has, or patterns of them, in
+which * is anything but "/", ? one character and [ab] one of these; [Gmail]/* is
+meant as it stands, too. It is a failure if the source does not have what
+--mailbox names, and nothing was brought of it before.
+
 ` + sourceHelp + exitStatus(exitDone, exitFailed, exitInvalid, exitLocked),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -117,7 +122,7 @@ func (o *importOptions) importFlags(cmd *cobra.Command) {
 	f.StringVar(&o.name, "name", "", "what the import is remembered under (default: after the source)")
 	f.StringVar(&o.Into, "into", "", "`mailbox` below which everything goes")
 	f.StringArrayVar(&o.Include, "mailbox", nil, "bring this mailbox only, by its name there or a `pattern` with * (repeatable)")
-	f.StringArrayVar(&o.Exclude, "exclude", nil, "leave out this `mailbox` (repeatable)")
+	f.StringArrayVar(&o.Exclude, "exclude", nil, "leave out this mailbox, by its name there or a `pattern` (repeatable)")
 	addOutput(cmd, &o.output)
 }
 

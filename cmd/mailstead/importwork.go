@@ -193,6 +193,13 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 	}
 	p := newTransferProgress(c)
 	t := &transfer.Transfer{Open: open, Target: to, Journal: journal, Options: j.Options, Progress: p}
+	defer func() {
+		for _, name := range t.Idle {
+			if !j.Resumes { // of every hour it is no news
+				fmt.Fprintf(c.err, "mailstead: warning: no mailbox there is left out as %q\n", name)
+			}
+		}
+	}()
 	if j.Verify {
 		compared, differences, err := t.Verify(ctx)
 		p.clear()

@@ -83,7 +83,7 @@ func runUndelete(ctx context.Context, o undeleteOptions, c *console) error {
 		}
 		return err
 	}
-	o.connections = 1
+	o.connections, o.Optional = 1, true // nothing may have been removed there
 	j := o.newJob(c)
 	j.Kept, j.Since = filepath.Join(user.Maildir, maildir.OwnDir, maildir.KeptDir), since
 	j.Moved, j.Origins = movedBack(back), placesBefore(back)

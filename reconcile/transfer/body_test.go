@@ -90,3 +90,20 @@ func TestNamesAlike(t *testing.T) {
 		t.Errorf("%.0f allocations for %d names", made, many)
 	}
 }
+
+// TestMatches has names and patterns as people write them.
+func TestMatches(t *testing.T) {
+	for _, c := range []struct {
+		pattern, mailbox string
+		want             bool
+	}{
+		{"inbox", "INBOX", true}, {"INBOX", "Inbox", true}, {"inbox/a", "INBOX/a", false}, {"work", "Work", false},
+		{"*", "a", true}, {"*", "a/b", false}, {"a/*", "a/b", true}, {"a*b", "a*b", true}, {"?", "ä", true},
+		{"[Gmail]/*", "[Gmail]/Spam", true}, {`\[Gmail\]/*`, "[Gmail]/Spam", true}, {"[Gmail]", "[Gmail]", true},
+		{"[ab]c", "ac", true}, {"[ab]c", "c", false}, {"[", "[", true}, {"[*", "[x", true}, {`a\`, `a\`, true},
+	} {
+		if got := matches(c.pattern, c.mailbox); got != c.want {
+			t.Errorf("%q and %q: %v", c.pattern, c.mailbox, got)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -94,11 +95,30 @@ func (j *Journal) path(mailbox string) string {
 	return filepath.Join(j.dir, hex.EncodeToString(sum[:12])+".journal")
 }
 
+// knows tells whether anything is known of such a mailbox. What cannot be read is not.
+func (j *Journal) knows(such func(mailbox string) bool) bool {
+	files, _ := os.ReadDir(j.dir)
+	return slices.ContainsFunc(files, func(e os.DirEntry) bool {
+		f, err := openPage(filepath.Join(j.dir, e.Name()))
+		if err != nil {
+			return false
+		}
+		defer f.Close()
+		var h head
+		line, err := bufio.NewReader(f).ReadBytes('\n')
+		return err == nil && json.Unmarshal(line, &h) == nil && j.path(h.Mailbox) == f.Name() && such(h.Mailbox)
+	})
+}
+
+func openPage(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+}
+
 // read gives what is known of a mailbox; nil where that is nothing. A last line
 // without an end, or one that makes no sense, is as if it were not there.
 func (j *Journal) read(mailbox string) (*page, error) {
 	p := &page{path: j.path(mailbox), done: map[string]brought{}, words: map[string]string{}}
-	f, err := os.OpenFile(p.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := openPage(p.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

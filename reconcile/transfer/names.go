@@ -108,21 +108,49 @@ func (o Options) Place(mailbox string) (target string, wanted bool) {
 	return (&place{into: o.Into}).name(m), o.chosen(m) == ""
 }
 
+// matches tells whether a name or pattern is that of a mailbox: INBOX in any case (RFC 9051 §5.1),
+// and "[Gmail]/*" as it stands, though a "[" begins a class in a pattern.
+func matches(pattern, mailbox string) bool {
+	for _, p := range []string{pattern, strings.ReplaceAll(pattern, "[", `\[`)} {
+		if ok, err := path.Match(p, mailbox); err == nil && ok {
+			return true
+		}
+	}
+	return pattern == mailbox || strings.EqualFold(pattern, maildir.Inbox) && strings.EqualFold(mailbox, maildir.Inbox)
+}
+
+func anyMatches(patterns []string, mailbox string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, mailbox) })
+}
+
 // chosen says whether a mailbox is to be brought, and if not, why.
 func (o Options) chosen(m Mailbox) (skipped string) {
-	matches := func(patterns []string) bool {
-		return slices.ContainsFunc(patterns, func(p string) bool {
-			ok, err := path.Match(p, m.Name)
-			return err == nil && ok || p == m.Name
-		})
-	}
 	switch {
-	case matches(o.Exclude):
+	case anyMatches(o.Exclude, m.Name):
 		return "it is excluded"
-	case len(o.Include) > 0 && !matches(o.Include):
+	case len(o.Include) > 0 && !anyMatches(o.Include, m.Name):
 		return "it is not among those that were asked for"
 	case len(o.Include) == 0 && m.Virtual:
 		return "it shows messages of other mailboxes"
 	}
 	return ""
+}
+
+// unmatched notes which patterns match none of the mailboxes that there are. Whoever asks for one
+// wants its mail; that there is nothing to leave out may be as it should be.
+func (t *Transfer) unmatched(boxes []Mailbox) (reports []Report) {
+	none := func(pattern string) bool {
+		return !slices.ContainsFunc(boxes, func(m Mailbox) bool { return matches(pattern, m.Name) })
+	}
+	t.Idle = slices.DeleteFunc(slices.Clone(t.Options.Exclude), func(p string) bool { return !none(p) })
+	for _, p := range t.Options.Include {
+		switch {
+		case t.Options.Optional || !none(p):
+		case t.Journal.knows(func(mailbox string) bool { return matches(p, mailbox) }):
+			reports = append(reports, Report{Mailbox: p, Skipped: "the source does not have it any more"})
+		default:
+			reports = append(reports, Report{Mailbox: p, Error: "the source has no mailbox of this name or pattern"})
+		}
+	}
+	return reports
 }

@@ -288,3 +288,48 @@ func TestEpochOfServer(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestAskedFor names what was asked for and is not there, unless it has been: somebody may have
+// removed it since.
+func TestAskedFor(t *testing.T) {
+	here, dir := dialogue.Mailstead(t, dialogue.Setup{}), filepath.Join(t.TempDir(), "journal")
+	h := &held{validity: "1", texts: texts(1), boxes: []string{"Box"}}
+	asked := func(dir string, o transfer.Options) (*transfer.Transfer, []transfer.Report) {
+		t.Helper()
+		j, err := openJournal(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		tr := &transfer.Transfer{Open: h.Open, Target: target(t, here, ""), Journal: j, Options: o, Progress: silent{}}
+		reports, err := tr.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tr, reports
+	}
+	tr, reports := asked(dir, transfer.Options{Include: []string{"Boks", "inbox", "B*"}, Exclude: []string{"Inbox", "Spam"}})
+	if err := transfer.Faults(reports); err == nil || err.Error() != "Boks: the source has no mailbox of this name or pattern" {
+		t.Error(err)
+	}
+	if !slices.Equal(tr.Idle, []string{"Spam"}) {
+		t.Errorf("idle: %q", tr.Idle)
+	}
+	h.boxes = nil
+	gone := transfer.Options{Include: []string{"INBOX", "B*"}}
+	_, reports = asked(dir, gone)
+	if err := transfer.Faults(reports); err != nil || len(reports) != 2 || reports[1].Mailbox != "B*" || reports[1].Skipped == "" {
+		t.Errorf("%+v, %v", reports, err)
+	}
+	if _, reports = asked(dir, transfer.Options{Include: []string{"Boks"}}); transfer.Faults(reports) == nil {
+		t.Errorf("%+v", reports)
+	}
+	other := filepath.Join(t.TempDir(), "journal")
+	if _, reports = asked(other, gone); transfer.Faults(reports) == nil {
+		t.Errorf("%+v", reports)
+	}
+	gone.Optional = true
+	if _, reports = asked(other, gone); transfer.Faults(reports) != nil || len(reports) != 1 {
+		t.Errorf("%+v", reports)
+	}
+}

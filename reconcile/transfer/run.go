@@ -28,6 +28,7 @@ type Transfer struct {
 	Options  Options
 	Progress Progress
 	Pause    time.Duration // before a source is asked again for the first time; 0: a second
+	Idle     []string      // what of Options.Exclude is of no mailbox there, once it was looked at
 
 	verifying bool
 	slots     []Source // connections to the source, as many as may be; fewer once it has refused one

@@ -79,6 +79,7 @@ func (t *Transfer) survey(ctx context.Context) ([]*work, []Report, error) {
 		}
 		reports = append(reports, r)
 	}
+	reports = append(reports, t.unmatched(boxes)...)
 	for _, w := range works {
 		t.told.rest += w.guess
 	}

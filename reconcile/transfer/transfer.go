@@ -73,8 +73,10 @@ type Options struct {
 	Into    string   // the mailbox below which everything goes; "": mailboxes of the same name or use
 	Include []string // names of mailboxes of the source, as path patterns with * and ?; none: all but those that are virtual
 	Exclude []string
-	DryRun  bool
-	Flags   bool // flags that have changed at the source since a message was brought are changed here
+	// Optional is that Include may name what the source does not have.
+	Optional bool
+	DryRun   bool
+	Flags    bool // flags that have changed at the source since a message was brought are changed here
 }
 
 // Progress is told of what happens, by several goroutines.
