@@ -75,7 +75,7 @@ const maxFolderName = 200
 
 // folderName checks the name of a folder.
 func folderName(s spot) bool {
-	wrong, hint := folderFault(s.name())
+	wrong, hint := FolderFault(s.name())
 	if strings.EqualFold(s.name(), inbox) {
 		hint = `leave it out; a rule by which mail is removed from the inbox is written INBOX: purge: after: "365d"`
 	}
@@ -85,8 +85,9 @@ func folderName(s spot) bool {
 	return wrong == ""
 }
 
-// folderFault says what is wrong with the name of a folder; "" is nothing.
-func folderFault(name string) (wrong, hint string) {
+// FolderFault says what is wrong with the name of a folder, which may be one of a command line,
+// and what to do about it; "" is nothing.
+func FolderFault(name string) (wrong, hint string) {
 	top, _, _ := strings.Cut(name, ".")
 	switch {
 	case name == "":

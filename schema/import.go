@@ -19,7 +19,7 @@ func (c *completer) imports(s spot) []Import {
 		i.PasswordFile, _ = s.at("passwordFile").str()
 		i.CA, _ = s.at("ca").str()
 		i.Into, _ = s.at("into").str()
-		if wrong, hint := folderFault(i.Into); i.Into != "" && wrong != "" {
+		if wrong, hint := FolderFault(i.Into); i.Into != "" && wrong != "" {
 			s.at("into").faultOfValue(CodeName, wrong, hint)
 		}
 		if mode, ok := s.at("tls").str(); ok && TLSMode(mode) == STARTTLS {

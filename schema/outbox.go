@@ -12,7 +12,7 @@ func (c *completer) outbox() {
 	if !s.exists() || !c.part(o, "outbox") {
 		return
 	}
-	if wrong, hint := folderFault(o.Folder); wrong != "" {
+	if wrong, hint := FolderFault(o.Folder); wrong != "" {
 		s.at("folder").faultOfValue(CodeName, wrong, hint)
 		return
 	}

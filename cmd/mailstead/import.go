@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,8 +127,19 @@ func (o *importOptions) importFlags(cmd *cobra.Command) {
 	addOutput(cmd, &o.output)
 }
 
-func runImport(ctx context.Context, o importOptions, c *console) error {
+// check refuses what no source and no daemon need to be asked about.
+func (o *importOptions) check() error {
 	if err := checkOutput(o.output); err != nil {
+		return err
+	}
+	if wrong, advice := schema.FolderFault(o.Into); o.Into != "" && wrong != "" { // as of the description's
+		return hint(fmt.Errorf("--into %q %s", o.Into, wrong), "%s", cmp.Or(advice, "name a mailbox as clients here do"))
+	}
+	return nil
+}
+
+func runImport(ctx context.Context, o importOptions, c *console) error {
+	if err := o.check(); err != nil {
 		return err
 	}
 	daemon, host, err := o.daemon()

@@ -56,7 +56,7 @@ AGE is how long ago it was removed, at most: 90m, 2h, 3d.
 }
 
 func runUndelete(ctx context.Context, o undeleteOptions, c *console) error {
-	if err := checkOutput(o.output); err != nil {
+	if err := o.check(); err != nil {
 		return err
 	}
 	if o.user == "" {
