@@ -130,7 +130,13 @@ func writeImported(c *console, j *importJob, reports []transfer.Report) error {
 		case r.Target == "":
 			continue
 		}
-		fmt.Fprintf(c.out, "%s -> %s: %s there (%s), %d %s, %d here before", visible(r.Mailbox), visible(r.Target), number(r.There, "message"), octets(r.Size), r.Brought, verb, r.Before)
+		fmt.Fprintf(c.out, "%s -> %s: %s there (%s), %d %s, %d brought before", visible(r.Mailbox), visible(r.Target), number(r.There, "message"), octets(r.Size), r.Brought, verb, r.Before-r.Here)
+		if r.BeforeIn != "" {
+			fmt.Fprintf(c.out, " into %s", visible(r.BeforeIn))
+		}
+		if r.Here > 0 {
+			fmt.Fprintf(c.out, ", %d here already", r.Here)
+		}
 		if r.Gone > 0 {
 			fmt.Fprintf(c.out, ", %d removed there meanwhile", r.Gone)
 		}

@@ -19,6 +19,14 @@ func worthwhile(err error) bool {
 	return errors.Is(err, ErrBusy) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &broken)
 }
 
+// recovered has the report say what recover finds.
+func (t *Transfer) recovered(ctx context.Context, w *work, p *page, r *Report) error {
+	found, err := t.recover(ctx, w, p)
+	r.Before += found
+	r.Here += found
+	return err
+}
+
 // recover finds messages that were brought and not noted down: by a run that was
 // killed between the two, under IDs that have changed since. Those here that the
 // journal does not know are compared with those that are missing, first by date

@@ -89,9 +89,7 @@ func (t *Transfer) bring(ctx context.Context, w *work, r *Report) error {
 	}
 	defer page.close()
 	if len(w.pending) > 0 {
-		found, err := t.recover(ctx, w, page)
-		r.Before += found
-		if err != nil {
+		if err := t.recovered(ctx, w, page, r); err != nil {
 			return err
 		}
 	}
@@ -121,7 +119,14 @@ func (t *Transfer) page(w *work) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh := p == nil || p.Validity != w.box.Validity
+	p, fresh := t.current(p, w, validity)
+	return p, p.begin(fresh)
+}
+
+// current is the journal of a mailbox, as it was read or nil, for a target whose UIDs are of
+// that validity. It is fresh if it says something else than was read.
+func (t *Transfer) current(p *page, w *work, validity uint32) (now *page, fresh bool) {
+	fresh = p == nil || p.Validity != w.box.Validity
 	if p == nil {
 		p = &page{path: t.Journal.path(w.box.Name)}
 		p.head = head{Mailbox: w.box.Name, Target: w.target, UIDs: validity}
@@ -135,7 +140,7 @@ func (t *Transfer) page(w *work) (*page, error) {
 		p.retarget(w.target, validity)
 		fresh = true
 	}
-	return p, p.begin(fresh)
+	return p, fresh
 }
 
 // carrier shares the pending messages of a mailbox between connections.
@@ -277,6 +282,8 @@ type batch struct {
 	octets  int64
 }
 
+var errEmpty = errors.New("it is empty")
+
 func (b *batch) take(e Entry, r io.Reader) error {
 	body, err := readBody(r)
 	if errors.Is(err, errEndless) {
@@ -287,7 +294,7 @@ func (b *batch) take(e Entry, r io.Reader) error {
 		return err
 	}
 	if body.size == 0 {
-		b.refuse(e, errors.New("it is empty"))
+		b.refuse(e, errEmpty)
 		return nil
 	}
 	b.letters = append(b.letters, letter{e, body, e.Flags})

@@ -109,8 +109,14 @@ func (t *Transfer) look(ctx context.Context, w *work, r *Report) error {
 	w.known = page != nil && page.Validity == w.box.Validity
 	err = t.persist(ctx, w.slot, func(s Source) error {
 		w.pending, w.here, w.changed = nil, nil, nil
-		r.There, r.Size, r.Before = 0, 0, 0
-		former := map[string]bool{} // IDs that have been found
+		r.There, r.Size, r.Before, r.BeforeIn = 0, 0, 0, ""
+		former := map[string]bool{}                         // IDs that have been found
+		elsewhere := page != nil && page.Target != w.target // and it is known of all of them
+		defer func() {
+			if elsewhere && r.Before > 0 {
+				r.BeforeIn = page.Target
+			}
+		}()
 		return s.List(ctx, w.box, func(e Entry) {
 			if e.Date != NoDate {
 				e.Date = min(max(e.Date, firstDate), lastDate)
@@ -135,6 +141,7 @@ func (t *Transfer) look(ctx context.Context, w *work, r *Report) error {
 				w.changed = append(w.changed, e)
 			}
 			r.Before++
+			elsewhere = elsewhere && b.uid != noUID
 		})
 	})
 	return err
@@ -230,15 +237,15 @@ func (s *sweep) mailbox(ctx context.Context, w *work) error {
 		return nil
 	}
 	t.looked(w, w.pending)
-	if t.Options.DryRun {
-		r.Brought = len(w.pending)
+	switch {
+	case t.Options.DryRun:
+		err = t.foresee(ctx, w, r)
+	case w.known && len(w.pending)+len(w.changed) == 0:
 		return nil
+	default:
+		t.Progress.Mailbox(w.box.Name, w.target)
+		err = t.bring(ctx, w, r)
 	}
-	if w.known && len(w.pending)+len(w.changed) == 0 {
-		return nil
-	}
-	t.Progress.Mailbox(w.box.Name, w.target)
-	err = t.bring(ctx, w, r)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

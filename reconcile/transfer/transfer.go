@@ -96,6 +96,7 @@ type Report struct {
 	There   int       `json:"there"`             // messages of the source
 	Size    int64     `json:"size"`              // octets of them, as far as they are known
 	Before  int       `json:"before"`            // of them brought earlier
+	Here    int       `json:"here,omitempty"`    // of these, found here, and in no note until now
 	Brought int       `json:"brought"`           // now; of a dry run: to be brought
 	Gone    int       `json:"gone,omitempty"`    // messages that have been removed at the source meanwhile
 	Flags   int       `json:"flags"`             // messages whose flags were changed
@@ -103,6 +104,8 @@ type Report struct {
 	Cut     []Refused `json:"cut,omitempty"`     // messages that are here without some of their keywords, since there are too many
 	Error   string    `json:"error,omitempty"`   // why it is not done
 	Skipped string    `json:"skipped,omitempty"` // why nothing of it is brought
+
+	BeforeIn string `json:"before_in,omitempty"` // where those in a note went, if that is known and is not Target
 }
 
 // Refused is a message that is not taken, whatever is done again.
