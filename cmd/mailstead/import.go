@@ -168,7 +168,7 @@ func (o *importOptions) start(ctx context.Context, daemon *config.Config, j *imp
 		defer cancel()
 		defer func() {
 			if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				err = o.late(err, c)
+				err = o.late(err, user+", "+name, c)
 			}
 		}()
 	}
@@ -183,13 +183,15 @@ func (o *importOptions) start(ctx context.Context, daemon *config.Config, j *imp
 
 // late says that an import has not come to its end in its time: of those of every hour that
 // is a fault only where it has not come any further.
-func (o *importOptions) late(err error, c *console) error {
+func (o *importOptions) late(err error, which string, c *console) error {
 	text := fmt.Sprintf("not done within %v: the next run goes on with it", o.within)
 	if exit, said := errors.AsType[*exitError](err); !said || exit.code != exitPartial {
 		return errors.New(text)
 	}
 	if o.output == outputText {
 		fmt.Fprintln(c.out, text)
+	} else {
+		fmt.Fprintf(c.err, "mailstead: warning: %s: %s\n", visible(which), text)
 	}
 	return nil
 }

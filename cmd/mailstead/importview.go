@@ -108,14 +108,15 @@ func octets(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// writeImported says what was brought.
-func writeImported(c *console, j *importJob, reports []transfer.Report) error {
+// writeImported says what was brought. A run that was cut short is not complete.
+func writeImported(c *console, j *importJob, reports []transfer.Report, complete bool) error {
 	if j.Output == outputJSON {
 		return writeJSON(c.out, struct {
 			DryRun    bool              `json:"dry_run"`
+			Complete  bool              `json:"complete"`
 			Mailboxes []transfer.Report `json:"mailboxes"`
 			Moved     []moved           `json:"moved,omitempty"`
-		}{j.Options.DryRun, append([]transfer.Report{}, reports...), j.Moved})
+		}{j.Options.DryRun, complete, append([]transfer.Report{}, reports...), j.Moved})
 	}
 	verb := "brought"
 	if j.Options.DryRun {

@@ -39,7 +39,7 @@ func TestTransferProgress(t *testing.T) {
 // TestImportedJSON: what has brought nothing lists nothing.
 func TestImportedJSON(t *testing.T) {
 	var out bytes.Buffer
-	if err := writeImported(&console{out: &out}, &importJob{Output: outputJSON}, nil); err != nil || !strings.Contains(out.String(), `"mailboxes": []`) {
+	if err := writeImported(&console{out: &out}, &importJob{Output: outputJSON}, nil, true); err != nil || !strings.Contains(out.String(), `"mailboxes": []`) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }

@@ -210,7 +210,7 @@ func (j *importJob) work(ctx context.Context, c *console) error {
 	if j.Kept != "" && !j.Keeps && len(reports)+len(j.Moved) == 0 && err == nil {
 		return hint(errors.New("nothing is kept on this host: what was expunged is gone; and there is nothing to be moved back"), "for the future, say keep: \"14d\" in the description")
 	}
-	faults := errors.Join(writeImported(c, j, reports), transfer.Faults(reports))
+	faults := errors.Join(writeImported(c, j, reports, err == nil), transfer.Faults(reports))
 	if faults == nil && err != nil && j.Resumes && ctx.Err() != nil && slices.ContainsFunc(reports, func(r transfer.Report) bool { return r.Brought > 0 }) {
 		return &exitError{code: exitPartial}
 	}
