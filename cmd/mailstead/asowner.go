@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -42,8 +43,17 @@ func asUser(ctx context.Context, uid, gid uint32, out, errs io.Writer, args ...s
 // piped takes through a pipe what a program says, whatever it ends in, and passes on what
 // is safe for a terminal: the program is in its user's hands.
 type piped struct {
-	w    io.Writer
-	rest string // what may be the start of a character or of eraseLine
+	w     io.Writer
+	rest  string                // what may be the start of a character or of eraseLine
+	fault atomic.Pointer[error] // of w, with which the pipe is closed
+}
+
+// unwritten is what has kept something from being passed on.
+func (p *piped) unwritten() error {
+	if fault := p.fault.Load(); fault != nil {
+		return fmt.Errorf("write the output: %w", *fault)
+	}
+	return nil
 }
 
 func (p *piped) Write(data []byte) (int, error) {
@@ -55,6 +65,9 @@ func (p *piped) Write(data []byte) (int, error) {
 		parts[i] = visibleLines(part)
 	}
 	_, err := io.WriteString(p.w, strings.Join(parts, eraseLine))
+	if err != nil {
+		p.fault.Store(&err)
+	}
 	return len(data), err
 }
 
@@ -88,17 +101,24 @@ func waitAsUser(ctx context.Context, cmd *exec.Cmd) error {
 	}
 }
 
-// runAsUser runs such a process, which says itself what is wrong.
+// runAsUser runs such a process, which says itself what is wrong, unless that is with its output:
+// then it is ended by the pipe (SIGPIPE).
 func runAsUser(ctx context.Context, cmd *exec.Cmd, uid uint32) error {
 	err := cmd.Start()
 	if err == nil {
 		err = waitAsUser(ctx, cmd)
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Exited() {
-		return &exitError{code: exit.ExitCode()}
+	var unwritten error
+	if out, ok := cmd.Stdout.(*piped); ok {
+		unwritten = out.unwritten()
 	}
-	if err != nil {
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit) && exit.Exited():
+		return &exitError{exit.ExitCode(), unwritten}
+	case err != nil && unwritten != nil:
+		return unwritten
+	case err != nil:
 		return fmt.Errorf("run mailstead as the uid %d: %w", uid, err)
 	}
 	return nil
