@@ -107,10 +107,15 @@ type noMbox string
 
 func (n noMbox) Error() string { return string(n) }
 
-// noMail tells of a file by its name that no mail program has mail in it: it is hidden, or an
-// index of Thunderbird's.
+// besideMail are the endings of what Thunderbird has beside mail, its indexes, filters and
+// lists, and of the settings and the overview in a Takeout.
+var besideMail = []string{".msf", ".dat", ".json", ".html"}
+
+// noMail tells of a file that is no mbox, by its name, that no mail program has mail in it: it
+// is hidden, or has one of these endings.
 func noMail(levels []string) bool {
-	return slices.ContainsFunc(levels, func(l string) bool { return strings.HasPrefix(l, ".") }) || strings.HasSuffix(levels[len(levels)-1], ".msf")
+	return slices.ContainsFunc(levels, func(l string) bool { return strings.HasPrefix(l, ".") }) ||
+		slices.Contains(besideMail, filepath.Ext(levels[len(levels)-1]))
 }
 
 // mboxFile is what a file holds: what labels mean is known once all of them are.
