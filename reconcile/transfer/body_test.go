@@ -91,6 +91,21 @@ func TestNamesAlike(t *testing.T) {
 	}
 }
 
+// TestVirtual brings what only shows messages of other mailboxes to who names it alone.
+func TestVirtual(t *testing.T) {
+	for name, want := range map[string]bool{
+		"": false, "*": false, "[Gmail]/*": false, "[Gmail]/All Mail": true, `\[Gmail\]/All Mail`: true, "[Gmail]/Spam": false,
+	} {
+		var o Options
+		if name != "" {
+			o.Include = []string{name}
+		}
+		if got := o.chosen(Mailbox{Name: "[Gmail]/All Mail", Virtual: true}) == ""; got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}
+
 // TestMatches has names and patterns as people write them.
 func TestMatches(t *testing.T) {
 	for _, c := range []struct {

@@ -130,8 +130,8 @@ func (o Options) chosen(m Mailbox) (skipped string) {
 		return "it is excluded"
 	case len(o.Include) > 0 && !anyMatches(o.Include, m.Name):
 		return "it is not among those that were asked for"
-	case len(o.Include) == 0 && m.Virtual:
-		return "it shows messages of other mailboxes"
+	case m.Virtual && !slices.ContainsFunc(o.Include, func(p string) bool { return !strings.ContainsAny(p, "*?") && matches(p, m.Name) }):
+		return "it shows messages of other mailboxes" // which a pattern would bring twice
 	}
 	return ""
 }
