@@ -120,10 +120,12 @@ func (o *doctorOptions) check() error {
 	if o.outside && (o.plan != "" || o.removeTmp || o.allMessages || o.opts.Rootless) {
 		return errors.New("--plan, --remove-stale-tmp, --all-messages and --rootless are about this machine, and --outside is about another one")
 	}
-	if o.address == "" {
+	switch {
+	case o.plan != "" && o.address == "":
+		return o.checkPlanFile(o.plan)
+	case o.address == "":
 		return nil
-	}
-	if !o.outside {
+	case !o.outside:
 		return errors.New("--address goes with --outside: from inside, the listeners' own addresses are looked at")
 	}
 	if _, err := netip.ParseAddr(o.address); err != nil {

@@ -78,7 +78,10 @@ could not be read does not.
 
 func runPlan(ctx context.Context, o planOptions, c *console) error {
 	file, err := planOutput(o.output)
-	if err = errors.Join(err, o.selection.check()); err != nil {
+	if err = errors.Join(err, o.selection.check()); err == nil && file != "" {
+		err = o.checkPlanFile(file)
+	}
+	if err != nil {
 		return err
 	}
 	if err := o.fleet.check(); err != nil {

@@ -62,6 +62,17 @@ type madeFrom struct {
 	reconcile.Selection
 }
 
+// checkPlanFile refuses, before anything is looked at, to save a plan over anything but
+// a plan or a file that is empty: a slip in a path may cost no description.
+func (s *source) checkPlanFile(path string) error {
+	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Size() > 0 {
+		if _, err := readPlanFile(path); err != nil {
+			return hint(fmt.Errorf("no plan is saved over what is none: %w", err), "name another file, or remove that one first")
+		}
+	}
+	return s.checkApart(path)
+}
+
 // savePlan makes of a plan what a file holds, under a key of the host.
 func savePlan(plan *reconcile.Plan, key []byte, d reconcile.Description, selection reconcile.Selection, made time.Time) (*reconcile.Saved, error) {
 	s := plan.Save(key, made)

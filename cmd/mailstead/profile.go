@@ -118,6 +118,9 @@ func runProfile(o profileOptions, c *console) error {
 	if o.every {
 		return o.writeEvery(host, c)
 	}
+	if err := o.checkOut(); err != nil {
+		return err
+	}
 	form, err := o.chosen()
 	if err != nil {
 		return err
@@ -145,6 +148,14 @@ func runProfile(o profileOptions, c *console) error {
 	}
 	_, err = c.out.Write(data)
 	return err
+}
+
+// checkOut refuses to write settings over a description, be it of this host or not.
+func (o profileOptions) checkOut() error {
+	if ext := filepath.Ext(o.out); ext == ".cue" || ext == ".yaml" || ext == ".yml" {
+		return hint(fmt.Errorf("%s has the name of a description, and settings are none", o.out), "name a file such as %s.txt", o.who)
+	}
+	return o.checkApart(o.out)
 }
 
 func noOutgoing(err error) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -57,6 +59,28 @@ func (s *source) take(args []string) {
 }
 
 func (s *source) String() string { return strings.Join(s.paths, " ") }
+
+// isDescribed tells by its name whether a file of a directory that is read is a part of
+// the description.
+func isDescribed(name string) bool {
+	return slices.Contains([]string{".cue", ".json", ".yaml", ".yml"}, filepath.Ext(name)) && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "_")
+}
+
+// checkApart refuses to write, over a part of the description or beside its parts, what
+// would be read with them from then on.
+func (s *source) checkApart(file string) error {
+	for _, p := range s.paths {
+		other, part := file, true
+		there, err := os.Stat(p)
+		if err == nil && there.IsDir() {
+			other, part = filepath.Dir(file), isDescribed(filepath.Base(file))
+		}
+		if st, err := os.Stat(other); part && err == nil && os.SameFile(st, there) {
+			return hint(fmt.Errorf("%s would be a part of the description in %s", file, p), "name a file in another directory")
+		}
+	}
+	return nil
+}
 
 // load reads and checks the whole description. Its faults are the error, with
 // the exit code of an invalid description.
