@@ -197,7 +197,7 @@ func (l *look) apply(ctx context.Context, c *console, plan *reconcile.Plan, wait
 			fmt.Fprintf(c.out, "\nApplied: %d of %d changes made.\n", report.Count(reconcile.Done), len(plan.Changes))
 		}
 		// What was done could not be recorded: the next apply finds it out.
-		if err := errors.Join(err, l.reload(ctx)); err != nil {
+		if err := errors.Join(err, l.reload(ctx, plan)); err != nil {
 			return &exitError{code: exitPartial, err: errors.Join(l.verdict(report), err)}
 		}
 	}

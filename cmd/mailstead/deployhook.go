@@ -231,7 +231,7 @@ func (l *look) deploy(ctx context.Context, lock *reconcile.Lock, outcomes map[st
 			return notApplied(err)
 		}
 	}
-	return errors.Join(noteFailed(report, outcomes), l.followGeneration(all, report), l.reload(ctx))
+	return errors.Join(noteFailed(report, outcomes), l.followGeneration(all, report), l.reload(ctx, plan))
 }
 
 // compareServing compares what serves certificates, and notes those that cannot be used.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -32,6 +33,7 @@ type hookHost struct {
 	t      *testing.T
 	host   *schema.Host
 	served atomic.Pointer[tls.Certificate]
+	status atomic.Pointer[control.Status]
 	deaf   atomic.Bool // reloads are acknowledged and not done
 }
 
@@ -136,6 +138,32 @@ func (h *hookHost) read() {
 		return
 	}
 	h.served.Store(&c)
+	h.status.Store(h.says(c))
+}
+
+// says is what a daemon says of itself that has read the files and this certificate.
+func (h *hookHost) says(cert tls.Certificate) *control.Status {
+	text, err := os.ReadFile(render.ConfigFile(h.host.Paths))
+	if err != nil {
+		h.t.Error(err)
+		return nil
+	}
+	c, err := config.Parse(text)
+	if err != nil {
+		h.t.Error(err)
+		return nil
+	}
+	users, err := os.ReadFile(c.Users)
+	if err != nil {
+		h.t.Error(err)
+	}
+	digest := func(data []byte) string { return fingerprint(&x509.Certificate{Raw: data}) }
+	s := &control.Status{Generation: c.Generation, Config: digest(text), Users: control.Users{Digest: digest(users)},
+		Bundles: []control.Bundle{{Name: "mail.example.org", Fingerprint: fingerprint(cert.Leaf)}}}
+	for _, l := range c.Listeners {
+		s.Listeners = append(s.Listeners, control.Listener{Name: l.Name, Address: net.JoinHostPort(l.Address, strconv.Itoa(l.Port))})
+	}
+	return s
 }
 
 // control answers on the control socket.
@@ -153,7 +181,7 @@ func (h *hookHost) control() {
 			if r.Verb == control.VerbReload && !h.deaf.Load() {
 				h.read()
 			}
-			return control.Status{}
+			return *h.status.Load()
 		})
 	}()
 	h.t.Cleanup(func() { cancel(); <-done })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,7 +69,9 @@ func (l *look) refresh(ctx context.Context) error {
 
 // build finds out what the host is to be made of, by what was gathered.
 func (l *look) build() (err error) {
-	l.want, err = desired.Build(l.host, l.facts, l.opts)
+	opts := l.opts
+	opts.Serving = l.opts.Rootless && control.Serves(render.ControlSocket(l.host.Paths))
+	l.want, err = desired.Build(l.host, l.facts, opts)
 	return err
 }
 
@@ -103,10 +106,12 @@ func (l *look) compare(ctx context.Context) (*reconcile.Plan, error) {
 	return plan, nil
 }
 
-// reload has a daemon that no plan is about, if it runs, serve what is on disk
-// now. Under systemd that is a change of the plan like any other.
-func (l *look) reload(ctx context.Context) error {
-	if !l.opts.Rootless && !l.onlyCertificates {
+// reload has a daemon that runs, and that the plan is not about, serve what is on disk
+// now: one that was started since, or that a plan of certificates alone or a part of
+// one leaves out.
+func (l *look) reload(ctx context.Context, plan *reconcile.Plan) error {
+	inPlan := slices.ContainsFunc(plan.Changes, func(c reconcile.Change) bool { return c.Ref == kind.DaemonRef() })
+	if inPlan || !l.opts.Rootless && !l.onlyCertificates {
 		return nil
 	}
 	status, err := control.Ask(ctx, render.ControlSocket(l.host.Paths), control.Request{Verb: control.VerbReload})

@@ -47,10 +47,24 @@ func Ask(ctx context.Context, path string, r Request) (Status, error) {
 	return s, nil
 }
 
+// Serves tells whether somebody serves the control socket at path, be it to whoever
+// asks or not.
+func Serves(path string) bool {
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		c.Close()
+	}
+	return !notRunning(err)
+}
+
+func notRunning(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
 // dial connects, and sends the request.
 func dial(ctx context.Context, path string, r any) (net.Conn, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
+	if notRunning(err) {
 		return nil, ErrNotRunning
 	}
 	if err != nil {

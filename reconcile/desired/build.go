@@ -27,6 +27,9 @@ type Options struct {
 	// virtual users only, all under the program's own uid. Paths, ports and
 	// certificates are the description's, which the caller has made over.
 	Rootless bool
+	// Serving is a rootless host whose daemon runs. Nothing here would start one, so that
+	// without it there is nothing to be brought into force.
+	Serving bool
 }
 
 // Build lists everything that the host is to have. What cannot be there yet
@@ -58,6 +61,7 @@ type builder struct {
 	host     *schema.Host
 	facts    reconcile.Facts
 	rootless bool
+	serving  bool
 	paths    schema.Paths
 	faults   schema.Diagnostics
 
@@ -75,7 +79,7 @@ type builder struct {
 }
 
 func newBuilder(host *schema.Host, facts reconcile.Facts, opts Options) *builder {
-	return &builder{host: host, facts: facts, rootless: opts.Rootless, paths: host.Paths}
+	return &builder{host: host, facts: facts, rootless: opts.Rootless, serving: opts.Serving, paths: host.Paths}
 }
 
 func (b *builder) add(r reconcile.Resource, needs ...reconcile.Ref) reconcile.Ref {

@@ -191,16 +191,23 @@ func digest(data []byte) string {
 
 // addDaemon says what the running daemon is to serve.
 func (b *builder) addDaemon() error {
-	if b.rootless {
-		return nil
+	block := b.nothingToServe()
+	if b.rootless && (!b.serving || block != nil) {
+		return nil // nobody is to start one, or to wait with it
 	}
 	d := kind.DaemonSpec{
-		Control: render.ControlSocket(b.paths), Unit: render.ServiceUnit, Generation: b.files.Generation,
+		Control: render.ControlSocket(b.paths), Generation: b.files.Generation,
 		Config: digest(b.files.Config), Users: digest(b.files.Users),
 		Listeners: map[string]string{}, Logins: map[string]string{}, Bundles: map[string]string{}, Chains: map[string]string{},
 	}
+	needs := b.needs
+	if !b.rootless {
+		d.Unit, needs = render.ServiceUnit, []reconcile.Ref{kind.UnitRef(render.ServiceUnit)}
+	}
 	for _, l := range b.serve {
-		d.Logins[l.Name] = render.LoginUnit(l.Name)
+		if !b.rootless {
+			d.Logins[l.Name] = render.LoginUnit(l.Name)
+		}
 		d.Listeners[l.Name] = net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
 	}
 	unreadable := ""
@@ -214,10 +221,10 @@ func (b *builder) addDaemon() error {
 	}
 	r := kind.Daemon(d, b.origin())
 	r.Unreadable = unreadable
-	r.Blocked = b.nothingToServe()
-	if b.facts.Systemd == 0 {
+	r.Blocked = block
+	if b.facts.Systemd == 0 && !b.rootless {
 		r.Blocked = &reconcile.Block{Reason: noSystemd}
 	}
-	b.add(r, kind.UnitRef(render.ServiceUnit))
+	b.add(r, needs...)
 	return nil
 }
