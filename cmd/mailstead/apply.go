@@ -78,7 +78,7 @@ stopped part-way goes on.
 			if err := errors.Join(o.takeSaved(args), o.selection.check()); err != nil {
 				return err
 			}
-			return runApply(cmd.Context(), o, newConsole(cmd))
+			return goesOn(runApply(cmd.Context(), o, newConsole(cmd)))
 		},
 	}
 	o.source.flagsWithoutHost(cmd)

@@ -129,7 +129,7 @@ func report(w io.Writer, err error) int {
 	}
 	fmt.Fprintf(w, "mailstead: error: %s\n", visibleLines(message))
 	given := hints(err)
-	if h, ok := remedy(err); ok && len(given) == 0 && invalid == nil {
+	if h, _ := remedy(err); h != "" && len(given) == 0 && invalid == nil {
 		given = []string{h}
 	}
 	for _, h := range given {

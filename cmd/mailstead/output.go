@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/spf13/cobra"
 )
@@ -33,4 +35,33 @@ func writeJSON(w io.Writer, value any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(value)
+}
+
+// output is where a command says what it has found or done. It keeps the first error of
+// doing so, which the command has no use for: what it does is done all the same.
+type output struct {
+	io.Writer
+	mu     sync.Mutex
+	failed error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failed != nil {
+		return 0, o.failed // with a gap it would be worse than cut off
+	}
+	n, err := o.Writer.Write(p)
+	o.failed = err
+	return n, err
+}
+
+// ended is what a command ends with whose own end is err. An exit code without a word
+// counts on what was said, so that it comes second to the loss of that, which the command
+// may have met itself.
+func (o *output) ended(err error) error {
+	if o.failed == nil || err != nil && unsaid(err) != nil && !errors.Is(err, o.failed) {
+		return err
+	}
+	return fmt.Errorf("not all that there was to say could be written: %w", o.failed)
 }

@@ -76,17 +76,17 @@ func run(args []string, in io.Reader, out, err io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	root := newRoot()
+	root, said := newRoot(), &output{Writer: out}
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
+	root.SetOut(said)
 	root.SetErr(err)
 	failed := root.ExecuteContext(ctx)
 	var invalid *invalidError
 	if errors.As(failed, &invalid) {
-		failed = errors.Join(failed, invalid.write(out))
+		failed = errors.Join(failed, invalid.write(said))
 	}
-	return report(errorWriter(err), failed)
+	return report(errorWriter(err), said.ended(failed))
 }
 
 func newRoot() *cobra.Command {

@@ -56,15 +56,19 @@ func TestReport(t *testing.T) {
 		code int
 		want string
 	}{
-		"done":     {nil, 0, ""},
-		"plain":    {errTest, 1, "mailstead: error: it broke\n"},
-		"hints":    {hint(hint(errTest, "inner"), "outer %q", "x"), 1, "mailstead: error: it broke\nhint: outer \"x\"\nhint: inner\n"},
-		"code":     {hint(&exitError{code: exitLocked, err: hint(errTest, "wait")}, "more"), 5, "mailstead: error: it broke\nhint: more\nhint: wait\n"},
-		"escape":   {testError("a\x1b[2J\nb\u202e"), 1, "mailstead: error: a\\u001b[2J\nb\\u202e\n"},
-		"silent":   {&exitError{code: exitPending}, 2, ""},
-		"wrapped":  {fmt.Errorf("alice: %w", &exitError{code: exitPending}), 2, ""},
-		"joined":   {errors.Join(&exitError{code: exitFailed}, errTest), 1, "mailstead: error: it broke\n"},
-		"all said": {errors.Join(&exitError{code: exitFailed}, &exitError{code: exitLocked}), 1, ""},
+		"done":    {nil, 0, ""},
+		"plain":   {errTest, 1, "mailstead: error: it broke\n"},
+		"hints":   {hint(hint(errTest, "inner"), "outer %q", "x"), 1, "mailstead: error: it broke\nhint: outer \"x\"\nhint: inner\n"},
+		"code":    {hint(&exitError{code: exitLocked, err: hint(errTest, "wait")}, "more"), 5, "mailstead: error: it broke\nhint: more\nhint: wait\n"},
+		"escape":  {testError("a\x1b[2J\nb\u202e"), 1, "mailstead: error: a\\u001b[2J\nb\\u202e\n"},
+		"silent":  {&exitError{code: exitPending}, 2, ""},
+		"wrapped": {fmt.Errorf("alice: %w", &exitError{code: exitPending}), 2, ""},
+		"joined":  {errors.Join(&exitError{code: exitFailed}, errTest), 1, "mailstead: error: it broke\n"},
+		"no room": {fmt.Errorf("write x: %w", unix.ENOSPC), 1, "mailstead: error: write x: no space left on device\nhint: make room on that file system (\"df\" and \"df -i\" show space and inodes)\n"},
+		"goes on": {goesOn(&exitError{code: exitPartial, err: unix.EDQUOT}), 6, "mailstead: error: disk quota exceeded\n" +
+			"hint: the disk quota of the owner is used up: raise it or make room, then apply again: it goes on where this one stopped\n"},
+		"has a hint": {goesOn(hint(unix.ENOSPC, "do this")), 1, "mailstead: error: no space left on device\nhint: do this\n"},
+		"all said":   {errors.Join(&exitError{code: exitFailed}, &exitError{code: exitLocked}), 1, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w strings.Builder
@@ -73,6 +77,40 @@ func TestReport(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOutput: what could not be written is followed by nothing, and is told at the end
+// unless there is something worse to tell.
+func TestOutput(t *testing.T) {
+	var w gapped
+	o := &output{Writer: &w}
+	for _, word := range []string{"one ", "two ", "three "} {
+		fmt.Fprint(o, word)
+	}
+	if w.String() != "one " {
+		t.Errorf("written: %q", w.String())
+	}
+	for _, err := range []error{nil, errTest, &exitError{code: exitPending}, fmt.Errorf("say it: %w", o.failed)} {
+		if got := o.ended(err); (got == errTest) != (err == errTest) || !errors.Is(got, errTest) && !errors.Is(got, unix.ENOSPC) {
+			t.Errorf("%v ends as %v", err, got)
+		}
+	}
+	if err := (&output{}).ended(nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// gapped has no room for what is written second.
+type gapped struct {
+	strings.Builder
+	n int
+}
+
+func (w *gapped) Write(p []byte) (int, error) {
+	if w.n++; w.n == 2 {
+		return 0, unix.ENOSPC
+	}
+	return w.Builder.Write(p)
 }
 
 // TestJournal: on the journal's stream every line of an error is one of
