@@ -151,6 +151,7 @@ func (l *look) applyHost(ctx context.Context, o applyOptions, c *console) error 
 			return err
 		}
 	}
+	unheard()
 	if err := l.applyGeneration(ctx, o, c, plan); err != nil || o.boot {
 		return err
 	}

@@ -78,6 +78,7 @@ func runDeployHook(ctx context.Context, o deployHookOptions, c *console) error {
 	if err != nil {
 		return err
 	}
+	unheard()
 	outcomes := concerned(host, o)
 	if len(outcomes) == 0 {
 		fmt.Fprintf(c.out, "%s: not a lineage of %s (%s); nothing to do\n", visible(o.lineage), host.Name, visible(o.domains))

@@ -58,6 +58,7 @@ func runFleetApply(ctx context.Context, o applyOptions, c *console) error {
 			return err
 		}
 	}
+	unheard()
 	return r.run(ctx)
 }
 

@@ -60,6 +60,9 @@ Of keywords its files have 26 a folder; letters in the names of messages tell
 them. Without MAILDIR, it stops our units, and leaves Dovecot's to you.` + exitStatus(exitDone, exitFailed, exitLocked, exitPartial),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !o.check {
+				unheard()
+			}
 			if len(args) == 0 {
 				return runHandbackHost(cmd.Context(), o, newConsole(cmd))
 			}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/signal"
 	"sync"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // The forms of output.
@@ -65,3 +67,8 @@ func (o *output) ended(err error) error {
 	}
 	return fmt.Errorf("not all that there was to say could be written: %w", o.failed)
 }
+
+// unheard has what is begun come to its end although nobody reads any more what is said
+// of it, as behind "head -1": a pipe that is closed then is no signal that kills, but an
+// error of writing like others. Who only looks is killed by it, as is usual.
+func unheard() { signal.Ignore(unix.SIGPIPE) }

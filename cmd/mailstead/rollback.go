@@ -108,6 +108,7 @@ func runRollback(ctx context.Context, o rollbackOptions, c *console) error {
 			return err
 		}
 	}
+	unheard()
 	return g.returnTo(ctx, o, c, l, plan)
 }
 
@@ -166,6 +167,7 @@ func (g generations) returnTo(ctx context.Context, o rollbackOptions, c *console
 // returnFrom is what the timer of an attempt does: if nobody brought it to its
 // end, the host returns.
 func returnFrom(ctx context.Context, o rollbackOptions, c *console) error {
+	unheard()
 	lock, err := reconcile.TakeLock(ctx, o.state, attemptWait)
 	if err != nil {
 		return notApplied(err)
