@@ -211,10 +211,21 @@ func (a *applied) host() *schema.Host {
 	return a.Host
 }
 
+// notYet says that something of the state of a host is not there. Only for the host that
+// this machine is, an apply is what is missing: whoever names a directory tries something
+// out in it, and has named another one.
+func notYet(path string) error {
+	err := fmt.Errorf("nothing has been applied yet: there is no %s", path)
+	if filepath.Dir(path) == defaultState || path == defaultState {
+		return hint(err, "run %q first; for what %q serves, give its directory with --state", "mailstead apply", "mailstead up")
+	}
+	return hint(err, "--state takes the directory of %q, or what \"paths: state\" is in a description that was applied", "mailstead up")
+}
+
 func decodeApplied(path string) (*applied, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint(fmt.Errorf("nothing has been applied yet: there is no %s", path), "run %q first", "mailstead apply")
+		return nil, notYet(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read what was applied: %w", err)

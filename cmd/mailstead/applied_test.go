@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -102,5 +103,15 @@ func everywhere(v reflect.Value) {
 	case v.Kind() == reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		everywhere(v.Index(0))
+	}
+}
+
+// TestNotYet: what is missing on the machine's own host is an apply, which is no advice
+// to who has named a directory.
+func TestNotYet(t *testing.T) {
+	for path, apply := range map[string]bool{defaultState: true, filepath.Join(defaultState, appliedFile): true, "/srv/x/applied.json": false} {
+		if got := strings.Contains(strings.Join(hints(notYet(path)), ""), `"mailstead apply" first`); got != apply {
+			t.Errorf("%s: advice to apply: %v", path, got)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -23,6 +24,9 @@ something, when and by whom it was made, what it changed, and what came of it.
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
+			}
+			if _, err := os.Stat(state); err != nil && state != defaultState {
+				return notYet(state)
 			}
 			h, err := readHistory(generationsOf(state))
 			if err != nil {

@@ -46,7 +46,8 @@ becomes 1993. Beside the virtual users of the description there is a user "demo"
 with the password "demo" and a few messages to look at. Accounts of the system
 are left out, and all that reaches other servers: proxies, directories, the
 outbox and deliveries. The mail stays in the directory, and is there the next
-time.
+time. Commands that look at what is served, such as "sessions" and "trace", take
+that directory with --state.
 
 PATH is a directory with CUE, JSON and YAML files, or one such file.` +
 			exitStatus(exitDone, exitFailed, exitInvalid, exitStale, exitLocked, exitPartial),
@@ -180,6 +181,9 @@ func applyUp(ctx context.Context, s source, host *schema.Host, c *console) error
 	}
 	writePlan(c, c.out, plan, false)
 	if err := l.apply(ctx, c, plan, 0); err != nil {
+		return err
+	}
+	if err := recordApplied(ctx, l, 0); err != nil { // by which other commands find the daemon
 		return err
 	}
 	for _, change := range plan.Changes {
