@@ -123,6 +123,9 @@ func (o *statusOptions) withoutDescription(ctx context.Context, fault error, c *
 		return nil
 	}
 	s, err := l.status(ctx, nil)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -149,6 +152,8 @@ func (l *look) status(ctx context.Context, plan *reconcile.Plan) (*hostStatus, e
 	var running side
 	answer, err := control.Ask(ctx, render.ControlSocket(l.host.Paths), control.Request{Verb: control.VerbStatus})
 	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	case errors.Is(err, control.ErrNotRunning):
 		s.Problem = control.ErrNotRunning.Error()
 	case err != nil:

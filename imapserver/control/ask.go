@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -17,9 +18,23 @@ import (
 // have said a long name.
 const maxAnswer = 64 << 20
 
-// askTimeout bounds a question whose context has no deadline. A reload reads
-// all users, which takes seconds where there are a hundred thousand.
-const askTimeout = 60 * time.Second
+// How long an answer may take. A reload reads all users, which takes seconds where there
+// are a hundred thousand, and a session begins with reading mail.
+const (
+	askTimeout    = 60 * time.Second
+	memoryTimeout = 12 * time.Second // of what the daemon knows by itself, but for logins that it asks in turn, for 10 s
+)
+
+// fromMemory are the verbs that ask for no more than that.
+var fromMemory = []string{VerbStatus, VerbSessions, VerbEndSession, VerbMetrics, VerbTrace}
+
+// patience is how long an answer to a request may take.
+func patience(r Request) time.Duration {
+	if slices.Contains(fromMemory, r.Verb) {
+		return memoryTimeout
+	}
+	return askTimeout
+}
 
 // ErrNotRunning says that nobody serves the control socket.
 var ErrNotRunning = errors.New("the daemon is not running")
@@ -27,24 +42,40 @@ var ErrNotRunning = errors.New("the daemon is not running")
 // Ask asks the daemon behind the control socket at path. A request that the
 // daemon refused is no error here: Status.Error says why, and the rest of the
 // Status is true. The errors: ErrNotRunning; fs.ErrPermission, as only root
-// and the daemon's own user may ask; others are the connection's.
+// and the daemon's own user may ask; one that says which process does not answer in time;
+// others are the connection's.
 func Ask(ctx context.Context, path string, r Request) (Status, error) {
-	var s Status
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	return ask(ctx, path, r, patience(r))
+}
+
+func ask(ctx context.Context, path string, r Request, patience time.Duration) (s Status, err error) {
+	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	c, err := dial(ctx, path, r)
+	c, err := dial(within, path, r)
 	if err != nil {
-		return s, fmt.Errorf("ask %s: %w", path, err)
+		return s, silent(ctx, fmt.Errorf("ask %s: %w", path, err), c, patience)
 	}
 	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(within, func() { c.SetDeadline(time.Unix(1, 0)) })()
 	if err := json.NewDecoder(io.LimitReader(c, maxAnswer)).Decode(&s); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = errors.New("the daemon gave no answer")
 		}
-		return s, fmt.Errorf("ask %s: %w", path, cause(ctx, err))
+		return s, silent(ctx, fmt.Errorf("ask %s: %w", path, cause(within, err)), c, patience)
 	}
 	return s, nil
+}
+
+// silent says of a daemon that hangs what only looks like a connection that fails. The
+// context is that of who asks: once it has ended, nobody waits for the daemon any more.
+func silent(ctx context.Context, err error, c net.Conn, patience time.Duration) error {
+	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if who, perr := peer(c); perr == nil {
+		return fmt.Errorf("the daemon does not answer within %g s (process %d)", patience.Seconds(), who.Pid)
+	}
+	return fmt.Errorf("the daemon does not answer within %g s", patience.Seconds())
 }
 
 // Serves tells whether somebody serves the control socket at path, be it to whoever
@@ -96,15 +127,15 @@ func Visit(ctx context.Context, path, listener string) (*net.UnixConn, error) {
 
 // begin has the connection be what r asks for.
 func begin(ctx context.Context, path string, r Request, what string) (*net.UnixConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	within, cancel := context.WithTimeout(ctx, patience(r))
 	defer cancel()
-	c, err := dial(ctx, path, r)
+	c, err := dial(within, path, r)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", path, err)
+		return nil, silent(ctx, fmt.Errorf("ask %s: %w", path, err), c, patience(r))
 	}
 	if err := begun(c); err != nil {
-		c.Close()
-		return nil, fmt.Errorf("%s: %w", what, cause(ctx, err))
+		defer c.Close()
+		return nil, silent(ctx, fmt.Errorf("%s: %w", what, cause(within, err)), c, patience(r))
 	}
 	c.SetDeadline(time.Time{})
 	return c.(*net.UnixConn), nil
@@ -127,15 +158,15 @@ const settle = 200 * time.Millisecond
 // which it was said, until ctx ends, which is no error. The errors are those of Session.
 func Trace(ctx context.Context, path string, r Request, tell func(TraceLine) error) error {
 	r.Verb = VerbTrace
-	begin, cancel := context.WithTimeout(ctx, askTimeout)
+	begin, cancel := context.WithTimeout(ctx, patience(r))
 	defer cancel()
 	c, err := dial(begin, path, r)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", path, err)
+		return silent(ctx, fmt.Errorf("ask %s: %w", path, err), c, patience(r))
 	}
 	defer c.Close()
 	if err := begun(c); err != nil {
-		return fmt.Errorf("trace %q: %w", r.User, cause(begin, err))
+		return silent(ctx, fmt.Errorf("trace %q: %w", r.User, cause(begin, err)), c, patience(r))
 	}
 	c.SetDeadline(time.Time{})
 	defer context.AfterFunc(ctx, func() { c.Close() })()

@@ -207,6 +207,26 @@ func TestAskGivesUp(t *testing.T) {
 	}
 }
 
+// A daemon that hangs is named, and soon where it has nothing to look up. Who has given up
+// themselves hears that.
+func TestAskSilent(t *testing.T) {
+	path := serve(t, func(ctx context.Context, _ Request) Status { <-ctx.Done(); return Status{} })
+	want := fmt.Sprintf("the daemon does not answer within 0.05 s (process %d)", os.Getpid())
+	if _, err := ask(t.Context(), path, Request{Verb: VerbStatus}, 50*time.Millisecond); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Ask(ctx, path, Request{Verb: VerbStatus}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	for verb, most := range map[string]time.Duration{VerbStatus: 15 * time.Second, VerbSessions: 15 * time.Second, VerbReload: time.Minute, VerbSession: time.Minute, VerbExplainLogin: time.Minute} {
+		if got := patience(Request{Verb: verb}); got > most || got < most/2 {
+			t.Errorf("%s: %v", verb, got)
+		}
+	}
+}
+
 // A connection becomes a session of a user, and nothing of its first words is lost.
 func TestSession(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control")

@@ -65,8 +65,8 @@ type RecipientServer struct {
 // Serve answers requests until ctx ends or l fails, and has closed l when it returns.
 func (s RecipientServer) Serve(ctx context.Context, l net.Listener) error {
 	return each(ctx, l, maxRecipients, func(c net.Conn) {
-		uid, err := peer(c)
-		if err != nil || !s.Allow(uid) {
+		who, err := peer(c)
+		if err != nil || !s.Allow(int(who.Uid)) {
 			return
 		}
 		c.SetDeadline(time.Now().Add(requestTimeout))
@@ -74,7 +74,7 @@ func (s RecipientServer) Serve(ctx context.Context, l net.Listener) error {
 		if err := json.NewDecoder(io.LimitReader(c, maxRecipientRequest)).Decode(&r); err != nil {
 			return
 		}
-		a := s.Answer(ctx, uid, r)
+		a := s.Answer(ctx, int(who.Uid), r)
 		c.SetDeadline(time.Now().Add(requestTimeout))
 		json.NewEncoder(c).Encode(a) // the asker may be gone
 	})

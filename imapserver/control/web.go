@@ -106,7 +106,7 @@ const (
 // Serve answers requests until ctx ends or l fails, and has closed l when it returns.
 func (s WebServer) Serve(ctx context.Context, l net.Listener) error {
 	return each(ctx, l, maxWebAsking, func(c net.Conn) {
-		if uid, err := peer(c); err != nil || !s.Allow(uid) {
+		if who, err := peer(c); err != nil || !s.Allow(int(who.Uid)) {
 			return
 		}
 		c.SetDeadline(time.Now().Add(requestTimeout))
@@ -120,20 +120,20 @@ func (s WebServer) Serve(ctx context.Context, l net.Listener) error {
 	})
 }
 
-// peer gives the uid at the other end.
-func peer(c net.Conn) (int, error) {
+// peer gives who is at the other end.
+func peer(c net.Conn) (*unix.Ucred, error) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
-		return 0, errors.New("no connection of a unix socket")
+		return nil, errors.New("no connection of a unix socket")
 	}
 	raw, err := u.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var fault error
 	if err := raw.Control(func(fd uintptr) { cred, fault = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil || fault != nil {
-		return 0, errors.Join(err, fault)
+		return nil, errors.Join(err, fault)
 	}
-	return int(cred.Uid), nil
+	return cred, nil
 }
