@@ -88,7 +88,7 @@ func runAdopt(ctx context.Context, o adoptOptions, c *console) error {
 		lost = fmt.Sprintf(" (%d of what there was left out, as said above)", n)
 	}
 	_, err = fmt.Fprintf(c.out, "Wrote %s for %s: %s%s. Read it, then:\n\n  mailstead plan %s\n",
-		filepath.Join(o.dir, adopt.CUEName), h.Name, number(text.Has, "user"), lost, o.dir)
+		filepath.Join(o.dir, adopt.CUEName), h.Name, number(text.Has, "user"), lost, shellQuote(o.dir))
 	return err
 }
 

@@ -211,6 +211,6 @@ func (u *checkup) savePlan(ctx context.Context) error {
 	if err := writePlanFile(u.o.plan, plan, u.l, madeFrom{u.o.source, selection}); err != nil {
 		return err
 	}
-	fmt.Fprintf(u.c.err, "Saved: %q carries it out.\n", "mailstead apply "+u.o.plan)
+	fmt.Fprintf(u.c.err, "Saved: %q carries it out.\n", "mailstead apply "+shellQuote(u.o.plan))
 	return nil
 }

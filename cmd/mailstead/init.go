@@ -60,7 +60,7 @@ func runInit(o initOptions, out io.Writer) error {
 	path := filepath.Join(o.dir, starterName)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // hashes of passwords may come into it
 	if errors.Is(err, fs.ErrExist) {
-		return hint(fmt.Errorf("%s is there already, and is left as it is", path), "see %q", "mailstead plan "+o.dir)
+		return hint(fmt.Errorf("%s is there already, and is left as it is", path), "see %q", "mailstead plan "+shellQuote(o.dir))
 	}
 	if err != nil {
 		return fmt.Errorf("write description: %w", err)
@@ -69,6 +69,6 @@ func runInit(o initOptions, out io.Writer) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write description: %w", err)
 	}
-	_, err = fmt.Fprintf(out, "Wrote %s for %s. Read it, then:\n\n  mailstead plan %s\n", path, o.host, o.dir)
+	_, err = fmt.Fprintf(out, "Wrote %s for %s. Read it, then:\n\n  mailstead plan %s\n", path, o.host, shellQuote(o.dir))
 	return err
 }

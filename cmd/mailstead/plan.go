@@ -132,7 +132,7 @@ func (o *planOptions) write(c *console, l *look, plan *reconcile.Plan, file stri
 	if err := writePlanFile(file, plan, l, o.made()); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.out, "Saved: %q carries it out.\n", "mailstead apply "+file)
+	_, err := fmt.Fprintf(c.out, "Saved: %q carries it out.\n", "mailstead apply "+shellQuote(file))
 	return err
 }
 
