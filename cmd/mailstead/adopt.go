@@ -101,7 +101,7 @@ func readHost(ctx context.Context, o adoptOptions) (*adopt.Host, string, error) 
 	}
 	defer closeFS()
 	if o.host == "" {
-		if o.host, err = machineName(fsys, o.root); err != nil {
+		if o.host, err = machineName(fsys, o.root, os.Hostname); err != nil {
 			return nil, "", err
 		}
 	}
@@ -180,8 +180,9 @@ func hostFiles(root string) (fs.FS, func(), error) {
 }
 
 // machineName is what the host calls itself: with its domain, where it says it. What
-// clients are to connect to is rather its own name than that of its mail.
-func machineName(fsys fs.FS, root string) (string, error) {
+// clients are to connect to is rather its own name than that of its mail. Here, own is
+// what it is called if neither has one.
+func machineName(fsys fs.FS, root string, own func() (string, error)) (string, error) {
 	for _, file := range []string{"etc/hostname", "etc/mailname"} {
 		if data, err := fs.ReadFile(fsys, file); err == nil && strings.Contains(string(data), ".") {
 			return strings.ToLower(strings.TrimSpace(string(data))), nil
@@ -190,7 +191,7 @@ func machineName(fsys fs.FS, root string) (string, error) {
 	if filepath.Clean(root) != "/" {
 		return "", hint(errors.New("the host does not say its name with its domain"), "name it with --host")
 	}
-	name, err := os.Hostname()
+	name, err := own()
 	if err != nil {
 		return "", hint(fmt.Errorf("name of this machine: %w", err), "name the host with --host")
 	}

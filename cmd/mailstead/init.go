@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,15 +39,25 @@ said. A file that is there already is never overwritten.` + exitStatus(exitDone,
 			return runInit(o, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringVar(&o.host, "host", "", "name of the host (default: the name of this machine)")
+	cmd.Flags().StringVar(&o.host, "host", "", "name of the host (default: the name of this machine, with its domain)")
 	return cmd
+}
+
+// wholeName is what this machine calls itself, which has to be with its domain: clients
+// connect to it, and certbot is asked for a certificate for it.
+func wholeName(fsys fs.FS, own func() (string, error)) (string, error) {
+	name, err := machineName(fsys, "/", own)
+	if err == nil && !strings.Contains(name, ".") {
+		err = hint(fmt.Errorf("this machine is called %s, which is no name that clients could connect to", visible(name)), "name the host with --host, such as --host mail.example.org")
+	}
+	return name, err
 }
 
 func runInit(o initOptions, out io.Writer) error {
 	if o.host == "" {
-		name, err := os.Hostname()
+		name, err := wholeName(os.DirFS("/"), os.Hostname)
 		if err != nil {
-			return hint(fmt.Errorf("name of this machine: %w", err), "name the host with --host")
+			return err
 		}
 		o.host = name
 	}
