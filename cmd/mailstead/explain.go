@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -44,13 +45,39 @@ quota.storage. Without FIELD it is the whole description.` + exitStatus(exitDone
 	return cmd
 }
 
+// quoteName gives the path of a field with quotes around what has to be one name for there
+// to be such a field, "" for none. At the end of a path a field that there is not is
+// likelier than a name, unless that is an address.
+func quoteName(path string) string {
+	parts := strings.Split(path, ".")
+	for from := 1; from < len(parts); from++ {
+		for to := from + 2; to <= len(parts); to++ {
+			name := `"` + strings.Join(parts[from:to], ".") + `"`
+			if to == len(parts) && !strings.Contains(name, "@") {
+				break
+			}
+			quoted := strings.Join(slices.Concat(parts[:from], []string{name}, parts[to:]), ".")
+			if _, err := schema.Explain(quoted, false); err == nil {
+				return quoted
+			}
+		}
+	}
+	return ""
+}
+
 func runExplain(o explainOptions, c *console) error {
 	if err := checkOutput(o.output); err != nil {
 		return err
 	}
 	list, err := schema.Explain(o.path, o.deep)
 	var unknown *schema.UnknownFieldError
+	quoted := ""
+	if errors.As(err, &unknown) {
+		quoted = quoteName(o.path)
+	}
 	switch {
+	case quoted != "" && unknown.Near == "":
+		return hint(err, "a name with dots in it wants quotes: mailstead explain %s", shellQuote(quoted))
 	case errors.As(err, &unknown) && unknown.Near != "":
 		return hint(err, "did you mean %q?", "mailstead explain "+unknown.Near)
 	case errors.As(err, &unknown) && len(unknown.Has) == 0:

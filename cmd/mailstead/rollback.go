@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,12 @@ are, and so do the programs. Users whose accounts are gone are left out, with a
 warning. The description is not changed either: mend it, or the next apply makes
 the same change again. At boot, a description that the host has returned from is
 not applied.` + exitStatus(exitDone, exitFailed, exitStale, exitLocked, exitPartial, exitReturned),
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && strings.Trim(args[0], "0123456789") == "" {
+				return hint(errors.New("the generation to return to is named by --to"), "give --to %s", args[0])
+			}
+			return cobra.NoArgs(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := newConsole(cmd)
 			if o.attempt != "" {

@@ -9,8 +9,11 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 )
 
@@ -81,7 +84,10 @@ func run(args []string, in io.Reader, out, err io.Writer) int {
 	root.SetIn(in)
 	root.SetOut(said)
 	root.SetErr(err)
-	failed := root.ExecuteContext(ctx)
+	failed := noSuchHelp(root, args)
+	if failed == nil {
+		failed = root.ExecuteContext(ctx)
+	}
 	var invalid *invalidError
 	if errors.As(failed, &invalid) {
 		failed = errors.Join(failed, invalid.write(said))
@@ -99,12 +105,18 @@ func newRoot() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asked, err := cmd.Flags().GetBool("version"); asked || err != nil {
+				return errors.Join(err, sayVersion(cmd))
+			}
+			return cmd.Help()
+		},
 
 		DisableFlagsInUseLine:      true,
 		SuggestionsMinimumDistance: 2,
 	}
-	root.SetFlagErrorFunc(usageError)
+	root.Flags().Bool("version", false, "say which version this is, as the command does")
+	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	for _, construct := range commands {
 		cmd := construct()
@@ -121,11 +133,44 @@ func newRoot() *cobra.Command {
 func checkArgs(cmd *cobra.Command) {
 	check := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
+		err := check(cmd, args)
+		if err != nil && strings.HasPrefix(err.Error(), "unknown command") && !cmd.HasSubCommands() { // cobra.NoArgs says so
+			err = fmt.Errorf("%s takes no argument, and %q is one", cmd.CommandPath(), args[0])
+		}
+		if err != nil {
 			return usageError(cmd, err)
 		}
 		return nil
 	}
+}
+
+// flagError is a mistake in a flag, without what only its parser understands.
+func flagError(cmd *cobra.Command, err error) error {
+	var value *pflag.InvalidValueError
+	var number *strconv.NumError
+	if errors.As(err, &value) && errors.As(err, &number) {
+		kind := "number"
+		if number.Func == "ParseBool" {
+			kind = "true or false"
+		}
+		err = fmt.Errorf("--%s: %q is no %s that it can be", value.GetFlag().Name, value.GetValue(), kind)
+	}
+	return usageError(cmd, err)
+}
+
+// noSuchHelp refuses to help with a command that there is not: the help that cobra would
+// give is that of the program.
+func noSuchHelp(root *cobra.Command, args []string) error {
+	if !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
+		return nil
+	}
+	root.InitDefaultHelpFlag() // so that what is behind it is not taken for its value
+	cmd, rest, err := root.Find(args)
+	rest = slices.DeleteFunc(slices.Clone(rest), func(arg string) bool { return strings.HasPrefix(arg, "-") })
+	if cmd != root || err != nil || len(rest) == 0 || strings.HasPrefix(rest[0], "__") { // of completion, which is no command yet
+		return err
+	}
+	return knownCommand(root, rest)
 }
 
 // usageError adds the way to the help to a mistake in the command line.
@@ -139,6 +184,9 @@ func knownCommand(root *cobra.Command, args []string) error {
 		return nil
 	}
 	err := fmt.Errorf("no such command: %q", args[0])
+	if args[0] == "help" {
+		return hint(err, "see %q", strings.Join(append(append([]string{"mailstead"}, args[1:]...), "--help"), " "))
+	}
 	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
 		return hint(err, "did you mean %q?", "mailstead "+near[0])
 	}

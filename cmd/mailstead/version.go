@@ -16,11 +16,13 @@ func newVersionCommand() *cobra.Command {
 		Long: `Prints the version, the commit it was built from, and the Go release and
 platform it was built with.` + exitStatus(exitDone),
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, _ := debug.ReadBuildInfo()
-			return runVersion(cmd.OutOrStdout(), info)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return sayVersion(cmd) },
 	}
+}
+
+func sayVersion(cmd *cobra.Command) error {
+	info, _ := debug.ReadBuildInfo()
+	return runVersion(cmd.OutOrStdout(), info)
 }
 
 func runVersion(w io.Writer, info *debug.BuildInfo) error {
