@@ -19,13 +19,7 @@ const loopback = "127.0.0.1"
 func demoHost(host *schema.Host, listeners []schema.Listener, measured *schema.Metrics, dir, bin string) (*schema.Host, []string) {
 	h := *host
 	h.Listeners = listeners
-	h.Paths = schema.Paths{
-		State:       dir,
-		Run:         filepath.Join(dir, "run"),
-		Letsencrypt: filepath.Join(dir, "letsencrypt"),
-		Units:       filepath.Join(dir, "units"),
-		Bin:         bin,
-	}
+	h.Paths = upPaths(dir, bin)
 	if h.Metrics = measured; measured != nil && measured.Socket != "" {
 		h.Metrics = &schema.Metrics{Origin: measured.Origin, Socket: filepath.Join(h.Paths.Run, "metrics")}
 	}
@@ -34,6 +28,17 @@ func demoHost(host *schema.Host, listeners []schema.Listener, measured *schema.M
 	h.TLS.Default = host.Name
 	h.TLS.DHParams, h.Directories, h.Outbox, h.Deliver = nil, nil, nil, nil
 	return &h, onlyVirtual(&h)
+}
+
+// upPaths is where the parts of a host are that has a directory of its own.
+func upPaths(dir, bin string) schema.Paths {
+	return schema.Paths{
+		State:       dir,
+		Run:         filepath.Join(dir, "run"),
+		Letsencrypt: filepath.Join(dir, "letsencrypt"),
+		Units:       filepath.Join(dir, "units"),
+		Bin:         bin,
+	}
 }
 
 // ownListeners are those that serve the host's own mail; the second result names the

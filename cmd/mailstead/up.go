@@ -86,6 +86,12 @@ func runUp(ctx context.Context, o upOptions, c *console) error {
 		return err
 	}
 	host, left := demoHost(described, listeners, measured, dir, filepath.Dir(daemon))
+	if err := notServed(ctx, host); err != nil { // which is why its ports are taken, if they are
+		return err
+	}
+	if err := portsFree(host); err != nil {
+		return err
+	}
 	if err := applyUp(ctx, o.source, host, c); err != nil {
 		return err
 	}
@@ -140,9 +146,6 @@ func (o *upOptions) places(described *schema.Host) ([]schema.Listener, *schema.M
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := portsFree(all); err != nil {
-		return nil, nil, err
-	}
 	listeners := all[:len(described.Listeners)]
 	if m == nil || m.Socket != "" {
 		return listeners, m, nil
@@ -172,9 +175,6 @@ func applyUp(ctx context.Context, s source, host *schema.Host, c *console) error
 		return s.invalid(err)
 	}
 	defer l.close()
-	if err := notServed(ctx, host); err != nil {
-		return err
-	}
 	plan, err := l.compare(ctx)
 	if err != nil {
 		return err
@@ -218,13 +218,30 @@ func resolve(dir string) (string, error) {
 	for err == nil {
 		var real string
 		if real, err = filepath.EvalSymlinks(path); err == nil {
-			return filepath.Join(real, rest), nil
+			path = filepath.Join(real, rest)
+			if err = canHold(path); err == nil {
+				return path, nil
+			}
+			break
 		}
 		if errors.Is(err, fs.ErrNotExist) {
 			path, rest, err = filepath.Dir(path), filepath.Join(filepath.Base(path), rest), nil
 		}
 	}
 	return "", hint(fmt.Errorf("no place to put the mail: %s: %w", dir, err), "choose another --dir")
+}
+
+// canHold tells why a path cannot be that of the directory, as far as it can be seen before
+// anything is written.
+func canHold(dir string) error {
+	const most = len(unix.RawSockaddrUnix{}.Path) - 1
+	if over := len(render.ControlSocket(upPaths(dir, ""))) - most; over > 0 {
+		return fmt.Errorf("the path is %d octets too long for the sockets below it", over)
+	}
+	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
+		return unix.ENOTDIR
+	}
+	return nil
 }
 
 // besideUs finds a program in the directory of this one.
@@ -246,8 +263,12 @@ func besideUs(name string) (string, error) {
 
 // portsFree finds out, before anything is written, whether the daemon will be
 // able to listen.
-func portsFree(listeners []schema.Listener) error {
-	for _, l := range listeners {
+func portsFree(host *schema.Host) error {
+	all := host.Listeners
+	if m := host.Metrics; m != nil && m.Socket == "" {
+		all = append(slices.Clip(all), schema.Listener{Name: "metrics", Address: m.Address, Port: m.Port})
+	}
+	for _, l := range all {
 		address := net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
 		ln, err := net.Listen("tcp", address)
 		if errors.Is(err, unix.EADDRINUSE) {
