@@ -46,7 +46,9 @@ same UIDVALIDITY, UIDs, flags, keywords and subscriptions, under the names that
 Courier 5 gives directories. Clients notice nothing. First it lists what Courier
 cannot represent. No message is touched; mail that nobody has seen moves from
 new to cur. Run it once the daemon does not serve the account any more; as root,
-it becomes the owner of the Maildir.
+it becomes the owner of the Maildir. With --check it only lists; the account is
+opened for it as by the daemon, which may make files of ours in the Maildir, or
+bring them up to date.
 
 Where Courier was before, its files are kept up to date anyway, and stopping
 the daemon is enough. From a handback on, they are kept in any account: it may
@@ -148,11 +150,36 @@ func handback(ctx context.Context, o handbackOptions, c *console) error {
 	for _, name := range slices.Sorted(maps.Keys(done.Renamed)) {
 		fmt.Fprintf(c.out, "%s is %s now.\n", visible(name), visible(done.Renamed[name]))
 	}
-	to := "Courier"
+	_, err = fmt.Fprintf(c.out, "%s is %s's: %s, %s.\n", visible(o.maildir), o.to(), number(done.Mailboxes, "mailbox"), number(done.Messages, "message"))
+	return err
+}
+
+// to is the server that is handed back to.
+func (o handbackOptions) to() string {
 	if o.dovecot {
-		to = "Dovecot"
+		return "Dovecot"
 	}
-	_, err = fmt.Fprintf(c.out, "%s is %s's: %s, %s.\n", visible(o.maildir), to, number(done.Mailboxes, "mailbox"), number(done.Messages, "message"))
+	return "Courier"
+}
+
+// tellWhole says that there is nothing to list, and of how much.
+func tellWhole(ctx context.Context, a *store.Account, o handbackOptions, c *console) error {
+	list, err := a.List(ctx)
+	if err != nil {
+		return err
+	}
+	mailboxes, messages := 0, 0
+	for _, e := range list {
+		if !e.Selectable {
+			continue
+		}
+		s, err := a.Status(ctx, e.Name, false)
+		if err != nil {
+			return fmt.Errorf("%s: %w", visible(e.Name), err)
+		}
+		mailboxes, messages = mailboxes+1, messages+int(s.Messages)
+	}
+	_, err = fmt.Fprintf(c.out, "%s can represent all of it: %s, %s.\n", o.to(), number(mailboxes, "mailbox"), number(messages, "message"))
 	return err
 }
 
@@ -172,6 +199,8 @@ func handbackAccount(ctx context.Context, a *store.Account, o handbackOptions, c
 		fmt.Fprintf(c.out, "%s: %s\n", visible(u.Name), visible(u.Why))
 	}
 	switch {
+	case o.check && len(unfit) == 0:
+		return done, tellWhole(ctx, a, o, c)
 	case o.check:
 		return done, nil
 	case o.dovecot:
