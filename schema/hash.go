@@ -8,10 +8,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/go-crypt/x/yescrypt"
 )
 
 // The costs of password hashes that are accepted: below, guessing is cheap;
-// above, one login can bring the server down.
+// above, one login can bring the server down. All are within those of the daemon
+// (imapserver/auth), as the forms are: what is valid here is served. A test of cmd/mailstead,
+// which may import both, compares them.
 const (
 	minBcrypt, maxBcrypt           = 10, 15
 	minSCRAM, maxSCRAM             = 4096, 1_000_000 // RFC 7677 §4
@@ -19,14 +23,21 @@ const (
 	minArgonWork                   = 7168 * 5 // KiB times passes: the least that OWASP names
 	minArgonMemory, maxArgonMemory = 7168, 1 << 20
 	maxArgonTime, maxArgonThreads  = 16, 16
+	maxArgonWork                   = 8 << 20
+	minYescryptN, maxYescryptN     = 10, 18 // powers of two
+	maxYescryptR                   = 32
+	maxYescryptMemory              = 256 << 20
+	minYescryptSalt                = 11 // characters
 )
 
 var (
-	argon2id = regexp.MustCompile(`^\$argon2id\$v=19\$m=([0-9]{1,9}),t=([0-9]{1,9}),p=([0-9]{1,9})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$`)
-	bcrypt   = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
-	sha512   = regexp.MustCompile(`^\$6\$(?:rounds=([0-9]{1,9})\$)?[./A-Za-z0-9]{8,16}\$[./A-Za-z0-9]{86}$`)
-	verifier = regexp.MustCompile(`^SCRAM-SHA-256\$([0-9]{1,9}):([A-Za-z0-9+/]{11,86}={0,2})\$([A-Za-z0-9+/]{43}=):([A-Za-z0-9+/]{43}=)$`)
-	yescrypt = regexp.MustCompile(`^\$y\$[./A-Za-z0-9]{3,20}\$[./A-Za-z0-9]{11,86}\$[./A-Za-z0-9]{43}$`)
+	argon2id     = regexp.MustCompile(`^\$argon2id\$v=19\$m=([1-9][0-9]{0,8}),t=([1-9][0-9]{0,8}),p=([1-9][0-9]{0,8})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$`)
+	bcrypt       = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
+	sha512       = regexp.MustCompile(`^\$6\$(?:rounds=([1-9][0-9]{0,8})\$)?([^$:\n]{1,16})\$[./A-Za-z0-9]{86}$`)
+	verifier     = regexp.MustCompile(`^SCRAM-SHA-256\$([1-9][0-9]{0,8}):([A-Za-z0-9+/]{11,86}={0,2})\$([A-Za-z0-9+/]{43}=):([A-Za-z0-9+/]{43}=)$`)
+	yescryptForm = regexp.MustCompile(`^\$y\$(j[./0-9A-Z][./0-9A-Za-z])\$([./A-Za-z0-9]{1,86})\$[./A-Za-z0-9]{43}$`)
+
+	usualSalt = regexp.MustCompile(`^[./A-Za-z0-9]{8,}$`)
 )
 
 // schemes are the forms of a password hash by their beginning. Those without a
@@ -143,18 +154,15 @@ func checkArgon2id(hash string) string {
 		return malformed
 	}
 	memory, passes, threads := number(m[1]), number(m[2]), number(m[3])
-	if _, err := base64.RawStdEncoding.DecodeString(m[4]); err != nil {
-		return malformed
-	}
-	if _, err := base64.RawStdEncoding.DecodeString(m[5]); err != nil {
-		return malformed
+	for _, part := range m[4:] { // strict, since what is cut off leaves bits that mean nothing
+		if _, err := base64.RawStdEncoding.Strict().DecodeString(part); err != nil {
+			return malformed
+		}
 	}
 	switch {
-	case threads < 1 || passes < 1:
-		return malformed
 	case memory < minArgonMemory || memory*passes < minArgonWork:
 		return fmt.Sprintf("m=%d,t=%d is too weak: m=19456,t=2 is usual", memory, passes)
-	case memory > maxArgonMemory || passes > maxArgonTime || threads > maxArgonThreads:
+	case memory > maxArgonMemory || passes > maxArgonTime || threads > maxArgonThreads || memory*passes > maxArgonWork:
 		return fmt.Sprintf("m=%d,t=%d,p=%d would take too much of the server for one login", memory, passes, threads)
 	}
 	return ""
@@ -180,6 +188,8 @@ func checkSHA512(hash string) string {
 		return malformed
 	}
 	switch rounds := number(m[1]); {
+	case !usualSalt.MatchString(m[2]):
+		return "its salt is too weak: it must be at least 8 letters, digits, dots and slashes"
 	case m[1] == "": // 5000
 	case rounds < minSHA512:
 		return fmt.Sprintf("its %d rounds are too weak: there must be at least %d", rounds, minSHA512)
@@ -190,8 +200,20 @@ func checkSHA512(hash string) string {
 }
 
 func checkYescrypt(hash string) string {
-	if !yescrypt.MatchString(hash) {
+	m := yescryptForm.FindStringSubmatch(hash)
+	if m == nil || yescrypt.Decode64([]byte(m[2])) == nil {
 		return malformed
+	}
+	_, n, r, err := yescrypt.DecodeSetting([]byte(m[1]))
+	switch {
+	case err != nil:
+		return malformed
+	case n < minYescryptN:
+		return fmt.Sprintf("N=2^%d is too weak: it must be at least 2^%d", n, minYescryptN)
+	case n > maxYescryptN || r > maxYescryptR || r*128<<n > maxYescryptMemory:
+		return fmt.Sprintf("N=2^%d, r=%d would take too much of the server for one login", n, r)
+	case len(m[2]) < minYescryptSalt:
+		return fmt.Sprintf("its salt is too weak: it must be at least %d characters", minYescryptSalt)
 	}
 	return ""
 }
