@@ -67,7 +67,7 @@ func (in *input) list() (listing, error) {
 		}
 		for _, e := range entries {
 			_, passed := in.passedOver(path.Join(in.dir, e.Name()))
-			if !e.IsDir() && !passed && !strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(e.Name(), "_") {
+			if !e.IsDir() && !passed && !hidden(e.Name()) {
 				names = append(names, e.Name())
 			}
 		}
@@ -106,6 +106,9 @@ func (l *loader) read(in *input) *build.Instance {
 			Hint: "\"mailstead init DIR\" writes a description to start from"})
 		return nil
 	}
+	if !l.found(in, files) {
+		return nil
+	}
 	inst := build.NewContext().NewInstance("", nil)
 	if len(files.cue) > 0 {
 		if inst = l.readCUE(in, files.cue); inst == nil {
@@ -126,6 +129,22 @@ func (l *loader) read(in *input) *build.Instance {
 		}
 	}
 	return inst
+}
+
+// found says of every link that leads nowhere which it is. CUE would end at the first, with
+// the name of a system call.
+func (l *loader) found(in *input, files listing) bool {
+	found := true
+	for _, name := range slices.Concat(files.cue, files.data) {
+		full := path.Join(in.dir, name)
+		if _, err := fs.Stat(in, full); errors.Is(err, fs.ErrNotExist) {
+			d := inputFault(in.show(full), err)
+			d.Hint = "it is a link to what is not there: remove it, or put that back"
+			l.add(d)
+			found = false
+		}
+	}
+	return found
 }
 
 func (in *input) named() string {

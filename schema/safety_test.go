@@ -65,6 +65,29 @@ func link(t *testing.T, to, name string) {
 	}
 }
 
+// A link that leads nowhere is a fault that names it, but where CUE passes over the name:
+// an editor that has a file open locks it by one.
+func TestLinkToNothing(t *testing.T) {
+	for name, passed := range map[string]bool{
+		".#host.cue": true, "_y.cue": true, ".x.cue": true, ".#j.json": true, "cue.mod/.#module.cue": true, "sub/.#a.cue": true,
+		"z.json": false, "z.cue": false, "z.yaml": false, "z.txt": false, "sub/z.cue": false,
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "cue.mod/module.cue"), []byte(module))
+		write(t, filepath.Join(dir, "sub/a.cue"), []byte("package sub\n\na: 1\n"))
+		write(t, filepath.Join(dir, "host.cue"), []byte("package mail\n\nimport \"mail.example.org/sub\"\n\n_a: sub.a\n"+plainHost))
+		link(t, "root@vm.123:456", filepath.Join(dir, name))
+		if passed {
+			load(t, dir)
+			continue
+		}
+		text := faults(t, schema.Options{Inputs: []string{dir}}).Text(0)
+		if described := name == "z.json" || name == "z.cue" || name == "z.yaml"; !strings.Contains(text, name) || described != strings.Contains(text, "it is a link") {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+}
+
 // A file that is no file does not make Load wait.
 func TestFIFO(t *testing.T) {
 	dir := t.TempDir()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -90,6 +91,22 @@ func (t *tree) Open(name string) (fs.File, error) {
 	}
 	return t.root.Open(name)
 }
+
+// ReadDir leaves out links that lead nowhere where CUE passes over the name: Emacs locks a
+// file by one beside it, and CUE opens all that it finds before it looks at names.
+func (t *tree) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(t.root.FS(), name)
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		if !hidden(e.Name()) || e.Type() != fs.ModeSymlink {
+			return false
+		}
+		_, err := t.root.Stat(path.Join(name, e.Name()))
+		return errors.Is(err, fs.ErrNotExist)
+	}), err
+}
+
+// hidden tells whether CUE takes a file of this name for none of a package.
+func hidden(name string) bool { return name[0] == '.' || name[0] == '_' }
 
 // ReadFile reads a whole file of at most maxFile bytes.
 func (t *tree) ReadFile(name string) ([]byte, error) {

@@ -156,7 +156,7 @@ func (t *tree) packageName() (string, error) {
 		return "", err
 	}
 	for _, e := range entries {
-		if e.Name() == vendorFile || path.Ext(e.Name()) != ".cue" || strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "_") {
+		if e.Name() == vendorFile || path.Ext(e.Name()) != ".cue" || hidden(e.Name()) {
 			continue
 		}
 		text, err := t.ReadFile(path.Join(t.dir, e.Name()))
