@@ -53,7 +53,10 @@ func (noRegistry) ModuleVersions(context.Context, string) ([]string, error) {
 // listing is the files of an input by what they are.
 type listing struct {
 	cue, data []string // names in the directory of the input
+	capitals  []string // with an ending that would be one of these in small letters
 }
+
+var dataEndings = []string{".json", ".yaml", ".yml"}
 
 // list sorts the files of an input. A directory's files whose names start
 // with a dot or an underscore are left out, as CUE does it.
@@ -79,15 +82,16 @@ func (in *input) list() (listing, error) {
 		slices.Sort(names)
 	}
 	for _, name := range names {
-		switch path.Ext(name) {
-		case ".cue":
+		ext := path.Ext(name)
+		switch small := strings.ToLower(ext); {
+		case ext == ".cue":
 			l.cue = append(l.cue, name)
-		case ".json", ".yaml", ".yml":
+		case slices.Contains(dataEndings, ext):
 			l.data = append(l.data, name)
-		default:
-			if in.files != nil {
-				return l, fmt.Errorf("the name of %s does not end in .cue, .json, .yaml or .yml", filepath.Join(in.prefix, name))
-			}
+		case in.files != nil:
+			return l, fmt.Errorf("the name of %s does not end in .cue, .json, .yaml or .yml", filepath.Join(in.prefix, name))
+		case small == ".cue" || slices.Contains(dataEndings, small):
+			l.capitals = append(l.capitals, name)
 		}
 	}
 	return l, nil
@@ -101,7 +105,7 @@ func (l *loader) read(in *input) *build.Instance {
 		l.add(Diagnostic{Code: CodeInput, Message: fmt.Sprintf("cannot read the description: %v", err)})
 		return nil
 	}
-	if len(files.cue)+len(files.data) == 0 {
+	if len(files.cue)+len(files.data)+len(files.capitals) == 0 {
 		l.add(Diagnostic{Code: CodeInput, Message: fmt.Sprintf("%s holds no .cue, .json or .yaml file", in.named()),
 			Hint: "\"mailstead init DIR\" writes a description to start from"})
 		return nil
@@ -116,6 +120,9 @@ func (l *loader) read(in *input) *build.Instance {
 		}
 	}
 	embedded := embeddedIn(inst)
+	if !l.smallEndings(in, slices.DeleteFunc(files.capitals, embedded)) {
+		return nil
+	}
 	for _, name := range files.data {
 		if in.files == nil && embedded(name) {
 			continue // it has its place already
@@ -145,6 +152,16 @@ func (l *loader) found(in *input, files listing) bool {
 		}
 	}
 	return found
+}
+
+// smallEndings refuses files that would be left out for the capitals of their endings alone.
+func (l *loader) smallEndings(in *input, names []string) bool {
+	for _, name := range names {
+		shown, ext := in.show(path.Join(in.dir, name)), path.Ext(name)
+		l.add(Diagnostic{Code: CodePackage, Pos: Pos{File: shown, Line: 1, Col: 1}, Message: fmt.Sprintf("the name of %s ends in %s, so it would be left out", shown, ext),
+			Hint: fmt.Sprintf("name it %s, or move it elsewhere", strings.TrimSuffix(name, ext)+strings.ToLower(ext))})
+	}
+	return len(names) == 0
 }
 
 func (in *input) named() string {
