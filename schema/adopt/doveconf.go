@@ -66,6 +66,9 @@ func readDoveconf(file string, data []byte) ([]doveSetting, error) {
 	if len(open) > 0 {
 		return nil, &SyntaxError{Origin{File: file}, "ends inside of a section: " + strings.Join(in.path, ", ")}
 	}
+	if len(list) == 0 { // and so no passdb: nobody could log in there
+		return nil, &SyntaxError{Origin{File: file}, "has no setting: see whether \"doveconf -nP\", which was to write it, fails"}
+	}
 	return list, nil
 }
 

@@ -300,7 +300,7 @@ func TestDovecotRelative(t *testing.T) {
 }
 
 func TestDoveconfRefuses(t *testing.T) {
-	for _, text := range []string{"}", "a {", "hello", strings.Repeat("a {\n", 30), "a = b\n}\n"} {
+	for _, text := range []string{"}", "a {", "hello", strings.Repeat("a {\n", 30), "a = b\n}\n", "", "\n# 2.3.19.1 (9b53102964): /etc/dovecot/dovecot.conf\n", "passdb {\n}\n"} {
 		var syntax *SyntaxError
 		if _, err := readDoveconf("f", []byte(text)); !errors.As(err, &syntax) {
 			t.Errorf("%q: %v", text, err)
