@@ -144,10 +144,13 @@ func (x *excerpter) line(p Pos) (*sourceLine, bool) {
 // furthest is how many lines a secret is looked for in before one that may belong to it.
 const furthest = 100
 
-// goesOn tells whether a line is part of a hash that stands in the lines before it: in one
-// of less indentation, as of a value that is set out, or, if it has no name itself, in the
-// last that has one.
+// goesOn tells whether a line is part of a secret that stands in the lines before it: one
+// that has not ended there, or a hash in one of less indentation, as of a value that is set
+// out, or, if it has no name itself, in the last that has one.
 func goesOn(before [][]byte, line []byte) bool {
+	if leftOpen(before[max(0, len(before)-furthest):], line) {
+		return true
+	}
 	depth, named := indent(line), anyName.Match(line)
 	for n := 0; len(before) > 0 && n < furthest; n++ {
 		line = before[len(before)-1]

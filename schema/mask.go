@@ -41,7 +41,7 @@ type secrecy int
 const (
 	secretValues secrecy = iota // what follows names such as hash and password, and has the form of a hash
 	secretFault                 // everything but the names of fields: a fault of a secret stands in it
-	secretWhole                 // everything: it goes on from a secret in a line before
+	secretWhole                 // everything but the name "hash": it goes on from a secret in a line before
 )
 
 // mask hides what may be a secret, and keeps every length. The line may be CUE, JSON or
@@ -107,10 +107,13 @@ func (m *masker) values(from, to int, all bool) {
 	m.words(from, to) // it goes on from the line before
 }
 
-// words hides everything but brackets, commas and colons.
+// words hides everything but brackets, commas and colons, and the name that is no secret
+// itself.
 func (m *masker) words(from, to int) {
 	for _, w := range anyWord.FindAllStringIndex(m.line[from:to], -1) {
-		m.hide(from+w[0], from+w[1])
+		if word := m.line[from+w[0] : from+w[1]]; strings.Trim(word, `"'?!`) != "hash" || !colonNext.MatchString(m.line[from+w[1]:]) {
+			m.hide(from+w[0], from+w[1])
+		}
 	}
 }
 
@@ -139,10 +142,9 @@ func (m *masker) value(from, to int, all, nameless bool) int {
 			return from + 1
 		}
 		end := m.closing(from, to)
-		if nameless {
+		m.values(from+1, end, true)
+		if nameless || !hashName.MatchString(m.line[from+1:end]) { // what is a name may be the secret
 			m.words(from+1, end)
-		} else {
-			m.values(from+1, end, true)
 		}
 		return end
 	case nameNext.MatchString(rest), all && wordNext.MatchString(rest):

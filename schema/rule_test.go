@@ -185,13 +185,16 @@ func TestMask(t *testing.T) {
 			t.Errorf("mask(%s)\ngot  %s\nwant %s", line, got, want)
 		}
 	}
+	if got, want := mask(`	hash: "hunter2", x: y: "hash"`, secretWhole), `	hash: "*******", *: *: "****"`; got != want {
+		t.Errorf("line within a secret: got %s, want %s", got, want)
+	}
 	if got, want := mask(`	"x": {"y" & "hunter2",`, secretFault), `	"x": {"*" & "*******",`; got != want {
 		t.Errorf("line of a secret: got %s, want %s", got, want)
 	}
 }
 
-// TestGoesOn: a hash goes on in lines that it encloses, or that have no name, and in no
-// others.
+// TestGoesOn: a secret goes on in lines that it encloses, or that are before its end, a hash
+// also in those that have no name, and none in others.
 func TestGoesOn(t *testing.T) {
 	for text, want := range map[string]bool{
 		"hash:\n  x: y":                            true,
@@ -202,6 +205,30 @@ func TestGoesOn(t *testing.T) {
 		"a:\n    hash: x\nb:\n      home: y":       false,
 		strings.Repeat("x\n", furthest) + "y":      false,
 		"hash: x\n" + strings.Repeat("x\n", 10000): false,
+
+		"password:\n- x\n- y: z":                              true,
+		"password:\n  a, b\n  y: z":                           true,
+		"password:\n  a]\n  y: z":                             true,
+		"password:\n  - \"x\"\n  y: z":                        true,
+		"password:\n  \"a\", b\n  y: z":                       true,
+		"password:\n  a]\n  b: [\ny: z":                       true,
+		"password: \"a\" b, c\n  y: z":                        true,
+		"password: x\n  y: z":                                 true,
+		"password: |-\n  x\n\n  y: z":                         true,
+		"password: \"\"\"\nx\\\"\"\"\ny: z":                   true,
+		"password: 'x\ny: z":                                  true,
+		"password: {x: {\n}\ny: z":                            true,
+		"password: [ // ]\ny: z":                              true,
+		"password: [\"]\",\ny: z":                             true,
+		"password:\nhome: y":                                  false,
+		"password: \"x\"\n  y: z":                             false,
+		"password: |\n  x\nhome: y":                           false,
+		"password: {\n\thash: \"x\"\n}\nhome: y":              false,
+		"password: \"\"\"\n\tx\n\t\"\"\"\nhome: y":            false,
+		"\"a\": {\"password\": \"x\", \"b\": {\n\"y\": \"z\"": false,
+		"{a: {password: {pw: \"x\"}}, b: {\n\ty: z":           false,
+		"{\"password\": x}, b: {\n\ty: z":                     false,
+		"password: {pw: \"x\"} // {\n\ty: z":                  false,
 	} {
 		lines := bytes.Split([]byte(text), []byte("\n"))
 		if got := goesOn(lines[:len(lines)-1], lines[len(lines)-1]); got != want {

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -42,7 +43,7 @@ func (l *loader) strictStruct(r *rule, v cue.Value, path []string) {
 			l.strictName(r, name, it.Value(), sub)
 			l.strict(r.pattern, it.Value(), sub)
 		default:
-			l.unknown(r, name, it.Value(), path)
+			l.unknown(r, name, it.Value(), path, v)
 		}
 	}
 	for _, name := range r.names {
@@ -119,11 +120,14 @@ func (l *loader) strictName(r *rule, name string, v cue.Value, path []string) {
 	}
 }
 
-func (l *loader) unknown(r *rule, name string, v cue.Value, path []string) {
+func (l *loader) unknown(r *rule, name string, v cue.Value, path []string, in cue.Value) {
 	sub := append(path[:len(path):len(path)], name)
 	message, hint := "has no field "+quote(name), ""
+	if r.secret && !r.anyIn(in) {
+		message = "has no field of that name" // which may be the secret
+	}
 	if near := Nearest(name, r.names); near != "" {
-		message += fmt.Sprintf(" (did you mean %q?)", near)
+		message = fmt.Sprintf("has no field %s (did you mean %q?)", quote(name), near)
 		l.faulty[pathKey(append(path[:len(path):len(path)], near))] = true // it is not missing as well
 		if r.fields[near].secret {
 			l.hide(l.places.namePos(sub, v))
@@ -139,6 +143,11 @@ func (l *loader) unknown(r *rule, name string, v cue.Value, path []string) {
 		l.faulty[pathKey(sub[:i])] = true
 	}
 	l.fault(CodeUnknownField, path, l.places.namePos(sub, v), message, hint)
+}
+
+// anyIn tells whether a struct has any of the fields that it may have.
+func (r *rule) anyIn(v cue.Value) bool {
+	return slices.ContainsFunc(r.names, func(name string) bool { return v.LookupPath(cue.MakePath(cue.Str(name))).Exists() })
 }
 
 // holding finds the struct that has a field of a name.
