@@ -114,8 +114,10 @@ func number(n int, noun string) string {
 }
 
 // visible makes a string that came from elsewhere safe for a terminal and for
-// a line of output: control characters are shown, not sent.
+// a line of output: control characters are shown, not sent. Octets that are not UTF-8 are
+// neither: 0x9b begins a command of a terminal of 8 bits (ECMA-48 CSI).
 func visible(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	if !strings.ContainsFunc(s, unprintable) {
 		return s
 	}
