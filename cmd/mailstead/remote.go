@@ -217,7 +217,10 @@ func (r *remote) do(ctx context.Context, m target.Message) (a remoteAnswer, err 
 // readRequest decodes a request. A field that this version does not know would
 // be a wish that is not fulfilled.
 func readRequest(body []byte) (q remoteRequest, err error) {
-	if err := checkDensity(body); err != nil {
+	if err = checkDensity(body); err == nil {
+		err = checkKinds(body, q)
+	}
+	if err != nil {
 		return q, fmt.Errorf("read request: %w", err)
 	}
 	d := json.NewDecoder(bytes.NewReader(body))

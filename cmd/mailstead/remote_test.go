@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -86,6 +87,72 @@ func TestRequestOfNothings(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A request with what cannot be where it is ends there, and not when all of it has become
+// something; one that has every field is let pass.
+func TestRequestOfOtherKinds(t *testing.T) {
+	for _, c := range []struct{ before, one, after, want string }{
+		{`{"host":{"Name":"x","Users":[`, `0      `, `]}}`, "octet 30 cannot be a schema.User"},
+		{`{"host":{"Name":"x","Users":[`, `"abcde"`, `]}}`, "cannot be a schema.User"},
+		{`{"host":{"Name":"x","Users":[`, `false  `, `]}}`, "cannot be a schema.User"},
+		{`{"host":{"Name":"x","Users":[`, `[1]    `, `]}}`, "cannot be a schema.User"},
+		{`{"HOST":{"users":[{"folders":[`, `0      `, `]}]}}`, "cannot be a schema.Folder"},
+		{`{"host":{"TLS":{"Certificates":[`, `0      `, `]}}}`, "cannot be a schema.Certificate"},
+		{`{"agreed":[`, `{"a":"` + strings.Repeat("x", 60) + `"}`, `]}`, "cannot be a string"},
+		{`{"agreed":[`, `1      `, `]}`, "cannot be a string"},
+		{`{"hashes":{"x":"y",`, `"z":  0`, `}}`, "cannot be a string"},
+		{`{"rootless":[`, `1      `, `]}`, "cannot be a bool"},
+		{`{"wait":[`, `1      `, `]}`, `unknown field "wait"`},
+		{`{"lock_wait":[`, `1      `, `]}`, "cannot be a time.Duration"},
+	} {
+		body := []byte(c.before + strings.Repeat(c.one+",", 16<<20/(len(c.one)+1)) + c.one + c.after)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := readRequest(body)
+		runtime.ReadMemStats(&after)
+		if took := (after.TotalAlloc - before.TotalAlloc) >> 20; err == nil || !strings.Contains(err.Error(), c.want) || took > 1 {
+			t.Errorf("%s%s: %d MiB, %.200v", c.before, c.one, took, err)
+		}
+	}
+	var full remoteRequest
+	fill(reflect.ValueOf(&full).Elem())
+	body, err := json.Marshal(full)
+	if err == nil {
+		err = checkKinds(body, remoteRequest{})
+	}
+	if err != nil || !bytes.Contains(body, []byte(`"Folders":[{`)) {
+		t.Errorf("%v: %s", err, body)
+	}
+}
+
+// fill sets every field, each list and map to one entry.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Map:
+		e := reflect.New(v.Type().Elem()).Elem()
+		fill(e)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf("x"), e)
+	case reflect.Struct:
+		for _, f := range v.Fields() {
+			if f.CanSet() {
+				fill(f)
+			}
+		}
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	default:
+		v.Set(reflect.ValueOf(1).Convert(v.Type()))
 	}
 }
 
