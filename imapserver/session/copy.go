@@ -11,7 +11,8 @@ import (
 )
 
 // copy is COPY, MOVE and their UID forms (RFC 9051 §6.4.7 and §6.4.8). MOVE
-// tells COPYUID before the poll at its end tells what has gone.
+// tells COPYUID before the poll at its end tells what has gone. The UID forms pass
+// over what others have expunged (RFC 9051 §6.4.9).
 func (s *session) copy(ctx context.Context, tag string, c *wire.Copy) (imap.ResponseCode, error) {
 	spans, err := s.selected.spans(c.Set)
 	if err != nil {
@@ -32,13 +33,14 @@ func (s *session) copy(ctx context.Context, tag string, c *wire.Copy) (imap.Resp
 	var done store.CopyResult
 	err = s.patiently(tag, func() error {
 		return s.at(ctx, c.Mailbox, func(p place) (err error) {
-			seqs, sends := numbers(spans), s.sends(p)
+			seqs, sends, to := numbers(spans), s.sends(p), p.target()
+			to.PassOver = s.byUID && !sends // what was sent and is gone is told not to be kept
 			if sends {
-				if err := s.sendCopies(ctx, p, seqs); err != nil {
+				if seqs, err = s.sendCopies(ctx, p, seqs); err != nil {
 					return err
 				}
 			}
-			if done, err = transfer(ctx, seqs, p.target()); err != nil && sends {
+			if done, err = transfer(ctx, seqs, to); err != nil && sends {
 				err = unkept(err)
 			}
 			return err

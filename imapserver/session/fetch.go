@@ -15,7 +15,7 @@ import (
 
 // fetch is FETCH and UID FETCH (RFC 9051 §6.4.5). It holds one message at a
 // time, and of a large one a piece. Messages that have been expunged by others are left out and the answer
-// is NO (RFC 2180 §4.1.2), as it is for those that cannot be read.
+// is NO (RFC 2180 §4.1.2), as it is for those that cannot be read; to UID FETCH it is OK (RFC 9051 §6.4.9).
 func (s *session) fetch(ctx context.Context, c *wire.Fetch) (imap.ResponseCode, error) {
 	spans, err := s.selected.spans(c.Set)
 	if err != nil {
@@ -259,6 +259,9 @@ func (f *fetch) load(ctx context.Context, seq store.SeqNum, m *loaded) (ok bool,
 func (f *fetch) miss(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if f.s.byUID && errors.Is(err, store.ErrExpunged) {
+		return nil
 	}
 	if f.missed == nil || errors.Is(f.missed, store.ErrExpunged) {
 		f.missed = err

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/emersion/go-imap/v2"
@@ -76,24 +77,29 @@ func (s *session) sendOne(ctx context.Context, size int64, read func() ([]byte, 
 	return s.send(ctx, text)
 }
 
-// sendCopies sends messages that are about to be copied to the outbox.
-func (s *session) sendCopies(ctx context.Context, p place, seqs []store.SeqNum) error {
+// sendCopies sends messages that are about to be copied to the outbox, and gives
+// which: one that was named by its UID and is gone is passed over (RFC 9051 §6.4.9).
+func (s *session) sendCopies(ctx context.Context, p place, seqs []store.SeqNum) (sent []store.SeqNum, err error) {
 	if !p.account.Exists(ctx, p.name) {
-		return store.ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	if len(seqs) > 1 && !s.Outbox.Multiple {
-		return errSendOne
+		return nil, errSendOne
 	}
 	for _, n := range seqs {
 		err := s.sendOne(ctx, s.selected.view.DiskSize(n), func() ([]byte, error) {
 			text, err := s.selected.view.Read(ctx, n)
 			return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), err
 		})
-		if err != nil {
-			return err
+		if s.byUID && errors.Is(err, store.ErrExpunged) {
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		sent = append(sent, n)
 	}
-	return nil
+	return sent, nil
 }
 
 // unkept is the answer where a message was sent and could not be kept: a client

@@ -85,6 +85,43 @@ func TestOutboxMultiple(t *testing.T) {
 	}
 }
 
+// What another session has expunged is passed over where it is named by its UID
+// (RFC 9051 §6.4.9), and what was sent is not sent again.
+func TestOutboxGone(t *testing.T) {
+	s := newServer(t)
+	sent := withOutbox(s, true)
+	for i := range 3 {
+		s.deliver(fmt.Sprintf("%d.M1P1.host", i+1), fmt.Sprintf("To: a@example.org\n\n%d\n", i+1))
+	}
+	c, other := s.connect(), s.connect()
+	c.ok("CREATE Outbox")
+	c.ok("SELECT INBOX")
+	other.ok("SELECT INBOX")
+	other.ok(`UID STORE 2 +FLAGS.SILENT (\Deleted)`)
+	other.ok("EXPUNGE")
+	c.want("UID COPY 2 Outbox", "* 2 EXPUNGE\n* 2 RECENT\na OK UID COPY completed")
+	other.ok(`UID STORE 3 +FLAGS.SILENT (\Deleted)`)
+	other.ok("EXPUNGE")
+	if answer := c.do("UID MOVE 1,3 Outbox"); !strings.Contains(answer, "COPYUID ") || !strings.HasSuffix(answer, "a OK UID MOVE completed") {
+		t.Error(answer)
+	}
+	if len(*sent) != 1 || !strings.HasSuffix((*sent)[0], "\n1\n") {
+		t.Errorf("sent %q", *sent)
+	}
+	c.want("STATUS Outbox (MESSAGES)", "* STATUS \"Outbox\" (MESSAGES 1)\na OK STATUS completed")
+	s.deliver("4.M1P1.host", "To: a@example.org\n\n4\n")
+	c.ok("NOOP")
+	other.ok("NOOP")
+	s.params.Outbox.Send = func(context.Context, []byte) error {
+		other.ok(`STORE 1 +FLAGS.SILENT (\Deleted)`)
+		other.ok("EXPUNGE")
+		return nil
+	}
+	if answer := c.do("UID COPY 4 Outbox"); !strings.Contains(answer, "a NO the message was sent, but is not kept: ") {
+		t.Errorf("expunged while it was sent: %s", answer)
+	}
+}
+
 // A message that was sent and cannot be kept is told to be sent: who tried again
 // would send it twice.
 func TestOutboxNotKept(t *testing.T) {

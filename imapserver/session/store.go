@@ -38,7 +38,8 @@ func (s *session) store(ctx context.Context, c *wire.Store) (imap.ResponseCode, 
 		since = store.ModSeq(*c.UnchangedSince)
 	}
 	left, err := view.StoreUnchanged(ctx, numbers(spans), storeOps[c.Op], c.Flags, since)
-	if err != nil {
+	missing := s.byUID && errors.Is(err, store.ErrExpunged) // which is no error (RFC 9051 §6.4.9)
+	if err != nil && !missing {
 		return "", s.partly(left, err)
 	}
 	if err := s.pollFlags(ctx); err != nil {
@@ -52,12 +53,12 @@ func (s *session) store(ctx context.Context, c *wire.Store) (imap.ResponseCode, 
 }
 
 // writeStored tells what STORE has made of the messages, but for those that it
-// has left.
+// has left, and those that are gone.
 func (s *session) writeStored(spans []span, left []imap.UID, silent bool) {
 	for _, sp := range spans {
 		for seq := sp.first; seq <= sp.last && s.w.Err() == nil; seq++ {
 			m := s.selected.view.At(seq)
-			if _, found := slices.BinarySearch(left, m.UID); found {
+			if _, found := slices.BinarySearch(left, m.UID); found || s.selected.view.Gone(seq) {
 				continue
 			}
 			if silent {

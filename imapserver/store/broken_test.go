@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -49,5 +50,35 @@ func TestSyncFails(t *testing.T) {
 		if v := selectBox(t, a, "INBOX", true); v.Len() != 2 {
 			t.Errorf("%s: %d messages", what, v.Len())
 		}
+	}
+}
+
+// TestGoneAndUnsynced: that some of the messages are gone, which a session may pass over,
+// does not hide that the others may not be on disk.
+func TestGoneAndUnsynced(t *testing.T) {
+	dir := newMaildir(t)
+	broken := false
+	a, err := Open(t.Context(), Options{Maildir: dir, unwatched: true, ops: &maildir.Ops{Trace: func(op maildir.Op) error {
+		if broken && strings.HasPrefix(op.Call, "sync") && strings.HasSuffix(op.Path, "cur") {
+			return unix.EIO
+		}
+		return nil
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	appendMessage(t, a, "INBOX", mail1)
+	appendMessage(t, a, "INBOX", mail2, imap.FlagDeleted)
+	v := selectBox(t, a, "INBOX", false)
+	if err := selectBox(t, a, "INBOX", false).Expunge(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Store(t.Context(), allSeqs(v), StoreAdd, []imap.Flag{imap.FlagFlagged}); !errors.Is(err, ErrExpunged) {
+		t.Errorf("one is gone: %v", err)
+	}
+	broken = true
+	if err := v.Store(t.Context(), allSeqs(v), StoreAdd, []imap.Flag{imap.FlagSeen}); !errors.Is(err, unix.EIO) || errors.Is(err, ErrExpunged) {
+		t.Errorf("one is gone and one unsynced: %v", err)
 	}
 }

@@ -22,12 +22,14 @@ const freshFile = time.Minute
 
 // Target is where Copy and Move put messages.
 type Target struct {
-	Account *Account // whose mailbox it is; one that has the same uid
-	Mailbox string
-	Rights  Rights // of who copies: flags that they may not set are lost (RFC 4314 §4)
+	Account  *Account // whose mailbox it is; one that has the same uid
+	Mailbox  string
+	Rights   Rights // of who copies: flags that they may not set are lost (RFC 4314 §4)
+	PassOver bool   // what is gone is passed over, where all would fail with ErrExpunged
 }
 
-// Copy copies messages by hard link, flags and dates included. All or none.
+// Copy copies messages by hard link, flags and dates included. All or none, but
+// for what to passes over.
 func (v *View) Copy(ctx context.Context, seqs []SeqNum, to Target) (CopyResult, error) {
 	res, err := v.transfer(ctx, seqs, to, false)
 	if err != nil {
@@ -53,6 +55,7 @@ type transfer struct {
 	src, dst *mailbox
 	move     bool
 	discard  bool      // only what has \Deleted, which it loses
+	passOver bool      // what is gone
 	rights   Rights    // to dst
 	from     []*record // in src
 	records  []record  // in dst, as many
@@ -69,7 +72,7 @@ func (v *View) transfer(ctx context.Context, seqs []SeqNum, to Target, move bool
 	for i, n := range seqs {
 		uids[i] = v.told.at(int(n) - 1).uid
 	}
-	t := &transfer{src: v.mb, dst: dst, move: move, rights: to.Rights}
+	t := &transfer{src: v.mb, dst: dst, move: move, passOver: to.PassOver, rights: to.Rights}
 	if err := t.run(ctx, uids, v); err != nil || len(uids) == 0 {
 		return CopyResult{}, err
 	}

@@ -41,7 +41,8 @@ func maskOf(r Rights) flagMask {
 // Store changes flags; \Recent is ignored, and so are those that the view's
 // user has no right to. It returns once the change survives
 // a power cut. The changes reach this view too in the next Poll, as Own.
-// ErrExpunged where some of the messages are gone; the others are changed.
+// ErrExpunged where some of the messages are gone and all is well otherwise: the
+// others are changed.
 func (v *View) Store(ctx context.Context, seqs []SeqNum, op StoreOp, flags []imap.Flag) error {
 	_, err := v.StoreUnchanged(ctx, seqs, op, flags, math.MaxInt64)
 	return err
@@ -81,6 +82,9 @@ func (v *View) StoreUnchanged(ctx context.Context, seqs []SeqNum, op StoreOp, fl
 		}
 	case c.keyworded:
 		err = errors.Join(err, v.mb.a.index.durable())
+	}
+	if err == nil && c.missing {
+		err = ErrExpunged
 	}
 	slices.Sort(c.modified)
 	c.modified = slices.Compact(c.modified)
@@ -124,7 +128,7 @@ type storing struct {
 	grown     maildir.Usage // by \Deleted that was taken away or set
 	changed   []record
 	from      []ModSeq // of changed, before
-	missing   bool
+	missing   bool     // some are gone
 }
 
 func (c *storing) run(ctx context.Context, uids []imap.UID) error {
@@ -141,7 +145,7 @@ func (c *storing) run(ctx context.Context, uids []imap.UID) error {
 	for range openTries {
 		lost, err := c.passes(uids)
 		if err != nil || len(lost) == 0 {
-			return errors.Join(err, c.expunged())
+			return err
 		}
 		mb.cur.ctime, mb.new.ctime = 0, 0
 		if err := mb.sync(ctx, false); err != nil {
@@ -150,13 +154,6 @@ func (c *storing) run(ctx context.Context, uids []imap.UID) error {
 		uids = lost
 	}
 	return fmt.Errorf("the files of %d messages do not stay under one name long enough", len(uids))
-}
-
-func (c *storing) expunged() error {
-	if c.missing {
-		return ErrExpunged
-	}
-	return nil
 }
 
 // passes is pass, part by part where the index has no room for all at once.

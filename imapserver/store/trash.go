@@ -58,7 +58,7 @@ func (v *View) discard(ctx context.Context, uids imap.UIDSet, trash string) erro
 		return err
 	}
 	defer v.mb.a.put(dst)
-	t := &transfer{src: v.mb, dst: dst, move: true, discard: true, rights: AllRights}
+	t := &transfer{src: v.mb, dst: dst, move: true, discard: true, passOver: true, rights: AllRights}
 	return t.run(ctx, gone, v)
 }
 
@@ -95,7 +95,7 @@ func (a *Account) makeTrash(ctx context.Context, name string) error {
 // wanted tells whether a transfer takes a message, which may be gone.
 func (t *transfer) wanted(r *record, uid imap.UID) (bool, error) {
 	switch {
-	case r == nil && t.discard:
+	case r == nil && t.passOver:
 		return false, nil
 	case r == nil:
 		return false, fmt.Errorf("%w: uid %d", ErrExpunged, uid)

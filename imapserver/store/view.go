@@ -223,6 +223,9 @@ func (v *View) Seq(uid imap.UID) (SeqNum, bool) {
 	return SeqNum(i + 1), ok
 }
 
+// Gone tells whether message n has been expunged, which Poll has not told yet.
+func (v *View) Gone(n SeqNum) bool { return v.mb.snap.Load().find(v.UIDAt(n)) == nil }
+
 // Size is the RFC822.SIZE of message n: octets with CRLF line ends. It is read
 // from the message once and then kept.
 func (v *View) Size(ctx context.Context, n SeqNum) (int64, error) {
