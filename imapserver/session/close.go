@@ -2,8 +2,6 @@ package session
 
 import (
 	"context"
-	"fmt"
-	"slices"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -12,42 +10,16 @@ import (
 )
 
 // close is CLOSE (RFC 9051 §6.4.1): UNSELECT, and what is marked as deleted
-// goes without a word. Where it cannot go, the mailbox stays selected.
+// goes without a word. Where it cannot go, the mailbox stays selected. With QRESYNC
+// no mod-sequence is told either: a client that went on from it would never hear
+// what has gone (RFC 7162 §3.2.8).
 func (s *session) close(ctx context.Context) (imap.ResponseCode, error) {
 	if !s.selected.view.ReadOnly() && s.selected.rights.Has(store.RightExpunge) {
-		code, err := s.expungeUntold(ctx)
-		if err != nil {
+		if err := s.expel(ctx, nil); err != nil {
 			return "", err
 		}
-		s.deselect()
-		return code, nil
 	}
 	return s.unselect()
-}
-
-// expungeUntold expunges. A client that knows QRESYNC is told the mod-sequence,
-// from which it can go on if nothing else has happened (RFC 7162 §3.2.8).
-func (s *session) expungeUntold(ctx context.Context) (imap.ResponseCode, error) {
-	view := s.selected.view
-	if !s.on(imap.CapQResync) {
-		return "", s.expel(ctx, nil)
-	}
-	deleted := make(map[imap.UID]bool)
-	for n := range store.SeqNum(view.Len()) {
-		if m := view.At(n + 1); slices.Contains(m.Flags, imap.FlagDeleted) {
-			deleted[m.UID] = true
-		}
-	}
-	if err := s.expel(ctx, nil); err != nil {
-		return "", err
-	}
-	updates, err := view.Poll(ctx, true, false)
-	if err != nil || slices.ContainsFunc(updates, func(u store.Update) bool {
-		return u.Kind != store.UpdateExpunge || !deleted[u.UID]
-	}) {
-		return "", nil
-	}
-	return imap.ResponseCode(fmt.Sprintf(codeHighestModSeq, view.HighestModSeq())), nil
 }
 
 // expel has the messages with \Deleted go: for good, or into the trash.
