@@ -35,6 +35,7 @@ func (s *session) receiveReplacement(ctx context.Context, c *wire.Replace) error
 		return err
 	}
 	defer r.abort()
+	r.drafts[0].Replaces(s.selected.view, spans[0].first)
 	code, err := r.commit(c.Append)
 	if err != nil {
 		return err

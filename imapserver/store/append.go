@@ -32,6 +32,9 @@ type Draft struct {
 	cr   bool // the last octet was a CR, which is held back
 	err  error
 
+	old    *mailbox // where a message is that this one replaces; nil: nowhere, or in another account
+	oldUID imap.UID
+
 	record record // what Finish has made of it
 	placed bool   // the file has left tmp
 	done   bool
@@ -250,6 +253,28 @@ func (d *Draft) fits() error {
 	return nil
 }
 
+// Replaces says that message n of a view goes once this one is there. Where both are
+// in one account, only what they differ by has to fit into its quota (RFC 8508 §3.4).
+func (d *Draft) Replaces(v *View, n SeqNum) {
+	if v.mb.a == d.mb.a {
+		d.old, d.oldUID = v.mb, v.UIDAt(n)
+	}
+}
+
+// replaced is what a message counts that is replaced, as long as it is there.
+func (d *Draft) replaced() Usage {
+	if d.old == nil {
+		return Usage{}
+	}
+	d.old.mu.Lock()
+	defer d.old.mu.Unlock()
+	r := d.old.snap.Load().find(d.oldUID)
+	if r == nil {
+		return Usage{}
+	}
+	return d.old.counted([]*record{r})
+}
+
 // CommitAll puts finished messages into their mailbox, which is the same for
 // all: all or none, under UIDs that ascend without a gap (RFC 3502). Once it
 // returns, they survive a power cut.
@@ -268,9 +293,9 @@ func CommitAll(ctx context.Context, drafts []*Draft) (uidValidity uint32, uids [
 	if err := drafts[0].with.sync(); err != nil {
 		return 0, nil, err
 	}
-	mb := drafts[0].mb
+	mb, replaced := drafts[0].mb, drafts[0].replaced()
 	mb.mu.Lock()
-	next, err := mb.appendLocked(drafts)
+	next, err := mb.appendLocked(drafts, replaced)
 	mb.mu.Unlock()
 	if err == nil {
 		for _, d := range drafts {
@@ -323,13 +348,13 @@ func (d *Draft) Text() ([]byte, error) {
 // appendLocked gives the messages in tmp their UIDs and their places in cur.
 // Keywords stand in the index alone: if there are any, the rows are durable
 // before the messages can be seen. mu is held.
-func (mb *mailbox) appendLocked(drafts []*Draft) (*snapshot, error) {
+func (mb *mailbox) appendLocked(drafts []*Draft, replaced Usage) (*snapshot, error) {
 	if mb.gone.Load() {
 		return nil, fmt.Errorf("%w: %q", ErrNotFound, mb.name())
 	}
 	e := mb.snap.Load().edit()
 	e.s.modseq++
-	p := &placing{dest: mb, records: make([]record, len(drafts))}
+	p := &placing{dest: mb, replaced: replaced, records: make([]record, len(drafts))}
 	for i, d := range drafts {
 		r := &d.record
 		r.modseq = e.s.modseq
@@ -377,14 +402,15 @@ func (mb *mailbox) distrust(err error) error {
 // placing puts files of new messages into cur and their rows into the index,
 // all or none.
 type placing struct {
-	dest    *mailbox // its mu is held
-	records []record
-	origins [][]byte          // what they are copies of, one for each; nil: they are none
-	forced  bool              // whatever the quota
-	leaving maildir.Usage     // what goes from elsewhere with it
-	source  *quota            // of where it goes from, if that is another account; or nil
-	place   func(i int) error // makes the name in cur
-	undo    func(i int) error
+	dest     *mailbox // its mu is held
+	records  []record
+	origins  [][]byte          // what they are copies of, one for each; nil: they are none
+	forced   bool              // whatever the quota
+	leaving  maildir.Usage     // what goes from elsewhere with it
+	source   *quota            // of where it goes from, if that is another account; or nil
+	replaced maildir.Usage     // what goes once it is there
+	place    func(i int) error // makes the name in cur
+	undo     func(i int) error
 }
 
 // run places all, and makes next the snapshot of the mailbox. The changes of two
@@ -401,7 +427,7 @@ func (p *placing) run(next *snapshot) error {
 		p.source.changes.RLock()
 		defer p.source.changes.RUnlock()
 	}
-	done, err := a.quota.claim(claim, p.forced)
+	done, err := a.quota.claim(claim, p.replaced, p.forced)
 	if err != nil {
 		return err
 	}

@@ -171,16 +171,16 @@ func (q *quota) holds(u Usage) bool {
 }
 
 // claim announces messages that are about to come, and those that go with it. It
-// is refused where there would be too many, unless it is forced. After it, done must be called with
-// what has become of it; until then nobody counts.
+// is refused where there would be too many once next has gone too, unless it is
+// forced. After it, done must be called with what has become of it; until then nobody counts.
 //
 // A file that cannot be read or written does not keep mail from being served and
 // taken: whoever may have made it so could as well have set other limits.
-func (q *quota) claim(u Usage, forced bool) (done func(error), err error) {
+func (q *quota) claim(u, next Usage, forced bool) (done func(error), err error) {
 	if !q.isKept() {
 		return func(error) {}, nil
 	}
-	done, err = q.tryClaim(u, forced)
+	done, err = q.tryClaim(u, next, forced)
 	if err == nil || errors.Is(err, ErrOverQuota) {
 		return done, err
 	}
@@ -194,13 +194,13 @@ func (q *quota) hidden(err error) {
 	q.a.log.Error("maildirsize does not show a change", "error", err)
 }
 
-func (q *quota) tryClaim(u Usage, forced bool) (done func(error), err error) {
+func (q *quota) tryClaim(u, next Usage, forced bool) (done func(error), err error) {
 	if err := q.refresh(); err != nil {
 		return nil, err
 	}
 	for try := 0; ; try++ {
 		q.changes.RLock()
-		ok, err := q.enter(u, forced)
+		ok, err := q.enter(u, next, forced)
 		if err == nil && ok {
 			return func(err error) { q.leave(u, err) }, nil
 		}
@@ -222,10 +222,11 @@ func (q *quota) tryClaim(u Usage, forced bool) (done func(error), err error) {
 }
 
 // enter writes a change down if it may be.
-func (q *quota) enter(u Usage, forced bool) (bool, error) {
+func (q *quota) enter(u, next Usage, forced bool) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !forced && (u.Octets > 0 || u.Messages > 0) && !q.file.Limits.Allow(q.file.Used.Add(u)) {
+	net := u.Add(next.Negative())
+	if !forced && (net.Octets > 0 || net.Messages > 0) && !q.file.Limits.Allow(q.file.Used.Add(net)) {
 		return false, nil
 	}
 	return true, q.add(u)

@@ -267,3 +267,45 @@ func TestQuotaLaw(t *testing.T) {
 		t.Errorf("the file was %d octets long", longest)
 	}
 }
+
+// TestQuotaReplaces: a message that takes the place of another needs room only for what it
+// is more, in one account. As long as both are there, both are counted.
+func TestQuotaReplaces(t *testing.T) {
+	ctx := context.Background()
+	dir := newMaildir(t)
+	writeSizeFile(t, dir, "5000S,1C\n")
+	a, b := openAccount(t, dir), openAccount(t, newMaildir(t))
+	appendMessage(t, a, "INBOX", mail1)
+	appendMessage(t, b, "INBOX", mail1)
+	v, other := selectBox(t, a, "INBOX", false), selectBox(t, b, "INBOX", false)
+	_, before, err := a.Quota()
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := func(w *View) error {
+		d, err := a.NewDraft(ctx, "INBOX")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Replaces(w, 1)
+		if _, err := d.Write([]byte(mail1)); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = d.Commit(ctx, nil, time.Time{})
+		return err
+	}
+	if err := replace(other); !errors.Is(err, ErrOverQuota) {
+		t.Errorf("in place of what is in another account: %v", err)
+	}
+	if err := replace(v); err != nil {
+		t.Fatal(err)
+	}
+	wantUsage(t, a, 2*before.Octets, 2)
+	if err := v.Remove(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	wantUsage(t, a, before.Octets, 1)
+	if err := replace(v); !errors.Is(err, ErrOverQuota) {
+		t.Errorf("in place of what is gone: %v", err)
+	}
+}
