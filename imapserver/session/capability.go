@@ -1,6 +1,8 @@
 package session
 
 import (
+	"slices"
+
 	"github.com/emersion/go-imap/v2"
 
 	"mailstead/imapserver/wire"
@@ -8,8 +10,12 @@ import (
 
 // capability is CAPABILITY (RFC 9051 §6.1.1).
 func (s *session) capability() (imap.ResponseCode, error) {
+	without := slices.Clip(s.Without)
+	if s.compressed {
+		without = append(without, imap.CapUnauthenticate)
+	}
 	s.w.Raw("* CAPABILITY ")
-	s.w.Bytes(wire.AppendCapabilities(nil, wire.PhaseAuth, s.Without...))
+	s.w.Bytes(wire.AppendCapabilities(nil, wire.PhaseAuth, without...))
 	s.w.CRLF()
 	return "", nil
 }

@@ -16,12 +16,13 @@ var errUnauthenticated = errors.New("unauthenticated")
 // unauthenticate is UNAUTHENTICATE (RFC 8437): the session ends, and the
 // connection goes back to the login with all that the client has sent since.
 // Nothing of the session is left, so there is nothing to reset. The login gives
-// the answer, once it is ready for the next command. With COMPRESS it is refused:
-// what was read ahead cannot be told apart into what is compressed and what is
-// not.
+// the answer, once it is ready for the next command. With COMPRESS it is not offered,
+// as what was read ahead cannot be told apart into what is compressed and what is
+// not; whoever sends it is told BYE. A refusal would have what is sent behind it run
+// as the user who wants to be gone (RFC 8437 §3).
 func (s *session) unauthenticate(tag string) (imap.ResponseCode, error) {
 	if s.compressed {
-		return "", bad("UNAUTHENTICATE is not possible with COMPRESS")
+		return "", &wire.ByeError{Text: "UNAUTHENTICATE is not possible with COMPRESS"}
 	}
 	s.deselect()
 	s.endNotify()
