@@ -15,7 +15,7 @@ import (
 
 // list is LIST (RFC 9051 §6.3.9), LSUB (RFC 3501 §6.3.9) and XLIST.
 func (s *session) list(ctx context.Context, tag string, c *wire.List) (imap.ResponseCode, error) {
-	if !c.Extended && c.Patterns[0] == "" { // what is the delimiter?
+	if !c.Extended && len(c.Patterns) > 0 && c.Patterns[0] == "" { // what is the delimiter?
 		s.writeListed(c, listed{attrs: []imap.MailboxAttr{imap.MailboxAttrNoSelect}})
 		return "", nil
 	}
@@ -70,6 +70,8 @@ const maxPattern = 1024
 // maxPatterns is how many octets the patterns of a command may have that any name may match,
 // each with the reference before it. Without a bound, a command of 1 MiB in which the
 // reference is long would be a thousand times that.
+// Deviation: of more, the command is refused, where RFC 9051 §6.3.9 has patterns that are not
+// accepted ignored. A client would take an answer without them for all that there is.
 const maxPatterns = 64 << 10
 
 // listPatterns gives the patterns for the user's own mailboxes, and those for

@@ -80,8 +80,8 @@ type (
 		LSub      bool
 		XList     bool
 		Reference string
-		Patterns  []string
-		Extended  bool // selection options, several patterns or return options were given
+		Patterns  []string // without those that no name can match
+		Extended  bool     // selection options, several patterns or return options were given
 
 		SelectSubscribed bool
 		SelectRemote     bool

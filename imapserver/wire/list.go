@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/emersion/go-imap/v2"
+import (
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+)
 
 // ListOption is an option of LIST (RFC 5258 §3).
 type ListOption struct {
@@ -43,9 +47,7 @@ func parseList(d *decoder) Command {
 		d.listOptions(c, ListSelections)
 		d.expectSP()
 	}
-	c.Reference = d.expectMailbox()
-	d.expectSP()
-	d.listPatterns(c)
+	d.listNames(c, d.listPatterns)
 	if d.take(' ') {
 		if d.expectWord("RETURN") != "RETURN" {
 			d.fail("RETURN expected")
@@ -66,15 +68,39 @@ func (d *decoder) extend(c *List) {
 	d.use(imap.CapListExtended)
 }
 
+// listNames reads the reference and the patterns. What no name can match is left out,
+// without an error (RFC 9051 §6.3.9); with such a reference, all but the question for
+// the delimiter.
+func (d *decoder) listNames(c *List, patterns func(*List)) {
+	reference, ok := d.expectReference()
+	c.Reference = reference
+	d.expectSP()
+	patterns(c)
+	if !ok {
+		c.Patterns = slices.DeleteFunc(c.Patterns, func(p string) bool { return p != "" })
+	}
+}
+
+// listPatterns reads one pattern, or a list of them (RFC 5258 §3).
 func (d *decoder) listPatterns(c *List) {
 	if next, _ := d.peek(); next != '(' {
-		c.Patterns = []string{d.expectPattern()}
+		d.listPattern(c)
 		return
 	}
 	d.extend(c)
-	d.list(func() { c.Patterns = append(c.Patterns, d.expectPattern()) })
-	if len(c.Patterns) == 0 {
+	n := 0
+	d.list(func() {
+		d.listPattern(c)
+		n++
+	})
+	if n == 0 {
 		d.fail("mailbox name expected")
+	}
+}
+
+func (d *decoder) listPattern(c *List) {
+	if p, ok := d.expectPattern(); ok {
+		c.Patterns = append(c.Patterns, p)
 	}
 }
 
@@ -107,8 +133,8 @@ func parseXList(d *decoder) Command {
 }
 
 func (d *decoder) plainList() *List {
-	c := &List{Reference: d.spMailbox()}
+	c := &List{}
 	d.expectSP()
-	c.Patterns = []string{d.expectPattern()}
+	d.listNames(c, d.listPattern)
 	return c
 }

@@ -12,35 +12,52 @@ func (d *decoder) expectMailbox() string {
 	return d.mailboxName(d.expectAString("mailbox name"))
 }
 
-// expectPattern reads a mailbox name with wildcards.
-func (d *decoder) expectPattern() string {
-	if s, ok := d.takeString(); ok {
-		return d.mailboxName(s)
+// expectReference reads the name that is put before patterns; ok is false where no
+// mailbox has a name like that.
+func (d *decoder) expectReference() (name string, ok bool) {
+	name, fault := d.decodeName(d.expectAString("mailbox name"))
+	return name, fault == ""
+}
+
+// expectPattern reads a mailbox name with wildcards; ok is false where no mailbox has
+// a name like that.
+func (d *decoder) expectPattern() (pattern string, ok bool) {
+	s, quoted := d.takeString()
+	if !quoted {
+		if s = d.run(listChar); s == "" {
+			d.fail("mailbox name expected")
+		}
 	}
-	s := d.run(listChar)
-	if s == "" {
-		d.fail("mailbox name expected")
-	}
-	return d.mailboxName(s)
+	pattern, fault := d.decodeName(s)
+	return pattern, fault == ""
 }
 
 // mailboxName decodes a name. A name in the wrong encoding is no mistake of
 // syntax: the answer is NO.
 func (d *decoder) mailboxName(s string) string {
+	name, fault := d.decodeName(s)
+	if fault != "" {
+		d.refuse(imap.StatusResponseTypeNo, imap.ResponseCodeCannot, fault)
+	}
+	return name
+}
+
+// decodeName decodes a name, and says what is wrong with its encoding, if anything is.
+func (d *decoder) decodeName(s string) (name, fault string) {
 	if d.r.utf8 {
 		if !utf8.ValidString(s) {
-			d.refuse(imap.StatusResponseTypeNo, imap.ResponseCodeCannot, "mailbox name is not valid UTF-8")
+			return "", "mailbox name is not valid UTF-8"
 		}
-		return s
+		return s, ""
 	}
 	name, ok := DecodeUTF7(s)
 	if !ok && isUTF8Name(s) {
-		return strings.ReplaceAll(s, "&-", "&")
+		return strings.ReplaceAll(s, "&-", "&"), ""
 	}
 	if !ok {
-		d.refuse(imap.StatusResponseTypeNo, imap.ResponseCodeCannot, "mailbox name is not valid modified UTF-7")
+		return "", "mailbox name is not valid modified UTF-7"
 	}
-	return name
+	return name, ""
 }
 
 // isUTF8Name tells a name in UTF-8 from one in a bad encoding. Deviation: clients
