@@ -53,7 +53,7 @@ func (r *receiver) commit(c *wire.Append) (imap.ResponseCode, error) {
 	if err != nil {
 		return "", err
 	}
-	return r.s.uidPlus(appendUID(uidValidity, uids)), nil
+	return r.s.uidPlus(appendUID(uidValidity, uids), r.rights), nil
 }
 
 // appendUID makes the code that says which UIDs the messages have (RFC 4315 §3).

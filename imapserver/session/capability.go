@@ -5,6 +5,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"mailstead/imapserver/store"
 	"mailstead/imapserver/wire"
 )
 
@@ -20,9 +21,10 @@ func (s *session) capability() (imap.ResponseCode, error) {
 	return "", nil
 }
 
-// uidPlus leaves out a code of UIDPLUS (RFC 4315 §3) where that is switched off.
-func (s *session) uidPlus(code imap.ResponseCode) imap.ResponseCode {
-	if s.off(imap.CapUIDPlus) {
+// uidPlus leaves out a code of UIDPLUS where that is switched off, or where the user may
+// not select the mailbox that it tells of (RFC 9051 §6.3.12 and §6.4.7).
+func (s *session) uidPlus(code imap.ResponseCode, to store.Rights) imap.ResponseCode {
+	if s.off(imap.CapUIDPlus) || !to.Has(store.RightRead) {
 		return ""
 	}
 	return code

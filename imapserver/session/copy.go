@@ -31,9 +31,11 @@ func (s *session) copy(ctx context.Context, tag string, c *wire.Copy) (imap.Resp
 		transfer = s.selected.view.Move
 	}
 	var done store.CopyResult
+	var rights store.Rights // to the destination
 	err = s.patiently(tag, func() error {
 		return s.at(ctx, c.Mailbox, func(p place) (err error) {
 			seqs, sends, to := numbers(spans), s.sends(p), p.target()
+			rights = p.rights
 			to.PassOver = s.byUID && !sends // what was sent and is gone is told not to be kept
 			if sends {
 				if seqs, err = s.sendCopies(ctx, p, seqs); err != nil {
@@ -49,7 +51,7 @@ func (s *session) copy(ctx context.Context, tag string, c *wire.Copy) (imap.Resp
 	if err != nil {
 		return "", tryCreate(err)
 	}
-	code := s.uidPlus(copyUID(done))
+	code := s.uidPlus(copyUID(done), rights)
 	if c.Move && code != "" {
 		s.w.Status("*", imap.StatusResponseTypeOK, code, "moved")
 		return "", nil
