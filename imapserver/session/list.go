@@ -48,8 +48,7 @@ func (s *session) listTree(ctx context.Context, tag string, c *wire.List, t *tre
 			return err
 		}
 		for _, l := range t.listed(c, n, patterns) {
-			s.writeListed(c, l)
-			if err := s.listMore(ctx, c, t, n, l.name); err != nil {
+			if err := s.listOne(ctx, c, t, n, l); err != nil {
 				return err
 			}
 		}
@@ -150,26 +149,31 @@ func (s *session) writeListed(c *wire.List, l listed) {
 	s.w.CRLF()
 }
 
-// listMore writes what LIST was asked to return with a name, beyond what is said
-// in the response itself.
-func (s *session) listMore(ctx context.Context, c *wire.List, t *tree, n *node, name string) error {
+// listOne writes the response for a name, and what LIST was asked to return with it
+// beyond what is said in the response itself.
+func (s *session) listOne(ctx context.Context, c *wire.List, t *tree, n *node, l listed) error {
 	if !n.Selectable || !c.ReturnMyRights && c.ReturnMetadata == nil && c.ReturnStatus == nil {
+		s.writeListed(c, l)
 		return nil
 	}
-	more := func(p place) error {
-		if c.ReturnMyRights { // RFC 8440
-			s.writeMyRights(name, p.rights)
+	all := func(p place) error {
+		if c.ReturnStatus != nil && !p.rights.Has(store.RightRead) { // RFC 9051 §6.3.9.8
+			l.attrs = slices.Insert(l.attrs, 0, imap.MailboxAttrNoSelect)
 		}
-		if err := s.listMetadata(ctx, c, p, name); err != nil {
+		s.writeListed(c, l)
+		if c.ReturnMyRights { // RFC 8440
+			s.writeMyRights(l.name, p.rights)
+		}
+		if err := s.listMetadata(ctx, c, p, l.name); err != nil {
 			return err
 		}
-		return s.listStatus(ctx, c, p, name)
+		return s.listStatus(ctx, c, p, l.name)
 	}
 	if !t.others {
-		return s.enter(ctx, s.home(), n.Name, more)
+		return s.enter(ctx, s.home(), n.Name, all)
 	}
 	user, mailbox, _ := s.cutOthers(n.Name)
-	err := s.visit(ctx, user, func(h home) error { return s.enter(ctx, h, mailbox, more) })
+	err := s.visit(ctx, user, func(h home) error { return s.enter(ctx, h, mailbox, all) })
 	if errors.Is(err, store.ErrNotFound) { // not shared any more
 		return nil
 	}
