@@ -134,6 +134,43 @@ func TestSearch(t *testing.T) {
 	c.want("SEARCH CHARSET KOI8-R ALL", "a NO [BADCHARSET (US-ASCII UTF-8)] only US-ASCII and UTF-8 can be searched for")
 }
 
+// A mailbox that has all the keywords it may have says that no other can be made, and
+// says so again to who tries (RFC 9051 §7.1).
+func TestKeywordsFull(t *testing.T) {
+	s := newServer(t)
+	c, other := s.connect(), s.connect()
+	c.append("INBOX", "", hello)
+	c.ok("SELECT INBOX")
+	other.ok("SELECT INBOX")
+	wild, answer := `\*)] flags that are kept`, ""
+	for n := 0; n < 1000; n += 50 {
+		var names []string
+		for i := range 50 {
+			names = append(names, fmt.Sprint("k", n+i))
+		}
+		if n == 950 {
+			if !strings.Contains(answer, wild) {
+				t.Error("there is room, and it does not say so")
+			}
+			if said := c.do("STORE 1 +FLAGS (%s)", strings.Join(append(names, "more"), " ")); strings.Contains(said, "FLAGS") {
+				t.Errorf("too many at once: %s", said)
+			}
+		}
+		answer = c.do("STORE 1 FLAGS.SILENT (%s)", strings.Join(names, " "))
+	}
+	full := func(said, end string) {
+		t.Helper()
+		if strings.Count(said, "* OK [PERMANENTFLAGS (") != 1 || !strings.Contains(said, " k999)] flags that are kept\n") || !strings.HasSuffix(said, end) {
+			t.Errorf("%.200s ... %.200s", said, said[max(0, len(said)-200):])
+		}
+	}
+	full(answer, "a OK STORE completed")
+	full(c.do("STORE 1 +FLAGS (more)"), "a NO [LIMIT] too many keywords, or one too long")
+	full(other.do("STORE 1 +FLAGS (more)"), "a NO [LIMIT] too many keywords, or one too long")
+	c.ok("STORE 1 +FLAGS (k0)")
+	full(c.do("SELECT INBOX"), "a OK [READ-WRITE] SELECT completed")
+}
+
 // While one client speaks of messages by number, nobody's expunge moves them.
 func TestNoExpungeBySequence(t *testing.T) {
 	s := newServer(t)

@@ -221,16 +221,18 @@ func (s *session) writeKeywords() {
 }
 
 func (s *session) writeMailboxFlags() {
-	flags := slices.Concat(wire.SystemFlags, s.selected.keywords)
+	v := s.selected
+	flags := slices.Concat(wire.SystemFlags, v.keywords)
 	s.w.Raw("* FLAGS ")
 	s.w.Flags(flags, false)
 	s.w.CRLF()
 	s.w.Raw("* OK [PERMANENTFLAGS ")
-	if s.selected.view.ReadOnly() {
-		flags = nil
-	} else {
-		flags = permitted(append(flags, imap.FlagWildcard), s.selected.rights)
+	if !v.view.KeywordsFull() { // RFC 9051 §7.1
+		flags = append(flags, imap.FlagWildcard)
 	}
-	s.w.Flags(flags, false)
+	if v.view.ReadOnly() {
+		flags = nil
+	}
+	s.w.Flags(permitted(flags, v.rights), false)
 	s.w.Raw("] flags that are kept\r\n")
 }

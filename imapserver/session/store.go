@@ -38,6 +38,10 @@ func (s *session) store(ctx context.Context, c *wire.Store) (imap.ResponseCode, 
 		since = store.ModSeq(*c.UnchangedSince)
 	}
 	left, err := view.StoreUnchanged(ctx, numbers(spans), storeOps[c.Op], c.Flags, since)
+	if errors.Is(err, store.ErrKeywords) && view.KeywordsFull() { // the client may not know yet (RFC 9051 §7.1)
+		s.selected.keywords = view.Keywords()
+		s.writeMailboxFlags()
+	}
 	missing := s.byUID && errors.Is(err, store.ErrExpunged) // which is no error (RFC 9051 §6.4.9)
 	if err != nil && !missing {
 		return "", s.partly(left, err)

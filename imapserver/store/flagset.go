@@ -170,6 +170,13 @@ func (t *flagsets) names() []imap.Flag {
 	return names
 }
 
+// full tells whether there may be no other keyword.
+func (t *flagsets) full() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.spelling) >= maxBoxKeywords
+}
+
 // checkKeyword holds a name to flag-keyword, an atom (RFC 9051 §9).
 func checkKeyword(k string) error {
 	if k == "" || len(k) > maxKeywordLen {

@@ -199,10 +199,16 @@ func (v *View) Recent() int {
 // Keywords are those that messages of the mailbox have, or have had since it
 // was loaded, sorted.
 func (v *View) Keywords() []imap.Flag {
+	return v.sets().names()
+}
+
+// KeywordsFull tells whether the mailbox has as many keywords as it may have.
+func (v *View) KeywordsFull() bool { return v.sets().full() }
+
+func (v *View) sets() *flagsets {
 	v.mb.mu.Lock()
-	sets := v.mb.sets
-	v.mb.mu.Unlock()
-	return sets.names()
+	defer v.mb.mu.Unlock()
+	return v.mb.sets
 }
 
 // At gives message n, 1 <= n <= Len.
