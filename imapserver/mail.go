@@ -208,6 +208,7 @@ func (m *mail) run(ctx context.Context, s *handoff.Session, conn net.Conn, back 
 		Server:      about(s),
 		Log:         log,
 		Without:     without,
+		AnyName:     s.Listener == "", // asked for over the control socket
 		MaySetQuota: s.Quota != nil && s.Quota.Set,
 		Discard:     s.Discard,
 		Outbox:      newOutbox(s.Outbox),

@@ -1,8 +1,12 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"strings"
+
+	"github.com/emersion/go-imap/v2"
+	"golang.org/x/text/unicode/norm"
 
 	"mailstead/imapserver/store"
 )
@@ -148,6 +152,22 @@ func asksOthers(pattern string) bool {
 		fixed = pattern[:i]
 	}
 	return strings.HasPrefix(fixed, "#") && (strings.HasPrefix(fixed, sharedPrefix) || strings.HasPrefix(sharedPrefix, fixed))
+}
+
+// newName refuses a name for a mailbox that is not in Unicode's normal form C: to a
+// client it would look like another one that it cannot tell from it (RFC 9051 §5.1,
+// RFC 5198 §3). Mailboxes that are there stay what they are, and so does what is made
+// below them.
+func (s *session) newName(ctx context.Context, p place) error {
+	if s.AnyName || norm.NFC.IsNormalString(p.name) {
+		return nil
+	}
+	i := strings.LastIndex(p.name, delimiter)
+	above, last := p.name[:max(i, 0)], p.name[i+1:]
+	if p.account.Exists(ctx, p.name) || norm.NFC.IsNormalString(last) && p.account.Exists(ctx, above) {
+		return nil
+	}
+	return no(imap.ResponseCodeCannot, "mailbox name is not in Unicode's normal form C")
 }
 
 // shown is a client's name as answers repeat it.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mailstead/imapserver/maildir"
 )
 
 // TestNamesStayInside uses hostile names with every command that takes one, and
@@ -48,14 +50,23 @@ func TestNamesStayInside(t *testing.T) {
 }
 
 // TestAlikeNames has mailboxes whose names only a careless eye takes for one:
-// each keeps its own messages.
+// each keeps its own messages. One that is not in normal form C no client may make
+// (RFC 9051 §5.1), but another program.
 func TestAlikeNames(t *testing.T) {
 	t.Parallel()
-	c := newServer(t).connect()
+	s := newServer(t)
+	c := s.connect()
 	c.ok("ENABLE IMAP4rev2")
 	names := []string{"Fool", "fool", "FOOL", "caf\u00e9", "cafe\u0301", "CAF\u00c9"}
 	for i, name := range names {
-		c.ok("CREATE {%d+}\r\n%s", len(name), name)
+		if name == "cafe\u0301" {
+			c.want(fmt.Sprintf("CREATE {%d+}\r\n%s", len(name), name), "a NO [CANNOT] mailbox name is not in Unicode's normal form C")
+			if err := maildir.MakeTree(filepath.Join(s.maildir, "."+name), true); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			c.ok("CREATE {%d+}\r\n%s", len(name), name)
+		}
 		for range i + 1 {
 			c.append(fmt.Sprintf("{%d+}\r\n%s", len(name), name), "", hello)
 		}

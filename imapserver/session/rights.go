@@ -279,6 +279,9 @@ func (s *session) makeIn(ctx context.Context, h home, name string, f func(p plac
 	}
 	switch {
 	case p.rights.Has(s.need.above):
+		if err := s.newName(ctx, p); err != nil {
+			return err
+		}
 		return f(p)
 	case p.rights.Has(store.RightLookup):
 		return errRights

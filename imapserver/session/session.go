@@ -36,6 +36,9 @@ type Params struct {
 	Discard bool
 	// Outbox is where messages are put to be sent; nil: nowhere.
 	Outbox *Outbox
+	// AnyName says that a mailbox may be made under a name that clients may not give one:
+	// who has deleted one of before wants it back as it was called.
+	AnyName bool
 	// MaySetQuota says that SETQUOTA is not refused.
 	MaySetQuota bool
 

@@ -49,6 +49,8 @@ func TestLayouts(t *testing.T) {
 		"mbsync, Legacy":                     {"INBOX": "INBOX", "INBOX/.Sub": "Sub", "A": "A", "A/.B": "A.B", "A/.B/.C": "A.B.C", "A/.B/.v1.0": "A.B.v1_0"},
 		"two of one name":                    {".": "INBOX", ".A.B": "A.B", "A/B": "A.B-2", ".INBOX": "INBOX-2"},
 		"one called as ours":                 {".": "INBOX", "mailstead": "mailstead", "mailstead/kept": "mailstead.kept"},
+		"macOS":                              {".": "INBOX", ".Gro\u0308\u00dfe": "Gr\u00f6\u00dfe", ".Gro\u0308\u00dfe.e\u0301": "Gr\u00f6\u00dfe.\u00e9"},
+		"names in two normal forms":          {".": "INBOX", ".\u00e9": "\u00e9-2", ".e\u0301": "\u00e9"},
 		"names that differ by their letters": {".": "INBOX", ".work": "work", ".Work": "Work", ".WORK": "WORK"},
 	} {
 		t.Run(name, func(t *testing.T) {

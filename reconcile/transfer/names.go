@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
+	"golang.org/x/text/unicode/norm"
 
 	"mailstead/imapserver/maildir"
 )
@@ -90,7 +91,7 @@ func level(s string) string {
 		}
 		return r
 	}, s)
-	s = strings.TrimSpace(s)
+	s = strings.TrimSpace(norm.NFC.String(s)) // macOS has another one, which no client could name here
 	for len(s) > maxName {
 		_, n := utf8.DecodeLastRuneInString(s)
 		s = s[:len(s)-n]
