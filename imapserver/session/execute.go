@@ -39,7 +39,7 @@ func (s *session) execute(ctx context.Context, req wire.Request) error {
 	if fatal(err) {
 		return err
 	}
-	if e := s.tell(ctx, req.Row.Flags); fatal(e) {
+	if e := s.tell(ctx, req.Flags()); fatal(e) {
 		return e
 	} else if err == nil {
 		err = e

@@ -59,6 +59,16 @@ type Request struct {
 	BySeq   bool       // it has a set of sequence numbers in it
 }
 
+// Flags is those of the command's row. One whose arguments have sequence numbers in
+// them, such as the criteria of UID SEARCH, is UsesSeq too (RFC 9051 §7.5.1, RFC 7162
+// §3.2.10.2), unless it is to tell what it Removes.
+func (r *Request) Flags() CommandFlag {
+	if r.BySeq && r.Row.Flags&Removes == 0 {
+		return r.Row.Flags | UsesSeq
+	}
+	return r.Row.Flags
+}
+
 // ByeError ends a connection.
 type ByeError struct{ Text string }
 
