@@ -92,7 +92,7 @@ func (k kinds) field(t reflect.Type) (reflect.Type, error) {
 	name, _ := token.(string)
 	f, ok := k.fields[t][strings.ToLower(name)] // as encoding/json takes them
 	if !ok {
-		return nil, fmt.Errorf("unknown field %.100q", name)
+		return nil, fmt.Errorf("json: unknown field %.100q", name) // the words of encoding/json
 	}
 	return f, nil
 }
