@@ -65,7 +65,7 @@ func (o *output) ended(err error) error {
 	if o.failed == nil || err != nil && unsaid(err) != nil && !errors.Is(err, o.failed) {
 		return err
 	}
-	return fmt.Errorf("not all that there was to say could be written: %w", o.failed)
+	return fmt.Errorf("write the output: %w", o.failed)
 }
 
 // unheard has what is begun come to its end although nobody reads any more what is said
