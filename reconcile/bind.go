@@ -13,6 +13,9 @@ type BindInputs struct {
 	Want  []Resource // what is wanted now
 	Table []Kind
 	State string // state directory; "" for none
+	// Passing is what is wanted only while something runs: a plan holds with it and
+	// without, and it goes along.
+	Passing Ref
 }
 
 // Bound is a saved plan as it can be carried out now.
@@ -100,7 +103,7 @@ func (b *binder) wanted(s *Saved) error {
 // it is the same. What waits or cannot be read now is not compared.
 func (b *binder) otherwise(c *Change, now *Resource) string {
 	switch {
-	case c.Want == nil && now == nil:
+	case now == nil && (c.Want == nil || c.Ref == b.Passing):
 		return ""
 	case c.Want == nil:
 		return fmt.Sprintf("the plan removes it, and %s asks for it", now.Origin)
@@ -167,7 +170,7 @@ func (b *binder) fill(s *Saved) {
 		case saved != nil:
 			c.Stale, c.Taken = b.stale(saved, c), c.Taken || saved.Taken
 			out.Changes = append(out.Changes, c)
-		case len(s.Changes) > 0 && c.follows() && s.Selection.picks(c.Ref):
+		case len(s.Changes) > 0 && (c.follows() || c.Ref == b.Passing) && s.Selection.picks(c.Ref):
 			out.Changes = append(out.Changes, c)
 		default:
 			b.out.Other++

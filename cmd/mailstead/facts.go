@@ -178,7 +178,8 @@ func planRecorded(facts map[string]*target.Recorded, key []byte) planner {
 
 // lookRecorded is a look at a host that is not here.
 func lookRecorded(host *schema.Host, r *target.Recorded) (*look, error) {
-	l := &look{host: host, opts: desired.Options{Rootless: r.Rootless}, kinds: &kind.Host{}}
+	opts := desired.Options{Rootless: r.Rootless, Serving: r.Rootless && r.Knows(kind.DaemonRef())}
+	l := &look{host: host, opts: opts, kinds: &kind.Host{}}
 	l.facts = r.FactsFor(target.Request(desired.Request(host, l.opts)))
 	var err error
 	l.want, err = desired.Build(host, l.facts, l.opts)

@@ -14,6 +14,7 @@ import (
 
 	"mailstead/reconcile"
 	"mailstead/reconcile/desired"
+	"mailstead/reconcile/kind"
 	"mailstead/reconcile/target"
 	"mailstead/schema"
 )
@@ -242,7 +243,11 @@ func (l *look) bind(ctx context.Context, o applyOptions) (*reconcile.Plan, error
 	if err != nil {
 		return nil, err
 	}
-	b, err := o.saved.Bind(reconcile.BindInputs{Key: key, Now: now, Want: l.want, Table: l.kinds.Table(), State: l.host.Paths.State})
+	in := reconcile.BindInputs{Key: key, Now: now, Want: l.want, Table: l.kinds.Table(), State: l.host.Paths.State}
+	if l.opts.Rootless { // whoever has started the daemon may end it
+		in.Passing = kind.DaemonRef()
+	}
+	b, err := o.saved.Bind(in)
 	if err != nil {
 		return nil, staleError(err)
 	}
