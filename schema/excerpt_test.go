@@ -10,6 +10,19 @@ import (
 	"unicode/utf8"
 )
 
+// TestExcerptsBelowComment: what a comment speaks of hides nothing below it.
+func TestExcerptsBelowComment(t *testing.T) {
+	const line = `hosts: "mail.example.org": listeners: imap: {prot: 143}`
+	for _, comment := range []string{"// bob's password: it's in the vault", "\t# the passwords: don't commit", `// password: hash: "$6$..." would do, but it's weak`} {
+		if leftOpen([][]byte{[]byte(comment)}, []byte(line)) {
+			t.Errorf("%s", comment)
+		}
+		if !leftOpen([][]byte{[]byte(`hash: """`), []byte(comment)}, []byte("geheim")) {
+			t.Errorf("in a text: %s", comment)
+		}
+	}
+}
+
 // TestExcerptsOfOneLine: a JSON file is often one line, and each of its users may be
 // wrong. What an excerpt takes does not grow with the line.
 func TestExcerptsOfOneLine(t *testing.T) {

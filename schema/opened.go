@@ -32,6 +32,9 @@ func leftOpen(before [][]byte, line []byte) bool {
 		if v != nil && !v.holds(text) {
 			v = nil
 		}
+		if v == nil && commentNext.MatchString(strings.TrimLeft(text, " \t")) {
+			continue // whatever it speaks of
+		}
 		for at := 0; at >= 0; {
 			if v == nil {
 				name := secretName.FindStringIndex(text[at:])
