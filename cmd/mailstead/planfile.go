@@ -29,6 +29,11 @@ func isPlanFile(path string) bool {
 	if strings.HasSuffix(path, ".plan") || strings.HasSuffix(path, ".plan.json") {
 		return true
 	}
+	return beginsAsPlan(path)
+}
+
+// beginsAsPlan tells whether a file is a saved plan, of whatever version, by its first key.
+func beginsAsPlan(path string) bool {
 	if fi, err := os.Stat(path); err != nil || !fi.Mode().IsRegular() {
 		return false
 	}
@@ -66,10 +71,8 @@ type madeFrom struct {
 // checkPlanFile refuses, before anything is looked at, to save a plan over anything but
 // a plan or a file that is empty: a slip in a path may cost no description.
 func (s *source) checkPlanFile(path string) error {
-	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Size() > 0 {
-		if _, err := readPlanFile(path); err != nil {
-			return hint(fmt.Errorf("no plan is saved over what is none: %w", err), "name another file, or remove that one first")
-		}
+	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Size() > 0 && !beginsAsPlan(path) {
+		return hint(fmt.Errorf("%s is no plan, and none is saved over it", path), "name another file, or remove that one first")
 	}
 	return s.checkApart(path)
 }

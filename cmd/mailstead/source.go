@@ -60,22 +60,32 @@ func (s *source) take(args []string) {
 
 func (s *source) String() string { return strings.Join(s.paths, " ") }
 
-// isDescribed tells by its name whether a file of a directory that is read is a part of
+// isDescribed tells by its name whether a file of a directory that is read can be a part of
 // the description.
-func isDescribed(name string) bool {
-	return slices.Contains([]string{".cue", ".json", ".yaml", ".yml"}, filepath.Ext(name)) && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "_")
+func isDescribed(path string) bool {
+	return slices.Contains([]string{".cue", ".json", ".yaml", ".yml"}, strings.ToLower(filepath.Ext(path))) && !strings.HasPrefix(filepath.Base(path), ".")
 }
 
-// checkApart refuses to write, over a part of the description or beside its parts, what
-// would be read with them from then on.
+// checkApart refuses to write, over a part of the description or below its directory, what
+// would be read with it from then on, if only by @embed.
 func (s *source) checkApart(file string) error {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
 	for _, p := range s.paths {
-		other, part := file, true
 		there, err := os.Stat(p)
-		if err == nil && there.IsDir() {
-			other, part = filepath.Dir(file), isDescribed(filepath.Base(file))
+		if err != nil {
+			continue
 		}
-		if st, err := os.Stat(other); part && err == nil && os.SameFile(st, there) {
+		same := func(path string) bool { st, err := os.Stat(path); return err == nil && os.SameFile(st, there) }
+		part := same(path)
+		if there.IsDir() && isDescribed(path) {
+			for dir := filepath.Dir(path); !part && dir != "/"; dir = filepath.Dir(dir) {
+				part = same(dir)
+			}
+		}
+		if part {
 			return hint(fmt.Errorf("%s would be a part of the description in %s", file, p), "name a file in another directory")
 		}
 	}
