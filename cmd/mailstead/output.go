@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"slices"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -62,10 +63,21 @@ func (o *output) Write(p []byte) (int, error) {
 // counts on what was said, so that it comes second to the loss of that, which the command
 // may have met itself.
 func (o *output) ended(err error) error {
-	if o.failed == nil || err != nil && unsaid(err) != nil && !errors.Is(err, o.failed) {
+	if o.failed == nil || saysElse(err, o.failed) {
 		return err
 	}
 	return fmt.Errorf("write the output: %w", o.failed)
+}
+
+// saysElse tells whether an error says anything but that one.
+func saysElse(err, one error) bool {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		return slices.ContainsFunc(all.Unwrap(), func(err error) bool { return saysElse(err, one) })
+	}
+	if inner := errors.Unwrap(err); inner != nil && err != one {
+		return saysElse(inner, one)
+	}
+	return err != nil && err != one && unsaid(err) != nil
 }
 
 // unheard has what is begun come to its end although nobody reads any more what is said
