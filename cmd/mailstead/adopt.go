@@ -180,13 +180,20 @@ func hostFiles(root string) (fs.FS, func(), error) {
 }
 
 // machineName is what the host calls itself: with its domain, where it says it. What
-// clients are to connect to is rather its own name than that of its mail. Here, own is
-// what it is called if neither has one.
+// clients are to connect to is its own name, and that of its mail only if it is its own with
+// the domain: other mail is for the domain alone. Here, own is what it is called if neither
+// says it.
 func machineName(fsys fs.FS, root string, own func() (string, error)) (string, error) {
-	for _, file := range []string{"etc/hostname", "etc/mailname"} {
-		if data, err := fs.ReadFile(fsys, file); err == nil && strings.Contains(string(data), ".") {
-			return strings.ToLower(strings.TrimSpace(string(data))), nil
-		}
+	read := func(file string) string {
+		data, _ := fs.ReadFile(fsys, file) // one that cannot be read says nothing
+		return strings.ToLower(strings.TrimSpace(string(data)))
+	}
+	host, mail := read("etc/hostname"), read("etc/mailname")
+	switch {
+	case strings.Contains(host, "."):
+		return host, nil
+	case strings.Contains(mail, ".") && (host == "" || strings.HasPrefix(mail, host+".")):
+		return mail, nil
 	}
 	if filepath.Clean(root) != "/" {
 		return "", hint(errors.New("the host does not say its name with its domain"), "name it with --host")

@@ -11,9 +11,11 @@ import (
 // TestWholeName: what a description calls its host, clients can connect to.
 func TestWholeName(t *testing.T) {
 	for name, test := range map[string]struct{ hostname, mailname, own, want string }{
-		"bare":            {"vm\n", "", "vm", ""},
-		"with its domain": {"", "", "mail.example.org", "mail.example.org"},
-		"in a file":       {"mail\n", "mail.example.org\n", "mail", "mail.example.org"},
+		"bare":                          {"vm\n", "", "vm", ""},
+		"with its domain":               {"", "", "mail.example.org", "mail.example.org"},
+		"in a file":                     {"mail\n", "mail.example.org\n", "mail", "mail.example.org"},
+		"that of the mail":              {"mail\n", "example.org\n", "mail", ""},
+		"that of the mail, and its own": {"mail\n", "example.org\n", "mail.example.org", "mail.example.org"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fsys := fstest.MapFS{"etc/hostname": {Data: []byte(test.hostname)}, "etc/mailname": {Data: []byte(test.mailname)}}
