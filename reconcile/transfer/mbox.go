@@ -108,14 +108,17 @@ type noMbox string
 func (n noMbox) Error() string { return string(n) }
 
 // besideMail are the endings of what Thunderbird has beside mail, its indexes, filters and
-// lists, and of the settings and the overview in a Takeout.
+// lists, and of the settings and the overview in a Takeout; appleIndex is Apple Mail's, which
+// exports a mailbox as a directory of two.
+const appleIndex = "table_of_contents"
+
 var besideMail = []string{".msf", ".dat", ".json", ".html"}
 
 // noMail tells of a file that is no mbox, by its name, that no mail program has mail in it: it
 // is hidden, or has one of these endings.
 func noMail(levels []string) bool {
 	return slices.ContainsFunc(levels, func(l string) bool { return strings.HasPrefix(l, ".") }) ||
-		slices.Contains(besideMail, filepath.Ext(levels[len(levels)-1]))
+		levels[len(levels)-1] == appleIndex || slices.Contains(besideMail, filepath.Ext(levels[len(levels)-1]))
 }
 
 // mboxFile is what a file holds: what labels mean is known once all of them are.

@@ -199,7 +199,7 @@ func TestMboxOthers(t *testing.T) {
 	const one = "From a@b Mon Jan  5 10:00:00 2026\nSubject: a\n\none\n"
 	for name, text := range map[string]string{
 		"Box.mbox": one, "Old.mbox.gz": "\x1f\x8b\x08\x00From", "mail.eml": "Subject: a\n\none\n", "short": "F", "notes": "From",
-		"Empty": "", "Blank": "\ufeff\n\n", "Box.msf": "<(a)>", "popstate.dat": "x", "Settings.json": "{}", "archive_browser.html": "<html>", ".lock": "1", ".dir/x": "1",
+		"Empty": "", "Blank": "\ufeff\n\n", "Box.msf": "<(a)>", "popstate.dat": "x", ".x/table_of_contents": "\x01", "table_of_contents": "\x01", "Settings.json": "{}", "archive_browser.html": "<html>", ".lock": "1", ".dir/x": "1",
 	} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(top, name)), 0o700); err != nil {
 			t.Fatal(err)
