@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -25,7 +27,7 @@ something, when and by whom it was made, what it changed, and what came of it.
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			if _, err := os.Stat(state); err != nil && state != defaultState {
+			if _, err := os.Stat(state); errors.Is(err, fs.ErrNotExist) && state != defaultState {
 				return notYet(state)
 			}
 			h, err := readHistory(generationsOf(state))

@@ -373,17 +373,17 @@ func (d webDesk) applyProposal(ctx context.Context, g *webGate, by, id, code str
 		return nil, err
 	}
 	d.log.Info("applying what was proposed", "by", by, "what", p.Title)
-	defer os.Remove(g.proposalFile(id))
-	return d.write(ctx, p, saved, by)
+	return d.write(ctx, p, saved, by, func() { os.Remove(g.proposalFile(id)) })
 }
 
 // write has the description say what was proposed, applies that, and takes it back where
 // nothing came of it.
-func (d webDesk) write(ctx context.Context, p proposal, saved *reconcile.Saved, by string) (*web.Outcome, error) {
+func (d webDesk) write(ctx context.Context, p proposal, saved *reconcile.Saved, by string, spent func()) (*web.Outcome, error) {
 	path := filepath.Join(d.description, webChanges)
 	if err := reconcile.ReplaceFile(path, reconcile.Private(p.Text)); err != nil {
 		return nil, err
 	}
+	defer spent()
 	var out strings.Builder
 	d.say("Comparing the host with the plan.\n")
 	begun, err := d.carryOut(ctx, saved, p.New, by, io.MultiWriter(&out, sayWriter(d.say)))
