@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,23 +19,19 @@ import (
 // have said a long name.
 const maxAnswer = 64 << 20
 
-// How long an answer may take. A reload reads all users, which takes seconds where there
-// are a hundred thousand, and a session begins with reading mail.
-const (
-	askTimeout    = 60 * time.Second
-	memoryTimeout = 12 * time.Second // of what the daemon knows by itself, but for logins that it asks in turn, for 10 s
-)
+// askTimeout is how long an answer may take. A reload reads all users, which takes seconds
+// where there are a hundred thousand, and a session begins with reading mail.
+const askTimeout = 60 * time.Second
 
-// fromMemory are the verbs that ask for no more than that.
-var fromMemory = []string{VerbStatus, VerbSessions, VerbEndSession, VerbMetrics, VerbTrace}
+// fromMemory is how long it may take where the daemon knows it by itself, but for the logins:
+// it asks them, for 10 s, or twice.
+var fromMemory = map[string]time.Duration{
+	VerbStatus: 12 * time.Second, VerbTrace: 12 * time.Second,
+	VerbSessions: 25 * time.Second, VerbEndSession: 25 * time.Second, VerbMetrics: 25 * time.Second,
+}
 
 // patience is how long an answer to a request may take.
-func patience(r Request) time.Duration {
-	if slices.Contains(fromMemory, r.Verb) {
-		return memoryTimeout
-	}
-	return askTimeout
-}
+func patience(r Request) time.Duration { return cmp.Or(fromMemory[r.Verb], askTimeout) }
 
 // ErrNotRunning says that nobody serves the control socket.
 var ErrNotRunning = errors.New("the daemon is not running")

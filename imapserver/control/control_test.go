@@ -220,7 +220,7 @@ func TestAskSilent(t *testing.T) {
 	if _, err := Ask(ctx, path, Request{Verb: VerbStatus}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	for verb, most := range map[string]time.Duration{VerbStatus: 15 * time.Second, VerbSessions: 15 * time.Second, VerbReload: time.Minute, VerbSession: time.Minute, VerbExplainLogin: time.Minute} {
+	for verb, most := range map[string]time.Duration{VerbStatus: 15 * time.Second, VerbSessions: 30 * time.Second, VerbReload: time.Minute, VerbSession: time.Minute, VerbExplainLogin: time.Minute} {
 		if got := patience(Request{Verb: verb}); got > most || got < most/2 {
 			t.Errorf("%s: %v", verb, got)
 		}
