@@ -138,6 +138,36 @@ func TestRefusedBehind(t *testing.T) {
 	}
 }
 
+// What a proxy of ours says of itself counts in words of its own alone: others pass on what
+// their clients say.
+func TestProxyPassesOn(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	c.Limits = map[string]int64{"delay": 2}
+	for i := range c.Listeners {
+		c.Listeners[i].Proxies = []string{"127.0.0.0/8"}
+	}
+	cert := issue(t, time.Now().Add(time.Hour), "mail.example")
+	_, addr, _ := inline(t, c, []config.User{testUser(t, dir, "alice")}, cert)
+	refused := func(first string) time.Duration {
+		t.Helper()
+		s := dialTLS(t, addr["imaps"], &tls.Config{ServerName: "mail.example", RootCAs: pool(t, cert)})
+		s.until("* OK ")
+		s.send("a ID (" + first + "\"x-originating-ip\" \"192.0.2.1\" \"x-session-id\" \"s\" \"x-mailstead-proxy\" \"delays\")\r\n")
+		s.until("a OK ")
+		begun := time.Now()
+		s.send("b LOGIN alice wrong\r\n")
+		s.until("b NO ")
+		return time.Since(begun)
+	}
+	if took := refused(`"name" "x" `); took < 2*time.Second {
+		t.Errorf("a client behind another proxy has its refusal after %v", took)
+	}
+	if took := refused(""); took > 1900*time.Millisecond {
+		t.Errorf("a proxy of ours has its refusal after %v", took)
+	}
+}
+
 func await(t *testing.T, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {

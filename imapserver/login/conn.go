@@ -281,7 +281,9 @@ func (c *conn) originate(id *wire.ID) {
 		addr = addr.Unmap().WithZone("")
 		c.log.Info("client of a proxy", "client", addr)
 		c.from(addr)
-		c.proxy = strings.Fields(id.Value(wire.IDProxy))
+		if len(id.Params) == wire.IDsOfProxy { // one of another kind may pass on what its client says
+			c.proxy = strings.Fields(id.Value(wire.IDProxy))
+		}
 	}
 }
 

@@ -107,11 +107,20 @@ func hidden(name string) bool {
 	return strings.HasPrefix(upper, "AUTH=")
 }
 
+// numberless is a capability without the number that some servers say with it.
+func numberless(name string) string {
+	word, number, _ := strings.Cut(name, "=")
+	if strings.Trim(number, "0123456789") == "" {
+		return word
+	}
+	return name
+}
+
 // shown are those of a server's capabilities that a client gets to see.
 func shown(caps, off []string) []string {
 	var out []string
 	for _, c := range caps {
-		if !hidden(c) && !contains(off, c) {
+		if !hidden(c) && !contains(off, numberless(c)) {
 			out = append(out, c)
 		}
 	}

@@ -119,11 +119,15 @@ func (r *rules) bar(names []string) error {
 		return err
 	}
 	for _, c := range off {
-		r.off = append(r.off, string(c))
+		r.off = append(r.off, numberless(string(c)))
 	}
 	for _, row := range wire.Commands {
 		r.barred[row.Name] = slices.Contains(off, row.Cap)
 	}
+	threads := slices.ContainsFunc(wire.Capabilities, func(row wire.CapabilityRow) bool {
+		return strings.HasPrefix(string(row.Name), "THREAD=") && !slices.Contains(off, row.Name)
+	})
+	r.barred["THREAD"], r.barred["UID THREAD"] = !threads, !threads
 	return nil
 }
 

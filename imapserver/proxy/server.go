@@ -250,7 +250,7 @@ func (l *link) introduce(c *handoff.Credentials, r *rules) (answer, error) {
 		return answer{}, nil
 	}
 	ours := wire.ProxyDelays
-	if r.shared(c.Remote) {
+	if c.Shared || r.shared(c.Remote) {
 		ours += " " + wire.ProxyShared
 	}
 	return l.command(fmt.Sprintf("ID (%q %q %q %q %q %q)", wire.IDOrigin, c.Remote, wire.IDSession, c.ID, wire.IDProxy, ours))

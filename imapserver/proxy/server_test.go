@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -168,6 +169,11 @@ func TestForward(t *testing.T) {
 	}
 	if ids != 2 {
 		t.Errorf("%q", f.logins()[0].said)
+	}
+	c := credentials("bob", "right") // of another proxy's web mail
+	c.Remote, c.Shared = netip.MustParseAddr("198.51.100.1"), true
+	if _, err := p.Check(t.Context(), c); err != nil || !strings.HasSuffix(f.logins()[1].said[0], ` "delays shared")`) {
+		t.Errorf("%v %q", err, f.logins()[1].said)
 	}
 }
 

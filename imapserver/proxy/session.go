@@ -208,7 +208,7 @@ func (s *session) barred(word string, rest []byte) bool {
 	switch words := strings.Fields(strings.ToUpper(string(line))); {
 	case word != "UID" && word != "ENABLE":
 	case word == "ENABLE":
-		return !whole || slices.ContainsFunc(words, func(c string) bool { return contains(s.rules.off, c) })
+		return s.rules.barred[word] || !whole || slices.ContainsFunc(words, func(c string) bool { return contains(s.rules.off, c) })
 	case len(words) < 2 && !whole:
 		return true // of a tag that is as long as the line may be: nobody can tell
 	case len(words) > 0:

@@ -197,6 +197,39 @@ func TestOff(t *testing.T) {
 	}
 }
 
+// So it is with those that all commands of a kind need, that have no command of their name,
+// or have a number behind it.
+func TestOffOthers(t *testing.T) {
+	f := newFake(t)
+	f.caps += " THREAD=REFS THREAD=REFERENCES APPENDLIMIT APPENDLIMIT=5"
+	f.start()
+	p := f.front(nil)
+	c := f.config(nil)
+	c.Listeners[0].Off = []string{"THREAD=REFS"}
+	reload(t, p, c)
+	v := visit(t, p, "alice", "right", "a THREAD REFERENCES UTF-8 ALL\r\n")
+	if said := v.until("in OK "); strings.Contains(said, "THREAD=REFS") || !strings.Contains(said, "THREAD=REFERENCES") || !strings.Contains(said, "APPENDLIMIT=5") {
+		t.Errorf("%q", said)
+	}
+	v.until("a BAD ") // of the fake
+	v.leave()
+	c.Listeners[0].Off = []string{"ENABLE", "THREAD=REFS", "THREAD=REFERENCES", "THREAD=ORDEREDSUBJECT", "APPENDLIMIT"}
+	reload(t, p, c)
+	v = visit(t, p, "bob", "right", "")
+	if said := v.until("in OK "); strings.Contains(said, "THREAD") || strings.Contains(said, "APPENDLIMIT") {
+		t.Errorf("%q", said)
+	}
+	for _, say := range []string{"ENABLE CONDSTORE", "THREAD REFERENCES UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL"} {
+		v.send("a " + say + "\r\n")
+		v.until("a BAD ")
+	}
+	v.leave()
+	heard := func(i int) string { return strings.Join(f.logins()[i].said, "\n") }
+	if !strings.Contains(heard(0), "\nTHREAD ") || strings.Contains(heard(1), "\nENABLE ") || strings.Contains(heard(1), "\nTHREAD ") || strings.Contains(heard(1), "UID THREAD") {
+		t.Errorf("the server has heard %q and %q", heard(0), heard(1))
+	}
+}
+
 // A client that is gone in the middle leaves nothing behind that could be kept.
 func TestVanished(t *testing.T) {
 	for name, say := range map[string]string{

@@ -179,6 +179,8 @@ const (
 	IDOrigin, IDSession = "x-originating-ip", "x-session-id"
 	// IDProxy is words, of which there are two.
 	IDProxy = "x-mailstead-proxy"
+	// IDsOfProxy is how many fields there are then.
+	IDsOfProxy = 3
 	// ProxyDelays: refusals may come at once, as the proxy delays them.
 	ProxyDelays = "delays"
 	// ProxyShared: many users come from the client's address.
