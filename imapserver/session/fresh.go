@@ -34,31 +34,46 @@ func (s *session) tellFresh(ctx context.Context, news []liveNews) error {
 			first = min(first, n.fresh[0])
 		}
 	}
-	var f *fetch
-	var last []wire.FetchItem
-	defer func() { f.close() }()
-	for seq := first; seq <= total && s.w.Err() == nil; seq++ {
-		var items []wire.FetchItem
-		if seq >= noted {
-			items = slices.Clip(g.Fetch)
+	fetches := map[uint]*fetch{} // by who wants the message: a bit for each of news, and the lowest for NOTIFY
+	defer func() {
+		for _, f := range fetches {
+			f.kept.Close()
 		}
-		for _, n := range news {
+	}()
+	for seq := first; seq <= total && s.w.Err() == nil; seq++ {
+		var who uint
+		if seq >= noted {
+			who = 1
+		}
+		for i, n := range news {
 			if _, found := slices.BinarySearch(n.fresh, seq); found {
-				items = wire.AddItems(items, n.items)
+				who |= 2 << i
 			}
 		}
-		if items == nil {
+		if who == 0 {
 			continue
 		}
-		if !slices.Equal(items, last) {
-			f.close()
-			f, last = s.newUnasked(items), items
+		if fetches[who] == nil {
+			fetches[who] = s.newUnasked(itemsFor(who, g, news))
 		}
-		if err := f.row(ctx, seq); err != nil {
+		if err := fetches[who].row(ctx, seq); err != nil {
 			return err
 		}
 	}
 	return nil // what is gone already will be told
+}
+
+// itemsFor gives what all of those want.
+func itemsFor(who uint, g *wire.NotifyGroup, news []liveNews) (items []wire.FetchItem) {
+	if who&1 != 0 {
+		items = slices.Clip(g.Fetch)
+	}
+	for i, n := range news {
+		if who&(2<<i) != 0 {
+			items = wire.AddItems(items, n.items)
+		}
+	}
+	return items
 }
 
 // newUnasked is newFetch for responses that are no answer: they say which message they are
@@ -72,12 +87,6 @@ func (s *session) newUnasked(items []wire.FetchItem) *fetch {
 		told.add(wire.FetchModSeq)
 	}
 	return s.newFetch(&wire.Fetch{Items: told.items})
-}
-
-func (f *fetch) close() {
-	if f != nil {
-		f.kept.Close()
-	}
 }
 
 // peek changes items so that to tell them of a message does not make it seen.

@@ -49,10 +49,15 @@ func (s *session) await(ctx context.Context) error {
 	if s.notify == nil || s.r.Waiting() {
 		return nil
 	}
+	s.byUID = false
+	if s.selected != nil && s.notify.ofSelected() && !s.notify.delayed() && s.selected.view.Withholds() { // nothing else may wake it
+		if err := s.poll(ctx, true, false); err != nil {
+			return s.untold(err)
+		}
+	}
 	if err := s.w.Flush(); err != nil {
 		return lost(err)
 	}
-	s.byUID = false
 	done := make(chan error, 1)
 	go func() { done <- s.r.Wait() }()
 	return s.push(ctx, done, false)

@@ -159,15 +159,17 @@ func asksOthers(pattern string) bool {
 // RFC 5198 §3). Mailboxes that are there stay what they are, and so does what is made
 // below them.
 func (s *session) newName(ctx context.Context, p place) error {
-	if s.AnyName || norm.NFC.IsNormalString(p.name) {
-		return nil
+	for name := p.name; !norm.NFC.IsNormalString(name); {
+		if s.AnyName || p.account.Exists(ctx, name) {
+			return nil
+		}
+		i := strings.LastIndex(name, delimiter)
+		if !norm.NFC.IsNormalString(name[i+1:]) {
+			return no(imap.ResponseCodeCannot, "mailbox name is not in Unicode's normal form C")
+		}
+		name = name[:max(i, 0)]
 	}
-	i := strings.LastIndex(p.name, delimiter)
-	above, last := p.name[:max(i, 0)], p.name[i+1:]
-	if p.account.Exists(ctx, p.name) || norm.NFC.IsNormalString(last) && p.account.Exists(ctx, above) {
-		return nil
-	}
-	return no(imap.ResponseCodeCannot, "mailbox name is not in Unicode's normal form C")
+	return nil
 }
 
 // shown is a client's name as answers repeat it.

@@ -189,3 +189,24 @@ func TestNotifyOfDeep(t *testing.T) {
 		t.Errorf("more mailboxes than may be watched: %v", err)
 	}
 }
+
+// TestNotifyHeldBack: an EXPUNGE that the answer to a command could not have is told behind
+// it, though nothing happens any more.
+func TestNotifyHeldBack(t *testing.T) {
+	s := newServer(t)
+	c, other := s.connect(), s.connect()
+	c.ok("SELECT INBOX")
+	c.ok("NOTIFY SET (selected (MessageNew MessageExpunge))")
+	other.ok("SELECT INBOX")
+	for range 20 {
+		other.append("INBOX", `(\Deleted) `, hello) // which is told, and then nothing for a moment
+		for !strings.HasSuffix(c.line(), " EXISTS") {
+		}
+		other.ok("NOOP")
+		other.ok("EXPUNGE")
+		said := c.do("UID SEARCH 1:*")
+		for !strings.Contains(said, " EXPUNGE") {
+			said += c.line()
+		}
+	}
+}

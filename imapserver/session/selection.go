@@ -102,7 +102,7 @@ func (s *session) poll(ctx context.Context, expunge, scan bool) error {
 }
 
 // pollFlags does so where the session has changed flags itself, and tells what others
-// have changed. What NOTIFY does not ask for, the view is not told either.
+// have changed. Of messages that come and go, if NOTIFY does not ask for them, the view is not told either.
 func (s *session) pollFlags(ctx context.Context) error {
 	v, poll := s.selected, s.selected.view.PollFlags
 	if s.notify.ofSelected() {
