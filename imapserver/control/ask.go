@@ -254,6 +254,9 @@ func begun(c net.Conn) error {
 
 // cause prefers the reason why ctx ended to what that did to the connection.
 func cause(ctx context.Context, err error) error {
+	if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
+		<-ctx.Done() // which comes with the deadline of the connection, or a moment later
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
