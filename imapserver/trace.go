@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
@@ -94,14 +95,17 @@ func (e *liveSession) listen(s *sink, bodies bool) {
 	}()
 }
 
-// trace has what the sessions of a user say go to whoever has the other end of f.
-func (m *mail) trace(user string, bodies bool, f *os.File) {
+// trace has what the sessions of a user say go to whoever has the other end of f. One that
+// has begun since the trace has tells it already, and others that there are.
+func (m *mail) trace(user string, tracing uint64, bodies bool, f *os.File) {
 	s, err := newSink(f)
 	if err != nil {
 		return
 	}
 	for _, e := range m.live.of(user, "") {
-		e.listen(s, bodies)
+		if !slices.Contains(e.Traces, tracing) {
+			e.listen(s, bodies)
+		}
 	}
 }
 
@@ -132,6 +136,7 @@ func (s *sink) drain() {
 
 // tracing is a trace that somebody looks at.
 type tracing struct {
+	id     uint64
 	user   string
 	bodies bool
 	file   *os.File // the end of the channel that goes to those who say something
@@ -149,7 +154,7 @@ func (t *tracings) begin(user string, bodies bool) (tr *tracing, ours *handoff.C
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	tr = &tracing{user: user, bodies: bodies, file: theirs}
+	tr = &tracing{id: rand.Uint64(), user: user, bodies: bodies, file: theirs} // sessions may be older than this process
 	t.mu.Lock()
 	t.all = append(t.all, tr)
 	t.mu.Unlock()
@@ -182,6 +187,9 @@ func (t *tracings) join(s *handoff.Session) {
 		s.Trace, _ = again(of[0].file) // or there is none left: the session matters more
 	default:
 		s.Trace, _ = fan(of)
+	}
+	for _, tr := range of {
+		s.Traces = append(s.Traces, tr.id)
 	}
 	s.Bodies = !slices.ContainsFunc(of, func(tr *tracing) bool { return !tr.bodies })
 }
@@ -301,7 +309,7 @@ func (p *Parted) trace(ctx context.Context, c net.Conn, user string, bodies bool
 	defer stop()
 	p.each(func(d *door) error { return d.Send(&handoff.Watch{User: user, Sink: tr.file}) })
 	if u, ok := p.auth.User(user); ok {
-		p.spawn.tell(&handoff.Look{UID: u.UID, GID: u.GID, User: user, Trace: true, Bodies: bodies, Answer: tr.file})
+		p.spawn.tell(&handoff.Look{UID: u.UID, GID: u.GID, User: user, Trace: true, Tracing: tr.id, Bodies: bodies, Answer: tr.file})
 	}
 	pass(ctx, ours, c)
 	return nil
@@ -335,7 +343,7 @@ func (i *Inline) trace(ctx context.Context, c net.Conn, user string, bodies bool
 	}
 	defer end()
 	for _, to := range []func(*os.File){
-		func(f *os.File) { i.mail.trace(user, bodies, f) },
+		func(f *os.File) { i.mail.trace(user, tr.id, bodies, f) },
 		func(f *os.File) { watchLogin(i.front.login, user, f) },
 	} {
 		f, err := again(tr.file)

@@ -104,7 +104,7 @@ func runWorker(ctx context.Context, c *handoff.Conn, m *mail, to confine.Roots) 
 // look says what sessions do to whoever asks.
 func (m *mail) look(l *handoff.Look) {
 	if l.Trace {
-		m.trace(l.User, l.Bodies, l.Answer)
+		m.trace(l.User, l.Tracing, l.Bodies, l.Answer)
 		return
 	}
 	c, err := handoff.NewConn(l.Answer)

@@ -127,7 +127,8 @@ type Session struct {
 	PerUserSource int      `json:"per_user_source,omitempty"`
 	Mailbox       string   `json:"mailbox,omitempty"` // of a delivery: where it goes; "": INBOX
 	Bodies        bool     `json:"bodies,omitempty"`
-	Trace         *os.File `json:"-"` // over which the session sends what it says, as after Look.Trace; nil: nobody listens
+	Traces        []uint64 `json:"traces,omitempty"` // which traces that is for, as Look.Tracing
+	Trace         *os.File `json:"-"`                // over which the session sends what it says, as after Look.Trace; nil: nobody listens
 	// Beside has what is the same for all sessions of a uid, and may be much: the JSON of
 	// Beside, by Seal. The same file comes with each of them, to be read once. May be nil.
 	Beside *os.File `json:"-"`
@@ -218,14 +219,15 @@ type Retire struct {
 // answers with Doing over Answer, one end of a channel of which auth has the other:
 // spawn passes that on, and what a worker says does not come past it.
 type Look struct {
-	UID    int      `json:"uid"`
-	GID    int      `json:"gid"`
-	User   string   `json:"user,omitempty"`    // whose sessions; "": everybody's
-	ID     string   `json:"session,omitempty"` // which one; "": all
-	Trace  bool     `json:"trace,omitempty"`   // from now on it sends over the channel what these sessions say, by Traced
-	Bodies bool     `json:"bodies,omitempty"`  // with messages
-	Follow bool     `json:"follow,omitempty"`  // from now on it tells by Told, over the same channel, what it counts
-	Answer *os.File `json:"-"`
+	UID     int      `json:"uid"`
+	GID     int      `json:"gid"`
+	User    string   `json:"user,omitempty"`    // whose sessions; "": everybody's
+	ID      string   `json:"session,omitempty"` // which one; "": all
+	Trace   bool     `json:"trace,omitempty"`   // from now on it sends over the channel what these sessions say, by Traced
+	Tracing uint64   `json:"tracing,omitempty"` // which trace: sessions that began with it need not hear of it again
+	Bodies  bool     `json:"bodies,omitempty"`  // with messages
+	Follow  bool     `json:"follow,omitempty"`  // from now on it tells by Told, over the same channel, what it counts
+	Answer  *os.File `json:"-"`
 }
 
 // Doing is the answer to Look, one for each session; the end of the channel follows
