@@ -277,6 +277,24 @@ func TestProposePutBack(t *testing.T) {
 	}
 }
 
+// A proposal that could not be written into the description was not tried, and can be.
+func TestProposeUnwritten(t *testing.T) {
+	p := newProposing(t)
+	proposal, err := p.propose(newUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(p.desk.description, webChanges), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := p.apply(proposal.ID); err == nil {
+		t.Errorf("%+v", o)
+	}
+	if _, err := p.gate.proposal(proposal.ID, p.desk.now); err != nil {
+		t.Error(err)
+	}
+}
+
 // An apply that fails once the host is changed, as on a disk that is full, leaves the
 // change in the description: the next apply by hand would undo it.
 func TestProposeKept(t *testing.T) {
