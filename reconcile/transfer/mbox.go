@@ -108,14 +108,14 @@ type noMbox string
 func (n noMbox) Error() string { return string(n) }
 
 // besideMail are the endings of what Thunderbird has beside mail, its indexes, filters and
-// lists, and of the settings and the overview in a Takeout; appleIndex is Apple Mail's, which
-// exports a mailbox as a directory of two.
-const appleIndex = "table_of_contents"
-
+// lists, and of the settings and the overview in a Takeout.
 var besideMail = []string{".msf", ".dat", ".json", ".html"}
 
+// appleIndex is what Apple Mail has beside each mailbox that it exports.
+const appleIndex = "table_of_contents"
+
 // noMail tells of a file that is no mbox, by its name, that no mail program has mail in it: it
-// is hidden, or has one of these endings.
+// is hidden, or one of these.
 func noMail(levels []string) bool {
 	return slices.ContainsFunc(levels, func(l string) bool { return strings.HasPrefix(l, ".") }) ||
 		levels[len(levels)-1] == appleIndex || slices.Contains(besideMail, filepath.Ext(levels[len(levels)-1]))
