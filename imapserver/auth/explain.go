@@ -218,7 +218,7 @@ func (a *Auth) explainName(c *handoff.Credentials) Step {
 	if err := sasl.Check(sasl.Credentials{User: c.User, Password: password}); err != nil {
 		return Step{Name: "name", Came: Ends, Seen: err.Error()}
 	}
-	if user, master, ok := cut(c.User); ok && len(a.proving().masters) > 0 {
+	if user, master, ok := config.CutMaster(c.User); ok && len(a.proving().masters) > 0 {
 		return Step{Name: "name", Came: Ends, Seen: fmt.Sprintf("it asks for the master %q to come in as %q: explain each of the two", master, user)}
 	}
 	if name := a.table.Load().called(c.User); name != c.User {

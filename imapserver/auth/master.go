@@ -2,14 +2,10 @@ package auth
 
 import (
 	"context"
-	"strings"
 
+	"mailstead/imapserver/config"
 	"mailstead/imapserver/handoff"
 )
-
-// masterMark parts a user's name from a master's, as in "alice*admin"; it is in no
-// user's own.
-const masterMark = "*"
 
 // parted says for whom somebody asks to come in, and who that is: by PLAIN's
 // authzid, or by a name such as "alice*admin". ok is false for whoever asks for
@@ -18,15 +14,7 @@ func parted(c *handoff.Credentials) (user, master string, ok bool) {
 	if c.For != "" && c.For != c.User {
 		return c.For, c.User, true
 	}
-	return cut(c.User)
-}
-
-func cut(name string) (user, master string, ok bool) {
-	i := strings.LastIndex(name, masterMark)
-	if i < 0 {
-		return "", "", false
-	}
-	return name[:i], name[i+len(masterMark):], true
+	return config.CutMaster(c.User)
 }
 
 // asMaster tells whether somebody asks to come in as another, and there are masters.
@@ -39,7 +27,7 @@ func (a *Auth) asMaster(c *handoff.Credentials) bool {
 // in as, or each user would give those who guess it another quota.
 func (a *Auth) account(c *handoff.Credentials) string {
 	if _, master, _ := parted(c); a.asMaster(c) {
-		return masterMark + master
+		return config.MasterMark + master
 	}
 	return c.User
 }

@@ -69,8 +69,8 @@ func (t *table) called(name string) string {
 func (t *table) meant(c *handoff.Credentials) *handoff.Credentials {
 	m := *c
 	m.User, m.For = t.called(c.User), t.called(c.For)
-	if user, master, ok := cut(c.User); ok {
-		m.User = t.called(user) + masterMark + master
+	if user, master, ok := config.CutMaster(c.User); ok {
+		m.User = t.called(user) + config.MasterMark + master
 	}
 	return &m
 }

@@ -38,3 +38,17 @@ func (n *Names) Meant(name string, is func(name string) bool) string {
 	}
 	return cmp.Or(n.capitals[small], name)
 }
+
+// MasterMark parts a user's name from a master's, as in "alice*admin"; it is in no
+// user's own.
+const MasterMark = "*"
+
+// CutMaster parts the name of a user from that of a master who comes in as them; ok is false
+// for whoever asks for themselves.
+func CutMaster(name string) (user, master string, ok bool) {
+	i := strings.LastIndex(name, MasterMark)
+	if i < 0 {
+		return name, "", false
+	}
+	return name[:i], name[i+len(MasterMark):], true
+}

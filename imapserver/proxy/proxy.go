@@ -194,25 +194,20 @@ func (f *front) meetAll() {
 	}
 }
 
-// cut parts the user's name from that of a master who comes in as them.
-func cut(name string) (user, master string) {
-	if i := strings.LastIndexByte(name, '*'); i >= 0 {
-		return name[:i], name[i:]
-	}
-	return name, ""
-}
-
 // meant gives the name of the user whom a client means, as the configuration has it.
 func (r *rules) meant(name string) string {
-	user, master := cut(name)
-	return r.names.Meant(user, func(user string) bool { _, ok := r.users[user]; return ok }) + master
+	is := func(user string) bool { _, ok := r.users[user]; return ok }
+	if user, master, ok := config.CutMaster(name); ok {
+		return r.names.Meant(user, is) + config.MasterMark + master
+	}
+	return r.names.Meant(name, is)
 }
 
 // route gives the server that has the mail of a user, or nil.
 func (r *rules) route(name string) *server {
 	i, known := 0, r.users == nil
 	if !known {
-		user, _ := cut(name)
+		user, _, _ := config.CutMaster(name)
 		i, known = r.users[user]
 	}
 	if !known || i >= len(r.servers) {
@@ -322,7 +317,8 @@ func (r *rules) shared(remote netip.Addr) bool {
 // Server is auth's Remote: it names the server that Check asks.
 func (p *Proxy) Server(c *handoff.Credentials) string {
 	if f := p.front(c.Listener); f != nil {
-		if s, _ := f.rules.Load().asked(c.User); s != nil {
+		r := f.rules.Load()
+		if s, _ := r.asked(r.meant(c.User)); s != nil {
 			return s.Address()
 		}
 	}
@@ -331,7 +327,6 @@ func (p *Proxy) Server(c *handoff.Credentials) string {
 
 // asked gives the server that is asked whether a login is good, and whether it may say so.
 func (r *rules) asked(name string) (s *server, may bool) {
-	name = r.meant(name)
 	if s = r.route(name); s != nil {
 		return s, true
 	}
@@ -346,13 +341,13 @@ func (p *Proxy) Check(ctx context.Context, c *handoff.Credentials) (handoff.Verd
 		return handoff.Verdict{}, errors.New("the listener is not in the configuration any more")
 	}
 	r := f.rules.Load()
+	meant := *c
+	meant.User = r.meant(c.User)
+	c = &meant
 	s, may := r.asked(c.User)
 	if s == nil {
 		return handoff.Verdict{Code: failed, Text: failedText}, nil
 	}
-	meant := *c
-	meant.User = r.meant(c.User)
-	c = &meant
 	f.count.logins.Add(1)
 	d := f.pool.digest(c.User, c.Password)
 	if may {
